@@ -1,0 +1,11 @@
+//! Crane metadata documents: what a registry publishes about one repository, in the words of Pulp's Crane, with a
+//! `raas` object beside them that a legacy Crane ignores.
+
+mod document;
+mod extension;
+mod lint;
+pub mod tree;
+
+pub use document::{Content, Document, DocumentError, V1Content, V2Content};
+pub use extension::{BlobEntry, ManifestEntry, V1Extension, V1ImageEntry, V2Extension};
+pub use lint::{Finding, Severity, lint};

@@ -1,0 +1,179 @@
+//! Content digests, `sha256:` and 64 hex digits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// The digest that identifies content: SHA-256, the one algorithm that every registry and client has.
+///
+/// Source: OCI image-spec 1.1, descriptor.md, "Digests". `sha512:` is registered there too; no client that raas
+/// has met publishes it, and it is refused by name rather than mistaken for a malformed digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Digest([u8; 32]);
+
+/// Why a text is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    /// The grammar `algorithm ":" encoded` does not hold, or the hex part is not what the algorithm asks for.
+    #[error("`{0}` is not a digest: expected `sha256:` and 64 lower-case hex digits")]
+    Malformed(String),
+    /// A digest by the specification's grammar, of an algorithm that raas does not compute.
+    #[error("`{0}` is a digest of an algorithm that raas does not support: only sha256 is")]
+    Unsupported(String),
+}
+
+impl Digest {
+    /// The digest of bytes at hand.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The 64 hex digits, without the algorithm.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// A digest from its 64 lower-case hex digits, as Docker's image configs and Pulp's artifacts name files.
+    pub fn from_hex(text: &str) -> Result<Self, DigestError> {
+        parse_hex32(text)
+            .map(Digest)
+            .ok_or_else(|| DigestError::Malformed(text.to_owned()))
+    }
+
+    /// The first twelve hex digits, for people's eyes.
+    pub fn short(&self) -> String {
+        hex::encode(&self.0[..6])
+    }
+}
+
+/// Exactly 64 lower-case hex digits; upper case is refused, since a digest is compared as text by every client.
+pub(crate) fn parse_hex32(text: &str) -> Option<[u8; 32]> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut out = [0; 32];
+    hex::decode_to_slice(text, &mut out).ok()?;
+    Some(out)
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let malformed = || DigestError::Malformed(text.chars().take(200).collect());
+        let (algorithm, encoded) = text.split_once(':').ok_or_else(malformed)?;
+        if algorithm == "sha256" {
+            return parse_hex32(encoded).map(Digest).ok_or_else(malformed);
+        }
+        let known_shape = !algorithm.is_empty()
+            && algorithm
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b))
+            && encoded.len() >= 32
+            && encoded
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b));
+        Err(if known_shape {
+            DigestError::Unsupported(text.chars().take(200).collect())
+        } else {
+            malformed()
+        })
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A digest in the making: feed it bytes in any pieces.
+#[derive(Clone, Default)]
+pub struct Sha256 {
+    state: sha2::Sha256,
+    length: u64,
+}
+
+impl Sha256 {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// How many bytes it has taken.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The digest of all that it took.
+    pub fn finish(self) -> Digest {
+        Digest(self.state.finalize().into())
+    }
+}
+
+impl std::io::Write for Sha256 {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_content_has_the_well_known_digest() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(b"").to_string(), empty);
+        assert_eq!(empty.parse::<Digest>().unwrap(), Sha256::default().finish());
+    }
+
+    #[test]
+    fn malformed_and_unsupported_are_told_apart() {
+        let hex = "a".repeat(64);
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:abc",
+            &format!("sha256:{}", hex.to_uppercase()),
+            &format!("sha256:{hex}0"),
+        ] {
+            assert!(
+                matches!(bad.parse::<Digest>(), Err(DigestError::Malformed(_))),
+                "{bad}"
+            );
+        }
+        let sha512 = format!("sha512:{hex}{hex}");
+        assert_eq!(sha512.parse::<Digest>(), Err(DigestError::Unsupported(sha512)));
+    }
+}

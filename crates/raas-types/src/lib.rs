@@ -1,0 +1,20 @@
+//! The words of raas, as types: digests, names, tags, media types, manifests, object keys and Crane documents.
+//!
+//! Text from outside (a command line, an archive, a document, a request) is parsed into one of these once, where
+//! it enters; from there on the types carry the proof. This crate does no input or output.
+
+pub mod crane;
+mod digest;
+mod image_id;
+mod manifest;
+pub mod media_type;
+mod name;
+mod object_key;
+mod reference;
+
+pub use digest::{Digest, DigestError, Sha256};
+pub use image_id::{ImageId, ImageIdError};
+pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
+pub use name::{NameError, RepositoryName, VendorName};
+pub use object_key::{ObjectKey, V1File};
+pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};

@@ -1,0 +1,292 @@
+//! Manifests as far as a registry must understand them: what they name, and what they are attached to.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, DigestError, media_type};
+
+/// A reference to content by media type, digest and size.
+///
+/// Source: OCI image-spec 1.1, descriptor.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The content's media type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Where else it may be fetched from: layers that must not be redistributed have their only copy there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// In an index: what the manifest runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Free annotations, such as the reference name in an OCI layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// The type of an artifact, where the descriptor says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+}
+
+impl Descriptor {
+    /// An annotation's value.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// What an image runs on.
+///
+/// Source: OCI image-spec 1.1, image-index.md, `platform`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    /// The processor, in Go's words: `amd64`, `arm64`.
+    pub architecture: String,
+    /// The operating system, in Go's words: `linux`.
+    pub os: String,
+    /// The processor's variant: `v7`, `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The operating system's version, which Windows images need.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant
+            .as_ref()
+            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// A manifest, understood. The bytes it was read from stay what is stored and served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The media type: the document's own, or the one it was found under where it names none.
+    pub media_type: String,
+    /// What it names.
+    pub body: ManifestBody,
+    /// The manifest that it is attached to.
+    pub subject: Option<Descriptor>,
+    /// What kind of artifact it is, for the referrers API: its `artifactType`, or its config's media type.
+    pub artifact_type: Option<String>,
+    /// Its annotations, which the referrers API passes on.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// The two shapes of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestBody {
+    /// A config and layers.
+    Image {
+        /// The config.
+        config: Descriptor,
+        /// The layers, the base first.
+        layers: Vec<Descriptor>,
+    },
+    /// Other manifests, one per platform as a rule.
+    Index {
+        /// The manifests listed.
+        manifests: Vec<Descriptor>,
+    },
+}
+
+/// Why bytes are not a manifest that raas publishes.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Longer than any registry must accept.
+    #[error("it is {size} bytes long, more than the {limit} that registries accept")]
+    TooLarge {
+        /// Its length.
+        size: u64,
+        /// The limit that it is over.
+        limit: u64,
+    },
+    /// Not JSON, or keys of the wrong type.
+    #[error("it is not a manifest: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A digest in it is of no use.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// Docker's schema 1.
+    #[error(
+        "it is a schema 1 manifest, which today's clients cannot pull; push the image to its source again with a \
+         client of this decade, or pick another tag"
+    )]
+    Schema1,
+    /// A type that raas does not know.
+    #[error("its media type `{0}` is neither an image manifest nor an index")]
+    MediaType(String),
+    /// It says that it is one thing and is another: clients would disagree about it (CVE-2021-41190).
+    #[error("it is ambiguous: {0}")]
+    Ambiguous(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    schema_version: u8,
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    fs_layers: Option<serde::de::IgnoredAny>,
+    subject: Option<Descriptor>,
+    artifact_type: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Manifest {
+    /// The longest manifest, in bytes, that a registry is sure to accept: OCI distribution-spec 1.1, "Pushing
+    /// manifests".
+    pub const MAX_SIZE: u64 = 4 * 1024 * 1024;
+
+    /// Reads a manifest. `found_as` is the media type by which it was referred to, for those that do not say.
+    pub fn parse(bytes: &[u8], found_as: Option<&str>) -> Result<Self, ManifestError> {
+        let size = bytes.len() as u64;
+        if size > Self::MAX_SIZE {
+            return Err(ManifestError::TooLarge {
+                size,
+                limit: Self::MAX_SIZE,
+            });
+        }
+        let raw: Raw = serde_json::from_slice(bytes)?;
+        if raw.schema_version == 1 || raw.fs_layers.is_some() {
+            return Err(ManifestError::Schema1);
+        }
+        let found_as = found_as.filter(|t| !t.is_empty());
+        let media_type = match (raw.media_type.as_deref(), found_as) {
+            (Some(own), Some(found)) if own != found => {
+                return Err(ManifestError::Ambiguous(format!(
+                    "it calls itself `{own}` and is referred to as `{found}`"
+                )));
+            }
+            (Some(own), _) => own.to_owned(),
+            (None, Some(found)) => found.to_owned(),
+            (None, None) if raw.manifests.is_some() => media_type::OCI_INDEX.to_owned(),
+            (None, None) => media_type::OCI_MANIFEST.to_owned(),
+        };
+        let both =
+            || ManifestError::Ambiguous("it has the keys of an image manifest and those of an index".into());
+        let body = if media_type::is_index(&media_type) {
+            if raw.config.is_some() || raw.layers.is_some() {
+                return Err(both());
+            }
+            ManifestBody::Index {
+                manifests: raw.manifests.ok_or_else(|| missing("manifests"))?,
+            }
+        } else if media_type::is_image_manifest(&media_type) {
+            if raw.manifests.is_some() {
+                return Err(both());
+            }
+            ManifestBody::Image {
+                config: raw.config.ok_or_else(|| missing("config"))?,
+                layers: raw.layers.ok_or_else(|| missing("layers"))?,
+            }
+        } else if media_type::is_schema1(&media_type) {
+            return Err(ManifestError::Schema1);
+        } else {
+            return Err(ManifestError::MediaType(media_type));
+        };
+        let artifact_type = raw.artifact_type.filter(|t| !t.is_empty()).or(match &body {
+            ManifestBody::Image { config, .. } => Some(config.media_type.clone()),
+            ManifestBody::Index { .. } => None,
+        });
+        Ok(Self {
+            media_type,
+            body,
+            subject: raw.subject,
+            artifact_type,
+            annotations: raw.annotations,
+        })
+    }
+
+    /// The manifests that it lists; none for an image.
+    pub fn children(&self) -> &[Descriptor] {
+        match &self.body {
+            ManifestBody::Index { manifests } => manifests,
+            ManifestBody::Image { .. } => &[],
+        }
+    }
+
+    /// The config and the layers; none for an index.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, layers) = match &self.body {
+            ManifestBody::Image { config, layers } => (Some(config), layers.as_slice()),
+            ManifestBody::Index { .. } => (None, [].as_slice()),
+        };
+        config.into_iter().chain(layers)
+    }
+}
+
+fn missing(key: &str) -> ManifestError {
+    ManifestError::Json(serde::de::Error::custom(format!("key `{key}` is missing")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(media_type: &str) -> String {
+        format!(
+            r#"{{"mediaType":"{media_type}","digest":"{}","size":0}}"#,
+            Digest::of(b"")
+        )
+    }
+
+    #[test]
+    fn an_image_manifest_names_its_config_and_layers() {
+        let config = descriptor(media_type::OCI_CONFIG);
+        let layer = descriptor("application/vnd.oci.image.layer.v1.tar+gzip");
+        let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer},{layer}]}}"#);
+        let manifest = Manifest::parse(text.as_bytes(), None).unwrap();
+        assert_eq!(manifest.media_type, media_type::OCI_MANIFEST);
+        assert_eq!(manifest.blobs().count(), 3);
+        assert_eq!(manifest.artifact_type.as_deref(), Some(media_type::OCI_CONFIG));
+    }
+
+    #[test]
+    fn what_clients_would_read_differently_is_refused() {
+        let config = descriptor(media_type::OCI_CONFIG);
+        let table = [
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":[]}}"#),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","config":{config},"layers":[]}}"#,
+                media_type::OCI_INDEX
+            ),
+        ];
+        for text in table {
+            assert!(
+                matches!(
+                    Manifest::parse(text.as_bytes(), None),
+                    Err(ManifestError::Ambiguous(_))
+                ),
+                "{text}"
+            );
+        }
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+            media_type::OCI_INDEX
+        );
+        let found_as = Some(media_type::OCI_MANIFEST);
+        assert!(matches!(
+            Manifest::parse(index.as_bytes(), found_as),
+            Err(ManifestError::Ambiguous(_))
+        ));
+    }
+
+    #[test]
+    fn schema_1_is_refused_by_name() {
+        let text = r#"{"schemaVersion":1,"name":"x","fsLayers":[],"history":[]}"#;
+        assert!(matches!(
+            Manifest::parse(text.as_bytes(), None),
+            Err(ManifestError::Schema1)
+        ));
+    }
+}

@@ -1,0 +1,87 @@
+//! Media types of the OCI image-spec 1.1 and of Docker's image manifest version 2, schemas 1 and 2.
+
+/// An OCI image index.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// An OCI image manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// An OCI image config.
+pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Docker's manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker's manifest, schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's manifest, schema 1, signed. Read nowhere, refused by name.
+pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+/// Docker's manifest, schema 1, without signature. Read nowhere, refused by name.
+pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+/// Docker's image config.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// Docker's layer, a gzipped tar.
+pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// Docker's layer, a plain tar.
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// Whether manifests of this type list other manifests.
+pub fn is_index(media_type: &str) -> bool {
+    media_type == OCI_INDEX || media_type == DOCKER_LIST
+}
+
+/// Whether manifests of this type name a config and layers.
+pub fn is_image_manifest(media_type: &str) -> bool {
+    media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST
+}
+
+/// Whether it is Docker's schema 1, which no client of today pulls.
+pub fn is_schema1(media_type: &str) -> bool {
+    media_type == DOCKER_SCHEMA1 || media_type == DOCKER_SCHEMA1_SIGNED
+}
+
+/// Whether a config of this type carries the diff ids of the layers beside it.
+pub fn is_image_config(media_type: &str) -> bool {
+    media_type == OCI_CONFIG || media_type == DOCKER_CONFIG
+}
+
+/// How a layer's bytes are packed, as its media type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerPacking {
+    /// A tar as it is.
+    Plain,
+    /// A gzipped tar.
+    Gzip,
+    /// A tar in Zstandard.
+    Zstd,
+}
+
+/// How a file system layer of this type is packed; `None` for all that is no file system layer (an artifact's
+/// files, an encrypted layer), whose content raas does not look into.
+pub fn layer_packing(media_type: &str) -> Option<LayerPacking> {
+    let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.");
+    let oci = media_type.strip_prefix("application/vnd.oci.image.layer.");
+    match (docker, oci) {
+        (Some("diff.tar.gzip" | "foreign.diff.tar.gzip"), _)
+        | (_, Some("v1.tar+gzip" | "nondistributable.v1.tar+gzip")) => Some(LayerPacking::Gzip),
+        (Some("diff.tar" | "foreign.diff.tar"), _) | (_, Some("v1.tar" | "nondistributable.v1.tar")) => {
+            Some(LayerPacking::Plain)
+        }
+        (Some("diff.tar.zstd"), _) | (_, Some("v1.tar+zstd" | "nondistributable.v1.tar+zstd")) => {
+            Some(LayerPacking::Zstd)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the text may stand in a `Content-Type` header as a media type.
+///
+/// Source: RFC 6838, section 4.2, `type-name "/" subtype-name`.
+pub fn is_well_formed(media_type: &str) -> bool {
+    let name = |part: &str| {
+        (1..=127).contains(&part.len())
+            && part.as_bytes()[0].is_ascii_alphanumeric()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    media_type
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| name(kind) && name(subtype))
+}

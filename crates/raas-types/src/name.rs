@@ -1,0 +1,233 @@
+//! Names of repositories and of vendors.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The name that people pull: `bigdata-app`, `tools/backup`.
+///
+/// Source: OCI distribution-spec 1.1, "Pulling manifests": parts of lower-case letters and digits joined by `.`,
+/// `_`, `__` or hyphens, and slashes between parts; at most 255 characters, as clients allow.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct RepositoryName(Arc<str>);
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not by the grammar of repository names.
+    #[error(
+        "`{0}` is not a repository name: expected lower-case letters and digits, joined by `.`, `_`, `__` or `-`, in parts \
+         separated by `/`, at most 255 characters"
+    )]
+    Repository(String),
+    /// A valid name that cannot be published, because its files would stand where another repository's do.
+    #[error("`{name}` cannot be published: its part `{part}` {reason}")]
+    Unpublishable {
+        /// The whole name.
+        name: String,
+        /// The part that is in the way.
+        part: String,
+        /// What it would be mistaken for.
+        reason: &'static str,
+    },
+    /// Not by the grammar of vendor names.
+    #[error(
+        "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
+         as in a host name"
+    )]
+    Vendor(String),
+}
+
+impl RepositoryName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The parts between slashes.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether raas can publish under this name without two repositories' files meeting in one place.
+    ///
+    /// A part of 64 hex digits would be read as a Docker v1 image id in `<image>/<image id>/layer`, and a part
+    /// that ends in `.json` would be a folder where another repository has its document.
+    pub fn check_publishable(&self) -> Result<(), NameError> {
+        for part in self.parts() {
+            let reason = if part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                "would be taken for a Docker v1 image id"
+            } else if part.ends_with(".json") {
+                "would be taken for another repository's metadata document"
+            } else {
+                continue;
+            };
+            return Err(NameError::Unpublishable {
+                name: self.to_string(),
+                part: part.to_owned(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn is_part(part: &str) -> bool {
+    let bytes = part.as_bytes();
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    if !alphanumeric(first) || !alphanumeric(last) {
+        return false;
+    }
+    // Between letters and digits stand separators: one dot, one or two underscores, or any number of hyphens.
+    bytes
+        .split(alphanumeric)
+        .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
+}
+
+impl FromStr for RepositoryName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() <= 255 && text.split('/').all(is_part) {
+            Ok(RepositoryName(text.into()))
+        } else {
+            Err(NameError::Repository(text.chars().take(300).collect()))
+        }
+    }
+}
+
+/// A vendor's name (the brief's ISV), which is also its label in `<isv>.localhost`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct VendorName(Arc<str>);
+
+impl VendorName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for VendorName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let good = (1..=63).contains(&text.len())
+            && text.bytes().all(inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if good {
+            Ok(VendorName(text.into()))
+        } else {
+            Err(NameError::Vendor(text.chars().take(300).collect()))
+        }
+    }
+}
+
+macro_rules! text_type {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+text_type!(RepositoryName);
+text_type!(VendorName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repository_names_follow_the_grammar() {
+        for good in [
+            "a",
+            "bigdata-app",
+            "a/b/c",
+            "a.b",
+            "a__b",
+            "a---b",
+            "0/9",
+            "rhel7.1/x_y",
+        ] {
+            assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
+        }
+        let long = "a".repeat(256);
+        for bad in [
+            "", "A", "a/", "/a", "a//b", "-a", "a-", "a..b", "a___b", "a._b", "_a", "ä", "a b", "a:b", "..",
+            &long,
+        ] {
+            assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_meet_other_files_are_not_publishable() {
+        let id = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
+        assert!(
+            format!("app/{id}")
+                .parse::<RepositoryName>()
+                .unwrap()
+                .check_publishable()
+                .is_err()
+        );
+        assert!(
+            "app.json/x"
+                .parse::<RepositoryName>()
+                .unwrap()
+                .check_publishable()
+                .is_err()
+        );
+        assert!(
+            "app/json"
+                .parse::<RepositoryName>()
+                .unwrap()
+                .check_publishable()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn vendor_names_are_host_labels() {
+        assert!("bigdatainc".parse::<VendorName>().is_ok());
+        for bad in ["", "Big", "a.b", "a/b", "-a", "a-", "..", &"a".repeat(64)] {
+            assert!(bad.parse::<VendorName>().is_err(), "{bad}");
+        }
+    }
+}

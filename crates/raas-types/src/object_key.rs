@@ -1,0 +1,171 @@
+//! Where every object of a vendor's bucket lies, what it is and how long it may be cached: the one place that knows.
+
+use std::fmt;
+
+use crate::{Digest, ImageId, Reference, RepositoryName, media_type};
+
+/// A file of a Docker v1 image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum V1File {
+    /// The image's file system changes, a tar, packed or not.
+    Layer,
+    /// The image's configuration.
+    Json,
+    /// The ids from the image to its base, a JSON list.
+    Ancestry,
+}
+
+impl V1File {
+    /// All three, in the order in which they are stored.
+    pub const ALL: [V1File; 3] = [V1File::Layer, V1File::Json, V1File::Ancestry];
+
+    /// The file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            V1File::Layer => "layer",
+            V1File::Json => "json",
+            V1File::Ancestry => "ancestry",
+        }
+    }
+}
+
+/// An object of a vendor's bucket.
+///
+/// Docker v1 content lies as the brief has it, `<image>/<image id>/<file>`; v2 content as Pulp publishes it, one
+/// level down under `_v2`, which no repository name can contain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ObjectKey {
+    /// `<image>/<image id>/{layer,json,ancestry}`
+    V1(RepositoryName, ImageId, V1File),
+    /// `<image>/_v2/blobs/sha256:…`
+    Blob(RepositoryName, Digest),
+    /// `<image>/_v2/manifests/{2,list}/<tag or digest>`
+    Manifest {
+        /// The repository.
+        repository: RepositoryName,
+        /// Whether it is an image index or manifest list, which Crane keeps apart.
+        index: bool,
+        /// The tag or digest that it is found under.
+        reference: Reference,
+        /// The manifest's own media type.
+        media_type: String,
+    },
+    /// `<image>/_v2/tags/list`
+    TagsList(RepositoryName),
+    /// An object that is written, read and deleted to see whether that works: `_probe/<nonce>`
+    Probe(String),
+}
+
+impl ObjectKey {
+    /// The prefix under which all v1 objects of a repository lie, `<image>/`.
+    pub fn v1_prefix(repository: &RepositoryName) -> String {
+        format!("{repository}/")
+    }
+
+    /// The prefix under which all v2 objects of a repository lie, `<image>/_v2/`.
+    pub fn v2_prefix(repository: &RepositoryName) -> String {
+        format!("{repository}/_v2/")
+    }
+
+    /// The media type to store and serve the object with.
+    pub fn content_type(&self) -> &str {
+        match self {
+            ObjectKey::V1(_, _, V1File::Layer) | ObjectKey::Blob(..) | ObjectKey::Probe(_) => {
+                "application/octet-stream"
+            }
+            ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry) | ObjectKey::TagsList(_) => {
+                "application/json"
+            }
+            ObjectKey::Manifest { media_type, .. } => media_type,
+        }
+    }
+
+    /// The `Cache-Control` to store and serve the object with: content under its digest never changes, nor do the
+    /// files of a v1 image, while a tag moves.
+    pub fn cache_control(&self) -> &'static str {
+        match self {
+            ObjectKey::V1(..)
+            | ObjectKey::Blob(..)
+            | ObjectKey::Manifest {
+                reference: Reference::Digest(_),
+                ..
+            } => "public, max-age=31536000, immutable",
+            ObjectKey::Manifest {
+                reference: Reference::Tag(_),
+                ..
+            }
+            | ObjectKey::TagsList(_) => "no-cache",
+            ObjectKey::Probe(_) => "no-store",
+        }
+    }
+
+    /// The key of a manifest with this media type.
+    pub fn manifest(repository: &RepositoryName, reference: Reference, media_type: &str) -> Self {
+        ObjectKey::Manifest {
+            repository: repository.clone(),
+            index: media_type::is_index(media_type),
+            reference,
+            media_type: media_type.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectKey::V1(repository, id, file) => write!(f, "{repository}/{id}/{}", file.name()),
+            ObjectKey::Blob(repository, digest) => write!(f, "{repository}/_v2/blobs/{digest}"),
+            ObjectKey::Manifest {
+                repository,
+                index,
+                reference,
+                ..
+            } => {
+                write!(
+                    f,
+                    "{repository}/_v2/manifests/{}/{reference}",
+                    if *index { "list" } else { "2" }
+                )
+            }
+            ObjectKey::TagsList(repository) => write!(f, "{repository}/_v2/tags/list"),
+            ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_laid_out_as_the_brief_and_pulp_do() {
+        let name: RepositoryName = "tools/app".parse().unwrap();
+        let id: ImageId = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f"
+            .parse()
+            .unwrap();
+        let digest = Digest::of(b"");
+        let tag = Reference::Tag("1.0".parse().unwrap());
+        let table = [
+            (
+                ObjectKey::V1(name.clone(), id, V1File::Layer),
+                format!("tools/app/{id}/layer"),
+            ),
+            (
+                ObjectKey::Blob(name.clone(), digest),
+                format!("tools/app/_v2/blobs/{digest}"),
+            ),
+            (
+                ObjectKey::manifest(&name, tag, media_type::OCI_INDEX),
+                "tools/app/_v2/manifests/list/1.0".to_owned(),
+            ),
+            (
+                ObjectKey::manifest(&name, Reference::Digest(digest), media_type::DOCKER_MANIFEST),
+                format!("tools/app/_v2/manifests/2/{digest}"),
+            ),
+            (ObjectKey::TagsList(name), "tools/app/_v2/tags/list".to_owned()),
+        ];
+        for (key, path) in table {
+            assert_eq!(key.to_string(), path);
+        }
+    }
+}

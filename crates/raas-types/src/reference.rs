@@ -1,0 +1,202 @@
+//! Tags, and what stands after a repository's name in a request or on a command line.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, DigestError, NameError, RepositoryName};
+
+/// A tag: a letter, digit or underscore, then up to 127 of those, dots and hyphens.
+///
+/// Source: OCI distribution-spec 1.1, "Pulling manifests".
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Tag(Arc<str>);
+
+/// A text that is not a tag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a tag: expected at most 128 letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`"
+)]
+pub struct TagError(String);
+
+impl Tag {
+    /// The tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let good = (1..=128).contains(&text.len())
+            && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+            && word(text.as_bytes()[0]);
+        if good {
+            Ok(Tag(text.into()))
+        } else {
+            Err(TagError(text.chars().take(200).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = TagError;
+
+    fn try_from(text: String) -> Result<Self, TagError> {
+        text.parse()
+    }
+}
+
+impl From<Tag> for String {
+    fn from(tag: Tag) -> String {
+        tag.0.as_ref().to_owned()
+    }
+}
+
+impl Borrow<str> for Tag {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// What a manifest is asked for by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reference {
+    /// By a tag, which may move.
+    Tag(Tag),
+    /// By the digest of its bytes.
+    Digest(Digest),
+}
+
+/// A text that is neither a tag nor a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// It has a colon, and is no digest.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// It has none, and is no tag.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        // No tag has a colon and every digest has one.
+        if text.contains(':') {
+            Ok(Self::Digest(text.parse()?))
+        } else {
+            Ok(Self::Tag(text.parse()?))
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// An `<image>[:tag]` of the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageArgument {
+    /// The repository's name.
+    pub name: RepositoryName,
+    /// The tag, where one was given.
+    pub tag: Option<Tag>,
+}
+
+impl FromStr for ImageArgument {
+    type Err = ImageArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, ImageArgumentError> {
+        let (name, tag) = match text.split_once(':') {
+            Some((name, tag)) => (name, Some(tag.parse()?)),
+            None => (text, None),
+        };
+        Ok(Self {
+            name: name.parse()?,
+            tag,
+        })
+    }
+}
+
+/// A text that is not `<image>[:tag]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageArgumentError {
+    /// The part before the colon.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The part after it.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_follow_the_grammar() {
+        for good in [
+            "latest",
+            "1.0",
+            "_x",
+            "V2-rc.1",
+            &"a".repeat(128),
+            "sha256-abc.sig",
+        ] {
+            assert!(good.parse::<Tag>().is_ok(), "{good}");
+        }
+        for bad in ["", ".x", "-x", "a b", "a:b", "a/b", "ä", &"a".repeat(129)] {
+            assert!(bad.parse::<Tag>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_a_digest_exactly_if_it_has_a_colon() {
+        assert!(matches!("1.0".parse(), Ok(Reference::Tag(_))));
+        assert!(matches!(
+            Digest::of(b"x").to_string().parse(),
+            Ok(Reference::Digest(_))
+        ));
+        assert!(matches!(
+            "sha256:nope".parse::<Reference>(),
+            Err(ReferenceError::Digest(_))
+        ));
+    }
+
+    #[test]
+    fn the_image_argument_splits_at_the_colon() {
+        let argument: ImageArgument = "tools/backup:1.0".parse().unwrap();
+        assert_eq!(
+            (argument.name.as_str(), argument.tag.unwrap().as_str()),
+            ("tools/backup", "1.0")
+        );
+        assert!("app:".parse::<ImageArgument>().is_err());
+        assert!("app:1:2".parse::<ImageArgument>().is_err());
+    }
+}
