@@ -1,1 +1,36 @@
-//! Empty.
+//! Reading container images from every format that raas accepts into one model, verifying as the bytes stream.
+//!
+//! [`open`] recognises a source by its content and indexes it; [`Archive::image`] reads the metadata of what is to
+//! be published and checks it; the layers stay where they are, as [`Content`], until [`copy`] or [`pack`] streams
+//! them to where they go. Nothing is extracted, and memory does not grow with the image.
+//!
+//! Every source is taken for hostile: see [`Limits`] and [`Rule`].
+
+mod archive;
+mod bytes;
+mod config_facts;
+mod docker_save;
+mod error;
+mod gzip;
+mod inflate;
+mod json;
+mod limits;
+mod manifests;
+mod model;
+mod oci;
+mod pulp2;
+mod pulp3;
+mod schema2;
+mod source_name;
+mod stream;
+mod tar_index;
+mod tree;
+mod v1;
+
+pub use archive::{Archive, Input, SourceKind, Wanted, open};
+pub use bytes::content::Content;
+pub use error::{ImageError, Rule};
+pub use limits::Limits;
+pub use model::{Blob, Image, ManifestItem, ManifestSet, SavedImage, SavedSet, V1Image, V1Set};
+pub use schema2::{BuiltImage, PackedLayer, build_from_v1, build_manifest};
+pub use stream::{Packed, Packing, copy, fingerprint, pack};

@@ -38,9 +38,7 @@ impl Digest {
 
     /// A digest from its 64 lower-case hex digits, as Docker's image configs and Pulp's artifacts name files.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
-        parse_hex32(text)
-            .map(Digest)
-            .ok_or_else(|| DigestError::Malformed(text.to_owned()))
+        parse_hex32(text).map(Digest).ok_or_else(|| DigestError::Malformed(text.to_owned()))
     }
 
     /// The first twelve hex digits, for people's eyes.
@@ -73,9 +71,7 @@ impl FromStr for Digest {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b))
             && encoded.len() >= 32
-            && encoded
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b));
+            && encoded.bytes().all(|b| b.is_ascii_alphanumeric() || b"=_-".contains(&b));
         Err(if known_shape {
             DigestError::Unsupported(text.chars().take(200).collect())
         } else {
@@ -168,10 +164,7 @@ mod tests {
             &format!("sha256:{}", hex.to_uppercase()),
             &format!("sha256:{hex}0"),
         ] {
-            assert!(
-                matches!(bad.parse::<Digest>(), Err(DigestError::Malformed(_))),
-                "{bad}"
-            );
+            assert!(matches!(bad.parse::<Digest>(), Err(DigestError::Malformed(_))), "{bad}");
         }
         let sha512 = format!("sha512:{hex}{hex}");
         assert_eq!(sha512.parse::<Digest>(), Err(DigestError::Unsupported(sha512)));

@@ -31,9 +31,7 @@ impl FromStr for ImageId {
     type Err = ImageIdError;
 
     fn from_str(text: &str) -> Result<Self, ImageIdError> {
-        parse_hex32(text)
-            .map(ImageId)
-            .ok_or_else(|| ImageIdError(text.chars().take(200).collect()))
+        parse_hex32(text).map(ImageId).ok_or_else(|| ImageIdError(text.chars().take(200).collect()))
     }
 }
 

@@ -59,9 +59,7 @@ pub struct Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .as_ref()
-            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 
@@ -86,7 +84,7 @@ pub enum ManifestBody {
     /// A config and layers.
     Image {
         /// The config.
-        config: Descriptor,
+        config: Box<Descriptor>,
         /// The layers, the base first.
         layers: Vec<Descriptor>,
     },
@@ -151,10 +149,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8], found_as: Option<&str>) -> Result<Self, ManifestError> {
         let size = bytes.len() as u64;
         if size > Self::MAX_SIZE {
-            return Err(ManifestError::TooLarge {
-                size,
-                limit: Self::MAX_SIZE,
-            });
+            return Err(ManifestError::TooLarge { size, limit: Self::MAX_SIZE });
         }
         let raw: Raw = serde_json::from_slice(bytes)?;
         if raw.schema_version == 1 || raw.fs_layers.is_some() {
@@ -178,15 +173,13 @@ impl Manifest {
             if raw.config.is_some() || raw.layers.is_some() {
                 return Err(both());
             }
-            ManifestBody::Index {
-                manifests: raw.manifests.ok_or_else(|| missing("manifests"))?,
-            }
+            ManifestBody::Index { manifests: raw.manifests.ok_or_else(|| missing("manifests"))? }
         } else if media_type::is_image_manifest(&media_type) {
             if raw.manifests.is_some() {
                 return Err(both());
             }
             ManifestBody::Image {
-                config: raw.config.ok_or_else(|| missing("config"))?,
+                config: Box::new(raw.config.ok_or_else(|| missing("config"))?),
                 layers: raw.layers.ok_or_else(|| missing("layers"))?,
             }
         } else if media_type::is_schema1(&media_type) {
@@ -198,13 +191,7 @@ impl Manifest {
             ManifestBody::Image { config, .. } => Some(config.media_type.clone()),
             ManifestBody::Index { .. } => None,
         });
-        Ok(Self {
-            media_type,
-            body,
-            subject: raw.subject,
-            artifact_type,
-            annotations: raw.annotations,
-        })
+        Ok(Self { media_type, body, subject: raw.subject, artifact_type, annotations: raw.annotations })
     }
 
     /// The manifests that it lists; none for an image.
@@ -218,7 +205,7 @@ impl Manifest {
     /// The config and the layers; none for an index.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.body {
-            ManifestBody::Image { config, layers } => (Some(config), layers.as_slice()),
+            ManifestBody::Image { config, layers } => (Some(config.as_ref()), layers.as_slice()),
             ManifestBody::Index { .. } => (None, [].as_slice()),
         };
         config.into_iter().chain(layers)
@@ -234,10 +221,7 @@ mod tests {
     use super::*;
 
     fn descriptor(media_type: &str) -> String {
-        format!(
-            r#"{{"mediaType":"{media_type}","digest":"{}","size":0}}"#,
-            Digest::of(b"")
-        )
+        format!(r#"{{"mediaType":"{media_type}","digest":"{}","size":0}}"#, Digest::of(b""))
     }
 
     #[test]
@@ -263,30 +247,19 @@ mod tests {
         ];
         for text in table {
             assert!(
-                matches!(
-                    Manifest::parse(text.as_bytes(), None),
-                    Err(ManifestError::Ambiguous(_))
-                ),
+                matches!(Manifest::parse(text.as_bytes(), None), Err(ManifestError::Ambiguous(_))),
                 "{text}"
             );
         }
-        let index = format!(
-            r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
-            media_type::OCI_INDEX
-        );
+        let index =
+            format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#, media_type::OCI_INDEX);
         let found_as = Some(media_type::OCI_MANIFEST);
-        assert!(matches!(
-            Manifest::parse(index.as_bytes(), found_as),
-            Err(ManifestError::Ambiguous(_))
-        ));
+        assert!(matches!(Manifest::parse(index.as_bytes(), found_as), Err(ManifestError::Ambiguous(_))));
     }
 
     #[test]
     fn schema_1_is_refused_by_name() {
         let text = r#"{"schemaVersion":1,"name":"x","fsLayers":[],"history":[]}"#;
-        assert!(matches!(
-            Manifest::parse(text.as_bytes(), None),
-            Err(ManifestError::Schema1)
-        ));
+        assert!(matches!(Manifest::parse(text.as_bytes(), None), Err(ManifestError::Schema1)));
     }
 }

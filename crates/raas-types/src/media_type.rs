@@ -77,11 +77,7 @@ pub fn is_well_formed(media_type: &str) -> bool {
     let name = |part: &str| {
         (1..=127).contains(&part.len())
             && part.as_bytes()[0].is_ascii_alphanumeric()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
-    media_type
-        .split_once('/')
-        .is_some_and(|(kind, subtype)| name(kind) && name(subtype))
+    media_type.split_once('/').is_some_and(|(kind, subtype)| name(kind) && name(subtype))
 }

@@ -66,11 +66,7 @@ impl RepositoryName {
             } else {
                 continue;
             };
-            return Err(NameError::Unpublishable {
-                name: self.to_string(),
-                part: part.to_owned(),
-                reason,
-            });
+            return Err(NameError::Unpublishable { name: self.to_string(), part: part.to_owned(), reason });
         }
         Ok(())
     }
@@ -176,16 +172,7 @@ mod tests {
 
     #[test]
     fn repository_names_follow_the_grammar() {
-        for good in [
-            "a",
-            "bigdata-app",
-            "a/b/c",
-            "a.b",
-            "a__b",
-            "a---b",
-            "0/9",
-            "rhel7.1/x_y",
-        ] {
+        for good in ["a", "bigdata-app", "a/b/c", "a.b", "a__b", "a---b", "0/9", "rhel7.1/x_y"] {
             assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
         }
         let long = "a".repeat(256);
@@ -200,27 +187,9 @@ mod tests {
     #[test]
     fn names_that_would_meet_other_files_are_not_publishable() {
         let id = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
-        assert!(
-            format!("app/{id}")
-                .parse::<RepositoryName>()
-                .unwrap()
-                .check_publishable()
-                .is_err()
-        );
-        assert!(
-            "app.json/x"
-                .parse::<RepositoryName>()
-                .unwrap()
-                .check_publishable()
-                .is_err()
-        );
-        assert!(
-            "app/json"
-                .parse::<RepositoryName>()
-                .unwrap()
-                .check_publishable()
-                .is_ok()
-        );
+        assert!(format!("app/{id}").parse::<RepositoryName>().unwrap().check_publishable().is_err());
+        assert!("app.json/x".parse::<RepositoryName>().unwrap().check_publishable().is_err());
+        assert!("app/json".parse::<RepositoryName>().unwrap().check_publishable().is_ok());
     }
 
     #[test]

@@ -86,15 +86,10 @@ impl ObjectKey {
         match self {
             ObjectKey::V1(..)
             | ObjectKey::Blob(..)
-            | ObjectKey::Manifest {
-                reference: Reference::Digest(_),
-                ..
-            } => "public, max-age=31536000, immutable",
-            ObjectKey::Manifest {
-                reference: Reference::Tag(_),
-                ..
+            | ObjectKey::Manifest { reference: Reference::Digest(_), .. } => {
+                "public, max-age=31536000, immutable"
             }
-            | ObjectKey::TagsList(_) => "no-cache",
+            ObjectKey::Manifest { reference: Reference::Tag(_), .. } | ObjectKey::TagsList(_) => "no-cache",
             ObjectKey::Probe(_) => "no-store",
         }
     }
@@ -115,17 +110,8 @@ impl fmt::Display for ObjectKey {
         match self {
             ObjectKey::V1(repository, id, file) => write!(f, "{repository}/{id}/{}", file.name()),
             ObjectKey::Blob(repository, digest) => write!(f, "{repository}/_v2/blobs/{digest}"),
-            ObjectKey::Manifest {
-                repository,
-                index,
-                reference,
-                ..
-            } => {
-                write!(
-                    f,
-                    "{repository}/_v2/manifests/{}/{reference}",
-                    if *index { "list" } else { "2" }
-                )
+            ObjectKey::Manifest { repository, index, reference, .. } => {
+                write!(f, "{repository}/_v2/manifests/{}/{reference}", if *index { "list" } else { "2" })
             }
             ObjectKey::TagsList(repository) => write!(f, "{repository}/_v2/tags/list"),
             ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
@@ -140,20 +126,12 @@ mod tests {
     #[test]
     fn keys_are_laid_out_as_the_brief_and_pulp_do() {
         let name: RepositoryName = "tools/app".parse().unwrap();
-        let id: ImageId = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f"
-            .parse()
-            .unwrap();
+        let id: ImageId = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f".parse().unwrap();
         let digest = Digest::of(b"");
         let tag = Reference::Tag("1.0".parse().unwrap());
         let table = [
-            (
-                ObjectKey::V1(name.clone(), id, V1File::Layer),
-                format!("tools/app/{id}/layer"),
-            ),
-            (
-                ObjectKey::Blob(name.clone(), digest),
-                format!("tools/app/_v2/blobs/{digest}"),
-            ),
+            (ObjectKey::V1(name.clone(), id, V1File::Layer), format!("tools/app/{id}/layer")),
+            (ObjectKey::Blob(name.clone(), digest), format!("tools/app/_v2/blobs/{digest}")),
             (
                 ObjectKey::manifest(&name, tag, media_type::OCI_INDEX),
                 "tools/app/_v2/manifests/list/1.0".to_owned(),

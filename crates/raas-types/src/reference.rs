@@ -38,11 +38,7 @@ impl FromStr for Tag {
         let good = (1..=128).contains(&text.len())
             && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
             && word(text.as_bytes()[0]);
-        if good {
-            Ok(Tag(text.into()))
-        } else {
-            Err(TagError(text.chars().take(200).collect()))
-        }
+        if good { Ok(Tag(text.into())) } else { Err(TagError(text.chars().take(200).collect())) }
     }
 }
 
@@ -103,11 +99,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         // No tag has a colon and every digest has one.
-        if text.contains(':') {
-            Ok(Self::Digest(text.parse()?))
-        } else {
-            Ok(Self::Tag(text.parse()?))
-        }
+        if text.contains(':') { Ok(Self::Digest(text.parse()?)) } else { Ok(Self::Tag(text.parse()?)) }
     }
 }
 
@@ -137,10 +129,7 @@ impl FromStr for ImageArgument {
             Some((name, tag)) => (name, Some(tag.parse()?)),
             None => (text, None),
         };
-        Ok(Self {
-            name: name.parse()?,
-            tag,
-        })
+        Ok(Self { name: name.parse()?, tag })
     }
 }
 
@@ -161,14 +150,7 @@ mod tests {
 
     #[test]
     fn tags_follow_the_grammar() {
-        for good in [
-            "latest",
-            "1.0",
-            "_x",
-            "V2-rc.1",
-            &"a".repeat(128),
-            "sha256-abc.sig",
-        ] {
+        for good in ["latest", "1.0", "_x", "V2-rc.1", &"a".repeat(128), "sha256-abc.sig"] {
             assert!(good.parse::<Tag>().is_ok(), "{good}");
         }
         for bad in ["", ".x", "-x", "a b", "a:b", "a/b", "ä", &"a".repeat(129)] {
@@ -179,23 +161,14 @@ mod tests {
     #[test]
     fn a_reference_is_a_digest_exactly_if_it_has_a_colon() {
         assert!(matches!("1.0".parse(), Ok(Reference::Tag(_))));
-        assert!(matches!(
-            Digest::of(b"x").to_string().parse(),
-            Ok(Reference::Digest(_))
-        ));
-        assert!(matches!(
-            "sha256:nope".parse::<Reference>(),
-            Err(ReferenceError::Digest(_))
-        ));
+        assert!(matches!(Digest::of(b"x").to_string().parse(), Ok(Reference::Digest(_))));
+        assert!(matches!("sha256:nope".parse::<Reference>(), Err(ReferenceError::Digest(_))));
     }
 
     #[test]
     fn the_image_argument_splits_at_the_colon() {
         let argument: ImageArgument = "tools/backup:1.0".parse().unwrap();
-        assert_eq!(
-            (argument.name.as_str(), argument.tag.unwrap().as_str()),
-            ("tools/backup", "1.0")
-        );
+        assert_eq!((argument.name.as_str(), argument.tag.unwrap().as_str()), ("tools/backup", "1.0"));
         assert!("app:".parse::<ImageArgument>().is_err());
         assert!("app:1:2".parse::<ImageArgument>().is_err());
     }

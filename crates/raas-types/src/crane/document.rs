@@ -123,12 +123,7 @@ impl Document {
             1 => {
                 let missing = |key| <serde_json::Error as serde::de::Error>::missing_field(key);
                 Content::V1(V1Content {
-                    images: raw
-                        .images
-                        .ok_or_else(|| missing("images"))?
-                        .into_iter()
-                        .map(|i| i.id)
-                        .collect(),
+                    images: raw.images.ok_or_else(|| missing("images"))?.into_iter().map(|i| i.id).collect(),
                     tags: raw.tags.ok_or_else(|| missing("tags"))?,
                     raas: raw.raas.map(serde_json::from_value).transpose()?,
                 })
@@ -200,17 +195,9 @@ impl V2Content {
             .manifests
             .keys()
             .map(|digest| (digest.to_string(), None, digest))
-            .chain(
-                extension
-                    .tags
-                    .iter()
-                    .map(|(tag, digest)| (tag.to_string(), Some(tag), digest)),
-            );
+            .chain(extension.tags.iter().map(|(tag, digest)| (tag.to_string(), Some(tag), digest)));
         for (name, tag, digest) in names {
-            let index = extension
-                .manifests
-                .get(digest)
-                .is_some_and(|m| media_type::is_index(&m.media_type));
+            let index = extension.manifests.get(digest).is_some_and(|m| media_type::is_index(&m.media_type));
             if !index {
                 content.schema2.insert(name);
                 continue;
@@ -238,69 +225,37 @@ mod tests {
     #[test]
     fn pulps_own_document_reads_and_survives_writing() {
         let document = Document::parse(BRIEF.as_bytes()).unwrap();
-        let Content::V1(v1) = &document.content else {
-            panic!("version 1 is v1 content")
-        };
-        assert_eq!(
-            (v1.images.len(), v1.tags.len(), document.protected),
-            (1, 1, false)
-        );
+        let Content::V1(v1) = &document.content else { panic!("version 1 is v1 content") };
+        assert_eq!((v1.images.len(), v1.tags.len(), document.protected), (1, 1, false));
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
     }
 
     #[test]
     fn other_json_is_told_by_what_it_is() {
         assert!(matches!(Document::parse(b"[]"), Err(DocumentError::Json(_))));
-        assert!(matches!(
-            Document::parse(br#"{"type":"x"}"#),
-            Err(DocumentError::Type(_))
-        ));
+        assert!(matches!(Document::parse(br#"{"type":"x"}"#), Err(DocumentError::Type(_))));
         let nine = BRIEF.replace("\"version\": 1", "\"version\": 9");
-        assert!(matches!(
-            Document::parse(nine.as_bytes()),
-            Err(DocumentError::Version(9))
-        ));
+        assert!(matches!(Document::parse(nine.as_bytes()), Err(DocumentError::Version(9))));
         let no_tags = BRIEF.replace("\"tags\"", "\"gats\"");
-        assert!(
-            Document::parse(no_tags.as_bytes())
-                .unwrap_err()
-                .to_string()
-                .contains("tags")
-        );
+        assert!(Document::parse(no_tags.as_bytes()).unwrap_err().to_string().contains("tags"));
     }
 
     #[test]
     fn a_version_4_document_tells_a_legacy_crane_all_that_it_reads() {
         let (image, list, blob) = (Digest::of(b"image"), Digest::of(b"list"), Digest::of(b"blob"));
-        let entry = |media_type: &str| ManifestEntry {
-            media_type: media_type.into(),
-            size: 5,
-            platform: None,
-        };
+        let entry =
+            |media_type: &str| ManifestEntry { media_type: media_type.into(), size: 5, platform: None };
         let extension = V2Extension {
             tags: [("1.0".parse().unwrap(), image), ("multi".parse().unwrap(), list)].into(),
-            manifests: [
-                (image, entry(media_type::DOCKER_MANIFEST)),
-                (list, entry(media_type::OCI_INDEX)),
-            ]
-            .into(),
-            blobs: [(
-                blob,
-                BlobEntry {
-                    size: 4,
-                    diff_id: None,
-                    location: Some("https://cdn/x".into()),
-                },
-            )]
-            .into(),
+            manifests: [(image, entry(media_type::DOCKER_MANIFEST)), (list, entry(media_type::OCI_INDEX))]
+                .into(),
+            blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: Some("https://cdn/x".into()) })]
+                .into(),
         };
         let content = V2Content::new(extension, |digest| (*digest == list).then_some(image));
         assert_eq!(content.schema2, ["1.0".to_owned(), image.to_string()].into());
         assert_eq!(content.lists, ["multi".to_owned(), list.to_string()].into());
-        assert_eq!(
-            content.amd64_tags,
-            [("multi".to_owned(), (image.to_string(), 2))].into()
-        );
+        assert_eq!(content.amd64_tags, [("multi".to_owned(), (image.to_string(), 2))].into());
         let document = Document {
             repository: "app".into(),
             name: "app".parse().unwrap(),

@@ -67,19 +67,11 @@ struct Report(Vec<Finding>);
 
 impl Report {
     fn error(&mut self, at: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding {
-            severity: Severity::Error,
-            at: at.into(),
-            message: message.into(),
-        });
+        self.0.push(Finding { severity: Severity::Error, at: at.into(), message: message.into() });
     }
 
     fn warning(&mut self, at: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding {
-            severity: Severity::Warning,
-            at: at.into(),
-            message: message.into(),
-        });
+        self.0.push(Finding { severity: Severity::Warning, at: at.into(), message: message.into() });
     }
 
     fn errors(&self) -> usize {
@@ -87,15 +79,8 @@ impl Report {
     }
 }
 
-const COMMON_KEYS: [&str; 7] = [
-    "type",
-    "version",
-    "repository",
-    "repo-registry-id",
-    "url",
-    "protected",
-    "raas",
-];
+const COMMON_KEYS: [&str; 7] =
+    ["type", "version", "repository", "repo-registry-id", "url", "protected", "raas"];
 
 fn keys_of(version: u64) -> &'static [&'static str] {
     match version {
@@ -119,25 +104,12 @@ fn check_document(report: &mut Report, document: &Map<String, Value>) {
         Some(_) => return report.error("/version", "expected 1, 2, 3 or 4"),
         None => return report.error("/version", "missing"),
     };
-    text(report, document, "repository", |value| {
-        if value.is_empty() {
-            Err("empty".into())
-        } else {
-            Ok(())
-        }
-    });
+    text(report, document, "repository", |value| if value.is_empty() { Err("empty".into()) } else { Ok(()) });
     text(report, document, "repo-registry-id", |value| {
-        value
-            .parse::<RepositoryName>()
-            .map(drop)
-            .map_err(|e| e.to_string())
+        value.parse::<RepositoryName>().map(drop).map_err(|e| e.to_string())
     });
     text(report, document, "url", |value| {
-        if value.contains("://") {
-            Ok(())
-        } else {
-            Err(format!("expected an absolute URL, found `{value}`"))
-        }
+        if value.contains("://") { Ok(()) } else { Err(format!("expected an absolute URL, found `{value}`")) }
     });
     if document.get("protected").is_some_and(|v| !v.is_boolean()) {
         report.error("/protected", "expected true or false");
@@ -178,7 +150,7 @@ fn check_v1(report: &mut Report, document: &Map<String, Value>) {
                 let at = format!("/images/{n}/id");
                 match image.get("id").and_then(Value::as_str).map(str::parse::<ImageId>) {
                     Some(Ok(id)) if !ids.insert(id) => {
-                        report.warning(at, format!("image {id} is listed twice"))
+                        report.warning(at, format!("image {id} is listed twice"));
                     }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => report.error(at, error.to_string()),
@@ -198,10 +170,9 @@ fn check_v1(report: &mut Report, document: &Map<String, Value>) {
         }
         match id.as_str().map(str::parse::<ImageId>) {
             Some(Ok(id)) if ids.contains(&id) => {}
-            Some(Ok(id)) => report.error(
-                at,
-                format!("image {id} is not in `images`, so the tag cannot be pulled"),
-            ),
+            Some(Ok(id)) => {
+                report.error(at, format!("image {id} is not in `images`, so the tag cannot be pulled"));
+            }
             Some(Err(error)) => report.error(at, error.to_string()),
             None => report.error(at, "expected an image id"),
         }
@@ -231,10 +202,8 @@ fn check_v2(report: &mut Report, document: &Map<String, Value>, version: u64) {
         return;
     }
     let Some(Value::Object(tags)) = document.get("manifest_list_amd64_tags") else {
-        return report.error(
-            "/manifest_list_amd64_tags",
-            "expected an object of tag to [digest, schema version]",
-        );
+        return report
+            .error("/manifest_list_amd64_tags", "expected an object of tag to [digest, schema version]");
     };
     for (tag, entry) in tags {
         let at = pointer(&["manifest_list_amd64_tags", tag]);
@@ -253,20 +222,14 @@ fn check_extension(report: &mut Report, document: &Document) {
         Content::V1(v1) => {
             for id in v1.raas.iter().flat_map(|raas| raas.images.keys()) {
                 if !v1.images.contains(id) {
-                    report.error(
-                        pointer(&["raas", "images", &id.to_string()]),
-                        "the image is not in `images`",
-                    );
+                    report
+                        .error(pointer(&["raas", "images", &id.to_string()]), "the image is not in `images`");
                 }
             }
         }
         Content::V2(v2) => {
             for (tag, digest) in v2.raas.iter().flat_map(|raas| &raas.tags) {
-                if !v2
-                    .raas
-                    .as_ref()
-                    .is_some_and(|raas| raas.manifests.contains_key(digest))
-                {
+                if !v2.raas.as_ref().is_some_and(|raas| raas.manifests.contains_key(digest)) {
                     let at = pointer(&["raas", "tags", tag.as_str()]);
                     report.error(
                         at,
@@ -280,10 +243,7 @@ fn check_extension(report: &mut Report, document: &Document) {
 
 /// A JSON pointer to a key, escaped as RFC 6901, section 3, asks.
 fn pointer(parts: &[&str]) -> String {
-    parts
-        .iter()
-        .map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1")))
-        .collect()
+    parts.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
 #[cfg(test)]
@@ -308,10 +268,7 @@ mod tests {
         type Edit<'a> = Box<dyn Fn(String) -> String + 'a>;
         let table: [(&str, Edit<'_>); 9] = [
             ("/type", Box::new(|d| d.replace("pulp-docker-redirect", "x"))),
-            (
-                "/version",
-                Box::new(|d| d.replace("\"version\": 1", "\"version\": 7")),
-            ),
+            ("/version", Box::new(|d| d.replace("\"version\": 1", "\"version\": 7"))),
             (
                 "/repo-registry-id",
                 Box::new(|d| d.replace("\"repo-registry-id\": \"app\"", "\"repo-registry-id\": \"App\"")),
@@ -328,10 +285,7 @@ mod tests {
                 }),
             ),
             ("/tags/la~1test", Box::new(|d| d.replace("latest", "la/test"))),
-            (
-                "/extra",
-                Box::new(|d| d.replace("\"images\"", "\"extra\": 1, \"images\"")),
-            ),
+            ("/extra", Box::new(|d| d.replace("\"images\"", "\"extra\": 1, \"images\""))),
             ("", Box::new(|_| "{".into())),
         ];
         for (at, edit) in table {

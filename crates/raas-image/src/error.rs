@@ -1,0 +1,128 @@
+//! Why a source is not published: always with the member and the rule that it breaks.
+
+use std::io;
+
+use raas_types::{Digest, ImageId, ManifestError};
+
+/// Why a source cannot be read or is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The source could not be read.
+    #[error("cannot read {what}")]
+    Read {
+        /// A path, or a description of the stream.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was read could not be passed on: the disk or the storage that it goes to.
+    #[error("cannot write {what}")]
+    Write {
+        /// What was being written.
+        what: String,
+        /// What the other side said.
+        source: io::Error,
+    },
+    /// A member of the source breaks a rule.
+    #[error("`{member}` is refused: {rule}")]
+    Refused {
+        /// The member's name in the archive, or the part of it that is meant.
+        member: String,
+        /// The rule that it breaks.
+        rule: Rule,
+    },
+    /// The content is none of the formats.
+    #[error("{what} is not an image that raas can read: {found}")]
+    NotAnImage {
+        /// The source.
+        what: String,
+        /// What was found in it.
+        found: String,
+    },
+    /// It holds several repositories or images, and nothing says which one is meant.
+    #[error("{0}")]
+    Choice(String),
+}
+
+/// What a member must not be or do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what the variant means")]
+pub enum Rule {
+    #[error("its path is absolute")]
+    AbsolutePath,
+    #[error("its path leads out of the archive with `..`")]
+    ParentPath,
+    #[error("its name is not UTF-8")]
+    NotUtf8,
+    #[error("its name is empty")]
+    NoName,
+    #[error("the archive has two members of this name")]
+    Duplicate,
+    #[error("it is a link to `{0}`, which is outside of the archive")]
+    LinkLeaves(String),
+    #[error("it is a link to `{0}`, which is not in the archive")]
+    LinkDangles(String),
+    #[error("its links lead in a circle, or through more than {0} others")]
+    LinkLoop(usize),
+    #[error("it is {0}; an image archive has files, folders and links only")]
+    Special(&'static str),
+    #[error("it is {size} bytes long, more than the {limit} that raas reads of such a file")]
+    TooLarge { size: u64, limit: u64 },
+    #[error("the archive has more than {0} members")]
+    TooManyMembers(usize),
+    #[error("the names in the archive take more than {0} bytes")]
+    TooManyNames(usize),
+    #[error("the archive ends in the middle of it: it is truncated, or was not copied whole")]
+    Truncated,
+    #[error("its header is damaged: {0}")]
+    Header(String),
+    #[error("{0}")]
+    Missing(String),
+    #[error("it is not the JSON that it should be: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("its content has the digest {found}, not {expected}: it was damaged or changed")]
+    Digest { expected: Digest, found: Digest },
+    #[error("it is {found} bytes long, not the {expected} that its descriptor says")]
+    Size { expected: u64, found: u64 },
+    #[error("it unpacks to the digest {found}, not to the diff id {expected} of the image's config")]
+    DiffId { expected: Digest, found: Digest },
+    #[error(
+        "the checksum in the table of contents is {expected}, its content has {found}: it was damaged or changed"
+    )]
+    Checksum { expected: String, found: String },
+    #[error("it unpacks to more than {0} bytes")]
+    Inflates(u64),
+    #[error("it does not unpack: {0}")]
+    Unpack(String),
+    #[error("its parents lead in a circle")]
+    ParentCycle,
+    #[error("its parent {0} is not in the archive")]
+    ParentMissing(ImageId),
+    #[error("{0}")]
+    Content(String),
+}
+
+impl ImageError {
+    pub(crate) fn refused(member: impl Into<String>, rule: Rule) -> Self {
+        let mut member: String = member.into();
+        if member.len() > 300 {
+            member = member.chars().take(300).chain(['…']).collect();
+        }
+        ImageError::Refused { member, rule }
+    }
+
+    pub(crate) fn content(member: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::refused(member, Rule::Content(message.into()))
+    }
+
+    pub(crate) fn missing(member: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::refused(member, Rule::Missing(message.into()))
+    }
+
+    pub(crate) fn read(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| ImageError::Read { what, source }
+    }
+}

@@ -1,0 +1,134 @@
+//! Packed bytes: which packing, and the plain bytes that come out, within bounds.
+
+use std::io::{self, Read, Write};
+
+use raas_types::Sha256;
+
+use crate::{ImageError, Limits, Rule};
+
+/// The packings that image formats use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// As much of a stream's beginning as it takes to know its packing.
+pub(crate) const SNIFF: usize = 6;
+
+impl Coding {
+    /// The packing, from the first bytes; an error for those that are known and not supported.
+    pub(crate) fn sniff(start: &[u8]) -> Result<Self, Rule> {
+        const UNSUPPORTED: [(&[u8], &str); 2] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Coding::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Coding::Zstd),
+            // A skippable frame, which Zstandard allows at the start of a stream.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Coding::Zstd),
+            _ => match UNSUPPORTED.iter().find(|(magic, _)| start.starts_with(magic)) {
+                Some((_, name)) => Err(Rule::Unpack(format!(
+                    "it is packed with {name}; raas reads plain, gzip and Zstandard"
+                ))),
+                None => Ok(Coding::Plain),
+            },
+        }
+    }
+
+    /// A reader of the plain bytes.
+    pub(crate) fn reader<'a>(self, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Coding::Plain => Box::new(packed),
+            Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::new(packed)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// Zstandard's own limit for decoders that are not told otherwise is 27 (128 MiB), which is more memory than a
+/// push may take; 25 (32 MiB) is above what `zstd -19` and every image builder write.
+const MAX_WINDOW_LOG: u32 = 25;
+
+/// Takes a layer's packed bytes as they pass and finds the digest of what they unpack to.
+pub(crate) struct DiffIdWriter {
+    decoder: Decoder,
+    name: String,
+}
+
+enum Decoder {
+    Plain(Plain),
+    Gzip(Box<flate2::write::MultiGzDecoder<Plain>>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Plain>>),
+}
+
+struct Plain {
+    hash: Sha256,
+    limit: u64,
+}
+
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.update(bytes);
+        if self.hash.length() > self.limit {
+            return Err(io::Error::other(ImageError::refused("", Rule::Inflates(self.limit))));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiffIdWriter {
+    pub(crate) fn new(coding: Coding, name: &str, limits: &Limits) -> io::Result<Self> {
+        let plain = Plain { hash: Sha256::default(), limit: limits.unpacked_layer };
+        let decoder = match coding {
+            Coding::Plain => Decoder::Plain(plain),
+            Coding::Gzip => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(plain))),
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(plain)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Decoder::Zstd(Box::new(decoder))
+            }
+        };
+        Ok(Self { decoder, name: name.to_owned() })
+    }
+
+    pub(crate) fn update(&mut self, packed: &[u8]) -> Result<(), ImageError> {
+        let result = match &mut self.decoder {
+            Decoder::Plain(plain) => plain.write_all(packed),
+            Decoder::Gzip(decoder) => decoder.write_all(packed),
+            Decoder::Zstd(decoder) => decoder.write_all(packed),
+        };
+        result.map_err(|error| self.refused(error))
+    }
+
+    /// The plain bytes' digest and length.
+    pub(crate) fn finish(mut self) -> Result<Sha256, ImageError> {
+        let plain = match &mut self.decoder {
+            Decoder::Plain(plain) => {
+                Ok(std::mem::replace(plain, Plain { hash: Sha256::default(), limit: 0 }))
+            }
+            Decoder::Gzip(decoder) => decoder
+                .try_finish()
+                .map(|()| std::mem::replace(decoder.get_mut(), Plain { hash: Sha256::default(), limit: 0 })),
+            Decoder::Zstd(decoder) => decoder
+                .flush()
+                .map(|()| std::mem::replace(decoder.get_mut(), Plain { hash: Sha256::default(), limit: 0 })),
+        };
+        plain.map(|plain| plain.hash).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: io::Error) -> ImageError {
+        match error.downcast::<ImageError>() {
+            Ok(ImageError::Refused { rule, .. }) => ImageError::refused(&self.name, rule),
+            Ok(other) => other,
+            Err(error) => ImageError::refused(&self.name, Rule::Unpack(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Pulp 3 exports of both generations: resource files of JSON, and artifacts by their SHA-256.
+
+use std::collections::BTreeMap;
+
+use raas_types::{Digest, Tag};
+use serde::Deserialize;
+
+use crate::archive::Wanted;
+use crate::manifests::{Found, Root, Store, collect};
+use crate::tree::Tree;
+use crate::{Content, ImageError, Limits, ManifestSet, Rule, json};
+
+const TAGS: &str = "/pulp_container.app.modelresource.TagResource.json";
+const MANIFESTS: &str = "/pulp_container.app.modelresource.ManifestResource.json";
+const SIGNATURES: &str = "/pulp_container.app.modelresource.ManifestSignatureResource.json";
+const CONTENT_ARTIFACTS: &str = "/pulpcore.app.modelresource.ContentArtifactResource.json";
+
+#[derive(Deserialize)]
+struct TagEntry {
+    name: String,
+    tagged_manifest: Digest,
+}
+
+#[derive(Deserialize)]
+struct ManifestEntry {
+    digest: Digest,
+    media_type: String,
+    /// The manifest itself, in the newer generation.
+    #[serde(default)]
+    data: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ContentArtifactEntry {
+    artifact: Option<String>,
+    relative_path: String,
+}
+
+/// The container repositories: those whose folders hold tags. A name may have slashes; what follows the last
+/// underscore is the version.
+fn folders(tree: &Tree) -> BTreeMap<String, String> {
+    tree.names("repository-")
+        .filter_map(|member| member.strip_suffix(TAGS))
+        .filter_map(|folder| {
+            let (name, version) = folder.strip_prefix("repository-")?.rsplit_once('_')?;
+            version.bytes().all(|b| b.is_ascii_digit()).then(|| (name.to_owned(), folder.to_owned()))
+        })
+        .collect()
+}
+
+/// The names of the container repositories.
+pub(crate) fn repositories(tree: &Tree) -> Vec<String> {
+    folders(tree).into_keys().collect()
+}
+
+struct Repository<'a> {
+    tree: &'a Tree,
+    limits: &'a Limits,
+    manifests: BTreeMap<Digest, (String, Option<String>)>,
+    /// Artifacts by the name that the content has, where that is not the artifact's own digest.
+    artifacts: BTreeMap<Digest, Digest>,
+}
+
+impl Store for Repository<'_> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<Found>, ImageError> {
+        match self.manifests.get(digest) {
+            Some((media_type, Some(data))) => {
+                Ok(Some(Found { bytes: data.clone().into_bytes(), media_type: Some(media_type.clone()) }))
+            }
+            known => {
+                let Some(content) = self.blob(digest)? else {
+                    return Ok(None);
+                };
+                let bytes = content.read_all(raas_types::Manifest::MAX_SIZE)?;
+                Ok(Some(Found { bytes, media_type: known.map(|(media_type, _)| media_type.clone()) }))
+            }
+        }
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Content>, ImageError> {
+        self.tree.file(&self.name(digest), self.limits)
+    }
+
+    fn name(&self, digest: &Digest) -> String {
+        let hex = self.artifacts.get(digest).unwrap_or(digest).hex();
+        format!("artifact/{}/{}", &hex[..2], &hex[2..])
+    }
+}
+
+/// The wanted repository's manifests.
+pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<ManifestSet, ImageError> {
+    let folders = folders(tree);
+    let folder = match &wanted.repository {
+        Some(name) => folders.get(name),
+        None => folders.values().next(),
+    };
+    let Some(folder) = folder else {
+        return Err(ImageError::Choice("the export has no container repository".into()));
+    };
+    let mut repository = Repository { tree, limits, manifests: BTreeMap::new(), artifacts: BTreeMap::new() };
+    repository.read_manifests(folder)?;
+    let mut roots = Vec::new();
+    json::each(&repository.need(folder, TAGS)?, limits, |entry: TagEntry| {
+        let tag: Tag = entry.name.parse().map_err(|error: raas_types::TagError| {
+            ImageError::content(format!("{folder}{TAGS}"), error.to_string())
+        })?;
+        roots.push(repository.root(entry.tagged_manifest, Some(tag)));
+        Ok(())
+    })?;
+    // What no tag leads to is part of the repository all the same: people pull it by digest, and signatures are
+    // attached to it.
+    let untagged: Vec<Root> =
+        repository.manifests.keys().map(|digest| repository.root(*digest, None)).collect();
+    roots.extend(untagged);
+    let mut set = collect(&repository, &roots, wanted.tag.as_ref(), limits)?;
+    let mut signatures = 0;
+    if let Some(content) = tree.file(&format!("{folder}{SIGNATURES}"), limits)? {
+        json::each(&content, limits, |_: serde::de::IgnoredAny| {
+            signatures += 1;
+            Ok(())
+        })?;
+    }
+    if signatures > 0 {
+        set.notes.push(format!(
+            "{signatures} signatures of the kind that only Pulp and OpenShift registries serve (atomic container \
+             signatures) are not published"
+        ));
+    }
+    Ok(set)
+}
+
+impl Repository<'_> {
+    fn need(&self, folder: &str, file: &str) -> Result<Content, ImageError> {
+        self.tree.need(
+            &format!("{folder}{file}"),
+            "every container repository of an export has it",
+            self.limits,
+        )
+    }
+
+    fn root(&self, digest: Digest, tag: Option<Tag>) -> Root {
+        let media_type = self.manifests.get(&digest).map(|(media_type, _)| media_type.clone());
+        Root { digest, media_type, size: None, tag }
+    }
+
+    fn read_manifests(&mut self, folder: &str) -> Result<(), ImageError> {
+        let content = self.need(folder, MANIFESTS)?;
+        let mut bytes = 0;
+        json::each(&content, self.limits, |entry: ManifestEntry| {
+            bytes += entry.data.as_ref().map_or(0, String::len) as u64;
+            if bytes > self.limits.manifests {
+                let rule = Rule::TooLarge { size: bytes, limit: self.limits.manifests };
+                return Err(ImageError::refused(content.name(), rule));
+            }
+            let data = entry.data.filter(|data| !data.is_empty());
+            self.manifests.insert(entry.digest, (entry.media_type, data));
+            Ok(())
+        })?;
+        let content = self.need(folder, CONTENT_ARTIFACTS)?;
+        json::each(&content, self.limits, |entry: ContentArtifactEntry| {
+            let named = entry.relative_path.parse::<Digest>();
+            let stored = entry.artifact.as_deref().map(Digest::from_hex);
+            if let (Ok(named), Some(Ok(stored))) = (named, stored)
+                && named != stored
+            {
+                self.artifacts.insert(named, stored);
+            }
+            Ok(())
+        })
+    }
+}

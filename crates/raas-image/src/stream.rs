@@ -1,0 +1,304 @@
+//! Streaming a layer or config to where it goes: read once, hashed and checked as it passes.
+
+use std::io::{self, Read, Write};
+
+use raas_types::{Digest, Sha256};
+
+use crate::gzip::GzipWriter;
+use crate::inflate::{Coding, DiffIdWriter, SNIFF};
+use crate::model::Blob;
+use crate::{Content, ImageError, Limits, Rule};
+
+const BUFFER: usize = 256 * 1024;
+
+/// How the bytes of a layer are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// A plain tar.
+    Plain,
+    /// A gzipped tar.
+    Gzip,
+    /// A tar in Zstandard.
+    Zstd,
+}
+
+impl From<Coding> for Packing {
+    fn from(coding: Coding) -> Self {
+        match coding {
+            Coding::Plain => Packing::Plain,
+            Coding::Gzip => Packing::Gzip,
+            Coding::Zstd => Packing::Zstd,
+        }
+    }
+}
+
+/// What is known of a layer once its bytes have passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// Digest of the bytes as the source has them.
+    pub raw: Digest,
+    /// Length of the bytes as the source has them.
+    pub raw_size: u64,
+    /// How the source has them packed.
+    pub raw_packing: Packing,
+    /// Digest of the plain tar.
+    pub diff_id: Digest,
+    /// Digest of the packed layer; that of the source's bytes where nothing was packed.
+    pub blob: Digest,
+    /// Length of the packed layer.
+    pub blob_size: u64,
+    /// How that is packed.
+    pub packing: Packing,
+}
+
+/// Passes a blob on, byte for byte, and checks its size, its digest and its diff id where the image says one.
+///
+/// The sink has all bytes when an error of the last check comes: it must not make them visible before this
+/// returns. `progress` is called with the number of bytes of each step.
+///
+/// # Errors
+/// The content is not what the image says, or one of the two sides fails.
+pub fn copy(
+    content: &Content,
+    blob: &Blob,
+    sink: &mut dyn Write,
+    limits: &Limits,
+    progress: &dyn Fn(u64),
+) -> Result<(), ImageError> {
+    if content.size() != blob.size {
+        let rule = Rule::Size { expected: blob.size, found: content.size() };
+        return Err(ImageError::refused(content.name(), rule));
+    }
+    let mut hash = Sha256::default();
+    let mut unpack = None;
+    each_piece(content, |piece, first| {
+        if first && blob.diff_id.is_some() {
+            let coding = Coding::sniff(piece).map_err(|rule| ImageError::refused(content.name(), rule))?;
+            unpack = Some(diff_id_writer(coding, content, limits)?);
+        }
+        hash.update(piece);
+        write(sink, piece, content)?;
+        if let Some(unpack) = &mut unpack {
+            unpack.update(piece)?;
+        }
+        progress(piece.len() as u64);
+        Ok(())
+    })?;
+    let found = hash.finish();
+    if found != blob.digest {
+        return Err(ImageError::refused(content.name(), Rule::Digest { expected: blob.digest, found }));
+    }
+    if let (Some(expected), Some(unpack)) = (blob.diff_id, unpack) {
+        let found = unpack.finish()?.finish();
+        if found != expected {
+            return Err(ImageError::refused(content.name(), Rule::DiffId { expected, found }));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a layer through and says what it is, without passing it on.
+///
+/// # Errors
+/// It cannot be read or does not unpack.
+pub fn fingerprint(content: &Content, limits: &Limits, progress: &dyn Fn(u64)) -> Result<Packed, ImageError> {
+    pass(content, None, None, limits, progress)
+}
+
+/// Passes a layer of a Docker v1 or docker save source on, twice: as it is to `raw` where that is wanted, and
+/// packed as today's clients take it to `blob`. A gzipped one stays as it is; any other is gzipped with `workers`
+/// threads.
+///
+/// # Errors
+/// It cannot be read or does not unpack, or one of the sinks fails.
+pub fn pack(
+    content: &Content,
+    raw: Option<&mut dyn Write>,
+    blob: &mut (dyn Write + Send),
+    workers: usize,
+    limits: &Limits,
+    progress: &dyn Fn(u64),
+) -> Result<Packed, ImageError> {
+    let first = sniff(content)?;
+    if first == Coding::Gzip {
+        return pass(content, raw, Some(blob), limits, progress);
+    }
+    let mut plain_hash = Sha256::default();
+    let mut counted = Tee { hash: Sha256::default(), sink: blob };
+    let mut raw_hash = Sha256::default();
+    std::thread::scope(|scope| {
+        let mut gzip = GzipWriter::new(&mut counted, workers, scope);
+        let stream = content.open().map_err(ImageError::read(content.name()))?;
+        let tapped = Tap { stream, hash: &mut raw_hash, sink: raw, progress };
+        let mut plain = first.reader(tapped).map_err(ImageError::read(content.name()))?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let got = plain.read(&mut buffer).map_err(|error| unpack_error(error, content, first))?;
+            if got == 0 {
+                break;
+            }
+            plain_hash.update(&buffer[..got]);
+            if plain_hash.length() > limits.unpacked_layer {
+                return Err(ImageError::refused(content.name(), Rule::Inflates(limits.unpacked_layer)));
+            }
+            write(&mut gzip, &buffer[..got], content)?;
+        }
+        gzip.finish().map_err(write_error(content))?;
+        Ok(())
+    })?;
+    let (blob_size, blob_hash) = (counted.hash.length(), counted.hash);
+    Ok(Packed {
+        raw_size: raw_hash.length(),
+        raw: raw_hash.finish(),
+        raw_packing: first.into(),
+        diff_id: plain_hash.finish(),
+        blob_size,
+        blob: blob_hash.finish(),
+        packing: Packing::Gzip,
+    })
+}
+
+/// Passes bytes on unchanged.
+fn pass(
+    content: &Content,
+    mut raw: Option<&mut dyn Write>,
+    mut blob: Option<&mut (dyn Write + Send)>,
+    limits: &Limits,
+    progress: &dyn Fn(u64),
+) -> Result<Packed, ImageError> {
+    let coding = sniff(content)?;
+    let mut hash = Sha256::default();
+    // A plain layer's diff id is the digest of its bytes: no need to hash them twice.
+    let mut unpack = match coding {
+        Coding::Plain => None,
+        packed => Some(diff_id_writer(packed, content, limits)?),
+    };
+    each_piece(content, |piece, _| {
+        hash.update(piece);
+        if let Some(unpack) = &mut unpack {
+            unpack.update(piece)?;
+        }
+        if let Some(raw) = &mut raw {
+            write(*raw, piece, content)?;
+        }
+        if let Some(blob) = &mut blob {
+            write(*blob, piece, content)?;
+        }
+        progress(piece.len() as u64);
+        Ok(())
+    })?;
+    let (size, raw) = (hash.length(), hash.finish());
+    let diff_id = match unpack {
+        Some(unpack) => unpack.finish()?.finish(),
+        None => raw,
+    };
+    let packing = coding.into();
+    Ok(Packed { raw, raw_size: size, raw_packing: packing, diff_id, blob: raw, blob_size: size, packing })
+}
+
+fn sniff(content: &Content) -> Result<Coding, ImageError> {
+    let mut start = [0; SNIFF];
+    let mut stream = content.open().map_err(ImageError::read(content.name()))?.take(SNIFF as u64);
+    let mut have = 0;
+    loop {
+        match stream.read(&mut start[have..]).map_err(ImageError::read(content.name()))? {
+            0 => break,
+            got => have += got,
+        }
+    }
+    Coding::sniff(&start[..have]).map_err(|rule| ImageError::refused(content.name(), rule))
+}
+
+fn diff_id_writer(coding: Coding, content: &Content, limits: &Limits) -> Result<DiffIdWriter, ImageError> {
+    DiffIdWriter::new(coding, content.name(), limits).map_err(ImageError::read(content.name()))
+}
+
+/// Reads the content to its end. `take` gets each piece and whether it is the first, which has at least
+/// [`SNIFF`] bytes where the content has.
+fn each_piece(
+    content: &Content,
+    mut take: impl FnMut(&[u8], bool) -> Result<(), ImageError>,
+) -> Result<(), ImageError> {
+    let mut stream = content.open().map_err(ImageError::read(content.name()))?;
+    let mut buffer = vec![0; BUFFER];
+    let mut position = 0;
+    let mut first = true;
+    while position < content.size() {
+        let mut have = 0;
+        while have < SNIFF || !first {
+            let got = stream.read(&mut buffer[have..]).map_err(ImageError::read(content.name()))?;
+            have += got;
+            if got == 0 || !first {
+                break;
+            }
+        }
+        if have == 0 {
+            return Err(ImageError::refused(content.name(), Rule::Truncated));
+        }
+        position += have as u64;
+        take(&buffer[..have], first)?;
+        first = false;
+    }
+    Ok(())
+}
+
+fn write(sink: &mut (impl Write + ?Sized), bytes: &[u8], content: &Content) -> Result<(), ImageError> {
+    sink.write_all(bytes).map_err(write_error(content))
+}
+
+fn write_error(content: &Content) -> impl FnOnce(io::Error) -> ImageError {
+    let what = format!("what was read of {}", content.name());
+    move |source| ImageError::Write { what, source }
+}
+
+/// A failure while unpacking is the source's own, unless it is one of the sinks that the reader feeds.
+fn unpack_error(error: io::Error, content: &Content, coding: Coding) -> ImageError {
+    match error.downcast::<TapError>() {
+        Ok(TapError(source)) => write_error(content)(source),
+        Err(source) if coding == Coding::Plain => ImageError::Read { what: content.name().into(), source },
+        Err(error) => ImageError::refused(content.name(), Rule::Unpack(error.to_string())),
+    }
+}
+
+/// Hashes and counts what is written.
+struct Tee<'a> {
+    hash: Sha256,
+    sink: &'a mut (dyn Write + Send),
+}
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// Hashes, keeps and reports what is read.
+struct Tap<'a, 's, R> {
+    stream: R,
+    hash: &'a mut Sha256,
+    sink: Option<&'a mut (dyn Write + 's)>,
+    progress: &'a dyn Fn(u64),
+}
+
+/// Marks an error of a [`Tap`]'s sink, so that it is not taken for one of its stream.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct TapError(io::Error);
+
+impl<R: Read> Read for Tap<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.stream.read(buffer)?;
+        self.hash.update(&buffer[..got]);
+        if let Some(sink) = &mut self.sink {
+            sink.write_all(&buffer[..got]).map_err(|error| io::Error::other(TapError(error)))?;
+        }
+        (self.progress)(got as u64);
+        Ok(got)
+    }
+}

@@ -1,0 +1,62 @@
+//! What a member may be.
+
+use tar::EntryType;
+
+use super::path;
+use crate::{ImageError, Rule};
+
+/// A member of an archive, checked.
+#[derive(Debug)]
+pub(crate) enum Member {
+    /// A regular file's place.
+    File { offset: u64, size: u64 },
+    /// Another name for the member of this name.
+    Link { target: Box<str> },
+    /// A folder, which matters to nobody.
+    Folder,
+}
+
+/// A member as its headers have it.
+pub(super) struct Header {
+    pub(super) kind: EntryType,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: u64,
+    pub(super) offset: u64,
+}
+
+impl Header {
+    /// The member's normalised name and what it is, if both are allowed.
+    pub(super) fn check(self, raw_name: &[u8]) -> Result<(String, Member), ImageError> {
+        let shown = || String::from_utf8_lossy(raw_name).into_owned();
+        let text = std::str::from_utf8(raw_name).map_err(|_| ImageError::refused(shown(), Rule::NotUtf8))?;
+        let name = path::normalise(text).map_err(|rule| ImageError::refused(text, rule))?;
+        let folder =
+            self.kind == EntryType::Directory || (self.kind == EntryType::Regular && text.ends_with('/'));
+        if name.is_empty() && !folder {
+            return Err(ImageError::refused(shown(), Rule::NoName));
+        }
+        if folder {
+            return Ok((name, Member::Folder));
+        }
+        let special = match self.kind {
+            EntryType::Regular | EntryType::Continuous => {
+                return Ok((name, Member::File { offset: self.offset, size: self.size }));
+            }
+            EntryType::Link | EntryType::Symlink => {
+                let raw = self.link.unwrap_or_default();
+                let target =
+                    std::str::from_utf8(&raw).map_err(|_| ImageError::refused(shown(), Rule::NotUtf8))?;
+                // A hard link names a member from the archive's root, a symbolic one from its own folder.
+                let from = if self.kind == EntryType::Link { "" } else { path::folder(&name) };
+                let resolved = path::resolve(from, target)
+                    .ok_or_else(|| ImageError::refused(shown(), Rule::LinkLeaves(target.to_owned())))?;
+                return Ok((name, Member::Link { target: resolved.into() }));
+            }
+            EntryType::Char | EntryType::Block => "a device",
+            EntryType::Fifo => "a pipe",
+            EntryType::GNUSparse => "a sparse file",
+            _ => "of a kind that archives of images do not have",
+        };
+        Err(ImageError::refused(name, Rule::Special(special)))
+    }
+}

@@ -1,0 +1,140 @@
+//! The two ways of walking over an archive.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use crate::bytes::{ReadAt, Section};
+use crate::{ImageError, Rule};
+
+/// A walk forward over an archive's bytes.
+pub(crate) trait Walk {
+    /// The offset of the next byte.
+    fn position(&self) -> u64;
+    /// The next bytes; `UnexpectedEof` where the archive ends before.
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()>;
+    /// Goes over the next bytes; `UnexpectedEof` where the archive ends before.
+    fn skip(&mut self, bytes: u64) -> io::Result<()>;
+    /// Called behind the end mark.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// Walks over a file, reading only the headers.
+pub(crate) struct SeekWalk {
+    bytes: Arc<dyn ReadAt>,
+    position: u64,
+}
+
+impl SeekWalk {
+    pub(crate) fn new(bytes: Arc<dyn ReadAt>) -> Self {
+        Self { bytes, position: 0 }
+    }
+}
+
+impl Walk for SeekWalk {
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        Section::new(self.bytes.clone(), self.position, buffer.len() as u64).read_exact(buffer)?;
+        self.position += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let end = self.position.checked_add(bytes).filter(|end| *end <= self.bytes.length());
+        self.position = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Walks over a stream and keeps what passes in a file, so that the members can be read afterwards.
+///
+/// The headers are judged as they pass: a stream that is no archive is refused at its first block, not when the
+/// disk is full.
+pub(crate) struct SpoolWalk<'a> {
+    stream: &'a mut dyn Read,
+    spool: &'a mut File,
+    position: u64,
+    limit: u64,
+    buffer: Vec<u8>,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<'a> SpoolWalk<'a> {
+    pub(crate) fn new(
+        stream: &'a mut dyn Read,
+        spool: &'a mut File,
+        limit: u64,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Self {
+        Self { stream, spool, position: 0, limit, buffer: vec![0; 256 * 1024], progress }
+    }
+
+    fn admit(&self, bytes: u64) -> io::Result<()> {
+        if self.position.saturating_add(bytes) > self.limit {
+            let rule = Rule::Inflates(self.limit);
+            return Err(io::Error::other(ImageError::refused("the archive", rule)));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.spool.write_all(bytes);
+        written.map_err(|source| {
+            let what = "the temporary copy of the archive".to_owned();
+            io::Error::other(ImageError::Write { what, source })
+        })?;
+        self.position += bytes.len() as u64;
+        (self.progress)(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+impl Walk for SpoolWalk<'_> {
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.admit(buffer.len() as u64)?;
+        self.stream.read_exact(buffer)?;
+        self.keep(buffer)
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        self.admit(bytes)?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut left = bytes;
+        while left > 0 {
+            let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let got = self.stream.read(&mut buffer[..most])?;
+            if got == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.keep(&buffer[..got])?;
+            left -= got as u64;
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Reads on to the stream's end, so that a packed stream's own checksum is compared and the sender is not cut
+    /// off; what stands there is padding and is not kept.
+    fn finish(&mut self) -> io::Result<()> {
+        let mut padding = 0u64;
+        loop {
+            let got = self.stream.read(&mut self.buffer)?;
+            if got == 0 {
+                return Ok(());
+            }
+            padding += got as u64;
+            self.admit(padding)?;
+        }
+    }
+}
