@@ -152,6 +152,7 @@ impl Manifest {
             return Err(ManifestError::TooLarge { size, limit: Self::MAX_SIZE });
         }
         let raw: Raw = serde_json::from_slice(bytes)?;
+        refuse_other_spellings(bytes)?;
         if raw.schema_version == 1 || raw.fs_layers.is_some() {
             return Err(ManifestError::Schema1);
         }
@@ -212,6 +213,30 @@ impl Manifest {
     }
 }
 
+/// Clients written in Go match keys without regard to case: `Layers` beside `layers` would be the layers to them.
+fn refuse_other_spellings(bytes: &[u8]) -> Result<(), ManifestError> {
+    const KEYS: [&str; 9] = [
+        "schemaVersion",
+        "mediaType",
+        "config",
+        "layers",
+        "manifests",
+        "fsLayers",
+        "subject",
+        "artifactType",
+        "annotations",
+    ];
+    let keys: BTreeMap<String, serde::de::IgnoredAny> = serde_json::from_slice(bytes)?;
+    for key in keys.keys() {
+        if KEYS.iter().any(|known| key.eq_ignore_ascii_case(known) && key != known) {
+            return Err(ManifestError::Ambiguous(format!(
+                "it has the key `{key}`, which only some clients read"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn missing(key: &str) -> ManifestError {
     ManifestError::Json(serde::de::Error::custom(format!("key `{key}` is missing")))
 }
@@ -244,6 +269,7 @@ mod tests {
                 r#"{{"schemaVersion":2,"mediaType":"{}","config":{config},"layers":[]}}"#,
                 media_type::OCI_INDEX
             ),
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"Layers":[{config}]}}"#),
         ];
         for text in table {
             assert!(
