@@ -1,0 +1,206 @@
+//! A small HTTP server that stands in for a CDN: fixed files, GET and HEAD, and a count of what was asked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A server on a free port of this machine, until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+    folder: Option<PathBuf>,
+    counts: Mutex<BTreeMap<(String, String), usize>>,
+    ended: AtomicBool,
+}
+
+impl Server {
+    /// Serves these paths, each beginning with a slash.
+    pub fn of<P: Into<String>, B: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, B)>) -> Self {
+        let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect();
+        Self::start(State { files: Mutex::new(files), ..State::default() })
+    }
+
+    /// Serves the files of a folder as they are when they are asked for.
+    pub fn folder(folder: &Path) -> Self {
+        Self::start(State { folder: Some(folder.to_owned()), ..State::default() })
+    }
+
+    /// Adds a path, or gives it another content.
+    pub fn set(&self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        locked(&self.state.files).insert(path.into(), bytes.into());
+    }
+
+    /// The address with the port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path that begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// How often a path was asked for by a method, the query not counted as part of the path.
+    pub fn count(&self, method: &str, path: &str) -> usize {
+        locked(&self.state.counts).get(&(method.to_owned(), path.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Everything that was asked for: method, path, how often.
+    pub fn requests(&self) -> Vec<(String, String, usize)> {
+        let counts = locked(&self.state.counts);
+        counts.iter().map(|((method, path), count)| (method.clone(), path.clone(), *count)).collect()
+    }
+
+    fn start(state: State) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(state);
+        let shared = state.clone();
+        let accepting = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let shared = shared.clone();
+                // A client that goes away is no concern of the server.
+                std::thread::spawn(move || drop(shared.converse(stream)));
+            }
+        });
+        Self { address, state, accepting: Some(accepting) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        // Wakes the thread that waits for a connection.
+        drop(TcpStream::connect(self.address));
+        if let Some(accepting) = self.accepting.take() {
+            drop(accepting.join());
+        }
+    }
+}
+
+impl State {
+    /// Answers requests until the client or the server ends.
+    fn converse(&self, stream: TcpStream) -> io::Result<()> {
+        // So that a connection that a client keeps open ends some time after the server.
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut writer = stream;
+        while let Some((method, path)) = read_head(&mut reader)? {
+            if self.ended.load(Ordering::SeqCst) {
+                break;
+            }
+            *locked(&self.counts).entry((method.clone(), path.clone())).or_default() += 1;
+            let (status, body) = match self.find(&path) {
+                _ if method != "GET" && method != "HEAD" => ("405 Method Not Allowed", Vec::new()),
+                Some(bytes) => ("200 OK", bytes),
+                None => ("404 Not Found", b"not found\n".to_vec()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/octet-stream\r\n\r\n",
+                body.len()
+            );
+            writer.write_all(head.as_bytes())?;
+            if method != "HEAD" {
+                writer.write_all(&body)?;
+            }
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &str) -> Option<Vec<u8>> {
+        if let Some(bytes) = locked(&self.files).get(path) {
+            return Some(bytes.clone());
+        }
+        let name = path.strip_prefix('/')?;
+        if name.split('/').any(|part| part.is_empty() || part == "..") {
+            return None;
+        }
+        fs::read(self.folder.as_ref()?.join(name)).ok()
+    }
+}
+
+/// The method and the path of the next request, once its head and body have passed.
+fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, String)>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Ok(None);
+    };
+    let path = target.split('?').next().unwrap_or_default();
+    let request = (method.to_owned(), path.to_owned());
+    let mut length = 0;
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        match line.trim_end().split_once(':') {
+            Some((key, value)) if key.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    io::copy(&mut io::Read::take(&mut *reader, length), &mut io::sink())?;
+    Ok(Some(request))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn ask(server: &Server, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    #[test]
+    fn it_serves_counts_and_ends() {
+        let server = Server::of([("/a/layer", "bytes")]);
+        assert!(ask(&server, "GET", "/a/layer?x=1").ends_with("\r\n\r\nbytes"));
+        let head = ask(&server, "HEAD", "/a/layer");
+        assert!(head.contains("Content-Length: 5\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(ask(&server, "GET", "/b").starts_with("HTTP/1.1 404"));
+        assert!(ask(&server, "PUT", "/a/layer").starts_with("HTTP/1.1 405"));
+        assert_eq!((server.count("GET", "/a/layer"), server.count("HEAD", "/a/layer")), (1, 1));
+        assert_eq!(server.requests().len(), 4);
+        let address = server.address();
+        drop(server);
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_served_and_nothing_beside_it() {
+        let server = Server::folder(Path::new(env!("CARGO_MANIFEST_DIR")));
+        assert!(ask(&server, "GET", "/Cargo.toml").contains("raas-testkit"));
+        assert!(ask(&server, "GET", "/../../Cargo.toml").starts_with("HTTP/1.1 404"));
+    }
+}

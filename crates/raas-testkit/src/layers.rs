@@ -1,0 +1,96 @@
+//! Layers: small tars, packed as image builders pack them, and bombs.
+
+use std::io::Write;
+
+use crate::TarBuilder;
+
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pack {
+    /// Not at all.
+    Plain,
+    /// With gzip.
+    Gzip,
+    /// With Zstandard.
+    Zstd,
+}
+
+impl Pack {
+    /// The packed bytes.
+    pub fn apply(self, plain: &[u8]) -> Vec<u8> {
+        match self {
+            Pack::Plain => plain.to_vec(),
+            Pack::Gzip => gzip(plain),
+            Pack::Zstd => zstd(plain),
+        }
+    }
+
+    /// What OCI calls a layer that is packed so.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Pack::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Pack::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Pack::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+}
+
+/// A plain tar of these files.
+pub fn layer(files: &[(&str, &[u8])]) -> Vec<u8> {
+    files.iter().fold(TarBuilder::new(), |tar, (name, content)| tar.file(name, content)).finish()
+}
+
+/// One gzip member.
+pub fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes everything")
+}
+
+/// One Zstandard frame.
+pub fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::encode_all(plain, 0).expect("memory takes everything")
+}
+
+/// Zeros without end, as far as anybody will read: a gzip stream of about a megabyte for each GiB.
+pub fn gzip_bomb(gib: usize) -> Vec<u8> {
+    gzip(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
+}
+
+/// The same in Zstandard, a few dozen kilobytes for each GiB.
+pub fn zstd_bomb(gib: usize) -> Vec<u8> {
+    zstd(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
+}
+
+const BOMB_PART: usize = 16 << 20;
+
+/// Bytes that do not compress, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    (0..length).map(|_| random.next() as u8).collect()
+}
+
+/// A small generator of numbers (SplitMix64), the same for the same seed.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts from the seed.
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends, so it is no iterator to loop over")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below the bound.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}

@@ -1,0 +1,151 @@
+//! Pulp 2 docker exports, in the shape that `fixtures/make-pulp2-export.py` writes.
+
+use std::collections::BTreeMap;
+
+use raas_types::Digest;
+use serde_json::json;
+
+use crate::Files;
+use crate::layers::layer;
+
+/// An id for a Docker v1 image, the same for the same seed.
+pub fn id(seed: &str) -> String {
+    Digest::of(seed.as_bytes()).hex()
+}
+
+/// A Docker v1 image; nothing of it need fit the others.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// The parent that its json names.
+    pub parent: Option<String>,
+    /// The ids that its ancestry list names, itself first as a rule; it has no such file if this is empty.
+    pub ancestry: Vec<String>,
+    /// Its layer.
+    pub layer: Vec<u8>,
+    /// Whether its files are left out of the archive.
+    pub hole: bool,
+}
+
+/// A Pulp 2 docker export in the making.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// Pulp's id of the repository.
+    pub repository: String,
+    /// The name that people pull.
+    pub registry_id: String,
+    /// The images, the base first.
+    pub images: Vec<Image>,
+    /// Each tag's image id.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Export {
+    /// An export of a chain of images, each the parent of the next; `latest` is the last one.
+    pub fn chain(repository: &str, length: usize) -> Self {
+        let mut images: Vec<Image> = Vec::new();
+        for n in 0..length {
+            let id = id(&format!("{repository} {n}"));
+            let parent = images.last();
+            let above = parent.map(|parent| parent.ancestry.clone()).unwrap_or_default();
+            images.push(Image {
+                parent: parent.map(|parent| parent.id.clone()),
+                ancestry: [vec![id.clone()], above].concat(),
+                layer: layer(&[(&format!("opt/layer-{n}"), format!("layer {n}\n").as_bytes())]),
+                hole: false,
+                id,
+            });
+        }
+        let tags = images.last().map(|top| ("latest".to_owned(), top.id.clone()));
+        Self {
+            repository: repository.to_owned(),
+            registry_id: repository.to_owned(),
+            images,
+            tags: tags.into_iter().collect(),
+        }
+    }
+
+    /// The id of an image, counted from the base.
+    pub fn id(&self, n: usize) -> String {
+        self.images[n].id.clone()
+    }
+
+    /// Tags an image, counted from the base.
+    pub fn tag(&mut self, tag: &str, n: usize) -> &mut Self {
+        self.tags.insert(tag.to_owned(), self.id(n));
+        self
+    }
+
+    /// Leaves the files of an image out, counted from the base.
+    pub fn hole(&mut self, n: usize) -> &mut Self {
+        self.images[n].hole = true;
+        self
+    }
+
+    /// Leaves all ancestry lists out.
+    pub fn without_lists(&mut self) -> &mut Self {
+        self.images.iter_mut().for_each(|image| image.ancestry.clear());
+        self
+    }
+
+    /// Adds an image that is built on another, counted from the base, and tags it.
+    pub fn branch(&mut self, tag: &str, parent: usize) -> &mut Self {
+        let id = id(&format!("{} {tag}", self.repository));
+        let parent = &self.images[parent];
+        let image = Image {
+            parent: Some(parent.id.clone()),
+            ancestry: match parent.ancestry.as_slice() {
+                [] => Vec::new(),
+                above => [std::slice::from_ref(&id), above].concat(),
+            },
+            layer: layer(&[("opt/branch", tag.as_bytes())]),
+            hole: false,
+            id: id.clone(),
+        };
+        self.images.push(image);
+        self.tags.insert(tag.to_owned(), id);
+        self
+    }
+
+    /// The name of an image's file in the archive.
+    pub fn file(&self, n: usize, file: &str) -> String {
+        format!("web/{}/{file}", self.images[n].id)
+    }
+
+    /// The files, to be written as a tar.
+    pub fn files(&self) -> Files {
+        let document = json!({
+            "type": "pulp-docker-redirect", "version": 1, "repository": self.repository,
+            "repo-registry-id": self.registry_id,
+            "url": format!("https://pulp.example.com/pulp/docker/{}/", self.repository), "protected": false,
+            "images": self.images.iter().rev().map(|image| json!({"id": image.id})).collect::<Vec<_>>(),
+            "tags": self.tags,
+        });
+        let mut files = Files::new();
+        files.set(format!("{}.json", self.repository), document.to_string());
+        for (n, image) in self.images.iter().enumerate().filter(|(_, image)| !image.hole) {
+            let mut facts = json!({
+                "id": image.id, "created": format!("2014-10-24T12:{:02}:00Z", n % 60), "docker_version": "1.2.0",
+                "architecture": "amd64", "os": "linux", "Size": image.layer.len(),
+                "container_config": {"Cmd": ["/bin/sh", "-c", format!("#(nop) ADD layer {n}")]},
+                "config": {"Cmd": ["/opt/run"], "Env": ["PATH=/usr/bin:/bin"]},
+            });
+            if let Some(parent) = &image.parent {
+                facts["parent"] = parent.as_str().into();
+            }
+            if !image.ancestry.is_empty() {
+                files.set(self.file(n, "ancestry"), json!(image.ancestry).to_string());
+            }
+            files
+                .set(self.file(n, "json"), facts.to_string())
+                .set(self.file(n, "layer"), image.layer.clone());
+        }
+        files
+    }
+
+    /// The export as a tar.
+    pub fn tar(&self) -> Vec<u8> {
+        self.files().tar()
+    }
+}
