@@ -9,6 +9,7 @@ use raas_types::Tag;
 
 use crate::bytes::chunks::Chunks;
 use crate::bytes::{FileAt, ReadAt, Section, spool};
+use crate::error::legible;
 use crate::inflate::Coding;
 use crate::tar_index::{SeekWalk, SpoolWalk, TarIndex};
 use crate::tree::Tree;
@@ -100,7 +101,8 @@ pub fn open(
             let what = path.display().to_string();
             let found = fs::metadata(&path).map_err(ImageError::read(&what))?;
             if found.is_dir() {
-                return opener.finish(what, Tree::Folder(path));
+                let tree = Tree::folder(&path).map_err(ImageError::read(&what))?;
+                return opener.finish(what, tree);
             }
             if !found.is_file() {
                 let stream = File::open(&path).map_err(ImageError::read(&what))?;
@@ -157,8 +159,8 @@ impl Opener<'_> {
         let temporary = || format!("the temporary copy of {what} in {}", self.spool_folder.display());
         let mut spool = spool::create(self.spool_folder)
             .map_err(|source| ImageError::Write { what: temporary(), source })?;
-        let mut stream = coding.reader(packed).map_err(ImageError::read(&what))?;
-        let mut walk = SpoolWalk::new(&mut stream, &mut spool, self.limits.spool, self.progress);
+        let mut stream = coding.reader(packed, &what).map_err(ImageError::read(&what))?;
+        let mut walk = SpoolWalk::new(&mut stream, &mut spool, &what, self.limits.spool, self.progress);
         let index = TarIndex::build(&mut walk, &what, self.limits)?;
         drop(stream);
         let bytes = FileAt::new(spool).map_err(ImageError::read(temporary()))?;
@@ -218,7 +220,7 @@ fn recognise(tree: &Tree, what: &str, limits: &Limits) -> Result<SourceKind, Ima
             let some: Vec<&str> = tree.names("").take(3).collect();
             format!(
                 "an archive ({}, …) that is neither a Pulp export, a docker save archive nor an OCI image layout",
-                some.join(", ")
+                legible(&some.join(", "), 300)
             )
         }
     };
@@ -273,7 +275,7 @@ impl Archive {
             if names.iter().any(|name| name == explicit) {
                 return Ok(Some(explicit.to_owned()));
             }
-            return Err(ImageError::Choice(format!(
+            return Err(ImageError::choice(format!(
                 "{} has no repository `{explicit}`; {}",
                 self.what,
                 has()
@@ -282,7 +284,7 @@ impl Archive {
         match source_name::choose(&names, vendor, image) {
             Some(name) => Ok(Some(name.clone())),
             None if names.is_empty() => Ok(None),
-            None => Err(ImageError::Choice(format!(
+            None => Err(ImageError::choice(format!(
                 "{} has several repositories and none is called `{image}`: {}; name one with --repository",
                 self.what,
                 names.join(", ")

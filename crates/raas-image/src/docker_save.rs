@@ -38,6 +38,7 @@ pub(crate) fn repositories(tree: &Tree, limits: &Limits) -> Result<Vec<String>, 
 pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<SavedSet, ImageError> {
     let entries = entries(tree, limits)?;
     let mut chosen: BTreeMap<String, (Vec<raas_types::Tag>, &Entry)> = BTreeMap::new();
+    let mut given: BTreeMap<raas_types::Tag, &String> = BTreeMap::new();
     let mut untagged = Vec::new();
     for entry in &entries {
         let names = entry.repo_tags.as_deref().unwrap_or_default();
@@ -51,17 +52,25 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Sav
             }
             let tag =
                 parsed.tag.ok_or_else(|| ImageError::content(LIST, format!("`{name}` has no valid tag")))?;
-            chosen.entry(entry.config.clone()).or_insert_with(|| (Vec::new(), entry)).0.push(tag);
+            match given.insert(tag.clone(), &entry.config) {
+                Some(other) if *other != entry.config => {
+                    let message =
+                        format!("it gives the tag `{tag}` to two images, {other} and {}", entry.config);
+                    return Err(ImageError::content(LIST, message));
+                }
+                Some(_) => {}
+                None => chosen.entry(entry.config.clone()).or_insert_with(|| (Vec::new(), entry)).0.push(tag),
+            }
         }
     }
     if chosen.is_empty() {
         let tag = wanted.tag.clone().unwrap_or_else(|| "latest".parse().expect("a tag"));
         match untagged.as_slice() {
             [one] => drop(chosen.insert(one.config.clone(), (vec![tag], *one))),
-            [] => return Err(ImageError::Choice("the archive has no image".into())),
+            [] => return Err(ImageError::choice("the archive has no image")),
             several => {
                 let configs: Vec<&str> = several.iter().map(|entry| entry.config.as_str()).collect();
-                return Err(ImageError::Choice(format!(
+                return Err(ImageError::choice(format!(
                     "the archive has {} images and tags none of them, so raas cannot tell which is `{tag}`: {}",
                     several.len(),
                     configs.join(", ")
@@ -77,8 +86,15 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Sav
         }
     }
     let mut set = SavedSet::default();
+    let mut bytes = 0;
     for (tags, entry) in chosen.into_values() {
         read_image(tree, tags, entry, limits, &mut set)?;
+        // All configs stay in memory.
+        bytes += set.images.last().map_or(0, |image| image.config.len() as u64);
+        if bytes > limits.manifests {
+            let rule = Rule::TooLarge { size: bytes, limit: limits.manifests };
+            return Err(ImageError::refused(&entry.config, rule));
+        }
     }
     Ok(set)
 }

@@ -106,23 +106,63 @@ pub enum Rule {
 
 impl ImageError {
     pub(crate) fn refused(member: impl Into<String>, rule: Rule) -> Self {
-        let mut member: String = member.into();
-        if member.len() > 300 {
-            member = member.chars().take(300).chain(['…']).collect();
-        }
-        ImageError::Refused { member, rule }
+        ImageError::Refused { member: legible(&member.into(), 300), rule }
     }
 
     pub(crate) fn content(member: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::refused(member, Rule::Content(message.into()))
+        Self::refused(member, Rule::Content(legible(&message.into(), 1000)))
     }
 
     pub(crate) fn missing(member: impl Into<String>, message: impl Into<String>) -> Self {
         Self::refused(member, Rule::Missing(message.into()))
     }
 
+    pub(crate) fn choice(message: impl Into<String>) -> Self {
+        ImageError::Choice(legible(&message.into(), 2000))
+    }
+
     pub(crate) fn read(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| ImageError::Read { what, source }
     }
+}
+
+impl Rule {
+    /// What the parser says, which may quote the source at any length.
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Rule::Json(short(error))
+    }
+
+    /// The same for a manifest.
+    pub(crate) fn manifest(error: ManifestError) -> Self {
+        Rule::Manifest(match error {
+            ManifestError::Json(error) => ManifestError::Json(short(error)),
+            ManifestError::MediaType(found) => ManifestError::MediaType(legible(&found, 300)),
+            ManifestError::Ambiguous(why) => ManifestError::Ambiguous(legible(&why, 1000)),
+            other => other,
+        })
+    }
+}
+
+fn short(error: serde_json::Error) -> serde_json::Error {
+    let text = error.to_string();
+    if text.len() <= 1000 { error } else { serde::de::Error::custom(legible(&text, 1000)) }
+}
+
+/// Text of the source as it may stand in a message: without control characters, which a terminal would obey, and
+/// of bounded length.
+pub(crate) fn legible(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for (n, c) in text.chars().enumerate() {
+        if n == most {
+            out.push('…');
+            break;
+        }
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }

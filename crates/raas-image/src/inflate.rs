@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use raas_types::Sha256;
+use zstd::stream::raw::{self, Operation as _};
 
 use crate::{ImageError, Limits, Rule};
 
@@ -35,15 +36,56 @@ impl Coding {
         }
     }
 
-    /// A reader of the plain bytes.
-    pub(crate) fn reader<'a>(self, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    /// A reader of the plain bytes. Where these do not unpack, its error holds the [`ImageError`] that says so of
+    /// `name`; errors of `packed` itself come as they are.
+    pub(crate) fn reader<'a>(self, packed: impl Read + 'a, name: &'a str) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Coding::Plain => Box::new(packed),
-            Coding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Coding::Gzip => {
+                Box::new(Judging { plain: flate2::read::MultiGzDecoder::new(Marking(packed)), name })
+            }
             Coding::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::new(packed)?;
+                let mut decoder = zstd::stream::read::Decoder::new(Marking(packed))?;
                 decoder.window_log_max(MAX_WINDOW_LOG)?;
-                Box::new(decoder)
+                Box::new(Judging { plain: decoder, name })
+            }
+        })
+    }
+}
+
+/// Marks the errors of a reader, so that they are told from those of the decoder that it feeds.
+struct Marking<R>(R);
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Marked(io::Error);
+
+impl<R: Read> Read for Marking<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => io::Error::other(Marked(error)),
+        })
+    }
+}
+
+/// Says of a decoder's own errors what they mean: the packed bytes are damaged, or end too early.
+struct Judging<'a, R> {
+    plain: R,
+    name: &'a str,
+}
+
+impl<R: Read> Read for Judging<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.plain.read(buffer).map_err(|error| match error.downcast::<Marked>() {
+            Ok(Marked(error)) => error,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => error,
+            Err(error) => {
+                let rule = match error.kind() {
+                    io::ErrorKind::UnexpectedEof => Rule::Truncated,
+                    _ => Rule::Unpack(error.to_string()),
+                };
+                io::Error::other(ImageError::refused(self.name, rule))
             }
         })
     }
@@ -62,7 +104,39 @@ pub(crate) struct DiffIdWriter {
 enum Decoder {
     Plain(Plain),
     Gzip(Box<flate2::write::MultiGzDecoder<Plain>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Plain>>),
+    Zstd(ZstdWriter),
+}
+
+/// As zstd's own writing decoder, which however does not tell that the last frame is incomplete.
+struct ZstdWriter {
+    decoder: raw::Decoder<'static>,
+    buffer: Vec<u8>,
+    complete: bool,
+    plain: Plain,
+}
+
+impl ZstdWriter {
+    fn new(plain: Plain) -> io::Result<Self> {
+        let mut decoder = raw::Decoder::new()?;
+        decoder.set_parameter(raw::DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
+        Ok(Self { decoder, buffer: vec![0; 128 * 1024], complete: false, plain })
+    }
+
+    fn update(&mut self, packed: &[u8]) -> io::Result<()> {
+        let mut input = raw::InBuffer::around(packed);
+        loop {
+            let mut output = raw::OutBuffer::around(&mut self.buffer[..]);
+            // 0 behind the last byte of a frame; what follows begins a new one.
+            let wanted = self.decoder.run(&mut input, &mut output)?;
+            let made = output.pos();
+            self.plain.write_all(&self.buffer[..made])?;
+            self.complete = wanted == 0;
+            let all_in = input.pos() == packed.len();
+            if all_in && (self.complete || made < self.buffer.len()) {
+                return Ok(());
+            }
+        }
+    }
 }
 
 struct Plain {
@@ -90,11 +164,7 @@ impl DiffIdWriter {
         let decoder = match coding {
             Coding::Plain => Decoder::Plain(plain),
             Coding::Gzip => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(plain))),
-            Coding::Zstd => {
-                let mut decoder = zstd::stream::write::Decoder::new(plain)?;
-                decoder.window_log_max(MAX_WINDOW_LOG)?;
-                Decoder::Zstd(Box::new(decoder))
-            }
+            Coding::Zstd => Decoder::Zstd(ZstdWriter::new(plain)?),
         };
         Ok(Self { decoder, name: name.to_owned() })
     }
@@ -103,7 +173,7 @@ impl DiffIdWriter {
         let result = match &mut self.decoder {
             Decoder::Plain(plain) => plain.write_all(packed),
             Decoder::Gzip(decoder) => decoder.write_all(packed),
-            Decoder::Zstd(decoder) => decoder.write_all(packed),
+            Decoder::Zstd(decoder) => decoder.update(packed),
         };
         result.map_err(|error| self.refused(error))
     }
@@ -111,17 +181,14 @@ impl DiffIdWriter {
     /// The plain bytes' digest and length.
     pub(crate) fn finish(mut self) -> Result<Sha256, ImageError> {
         let plain = match &mut self.decoder {
-            Decoder::Plain(plain) => {
-                Ok(std::mem::replace(plain, Plain { hash: Sha256::default(), limit: 0 }))
+            Decoder::Plain(plain) => Ok(std::mem::take(&mut plain.hash)),
+            Decoder::Gzip(decoder) => {
+                decoder.try_finish().map(|()| std::mem::take(&mut decoder.get_mut().hash))
             }
-            Decoder::Gzip(decoder) => decoder
-                .try_finish()
-                .map(|()| std::mem::replace(decoder.get_mut(), Plain { hash: Sha256::default(), limit: 0 })),
-            Decoder::Zstd(decoder) => decoder
-                .flush()
-                .map(|()| std::mem::replace(decoder.get_mut(), Plain { hash: Sha256::default(), limit: 0 })),
+            Decoder::Zstd(decoder) if decoder.complete => Ok(std::mem::take(&mut decoder.plain.hash)),
+            Decoder::Zstd(_) => Err(io::Error::other("its last frame is incomplete")),
         };
-        plain.map(|plain| plain.hash).map_err(|error| self.refused(error))
+        plain.map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: io::Error) -> ImageError {

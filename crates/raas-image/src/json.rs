@@ -18,7 +18,7 @@ pub(crate) fn read<T: DeserializeOwned>(content: &Content, limits: &Limits) -> R
 
 /// JSON at hand.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes).map_err(|error| ImageError::refused(name, error.into()))
+    serde_json::from_slice(bytes).map_err(|error| ImageError::refused(name, Rule::json(error)))
 }
 
 /// A JSON list of any length, entry by entry, so that memory holds one entry at a time.
@@ -47,7 +47,7 @@ pub(crate) fn each<T: DeserializeOwned>(
             content.name(),
             Rule::TooLarge { size: content.size(), limit: limits.entry },
         )),
-        (None, Err(error)) => Err(ImageError::refused(content.name(), error.into())),
+        (None, Err(error)) => Err(ImageError::refused(content.name(), Rule::json(error))),
     }
 }
 

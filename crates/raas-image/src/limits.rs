@@ -14,6 +14,9 @@ pub struct Limits {
     pub entry: u64,
     /// Bytes of all manifests of the image together, which are kept in memory.
     pub manifests: u64,
+    /// Bytes of all configs, or of all v1 json files, together that are read to check an image; one that several
+    /// manifests or images name counts each time.
+    pub configs: u64,
     /// Bytes that one layer may unpack to.
     pub unpacked_layer: u64,
     /// Bytes that a packed or streamed archive may take on disk while it is read.
@@ -35,6 +38,7 @@ impl Default for Limits {
             json: 8 * MIB,
             entry: 8 * MIB,
             manifests: 32 * MIB,
+            configs: GIB,
             unpacked_layer: 64 * GIB,
             spool: 256 * GIB,
             links: 8,

@@ -1,8 +1,8 @@
 //! From the manifests that a source names to everything that they lead to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Platform, Tag, media_type};
+use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Platform, Tag, media_type};
 
 use crate::config_facts::ConfigFacts;
 use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, json};
@@ -53,7 +53,15 @@ pub(crate) fn collect(
     wanted: Option<&Tag>,
     limits: &Limits,
 ) -> Result<ManifestSet, ImageError> {
-    let mut collector = Collector { store, limits, set: ManifestSet::default(), bytes: 0 };
+    let mut collector = Collector {
+        store,
+        limits,
+        set: ManifestSet::default(),
+        added: Vec::new(),
+        heads: BTreeMap::new(),
+        bytes: 0,
+        config_bytes: 0,
+    };
     let tagged: Vec<&Root> = roots.iter().filter(|root| root.tag.is_some()).collect();
     match wanted {
         None if tagged.is_empty() => collector.untagged(roots, "latest".parse().expect("a tag"))?,
@@ -75,24 +83,37 @@ pub(crate) fn collect(
 /// The error for a tag that a source does not have.
 pub(crate) fn no_such_tag<'a>(tag: &Tag, tags: impl Iterator<Item = &'a Tag>) -> ImageError {
     let has: Vec<&str> = tags.map(Tag::as_str).collect();
-    ImageError::Choice(format!("the source has no tag `{tag}`; it has {}", has.join(", ")))
+    ImageError::choice(format!("the source has no tag `{tag}`; it has {}", has.join(", ")))
 }
 
 struct Collector<'a> {
     store: &'a dyn Store,
     limits: &'a Limits,
     set: ManifestSet,
+    /// The set's manifests in the order in which they came.
+    added: Vec<Digest>,
+    /// What roots are that were looked at, so that each is read once however often it is named.
+    heads: BTreeMap<Digest, Head>,
     bytes: u64,
+    config_bytes: u64,
+}
+
+/// What a root is to the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// It stands for itself.
+    Free,
+    /// It is attached to that manifest.
+    Attached(Digest),
 }
 
 impl Collector<'_> {
     /// A source without tags: its one image gets the tag, and what is attached to the image comes along.
     fn untagged(&mut self, roots: &[Root], tag: Tag) -> Result<(), ImageError> {
         let mut images = Vec::new();
+        let mut seen = BTreeSet::new();
         for root in roots {
-            let (_, manifest) =
-                self.read(root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
-            if manifest.subject.is_none() && !images.iter().any(|other: &Root| other.digest == root.digest) {
+            if self.head(root)? == Head::Free && seen.insert(root.digest) {
                 images.push(root.clone());
             }
         }
@@ -101,10 +122,10 @@ impl Collector<'_> {
                 self.root(&Root { tag: Some(tag), ..one.clone() })?;
                 self.attached(roots)
             }
-            [] => Err(ImageError::Choice("the source names no image".into())),
+            [] => Err(ImageError::choice("the source names no image")),
             several => {
                 let digests: Vec<String> = several.iter().map(|root| root.digest.to_string()).collect();
-                Err(ImageError::Choice(format!(
+                Err(ImageError::choice(format!(
                     "the source has {} images and tags none of them, so raas cannot tell which is `{tag}`: {}",
                     several.len(),
                     digests.join(", ")
@@ -132,30 +153,47 @@ impl Collector<'_> {
     /// Signatures, attestations and the like: roots whose subject is in the set already, and cosign's tags that
     /// name a digest of it. What is attached may have something attached itself.
     fn attached(&mut self, roots: &[Root]) -> Result<(), ImageError> {
-        loop {
-            let before = self.set.manifests.len();
-            for root in roots
-                .iter()
-                .filter(|root| !self.set.manifests.contains_key(&root.digest))
-                .cloned()
-                .collect::<Vec<_>>()
-            {
-                let (_, manifest) =
-                    self.read(root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
-                let by_subject = manifest.subject.is_some_and(|s| self.set.manifests.contains_key(&s.digest));
-                let by_tag = root
-                    .tag
-                    .as_ref()
-                    .and_then(cosign_subject)
-                    .is_some_and(|d| self.set.manifests.contains_key(&d));
-                if by_subject || by_tag {
-                    self.root(&root)?;
-                }
+        let mut waiting: BTreeMap<Digest, Vec<&Root>> = BTreeMap::new();
+        let mut useless = BTreeSet::new();
+        for root in roots {
+            if useless.contains(&root.digest) {
+                continue;
             }
-            if self.set.manifests.len() == before {
-                return Ok(());
+            let by_subject = match self.head(root) {
+                Ok(Head::Attached(subject)) => Some(subject),
+                Ok(Head::Free) => None,
+                // What else is wrong with the source is no reason not to publish the tag that is wanted: manifests
+                // that an incremental export leaves out, and old ones that nobody could pull.
+                Err(ImageError::Refused { rule: Rule::Missing(_) | Rule::Manifest(_), .. }) => {
+                    useless.insert(root.digest);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let by_tag = root.tag.as_ref().and_then(cosign_subject);
+            for subject in [by_subject, by_tag].into_iter().flatten() {
+                waiting.entry(subject).or_default().push(root);
             }
         }
+        let mut next = 0;
+        while let Some(digest) = self.added.get(next) {
+            for root in waiting.remove(digest).unwrap_or_default() {
+                self.root(root)?;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, root: &Root) -> Result<Head, ImageError> {
+        if let Some(head) = self.heads.get(&root.digest) {
+            return Ok(*head);
+        }
+        let (_, manifest) =
+            self.read(root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
+        let head = manifest.subject.map_or(Head::Free, |subject| Head::Attached(subject.digest));
+        self.heads.insert(root.digest, head);
+        Ok(head)
     }
 
     fn read(
@@ -177,7 +215,7 @@ impl Collector<'_> {
             return Err(ImageError::refused(name, Rule::Size { expected, found: bytes.len() as u64 }));
         }
         let manifest = Manifest::parse(&bytes, found_as.or(known_as.as_deref()));
-        let manifest = manifest.map_err(|error| ImageError::refused(&name, error.into()))?;
+        let manifest = manifest.map_err(|error| ImageError::refused(&name, Rule::manifest(error)))?;
         Ok((bytes, manifest))
     }
 
@@ -190,10 +228,19 @@ impl Collector<'_> {
         why: &str,
         depth: usize,
     ) -> Result<(), ImageError> {
-        if self.set.manifests.contains_key(&digest) {
+        let name = self.store.name(&digest);
+        if let Some(known) = self.set.manifests.get(&digest) {
+            // Every descriptor of it has to be right, not only the one that it was read by.
+            let (length, own) = (known.bytes.len() as u64, known.manifest.media_type.as_str());
+            if let Some(expected) = size.filter(|size| *size != length) {
+                return Err(ImageError::refused(name, Rule::Size { expected, found: length }));
+            }
+            if let Some(found_as) = found_as.filter(|found_as| !found_as.is_empty() && *found_as != own) {
+                let why = format!("it is referred to as `{own}` and as `{found_as}`");
+                return Err(ImageError::refused(name, Rule::manifest(ManifestError::Ambiguous(why))));
+            }
             return Ok(());
         }
-        let name = self.store.name(&digest);
         if depth > self.limits.nesting {
             let message = format!("it is an index within more than {} others", self.limits.nesting);
             return Err(ImageError::content(name, message));
@@ -225,6 +272,7 @@ impl Collector<'_> {
             platform = platform.or(Some(own));
         }
         self.set.manifests.insert(digest, ManifestItem { bytes, manifest, platform });
+        self.added.push(digest);
         Ok(())
     }
 
@@ -299,13 +347,18 @@ impl Collector<'_> {
     }
 
     /// What an image's config says of its layers; nothing for an artifact's.
-    fn config_facts(&self, config: &Descriptor) -> Result<Option<ConfigFacts>, ImageError> {
+    fn config_facts(&mut self, config: &Descriptor) -> Result<Option<ConfigFacts>, ImageError> {
         if !media_type::is_image_config(&config.media_type) {
             return Ok(None);
         }
         let Some(content) = self.store.blob(&config.digest)? else {
             return Ok(None);
         };
+        self.config_bytes = self.config_bytes.saturating_add(content.size());
+        if self.config_bytes > self.limits.configs {
+            let rule = Rule::TooLarge { size: self.config_bytes, limit: self.limits.configs };
+            return Err(ImageError::refused(content.name(), rule));
+        }
         let bytes = content.read_all(self.limits.json)?;
         let found = Digest::of(&bytes);
         if found != config.digest {
@@ -323,5 +376,5 @@ fn cosign_subject(tag: &Tag) -> Option<Digest> {
 
 /// Groups what a source names by repository, in order.
 pub(crate) fn repository_names(names: impl Iterator<Item = Option<String>>) -> Vec<String> {
-    names.flatten().map(|name| (name, ())).collect::<BTreeMap<_, _>>().into_keys().collect()
+    names.flatten().collect::<BTreeSet<_>>().into_iter().collect()
 }

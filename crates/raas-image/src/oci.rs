@@ -1,5 +1,7 @@
 //! OCI image layouts, as folder or tar. Source: OCI image-spec 1.1, image-layout.md.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Tag, media_type};
 use serde::Deserialize;
 
@@ -71,6 +73,7 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Man
     let saved_by_docker = tree.file("manifest.json", limits)?.is_some();
     let mut notes = Vec::new();
     let mut roots = Vec::new();
+    let mut platforms: BTreeMap<Digest, Option<Descriptor>> = BTreeMap::new();
     for descriptor in index(tree, limits)? {
         let name = name_of(&descriptor)?;
         let elsewhere =
@@ -79,10 +82,17 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Man
             continue;
         }
         let mut root = Root::of(&descriptor, name.tag);
-        if saved_by_docker
-            && media_type::is_index(&descriptor.media_type)
-            && let Some(only) = only_platform(&layout, &descriptor)?
-        {
+        let mut only = None;
+        if saved_by_docker && media_type::is_index(&descriptor.media_type) {
+            only = match platforms.get(&descriptor.digest) {
+                Some(known) => known.clone(),
+                None => {
+                    let found = only_platform(&layout, &descriptor)?;
+                    platforms.entry(descriptor.digest).or_insert(found).clone()
+                }
+            };
+        }
+        if let Some(only) = only {
             notes.push(format!(
                 "the archive holds one platform of the index {} ({}); that image is published, not the index",
                 descriptor.digest,
@@ -104,8 +114,8 @@ fn only_platform(layout: &Layout<'_>, index: &Descriptor) -> Result<Option<Descr
         return Ok(None);
     };
     let name = layout.name(&index.digest);
-    let parsed =
-        Manifest::parse(&bytes, Some(&index.media_type)).map_err(|e| ImageError::refused(name, e.into()))?;
+    let parsed = Manifest::parse(&bytes, Some(&index.media_type))
+        .map_err(|e| ImageError::refused(name, Rule::manifest(e)))?;
     let mut there = Vec::new();
     let mut missing = 0;
     for child in parsed.children() {
@@ -123,15 +133,21 @@ fn only_platform(layout: &Layout<'_>, index: &Descriptor) -> Result<Option<Descr
 pub(crate) fn has_plain_layers(tree: &Tree, limits: &Limits) -> Result<bool, ImageError> {
     let layout = Layout { tree, limits };
     let mut queue = index(tree, limits)?;
-    let mut looked = 0;
+    let mut seen = BTreeSet::new();
+    let mut read = 0;
     while let Some(descriptor) = queue.pop() {
-        looked += 1;
-        if looked > limits.members {
-            return Err(ImageError::refused("index.json", Rule::TooManyMembers(limits.members)));
+        // However often and however deep it is listed.
+        if !seen.insert(descriptor.digest) {
+            continue;
         }
         let Some(Found { bytes, .. }) = layout.manifest(&descriptor.digest)? else {
             continue;
         };
+        read += bytes.len() as u64;
+        if read > limits.manifests {
+            let rule = Rule::TooLarge { size: read, limit: limits.manifests };
+            return Err(ImageError::refused(layout.name(&descriptor.digest), rule));
+        }
         let Ok(manifest) = Manifest::parse(&bytes, Some(&descriptor.media_type)) else {
             continue;
         };

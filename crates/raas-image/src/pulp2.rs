@@ -8,13 +8,16 @@ use crate::tree::Tree;
 use crate::v1::{Files, collect};
 use crate::{ImageError, Limits, Rule, V1Set};
 
+/// More documents than an export has: one for its repository.
+const MAX_DOCUMENTS: usize = 64;
+
 fn document_names(tree: &Tree) -> impl Iterator<Item = &str> {
     tree.names("").filter(|name| name.ends_with(".json") && !name.contains('/'))
 }
 
 /// Whether the root has a metadata document, for an export without any image.
 pub(crate) fn has_document(tree: &Tree, limits: &Limits) -> bool {
-    document_names(tree).any(|name| read_document(tree, name, limits).is_ok())
+    document_names(tree).take(MAX_DOCUMENTS).any(|name| read_document(tree, name, limits).is_ok())
 }
 
 fn read_document(tree: &Tree, name: &str, limits: &Limits) -> Result<Document, ImageError> {
@@ -24,6 +27,9 @@ fn read_document(tree: &Tree, name: &str, limits: &Limits) -> Result<Document, I
 }
 
 fn documents(tree: &Tree, limits: &Limits) -> Result<Vec<(String, Document)>, ImageError> {
+    if let Some(name) = document_names(tree).nth(MAX_DOCUMENTS) {
+        return Err(ImageError::content(name, format!("the export has more than {MAX_DOCUMENTS} documents")));
+    }
     document_names(tree).map(|name| Ok((name.to_owned(), read_document(tree, name, limits)?))).collect()
 }
 
@@ -47,7 +53,7 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<V1S
             ));
         }
         n => {
-            return Err(ImageError::Choice(format!("the export has {n} metadata documents of this name")));
+            return Err(ImageError::choice(format!("the export has {n} metadata documents of this name")));
         }
     };
     let DocumentContent::V1(v1) = document.content else {

@@ -36,16 +36,20 @@ struct ContentArtifactEntry {
     relative_path: String,
 }
 
-/// The container repositories: those whose folders hold tags. A name may have slashes; what follows the last
-/// underscore is the version.
+/// The container repositories, each with the folder of its latest version: those whose folders hold tags. A name
+/// may have slashes; what follows the last underscore is the version.
 fn folders(tree: &Tree) -> BTreeMap<String, String> {
-    tree.names("repository-")
-        .filter_map(|member| member.strip_suffix(TAGS))
-        .filter_map(|folder| {
-            let (name, version) = folder.strip_prefix("repository-")?.rsplit_once('_')?;
-            version.bytes().all(|b| b.is_ascii_digit()).then(|| (name.to_owned(), folder.to_owned()))
-        })
-        .collect()
+    let mut folders: BTreeMap<String, (u64, &str)> = BTreeMap::new();
+    for folder in tree.names("repository-").filter_map(|member| member.strip_suffix(TAGS)) {
+        let named = folder.strip_prefix("repository-").and_then(|rest| rest.rsplit_once('_'));
+        if let Some((name, version)) = named
+            && let Ok(version) = version.parse()
+        {
+            let latest = folders.entry(name.to_owned()).or_insert((version, folder));
+            *latest = (*latest).max((version, folder));
+        }
+    }
+    folders.into_iter().map(|(name, (_, folder))| (name, folder.to_owned())).collect()
 }
 
 /// The names of the container repositories.
@@ -59,6 +63,28 @@ struct Repository<'a> {
     manifests: BTreeMap<Digest, (String, Option<String>)>,
     /// Artifacts by the name that the content has, where that is not the artifact's own digest.
     artifacts: BTreeMap<Digest, Digest>,
+    kept: Kept,
+}
+
+/// What is kept in memory of the resource files, whose length has no bound.
+#[derive(Clone, Copy)]
+struct Kept {
+    bytes: u64,
+    limit: u64,
+}
+
+impl Kept {
+    /// Takes an entry with this much text into account.
+    fn add(&mut self, text: usize, file: &Content) -> Result<(), ImageError> {
+        /// About what an entry takes beside its text.
+        const ENTRY: u64 = 128;
+        self.bytes += text as u64 + ENTRY;
+        if self.bytes > self.limit {
+            let rule = Rule::TooLarge { size: self.bytes, limit: self.limit };
+            return Err(ImageError::refused(file.name(), rule));
+        }
+        Ok(())
+    }
 }
 
 impl Store for Repository<'_> {
@@ -92,18 +118,37 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Man
     let folders = folders(tree);
     let folder = match &wanted.repository {
         Some(name) => folders.get(name),
+        None if folders.len() > 1 => {
+            let names: Vec<&str> = folders.keys().map(String::as_str).collect();
+            return Err(ImageError::choice(format!(
+                "the export has several repositories: {}",
+                names.join(", ")
+            )));
+        }
         None => folders.values().next(),
     };
     let Some(folder) = folder else {
-        return Err(ImageError::Choice("the export has no container repository".into()));
+        return Err(ImageError::choice(match &wanted.repository {
+            Some(name) => format!("the export has no container repository `{name}`"),
+            None => "the export has no container repository".to_owned(),
+        }));
     };
-    let mut repository = Repository { tree, limits, manifests: BTreeMap::new(), artifacts: BTreeMap::new() };
+    let mut repository = Repository {
+        tree,
+        limits,
+        manifests: BTreeMap::new(),
+        artifacts: BTreeMap::new(),
+        kept: Kept { bytes: 0, limit: limits.manifests },
+    };
     repository.read_manifests(folder)?;
     let mut roots = Vec::new();
-    json::each(&repository.need(folder, TAGS)?, limits, |entry: TagEntry| {
+    let content = repository.need(folder, TAGS)?;
+    let mut kept = repository.kept;
+    json::each(&content, limits, |entry: TagEntry| {
         let tag: Tag = entry.name.parse().map_err(|error: raas_types::TagError| {
             ImageError::content(format!("{folder}{TAGS}"), error.to_string())
         })?;
+        kept.add(entry.name.len(), &content)?;
         roots.push(repository.root(entry.tagged_manifest, Some(tag)));
         Ok(())
     })?;
@@ -145,13 +190,9 @@ impl Repository<'_> {
 
     fn read_manifests(&mut self, folder: &str) -> Result<(), ImageError> {
         let content = self.need(folder, MANIFESTS)?;
-        let mut bytes = 0;
         json::each(&content, self.limits, |entry: ManifestEntry| {
-            bytes += entry.data.as_ref().map_or(0, String::len) as u64;
-            if bytes > self.limits.manifests {
-                let rule = Rule::TooLarge { size: bytes, limit: self.limits.manifests };
-                return Err(ImageError::refused(content.name(), rule));
-            }
+            let text = entry.data.as_ref().map_or(0, String::len) + entry.media_type.len();
+            self.kept.add(text, &content)?;
             let data = entry.data.filter(|data| !data.is_empty());
             self.manifests.insert(entry.digest, (entry.media_type, data));
             Ok(())
@@ -163,6 +204,7 @@ impl Repository<'_> {
             if let (Ok(named), Some(Ok(stored))) = (named, stored)
                 && named != stored
             {
+                self.kept.add(0, &content)?;
                 self.artifacts.insert(named, stored);
             }
             Ok(())

@@ -105,6 +105,7 @@ pub fn build_from_v1(
     let mut history = Vec::new();
     let mut layers = Vec::new();
     let mut own = Map::new();
+    let mut told = 0;
     for id in set.chain(top) {
         let bytes = json_of(&id)?;
         if bytes.len() as u64 > limits.json {
@@ -112,7 +113,13 @@ pub fn build_from_v1(
             return Err(ImageError::refused(format!("{id}/json"), rule));
         }
         let image: Map<String, Value> = crate::json::parse(&format!("{id}/json"), &bytes)?;
-        history.push(history_entry(&image));
+        let entry = history_entry(&image);
+        told += entry.to_string().len() as u64;
+        if told > limits.json {
+            let rule = Rule::TooLarge { size: told, limit: limits.json };
+            return Err(ImageError::refused(format!("the history of {top}"), rule));
+        }
+        history.push(entry);
         layers.push(layer_of(&id));
         own = image;
     }

@@ -88,8 +88,9 @@ pub fn copy(
     if found != blob.digest {
         return Err(ImageError::refused(content.name(), Rule::Digest { expected: blob.digest, found }));
     }
-    if let (Some(expected), Some(unpack)) = (blob.diff_id, unpack) {
-        let found = unpack.finish()?.finish();
+    if let Some(expected) = blob.diff_id {
+        // Nothing was there to unpack: then nothing is what it unpacks to.
+        let found = unpack.map_or_else(|| Ok(found), |unpack| Ok(unpack.finish()?.finish()))?;
         if found != expected {
             return Err(ImageError::refused(content.name(), Rule::DiffId { expected, found }));
         }
@@ -130,10 +131,10 @@ pub fn pack(
         let mut gzip = GzipWriter::new(&mut counted, workers, scope);
         let stream = content.open().map_err(ImageError::read(content.name()))?;
         let tapped = Tap { stream, hash: &mut raw_hash, sink: raw, progress };
-        let mut plain = first.reader(tapped).map_err(ImageError::read(content.name()))?;
+        let mut plain = first.reader(tapped, content.name()).map_err(ImageError::read(content.name()))?;
         let mut buffer = vec![0; BUFFER];
         loop {
-            let got = plain.read(&mut buffer).map_err(|error| unpack_error(error, content, first))?;
+            let got = plain.read(&mut buffer).map_err(|error| unpack_error(error, content))?;
             if got == 0 {
                 break;
             }
@@ -167,6 +168,9 @@ fn pass(
     progress: &dyn Fn(u64),
 ) -> Result<Packed, ImageError> {
     let coding = sniff(content)?;
+    if coding == Coding::Plain && content.size() > limits.unpacked_layer {
+        return Err(ImageError::refused(content.name(), Rule::Inflates(limits.unpacked_layer)));
+    }
     let mut hash = Sha256::default();
     // A plain layer's diff id is the digest of its bytes: no need to hash them twice.
     let mut unpack = match coding {
@@ -251,12 +255,15 @@ fn write_error(content: &Content) -> impl FnOnce(io::Error) -> ImageError {
     move |source| ImageError::Write { what, source }
 }
 
-/// A failure while unpacking is the source's own, unless it is one of the sinks that the reader feeds.
-fn unpack_error(error: io::Error, content: &Content, coding: Coding) -> ImageError {
-    match error.downcast::<TapError>() {
-        Ok(TapError(source)) => write_error(content)(source),
-        Err(source) if coding == Coding::Plain => ImageError::Read { what: content.name().into(), source },
-        Err(error) => ImageError::refused(content.name(), Rule::Unpack(error.to_string())),
+/// A failure while unpacking is one of the sink that the reader feeds, of the packing, or of reading itself.
+fn unpack_error(error: io::Error, content: &Content) -> ImageError {
+    let error = match error.downcast::<TapError>() {
+        Ok(TapError(source)) => return write_error(content)(source),
+        Err(error) => error,
+    };
+    match error.downcast::<ImageError>() {
+        Ok(refused) => refused,
+        Err(source) => ImageError::Read { what: content.name().into(), source },
     }
 }
 

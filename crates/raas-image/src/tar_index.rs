@@ -14,8 +14,10 @@ use std::io;
 
 use tar::EntryType;
 
+use crate::error::legible;
 use crate::{ImageError, Limits, Rule};
 pub(crate) use member::Member;
+pub(crate) use path::normalise;
 pub(crate) use walk::{SeekWalk, SpoolWalk, Walk};
 
 /// What an archive holds, by normalised name.
@@ -37,6 +39,9 @@ struct Extended {
 const MAX_EXTENDED: u64 = 1024 * 1024;
 const BLOCK: u64 = 512;
 
+/// Headers that one member may take: its own, and extended ones for a long name, a long link and numbers.
+const HEADERS_PER_MEMBER: usize = 4;
+
 impl TarIndex {
     /// Walks the archive from its first header to its end mark.
     pub(crate) fn build(walk: &mut dyn Walk, what: &str, limits: &Limits) -> Result<Self, ImageError> {
@@ -44,13 +49,29 @@ impl TarIndex {
         let mut extended = Extended::default();
         let mut last = what.to_owned();
         let mut count = 0usize;
+        let mut headers = 0usize;
         loop {
             let header = match next_header(walk) {
                 Ok(Some(header)) => header,
                 Ok(None) => break,
+                Err(error) if headers == 0 && error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(no_tar(what));
+                }
                 Err(error) => return Err(walk_error(error, &last, what)),
             };
-            check_sum(&header, &last)?;
+            if !check_sum(&header) {
+                return Err(match headers {
+                    0 => no_tar(what),
+                    _ => {
+                        let rule = Rule::Header("its checksum does not hold".into());
+                        ImageError::refused(format!("the member after {last}"), rule)
+                    }
+                });
+            }
+            headers += 1;
+            if headers > limits.members.saturating_mul(HEADERS_PER_MEMBER) {
+                return Err(ImageError::refused(what, Rule::TooManyMembers(limits.members)));
+            }
             let kind = header.entry_type();
             let size =
                 header.entry_size().map_err(|e| ImageError::refused(&last, Rule::Header(e.to_string())))?;
@@ -77,7 +98,11 @@ impl TarIndex {
             }
             last.clone_from(&name);
             if let Member::File { size, .. } = member {
-                walk.skip(size.next_multiple_of(BLOCK)).map_err(|error| walk_error(error, &name, what))?;
+                // A length that no number holds once it is padded is longer than every archive.
+                let padded = size
+                    .checked_next_multiple_of(BLOCK)
+                    .ok_or_else(|| ImageError::refused(&name, Rule::Truncated))?;
+                walk.skip(padded).map_err(|error| walk_error(error, &name, what))?;
             }
             index.insert(name, member, what, limits)?;
         }
@@ -92,7 +117,8 @@ impl TarIndex {
         what: &str,
         limits: &Limits,
     ) -> Result<(), ImageError> {
-        self.name_bytes += name.len();
+        let target = if let Member::Link { target } = &member { target.len() } else { 0 };
+        self.name_bytes += name.len() + target;
         if self.name_bytes > limits.name_bytes {
             return Err(ImageError::refused(what, Rule::TooManyNames(limits.name_bytes)));
         }
@@ -128,7 +154,7 @@ impl TarIndex {
                 Some(Member::Link { target }) => at = target,
                 Some(Member::Folder) => return Ok(None),
                 None if at == name => return Ok(None),
-                None => return Err(ImageError::refused(name, Rule::LinkDangles(at.to_owned()))),
+                None => return Err(ImageError::refused(name, Rule::LinkDangles(legible(at, 300)))),
             }
         }
         Err(ImageError::refused(name, Rule::LinkLoop(limits.links)))
@@ -181,18 +207,20 @@ fn next_header(walk: &mut dyn Walk) -> io::Result<Option<tar::Header>> {
     Ok(Some(tar::Header::from_byte_slice(&block).clone()))
 }
 
-fn check_sum(header: &tar::Header, after: &str) -> Result<(), ImageError> {
+fn no_tar(what: &str) -> ImageError {
+    ImageError::NotAnImage {
+        what: what.to_owned(),
+        found: "it is neither a tar archive, plain or packed, nor the table of contents of a Pulp export"
+            .into(),
+    }
+}
+
+fn check_sum(header: &tar::Header) -> bool {
     let bytes = header.as_bytes();
     // The sum is taken with its own eight bytes as spaces.
-    let sum: u32 =
-        bytes.iter().enumerate().map(|(n, b)| if (148..156).contains(&n) { 32 } else { u32::from(*b) }).sum();
-    match header.cksum() {
-        Ok(claimed) if claimed == sum => Ok(()),
-        _ => Err(ImageError::refused(
-            format!("the member after {after}"),
-            Rule::Header("its checksum does not hold".into()),
-        )),
-    }
+    let of = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    let sum = of(&bytes[..148]) + of(&[b' '; 8]) + of(&bytes[156..]);
+    header.cksum().is_ok_and(|claimed| claimed == sum)
 }
 
 fn read_extended(walk: &mut dyn Walk, size: u64, after: &str, what: &str) -> Result<Vec<u8>, ImageError> {

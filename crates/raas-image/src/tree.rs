@@ -2,37 +2,54 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bytes::ReadAt;
-use crate::tar_index::TarIndex;
-use crate::{Content, ImageError, Limits};
+use crate::error::legible;
+use crate::tar_index::{TarIndex, normalise};
+use crate::{Content, ImageError, Limits, Rule};
 
 /// The files of a source, by their names in it.
 pub(crate) enum Tree {
-    Tar { index: TarIndex, bytes: Arc<dyn ReadAt> },
+    Tar {
+        index: TarIndex,
+        bytes: Arc<dyn ReadAt>,
+    },
+    /// A folder, by its path without links.
     Folder(PathBuf),
 }
 
 impl Tree {
+    pub(crate) fn folder(path: &Path) -> io::Result<Self> {
+        Ok(Tree::Folder(fs::canonicalize(path)?))
+    }
+
     /// The file of this name, links followed; `None` if there is none.
     ///
-    /// In a folder the names asked for are fixed ones and digests, so none can lead out of it.
+    /// The name may come from the source itself (docker save's list names files), and a folder may have links in
+    /// it: neither leads out of the source.
     pub(crate) fn file(&self, name: &str, limits: &Limits) -> Result<Option<Content>, ImageError> {
+        let plain = normalise(name).map_err(|rule| ImageError::refused(name, rule))?;
         match self {
             Tree::Tar { index, bytes } => {
-                let place = index.file(name, limits)?;
+                let place = index.file(&plain, limits)?;
                 Ok(place.map(|(offset, size)| Content::section(name, bytes, offset, size)))
             }
             Tree::Folder(folder) => {
-                let path = folder.join(name);
-                match fs::metadata(&path) {
-                    Ok(found) if found.is_file() => Ok(Some(Content::path(name, path, found.len()))),
-                    Ok(_) => Ok(None),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(source) => Err(ImageError::Read { what: path.display().to_string(), source }),
+                let path = folder.join(plain);
+                let failed = |source| ImageError::Read { what: path.display().to_string(), source };
+                let real = match fs::canonicalize(&path) {
+                    Ok(real) => real,
+                    Err(error) if is_absence(&error) => return Ok(None),
+                    Err(source) => return Err(failed(source)),
+                };
+                if !real.starts_with(folder) {
+                    let rule = Rule::LinkLeaves(legible(&real.display().to_string(), 300));
+                    return Err(ImageError::refused(name, rule));
                 }
+                let found = fs::metadata(&real).map_err(failed)?;
+                Ok(found.is_file().then(|| Content::path(name, real, found.len())))
             }
         }
     }
@@ -50,4 +67,8 @@ impl Tree {
             Tree::Folder(_) => Box::new(std::iter::empty()),
         }
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

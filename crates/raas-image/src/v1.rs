@@ -1,6 +1,6 @@
 //! Docker v1 images: chains of parents, and the oldest docker save format, which is made of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
 use raas_types::{ImageId, Tag};
 use serde::Deserialize;
@@ -12,6 +12,9 @@ use crate::{Content, ImageError, Limits, Rule, V1Image, V1Set, json};
 
 /// More parents than any daemon ever accepted (127), so that a chain of a million is refused early.
 const MAX_CHAIN: usize = 1024;
+
+/// Ancestors of all images together, each of which keeps its list: 32 MiB of ids.
+const MAX_ANCESTORS: usize = 1 << 20;
 
 /// The files of one image in a source.
 pub(crate) struct Files {
@@ -28,12 +31,42 @@ struct JsonFacts {
     parent: Option<String>,
 }
 
-/// What a chain needs to know of an image.
+/// What is known of an image once a chain has led through it.
+#[derive(Clone, Copy)]
 struct Link {
     parent: Option<ImageId>,
-    /// The ancestors that the image's own list names, itself first.
-    listed: Option<Vec<ImageId>>,
+    /// It has no files: its parent is known from its descendants' ancestry lists only.
+    hole: bool,
 }
+
+/// What all chains have found.
+#[derive(Default)]
+struct Known {
+    links: HashMap<ImageId, Link>,
+    /// Bytes read of json files and lists; through links, one long file can be that of many images.
+    bytes: u64,
+}
+
+impl Known {
+    fn read(
+        &mut self,
+        id: &ImageId,
+        files: &Files,
+        limits: &Limits,
+    ) -> Result<Option<(Option<ImageId>, Listed)>, ImageError> {
+        for content in [&files.json, &files.ancestry].into_iter().flatten() {
+            self.bytes = self.bytes.saturating_add(content.size());
+            if self.bytes > limits.configs {
+                let rule = Rule::TooLarge { size: self.bytes, limit: limits.configs };
+                return Err(ImageError::refused(content.name(), rule));
+            }
+        }
+        read_link(id, files, limits)
+    }
+}
+
+/// The ancestors that an image's own list names, behind itself.
+type Listed = Option<Vec<ImageId>>;
 
 /// Follows each tag's image to its base and checks the chain.
 ///
@@ -52,12 +85,19 @@ pub(crate) fn collect(
             None => return Err(no_such_tag(tag, tags.keys())),
         },
     };
-    let mut links = HashMap::new();
+    let mut known = Known::default();
     let mut set = V1Set { tags, ..V1Set::default() };
+    let mut ancestors = 0;
     for top in set.tags.values().copied().collect::<BTreeSet<_>>() {
-        let chain = chain(top, &mut links, &files, limits)?;
+        let chain = chain(top, &mut known, &files, limits)?;
         for n in 0..chain.len() {
             if let btree_map::Entry::Vacant(place) = set.images.entry(chain[n]) {
+                ancestors += chain.len() - n;
+                if ancestors > MAX_ANCESTORS {
+                    let message =
+                        format!("it and its images have more than {MAX_ANCESTORS} ancestors together");
+                    return Err(ImageError::content("the archive", message));
+                }
                 let Files { json, layer, .. } = files(&chain[n])?;
                 place.insert(V1Image { ancestry: chain[n..].to_vec(), json, layer });
             }
@@ -69,14 +109,14 @@ pub(crate) fn collect(
 /// The ids from an image to its base.
 fn chain(
     top: ImageId,
-    links: &mut HashMap<ImageId, Link>,
+    known: &mut Known,
     files: &impl Fn(&ImageId) -> Result<Files, ImageError>,
     limits: &Limits,
 ) -> Result<Vec<ImageId>, ImageError> {
     let mut chain: Vec<ImageId> = Vec::new();
     let mut seen = BTreeSet::new();
-    // What the images above have said the rest of the chain is, next id last.
-    let mut expected: Vec<ImageId> = Vec::new();
+    // What the lists of the images above say the rest of the chain is, the next id last.
+    let mut expected: Listed = None;
     let mut next = Some(top);
     while let Some(id) = next {
         if !seen.insert(id) {
@@ -86,43 +126,64 @@ fn chain(
             let message = format!("it has more than {MAX_CHAIN} ancestors");
             return Err(ImageError::content(format!("image {top}"), message));
         }
-        if let hash_map::Entry::Vacant(place) = links.entry(id)
-            && let Some(link) = read_link(&id, &files(&id)?, limits)?
-        {
-            place.insert(link);
-        }
-        let announced = expected.pop();
-        let parent = match links.get(&id) {
-            Some(link) => {
-                if let Some(listed) = &link.listed {
-                    expected = listed.iter().skip(1).rev().copied().collect();
-                }
-                if link.listed.is_some() && expected.last() != link.parent.as_ref() {
-                    let message = "its ancestry list and its json name different parents";
-                    return Err(ImageError::content(format!("image {id}"), message));
-                }
-                link.parent
-            }
-            // The image is not in the archive: only its descendants' ancestry lists tell what it is built on.
-            None if announced.is_some() => expected.last().copied(),
-            None if chain.is_empty() => {
-                return Err(ImageError::missing(
-                    format!("image {id}"),
-                    "a tag names it, and it is not in the archive",
-                ));
-            }
+        // Where a list is known, its next id is this one.
+        expected.as_mut().map(Vec::pop);
+        let link = match known.links.get(&id) {
+            Some(link) => *link,
             None => {
-                let child = chain[chain.len() - 1];
-                return Err(ImageError::refused(format!("image {child}"), Rule::ParentMissing(id)));
+                let link = match known.read(&id, &files(&id)?, limits)? {
+                    Some((parent, listed)) => {
+                        expected = agreed(&id, expected, listed)?;
+                        Link { parent, hole: false }
+                    }
+                    None => {
+                        let parent = expected.as_ref().and_then(|rest| rest.last().copied());
+                        if expected.is_none()
+                            && let Some(child) = chain.last()
+                        {
+                            return Err(ImageError::refused(
+                                format!("image {child}"),
+                                Rule::ParentMissing(id),
+                            ));
+                        }
+                        Link { parent, hole: true }
+                    }
+                };
+                known.links.insert(id, link);
+                link
             }
         };
+        if link.hole && chain.is_empty() {
+            let why = "a tag names it, and it is not in the archive";
+            return Err(ImageError::missing(format!("image {id}"), why));
+        }
+        if expected.as_ref().is_some_and(|rest| rest.last() != link.parent.as_ref()) {
+            let message = "its ancestry list and its json name different parents";
+            return Err(ImageError::content(format!("image {id}"), message));
+        }
         chain.push(id);
-        next = parent;
+        next = link.parent;
     }
     Ok(chain)
 }
 
-fn read_link(id: &ImageId, files: &Files, limits: &Limits) -> Result<Option<Link>, ImageError> {
+/// The rest of a chain as the images above list it and as this image does.
+fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError> {
+    match (above, own) {
+        (Some(above), Some(own)) if above != own => Err(ImageError::content(
+            format!("image {id}"),
+            "its ancestry list is not the rest of the list of the image that is built on it",
+        )),
+        (above, own) => Ok(above.or(own)),
+    }
+}
+
+/// An image's parent and the ancestors that its list names, the next id last; `None` if it has no files.
+fn read_link(
+    id: &ImageId,
+    files: &Files,
+    limits: &Limits,
+) -> Result<Option<(Option<ImageId>, Listed)>, ImageError> {
     let Some(content) = &files.json else {
         return match (&files.layer, &files.ancestry) {
             (None, None) => Ok(None),
@@ -159,10 +220,10 @@ fn read_link(id: &ImageId, files: &Files, limits: &Limits) -> Result<Option<Link
                     format!("it names more than {MAX_CHAIN} images"),
                 ));
             }
-            Some(listed)
+            Some(listed.into_iter().skip(1).rev().collect())
         }
     };
-    Ok(Some(Link { parent, listed }))
+    Ok(Some((parent, listed)))
 }
 
 /// `repositories`: name to tag to image.
@@ -182,6 +243,13 @@ pub(crate) fn saved_image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Resu
     let repositories = repositories_file(tree, limits)?;
     let tags = match &wanted.repository {
         Some(name) => repositories.get(name).cloned().unwrap_or_default(),
+        None if repositories.len() > 1 => {
+            let names: Vec<&str> = repositories.keys().map(String::as_str).collect();
+            return Err(ImageError::choice(format!(
+                "the archive has several repositories: {}",
+                names.join(", ")
+            )));
+        }
         None => repositories.into_values().flatten().collect(),
     };
     let tags = tags
@@ -190,7 +258,7 @@ pub(crate) fn saved_image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Resu
         .collect::<Result<BTreeMap<_, _>, _>>()
         .map_err(|error| ImageError::content("repositories", error.to_string()))?;
     if tags.is_empty() {
-        return Err(ImageError::Choice("`repositories` names no image".into()));
+        return Err(ImageError::choice("`repositories` names no image"));
     }
     let files = |id: &ImageId| {
         Ok(Files {

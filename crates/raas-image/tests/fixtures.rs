@@ -1,23 +1,14 @@
 //! The genuine exports under `fixtures/`, read whole.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use raas_image::{Archive, Image, Input, Limits, ManifestSet, SourceKind, Wanted, copy, fingerprint, open};
+use raas_testkit::fixtures;
 use raas_types::Digest;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
-}
 
 fn opened(path: &Path) -> Archive {
     let spool = std::env::temp_dir();
     open(Input::Path(path.to_owned()), &spool, &Limits::default(), &mut |_| {}).unwrap()
-}
-
-/// Every file of a folder whose name ends so.
-fn ending(folder: &str, end: &str) -> PathBuf {
-    let mut files = std::fs::read_dir(fixture(folder)).unwrap().map(|entry| entry.unwrap().path());
-    files.find(|path| path.to_str().unwrap().ends_with(end)).unwrap()
 }
 
 fn manifests(archive: &Archive, repository: Option<&str>) -> ManifestSet {
@@ -41,7 +32,7 @@ fn stream_all(set: &ManifestSet) -> usize {
 
 #[test]
 fn an_oci_layout_of_two_platforms() {
-    let archive = opened(&fixture("oci-multi"));
+    let archive = opened(&fixtures::oci_multi());
     assert_eq!(archive.kind(), SourceKind::Oci);
     let set = manifests(&archive, None);
     assert_eq!(set.tags.keys().map(|t| t.as_str()).collect::<Vec<_>>(), ["2.0"]);
@@ -55,12 +46,12 @@ fn an_oci_layout_of_two_platforms() {
 #[test]
 fn pulp_3_exports_of_both_generations_hold_the_same_images() {
     let sources = [
-        ending("pulp3/new-full", ".tar"),
-        ending("pulp3/new-full", "-toc.json"),
-        ending("pulp3/new-chunked", "-toc.json"),
-        ending("pulp3/new-chunked", ".tar.0000"),
-        ending("pulp3/old-full", ".tar.gz"),
-        ending("pulp3/old-full", "-toc.json"),
+        fixtures::pulp3_new(),
+        fixtures::toc(&fixtures::path("pulp3/new-full")),
+        fixtures::toc(&fixtures::pulp3_chunked()),
+        fixtures::pulp3_first_chunk(),
+        fixtures::pulp3_old(),
+        fixtures::toc(&fixtures::path("pulp3/old-full")),
     ];
     for source in sources {
         let archive = opened(&source);
@@ -78,7 +69,7 @@ fn pulp_3_exports_of_both_generations_hold_the_same_images() {
 
 #[test]
 fn one_tag_of_a_pulp_3_export() {
-    let archive = opened(&ending("pulp3/new-full", ".tar"));
+    let archive = opened(&fixtures::pulp3_new());
     let wanted =
         Wanted { repository: Some("bigdatainc/bigdata-app".into()), tag: Some("1.0".parse().unwrap()) };
     let Image::Manifests(set) = archive.image(&wanted).unwrap() else { panic!("manifests") };
@@ -87,7 +78,7 @@ fn one_tag_of_a_pulp_3_export() {
 
 #[test]
 fn a_docker_save_archive() {
-    let archive = opened(&fixture("docker-save.tar"));
+    let archive = opened(&fixtures::docker_save());
     assert_eq!(archive.kind(), SourceKind::DockerSave);
     assert_eq!(archive.repositories().unwrap(), ["bigdatainc/bigdata-app"]);
     let Image::Saved(set) = archive.image(&Wanted::default()).unwrap() else { panic!("a saved image") };
@@ -99,7 +90,7 @@ fn a_docker_save_archive() {
 
 #[test]
 fn the_briefs_pulp_2_export() {
-    let archive = opened(&fixture("bigdata-app.tar"));
+    let archive = opened(&fixtures::pulp2());
     assert_eq!(archive.kind(), SourceKind::Pulp2);
     assert_eq!(archive.choose(None, "bigdatainc", "bigdata-app").unwrap().as_deref(), Some("bigdata-app"));
     let Image::V1(set) = archive.image(&Wanted::default()).unwrap() else { panic!("v1 images") };

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ReadAt, Section};
+use super::{FileAt, ReadAt, Section};
 use crate::ImageError;
 
 /// A file of the source: its name there, its size, and how to read it. Cheap to clone, holds no bytes; it can be
@@ -38,6 +38,17 @@ impl Content {
         Self { name: name.into(), size: bytes.len() as u64, place: Place::Memory(bytes.into()) }
     }
 
+    /// An open file, which needs no name of its own any more, as if it were a file of the source. It is read at
+    /// offsets, so that its own position does not matter.
+    ///
+    /// # Errors
+    /// The system does not tell the file's length.
+    pub fn file(name: &str, file: File) -> io::Result<Self> {
+        let file = FileAt::new(file)?;
+        let size = file.length();
+        Ok(Self::section(name, &(Arc::new(file) as Arc<dyn ReadAt>), 0, size))
+    }
+
     /// The member's name, for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -52,19 +63,27 @@ impl Content {
     pub fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match &self.place {
             Place::Section(bytes, offset) => Box::new(Section::new(bytes.clone(), *offset, self.size)),
-            Place::Path(path) => Box::new(File::open(path)?),
+            Place::Path(path) => {
+                let file = FileAt::new(File::open(path)?)?;
+                if file.length() != self.size {
+                    return Err(io::Error::other("the file has changed while raas was at work"));
+                }
+                Box::new(Section::new(Arc::new(file), 0, self.size))
+            }
             Place::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
         })
     }
 
     /// The whole content, if it is within the limit.
-    pub(crate) fn read_all(&self, limit: u64) -> Result<Vec<u8>, ImageError> {
+    ///
+    /// # Errors
+    /// It is longer than the limit, or it cannot be read.
+    pub fn read_all(&self, limit: u64) -> Result<Vec<u8>, ImageError> {
         if self.size > limit {
             return Err(ImageError::refused(self.name(), crate::Rule::TooLarge { size: self.size, limit }));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
-        // A file of a folder may have grown since it was looked at: the limit holds for what is read.
-        let mut stream = self.open().map_err(ImageError::read(self.name()))?.take(limit);
+        let mut stream = self.open().map_err(ImageError::read(self.name()))?;
         stream.read_to_end(&mut bytes).map_err(ImageError::read(self.name()))?;
         Ok(bytes)
     }

@@ -3,6 +3,7 @@
 use tar::EntryType;
 
 use super::path;
+use crate::error::legible;
 use crate::{ImageError, Rule};
 
 /// A member of an archive, checked.
@@ -49,7 +50,7 @@ impl Header {
                 // A hard link names a member from the archive's root, a symbolic one from its own folder.
                 let from = if self.kind == EntryType::Link { "" } else { path::folder(&name) };
                 let resolved = path::resolve(from, target)
-                    .ok_or_else(|| ImageError::refused(shown(), Rule::LinkLeaves(target.to_owned())))?;
+                    .ok_or_else(|| ImageError::refused(shown(), Rule::LinkLeaves(legible(target, 300))))?;
                 return Ok((name, Member::Link { target: resolved.into() }));
             }
             EntryType::Char | EntryType::Block => "a device",

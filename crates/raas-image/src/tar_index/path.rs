@@ -3,7 +3,7 @@
 use crate::Rule;
 
 /// The name without `.` parts and doubled slashes; an absolute one, or one with `..`, is refused.
-pub(super) fn normalise(name: &str) -> Result<String, Rule> {
+pub(crate) fn normalise(name: &str) -> Result<String, Rule> {
     if name.starts_with('/') {
         return Err(Rule::AbsolutePath);
     }

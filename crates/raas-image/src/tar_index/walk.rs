@@ -53,6 +53,9 @@ impl Walk for SeekWalk {
     }
 }
 
+/// Writers of tar pad to a few kilobytes, tapes to some megabytes.
+const MAX_PADDING: u64 = 64 * 1024 * 1024;
+
 /// Walks over a stream and keeps what passes in a file, so that the members can be read afterwards.
 ///
 /// The headers are judged as they pass: a stream that is no archive is refused at its first block, not when the
@@ -60,6 +63,7 @@ impl Walk for SeekWalk {
 pub(crate) struct SpoolWalk<'a> {
     stream: &'a mut dyn Read,
     spool: &'a mut File,
+    what: &'a str,
     position: u64,
     limit: u64,
     buffer: Vec<u8>,
@@ -70,16 +74,17 @@ impl<'a> SpoolWalk<'a> {
     pub(crate) fn new(
         stream: &'a mut dyn Read,
         spool: &'a mut File,
+        what: &'a str,
         limit: u64,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
-        Self { stream, spool, position: 0, limit, buffer: vec![0; 256 * 1024], progress }
+        Self { stream, spool, what, position: 0, limit, buffer: vec![0; 256 * 1024], progress }
     }
 
     fn admit(&self, bytes: u64) -> io::Result<()> {
         if self.position.saturating_add(bytes) > self.limit {
             let rule = Rule::Inflates(self.limit);
-            return Err(io::Error::other(ImageError::refused("the archive", rule)));
+            return Err(io::Error::other(ImageError::refused(self.what, rule)));
         }
         Ok(())
     }
@@ -134,7 +139,10 @@ impl Walk for SpoolWalk<'_> {
                 return Ok(());
             }
             padding += got as u64;
-            self.admit(padding)?;
+            if padding > MAX_PADDING {
+                let message = format!("it goes on for more than {MAX_PADDING} bytes behind its end mark");
+                return Err(io::Error::other(ImageError::content(self.what, message)));
+            }
         }
     }
 }
