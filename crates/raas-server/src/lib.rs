@@ -1,1 +1,29 @@
-//! Empty.
+//! The registry server: Docker's v1 read API and the pull and discovery parts of OCI distribution-spec 1.1.
+//!
+//! A *site* is one vendor's registry: a metadata tree (see [`raas_types::crane::tree`]) and a bucket. Every answer
+//! but the bytes of layers comes from memory. What is served is an immutable snapshot of all sites; a watcher builds
+//! the next one beside it and swaps them, so that no request ever waits for a reload.
+//!
+//! A request passes these files in this order, and `docs/request-handling.md` has every decision that they take:
+//! `listen` → `route` → `host` → `answer` → (`catalog` | `file`) → `body`.
+
+mod access;
+mod answer;
+mod body;
+mod catalog;
+mod error;
+mod file;
+mod host;
+mod listen;
+mod negotiate;
+mod query;
+mod range;
+mod route;
+mod site;
+mod watch;
+
+pub use listen::{Options, serve};
+pub use site::{Bucket, SiteConfig, SiteSource};
+
+/// An answer on its way to the client.
+type Response = hyper::Response<body::Body>;

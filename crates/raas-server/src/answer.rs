@@ -1,0 +1,182 @@
+//! From a request to its answer.
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+
+use crate::Response;
+use crate::body::Body;
+use crate::error::{Code, Failure};
+use crate::file::{Opened, Plan};
+use crate::route::{self, Api, Route};
+use crate::site::{Site, Snapshot};
+use crate::{host, query};
+
+mod listing;
+mod page;
+mod v1;
+mod v2;
+
+/// `Cache-Control` of what never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// An answer, or the file that is to be opened for it.
+enum Decision {
+    Ready(Response),
+    File(Plan),
+}
+
+impl From<Response> for Decision {
+    fn from(response: Response) -> Self {
+        Decision::Ready(response)
+    }
+}
+
+/// What the answers of a site need of a request.
+struct Asked<'a> {
+    site: &'a Site,
+    host: Option<&'a str>,
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+}
+
+/// Answers a request.
+pub(crate) async fn answer<B>(current: &ArcSwap<Snapshot>, request: &Request<B>) -> Response {
+    // In a statement of its own, so that the snapshot is let go before anything is waited for.
+    let decision = decide(&current.load(), request);
+    let mut response = match decision {
+        Decision::Ready(response) => response,
+        Decision::File(plan) => open(plan, request).await,
+    };
+    if request.method() == Method::HEAD {
+        // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
+    let uri = request.uri();
+    let Some(path) = query::decode(uri.path()) else {
+        let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
+        return fail(route::api(uri.path()), &failure).into();
+    };
+    let route = route::parse(&path);
+    let api = route.api();
+    match route {
+        // The listener takes connections only when everything is loaded, so the two are the same.
+        Route::Health | Route::Ready => {
+            return only_read(request, api, || text(StatusCode::OK, "ok\n")).into();
+        }
+        _ => {}
+    }
+    let host = host::requested(request);
+    let Some(site) = host::pick(snapshot, host) else {
+        return fail(api, &Failure::new(Code::NotFound, "there is no registry at this host")).into();
+    };
+    let asked = Asked { site, host, method: request.method(), uri, headers: request.headers() };
+    match route {
+        Route::V2(route) => v2::answer(&asked, route),
+        Route::V1(route) => v1::answer(&asked, route),
+        Route::Page => only_read(request, api, || page::answer(&asked)).into(),
+        Route::Revision => only_read(request, api, || revision(site)).into(),
+        Route::Health | Route::Ready | Route::Unknown(_) => {
+            fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
+        }
+    }
+}
+
+async fn open<B>(plan: Plan, request: &Request<B>) -> Response {
+    let path = request.uri().path();
+    let api = route::api(&query::decode(path).unwrap_or_default());
+    match plan.open(request.method(), request.headers()).await {
+        Opened::File(response) => *response,
+        Opened::Elsewhere(location) => marked(api, redirect(StatusCode::FOUND, location)),
+        Opened::Failed(failure) => fail(api, &failure),
+        Opened::Beyond(length) => {
+            let mut response =
+                fail(api, &Failure::new(Code::RangeInvalid, "the range begins beyond the end"));
+            response.headers_mut().insert(header::CONTENT_RANGE, length);
+            response
+        }
+    }
+}
+
+fn revision(site: &Site) -> Response {
+    reply(StatusCode::OK, "text/plain; charset=utf-8", site.catalog.revision.clone())
+}
+
+/// The answer, if the method only reads.
+fn only_read<B>(request: &Request<B>, api: Api, answer: impl FnOnce() -> Response) -> Response {
+    if reads(request.method()) { answer() } else { refuse(api) }
+}
+
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// The answer to a method that writes.
+fn refuse(api: Api) -> Response {
+    let message = "this registry is only read from; images are published to it with `raas push`";
+    let mut response = fail(api, &Failure::new(Code::Unsupported, message));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// An error in an API's form.
+fn fail(api: Api, failure: &Failure) -> Response {
+    let status = failure.code.status();
+    let mut response = match api {
+        Api::V2 => reply(status, "application/json", failure.json()),
+        Api::V1 | Api::Plain => text(status, format!("{}\n", failure.message)),
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    marked(api, response)
+}
+
+/// The answer with what every answer of its API says of the registry.
+fn marked(api: Api, mut response: Response) -> Response {
+    match api {
+        Api::V1 => v1::mark(response.headers_mut()),
+        Api::V2 => v2::mark(response.headers_mut()),
+        Api::Plain => {}
+    }
+    response
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    reply(status, "text/plain; charset=utf-8", text)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let bytes = body.into();
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn redirect(status: StatusCode, location: HeaderValue) -> Response {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CONTENT_LENGTH, 0_u64.into());
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A text that was checked when it was loaded, as a header.
+fn checked(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("a URL was checked to be visible ASCII when it was loaded")
+}

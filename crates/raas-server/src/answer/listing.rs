@@ -1,0 +1,134 @@
+//! Lists: repositories, tags, referrers.
+
+use std::ops::Bound;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName, HeaderValue};
+use raas_types::{Descriptor, Digest, media_type};
+use serde::Serialize;
+
+use super::{NO_CACHE, reply};
+use crate::Response;
+use crate::catalog::{Catalog, Repository};
+use crate::error::{Code, Failure};
+use crate::query;
+
+/// All repositories by name, or a page of them.
+///
+/// Source: the catalog of CNCF distribution's API, which OCI distribution-spec 1.1 reserves the name for.
+pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct List<'a> {
+        repositories: Vec<&'a str>,
+    }
+    let page = Page::read(query)?;
+    let after = page.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let names =
+        catalog.repositories.range::<str, _>((after, Bound::Unbounded)).map(|(name, _)| name.as_str());
+    let (repositories, next) = page.cut(names);
+    Ok(list(&List { repositories }, "/v2/_catalog", next))
+}
+
+/// All tags of a repository in order, or a page of them.
+///
+/// Source: OCI distribution-spec 1.1, "Listing Tags".
+pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct List<'a> {
+        name: &'a str,
+        tags: Vec<&'a str>,
+    }
+    let page = Page::read(query)?;
+    let all = repository.tags_after(page.last.as_deref()).map(|tag| tag.as_str());
+    let (tags, next) = page.cut(all);
+    let name = repository.name.as_str();
+    Ok(list(&List { name, tags }, &format!("/v2/{name}/tags/list"), next))
+}
+
+/// The manifests that are attached to the one with this digest; an index without any for a digest that is not
+/// known, since attaching something does not need its subject to be there.
+///
+/// Source: OCI distribution-spec 1.1, "Listing Referrers".
+pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query: Option<&str>) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Index<'a> {
+        schema_version: u8,
+        media_type: &'static str,
+        manifests: Vec<&'a Descriptor>,
+    }
+    // A type that cannot be decoded filters as one that nothing has.
+    let wanted =
+        query::parameter(query, "artifactType").map(Option::unwrap_or_default).filter(|t| !t.is_empty());
+    let all = subject.into_iter().flat_map(|subject| repository.referrers(subject)).map(|r| &r.descriptor);
+    let manifests =
+        all.filter(|d| wanted.is_none() || d.artifact_type.as_deref() == wanted.as_deref()).collect();
+    let index = Index { schema_version: 2, media_type: media_type::OCI_INDEX, manifests };
+    let mut response = reply(StatusCode::OK, media_type::OCI_INDEX, json(&index));
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    if wanted.is_some() {
+        const APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+        response.headers_mut().insert(APPLIED, HeaderValue::from_static("artifactType"));
+    }
+    response
+}
+
+/// Which part of a list is asked for.
+struct Page {
+    /// At most so many.
+    n: Option<usize>,
+    /// Only those after this.
+    last: Option<String>,
+}
+
+impl Page {
+    fn read(query: Option<&str>) -> Result<Self, Failure> {
+        let invalid = |what: &str| Failure::new(Code::PaginationNumberInvalid, what);
+        let n = match query::parameter(query, "n") {
+            None => None,
+            Some(Some(n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
+                // More than any list has, if it has more digits than fit.
+                Some(n.parse().unwrap_or(usize::MAX))
+            }
+            Some(_) => return Err(invalid("`n` is not a number of entries")),
+        };
+        let last = match query::parameter(query, "last") {
+            None => None,
+            Some(Some(last)) => Some(last.into_owned()),
+            Some(None) => return Err(invalid("`last` is not text in percent-encoding")),
+        };
+        Ok(Self { n, last: last.filter(|last| !last.is_empty()) })
+    }
+
+    /// The page of what is left after `last`, and if more follow, how the next page is asked for.
+    fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<Next<'a>>) {
+        let Some(n) = self.n else { return (all.collect(), None) };
+        let page: Vec<&str> = all.by_ref().take(n).collect();
+        let more = !page.is_empty() && all.next().is_some();
+        let next = page.last().filter(|_| more).map(|last| Next { n, last });
+        (page, next)
+    }
+}
+
+/// How the next page is asked for.
+struct Next<'a> {
+    n: usize,
+    last: &'a str,
+}
+
+fn list(list: &impl Serialize, path: &str, next: Option<Next<'_>>) -> Response {
+    let mut response = reply(StatusCode::OK, "application/json", json(list));
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    if let Some(Next { n, last }) = next {
+        // Source: RFC 8288, section 3.
+        let link = format!("<{path}?n={n}&last={}>; rel=\"next\"", query::encode(last));
+        let link =
+            HeaderValue::try_from(link).expect("names, and what is percent-encoded, are visible ASCII");
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("lists of text have a JSON form")
+}

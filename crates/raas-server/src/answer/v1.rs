@@ -1,0 +1,170 @@
+//! Docker's v1 API, as Crane answers it: for clients before Docker 1.10, and for tools that still ask.
+
+use std::collections::BTreeMap;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use raas_types::{ImageId, ObjectKey, V1File};
+use serde::Serialize;
+
+use super::{Asked, Decision, NO_CACHE, checked, fail, reads, redirect, refuse, reply, text};
+use crate::Response;
+use crate::body::Body;
+use crate::catalog::{V1Repository, V1Source};
+use crate::error::{Code, Failure};
+use crate::file::Plan;
+use crate::query;
+use crate::route::{Api, V1};
+use crate::site::Place;
+
+const VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
+const CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
+const STANDALONE: HeaderName = HeaderName::from_static("x-docker-registry-standalone");
+const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
+const SIZE: HeaderName = HeaderName::from_static("x-docker-size");
+
+/// Says what registry answered, in Crane's words, as every answer does.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    headers.insert(VERSION, HeaderValue::from_static("0.6.6"));
+    headers.insert(CONFIG, HeaderValue::from_static("common"));
+}
+
+pub(super) fn answer(asked: &Asked<'_>, route: V1<'_>) -> Decision {
+    // The one thing that clients post: a docker that logs in. There is nothing to log in to, and nothing fails.
+    let login = route == V1::Users && asked.method == Method::POST;
+    if !reads(asked.method) && !login {
+        return refuse(Api::V1).into();
+    }
+    match decide(asked, route) {
+        Ok(Decision::Ready(mut response)) => {
+            mark(response.headers_mut());
+            response.into()
+        }
+        Ok(Decision::File(mut plan)) => {
+            mark(&mut plan.headers);
+            Decision::File(plan)
+        }
+        Err(failure) => fail(Api::V1, &failure).into(),
+    }
+}
+
+fn decide(asked: &Asked<'_>, route: V1<'_>) -> Result<Decision, Failure> {
+    let catalog = &asked.site.catalog;
+    let not_found = |what| Failure::new(Code::NotFound, what);
+    let repository = |name: &str| catalog.v1.get(name).ok_or_else(|| not_found("no such repository"));
+    Ok(match route {
+        V1::Ping => {
+            let mut response = json(&true);
+            response.headers_mut().insert(STANDALONE, HeaderValue::from_static("True"));
+            response.into()
+        }
+        V1::Users if asked.method == Method::POST => text(StatusCode::CREATED, "User Created").into(),
+        V1::Users => text(StatusCode::OK, "OK").into(),
+        V1::Search => search(asked).into(),
+        V1::Images(name) => images(asked, repository(name)?).into(),
+        V1::Tags(name) => {
+            let tags: BTreeMap<&str, String> =
+                repository(name)?.tags.iter().map(|(tag, id)| (tag.as_str(), id.to_string())).collect();
+            json(&tags).into()
+        }
+        V1::Tag(name, tag) => {
+            let id = repository(name)?.tag(tag).ok_or_else(|| not_found("no such tag"))?;
+            json(&id.to_string()).into()
+        }
+        V1::File(id, file) => image_file(asked, id, file).ok_or_else(|| not_found("no such image"))?,
+    })
+}
+
+fn images(asked: &Asked<'_>, repository: &V1Repository) -> Response {
+    #[derive(Serialize)]
+    struct Image {
+        id: ImageId,
+    }
+    let images: Vec<Image> = repository.images().map(|(id, _)| Image { id: *id }).collect();
+    let mut response = json(&images);
+    // Where a client asks for the images: here, by the name that it knows us by.
+    if let Some(host) = asked.host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        response.headers_mut().insert(ENDPOINTS, host);
+    }
+    response
+}
+
+/// A file of an image: streamed from the bucket, or found where the image is.
+fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Option<Decision> {
+    let (repository, image) = asked.site.catalog.v1_image(&id)?;
+    let elsewhere = |url: &str| checked(format!("{url}/{id}/{}", file.name()));
+    let key = ObjectKey::V1(repository.name.clone(), id, file);
+    let mut headers = HeaderMap::with_capacity(12);
+    // Both are the key's to say; the media types among them are known.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(key.content_type()).ok()?);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
+    if let (V1File::Json, Some(size)) = (file, image.size) {
+        headers.insert(SIZE, size.into());
+    }
+    let size = image.size.filter(|_| file == V1File::Layer);
+    let otherwise = match &image.source {
+        V1Source::Elsewhere(folder) => {
+            let location = checked(format!("{folder}/{}", file.name()));
+            return Some(match (asked.method == Method::HEAD, size) {
+                (true, Some(size)) => {
+                    headers.insert(header::CONTENT_LENGTH, size.into());
+                    let mut response = Response::new(Body::empty());
+                    *response.headers_mut() = headers;
+                    response.into()
+                }
+                _ => redirect(StatusCode::FOUND, location).into(),
+            });
+        }
+        V1Source::BucketOr(url) => Some(elsewhere(url)),
+        V1Source::Bucket => None,
+    };
+    Some(match asked.site.bucket.place(&key) {
+        Place::File(path) => Decision::File(Plan { path, size, headers, otherwise }),
+    })
+}
+
+/// Repositories whose name has the words in it, of both APIs.
+fn search(asked: &Asked<'_>) -> Response {
+    #[derive(Serialize)]
+    struct Found<'a> {
+        query: &'a str,
+        num_results: usize,
+        results: Vec<Entry<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        name: &'a str,
+        description: &'static str,
+        is_official: bool,
+        is_automated: bool,
+        is_trusted: bool,
+        star_count: u32,
+    }
+    let query = query::parameter(asked.uri.query(), "q").flatten().unwrap_or_default();
+    let words = query.to_ascii_lowercase();
+    let catalog = &asked.site.catalog;
+    let mut names: Vec<&str> =
+        catalog.repositories.keys().chain(catalog.v1.keys()).map(|n| n.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let results: Vec<Entry<'_>> = names
+        .into_iter()
+        .filter(|name| name.contains(&words))
+        .map(|name| Entry {
+            name,
+            description: "",
+            is_official: false,
+            is_automated: false,
+            is_trusted: false,
+            star_count: 0,
+        })
+        .collect();
+    json(&Found { query: &query, num_results: results.len(), results })
+}
+
+fn json(value: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(value).expect("text, lists and maps of text have a JSON form");
+    let mut response = reply(StatusCode::OK, "application/json", bytes);
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    response
+}

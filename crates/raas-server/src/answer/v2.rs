@@ -1,0 +1,179 @@
+//! Docker's v2 API and OCI distribution-spec 1.1, pull and discovery.
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use raas_types::{Digest, DigestError, ObjectKey, RepositoryName};
+
+use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
+use crate::Response;
+use crate::body::Body;
+use crate::catalog::{Blob, Manifest, Repository};
+use crate::error::{Code, Failure};
+use crate::file::Plan;
+use crate::negotiate::{accepts_index, has_already};
+use crate::route::{Api, V2};
+use crate::site::Place;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Says what API answered, as every answer does.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+}
+
+pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
+    if !reads(asked.method) {
+        return refuse(Api::V2).into();
+    }
+    match decide(asked, route) {
+        Ok(Decision::Ready(mut response)) => {
+            mark(response.headers_mut());
+            response.into()
+        }
+        Ok(Decision::File(mut plan)) => {
+            mark(&mut plan.headers);
+            Decision::File(plan)
+        }
+        Err(failure) => fail(Api::V2, &failure).into(),
+    }
+}
+
+fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
+    let catalog = &asked.site.catalog;
+    let repository = |name: &str| catalog.repository(name).ok_or_else(|| no_repository(name));
+    Ok(match route {
+        V2::Base => reply(StatusCode::OK, "application/json", "{}").into(),
+        V2::Catalog => listing::catalog(catalog, asked.uri.query())?.into(),
+        V2::Tags(name) => listing::tags(repository(name)?, asked.uri.query())?.into(),
+        V2::Tag(name, tag) => {
+            let repository = repository(name)?;
+            by_tag(
+                repository,
+                repository.tag(tag).ok_or_else(|| no_manifest(repository, tag))?,
+                asked.headers,
+            )
+            .into()
+        }
+        V2::Manifest(name, digest) => {
+            let repository = repository(name)?;
+            let digest = known(digest)?;
+            let found = digest.as_ref().and_then(|digest| repository.manifest(digest));
+            let unknown = || no_manifest(repository, &digest.map_or("that digest".into(), |d| d.to_string()));
+            manifest(found.ok_or_else(unknown)?, IMMUTABLE, asked.headers).into()
+        }
+        V2::Blob(name, digest) => {
+            let repository = repository(name)?;
+            let digest = known(digest)?;
+            let found = digest.as_ref().and_then(|digest| repository.blob(digest));
+            blob(asked, repository, found.ok_or_else(|| no_blob(repository, digest))?)
+        }
+        V2::Referrers(name, digest) => {
+            listing::referrers(repository(name)?, known(digest)?, asked.uri.query()).into()
+        }
+        V2::Upload => return Err(Failure::new(Code::UploadUnknown, "there are no uploads to this registry")),
+    })
+}
+
+/// A digest that raas can have: `None` for one of an algorithm that it does not compute, which nothing has.
+fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, Failure> {
+    match digest {
+        Ok(digest) => Ok(Some(digest)),
+        Err(DigestError::Unsupported(_)) => Ok(None),
+        Err(error @ DigestError::Malformed(_)) => Err(Failure::new(Code::DigestInvalid, error.to_string())),
+    }
+}
+
+fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Response {
+    if !tagged.is_index() {
+        return manifest(tagged, NO_CACHE, headers);
+    }
+    let simple = tagged.amd64.and_then(|digest| repository.manifest(&digest));
+    let chosen = match simple {
+        Some(simple) if !accepts_index(headers, tagged.media_type()) => simple,
+        _ => tagged,
+    };
+    let mut response = manifest(chosen, NO_CACHE, headers);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The manifest's bytes, or 304 if the client has them.
+fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(CONTENT_DIGEST, manifest.digest_header.clone());
+    headers.insert(header::ETAG, manifest.etag.clone());
+    headers.insert(header::CACHE_CONTROL, cache);
+    let mut response = if has_already(request, manifest.etag.as_bytes()) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        headers.insert(header::CONTENT_TYPE, manifest.content_type.clone());
+        headers.insert(header::CONTENT_LENGTH, manifest.content_length.clone());
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        Response::new(Body::from(manifest.bytes.clone()))
+    };
+    *response.headers_mut() = headers;
+    response
+}
+
+fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Decision {
+    let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
+    let digest = blob.digest.to_string();
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(header::ETAG, checked(format!("\"{digest}\"")));
+    headers.insert(CONTENT_DIGEST, checked(digest));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
+    if has_already(asked.headers, headers[header::ETAG].as_bytes()) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.headers_mut() = headers;
+        return response.into();
+    }
+    if let Some(location) = &blob.location
+        && asked.method == Method::GET
+    {
+        let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
+        response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
+        return response.into();
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if asked.method == Method::HEAD {
+        // From what the document says, wherever the bytes are: a URL that is signed for GET does not answer HEAD.
+        headers.insert(header::CONTENT_LENGTH, blob.size.into());
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let mut response = Response::new(Body::empty());
+        *response.headers_mut() = headers;
+        return response.into();
+    }
+    match asked.site.bucket.place(&key) {
+        Place::File(path) => Decision::File(Plan { path, size: Some(blob.size), headers, otherwise: None }),
+    }
+}
+
+/// A repository that is not there, told from a name that none can have. One that nobody may see is not there.
+fn no_repository(name: &str) -> Failure {
+    match name.parse::<RepositoryName>() {
+        Ok(name) => Failure::new(Code::NameUnknown, "repository name not known to registry")
+            .detail("name", name.as_str()),
+        Err(error) => Failure::new(Code::NameInvalid, error.to_string()),
+    }
+}
+
+fn no_manifest(repository: &Repository, reference: &str) -> Failure {
+    let shown: String = reference.chars().take(200).collect();
+    Failure::new(Code::ManifestUnknown, format!("repository `{}` has no manifest `{shown}`", repository.name))
+        .detail("reference", shown)
+}
+
+fn no_blob(repository: &Repository, digest: Option<Digest>) -> Failure {
+    let failure =
+        Failure::new(Code::BlobUnknown, format!("repository `{}` has no such blob", repository.name));
+    match digest {
+        Some(digest) => failure.detail("digest", digest.to_string()),
+        None => failure,
+    }
+}

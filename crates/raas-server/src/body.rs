@@ -1,0 +1,95 @@
+//! The bytes of an answer.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::access::Record;
+use crate::file::Stream;
+
+/// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
+pub(crate) struct Body {
+    content: Content,
+    /// How many bytes went out.
+    sent: u64,
+    record: Option<Box<Record>>,
+}
+
+enum Content {
+    Empty,
+    Memory(Bytes),
+    File(Stream),
+}
+
+impl Body {
+    fn new(content: Content) -> Self {
+        Self { content, sent: 0, record: None }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::new(Content::Empty)
+    }
+
+    pub(crate) fn file(stream: Stream) -> Self {
+        Self::new(Content::File(stream))
+    }
+
+    /// Lets the access log have a line when the answer is over.
+    pub(crate) fn record(&mut self, record: Option<Box<Record>>) {
+        self.record = record;
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(if bytes.is_empty() { Content::Empty } else { Content::Memory(bytes) })
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let body = self.get_mut();
+        let piece = match &mut body.content {
+            Content::Empty => return Poll::Ready(None),
+            Content::Memory(bytes) => {
+                let bytes = std::mem::take(bytes);
+                body.content = Content::Empty;
+                Some(Ok(bytes))
+            }
+            Content::File(stream) => match stream.poll_piece(cx) {
+                Poll::Ready(piece) => piece,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        if let Some(Ok(bytes)) = &piece {
+            body.sent += bytes.len() as u64;
+        }
+        Poll::Ready(piece.map(|result| result.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.size_hint().exact() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match &self.content {
+            Content::Empty => 0,
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(stream) => stream.left(),
+        })
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            record.write(self.sent);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a site publishes, in memory: immutable, built beside the one that serves, and swapped for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raas_types::{ImageId, RepositoryName};
+
+mod load;
+mod manifest;
+mod repository;
+mod v1;
+
+pub(crate) use load::{Fault, Good, load};
+pub(crate) use manifest::{Manifest, Referrer};
+pub(crate) use repository::{Blob, Repository};
+pub(crate) use v1::{V1Image, V1Repository, V1Source};
+
+/// A site's repositories.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    /// The commit of the metadata; empty where the folder has none.
+    pub(crate) revision: Bytes,
+    /// What today's clients pull.
+    pub(crate) repositories: BTreeMap<RepositoryName, Arc<Repository>>,
+    /// What Docker v1 clients pull.
+    pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
+    /// For every v1 image the repository to take it from.
+    images: BTreeMap<ImageId, Arc<V1Repository>>,
+}
+
+/// The name of a repository that several documents claim.
+#[derive(Debug)]
+pub(crate) struct Claimed<K> {
+    /// The key of the document that lost.
+    pub(crate) document: K,
+    /// The name.
+    pub(crate) name: RepositoryName,
+}
+
+impl Catalog {
+    /// Puts documents together. Of two documents of one name and kind the one that comes first serves, and the
+    /// other is told of. A name that any document calls protected is served by none, as long as nobody can log in.
+    pub(crate) fn new<'a, K: Copy>(
+        revision: Bytes,
+        documents: impl Iterator<Item = (K, &'a Good)> + Clone,
+    ) -> (Self, Vec<Claimed<K>>) {
+        let hidden: BTreeSet<&RepositoryName> = documents
+            .clone()
+            .filter_map(|(_, good)| match good {
+                Good::Protected(name) => Some(name),
+                Good::V1(_) | Good::V2(_) => None,
+            })
+            .collect();
+        let mut catalog = Self { revision, ..Self::default() };
+        let mut claimed = Vec::new();
+        for (document, good) in documents {
+            let name = good.name();
+            if hidden.contains(name) {
+                continue;
+            }
+            let taken = match good {
+                Good::V2(repository) => !insert(&mut catalog.repositories, name, repository),
+                Good::V1(repository) => !insert(&mut catalog.v1, name, repository),
+                Good::Protected(_) => false,
+            };
+            if taken {
+                claimed.push(Claimed { document, name: name.clone() });
+            }
+        }
+        catalog.index_images();
+        (catalog, claimed)
+    }
+
+    /// A v1 image is asked for by its id alone, and several repositories may have it: the first by name whose
+    /// bucket has it, then the first that says where else it is.
+    fn index_images(&mut self) {
+        for repository in self.v1.values() {
+            for (id, image) in repository.images() {
+                let better = self
+                    .images
+                    .get(id)
+                    .and_then(|other| other.image(id))
+                    .is_none_or(|other| image.source.rank() < other.source.rank());
+                if better {
+                    self.images.insert(*id, Arc::clone(repository));
+                }
+            }
+        }
+    }
+
+    /// The repository of that name. Crane takes `library/` off, so a name that only exists without it is found.
+    pub(crate) fn repository(&self, name: &str) -> Option<&Repository> {
+        let found = self.repositories.get(name);
+        found.or_else(|| self.repositories.get(name.strip_prefix("library/")?)).map(AsRef::as_ref)
+    }
+
+    /// The v1 image with this id, and the repository to take it from.
+    pub(crate) fn v1_image(&self, id: &ImageId) -> Option<(&V1Repository, &V1Image)> {
+        let repository = self.images.get(id)?;
+        Some((repository, repository.image(id)?))
+    }
+}
+
+fn insert<T>(map: &mut BTreeMap<RepositoryName, Arc<T>>, name: &RepositoryName, value: &Arc<T>) -> bool {
+    let vacant = !map.contains_key(name);
+    if vacant {
+        map.insert(name.clone(), Arc::clone(value));
+    }
+    vacant
+}

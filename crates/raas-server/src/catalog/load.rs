@@ -1,0 +1,188 @@
+//! From a document's bytes to the repository that it publishes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raas_types::crane::{Content, Document, DocumentError, ManifestEntry, V1Content, V2Extension, tree};
+use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
+
+use super::{Blob, Manifest, Repository, V1Image, V1Repository, V1Source};
+
+/// What a document that loads is good for.
+#[derive(Debug, Clone)]
+pub(crate) enum Good {
+    /// Docker v1 images.
+    V1(Arc<V1Repository>),
+    /// Manifests and blobs.
+    V2(Arc<Repository>),
+    /// A repository that takes a credential to see, so for now nobody sees it.
+    Protected(RepositoryName),
+}
+
+impl Good {
+    pub(crate) fn name(&self) -> &RepositoryName {
+        match self {
+            Good::V1(repository) => &repository.name,
+            Good::V2(repository) => &repository.name,
+            Good::Protected(name) => name,
+        }
+    }
+}
+
+/// Why a document is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("it cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("it has no `raas` object, so there is nothing to answer from memory")]
+    NoExtension,
+    #[error("tag `{0}` is of manifest {1}, which it does not list")]
+    Tag(Tag, Digest),
+    #[error("tag `{0}` is of image {1}, which it does not list")]
+    V1Tag(Tag, ImageId),
+    #[error("manifest {0} has the media type `{1}`, which is none")]
+    MediaType(Digest, String),
+    #[error("manifest file {} cannot be read: {error}", path.display())]
+    ManifestFile {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    #[error("manifest file {} is not of its digest or its length", .0.display())]
+    ManifestBytes(PathBuf),
+    #[error("location `{0}` is not an http or https URL")]
+    Location(String),
+    #[error("it is longer than {} bytes", Document::MAX_SIZE)]
+    TooLong,
+    #[error("another document publishes `{0}` already")]
+    Claimed(RepositoryName),
+}
+
+/// Loads the document in `file`. `root` is the metadata folder, `before` what the document was good for until now:
+/// manifests that both have are taken over from it.
+pub(crate) fn load(root: &Path, file: &File, length: u64, before: Option<&Good>) -> Result<Good, Fault> {
+    if length > Document::MAX_SIZE {
+        return Err(Fault::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| Fault::TooLong)?);
+    file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
+    let document = Document::parse(&bytes)?;
+    drop(bytes);
+    // Before anything that may fail: what is protected from now on must not go on being served as it was.
+    if document.protected {
+        return Ok(Good::Protected(document.name));
+    }
+    match document.content {
+        Content::V1(v1) => load_v1(document.name, &document.url, v1).map(|r| Good::V1(Arc::new(r))),
+        Content::V2(v2) => {
+            let extension = v2.raas.ok_or(Fault::NoExtension)?;
+            let before = match before {
+                Some(Good::V2(repository)) => Some(repository.as_ref()),
+                _ => None,
+            };
+            load_v2(root, document.name, extension, before).map(|r| Good::V2(Arc::new(r)))
+        }
+    }
+}
+
+fn load_v2(
+    root: &Path,
+    name: RepositoryName,
+    extension: V2Extension,
+    before: Option<&Repository>,
+) -> Result<Repository, Fault> {
+    let mut manifests = Vec::with_capacity(extension.manifests.len());
+    for (digest, entry) in &extension.manifests {
+        let known = before
+            .and_then(|before| before.manifest(digest))
+            .filter(|known| known.content_type == entry.media_type && known.bytes.len() as u64 == entry.size);
+        manifests.push(match known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(load_manifest(root, &name, *digest, entry)?),
+        });
+    }
+    // `manifests` is in the order of a map's keys, so it is sorted.
+    let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
+    let mut tags = Vec::with_capacity(extension.tags.len());
+    for (tag, digest) in extension.tags {
+        match find(&digest) {
+            Some(at) => tags.push((tag, Arc::clone(&manifests[at]))),
+            None => return Err(Fault::Tag(tag, digest)),
+        }
+    }
+    let mut blobs = Vec::with_capacity(extension.blobs.len());
+    for (digest, entry) in extension.blobs {
+        let location = entry.location.map(|url| location(&url)).transpose()?;
+        blobs.push(Blob { digest, size: entry.size, location });
+    }
+    Ok(Repository::new(name, tags, manifests, blobs))
+}
+
+fn load_manifest(
+    root: &Path,
+    name: &RepositoryName,
+    digest: Digest,
+    entry: &ManifestEntry,
+) -> Result<Manifest, Fault> {
+    if !media_type::is_well_formed(&entry.media_type) {
+        return Err(Fault::MediaType(digest, entry.media_type.clone()));
+    }
+    let path = root.join(tree::manifest(name, &digest));
+    // Never more than it should be, whatever the file is.
+    let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| {
+        bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
+        file.take(limit).read_to_end(&mut bytes)
+    });
+    if let Err(error) = read {
+        return Err(Fault::ManifestFile { path, error });
+    }
+    if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
+        return Err(Fault::ManifestBytes(path));
+    }
+    Ok(Manifest::new(digest, &entry.media_type, Bytes::from(bytes.into_boxed_slice())))
+}
+
+fn load_v1(name: RepositoryName, url: &str, v1: V1Content) -> Result<V1Repository, Fault> {
+    if let Some((tag, id)) = v1.tags.iter().find(|(_, id)| !v1.images.contains(id)) {
+        return Err(Fault::V1Tag(tag.clone(), *id));
+    }
+    let entries = v1.raas.map(|raas| raas.images);
+    let mut images = Vec::with_capacity(v1.images.len());
+    for id in v1.images {
+        let image = match (entries.as_ref(), entries.as_ref().and_then(|entries| entries.get(&id))) {
+            (_, Some(entry)) => V1Image {
+                source: match &entry.location {
+                    Some(url) => V1Source::Elsewhere(folder(url)?),
+                    None => V1Source::Bucket,
+                },
+                size: Some(entry.size),
+            },
+            (Some(_), None) => V1Image { source: V1Source::Bucket, size: None },
+            (None, None) => V1Image { source: V1Source::BucketOr(folder(url)?), size: None },
+        };
+        images.push((id, image));
+    }
+    Ok(V1Repository::new(name, v1.tags.into_iter().collect(), images))
+}
+
+/// The folder of an image's files, to which `/<file>` is added.
+fn folder(url: &str) -> Result<Box<str>, Fault> {
+    location(url.trim_end_matches('/'))
+}
+
+/// A URL that may be answered in a `Location` header.
+fn location(url: &str) -> Result<Box<str>, Fault> {
+    let web = url.starts_with("https://") || url.starts_with("http://");
+    if web && url.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(url.into())
+    } else {
+        Err(Fault::Location(url.chars().take(300).collect()))
+    }
+}

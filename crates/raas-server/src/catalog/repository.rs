@@ -1,0 +1,94 @@
+//! A repository as today's clients pull it.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use raas_types::{Digest, RepositoryName, Tag};
+
+use super::Manifest;
+
+/// A repository with its manifests. Sorted lists rather than maps: they are read only, and small.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    pub(crate) name: RepositoryName,
+    /// In the order of [`lexical`].
+    tags: Box<[(Tag, Arc<Manifest>)]>,
+    /// By digest.
+    manifests: Box<[Arc<Manifest>]>,
+    /// By digest.
+    blobs: Box<[Blob]>,
+}
+
+/// A config or layer of a repository.
+#[derive(Debug)]
+pub(crate) struct Blob {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// The URL that has its bytes, if the bucket has not. It may stand in a header.
+    pub(crate) location: Option<Box<str>>,
+}
+
+impl Repository {
+    pub(crate) fn new(
+        name: RepositoryName,
+        mut tags: Vec<(Tag, Arc<Manifest>)>,
+        mut manifests: Vec<Arc<Manifest>>,
+        mut blobs: Vec<Blob>,
+    ) -> Self {
+        tags.sort_unstable_by(|(a, _), (b, _)| lexical(a.as_str(), b.as_str()));
+        manifests.sort_unstable_by_key(|manifest| manifest.digest);
+        blobs.sort_unstable_by_key(|blob| blob.digest);
+        Self { name, tags: tags.into(), manifests: manifests.into(), blobs: blobs.into() }
+    }
+
+    pub(crate) fn tag(&self, tag: &str) -> Option<&Arc<Manifest>> {
+        let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
+        Some(&self.tags[at].1)
+    }
+
+    pub(crate) fn manifest(&self, digest: &Digest) -> Option<&Arc<Manifest>> {
+        let at = self.manifests.binary_search_by_key(digest, |manifest| manifest.digest).ok()?;
+        Some(&self.manifests[at])
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<&Blob> {
+        let at = self.blobs.binary_search_by_key(digest, |blob| blob.digest).ok()?;
+        Some(&self.blobs[at])
+    }
+
+    /// The tags in order; with `last`, those after it, whether it is a tag or not.
+    pub(crate) fn tags_after(&self, last: Option<&str>) -> impl ExactSizeIterator<Item = &Tag> {
+        let from = last.map_or(0, |last| {
+            self.tags.partition_point(|(tag, _)| lexical(tag.as_str(), last) != Ordering::Greater)
+        });
+        self.tags[from..].iter().map(|(tag, _)| tag)
+    }
+
+    /// The manifests that are attached to this one.
+    pub(crate) fn referrers(&self, subject: Digest) -> impl Iterator<Item = &super::Referrer> {
+        let referrers = self.manifests.iter().filter_map(|manifest| manifest.referrer.as_deref());
+        referrers.filter(move |referrer| referrer.subject == subject)
+    }
+}
+
+/// The order of tags in a list: letters count the same in either case, until nothing else tells two tags apart.
+///
+/// Source: OCI distribution-spec 1.1, "Listing Tags": "lexical order (i.e. case-insensitive alphanumeric order)".
+fn lexical(a: &str, b: &str) -> Ordering {
+    fn fold(text: &str) -> impl Iterator<Item = u8> {
+        text.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+    fold(a).cmp(fold(b)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lexical_order_ignores_case_first() {
+        let mut tags = ["b", "B", "a", "C", "1.10", "1.9", "_x"];
+        tags.sort_unstable_by(|a, b| lexical(a, b));
+        assert_eq!(tags, ["1.10", "1.9", "_x", "a", "B", "b", "C"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Answers whose bytes are in a file of the bucket.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::Response;
+use crate::body::Body;
+use crate::error::{Code, Failure};
+use crate::range::{self, Span};
+
+/// A file to answer with.
+pub(crate) struct Plan {
+    pub(crate) path: PathBuf,
+    /// The length that the document gives.
+    pub(crate) size: Option<u64>,
+    /// The answer for the whole file, but for its length.
+    pub(crate) headers: HeaderMap,
+    /// Where to send the client if the file is not there.
+    pub(crate) otherwise: Option<HeaderValue>,
+}
+
+/// What came of a plan.
+pub(crate) enum Opened {
+    /// The file, or the part that was asked for.
+    File(Box<Response>),
+    /// Not here; the client finds it there.
+    Elsewhere(HeaderValue),
+    /// Not to be had.
+    Failed(Failure),
+    /// The part that was asked for is beyond the file's end. The header says how long the file is.
+    Beyond(HeaderValue),
+}
+
+impl Plan {
+    /// Opens the file, and answers it or the part of it that the request asks for.
+    pub(crate) async fn open(self, method: &Method, request: &HeaderMap) -> Opened {
+        let Plan { path, size, headers, otherwise } = self;
+        let opening = spawn_blocking(move || {
+            let opened = File::open(&path).and_then(|file| {
+                let metadata = file.metadata()?;
+                if metadata.is_file() {
+                    Ok((file, metadata.len()))
+                } else {
+                    Err(io::ErrorKind::NotFound.into())
+                }
+            });
+            (path, opened)
+        });
+        let (path, opened) = match opening.await {
+            Ok(opened) => opened,
+            Err(_) => return Opened::Failed(Failure::new(Code::Unknown, "the server is stopping")),
+        };
+        let fault = match opened {
+            Ok((file, length)) if size.is_none_or(|size| size == length) => {
+                return answer(file, path, length, headers, method, request);
+            }
+            Ok((_, length)) => format!("it has {length} bytes instead of {}", size.unwrap_or_default()),
+            Err(error) => match otherwise {
+                Some(location) if error.kind() == io::ErrorKind::NotFound => {
+                    return Opened::Elsewhere(location);
+                }
+                _ => error.to_string(),
+            },
+        };
+        // The document promises it, so this is the registry's fault and not the client's, who may try again.
+        tracing::error!(path = %path.display(), fault, "a published object is not in the bucket as it should be");
+        Opened::Failed(Failure::new(Code::Unknown, "the object is published but cannot be read from storage"))
+    }
+}
+
+fn answer(
+    file: File,
+    path: PathBuf,
+    length: u64,
+    mut headers: HeaderMap,
+    method: &Method,
+    request: &HeaderMap,
+) -> Opened {
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Source: RFC 9110, section 14.2: ranges are defined for GET only.
+    let asked = request.get(header::RANGE).filter(|_| method == Method::GET && is_current(request, &headers));
+    let (status, start, left) = match range::parse(asked.map(HeaderValue::as_bytes), length) {
+        Span::Whole => (StatusCode::OK, 0, length),
+        Span::Part { start, length: part } => {
+            let range = format!("bytes {start}-{}/{length}", start + part - 1);
+            headers.insert(header::CONTENT_RANGE, number_text(range));
+            (StatusCode::PARTIAL_CONTENT, start, part)
+        }
+        Span::Unsatisfiable => return Opened::Beyond(number_text(format!("bytes */{length}"))),
+    };
+    headers.insert(header::CONTENT_LENGTH, left.into());
+    let mut response = Response::new(Body::file(Stream::new(file, path, start, left)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Opened::File(Box::new(response))
+}
+
+fn number_text(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("numbers and a few signs are visible ASCII")
+}
+
+/// Whether the part that a client has is of the content that it would get the rest of.
+///
+/// Source: RFC 9110, section 13.1.5: the comparison is strong, and dates are no validators here.
+fn is_current(request: &HeaderMap, headers: &HeaderMap) -> bool {
+    request.get(header::IF_RANGE).is_none_or(|tag| headers.get(header::ETAG) == Some(tag))
+}
+
+/// A file's bytes, read piece by piece as the client takes them, so that no
+/// more than two pieces of it are in memory.
+pub(crate) struct Stream {
+    file: Arc<File>,
+    path: PathBuf,
+    start: u64,
+    left: u64,
+    state: State,
+}
+
+enum State {
+    /// Nothing was asked for yet.
+    Fresh,
+    /// The next piece is on its way.
+    Reading(JoinHandle<io::Result<Vec<u8>>>),
+    /// All is read, or nothing more can be.
+    Over,
+}
+
+impl Stream {
+    /// How many bytes are read at once: few enough for memory, many enough to make little of each read's cost.
+    const PIECE: u64 = 64 * 1024;
+
+    fn new(file: File, path: PathBuf, start: u64, left: u64) -> Self {
+        Self { file: Arc::new(file), path, start, left, state: State::Fresh }
+    }
+
+    /// How many bytes are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            match &mut self.state {
+                State::Over => return Poll::Ready(None),
+                State::Fresh => self.read(Some(self.start)),
+                State::Reading(task) => {
+                    let read =
+                        ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| Err(io::Error::other(error)));
+                    return Poll::Ready(Some(self.take(read)));
+                }
+            }
+        }
+    }
+
+    /// Begins to read the next piece, if there is one.
+    fn read(&mut self, seek: Option<u64>) {
+        if self.left == 0 {
+            self.state = State::Over;
+            return;
+        }
+        let file = Arc::clone(&self.file);
+        let length = self.left.min(Self::PIECE);
+        self.state = State::Reading(spawn_blocking(move || {
+            let mut file = file.as_ref();
+            if let Some(start) = seek.filter(|start| *start > 0) {
+                file.seek(SeekFrom::Start(start))?;
+            }
+            let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+            file.take(length).read_to_end(&mut piece)?;
+            Ok(piece)
+        }));
+    }
+
+    fn take(&mut self, read: io::Result<Vec<u8>>) -> io::Result<Bytes> {
+        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter");
+        let piece = read.and_then(|piece| if piece.is_empty() { Err(ended()) } else { Ok(piece) });
+        match piece {
+            Ok(piece) => {
+                self.left -= piece.len() as u64;
+                // The next is read while this one is sent.
+                self.read(None);
+                Ok(piece.into())
+            }
+            Err(error) => {
+                // The connection breaks, so that the client sees that the bytes are not all there.
+                tracing::error!(path = %self.path.display(), %error, "an object broke off while it was sent");
+                self.state = State::Over;
+                Err(error)
+            }
+        }
+    }
+}

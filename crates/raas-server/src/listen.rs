@@ -1,0 +1,139 @@
+//! Connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+
+use crate::access::Record;
+use crate::answer::answer;
+use crate::site::{SiteSource, Snapshot};
+use crate::watch::{Watcher, keep_up};
+
+/// How the server behaves. The default is right for all but tests.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often the sites are looked at for changes.
+    pub poll: Duration,
+    /// How long requests in flight may take when the server stops.
+    pub grace: Duration,
+    /// How long a client may take to send a request's head, and how long a connection may wait for a request.
+    pub header_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_millis(200),
+            grace: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The longest head of a request, in bytes: more than any client of a registry sends.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// About how much a connection keeps in memory, in bytes, of what it reads and writes.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// Serves the sites until `shutdown` is done, then lets requests in flight finish.
+///
+/// Everything is loaded before the first connection is taken, so whoever is answered is answered rightly. It fails
+/// only if the list of sites cannot be read at all.
+pub async fn serve(
+    listener: TcpListener,
+    sites: impl SiteSource,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let mut watcher = Watcher::new(Arc::new(sites));
+    let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
+    let (watcher, snapshot) = loading.await.map_err(io::Error::other)??;
+    let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&current), options.poll)));
+
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER);
+    let graceful = GracefulShutdown::new();
+    // When this function is over, one way or another, no connection goes on.
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, remote) = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = &mut shutdown => break,
+        };
+        let current = Arc::clone(&current);
+        let service = service_fn(move |request| respond(Arc::clone(&current), remote, request));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        // Those that are over are let go of here, so that they do not add up.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                // The client went away, was too slow, or did not speak HTTP.
+                tracing::debug!(%remote, %error, "connection broke");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(options.grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are broken off");
+    }
+    Ok(())
+}
+
+/// Stops the task when it goes out of scope.
+struct Stopped(JoinHandle<()>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                // A small answer goes out at once. If it cannot be set, answers are slower and no less right.
+                let _ = stream.set_nodelay(true);
+                return (stream, remote);
+            }
+            Err(error) => {
+                // Out of descriptors, as a rule: connections that end give some back.
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn respond(
+    current: Arc<ArcSwap<Snapshot>>,
+    remote: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<crate::Response, Infallible> {
+    let mut record = Record::begin(&request, remote, Instant::now());
+    let mut response = answer(&current, &request).await;
+    if let Some(record) = &mut record {
+        record.status(response.status());
+    }
+    response.body_mut().record(record);
+    Ok(response)
+}

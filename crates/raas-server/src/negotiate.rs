@@ -1,0 +1,115 @@
+//! What a client accepts and what it has already.
+
+use hyper::header::{ACCEPT, HeaderMap, IF_NONE_MATCH};
+use raas_types::media_type;
+
+/// Whether a client that asks for a tag is to get an index as it is, rather than its linux/amd64 manifest.
+///
+/// A client that says nothing gets it, and so does one that names no manifest type at all (a browser, a probe).
+/// Of those that name manifest types, the ones that know no indexes name image manifests only; Crane gives them
+/// what a document's `manifest_list_amd64_tags` says, and so do we.
+///
+/// Source: RFC 9110, section 12.5.1. A type with `q=0` is not accepted.
+pub(crate) fn accepts_index(headers: &HeaderMap, index_type: &str) -> bool {
+    let mut names_manifests = false;
+    for range in
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+    {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let refused = parts.any(|p| p.split_once('=').is_some_and(|(key, q)| is_q(key) && is_zero(q)));
+        if refused {
+            continue;
+        }
+        let is = |other: &str| kind.eq_ignore_ascii_case(other);
+        if is(index_type) || is("*/*") || is("application/*") {
+            return true;
+        }
+        names_manifests |= MANIFEST_TYPES.into_iter().any(is);
+    }
+    !names_manifests
+}
+
+const MANIFEST_TYPES: [&str; 6] = [
+    media_type::OCI_INDEX,
+    media_type::OCI_MANIFEST,
+    media_type::DOCKER_LIST,
+    media_type::DOCKER_MANIFEST,
+    media_type::DOCKER_SCHEMA1_SIGNED,
+    media_type::DOCKER_SCHEMA1,
+];
+
+fn is_q(key: &str) -> bool {
+    key.trim().eq_ignore_ascii_case("q")
+}
+
+fn is_zero(q: &str) -> bool {
+    q.trim().parse::<f32>() == Ok(0.0)
+}
+
+/// Whether the client has the content already, by its entity tag (with its quotes).
+///
+/// Source: RFC 9110, section 13.1.2; the comparison is weak.
+pub(crate) fn has_already(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(
+        |candidate| {
+            let candidate = candidate.trim_ascii();
+            candidate == b"*" || candidate.strip_prefix(b"W/").unwrap_or(candidate) == etag
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_goes_to_those_who_know_it() {
+        let (index, list, image) =
+            (media_type::OCI_INDEX, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST);
+        let both = format!("{image}, {index}");
+        let refused = format!("{image}, {index};q=0");
+        let refused_all = format!("{image}, */*;q=0.000");
+        let preferred = format!("{image}, {index};q=0.5");
+        let spelled = index.to_uppercase();
+        let table: [(&[&str], bool); 12] = [
+            (&[], true),
+            (&["text/html"], true),
+            (&["*/*"], true),
+            (&[image, "application/*"], true),
+            (&[image, index], true),
+            (&[&both], true),
+            (&[&preferred], true),
+            (&[&spelled], true),
+            (&[image], false),
+            (&[image, list], false),
+            (&[&refused], false),
+            (&[&refused_all], false),
+        ];
+        for (accepts, expected) in table {
+            let mut headers = HeaderMap::new();
+            for accept in accepts {
+                headers.append(ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(accepts_index(&headers, index), expected, "{accepts:?}");
+        }
+    }
+
+    #[test]
+    fn entity_tags_are_compared_whole_and_weakly() {
+        let table = [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("a", false),
+            ("\"ab\"", false),
+        ];
+        for (header, expected) in table {
+            let headers: HeaderMap = [(IF_NONE_MATCH, header.parse().unwrap())].into_iter().collect();
+            assert_eq!(has_already(&headers, b"\"a\""), expected, "{header}");
+        }
+        assert!(!has_already(&HeaderMap::new(), b"\"a\""));
+    }
+}

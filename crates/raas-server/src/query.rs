@@ -1,0 +1,88 @@
+//! Query strings and percent-encoding.
+
+use std::borrow::Cow;
+
+/// Decodes percent-encoding. `None` if a `%` is not followed by two hex digits, or if the result is not UTF-8 or
+/// holds control characters, which no name, tag or digest does.
+///
+/// Source: RFC 3986, section 2.1. Text without a `%` is passed on as it is.
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    let decoded = if text.contains('%') { Cow::Owned(decode_all(text)?) } else { Cow::Borrowed(text) };
+    (!decoded.bytes().any(|b| b.is_ascii_control())).then_some(decoded)
+}
+
+fn decode_all(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte });
+    }
+    String::from_utf8(out).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+/// The first value of a key in a query string. `Some(None)` means that it is there and cannot be decoded.
+pub(crate) fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<Option<Cow<'a, str>>> {
+    query?.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == key).then(|| decode(value))
+    })
+}
+
+/// Encodes a text for use as a value in a query string: all but RFC 3986's unreserved characters.
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding_takes_whole_triplets_of_utf_8_only() {
+        let table = [
+            ("plain", Some("plain")),
+            ("sha256%3Aab", Some("sha256:ab")),
+            ("%c3%A4", Some("ä")),
+            ("a%2Fb", Some("a/b")),
+            ("%", None),
+            ("%4", None),
+            ("%zz", None),
+            ("%+1", None),
+            ("%ff", None),
+            ("%00", None),
+            ("%0d%0a", None),
+        ];
+        for (text, decoded) in table {
+            assert_eq!(decode(text).as_deref(), decoded, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts() {
+        let query = Some("n=2&last=a%2Db&n=3&flag");
+        assert_eq!(parameter(query, "n"), Some(Some("2".into())));
+        assert_eq!(parameter(query, "last"), Some(Some("a-b".into())));
+        assert_eq!(parameter(query, "flag"), Some(Some("".into())));
+        assert_eq!(parameter(query, "other"), None);
+        assert_eq!(parameter(Some("n=%"), "n"), Some(None));
+        assert_eq!(parameter(None, "n"), None);
+    }
+
+    #[test]
+    fn encoding_is_undone_by_decoding() {
+        let text = "a b&c=ä/+%";
+        assert_eq!(decode(&encode(text)).as_deref(), Some(text));
+    }
+}

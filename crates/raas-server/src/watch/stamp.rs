@@ -1,0 +1,28 @@
+//! Whether a file is still the same.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+/// What changes when a file is written or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl Stamp {
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+}

@@ -1,0 +1,69 @@
+//! The access log. In a program of its own, since a log's reader is there for all threads.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use raas_server::{Options, SiteConfig, serve};
+use tokio::sync::oneshot;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn each_request_has_one_line_without_its_query() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            serve(listener, Vec::<SiteConfig>::new(), Options::default(), async { drop(stopped.await) }).await
+        })
+    });
+    for request in [
+        "GET /-/healthz?token=secret HTTP/1.1\r\nhost: acme.localhost\r\nuser-agent: \"quoted\"\r\n",
+        "HEAD /v2/%0a HTTP/1.1\r\nhost: x\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "{request}connection: close\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    drop(stop);
+    server.join().unwrap().unwrap();
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let access: Vec<_> =
+        lines.iter().filter(|line| line["target"] == "access").map(|line| &line["fields"]).collect();
+    let [first, second] = access.as_slice() else { panic!("two lines: {text}") };
+    assert_eq!(first["method"], "GET");
+    assert_eq!(first["host"], "acme.localhost");
+    assert_eq!(first["path"], "/-/healthz");
+    assert_eq!((&first["status"], &first["bytes"]), (&200.into(), &3.into()));
+    assert_eq!(first["user_agent"], "\"quoted\"");
+    assert!(first["ms"].is_number() && first["remote"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(
+        (&second["status"], &second["bytes"], &second["user_agent"]),
+        (&400.into(), &0.into(), &"-".into())
+    );
+}

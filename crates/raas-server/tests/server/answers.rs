@@ -1,0 +1,631 @@
+//! Every decision of `docs/request-handling.md`, asked of a site that has one of everything. The headings are those
+//! of that document.
+
+use std::sync::LazyLock;
+
+use raas_types::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use raas_types::{Digest, ObjectKey};
+
+use crate::support::{Answer, Folders, Published, Server, image_id, store_v1, v1_document};
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+const FOREVER: &str = "public, max-age=31536000, immutable";
+const ELSEWHERE: &str = "https://cdn.example.com/base/layer";
+const SIGNATURE: &str = "application/vnd.example.signature";
+const SBOM: &str = "application/vnd.example.sbom";
+
+struct Site {
+    server: Server,
+    _folders: Folders,
+    /// Texts that paths, headers and bodies name in braces.
+    names: Vec<(&'static str, String)>,
+}
+
+static SITE: LazyLock<Site> = LazyLock::new(|| {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("tools/app");
+    let amd64 = app.image(DOCKER_MANIFEST, "amd64", "");
+    let arm64 = app.image(OCI_MANIFEST, "arm64", "");
+    let list = app.index(OCI_INDEX, &[(arm64, "arm64"), (amd64, "amd64")]);
+    let foreign = app.index(DOCKER_LIST, &[(arm64, "arm64")]);
+    let attached = |kind: &str, note: &str| {
+        format!(
+            ",\"artifactType\":\"{kind}\",\"annotations\":{{\"note\":\"{note}\"}},\"subject\":{{\"mediaType\":\
+             \"{DOCKER_MANIFEST}\",\"digest\":\"{amd64}\",\"size\":1}}"
+        )
+    };
+    let signature = app.image(OCI_MANIFEST, "signature", &attached(SIGNATURE, "signed"));
+    let sbom = app.image(OCI_MANIFEST, "sbom", &attached(SBOM, "listed"));
+    let odd = app.manifest("application/vnd.example.odd+json", b"{\"odd\":true}");
+    for (tag, digest) in [("1.0", amd64), ("multi", list), ("Beta", arm64), ("tags", foreign), ("odd", odd)] {
+        app.tag(tag, digest);
+    }
+    let blob = app.blob(b"0123456789");
+    let empty = app.blob(b"");
+    let masked = app.blob_entry(b"masked layer", Some(ELSEWHERE));
+    let missing = app.blob_entry(b"missing", None);
+    let short = app.blob_entry(b"whole", None);
+    folders.publish(&app);
+    folders.store(&ObjectKey::Blob(app.name.clone(), short), b"who");
+
+    let mut words = Published::new("a/manifests/b");
+    let digest = words.image(DOCKER_MANIFEST, "words", "");
+    words.tag("latest", digest);
+    folders.publish(&words);
+    let mut hidden = Published::new("hidden");
+    let digest = hidden.image(DOCKER_MANIFEST, "hidden", "");
+    hidden.tag("latest", digest);
+    folders.publish(&hidden);
+    folders.write("crane/data/hidden.json", &hidden.document(true));
+    folders.write("crane/data/hidden/_v1.json", &v1_document("hidden", &[], &[(image_id('7'), None)], true));
+    let mut library = Published::new("library/only");
+    let digest = library.image(DOCKER_MANIFEST, "library", "");
+    library.tag("latest", digest);
+    folders.publish(&library);
+
+    // Docker v1: `old` has its images in the bucket, but one elsewhere and one not at all; `older` masks one that
+    // `old` has in the bucket; `pulp` is a document that raas did not write.
+    let (one, two, gone, shared) = (image_id('1'), image_id('2'), image_id('3'), image_id('4'));
+    let (foreign_id, local_id) = (image_id('5'), image_id('6'));
+    let base = Some("https://cdn.example.com/v1/base");
+    let old = v1_document(
+        "tools/old",
+        &[("latest", one), ("images", two)],
+        &[(one, None), (two, base), (gone, None), (shared, None)],
+        true,
+    );
+    folders.write("crane/data/tools/old/_v1.json", &old);
+    folders.write("crane/data/older/_v1.json", &v1_document("older", &[], &[(shared, base)], true));
+    folders.write(
+        "crane/data/pulp.json",
+        &v1_document("pulp", &[], &[(foreign_id, None), (local_id, None)], false),
+    );
+    for (name, id) in [("tools/old", one), ("tools/old", shared), ("pulp", local_id)] {
+        store_v1(&folders, name, id);
+    }
+    folders.revision("0123abc");
+
+    let size = |digest: &Digest| app.bytes(digest).len().to_string();
+    let names = vec![
+        ("{amd64 encoded}", amd64.to_string().replace(':', "%3A")),
+        ("{amd64}", amd64.to_string()),
+        ("{amd64 size}", size(&amd64)),
+        ("{list}", list.to_string()),
+        ("{list size}", size(&list)),
+        ("{arm64}", arm64.to_string()),
+        ("{foreign}", foreign.to_string()),
+        ("{odd}", odd.to_string()),
+        ("{signature}", signature.to_string()),
+        ("{sbom}", sbom.to_string()),
+        ("{signature entry}", referrer(&app, &signature, SIGNATURE, "signed")),
+        ("{sbom entry}", referrer(&app, &sbom, SBOM, "listed")),
+        ("{blob}", blob.to_string()),
+        ("{empty}", empty.to_string()),
+        ("{masked}", masked.to_string()),
+        ("{missing}", missing.to_string()),
+        ("{short}", short.to_string()),
+        ("{nothing}", Digest::of(b"nothing").to_string()),
+        ("{sha512}", format!("sha512:{}", "ab".repeat(64))),
+        ("{1}", one.to_string()),
+        ("{2}", two.to_string()),
+        ("{3}", gone.to_string()),
+        ("{4}", shared.to_string()),
+        ("{5}", foreign_id.to_string()),
+        ("{6}", local_id.to_string()),
+        ("{7}", image_id('7').to_string()),
+        ("{9}", image_id('9').to_string()),
+    ];
+    Site { server: Server::start(vec![folders.site()]), _folders: folders, names }
+});
+
+fn referrer(app: &Published, digest: &Digest, kind: &str, note: &str) -> String {
+    format!(
+        "{{\"mediaType\":\"{OCI_MANIFEST}\",\"digest\":\"{digest}\",\"size\":{},\"annotations\":{{\"note\":\"{note}\"}},\
+         \"artifactType\":\"{kind}\"}}",
+        app.bytes(digest).len()
+    )
+}
+
+/// A request and what must come back.
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    asked: Vec<(&'static str, &'static str)>,
+    status: u16,
+    headers: Vec<(&'static str, Option<&'static str>)>,
+    body: Body,
+}
+
+enum Body {
+    Any,
+    Is(&'static str),
+    Has(&'static str),
+    HasNot(&'static str),
+}
+
+fn row(method: &'static str, path: &'static str, status: u16) -> Row {
+    Row { method, path, asked: vec![], status, headers: vec![], body: Body::Any }
+}
+
+fn get(path: &'static str, status: u16) -> Row {
+    row("GET", path, status)
+}
+
+fn head(path: &'static str, status: u16) -> Row {
+    row("HEAD", path, status).is("")
+}
+
+/// An error in v2's form.
+fn v2_error(method: &'static str, path: &'static str, status: u16, code: &'static str) -> Row {
+    row(method, path, status)
+        .header("content-type", JSON)
+        .header("docker-distribution-api-version", "registry/2.0")
+        .header("cache-control", "no-store")
+        .has(code)
+}
+
+/// An error in v1's form.
+fn v1_error(method: &'static str, path: &'static str, status: u16) -> Row {
+    row(method, path, status).header("content-type", TEXT).header("x-docker-registry-version", "0.6.6")
+}
+
+impl Row {
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.asked.push((name, value));
+        self
+    }
+
+    fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, Some(value)));
+        self
+    }
+
+    fn no(mut self, name: &'static str) -> Self {
+        self.headers.push((name, None));
+        self
+    }
+
+    fn is(mut self, body: &'static str) -> Self {
+        self.body = Body::Is(body);
+        self
+    }
+
+    fn has(mut self, part: &'static str) -> Self {
+        self.body = Body::Has(part);
+        self
+    }
+
+    fn has_not(mut self, part: &'static str) -> Self {
+        self.body = Body::HasNot(part);
+        self
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let fill = |text: &str| {
+            SITE.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+        };
+        let asked: Vec<(&str, String)> =
+            self.asked.iter().map(|(name, value)| (*name, fill(value))).collect();
+        let asked: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer: Answer = SITE.server.ask(self.method, &fill(self.path), &asked);
+        let mut wrong = Vec::new();
+        if answer.status != self.status {
+            wrong.push(format!("status {} instead of {}", answer.status, self.status));
+        }
+        for (name, value) in &self.headers {
+            let expected = value.map(&fill);
+            if answer.header(name) != expected.as_deref() {
+                wrong.push(format!("{name}: {:?} instead of {expected:?}", answer.header(name)));
+            }
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let right = match &self.body {
+            Body::Any => true,
+            Body::Is(body) => text == fill(body),
+            Body::Has(part) => text.contains(&fill(part)),
+            Body::HasNot(part) => !text.contains(&fill(part)),
+        };
+        if !right {
+            wrong.push(format!("body {text}"));
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} {} {:?}: {}", self.method, self.path, self.asked, wrong.join("; ")))
+        }
+    }
+}
+
+fn check(rows: &[Row]) {
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.check().err()).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn paths() {
+    check(&[
+        get("/", 200),
+        get("/nothing", 404).header("content-type", TEXT),
+        get("/v3/", 404).header("content-type", TEXT),
+        get("/favicon.ico", 404),
+        get("//v2/", 404),
+        v2_error("GET", "/v2/app", 404, "UNSUPPORTED"),
+        v2_error("GET", "/v2/tools/app/tags/list/", 404, "UNSUPPORTED"),
+        v2_error("GET", "/v2/%zz", 400, "UNSUPPORTED"),
+        v2_error("GET", "/v2/tools/app/manifests/%00", 400, "UNSUPPORTED"),
+        v2_error("GET", "/v2/%ff/tags/list", 400, "UNSUPPORTED"),
+        v2_error("GET", "/v2/tools/app/manifests/a%0d%0ab", 400, "UNSUPPORTED"),
+        v1_error("GET", "/v1/repositories/%zz/tags", 400),
+        v1_error("GET", "/v1/other", 404),
+        v2_error("GET", "/v2/../manifests/latest", 400, "NAME_INVALID"),
+        v2_error("GET", "/v2/%2e%2e/%2E%2e/manifests/latest", 400, "NAME_INVALID"),
+        v2_error("GET", "/v2/tools//app/manifests/1.0", 400, "NAME_INVALID"),
+        v2_error("GET", "/v2//manifests/1.0", 400, "NAME_INVALID"),
+        v2_error("GET", "/v2/Tools/app/manifests/1.0", 400, "NAME_INVALID"),
+        v1_error("GET", "/v1/images/..%2f..%2fetc/json", 404),
+        v1_error("GET", "/v1/images/{1}/..%2f..%2fetc", 404),
+        get("/v2/tools%2Fapp/manifests/1%2E0", 200),
+    ]);
+}
+
+#[test]
+fn methods() {
+    let publish = "raas push";
+    check(&[
+        v2_error("POST", "/v2/tools/app/blobs/uploads/", 405, publish).header("allow", "GET, HEAD"),
+        v2_error("PATCH", "/v2/tools/app/blobs/uploads/1", 405, "UNSUPPORTED"),
+        v2_error("PUT", "/v2/tools/app/manifests/1.0", 405, publish).header("allow", "GET, HEAD"),
+        v2_error("DELETE", "/v2/tools/app/manifests/{amd64}", 405, "UNSUPPORTED"),
+        v2_error("DELETE", "/v2/tools/app/blobs/nonsense", 405, "UNSUPPORTED"),
+        v2_error("POST", "/v2/", 405, "UNSUPPORTED"),
+        v2_error("GET", "/v2/tools/app/blobs/uploads/1", 404, "BLOB_UPLOAD_UNKNOWN"),
+        v1_error("PUT", "/v1/repositories/tools/old/images", 405).header("allow", "GET, HEAD"),
+        v1_error("DELETE", "/v1/users/", 405),
+        row("POST", "/", 405).header("allow", "GET, HEAD").header("content-type", TEXT),
+        row("POST", "/-/healthz", 405),
+        row("OPTIONS", "/v2/", 405),
+        head("/v2/", 200).header("content-length", "2"),
+        head("/", 200),
+    ]);
+}
+
+#[test]
+fn operations() {
+    check(&[
+        get("/-/healthz", 200).is("ok\n"),
+        get("/-/readyz", 200).is("ok\n"),
+        get("/-/revision", 200).is("0123abc").header("content-type", TEXT),
+        head("/-/healthz", 200).header("content-length", "3"),
+    ]);
+}
+
+#[test]
+fn the_page() {
+    let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let page = || get("/", 200).header("content-type", "text/html; charset=utf-8");
+    check(&[
+        page().header("content-security-policy", policy).header("x-content-type-options", "nosniff"),
+        page().has("docker pull registry.example.com/tools/app:tags"),
+        page().has("docker pull registry.example.com/a/manifests/b<"),
+        page().has_not("hidden"),
+        page().with("host", "<script>").has_not("<script>"),
+    ]);
+}
+
+#[test]
+fn v1_of_old_clients() {
+    let v1 = |path| {
+        get(path, 200)
+            .header("x-docker-registry-version", "0.6.6")
+            .header("x-docker-registry-config", "common")
+    };
+    check(&[
+        v1("/v1/_ping")
+            .is("true")
+            .header("content-type", JSON)
+            .header("x-docker-registry-standalone", "True"),
+        v1("/v1/users").is("OK"),
+        v1("/v1/users/").is("OK").header("content-type", TEXT),
+        row("POST", "/v1/users/", 201).is("User Created").header("x-docker-registry-config", "common"),
+        v1("/v1/repositories/tools/old/images")
+            .is(r#"[{"id":"{1}"},{"id":"{2}"},{"id":"{3}"},{"id":"{4}"}]"#)
+            .header("x-docker-endpoints", "registry.example.com"),
+        v1("/v1/repositories/library/pulp/images").is(r#"[{"id":"{5}"},{"id":"{6}"}]"#),
+        v1("/v1/repositories/tools/old/tags")
+            .is(r#"{"images":"{2}","latest":"{1}"}"#)
+            .header("content-type", JSON),
+        v1("/v1/repositories/tools/old/tags/latest").is(r#""{1}""#),
+        v1("/v1/repositories/tools/old/tags/images").is(r#""{2}""#),
+        v1_error("GET", "/v1/repositories/tools/old/tags/none", 404),
+        v1_error("GET", "/v1/repositories/none/tags", 404),
+        v1_error("GET", "/v1/repositories/hidden/images", 404),
+        v1_error("GET", "/v1/repositories/../images", 404),
+        v1("/v1/search?q=TOOLS").has(r#""num_results":2"#),
+        v1("/v1/search?q=old").has(r#""results":[{"name":"older""#),
+        v1("/v1/search?q=hidden").has(r#""query":"hidden","num_results":0,"results":[]"#),
+        v1("/v1/search").has(r#""name":"tools/old""#),
+    ]);
+}
+
+#[test]
+fn v1_images() {
+    let pulp = "https://bucket.example.com/pulp/{5}/json";
+    check(&[
+        get("/v1/images/{1}/layer", 200)
+            .is("layer")
+            .header("content-type", BYTES)
+            .header("content-length", "5")
+            .header("cache-control", FOREVER)
+            .header("accept-ranges", "bytes")
+            .header("x-docker-registry-config", "common"),
+        get("/v1/images/{1}/json", 200).is("json").header("content-type", JSON).header("x-docker-size", "5"),
+        get("/v1/images/{1}/ancestry", 200).is("ancestry").header("content-type", JSON),
+        head("/v1/images/{1}/layer", 200).header("content-length", "5"),
+        get("/v1/images/{1}/layer", 206)
+            .with("range", "bytes=1-2")
+            .is("ay")
+            .header("content-range", "bytes 1-2/5"),
+        v1_error("GET", "/v1/images/{1}/layer", 416)
+            .with("range", "bytes=9-")
+            .header("content-range", "bytes */5"),
+        get("/v1/images/{2}/layer", 302).header("location", "https://cdn.example.com/v1/base/layer"),
+        get("/v1/images/{2}/json", 302).header("location", "https://cdn.example.com/v1/base/json").is(""),
+        get("/v1/images/{2}/ancestry", 302).header("cache-control", "no-store"),
+        head("/v1/images/{2}/layer", 200).header("content-length", "5").no("location"),
+        head("/v1/images/{2}/json", 302).no("content-type"),
+        v1_error("GET", "/v1/images/{3}/layer", 500),
+        get("/v1/images/{4}/layer", 200).is("layer").no("location"),
+        get("/v1/images/{5}/json", 302).header("location", pulp).header("x-docker-registry-version", "0.6.6"),
+        get("/v1/images/{6}/json", 200).is("json"),
+        v1_error("GET", "/v1/images/{7}/json", 404),
+        v1_error("GET", "/v1/images/{9}/json", 404),
+        v1_error("GET", "/v1/images/{1}/other", 404),
+    ]);
+}
+
+#[test]
+fn v2_base() {
+    let version = "docker-distribution-api-version";
+    check(&[
+        get("/v2/", 200).is("{}").header(version, "registry/2.0").header("content-type", JSON),
+        get("/v2", 200).is("{}").header(version, "registry/2.0"),
+    ]);
+}
+
+#[test]
+fn names() {
+    check(&[
+        v2_error("GET", "/v2/none/manifests/1.0", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/none/blobs/{blob}", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/none/tags/list", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/none/referrers/{blob}", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/hidden/manifests/latest", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/hidden/tags/list", 404, "NAME_UNKNOWN"),
+        v2_error("GET", "/v2/tools/old/tags/list", 404, "NAME_UNKNOWN"),
+        get("/v2/a/manifests/b/manifests/latest", 200),
+        get("/v2/a/manifests/b/tags/list", 200).is(r#"{"name":"a/manifests/b","tags":["latest"]}"#),
+        get("/v2/library/tools/app/manifests/1.0", 200),
+        get("/v2/library/only/manifests/latest", 200),
+        v2_error("GET", "/v2/only/manifests/latest", 404, "NAME_UNKNOWN"),
+    ]);
+}
+
+#[test]
+fn manifests() {
+    let manifest = |path| {
+        get(path, 200)
+            .header("docker-distribution-api-version", "registry/2.0")
+            .header("docker-content-digest", "{amd64}")
+            .header("etag", "\"{amd64}\"")
+            .header("content-type", DOCKER_MANIFEST)
+            .header("content-length", "{amd64 size}")
+            .header("x-content-type-options", "nosniff")
+            .has("\"schemaVersion\":2")
+    };
+    let by_digest = "/v2/tools/app/manifests/{amd64}";
+    let by_tag = "/v2/tools/app/manifests/1.0";
+    check(&[
+        manifest(by_digest).header("cache-control", FOREVER).no("vary"),
+        manifest("/v2/tools/app/manifests/{amd64 encoded}"),
+        manifest(by_tag).header("cache-control", "no-cache").no("vary"),
+        manifest(by_tag).with("accept", OCI_INDEX),
+        head(by_tag, 200).header("content-length", "{amd64 size}").header("docker-content-digest", "{amd64}"),
+        head(by_digest, 200).header("content-type", DOCKER_MANIFEST),
+        get("/v2/tools/app/manifests/odd", 200)
+            .is("{\"odd\":true}")
+            .header("content-type", "application/vnd.example.odd+json"),
+        get(by_digest, 304)
+            .with("if-none-match", "\"{amd64}\"")
+            .is("")
+            .no("content-length")
+            .no("content-type")
+            .header("etag", "\"{amd64}\"")
+            .header("cache-control", FOREVER),
+        get(by_tag, 304).with("if-none-match", "\"x\", W/\"{amd64}\"").header("cache-control", "no-cache"),
+        get(by_tag, 200).with("if-none-match", "\"{list}\""),
+        v2_error("GET", "/v2/tools/app/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/-bad-", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/{nothing}", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/{blob}", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/{sha512}", 404, "MANIFEST_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/manifests/sha256:abc", 400, "DIGEST_INVALID"),
+        v2_error("HEAD", "/v2/tools/app/manifests/none", 404, ""),
+    ]);
+}
+
+#[test]
+fn negotiation() {
+    let multi = "/v2/tools/app/manifests/multi";
+    let index = || get(multi, 200).header("docker-content-digest", "{list}").header("vary", "Accept");
+    let image = || get(multi, 200).header("docker-content-digest", "{amd64}").header("vary", "Accept");
+    check(&[
+        index().header("content-type", OCI_INDEX).header("content-length", "{list size}"),
+        index().with("accept", "*/*"),
+        index().with("accept", "text/html"),
+        index().with("accept", DOCKER_MANIFEST).with("accept", OCI_INDEX),
+        index().with("accept", DOCKER_MANIFEST).with("accept", "application/*"),
+        image().with("accept", DOCKER_MANIFEST).header("content-type", DOCKER_MANIFEST),
+        image().with("accept", DOCKER_MANIFEST).with("accept", DOCKER_LIST),
+        get(multi, 304)
+            .with("accept", DOCKER_MANIFEST)
+            .with("if-none-match", "\"{amd64}\"")
+            .header("vary", "Accept"),
+        get(multi, 200).with("accept", DOCKER_MANIFEST).with("if-none-match", "\"{list}\""),
+        get("/v2/tools/app/manifests/{list}", 200)
+            .with("accept", DOCKER_MANIFEST)
+            .header("content-type", OCI_INDEX)
+            .no("vary"),
+        // Nothing for linux/amd64 in it, so it is served as it is.
+        get("/v2/tools/app/manifests/tags", 200)
+            .with("accept", DOCKER_MANIFEST)
+            .header("content-type", DOCKER_LIST),
+    ]);
+}
+
+#[test]
+fn blobs() {
+    let path = "/v2/tools/app/blobs/{blob}";
+    let blob = |status| {
+        get(path, status)
+            .header("docker-distribution-api-version", "registry/2.0")
+            .header("docker-content-digest", "{blob}")
+            .header("etag", "\"{blob}\"")
+            .header("cache-control", FOREVER)
+    };
+    let whole = || {
+        blob(200)
+            .is("0123456789")
+            .header("content-length", "10")
+            .header("content-type", BYTES)
+            .header("accept-ranges", "bytes")
+            .header("x-content-type-options", "nosniff")
+    };
+    check(&[
+        whole(),
+        head(path, 200).header("content-length", "10").header("docker-content-digest", "{blob}"),
+        get("/v2/tools/app/blobs/{empty}", 200).is("").header("content-length", "0"),
+        blob(304).with("if-none-match", "\"{blob}\"").is(""),
+        blob(206)
+            .with("range", "bytes=2-4")
+            .is("234")
+            .header("content-range", "bytes 2-4/10")
+            .header("content-length", "3"),
+        blob(206).with("range", "bytes=7-").is("789").header("content-range", "bytes 7-9/10"),
+        blob(206).with("range", "bytes=-1").is("9").header("content-range", "bytes 9-9/10"),
+        blob(206).with("range", "bytes=7-").with("if-range", "\"{blob}\"").is("789"),
+        whole().with("range", "bytes=7-").with("if-range", "\"{empty}\""),
+        whole().with("range", "bytes=7-").with("if-range", "Tue, 01 Jan 2030 00:00:00 GMT"),
+        whole().with("range", "bytes=0-1,3-4").no("content-range"),
+        whole().with("range", "bytes=4-2"),
+        whole().with("range", "lines=1-2"),
+        v2_error("GET", path, 416, "RANGE_INVALID")
+            .with("range", "bytes=10-")
+            .header("content-range", "bytes */10"),
+        head(path, 200).with("range", "bytes=2-4").header("content-length", "10").no("content-range"),
+        get("/v2/tools/app/blobs/{masked}", 307)
+            .header("location", ELSEWHERE)
+            .header("cache-control", "no-store")
+            .header("docker-content-digest", "{masked}")
+            .is(""),
+        get("/v2/tools/app/blobs/{masked}", 307).with("range", "bytes=2-4"),
+        head("/v2/tools/app/blobs/{masked}", 200).header("content-length", "12").no("location"),
+        v2_error("GET", "/v2/tools/app/blobs/{missing}", 500, "UNKNOWN"),
+        head("/v2/tools/app/blobs/{missing}", 200).header("content-length", "7"),
+        v2_error("GET", "/v2/tools/app/blobs/{short}", 500, "UNKNOWN"),
+        v2_error("GET", "/%762/tools/app/blobs/{short}", 500, "UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/blobs/{nothing}", 404, "BLOB_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/blobs/{amd64}", 404, "BLOB_UNKNOWN"),
+        v2_error("GET", "/v2/a/manifests/b/blobs/{blob}", 404, "BLOB_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/blobs/{sha512}", 404, "BLOB_UNKNOWN"),
+        v2_error("GET", "/v2/tools/app/blobs/sha256:..", 400, "DIGEST_INVALID"),
+        v2_error("GET", "/v2/tools/app/blobs/..%2f..%2fetc", 404, "UNSUPPORTED"),
+    ]);
+}
+
+#[test]
+fn tag_lists() {
+    let invalid = |path| v2_error("GET", path, 400, "PAGINATION_NUMBER_INVALID");
+    check(&[
+        get("/v2/tools/app/tags/list", 200)
+            .is(r#"{"name":"tools/app","tags":["1.0","Beta","multi","odd","tags"]}"#)
+            .header("content-type", JSON)
+            .no("link"),
+        get("/v2/tools/app/tags/list?n=2", 200)
+            .is(r#"{"name":"tools/app","tags":["1.0","Beta"]}"#)
+            .header("link", "</v2/tools/app/tags/list?n=2&last=Beta>; rel=\"next\""),
+        get("/v2/tools/app/tags/list?n=2&last=Beta", 200)
+            .is(r#"{"name":"tools/app","tags":["multi","odd"]}"#)
+            .header("link", "</v2/tools/app/tags/list?n=2&last=odd>; rel=\"next\""),
+        get("/v2/tools/app/tags/list?n=2&last=odd", 200)
+            .is(r#"{"name":"tools/app","tags":["tags"]}"#)
+            .no("link"),
+        get("/v2/tools/app/tags/list?last=n", 200).is(r#"{"name":"tools/app","tags":["odd","tags"]}"#),
+        get("/v2/tools/app/tags/list?last=tags", 200).is(r#"{"name":"tools/app","tags":[]}"#),
+        get("/v2/tools/app/tags/list?n=0", 200).is(r#"{"name":"tools/app","tags":[]}"#).no("link"),
+        get("/v2/tools/app/tags/list?n=5", 200).no("link"),
+        get("/v2/tools/app/tags/list?n=99999999999999999999999", 200).no("link"),
+        invalid("/v2/tools/app/tags/list?n=-1"),
+        invalid("/v2/tools/app/tags/list?n=x"),
+        invalid("/v2/tools/app/tags/list?n="),
+        invalid("/v2/tools/app/tags/list?last=%zz"),
+    ]);
+}
+
+#[test]
+fn the_catalog() {
+    check(&[
+        get("/v2/_catalog", 200)
+            .is(r#"{"repositories":["a/manifests/b","library/only","tools/app"]}"#)
+            .header("content-type", JSON)
+            .no("link"),
+        get("/v2/_catalog?n=1&last=a", 200)
+            .is(r#"{"repositories":["a/manifests/b"]}"#)
+            .header("link", "</v2/_catalog?n=1&last=a%2Fmanifests%2Fb>; rel=\"next\""),
+        get("/v2/_catalog?n=5&last=a%2Fmanifests%2Fb", 200)
+            .is(r#"{"repositories":["library/only","tools/app"]}"#),
+        get("/v2/_catalog?n=0", 200).is(r#"{"repositories":[]}"#),
+        v2_error("GET", "/v2/_catalog?n=1.5", 400, "PAGINATION_NUMBER_INVALID"),
+    ]);
+}
+
+#[test]
+fn referrers() {
+    let path = "/v2/tools/app/referrers/{amd64}";
+    let none = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    check(&[
+        get(path, 200).header("content-type", OCI_INDEX).has("{signature entry}").no("oci-filters-applied"),
+        get(path, 200).has("{sbom entry}"),
+        get("/v2/tools/app/referrers/{amd64}?artifactType=application/vnd.example.sbom", 200)
+            .is(r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{sbom entry}]}"#)
+            .header("oci-filters-applied", "artifactType"),
+        get("/v2/tools/app/referrers/{amd64}?artifactType=application%2Fvnd.example.none", 200)
+            .is(none)
+            .header("oci-filters-applied", "artifactType"),
+        get("/v2/tools/app/referrers/{nothing}", 200).is(none).header("content-type", OCI_INDEX),
+        get("/v2/tools/app/referrers/{sha512}", 200).is(none),
+        v2_error("GET", "/v2/tools/app/referrers/latest", 400, "DIGEST_INVALID"),
+    ]);
+}
+
+#[test]
+fn a_connection_serves_several_requests_in_order() {
+    let answer = SITE.server.send(
+        b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\nHEAD /v2/ HTTP/1.1\r\nhost: x\r\n\r\n\
+          GET /-/healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
+    let text = answer.text();
+    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
+    assert!(text.starts_with("{}HTTP/1.1") && text.ends_with("\r\n\r\nok\n"), "{text}");
+}
+
+#[test]
+fn bytes_that_are_no_request_are_refused() {
+    for request in [&b"GET /v2/\xff HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\r\n\r\n"] {
+        assert_eq!(SITE.server.send(request).status, 400);
+    }
+    let long = format!("GET /v2/ HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(40_000));
+    assert_eq!(SITE.server.send(long.as_bytes()).status, 431);
+}

@@ -1,0 +1,93 @@
+//! Stopping, and breaking off.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use raas_server::Options;
+
+use crate::support::{Folders, Published, Server};
+
+/// More than the buffers of a connection hold, so that the server still sends when it is told to stop.
+const SIZE: usize = 32 * 1024 * 1024;
+
+fn big_site() -> (Folders, String, Vec<u8>) {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let bytes: Vec<u8> = (0..SIZE).map(|n| (n % 251) as u8).collect();
+    let digest = app.blob(&bytes);
+    folders.publish(&app);
+    (folders, format!("/v2/app/blobs/{digest}"), bytes)
+}
+
+fn begin(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn a_blob_that_is_being_sent_is_sent_to_its_end() {
+    let (folders, path, bytes) = big_site();
+    let mut server = Server::start(vec![folders.site()]);
+    let idle = TcpStream::connect(server.address).unwrap();
+    let mut stream = begin(&server, &path);
+    server.stop();
+    // It takes no more connections from here on.
+    let start = Instant::now();
+    while TcpStream::connect(server.address).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(5), "still listening");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(&bytes), "the blob is whole");
+    server.wait().unwrap();
+    drop(idle);
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_the_server_for_the_grace_only() {
+    let (folders, path, _) = big_site();
+    let options = Options { grace: Duration::from_millis(300), ..Options::default() };
+    let mut server = Server::start_with(vec![folders.site()], options);
+    let stream = begin(&server, &path);
+    let start = Instant::now();
+    server.stop();
+    server.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    drop(stream);
+}
+
+#[test]
+fn a_client_that_sends_no_request_is_let_go() {
+    let folders = Folders::new("acme");
+    let options = Options { header_timeout: Duration::from_millis(200), ..Options::default() };
+    let server = Server::start_with(vec![folders.site()], options);
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    slow.write_all(b"GET /v2/ HTTP/1.1\r\nhost:").unwrap();
+    let mut rest = Vec::new();
+    // Closed, with or without a word.
+    let _ = slow.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_not_taken_for_whole() {
+    let (folders, path, bytes) = big_site();
+    let server = Server::start(vec![folders.site()]);
+    let mut stream = begin(&server, &path);
+    let key = path.replace("/v2/app/", "app/_v2/");
+    let file = std::fs::File::options().write(true).open(folders.bucket().join(key)).unwrap();
+    file.set_len(1024).unwrap();
+    let mut rest = Vec::new();
+    // The connection ends, with or without a reset, before all bytes are there.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.len() < bytes.len());
+    assert_eq!(server.get("/-/healthz").status, 200);
+}
