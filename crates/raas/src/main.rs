@@ -1,1 +1,7 @@
-fn main() {}
+//! The `raas` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    raas::run()
+}

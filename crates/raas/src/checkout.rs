@@ -1,0 +1,181 @@
+//! The files of the last publication in a folder, for servers to read.
+//!
+//! A publication's new manifests come first, then its documents, then `revision`, which tells servers to look, and
+//! what is gone goes last: a server that looks at any moment finds every document with all that it names.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raas_types::crane::tree;
+
+use crate::failure::{Context as _, Failure};
+use crate::files;
+use crate::record::{CommitId, Record, RecordedFile};
+
+/// Tells that a run is changing files: if that run is killed, the next one compares them all.
+const UNFINISHED: &str = "unfinished";
+
+/// A folder with the files of a commit.
+#[derive(Debug)]
+pub(crate) struct Checkout {
+    folder: PathBuf,
+}
+
+impl Checkout {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The commit whose files are there whole; `None` before the first.
+    pub(crate) fn revision(&self) -> Result<Option<CommitId>, Failure> {
+        let path = self.folder.join(tree::REVISION);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(CommitId::parse(text.trim()).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Makes the folder hold the commit's files. The caller holds the vendor's lock.
+    pub(crate) fn update(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
+        let at = self.revision()?;
+        let interrupted = self.folder.join(UNFINISHED).exists();
+        if at.as_ref() == Some(to) && !interrupted {
+            return Ok(());
+        }
+        let (mut come, mut go) = match &at {
+            Some(at) if !interrupted => self.difference(record, at, to)?,
+            _ => self.everything(record, to)?,
+        };
+        // A manifest is there before the document that names it.
+        come.sort_by_key(|file| file.path.ends_with(".json"));
+        self.write(UNFINISHED, b"")?;
+        record.read_each(&come, |file, content| self.write(&file.path, &content))?;
+        self.write(tree::REVISION, to.as_str().as_bytes())?;
+        go.push(UNFINISHED.to_owned());
+        go.iter().try_for_each(|path| self.remove(path))
+    }
+
+    fn difference(
+        &self,
+        record: &Record,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<(Vec<RecordedFile>, Vec<String>), Failure> {
+        let (mut come, mut go) = (Vec::new(), Vec::new());
+        for (path, file) in record.changed(from, to)? {
+            match file {
+                Some(file) => come.push(file),
+                None => go.push(path),
+            }
+        }
+        Ok((come, go))
+    }
+
+    fn everything(
+        &self,
+        record: &Record,
+        to: &CommitId,
+    ) -> Result<(Vec<RecordedFile>, Vec<String>), Failure> {
+        let come = record.files(to, "")?;
+        let mut go = Vec::new();
+        files::walk(&self.folder, "", &mut |path, _| {
+            let known = come.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
+            if !known && path != tree::REVISION && path != UNFINISHED {
+                go.push(path.to_owned());
+            }
+        })
+        .context(|| format!("cannot read {}", self.folder.display()))?;
+        Ok((come, go))
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), Failure> {
+        let path = self.folder.join(path);
+        files::replace(&path, content).context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Failure> {
+        let path = self.folder.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        record: Record,
+        checkout: Checkout,
+        head: Option<CommitId>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let record = Record::new(folder.path().join("r.git"));
+            record.create().unwrap();
+            let checkout = Checkout::new(folder.path().join("out"));
+            fs::create_dir(checkout.folder()).unwrap();
+            Self { folder, record, checkout, head: None }
+        }
+
+        fn commit(&mut self, changes: &[(&str, Option<&str>)]) -> CommitId {
+            let changes: Vec<_> =
+                changes.iter().map(|(p, c)| ((*p).to_owned(), c.map(|c| c.as_bytes().to_vec()))).collect();
+            let commit = self.record.commit(self.head.as_ref(), &changes, "change").unwrap();
+            self.head = Some(commit.clone());
+            commit
+        }
+
+        fn update(&self, to: &CommitId) -> Vec<String> {
+            self.checkout.update(&self.record, to).unwrap();
+            assert_eq!(self.checkout.revision().unwrap().as_ref(), Some(to));
+            let mut found = Vec::new();
+            let root = self.folder.path().join("out");
+            files::walk(&root, "", &mut |path, _| {
+                if path != tree::REVISION {
+                    found.push(format!("{path}={}", fs::read_to_string(root.join(path)).unwrap()));
+                }
+            })
+            .unwrap();
+            found.sort();
+            found
+        }
+    }
+
+    #[test]
+    fn the_folder_follows_the_commits() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("a/_manifests/x", Some("m"))]);
+        assert_eq!(bench.update(&one), ["a.json=1", "a/_manifests/x=m"]);
+        let two = bench.commit(&[("a.json", Some("2")), ("a/_manifests/x", None), ("b.json", Some("b"))]);
+        assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+        assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+    }
+
+    #[test]
+    fn an_interrupted_update_is_mended_whatever_it_left() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("b.json", Some("b"))]);
+        bench.update(&one);
+        let out = bench.folder.path().join("out");
+        // As a run leaves it that was killed in the middle of another commit.
+        for (name, content) in [(UNFINISHED, ""), ("a.json", "of another commit"), ("c.json.new", "half")] {
+            fs::write(out.join(name), content).unwrap();
+        }
+        let two = bench.commit(&[("b.json", Some("c"))]);
+        assert_eq!(bench.update(&two), ["a.json=1", "b.json=c"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! `raas setup`.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use raas_types::VendorName;
+use serde::Serialize;
+
+use crate::failure::{Context as _, Failure, Kind};
+use crate::home::{Home, Vendor};
+use crate::servers::{self, Note};
+use crate::{http, output, storage};
+
+/// Set up a vendor's registry, or complete one; safe to run again.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor
+    #[arg(value_name = "ISV")]
+    vendor: VendorName,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was set up.
+#[derive(Serialize)]
+struct Outcome {
+    vendor: VendorName,
+    platform: &'static str,
+    folder: String,
+    /// Whether the vendor was there before.
+    existed: bool,
+    /// The addresses of the servers that answer for it.
+    servers: Vec<String>,
+}
+
+/// A server that runs looks for new vendors several times a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let vendor = home.vendor(&arguments.vendor);
+    let existed = vendor.exists();
+    let say = |line: String| {
+        if !arguments.json {
+            output::line(&line);
+        }
+    };
+    vendor.create()?;
+    let verb = if existed { "is set up in" } else { "set up in" };
+    say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
+    storage::probe(vendor.storage().as_ref())?;
+    say(format!("Storage {} can be written, read, listed and cleaned", vendor.bucket().display()));
+    // A publication that a killed run has made and not shown.
+    if let Some(head) = vendor.record().head()? {
+        let _lock = vendor.lock()?;
+        vendor.checkout().update(&vendor.record(), &head)?;
+    }
+    let notes = servers::living(&home.servers())
+        .context(|| format!("cannot look for servers in {}", home.servers().display()))?;
+    let serving: Vec<Note> = notes.into_iter().filter(|note| note.serves(vendor.name())).collect();
+    for note in &serving {
+        await_answers(note, &vendor)?;
+        say(format!("The server on {} answers /v1/_ping and /v2/", note.reachable()));
+    }
+    if serving.is_empty() {
+        say(format!("No server of {} runs; start one: raas serve {}", vendor.name(), vendor.name()));
+    }
+    say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
+    if arguments.json {
+        output::json(&Outcome {
+            vendor: vendor.name().clone(),
+            platform: "local",
+            folder: vendor.folder().display().to_string(),
+            existed,
+            servers: serving.iter().map(|note| note.reachable().to_string()).collect(),
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn await_answers(note: &Note, vendor: &Vendor) -> Result<(), Failure> {
+    let begun = Instant::now();
+    for path in ["/v1/_ping", "/v2/"] {
+        while let Err(error) = http::ask(note.reachable(), vendor.name(), path) {
+            if begun.elapsed() > PATIENCE {
+                let message = format!(
+                    "the server on {} does not answer {path} for {}",
+                    note.reachable(),
+                    vendor.name()
+                );
+                return Err(Failure::new(Kind::Environment, message).caused_by(error).hint(format!(
+                    "look into the log of that server (process {}), or restart it",
+                    note.pid
+                )));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The dialect of Python's ConfigParser, in which the operators' files are written: `[section]`, `key = value` or
+//! `key: value`, values that go on in indented lines, comments in lines of their own.
+//!
+//! Our own reader, since those on crates.io either do not know values that go on or do not say the line of a key.
+
+use std::fmt;
+
+/// A parsed file.
+#[derive(Debug, Default)]
+pub(super) struct Ini {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    section: String,
+    key: String,
+    value: Value,
+}
+
+/// A value and where it stands.
+pub(super) struct Value {
+    /// The value; lines that it goes on in are separated by line feeds.
+    pub(super) text: String,
+    /// The line of the key, from 1.
+    line: usize,
+}
+
+impl fmt::Debug for Value {
+    /// The file holds passwords, and a value is not shown before somebody knows that it is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value of line {}", self.line)
+    }
+}
+
+impl Value {
+    pub(super) fn error(&self, message: String) -> IniError {
+        IniError { line: self.line, message }
+    }
+}
+
+/// What is wrong with the file, and in which line.
+#[derive(Debug)]
+pub(super) struct IniError {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+impl Ini {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, IniError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            IniError { line, message: "it is not UTF-8".into() }
+        })?;
+        let mut ini = Ini::default();
+        let mut section = None;
+        let mut open = false;
+        for (n, raw) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = n + 1;
+            let trimmed = raw.trim();
+            if trimmed.starts_with(['#', ';']) {
+                continue;
+            }
+            if trimmed.is_empty() {
+                continue;
+            }
+            if raw.starts_with(char::is_whitespace) && open {
+                let value = &mut ini.entries.last_mut().expect("a value is open").value;
+                if !value.text.is_empty() {
+                    value.text.push('\n');
+                }
+                value.text.push_str(trimmed);
+                continue;
+            }
+            if let Some(name) = trimmed.strip_prefix('[') {
+                let name = name.strip_suffix(']').filter(|name| !name.trim().is_empty());
+                let name = name.ok_or(IniError { line, message: "expected `[section]`".into() })?;
+                section = Some(name.trim().to_owned());
+                open = false;
+                continue;
+            }
+            // Not the line itself: it may hold a secret.
+            let expected = || IniError { line, message: "expected `key = value`".into() };
+            let (key, value) = trimmed.split_once(['=', ':']).ok_or_else(expected)?;
+            let key = key.trim().to_ascii_lowercase();
+            if key.is_empty() {
+                return Err(expected());
+            }
+            let Some(section) = section.clone() else {
+                return Err(IniError { line, message: format!("`{key}` stands before any `[section]`") });
+            };
+            if let Some(first) = ini.entries.iter().find(|entry| entry.section == section && entry.key == key)
+            {
+                let message = format!("[{section}] has `{key}` already, in line {}", first.value.line);
+                return Err(IniError { line, message });
+            }
+            ini.entries.push(Entry { section, key, value: Value { text: value.trim().to_owned(), line } });
+            open = true;
+        }
+        Ok(ini)
+    }
+
+    /// The keys and values of a section, in order; none if there is no such section.
+    pub(super) fn section<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.section == name)
+            .map(|entry| (entry.key.as_str(), &entry.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_on_in_indented_lines() {
+        let text =
+            "# comment\n[a]\nKey = one\n  two\n\n  # not this\n  three\nempty =\nother: x = y\n[b]\nkey=z\n";
+        let ini = Ini::parse(text.as_bytes()).unwrap();
+        let a: Vec<(&str, &str)> = ini.section("a").map(|(key, value)| (key, value.text.as_str())).collect();
+        assert_eq!(a, [("key", "one\ntwo\nthree"), ("empty", ""), ("other", "x = y")]);
+        assert_eq!(ini.section("b").count(), 1);
+        assert_eq!(ini.section("c").count(), 0);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_no_secret() {
+        let table: [(&[u8], usize); 5] = [
+            (b"[a]\nhunter2", 2),
+            (b"[a\n", 1),
+            (b"[]\n", 1),
+            (b"[a]\nx = 1\n\nx = 2", 4),
+            (b"[a]\n\xff", 2),
+        ];
+        for (text, line) in table {
+            let error = Ini::parse(text).unwrap_err();
+            assert_eq!(error.line, line);
+            assert!(!error.message.contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Which layers stay where the operator serves them, and where that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+use raas_types::crane::{Content, Document};
+use raas_types::{Digest, ImageId};
+
+use super::Redhat;
+use crate::failure::{Context as _, Failure, Kind};
+use crate::files;
+
+/// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct MaskedName(ImageId);
+
+impl FromStr for MaskedName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        hex.parse().map(Self).map_err(|_| {
+            let shown: String = text.chars().take(80).collect();
+            format!("`{shown}` is neither an image id nor a digest: expected 64 lower-case hex digits, for a digest with `sha256:` before them")
+        })
+    }
+}
+
+impl From<&Digest> for MaskedName {
+    fn from(digest: &Digest) -> Self {
+        Self(digest.hex().parse().expect("a digest has 64 hex digits"))
+    }
+}
+
+/// The masked layers.
+#[derive(Debug, Default)]
+pub(crate) struct Masks {
+    named: BTreeSet<MaskedName>,
+    base_url: Option<String>,
+    /// Images of the operator's documents, and the folder URL of each.
+    images: BTreeMap<ImageId, String>,
+    /// Blobs of the operator's documents.
+    blobs: BTreeMap<Digest, Place>,
+    /// The blob that a plain layer is served as, by the digest of the plain tar.
+    packed: BTreeMap<Digest, Digest>,
+    /// What people should be told of the documents.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    url: String,
+    size: u64,
+}
+
+/// A masked layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mask {
+    /// Where it is served from: a blob's URL, or the folder URL of a Docker v1 image. `None` if nobody says.
+    pub(crate) location: Option<String>,
+    /// The blob that is served there, and its size, where a document says that it is packed.
+    pub(crate) blob: Option<(Digest, u64)>,
+}
+
+impl Masks {
+    /// Reads the operator's documents.
+    pub(crate) fn new(redhat: &Redhat) -> Result<Self, Failure> {
+        let mut masks = Masks {
+            named: redhat.mask_layers.iter().copied().collect(),
+            base_url: redhat.layer_url.clone(),
+            ..Masks::default()
+        };
+        if let Some(path) = &redhat.metadata {
+            masks.read_documents(path)?;
+        }
+        Ok(masks)
+    }
+
+    /// What people should be told.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Whether a layer is masked, by the digest of its bytes or, for a plain one, of its tar.
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Mask> {
+        let packed = self.packed.get(digest).unwrap_or(digest);
+        if let Some(place) = self.blobs.get(packed) {
+            return Some(Mask { location: Some(place.url.clone()), blob: Some((*packed, place.size)) });
+        }
+        let named = self.named.contains(&digest.into());
+        named.then(|| Mask {
+            location: self.base_url.as_ref().map(|base| format!("{base}/blobs/{digest}")),
+            blob: None,
+        })
+    }
+
+    /// Whether a Docker v1 image's layer is masked.
+    pub(crate) fn image(&self, id: &ImageId) -> Option<Mask> {
+        if let Some(folder) = self.images.get(id) {
+            return Some(Mask { location: Some(folder.clone()), blob: None });
+        }
+        let named = self.named.contains(&MaskedName(*id));
+        named
+            .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
+    }
+
+    fn read_documents(&mut self, path: &Path) -> Result<(), Failure> {
+        let cannot = || format!("cannot read the operator's metadata in {}", path.display());
+        if !fs::metadata(path).context(cannot)?.is_dir() {
+            return self.read_document(path);
+        }
+        let mut names = Vec::new();
+        files::walk(path, "", &mut |name, _| {
+            if name.ends_with(".json") {
+                names.push(name.to_owned());
+            }
+        })
+        .context(cannot)?;
+        // In order, so that which of two documents is believed does not depend on the disk.
+        names.sort();
+        names.iter().try_for_each(|name| self.read_document(&path.join(name)))
+    }
+
+    fn read_document(&mut self, path: &Path) -> Result<(), Failure> {
+        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+        // A layer whose document is misread would be stored where it must not be.
+        let document = Document::parse(&bytes).map_err(|error| {
+            Failure::new(Kind::Usage, format!("{} does not say which layers are masked", path.display()))
+                .caused_by(error)
+                .hint("`raas lint` tells all that is wrong with it")
+        })?;
+        if !self.take(document) {
+            self.notes.push(format!(
+                "{} lists manifests and no layers, so it masks nothing; name the layers in `mask_layers`",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes what a document lists; whether it lists layers at all.
+    fn take(&mut self, document: Document) -> bool {
+        let base = document.url.trim_end_matches('/');
+        match document.content {
+            Content::V1(v1) => {
+                let entries = v1.raas.unwrap_or_default().images;
+                for id in v1.images {
+                    let location = entries.get(&id).and_then(|entry| entry.location.clone());
+                    let folder = location.unwrap_or_else(|| format!("{base}/{id}"));
+                    if is_public(&folder) {
+                        self.images.entry(id).or_insert(folder);
+                    } else {
+                        self.named.insert(MaskedName(id));
+                    }
+                }
+                true
+            }
+            Content::V2(v2) => {
+                let Some(extension) = v2.raas else { return false };
+                for (digest, entry) in extension.blobs {
+                    let url = entry.location.unwrap_or_else(|| format!("{base}/blobs/{digest}"));
+                    if is_public(&url) {
+                        self.blobs.entry(digest).or_insert(Place { url, size: entry.size });
+                    } else {
+                        self.named.insert((&digest).into());
+                    }
+                    if let Some(diff_id) = entry.diff_id {
+                        self.packed.entry(diff_id).or_insert(digest);
+                    }
+                }
+                true
+            }
+        }
+    }
+}
+
+/// Whether clients elsewhere can be sent to this URL.
+fn is_public(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
+
+    fn redhat(mask: &str, url: Option<&str>) -> Redhat {
+        Redhat { mask_layers: vec![mask.parse().unwrap()], layer_url: url.map(str::to_owned), metadata: None }
+    }
+
+    #[test]
+    fn a_named_layer_is_found_by_either_identity() {
+        let masks = Masks::new(&redhat(ID, Some("https://cdn/x"))).unwrap();
+        let digest: Digest = format!("sha256:{ID}").parse().unwrap();
+        let location = |mask: Option<Mask>| mask.unwrap().location.unwrap();
+        assert_eq!(location(masks.image(&ID.parse().unwrap())), format!("https://cdn/x/{ID}"));
+        assert_eq!(location(masks.blob(&digest)), format!("https://cdn/x/blobs/sha256:{ID}"));
+        assert_eq!(masks.blob(&Digest::of(b"")), None);
+        let homeless = Masks::new(&redhat(ID, None)).unwrap();
+        assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
+    }
+
+    #[test]
+    fn documents_say_what_is_masked_and_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (packed, plain) = (Digest::of(b"packed"), Digest::of(b"plain"));
+        let v1 = format!(
+            r#"{{"type":"pulp-docker-redirect","version":1,"repository":"b","repo-registry-id":"rhel7",
+               "url":"https://cdn/rhel7/","images":[{{"id":"{ID}"}}],"tags":{{}}}}"#
+        );
+        let v4 = format!(
+            r#"{{"type":"pulp-docker-redirect","version":4,"repository":"c","repo-registry-id":"ubi9","url":"https://cdn/ubi9/",
+               "raas":{{"tags":{{}},"manifests":{{}},"blobs":{{"{packed}":{{"size":7,"diff_id":"{plain}"}}}}}}}}"#
+        );
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("rhel7.json"), v1).unwrap();
+        fs::write(folder.path().join("sub/ubi9.json"), v4).unwrap();
+        let redhat = Redhat { metadata: Some(folder.path().to_owned()), ..Redhat::default() };
+        let masks = Masks::new(&redhat).unwrap();
+        let image = masks.image(&ID.parse().unwrap()).unwrap();
+        assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));
+        for digest in [packed, plain] {
+            let mask = masks.blob(&digest).unwrap();
+            assert_eq!(mask.location, Some(format!("https://cdn/ubi9/blobs/{packed}")));
+            assert_eq!(mask.blob, Some((packed, 7)));
+        }
+        fs::write(folder.path().join("bad.json"), "{").unwrap();
+        assert!(Masks::new(&redhat).unwrap_err().to_string().contains("bad.json"));
+    }
+}

@@ -1,0 +1,183 @@
+//! The folder that holds everything on the embedded default: a folder per vendor, and the notes of the servers
+//! that serve them.
+//!
+//! ```text
+//! <home>/<isv>/bucket/         the vendor's objects (storage)
+//! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
+//! <home>/<isv>/checkout/       the last publication's files, which servers read
+//! <home>/<isv>/lock            locked while a publication is made
+//! <home>/_servers/<id>.json    a running server's address (servers)
+//! ```
+
+use std::env;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raas_types::VendorName;
+
+use crate::checkout::Checkout;
+use crate::failure::{Context as _, Failure, Kind};
+use crate::record::Record;
+use crate::storage::{Directory, Storage};
+
+/// The folder that holds everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The folder that was asked for, or the one under the XDG data folder. It need not exist yet.
+    pub(crate) fn new(asked: Option<PathBuf>) -> Result<Self, Failure> {
+        let root = match asked {
+            Some(folder) => folder,
+            None => default_root().ok_or_else(|| {
+                Failure::new(Kind::Usage, "there is no home folder to keep anything in")
+                    .hint("name a folder with --home DIR or in RAAS_HOME")
+            })?,
+        };
+        // Documents name the bucket's place: it must not depend on where raas was called.
+        let root = std::path::absolute(&root).context(|| format!("cannot use {} as home", root.display()))?;
+        Ok(Self { root })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folder.
+    pub(crate) fn ensure(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.root)
+            .context(|| format!("cannot make the home folder {}", self.root.display()))
+    }
+
+    /// A vendor's part of it, which need not exist yet.
+    pub(crate) fn vendor(&self, name: &VendorName) -> Vendor {
+        Vendor { name: name.clone(), folder: self.root.join(name.as_str()) }
+    }
+
+    /// The vendors that are set up, in order.
+    pub(crate) fn vendors(&self) -> io::Result<Vec<Vendor>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut vendors = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            vendors.extend(name.map(|name: VendorName| self.vendor(&name)).filter(Vendor::exists));
+        }
+        vendors.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(vendors)
+    }
+
+    /// Where running servers note their addresses. No vendor's name begins with `_`.
+    pub(crate) fn servers(&self) -> PathBuf {
+        self.root.join("_servers")
+    }
+}
+
+fn default_root() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("raas"))
+}
+
+/// A vendor on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Vendor {
+    name: VendorName,
+    folder: PathBuf,
+}
+
+impl Vendor {
+    pub(crate) fn name(&self) -> &VendorName {
+        &self.name
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the vendor is set up whole.
+    pub(crate) fn exists(&self) -> bool {
+        // The checkout comes last.
+        self.checkout().folder().is_dir()
+    }
+
+    /// Sets the vendor up, or completes it. Says nothing of one that is whole.
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
+        fs::create_dir_all(self.bucket()).context(cannot)?;
+        let _lock = self.lock()?;
+        self.record().create()?;
+        fs::create_dir_all(self.checkout().folder()).context(cannot)
+    }
+
+    pub(crate) fn bucket(&self) -> PathBuf {
+        self.folder.join("bucket")
+    }
+
+    pub(crate) fn storage(&self) -> Box<dyn Storage> {
+        Box::new(Directory::new(self.bucket()))
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::new(self.folder.join("metadata.git"))
+    }
+
+    pub(crate) fn checkout(&self) -> Checkout {
+        Checkout::new(self.folder.join("checkout"))
+    }
+
+    /// The base URL of the vendor's objects, without a slash at the end.
+    pub(crate) fn base_url(&self) -> String {
+        let path = self.bucket();
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
+        let escaped: String = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
+            .iter()
+            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
+            .collect();
+        format!("file://{escaped}")
+    }
+
+    /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.
+    /// The system lets go of it when a run is killed.
+    pub(crate) fn lock(&self) -> Result<File, Failure> {
+        let path = self.folder.join("lock");
+        let lock = || {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            file.lock()?;
+            Ok::<_, io::Error>(file)
+        };
+        lock().context(|| format!("cannot lock {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendor_exists_once_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        assert!(!vendor.exists());
+        vendor.create().unwrap();
+        vendor.create().unwrap();
+        assert!(vendor.exists());
+        fs::create_dir_all(home.servers()).unwrap();
+        let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
+        assert_eq!(names, ["acme"]);
+    }
+
+    #[test]
+    fn the_base_url_is_a_url() {
+        let home = Home::new(Some("/srv/my raas".into())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        assert_eq!(vendor.base_url(), "file:///srv/my%20raas/acme/bucket");
+    }
+}

@@ -1,0 +1,57 @@
+//! The one HTTP client of the command line: its time-outs, and what of an address may be shown.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use raas_types::VendorName;
+
+/// A client that follows redirects and gives up on a server that is silent.
+pub(crate) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
+/// Asks a server of ours on this machine for a path, as the vendor's clients would.
+pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Result<String, ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(5)))
+        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
+        // A proxy of the user's is for elsewhere.
+        .proxy(None)
+        .build()
+        .into();
+    let response =
+        agent.get(format!("http://{address}{path}")).header("host", format!("{vendor}.localhost")).call()?;
+    response.into_body().with_config().limit(64 * 1024).read_to_string()
+}
+
+/// The commit that a server of ours serves of this vendor.
+pub(crate) fn revision(address: SocketAddr, vendor: &VendorName) -> Result<String, ureq::Error> {
+    ask(address, vendor, "/-/revision").map(|text| text.trim().to_owned())
+}
+
+/// A URL as it may stand in messages: without user name, password and query, which may hold a signature.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let host = &rest[..host_end];
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{}", &rest[host_end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn secrets_of_an_address_are_not_shown() {
+        assert_eq!(without_credentials("https://u:p@x.org/a.tar?sig=1#f"), "https://x.org/a.tar");
+        assert_eq!(without_credentials("https://x.org"), "https://x.org");
+        assert_eq!(without_credentials("https://x.org/a@b"), "https://x.org/a@b");
+    }
+}

@@ -1,0 +1,124 @@
+//! Publishing an image: what to do is decided before anything is stored, content is stored before anything refers
+//! to it, and one commit at the end is the publication.
+//!
+//! ```text
+//! source ──▶ image ──▶ plan ──▶ transfer ──▶ compose ──▶ publish ──▶ wait
+//!            (raas-image)  │        layers,       documents    one commit     until a
+//!                          │        configs                    and its        server
+//!                          └ refuses here                      checkout       serves it
+//! ```
+
+mod compose;
+mod lookup;
+mod object;
+mod origin;
+mod plan;
+mod progress;
+mod publish;
+mod remote;
+mod report;
+mod transfer;
+mod transfer_v1;
+mod wait;
+
+use std::time::Instant;
+
+use raas_image::{Limits, Wanted};
+use raas_types::{ImageArgument, Tag, VendorName};
+
+use crate::config::{Config, Masks};
+use crate::failure::Failure;
+use crate::home::Home;
+pub(crate) use origin::Origin;
+pub(crate) use progress::{Progress, bytes};
+pub(crate) use report::{Counted, Report};
+
+/// What `raas push` was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The vendor.
+    pub(crate) vendor: VendorName,
+    /// The name that people pull, and the one tag wanted.
+    pub(crate) image: ImageArgument,
+    /// Where the image comes from.
+    pub(crate) from: Origin,
+    /// The repository in the source, where it has several.
+    pub(crate) repository: Option<String>,
+    /// Whether the repository is made equal to the source, rather than the source added to it.
+    pub(crate) prune: bool,
+    /// Whether to say what would happen, and do nothing.
+    pub(crate) dry_run: bool,
+}
+
+/// Publishes an image, or says what publishing it would do.
+///
+/// # Errors
+/// The source is refused, a masked layer has no location, or a disk, network or git fails. What was published
+/// before is served unchanged, and the same push again goes on where this one stopped.
+pub(crate) fn push(
+    home: &Home,
+    config: &Config,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    let limits = Limits::default();
+    let name = &options.image.name;
+    name.check_publishable()?;
+    let masks = Masks::new(&config.redhat)?;
+    for note in masks.notes() {
+        progress.say(&format!("Note: {note}"));
+    }
+
+    let archive = origin::open(home, options, &limits, progress)?;
+    progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
+    let repository = archive.choose(options.repository.as_deref(), options.vendor.as_str(), name.as_str())?;
+    let wanted = Wanted { repository: repository.clone(), tag: options.image.tag.clone() };
+    let image = archive.image(&wanted)?;
+    if let Some(repository) = &repository {
+        progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
+    }
+    for note in image.notes() {
+        progress.say(&format!("Note: {note}"));
+    }
+
+    let vendor = home.vendor(&options.vendor);
+    if vendor.exists() {
+        // Temporary files of runs that were killed; a run that still lives keeps its own.
+        let swept = vendor.storage().sweep()?;
+        if swept > 0 {
+            progress.say(&format!("Removed the temporary files of {swept} interrupted runs"));
+        }
+    } else if !options.dry_run {
+        vendor.create()?;
+        progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
+    }
+    let known = lookup::Known::read(&vendor, &image)?;
+    let storage = vendor.exists().then(|| vendor.storage());
+    let plan = plan::Plan::new(name, image, &masks, &known, storage)?;
+    for masked in &plan.masked {
+        progress
+            .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));
+    }
+
+    let mut report = Report::new(&archive, repository, options);
+    report.masked.clone_from(&plan.masked);
+    if options.dry_run {
+        plan.foresee(&mut report);
+        report.seconds = begun.elapsed().as_secs_f64();
+        return Ok(report);
+    }
+
+    let storage = vendor.storage();
+    let storage = storage.as_ref();
+    let transfer = transfer::Transfer { name, storage, limits: &limits, progress, spool: home.root() };
+    let stored = transfer.run(plan, &mut report)?;
+    let commit = publish::publish(&vendor, storage, options, &stored, &mut report, progress)?;
+    wait::until_served(home, &vendor, &commit, options, &mut report, progress)?;
+    report.seconds = begun.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+fn tag_list(tags: &[Tag]) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+}

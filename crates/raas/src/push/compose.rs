@@ -1,0 +1,137 @@
+//! From what is published and what was stored to the documents of the repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::{
+    Content, Document, ManifestEntry, V1Content, V1Extension, V2Content, V2Extension, tree,
+};
+use raas_types::{Digest, Manifest, RepositoryName, VendorName, media_type};
+
+use super::transfer::{Stored, StoredManifest, StoredV1};
+
+/// What the repository has published so far.
+#[derive(Debug, Default)]
+pub(super) struct Current {
+    pub(super) v2: Option<V2Extension>,
+    pub(super) v1: Option<V1Content>,
+    pub(super) protected: bool,
+    /// The paths of the manifests in the record.
+    pub(super) manifest_paths: BTreeSet<String>,
+}
+
+/// A repository to compose.
+pub(super) struct Composer<'a> {
+    pub(super) vendor: &'a VendorName,
+    pub(super) name: &'a RepositoryName,
+    /// The bucket's base URL, without a slash at the end.
+    pub(super) base_url: &'a str,
+    pub(super) prune: bool,
+}
+
+/// The repository as it is to be published.
+pub(super) struct Composed {
+    /// Path to bytes, or to nothing for a file that goes.
+    pub(super) files: BTreeMap<String, Option<Vec<u8>>>,
+    /// All tags, old and new, with the media type of each.
+    pub(super) tags: BTreeMap<raas_types::Tag, (Digest, String)>,
+}
+
+impl Composer<'_> {
+    /// The repository's files: old and new together, or with `prune` the new alone. `old_manifest` gives the bytes
+    /// of a manifest that is in the record.
+    pub(super) fn compose(
+        &self,
+        current: &Current,
+        stored: &Stored,
+        old_manifest: impl Fn(&Digest) -> Option<Vec<u8>>,
+    ) -> Composed {
+        let v2 = self.v2(current, stored);
+        let amd64 = |digest: &Digest| {
+            let bytes =
+                stored.manifests.get(digest).map(|m| m.bytes.clone()).or_else(|| old_manifest(digest))?;
+            amd64_child(&bytes)
+        };
+        let tags = v2.tags.iter().filter_map(|(tag, digest)| {
+            let media_type = v2.manifests.get(digest)?.media_type.clone();
+            Some((tag.clone(), (*digest, media_type)))
+        });
+        let tags = tags.collect();
+        let mut files = self.manifest_files(current, stored, &v2);
+        let content = Content::V2(V2Content::new(v2, amd64));
+        let document = self.document(current, format!("{}/{}/_v2/", self.base_url, self.name), content);
+        files.insert(tree::document(self.name), Some(document.to_bytes()));
+        let v1 = self.v1(current, stored).map(|v1| {
+            self.document(current, format!("{}/{}/", self.base_url, self.name), Content::V1(v1)).to_bytes()
+        });
+        files.insert(tree::v1_document(self.name), v1);
+        Composed { files, tags }
+    }
+
+    fn document(&self, current: &Current, url: String, content: Content) -> Document {
+        Document {
+            // Pulp's convention for the id of a vendor's repository.
+            repository: format!("{}-{}", self.vendor, self.name.as_str().replace('/', "-")),
+            name: self.name.clone(),
+            url,
+            protected: current.protected,
+            content,
+        }
+    }
+
+    fn v2(&self, current: &Current, stored: &Stored) -> V2Extension {
+        let mut v2 = if self.prune { None } else { current.v2.clone() }.unwrap_or_default();
+        v2.tags.extend(stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)));
+        for (digest, manifest) in &stored.manifests {
+            let StoredManifest { bytes, media_type, platform } = manifest;
+            let entry = ManifestEntry {
+                media_type: media_type.clone(),
+                size: bytes.len() as u64,
+                platform: platform.clone(),
+            };
+            v2.manifests.insert(*digest, entry);
+        }
+        v2.blobs.extend(stored.blobs.iter().map(|(digest, entry)| (*digest, entry.clone())));
+        v2
+    }
+
+    /// A tag that this push moved to content of today no longer means what Docker v1 clients were given for it.
+    fn v1(&self, current: &Current, stored: &Stored) -> Option<V1Content> {
+        let mut v1 = if self.prune { None } else { current.v1.clone() }.unwrap_or_default();
+        v1.tags.retain(|tag, _| !stored.tags.contains_key(tag));
+        let mut entries = v1.raas.take().unwrap_or_default().images;
+        if let Some(StoredV1 { tags, images }) = &stored.v1 {
+            v1.tags.extend(tags.iter().map(|(tag, id)| (tag.clone(), *id)));
+            v1.images.extend(images.keys());
+            entries.extend(images.iter().map(|(id, entry)| (*id, entry.clone())));
+        }
+        v1.raas = Some(V1Extension { images: entries });
+        (!v1.images.is_empty()).then_some(v1)
+    }
+
+    fn manifest_files(
+        &self,
+        current: &Current,
+        stored: &Stored,
+        v2: &V2Extension,
+    ) -> BTreeMap<String, Option<Vec<u8>>> {
+        let kept: BTreeSet<String> =
+            v2.manifests.keys().map(|digest| tree::manifest(self.name, digest)).collect();
+        let gone = current.manifest_paths.difference(&kept).map(|path| (path.clone(), None));
+        let new = stored
+            .manifests
+            .iter()
+            .map(|(digest, manifest)| (tree::manifest(self.name, digest), Some(manifest.bytes.clone())))
+            .filter(|(path, _)| !current.manifest_paths.contains(path));
+        gone.chain(new).collect()
+    }
+}
+
+/// The linux/amd64 manifest of an index, which clients that know no index are given.
+fn amd64_child(index: &[u8]) -> Option<Digest> {
+    let manifest = Manifest::parse(index, None).ok()?;
+    let child = manifest.children().iter().find(|child| {
+        media_type::is_image_manifest(&child.media_type)
+            && child.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64")
+    })?;
+    Some(child.digest)
+}

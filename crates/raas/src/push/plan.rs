@@ -1,0 +1,255 @@
+//! What is to be done with each layer, decided before anything is stored.
+
+use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
+use raas_types::crane::V1ImageEntry;
+use raas_types::{Digest, ImageId, ObjectKey, RepositoryName};
+
+use super::lookup::{Known, StoredBlob};
+use super::report::{Masked, Report};
+use crate::config::Masks;
+use crate::failure::{Failure, Kind};
+use crate::storage::Storage;
+
+/// What is to be done, and the image that it is done for.
+pub(super) struct Plan {
+    pub(super) image: PlannedImage,
+    pub(super) masked: Vec<Masked>,
+}
+
+/// An image with a decision beside each of its layers.
+pub(super) enum PlannedImage {
+    Manifests(ManifestSet, Vec<(Blob, BlobAction)>),
+    Saved(SavedSet, Vec<(Digest, Content, SavedAction)>),
+    V1(V1Set, Vec<(ImageId, V1Action)>),
+}
+
+/// What is done with a blob whose digest is known.
+#[derive(Debug, Clone)]
+pub(super) enum BlobAction {
+    /// It is in the bucket.
+    Present,
+    /// Another repository of the bucket has it.
+    Copy(StoredBlob),
+    /// It is streamed from the source.
+    Store(Content),
+    /// It stays where it is served from.
+    Elsewhere(String),
+}
+
+/// What is done with a layer of a docker save archive.
+#[derive(Debug, Clone)]
+pub(super) enum SavedAction {
+    /// It was packed and published before.
+    Reuse(StoredBlob, BlobAction),
+    /// It is packed.
+    Pack,
+    /// It stays where it is served from.
+    Elsewhere(PackedLayer, String),
+}
+
+/// What is done with a Docker v1 image's layer.
+#[derive(Debug, Clone)]
+pub(super) enum V1Action {
+    /// It was published before, as this: its bytes are compared with that.
+    Reuse(RepositoryName, V1ImageEntry),
+    /// It is stored as it is, and packed.
+    Store,
+    /// Its three files stay in this folder URL.
+    Elsewhere(String),
+}
+
+impl Plan {
+    /// Decides; refuses a masked layer that nobody says the place of, and a layer that is nowhere.
+    pub(super) fn new(
+        name: &RepositoryName,
+        image: Image,
+        masks: &Masks,
+        known: &Known,
+        storage: Option<Box<dyn Storage>>,
+    ) -> Result<Self, Failure> {
+        let mut planner = Planner {
+            name,
+            masks,
+            known,
+            storage: storage.as_deref(),
+            masked: Vec::new(),
+            homeless: Vec::new(),
+        };
+        let image = match image {
+            Image::Manifests(set) => planner.manifests(set)?,
+            Image::Saved(set) => planner.saved(set)?,
+            Image::V1(set) => planner.v1(set)?,
+        };
+        if !planner.homeless.is_empty() {
+            let message =
+                format!("nobody says where masked layers are served from: {}", planner.homeless.join(", "));
+            return Err(Failure::new(Kind::Refused, message).hint(
+                "name the place in raas.cfg, section [redhat]: `layer_url`, or `metadata` with a document that lists \
+                 them; nothing was stored",
+            ));
+        }
+        Ok(Plan { image, masked: planner.masked })
+    }
+
+    /// Fills a report with what this plan would store, for `--dry-run`. Packed sizes are not known before packing:
+    /// the plain ones are counted.
+    pub(super) fn foresee(&self, report: &mut Report) {
+        match &self.image {
+            PlannedImage::Manifests(set, blobs) => {
+                report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)).collect();
+                for (blob, action) in blobs {
+                    match action {
+                        BlobAction::Present => report.present.add(blob.size),
+                        BlobAction::Copy(_) | BlobAction::Store(_) => report.stored.add(blob.size),
+                        BlobAction::Elsewhere(_) => {}
+                    }
+                }
+            }
+            PlannedImage::Saved(_, layers) => {
+                for (_, content, action) in layers {
+                    match action {
+                        SavedAction::Reuse(stored, _) => report.present.add(stored.size),
+                        SavedAction::Pack => report.stored.add(content.size()),
+                        SavedAction::Elsewhere(..) => {}
+                    }
+                }
+            }
+            PlannedImage::V1(set, images) => {
+                for (id, action) in images {
+                    let size = set.images[id].layer.as_ref().map_or(0, Content::size);
+                    match action {
+                        V1Action::Reuse(..) => report.present.add(size),
+                        V1Action::Store => report.stored.add(size),
+                        V1Action::Elsewhere(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Planner<'a> {
+    name: &'a RepositoryName,
+    masks: &'a Masks,
+    known: &'a Known,
+    storage: Option<&'a dyn Storage>,
+    masked: Vec<Masked>,
+    /// Masked layers without a location.
+    homeless: Vec<String>,
+}
+
+impl Planner<'_> {
+    fn manifests(&mut self, set: ManifestSet) -> Result<PlannedImage, Failure> {
+        let mut planned = Vec::new();
+        for blob in set.blobs.values() {
+            let mask = self.masks.blob(&blob.digest).filter(|_| blob.layer);
+            let action = match (mask, blob.urls.first()) {
+                (Some(mask), _) => {
+                    let Some(location) = mask.location else {
+                        self.homeless.push(blob.digest.to_string());
+                        continue;
+                    };
+                    self.masked.push(Masked::new(blob.digest, &location));
+                    BlobAction::Elsewhere(location)
+                }
+                // A layer that must not be redistributed: clients fetch it from the URL in the manifest.
+                (None, Some(url)) if blob.content.is_none() => BlobAction::Elsewhere(url.clone()),
+                (None, _) => self.blob(&blob.digest, blob.size, blob.content.as_ref())?,
+            };
+            planned.push((blob.clone(), action));
+        }
+        Ok(PlannedImage::Manifests(set, planned))
+    }
+
+    /// Where a blob that belongs in the bucket comes from.
+    fn blob(&self, digest: &Digest, size: u64, content: Option<&Content>) -> Result<BlobAction, Failure> {
+        if self.stored(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
+            return Ok(BlobAction::Present);
+        }
+        if let Some(elsewhere) = self.known.blobs.get(digest)
+            && self.stored(&ObjectKey::Blob(elsewhere.repository.clone(), *digest), size)?
+        {
+            return Ok(BlobAction::Copy(elsewhere.clone()));
+        }
+        match content {
+            Some(content) => Ok(BlobAction::Store(content.clone())),
+            None => Err(Failure::new(
+                Kind::Refused,
+                format!("blob {digest} is named by a manifest, and neither the source nor the bucket has it"),
+            )
+            .hint("an incremental export lacks what an earlier one had: push that one first, or export with full=true")),
+        }
+    }
+
+    fn stored(&self, key: &ObjectKey, size: u64) -> Result<bool, Failure> {
+        let Some(storage) = self.storage else { return Ok(false) };
+        Ok(storage.stat(key)?.is_some_and(|found| found.size == size))
+    }
+
+    fn saved(&mut self, set: SavedSet) -> Result<PlannedImage, Failure> {
+        let mut planned = Vec::new();
+        for (diff_id, content) in &set.layers {
+            let action = match self.masks.blob(diff_id) {
+                Some(mask) => {
+                    let Some(location) = mask.location else {
+                        self.homeless.push(diff_id.to_string());
+                        continue;
+                    };
+                    self.masked.push(Masked::new(*diff_id, &location));
+                    // A document may know the packed layer that this plain one is served as; otherwise it is served
+                    // as it is.
+                    let (digest, size) = mask.blob.unwrap_or((*diff_id, content.size()));
+                    let packing = if digest == *diff_id { Packing::Plain } else { Packing::Gzip };
+                    SavedAction::Elsewhere(PackedLayer { digest, size, diff_id: *diff_id, packing }, location)
+                }
+                None => match self.known.packed.get(diff_id) {
+                    Some(stored) => match self.reusable(stored)? {
+                        Some(action) => SavedAction::Reuse(stored.clone(), action),
+                        None => SavedAction::Pack,
+                    },
+                    None => SavedAction::Pack,
+                },
+            };
+            planned.push((*diff_id, content.clone(), action));
+        }
+        Ok(PlannedImage::Saved(set, planned))
+    }
+
+    fn reusable(&self, stored: &StoredBlob) -> Result<Option<BlobAction>, Failure> {
+        if self.stored(&ObjectKey::Blob(self.name.clone(), stored.digest), stored.size)? {
+            return Ok(Some(BlobAction::Present));
+        }
+        let there = self.stored(&ObjectKey::Blob(stored.repository.clone(), stored.digest), stored.size)?;
+        Ok(there.then(|| BlobAction::Copy(stored.clone())))
+    }
+
+    fn v1(&mut self, set: V1Set) -> Result<PlannedImage, Failure> {
+        let mut planned = Vec::new();
+        for (id, image) in &set.images {
+            let action = match self.masks.image(id) {
+                Some(mask) => {
+                    let Some(location) = mask.location else {
+                        self.homeless.push(id.to_string());
+                        continue;
+                    };
+                    self.masked.push(Masked::new(*id, &location));
+                    V1Action::Elsewhere(location)
+                }
+                None if image.layer.is_none() || image.json.is_none() => {
+                    let message = format!(
+                        "image {id} is not whole in the source: it has no layer or no json, and is not masked"
+                    );
+                    return Err(Failure::new(Kind::Refused, message).hint(
+                        "if the operator serves it, name it in `mask_layers` of raas.cfg; nothing was stored",
+                    ));
+                }
+                None => match self.known.images.get(id) {
+                    Some((repository, entry)) => V1Action::Reuse(repository.clone(), entry.clone()),
+                    None => V1Action::Store,
+                },
+            };
+            planned.push((*id, action));
+        }
+        Ok(PlannedImage::V1(set, planned))
+    }
+}

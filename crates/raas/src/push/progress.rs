@@ -1,0 +1,102 @@
+//! What people see while a push runs: a bar for each layer in flight on a terminal, a line for each object done.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress is shown: standard error, or nowhere.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bars: MultiProgress,
+    lines: bool,
+    terminal: bool,
+}
+
+/// The progress of one piece of work.
+#[derive(Debug)]
+pub(super) struct Bar {
+    bar: ProgressBar,
+    passed: AtomicU64,
+}
+
+impl Progress {
+    /// Progress on standard error; bars only where that is a terminal.
+    pub(crate) fn shown() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { bars: MultiProgress::with_draw_target(target), lines: true, terminal }
+    }
+
+    /// No progress at all, for scripts.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            lines: false,
+            terminal: false,
+        }
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&self, line: &str) {
+        if !self.lines {
+            return;
+        }
+        if self.terminal {
+            // Above the bars. A terminal that has gone away is no reason to stop publishing.
+            drop(self.bars.println(line));
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    /// A line for an object that was stored.
+    pub(crate) fn stored(&self, key: &raas_types::ObjectKey, size: u64) {
+        self.say(&format!("Stored {key} ({})", bytes(size)));
+    }
+
+    /// The progress of reading a source through; `size` in bytes where it is known.
+    pub(super) fn reading(&self, size: Option<u64>) -> Bar {
+        self.bar("reading", size)
+    }
+
+    /// The progress of one layer.
+    pub(super) fn layer(&self, name: &str, size: u64) -> Bar {
+        self.bar(name, Some(size))
+    }
+
+    fn bar(&self, name: &str, size: Option<u64>) -> Bar {
+        let style = match size {
+            Some(_) => {
+                "{prefix:20!} [{wide_bar}] {bytes:>11}/{total_bytes:<11} {binary_bytes_per_sec:>13} {eta:>4}"
+            }
+            None => "{prefix:20!} {spinner} {bytes:>11} {binary_bytes_per_sec:>13}",
+        };
+        let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let style = ProgressStyle::with_template(style).expect("the template is well formed");
+        let bar = self.bars.add(bar.with_style(style.progress_chars("=> ")).with_prefix(name.to_owned()));
+        Bar { bar, passed: AtomicU64::new(0) }
+    }
+}
+
+impl Bar {
+    pub(super) fn advance(&self, bytes: u64) {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
+        self.bar.inc(bytes);
+    }
+
+    pub(super) fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string()
+}

@@ -1,0 +1,309 @@
+//! Storing what the plan says, several layers at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use raas_image::{
+    Blob, BuiltImage, Content, Limits, ManifestSet, PackedLayer, SavedSet, build_manifest, copy, pack,
+};
+use raas_types::crane::{BlobEntry, V1ImageEntry};
+use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
+
+use super::Progress;
+use super::object::put;
+use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
+use super::report::{Counted, Report};
+use crate::failure::Failure;
+use crate::storage::Storage;
+
+/// Layers in flight at once. More only shares one disk among them; what is slow, packing, uses all cores for each.
+const IN_FLIGHT: usize = 4;
+
+/// Everything that storing needs.
+pub(super) struct Transfer<'a> {
+    pub(super) name: &'a RepositoryName,
+    pub(super) storage: &'a dyn Storage,
+    pub(super) limits: &'a Limits,
+    pub(super) progress: &'a Progress,
+    /// Where what must be read twice is kept in between.
+    pub(super) spool: &'a Path,
+}
+
+/// What the documents are composed of, every byte of it stored.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) tags: BTreeMap<Tag, Digest>,
+    pub(super) manifests: BTreeMap<Digest, StoredManifest>,
+    pub(super) blobs: BTreeMap<Digest, BlobEntry>,
+    /// Docker v1 content, where the source is such.
+    pub(super) v1: Option<StoredV1>,
+}
+
+/// A manifest to publish.
+#[derive(Debug)]
+pub(super) struct StoredManifest {
+    pub(super) bytes: Vec<u8>,
+    pub(super) media_type: String,
+    pub(super) platform: Option<Platform>,
+}
+
+/// Docker v1 images to publish.
+#[derive(Debug, Default)]
+pub(super) struct StoredV1 {
+    pub(super) tags: BTreeMap<Tag, ImageId>,
+    pub(super) images: BTreeMap<ImageId, V1ImageEntry>,
+}
+
+/// What was stored and what was there, counted from several threads.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    pub(super) stored: Counted,
+    pub(super) present: Counted,
+}
+
+impl Transfer<'_> {
+    /// Stores layers, then what is made of them. Nothing refers to any of it yet.
+    pub(super) fn run(&self, plan: Plan, report: &mut Report) -> Result<Stored, Failure> {
+        let count = Mutex::new(Count::default());
+        let stored = match plan.image {
+            PlannedImage::Manifests(set, blobs) => self.manifests(set, blobs, &count),
+            PlannedImage::Saved(set, layers) => self.saved(set, layers, &count),
+            PlannedImage::V1(set, images) => self.v1(&set, images, &count),
+        }?;
+        let count = count.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (report.stored, report.present) = (count.stored, count.present);
+        Ok(stored)
+    }
+
+    fn manifests(
+        &self,
+        set: ManifestSet,
+        blobs: Vec<(Blob, BlobAction)>,
+        count: &Mutex<Count>,
+    ) -> Result<Stored, Failure> {
+        let entries = in_parallel(blobs, |(blob, action)| {
+            let location = match &action {
+                BlobAction::Elsewhere(location) => Some(location.clone()),
+                _ => None,
+            };
+            self.blob(&blob, &action, count)?;
+            Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
+        })?;
+        let manifests = set.manifests.into_iter().map(|(digest, item)| {
+            let media_type = item.manifest.media_type;
+            (digest, StoredManifest { bytes: item.bytes, media_type, platform: item.platform })
+        });
+        Ok(Stored {
+            tags: set.tags,
+            manifests: manifests.collect(),
+            blobs: entries.into_iter().collect(),
+            v1: None,
+        })
+    }
+
+    fn blob(&self, blob: &Blob, action: &BlobAction, count: &Mutex<Count>) -> Result<(), Failure> {
+        let key = ObjectKey::Blob(self.name.clone(), blob.digest);
+        match action {
+            BlobAction::Elsewhere(_) => {}
+            BlobAction::Present => note(count, |count| count.present.add(blob.size)),
+            BlobAction::Copy(from) => {
+                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), blob.digest), &key)?;
+                self.tell_stored(&key, blob.size, count);
+            }
+            BlobAction::Store(content) => {
+                let bar = self.progress.layer(&blob.digest.short(), content.size());
+                let mut upload = self.storage.create()?;
+                copy(content, blob, &mut upload, self.limits, &|bytes| bar.advance(bytes))?;
+                upload.commit(&key)?;
+                bar.done();
+                self.tell_stored(&key, blob.size, count);
+            }
+        }
+        Ok(())
+    }
+
+    fn saved(
+        &self,
+        set: SavedSet,
+        layers: Vec<(Digest, Content, SavedAction)>,
+        count: &Mutex<Count>,
+    ) -> Result<Stored, Failure> {
+        let packed = in_parallel(layers, |(diff_id, content, action)| {
+            let (layer, location) = match action {
+                SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
+                SavedAction::Reuse(known, how) => {
+                    let layer = PackedLayer {
+                        digest: known.digest,
+                        size: known.size,
+                        diff_id,
+                        packing: raas_image::Packing::Gzip,
+                    };
+                    self.place(&known.digest, known.size, &how, count)?;
+                    (layer, None)
+                }
+                SavedAction::Pack => (self.pack(&content, diff_id, count)?, None),
+            };
+            Ok((diff_id, layer, location))
+        })?;
+        let mut stored = Stored::default();
+        let mut layers = BTreeMap::new();
+        for (diff_id, layer, location) in packed {
+            let entry = BlobEntry { size: layer.size, diff_id: Some(diff_id), location };
+            stored.blobs.insert(layer.digest, entry);
+            layers.insert(diff_id, layer);
+        }
+        for image in set.images {
+            let chain: Vec<PackedLayer> = image.diff_ids.iter().map(|id| layers[id].clone()).collect();
+            let manifest = build_manifest(&image.config, &chain);
+            self.add_image(&mut stored, image.tags, &image.config, manifest, image.platform, count)?;
+        }
+        Ok(stored)
+    }
+
+    /// Packs a layer whose plain digest the image's config says.
+    fn pack(&self, content: &Content, diff_id: Digest, count: &Mutex<Count>) -> Result<PackedLayer, Failure> {
+        let bar = self.progress.layer(&diff_id.short(), content.size());
+        let mut upload = self.storage.create()?;
+        let packed = pack(content, None, &mut upload, cores(), self.limits, &|bytes| bar.advance(bytes))?;
+        if packed.diff_id != diff_id {
+            let rule = raas_image::Rule::DiffId { expected: diff_id, found: packed.diff_id };
+            return Err(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }.into());
+        }
+        let key = ObjectKey::Blob(self.name.clone(), packed.blob);
+        self.commit_new(upload, &key, packed.blob_size, count)?;
+        bar.done();
+        Ok(PackedLayer::stored(&packed))
+    }
+
+    /// Puts a packed layer in its place, unless an earlier run did.
+    pub(super) fn commit_new(
+        &self,
+        upload: Box<dyn crate::storage::Upload>,
+        key: &ObjectKey,
+        size: u64,
+        count: &Mutex<Count>,
+    ) -> Result<(), Failure> {
+        if self.storage.stat(key)?.is_some_and(|found| found.size == size) {
+            note(count, |count| count.present.add(size));
+        } else {
+            upload.commit(key)?;
+            self.tell_stored(key, size, count);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a blob of the bucket is in this repository.
+    pub(super) fn place(
+        &self,
+        digest: &Digest,
+        size: u64,
+        how: &BlobAction,
+        count: &Mutex<Count>,
+    ) -> Result<(), Failure> {
+        let key = ObjectKey::Blob(self.name.clone(), *digest);
+        match how {
+            BlobAction::Copy(from) => {
+                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key)?;
+                self.tell_stored(&key, size, count);
+            }
+            _ => note(count, |count| count.present.add(size)),
+        }
+        Ok(())
+    }
+
+    /// Stores a made config and takes up the made manifest under its tags.
+    fn add_image(
+        &self,
+        stored: &mut Stored,
+        tags: impl IntoIterator<Item = Tag>,
+        config: &[u8],
+        manifest: Vec<u8>,
+        platform: Option<Platform>,
+        count: &Mutex<Count>,
+    ) -> Result<(), Failure> {
+        let config_digest = Digest::of(config);
+        let size = config.len() as u64;
+        self.small(&ObjectKey::Blob(self.name.clone(), config_digest), config, count)?;
+        stored.blobs.insert(config_digest, BlobEntry { size, diff_id: None, location: None });
+        let digest = Digest::of(&manifest);
+        stored.tags.extend(tags.into_iter().map(|tag| (tag, digest)));
+        let media_type = media_type::DOCKER_MANIFEST.to_owned();
+        stored.manifests.insert(digest, StoredManifest { bytes: manifest, media_type, platform });
+        Ok(())
+    }
+
+    pub(super) fn add_built(
+        &self,
+        stored: &mut Stored,
+        tags: impl IntoIterator<Item = Tag>,
+        built: BuiltImage,
+        count: &Mutex<Count>,
+    ) -> Result<(), Failure> {
+        self.add_image(stored, tags, &built.config, built.manifest, Some(built.platform), count)
+    }
+
+    /// Stores bytes at hand, unless they are there already.
+    pub(super) fn small(&self, key: &ObjectKey, content: &[u8], count: &Mutex<Count>) -> Result<(), Failure> {
+        let size = content.len() as u64;
+        if put(self.storage, key, content)? {
+            self.tell_stored(key, size, count);
+        } else {
+            note(count, |count| count.present.add(size));
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_stored(&self, key: &ObjectKey, size: u64, count: &Mutex<Count>) {
+        note(count, |count| count.stored.add(size));
+        self.progress.stored(key, size);
+    }
+}
+
+pub(super) fn note(count: &Mutex<Count>, change: impl FnOnce(&mut Count)) {
+    change(&mut count.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Threads that pack one layer. Each holds some blocks of it in memory, so there is a bound.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
+/// Does the work of each item, some at a time, and gives the results in order. After a failure no more are begun.
+pub(super) fn in_parallel<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, Failure> + Sync,
+) -> Result<Vec<R>, Failure> {
+    let workers = IN_FLIGHT.min(items.len());
+    let total = items.len();
+    let queue = Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>());
+    let results = Mutex::new(Vec::with_capacity(total));
+    let failure = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((n, item)) = next else { return };
+                    match work(item) {
+                        Ok(result) => {
+                            results.lock().unwrap_or_else(PoisonError::into_inner).push((n, result));
+                        }
+                        Err(error) => {
+                            queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(n, _)| *n);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}

@@ -1,0 +1,192 @@
+//! Storing Docker v1 images: their own three files, and what today's clients pull made of them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use raas_image::{Content, Packed, PackedLayer, Packing, V1Image, V1Set, build_from_v1, fingerprint, pack};
+use raas_types::crane::{BlobEntry, V1ImageEntry};
+use raas_types::{ImageId, ObjectKey, RepositoryName, V1File};
+
+use super::plan::V1Action;
+use super::remote;
+use super::transfer::{Count, Stored, StoredV1, Transfer, cores, in_parallel, note};
+use crate::failure::{Failure, Kind};
+
+/// A layer that has been dealt with.
+struct Done {
+    id: ImageId,
+    entry: V1ImageEntry,
+    layer: PackedLayer,
+    /// The image's json, where it is not in the source.
+    json: Option<Content>,
+}
+
+impl Transfer<'_> {
+    pub(super) fn v1(
+        &self,
+        set: &V1Set,
+        images: Vec<(ImageId, V1Action)>,
+        count: &Mutex<Count>,
+    ) -> Result<Stored, Failure> {
+        let done = in_parallel(images, |(id, action)| self.v1_image(id, &set.images[&id], action, count))?;
+        let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();
+        let mut stored = Stored::default();
+        for one in done.values() {
+            let location =
+                one.entry.location.as_ref().map(|folder| format!("{folder}/{}", V1File::Layer.name()));
+            let entry = BlobEntry { size: one.layer.size, diff_id: Some(one.layer.diff_id), location };
+            stored.blobs.insert(one.layer.digest, entry);
+        }
+        for (tag, top) in &set.tags {
+            let json_of = |id: &ImageId| {
+                let json = set.images[id].json.as_ref().or(done[id].json.as_ref());
+                json.ok_or_else(|| missing_json(id))?.read_all(self.limits.json)
+            };
+            let built = build_from_v1(set, top, json_of, |id| done[id].layer.clone(), self.limits)?;
+            self.add_built(&mut stored, [tag.clone()], built, count)?;
+        }
+        let entries = done.into_iter().map(|(id, done)| (id, done.entry)).collect();
+        stored.v1 = Some(StoredV1 { tags: set.tags.clone(), images: entries });
+        Ok(stored)
+    }
+
+    fn v1_image(
+        &self,
+        id: ImageId,
+        image: &V1Image,
+        action: V1Action,
+        count: &Mutex<Count>,
+    ) -> Result<Done, Failure> {
+        match action {
+            V1Action::Elsewhere(folder) => self.v1_masked(id, image, folder),
+            V1Action::Reuse(repository, entry) => {
+                let packed = self.v1_reuse(id, image, &repository, &entry, count)?;
+                self.v1_small_files(id, image, count)?;
+                Ok(Done { id, entry, layer: packed, json: None })
+            }
+            V1Action::Store => {
+                let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
+                let packed = self.v1_store(id, content, count)?;
+                self.v1_small_files(id, image, count)?;
+                Ok(Done {
+                    id,
+                    entry: entry_of(&packed, None),
+                    layer: PackedLayer::stored(&packed),
+                    json: None,
+                })
+            }
+        }
+    }
+
+    /// Stores a layer as it is and packed, reading it once.
+    fn v1_store(&self, id: ImageId, content: &Content, count: &Mutex<Count>) -> Result<Packed, Failure> {
+        let bar = self.progress.layer(&id.short(), content.size());
+        let mut raw = self.storage.create()?;
+        let mut blob = self.storage.create()?;
+        let advance = |bytes| bar.advance(bytes);
+        let packed = pack(content, Some(&mut raw), &mut blob, cores(), self.limits, &advance)?;
+        let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
+        raw.commit(&key)?;
+        self.tell_stored(&key, packed.raw_size, count);
+        let key = ObjectKey::Blob(self.name.clone(), packed.blob);
+        self.commit_new(blob, &key, packed.blob_size, count)?;
+        bar.done();
+        Ok(packed)
+    }
+
+    /// Uses what was published of this image before, after a look at whether it is the same: an id says nothing of
+    /// the content.
+    fn v1_reuse(
+        &self,
+        id: ImageId,
+        image: &V1Image,
+        repository: &RepositoryName,
+        entry: &V1ImageEntry,
+        count: &Mutex<Count>,
+    ) -> Result<PackedLayer, Failure> {
+        let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
+        let bar = self.progress.layer(&id.short(), content.size());
+        let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes))?;
+        bar.done();
+        if found.raw != entry.layer {
+            let message = format!(
+                "image {id} is published in {repository} with another layer ({}, here {}); a Docker v1 image never \
+                 changes under its id",
+                entry.layer, found.raw
+            );
+            return Err(Failure::new(Kind::Refused, message).hint(
+                "build the image anew, so that it gets an id of its own; or unpublish the other one first",
+            ));
+        }
+        let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
+        let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
+        let blob_size = self.storage.stat(&blob_key(repository))?.map(|found| found.size);
+        let layer_there =
+            self.storage.stat(&layer_key(repository))?.is_some_and(|found| found.size == entry.size);
+        let (Some(blob_size), true) = (blob_size, layer_there) else {
+            // The bucket has lost what the record says: it is stored anew, which gives the same blob.
+            return Ok(PackedLayer::stored(&self.v1_store(id, content, count)?));
+        };
+        for (from, to, size) in [
+            (layer_key(repository), layer_key(self.name), entry.size),
+            (blob_key(repository), blob_key(self.name), blob_size),
+        ] {
+            if self.storage.stat(&to)?.is_some_and(|found| found.size == size) {
+                note(count, |count| count.present.add(size));
+            } else {
+                self.storage.copy(&from, &to)?;
+                self.tell_stored(&to, size, count);
+            }
+        }
+        Ok(PackedLayer {
+            digest: entry.blob,
+            size: blob_size,
+            diff_id: entry.diff_id,
+            packing: Packing::Gzip,
+        })
+    }
+
+    fn v1_small_files(&self, id: ImageId, image: &V1Image, count: &Mutex<Count>) -> Result<(), Failure> {
+        let json = image.json.as_ref().ok_or_else(|| missing_json(&id))?.read_all(self.limits.json)?;
+        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Json), &json, count)?;
+        let ancestry = image.ancestry_json();
+        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, count)
+    }
+
+    /// A masked layer is read, for what today's clients must be told of it, and not stored.
+    fn v1_masked(&self, id: ImageId, image: &V1Image, folder: String) -> Result<Done, Failure> {
+        let fetch =
+            |file: V1File| remote::fetch(&format!("{folder}/{}", file.name()), self.spool, self.progress);
+        let (layer, json) = match (&image.layer, &image.json) {
+            (Some(layer), Some(_)) => (layer.clone(), None),
+            // The source leaves out what the operator serves: that is asked for its bytes, once.
+            (layer, json) => {
+                let layer = layer.clone().map_or_else(|| fetch(V1File::Layer), Ok)?;
+                (layer, if json.is_some() { None } else { Some(fetch(V1File::Json)?) })
+            }
+        };
+        let bar = self.progress.layer(&id.short(), layer.size());
+        let found = fingerprint(&layer, self.limits, &|bytes| bar.advance(bytes))?;
+        bar.done();
+        let entry = entry_of(&found, Some(folder));
+        Ok(Done { id, entry, layer: PackedLayer::as_in_source(&found), json })
+    }
+}
+
+fn entry_of(packed: &Packed, location: Option<String>) -> V1ImageEntry {
+    let blob = if location.is_some() { packed.raw } else { packed.blob };
+    V1ImageEntry { layer: packed.raw, size: packed.raw_size, diff_id: packed.diff_id, blob, location }
+}
+
+fn missing_layer(id: &ImageId) -> raas_image::ImageError {
+    missing(id, V1File::Layer)
+}
+
+fn missing_json(id: &ImageId) -> raas_image::ImageError {
+    missing(id, V1File::Json)
+}
+
+fn missing(id: &ImageId, file: V1File) -> raas_image::ImageError {
+    let rule = raas_image::Rule::Missing("it is not in the source".into());
+    raas_image::ImageError::Refused { member: format!("{id}/{}", file.name()), rule }
+}

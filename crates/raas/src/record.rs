@@ -1,0 +1,254 @@
+//! What is published, as commits: the audit log, and the one place where a publication becomes true.
+
+mod git;
+mod import;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::failure::{Context as _, Failure, Kind};
+use git::Git;
+
+/// A git repository of metadata trees.
+#[derive(Debug)]
+pub(crate) struct Record {
+    git: Git,
+}
+
+/// The id of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitId(String);
+
+/// A file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordedFile {
+    /// Its path in the tree.
+    pub(crate) path: String,
+    /// The id of its content.
+    object: String,
+}
+
+/// A change of a file: its new content, or nothing for a file that goes.
+pub(crate) type Change = (String, Option<Vec<u8>>);
+
+const BRANCH: &str = "refs/heads/main";
+
+impl Record {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { git: Git::new(folder) }
+    }
+
+    /// Makes the repository, if it is not there.
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        self.git.create(BRANCH.strip_prefix("refs/heads/").unwrap_or(BRANCH))
+    }
+
+    /// The last publication; `None` before the first.
+    pub(crate) fn head(&self) -> Result<Option<CommitId>, Failure> {
+        let found = self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{BRANCH}^{{commit}}")])?;
+        found.map(|text| CommitId::parse(text.trim())).transpose()
+    }
+
+    /// The files of a commit below a folder, or all with an empty one, in order.
+    pub(crate) fn files(&self, commit: &CommitId, folder: &str) -> Result<Vec<RecordedFile>, Failure> {
+        let mut arguments = vec!["ls-tree", "-r", "-z", "--full-tree", commit.as_str()];
+        if !folder.is_empty() {
+            arguments.push(folder);
+        }
+        let listing = self.git.run(&arguments)?;
+        // <mode> SP <type> SP <object> TAB <path> NUL
+        let line = |line: &str| {
+            let (facts, path) = line.split_once('\t')?;
+            Some(RecordedFile { path: path.to_owned(), object: facts.split(' ').nth(2)?.to_owned() })
+        };
+        listing
+            .split_terminator('\0')
+            .map(|text| line(text).ok_or_else(|| self.git.odd(&format!("`git ls-tree` said `{text}`"))))
+            .collect()
+    }
+
+    /// Reads files, one at a time.
+    pub(crate) fn read_each(
+        &self,
+        files: &[RecordedFile],
+        mut take: impl FnMut(&RecordedFile, Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut objects = self.git.objects()?;
+        for file in files {
+            take(file, objects.read(&file.object)?)?;
+        }
+        objects.finish()
+    }
+
+    /// One file's content; `None` if the commit has no such file.
+    pub(crate) fn read(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let files = self.files(commit, path)?;
+        let mut content = None;
+        let file: Vec<RecordedFile> = files.into_iter().filter(|file| file.path == path).collect();
+        self.read_each(&file, |_, bytes| {
+            content = Some(bytes);
+            Ok(())
+        })?;
+        Ok(content)
+    }
+
+    /// The paths that differ between two commits, and the content's id in the second for those that it has.
+    pub(crate) fn changed(
+        &self,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<Vec<(String, Option<RecordedFile>)>, Failure> {
+        let arguments = ["diff-tree", "-r", "-z", "--no-renames", "--raw", from.as_str(), to.as_str()];
+        let listing = self.git.run(&arguments)?;
+        let mut words = listing.split_terminator('\0');
+        let mut changed = Vec::new();
+        // :<mode> SP <mode> SP <object> SP <object> SP <status> NUL <path> NUL
+        while let (Some(facts), Some(path)) = (words.next(), words.next()) {
+            let mut facts = facts.split(' ').skip(3);
+            let (Some(object), Some(status)) = (facts.next(), facts.next()) else {
+                return Err(self.git.odd(&format!("`git diff-tree` said something odd of `{path}`")));
+            };
+            let file = RecordedFile { path: path.to_owned(), object: object.to_owned() };
+            changed.push((path.to_owned(), (status != "D").then_some(file)));
+        }
+        Ok(changed)
+    }
+
+    /// Whether a commit is in the other one's history, or is that one.
+    pub(crate) fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, Failure> {
+        Ok(self.git.ask(&["merge-base", "--is-ancestor", old.as_str(), new.as_str()])?.is_some())
+    }
+
+    /// Makes the next publication: the parent's tree with the changes. The caller holds the vendor's lock, and
+    /// `parent` is the head.
+    pub(crate) fn commit(
+        &self,
+        parent: Option<&CommitId>,
+        changes: &[Change],
+        message: &str,
+    ) -> Result<CommitId, Failure> {
+        import::commit(&self.git, BRANCH, parent, changes, message)?;
+        self.head()?.ok_or_else(|| self.git.odd("git made no commit"))
+    }
+
+    /// Packs what many publications have made of small files, where that is worth it, and removes what runs that
+    /// were killed have left. The caller holds the vendor's lock, so nobody else writes here.
+    pub(crate) fn tidy(&self) -> Result<(), Failure> {
+        let folder = self.git.folder();
+        remove_unfinished(&folder.join("objects"))
+            .context(|| format!("cannot tidy the record in {}", folder.display()))?;
+        self.git.run(&["gc", "--auto", "--quiet"]).map(drop)
+    }
+}
+
+/// Removes git's own temporary files, and locks of runs that were killed.
+fn remove_unfinished(objects: &std::path::Path) -> io::Result<()> {
+    for entry in fs::read_dir(objects)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_unfinished(&path)?;
+        } else if entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_")) {
+            fs::remove_file(&path)?;
+        }
+    }
+    let branch_lock = objects.with_file_name("refs").join("heads").join("main.lock");
+    match fs::remove_file(branch_lock) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl CommitId {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        // SHA-1 or SHA-256, as the repository was made.
+        if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Failure::new(Kind::Environment, format!("`{text}` is not the id of a commit")))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, for people's eyes.
+    pub(crate) fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> (Record, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(folder.path().join("r.git"));
+        record.create().unwrap();
+        (record, folder)
+    }
+
+    fn change(path: &str, content: Option<&str>) -> Change {
+        (path.to_owned(), content.map(|text| text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_new_record_has_no_head_and_can_be_made_again() {
+        let (record, _folder) = record();
+        assert_eq!(record.head().unwrap(), None);
+        record.create().unwrap();
+    }
+
+    #[test]
+    fn commits_build_on_one_another() {
+        let (record, _folder) = record();
+        let first = [change("a/b.json", Some("one\n")), change("a/ü \"x\"", Some(""))];
+        let one = record.commit(None, &first, "One").unwrap();
+        let second = [change("a/b.json", Some("two")), change("a/ü \"x\"", None), change("c", Some("3"))];
+        let two = record.commit(Some(&one), &second, "Two\n\nwith a body").unwrap();
+        assert_eq!(record.head().unwrap(), Some(two.clone()));
+        assert_eq!(record.read(&one, "a/ü \"x\"").unwrap().as_deref(), Some(b"".as_slice()));
+        assert_eq!(record.read(&two, "a/b.json").unwrap().as_deref(), Some(b"two".as_slice()));
+        assert_eq!(record.read(&two, "nowhere").unwrap(), None);
+        let paths = |commit, folder| -> Vec<String> {
+            record.files(commit, folder).unwrap().into_iter().map(|file| file.path).collect()
+        };
+        assert_eq!(paths(&two, ""), ["a/b.json", "c"]);
+        assert_eq!(paths(&two, "a/"), ["a/b.json"]);
+        let changed = record.changed(&one, &two).unwrap();
+        let changed: Vec<(&str, bool)> = changed.iter().map(|(p, f)| (p.as_str(), f.is_some())).collect();
+        assert_eq!(changed, [("a/b.json", true), ("a/ü \"x\"", false), ("c", true)]);
+        assert!(record.is_ancestor(&one, &two).unwrap());
+        assert!(!record.is_ancestor(&two, &one).unwrap());
+    }
+
+    #[test]
+    fn what_killed_runs_left_is_tidied_away() {
+        let (record, _folder) = record();
+        record.commit(None, &[change("a", Some("1"))], "One").unwrap();
+        let left = record.git.folder().join("objects/pack/tmp_pack_x");
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(&left, b"half").unwrap();
+        record.tidy().unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_missing_repository_is_told_by_its_place() {
+        let record = Record::new("/nonexistent/r.git".into());
+        let failure = record.head().unwrap_err().to_string();
+        assert!(failure.contains("/nonexistent/r.git"), "{failure}");
+    }
+}

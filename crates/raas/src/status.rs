@@ -1,0 +1,283 @@
+//! Every check of a vendor's registry, from the folder to the server.
+
+mod inventory;
+
+use std::fs;
+
+use raas_types::crane::{Document, Severity, lint, tree};
+use raas_types::{RepositoryName, VendorName};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::home::{Home, Vendor};
+use crate::{files, http, servers, storage};
+
+/// What all checks found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    vendor: VendorName,
+    platform: &'static str,
+    /// Whether every check holds; warnings do not count.
+    pub(crate) healthy: bool,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    /// What was looked at, in one word.
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Outcome,
+    /// What was found, in one sentence.
+    pub(crate) found: String,
+    /// The things that are meant, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) details: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// It holds.
+    Ok,
+    /// It holds; a person should look.
+    Warning,
+    /// It does not hold.
+    Failed,
+}
+
+/// As many things as a check names; more are counted.
+const MOST_DETAILS: usize = 20;
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Ok, found: found.into(), details: Vec::new(), fix: None }
+    }
+
+    fn warning(name: &'static str, found: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Warning, ..Self::ok(name, found) }
+    }
+
+    fn failed(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, fix: Some(fix.into()), ..Self::ok(name, found) }
+    }
+
+    fn details(mut self, mut details: Vec<String>) -> Self {
+        if details.len() > MOST_DETAILS {
+            let more = details.len() - MOST_DETAILS;
+            details.truncate(MOST_DETAILS);
+            details.push(format!("and {more} more"));
+        }
+        self.details = details;
+        self
+    }
+
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// A check that could not be made.
+    fn unable(name: &'static str, failure: &Failure) -> Self {
+        let text = failure.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).replace("\n  ", "; ");
+        let (found, hint) = text.split_once("\nhint: ").unwrap_or((&text, "see the reason"));
+        Self::failed(name, found, hint)
+    }
+}
+
+/// Makes all checks; with an image, those of objects and documents for that image alone.
+pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryName>) -> Status {
+    let vendor = home.vendor(name);
+    let mut checks = Vec::new();
+    if vendor.exists() {
+        checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
+        checks.push(check_storage(&vendor));
+        checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
+        let documents = documents(&vendor, image);
+        match documents {
+            Ok(documents) => {
+                checks.push(check_documents(&documents, image));
+                checks.extend(check_images(&vendor, &documents, image));
+            }
+            Err(error) => checks.push(Check::failed(
+                "metadata",
+                format!("cannot read {}: {error}", vendor.checkout().folder().display()),
+                "give the user of raas access to that folder",
+            )),
+        }
+        checks.extend(check_servers(home, &vendor));
+    } else {
+        let found = format!("there is no vendor {name} in {}", home.root().display());
+        checks.push(Check::failed("domain", found, format!("raas setup {name}")));
+    }
+    let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
+    Status { vendor: name.clone(), platform: "local", healthy, checks }
+}
+
+fn check_storage(vendor: &Vendor) -> Check {
+    let bucket = vendor.bucket();
+    match storage::probe(vendor.storage().as_ref()) {
+        Ok(()) => {
+            Check::ok("storage", format!("{} can be written, read, listed and cleaned", bucket.display()))
+        }
+        Err(error) => {
+            let check = Check::unable("storage", &error.into());
+            check.fix(format!("see to the disk and the permissions of {}", bucket.display()))
+        }
+    }
+}
+
+fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
+    let head = vendor.record().head()?;
+    let shown = vendor.checkout().revision()?;
+    Ok(match (head, shown) {
+        (None, _) => Check::ok("record", "nothing is published yet"),
+        (Some(head), Some(shown)) if head == shown => {
+            Check::ok("record", format!("the last publication is commit {}", head.short()))
+        }
+        (Some(head), _) => Check::failed(
+            "record",
+            format!("the last publication, commit {}, is not what servers are given", head.short()),
+            format!("a push was interrupted: raas setup {} completes it", vendor.name()),
+        ),
+    })
+}
+
+/// A document that servers are given.
+struct DeployedDocument {
+    path: String,
+    bytes: Vec<u8>,
+}
+
+fn documents(vendor: &Vendor, image: Option<&RepositoryName>) -> std::io::Result<Vec<DeployedDocument>> {
+    let root = vendor.checkout().folder().to_owned();
+    let wanted = image.map(|name| [tree::document(name), tree::v1_document(name)]);
+    let mut paths = Vec::new();
+    files::walk(&root, tree::DATA, &mut |path, _| {
+        let meant = wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|one| one == path));
+        if path.ends_with(".json") && meant {
+            paths.push(path.to_owned());
+        }
+    })?;
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| fs::read(root.join(&path)).map(|bytes| DeployedDocument { path, bytes }))
+        .collect()
+}
+
+fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName>) -> Check {
+    if let (Some(name), []) = (image, documents) {
+        return Check::failed(
+            "metadata",
+            format!("{name} is not published"),
+            format!("raas push ISV {name} --from …"),
+        );
+    }
+    let mut details = Vec::new();
+    let mut errors = 0;
+    for document in documents {
+        for finding in lint(&document.bytes) {
+            errors += usize::from(finding.severity == Severity::Error);
+            details.push(format!("{}: {finding}", document.path));
+        }
+    }
+    let found = format!("{} documents, {} findings", documents.len(), details.len());
+    match (errors, details.len()) {
+        (_, 0) => Check::ok("metadata", found),
+        (0, _) => Check::warning("metadata", found).details(details),
+        _ => Check::failed("metadata", found, "push the image again, or correct the document in the record")
+            .details(details),
+    }
+}
+
+fn check_images(
+    vendor: &Vendor,
+    documents: &[DeployedDocument],
+    image: Option<&RepositoryName>,
+) -> Vec<Check> {
+    // One that does not parse was told of by the lint.
+    let parsed: Vec<Document> =
+        documents.iter().filter_map(|document| Document::parse(&document.bytes).ok()).collect();
+    let compared = match inventory::compare(&parsed, vendor.storage().as_ref(), image) {
+        Ok(compared) => compared,
+        Err(error) => return vec![Check::unable("images", &error.into())],
+    };
+    let mut checks = Vec::new();
+    let found = format!(
+        "{} repositories, {} tags: {} objects are stored as published, {} layers are served from elsewhere",
+        compared.repositories, compared.tags, compared.matching, compared.elsewhere
+    );
+    checks.push(if compared.wrong.is_empty() {
+        Check::ok("images", found)
+    } else {
+        let count = compared.wrong.len();
+        Check::failed(
+            "images",
+            format!("{count} published objects are not stored as they should be"),
+            "push the images again: raas stores what is missing",
+        )
+        .details(compared.wrong)
+    });
+    if !compared.left_over.is_empty() {
+        let found = format!("{} stored objects belong to no publication", compared.left_over.len());
+        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(
+            "no harm is done; they are of earlier publications, or of a push that runs or was interrupted",
+        ));
+    }
+    checks
+}
+
+fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {
+    let notes = match servers::living(&home.servers()) {
+        Ok(notes) => notes,
+        Err(error) => {
+            let found = format!("cannot look for servers in {}: {error}", home.servers().display());
+            return vec![Check::failed("server", found, "give the user of raas access to that folder")];
+        }
+    };
+    let name = vendor.name();
+    let serving: Vec<_> = notes.iter().filter(|note| note.serves(name)).collect();
+    if serving.is_empty() {
+        return vec![Check::failed(
+            "server",
+            format!("no server of {name} runs"),
+            format!("raas serve {name}"),
+        )];
+    }
+    serving.into_iter().map(|note| check_server(note, vendor)).collect()
+}
+
+fn check_server(note: &servers::Note, vendor: &Vendor) -> Check {
+    let address = note.reachable();
+    let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
+    for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
+        let found = match http::ask(address, vendor.name(), path) {
+            Ok(answer) if answer.trim() == expected => continue,
+            Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
+            Err(error) => format!("does not answer {path}: {error}"),
+        };
+        return Check::failed("server", format!("the server on {address} {found}"), restart);
+    }
+    let shown =
+        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    match http::revision(address, vendor.name()) {
+        Ok(revision) if revision == shown => Check::ok(
+            "server",
+            format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
+        ),
+        Ok(revision) => {
+            let found =
+                format!("the server on {address} serves revision `{revision}`, published is `{shown}`");
+            Check::failed("server", found, restart)
+        }
+        Err(error) => {
+            Check::failed("server", format!("the server on {address} tells no revision: {error}"), restart)
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A bucket that is a folder: the embedded default.
+//!
+//! ```text
+//! <bucket>/<key>                 an object, the key's slashes as folders
+//! <bucket>/_uploads/<run>/<n>    an upload that is not finished
+//! <bucket>/_uploads/<run>.lock   locked for as long as that run lives
+//! ```
+//!
+//! No repository's name begins with `_`, so no object can lie among the uploads.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use raas_types::ObjectKey;
+
+use super::{Found, Listed, Storage, StorageError, Upload};
+use crate::files;
+
+const UPLOADS: &str = "_uploads";
+
+/// A bucket in a folder.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: PathBuf,
+    /// This run's own folder, made when the first upload begins.
+    run: OnceLock<Arc<Run>>,
+}
+
+/// The folder of a run's unfinished uploads; it goes with the run.
+#[derive(Debug)]
+struct Run {
+    folder: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+    next: AtomicU64,
+}
+
+impl Directory {
+    /// The bucket in this folder, which exists.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, run: OnceLock::new() }
+    }
+
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.root.join(key.to_string())
+    }
+
+    fn run(&self) -> io::Result<Arc<Run>> {
+        if let Some(run) = self.run.get() {
+            return Ok(run.clone());
+        }
+        let new = Arc::new(Run::begin(&self.root.join(UPLOADS))?);
+        Ok(self.run.get_or_init(|| new).clone())
+    }
+}
+
+impl Run {
+    fn begin(uploads: &Path) -> io::Result<Self> {
+        fs::create_dir_all(uploads)?;
+        loop {
+            let (lock, lock_path) = tempfile::Builder::new()
+                .suffix(".lock")
+                .tempfile_in(uploads)?
+                .keep()
+                .map_err(|error| error.error)?;
+            lock.lock()?;
+            // Between its making and its locking another run may have swept it away as dead.
+            if lock.metadata()?.nlink() == 0 {
+                continue;
+            }
+            let folder = lock_path.with_extension("");
+            fs::create_dir(&folder)?;
+            return Ok(Self { folder, lock_path, _lock: lock, next: AtomicU64::new(0) });
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // What is left over here is swept by the next run.
+        drop(fs::remove_dir_all(&self.folder));
+        drop(fs::remove_file(&self.lock_path));
+    }
+}
+
+impl Storage for Directory {
+    fn create(&self) -> Result<Box<dyn Upload>, StorageError> {
+        let begin = || {
+            let run = self.run()?;
+            let path = run.folder.join(run.next.fetch_add(1, Ordering::Relaxed).to_string());
+            let file = File::create_new(&path)?;
+            Ok(DirectoryUpload { root: self.root.clone(), path, file, _run: run })
+        };
+        let failed =
+            |error| StorageError::new(format!("cannot begin to store in {}", self.root.display()), error);
+        Ok(Box::new(begin().map_err(failed)?))
+    }
+
+    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+        let path = self.path(key);
+        match fs::metadata(&path) {
+            Ok(found) if found.is_file() => Ok(Some(Found { size: found.len() })),
+            Ok(_) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(StorageError::new(format!("cannot look at {}", path.display()), error)),
+        }
+    }
+
+    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
+        let path = self.path(key);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(StorageError::new(format!("cannot read {}", path.display()), error)),
+        }
+    }
+
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
+        // An object is replaced and never changed, so two names for one file are as good as two files.
+        let link = || {
+            let run = self.run()?;
+            let between = run.folder.join(run.next.fetch_add(1, Ordering::Relaxed).to_string());
+            if fs::hard_link(self.path(from), &between).is_err() {
+                fs::copy(self.path(from), &between)?;
+                File::open(&between)?.sync_data()?;
+            }
+            files::publish(&between, &self.path(to))?;
+            // Renaming one name of a file to another name of the same file does nothing and leaves both.
+            match fs::remove_file(&between) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        link().map_err(|error: io::Error| StorageError::new(format!("cannot copy {from} to {to}"), error))
+    }
+
+    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if !is_absent(&error) => {
+                Err(StorageError::new(format!("cannot delete {}", self.path(key).display()), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+        // The deepest folder that holds all keys of the prefix.
+        let folder = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
+        let mut each = |key: &str, size| {
+            if key.starts_with(prefix) && !key.starts_with(UPLOADS) {
+                each(Listed { key: key.to_owned(), size });
+            }
+        };
+        files::walk(&self.root, folder, &mut each).map_err(|error| {
+            StorageError::new(format!("cannot list {}", self.root.join(folder).display()), error)
+        })
+    }
+
+    fn sweep(&self) -> Result<usize, StorageError> {
+        let uploads = self.root.join(UPLOADS);
+        sweep(&uploads)
+            .map_err(|error| StorageError::new(format!("cannot tidy {}", uploads.display()), error))
+    }
+}
+
+fn sweep(uploads: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(uploads) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut swept = 0;
+    for entry in entries {
+        let lock_path = entry?.path();
+        if lock_path.extension().is_none_or(|end| end != "lock") {
+            continue;
+        }
+        let lock = match File::open(&lock_path) {
+            Ok(lock) => lock,
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        match fs::remove_dir_all(lock_path.with_extension("")) {
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => fs::remove_file(&lock_path)?,
+        }
+        swept += 1;
+    }
+    Ok(swept)
+}
+
+/// Whether an error says that there is no such object: a part of its key may be a file.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+struct DirectoryUpload {
+    root: PathBuf,
+    path: PathBuf,
+    file: File,
+    _run: Arc<Run>,
+}
+
+impl Write for DirectoryUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Upload for DirectoryUpload {
+    fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError> {
+        let publish = || {
+            // A reference must never reach the disk before what it refers to.
+            self.file.sync_data()?;
+            files::publish(&self.path, &self.root.join(key.to_string()))
+        };
+        publish().map_err(|error| StorageError::writing(key, error))
+    }
+}
+
+impl Drop for DirectoryUpload {
+    fn drop(&mut self) {
+        // After a commit there is nothing there any more.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::suite;
+
+    #[test]
+    fn keeps_every_promise_of_a_storage() {
+        suite::run(|| {
+            let folder = tempfile::tempdir().unwrap();
+            (Box::new(Directory::new(folder.path().to_owned())), folder)
+        });
+    }
+
+    #[test]
+    fn sweeping_takes_the_dead_and_leaves_the_living() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = folder.path().join(UPLOADS);
+        let living = Directory::new(folder.path().to_owned());
+        let mut upload = living.create().unwrap();
+        upload.write_all(b"half").unwrap();
+        fs::create_dir_all(uploads.join("dead")).unwrap();
+        fs::write(uploads.join("dead/0"), b"half").unwrap();
+        fs::write(uploads.join("dead.lock"), b"").unwrap();
+        let other = Directory::new(folder.path().to_owned());
+        assert_eq!(other.sweep().unwrap(), 1);
+        assert!(!uploads.join("dead").exists() && !uploads.join("dead.lock").exists());
+        let key = ObjectKey::Probe("x".into());
+        upload.commit(&key).unwrap();
+        assert_eq!(other.stat(&key).unwrap(), Some(Found { size: 4 }));
+        drop(living);
+        assert_eq!(fs::read_dir(&uploads).unwrap().count(), 0, "a run takes its folder along");
+    }
+}

@@ -1,0 +1,222 @@
+//! Sources that must not be published: an error that names the member and the rule, and nothing stored or changed.
+
+use std::process::Command;
+
+use raas_testkit::docker_save::{self, Saved};
+use raas_testkit::layers::{Pack, gzip, layer};
+use raas_testkit::oci::Layout;
+use raas_testkit::pulp2::Export;
+use raas_testkit::{TarBuilder, fixtures};
+
+use crate::client::Client;
+use crate::sandbox::Sandbox;
+
+/// A good layout of one image, its parts at hand to be broken.
+struct Good {
+    layout: Layout,
+    image: raas_types::Descriptor,
+    layer: raas_types::Descriptor,
+}
+
+fn good() -> Good {
+    let mut layout = Layout::new();
+    let layer = layout.layer(&[("file", b"content")], Pack::Gzip);
+    let image = layout.image("amd64", std::slice::from_ref(&layer));
+    layout.tag(&image, "1.0");
+    Good { layout, image, layer: layer.descriptor }
+}
+
+fn broken(change: impl FnOnce(&mut Good)) -> Vec<u8> {
+    let mut good = good();
+    change(&mut good);
+    good.layout.tar()
+}
+
+/// Each bad source, and what its error must say.
+fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
+    let say = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let tar = good().layout.tar();
+    let layer_name = format!("blobs/sha256/{}", good().layer.digest.hex());
+    let image_name = format!("blobs/sha256/{}", good().image.digest.hex());
+    let chain = [layer(&[("base", b"base")]), layer(&[("app", b"app")])];
+    // The base's json names a parent, in a format that has no other word on who descends from whom.
+    let with_parent = |parent: &dyn Fn(&str) -> String| {
+        let mut files = docker_save::oldest(&[Saved { names: &["app:1.0"], layers: &chain }]);
+        let json: Vec<String> =
+            files.names().filter(|name| name.ends_with("/json")).map(str::to_owned).collect();
+        let is_base = |name: &&String| !String::from_utf8_lossy(files.get(name)).contains("parent");
+        let base = json.iter().find(is_base).unwrap().clone();
+        let top = json.iter().find(|name| **name != base).unwrap().trim_end_matches("/json").to_owned();
+        files.replace(&base, "\"id\"", &format!("\"parent\":\"{}\",\"id\"", parent(&top)));
+        files.tar()
+    };
+    let cycle = with_parent(&|top| top.to_owned());
+    let orphan = with_parent(&|_| "f".repeat(64));
+    let names = |tag: &str| {
+        let mut layout = good().layout;
+        layout.tag(&good().image, tag);
+        layout.tar()
+    };
+    let saved = {
+        let layers = [layer(&[("a", b"a")])];
+        docker_save::newest(&[Saved { names: &["app:1.0"], layers: &layers }]).tar()
+    };
+    vec![
+        ("text", b"hello, this is no archive\n".repeat(100), say(&["not an image"])),
+        ("empty", Vec::new(), say(&["not an image", "empty"])),
+        ("other tar", TarBuilder::new().file("README", "x").finish(), say(&["not an image", "README"])),
+        ("truncated", tar[..tar.len() / 2].to_vec(), say(&["truncated"])),
+        (
+            "truncated gzip",
+            {
+                let packed = gzip(&saved);
+                packed[..packed.len() / 2].to_vec()
+            },
+            say(&["truncated"]),
+        ),
+        (
+            "digest",
+            broken(|g| g.layout.falsify(&g.layer.digest, gzip(&layer(&[("file", b"CONTENT")])))),
+            say(&[&layer_name]),
+        ),
+        (
+            "manifest digest",
+            broken(|g| {
+                let mut b = g.layout.bytes(&g.image.digest).to_vec();
+                b.push(b'\n');
+                g.layout.falsify(&g.image.digest, b);
+            }),
+            say(&[&image_name]),
+        ),
+        (
+            "missing blob",
+            broken(|g| g.layout.remove(&g.layer.digest)),
+            say(&["neither the source nor the bucket has it", &good().layer.digest.to_string()]),
+        ),
+        (
+            "missing manifest",
+            broken(|g| g.layout.remove(&g.image.digest)),
+            say(&[&image_name, "not in the archive"]),
+        ),
+        ("cycle", cycle, say(&["circle"])),
+        ("orphan", orphan, say(&[&"f".repeat(64)])),
+        (
+            "twins",
+            TarBuilder::new().file("oci-layout", "{}").file("./oci-layout", "{}").finish(),
+            say(&["oci-layout", "two members"]),
+        ),
+        ("absolute", TarBuilder::new().file("/etc/passwd", "x").finish(), say(&["/etc/passwd", "absolute"])),
+        ("parent", TarBuilder::new().file("a/../../b", "x").finish(), say(&["a/../../b", "`..`"])),
+        (
+            "link out",
+            TarBuilder::new().symlink("manifest.json", "../../etc/passwd").finish(),
+            say(&["manifest.json", "outside"]),
+        ),
+        ("device", TarBuilder::new().special("dev/null", b'3').finish(), say(&["dev/null", "a device"])),
+        ("not utf-8", TarBuilder::new().file(b"a\xff", "x").finish(), say(&["UTF-8"])),
+        ("bad tag", names("-bad"), say(&["-bad"])),
+        (
+            "huge json",
+            TarBuilder::new()
+                .file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)
+                .file("index.json", vec![b' '; 100 << 20])
+                .finish(),
+            say(&["index.json"]),
+        ),
+    ]
+}
+
+#[test]
+fn each_is_refused_by_member_and_rule_and_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let path = fixtures::pulp2();
+    sandbox.ok(&["push", "acme", "app", "--from", path.to_str().unwrap()]);
+    let published = || {
+        // Content whose own digest held may have been stored before the bad part was met; nothing names it.
+        let unnamed = |name: &String| !name.contains("/_v2/blobs/");
+        let stored: Vec<String> = sandbox.files("acme/bucket").into_iter().filter(unnamed).collect();
+        (stored, sandbox.files("acme/checkout"), sandbox.commits("acme"))
+    };
+    let before = published();
+    for (what, archive, words) in table() {
+        let file = sandbox.write("source", &archive);
+        for from in [file.as_str(), "-"] {
+            let output = sandbox.fed(&archive, &["push", "acme", "app", "--from", from]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            let code = output.status.code();
+            assert!(matches!(code, Some(3 | 4)), "{what} from {from}: {code:?} {said}");
+            for word in &words {
+                assert!(said.contains(word), "{what} from {from}: `{word}` is not in {said}");
+            }
+            let after = published();
+            assert!(after == before, "{what} from {from} changed something: {after:?}");
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
+    let outside: Vec<_> = std::fs::read_dir(sandbox.path("")).unwrap().collect();
+    assert!(outside.is_empty(), "nothing is written outside the home: {outside:?}");
+    let server = sandbox.serve(&[]);
+    assert_eq!(Client::new(server.address).pull("app", "latest")["linux/amd64"].layers.len(), 7);
+}
+
+#[test]
+fn names_outside_the_grammar_are_refused_before_anything_is_read() {
+    let sandbox = Sandbox::new();
+    let id = "a".repeat(64);
+    for (arguments, word) in [
+        (["push", "Acme", "app"], "vendor name"),
+        (["push", "..", "app"], "vendor name"),
+        (["push", "acme", "App"], "repository name"),
+        (["push", "acme", "../app"], "repository name"),
+        (["push", "acme", "app:.x"], "tag"),
+        (["push", "acme", "_v2"], "repository name"),
+        (["push", "acme", id.as_str()], "Docker v1 image id"),
+        (["push", "acme", "app.json/x"], "metadata document"),
+    ] {
+        let failure = sandbox.fails(2, &arguments);
+        assert!(failure.contains(word), "{failure}");
+    }
+    assert!(!sandbox.home().exists());
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_told_by_its_place() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("home-is-a-file", "x");
+    let archive = fixtures::pulp2();
+    let arguments = ["--home", file.as_str(), "push", "acme", "app", "--from", archive.to_str().unwrap()];
+    let failure = sandbox.fails(4, &arguments);
+    assert!(failure.contains("home-is-a-file"), "{failure}");
+    let failure = sandbox.fails(4, &["push", "acme", "app", "--from", "nowhere.tar"]);
+    assert!(failure.contains("nowhere.tar") && failure.contains("No such file"), "{failure}");
+}
+
+/// A limit on the length of files stands in for a disk that is full: both are errors of a write in the middle of an
+/// object.
+#[test]
+fn a_disk_that_takes_no_more_leaves_what_was_published() {
+    let sandbox = Sandbox::new();
+    let small = sandbox.write("small.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &small]);
+    let (stored, commits) = (sandbox.files("acme/bucket"), sandbox.commits("acme"));
+    let noise = raas_testkit::layers::noise(1, 3 << 20);
+    let layers = [layer(&[("noise", &noise)])];
+    let large = sandbox.write(
+        "large.tar",
+        docker_save::newer(
+            &[Saved { names: &["app:2"], layers: &layers }],
+            docker_save::LayerPlaces::Folders,
+        )
+        .tar(),
+    );
+    let mut command = Command::new("sh");
+    sandbox.contain(&mut command);
+    let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" push acme app --from \"$1\"";
+    let output = command.args(["-c", script, env!("CARGO_BIN_EXE_raas"), &large]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("cannot write") && said.contains("File too large"), "{said}");
+    assert_eq!((sandbox.files("acme/bucket"), sandbox.commits("acme")), (stored, commits));
+    sandbox.ok(&["push", "acme", "app", "--from", &large]);
+    assert_eq!(sandbox.commits("acme"), commits + 1);
+}

@@ -1,0 +1,79 @@
+//! Pushes that are killed at any moment.
+
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_testkit::docker_save::{self, LayerPlaces, Saved};
+use raas_testkit::layers::{layer, noise};
+use raas_testkit::pulp2::Export;
+
+use crate::client::Client;
+use crate::sandbox::Sandbox;
+
+fn archive(seed: u64) -> Vec<u8> {
+    let layers: Vec<Vec<u8>> = (0..6).map(|n| layer(&[("noise", &noise(seed * 100 + n, 60_000))])).collect();
+    docker_save::newer(&[Saved { names: &["app:latest", "app:1"], layers: &layers }], LayerPlaces::Folders)
+        .tar()
+}
+
+#[test]
+fn what_was_published_pulls_whole_and_the_next_push_completes() {
+    let sandbox = Sandbox::new();
+    let old = sandbox.write("old.tar", archive(1));
+    let begun = Instant::now();
+    sandbox.ok(&["push", "acme", "app", "--from", &old]);
+    let whole = begun.elapsed();
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let points = 24;
+    let mut killed = 0;
+    for point in 0..points {
+        // A new image each time, so that each push has all its work to do.
+        let new = sandbox.write("new.tar", archive(10 + point));
+        let before = client.pull("app", "latest");
+        let mut command = sandbox.command(&["push", "acme", "app", "--from", &new]);
+        let mut push = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole.mul_f64((point as f64 + 0.5) / points as f64));
+        push.kill().unwrap();
+        killed += u32::from(push.wait().unwrap().code().is_none());
+        let after = client.pull("app", "latest");
+        assert_eq!(after["linux/amd64"].layers.len(), 6);
+        client.pull("app", "1");
+        let report = sandbox.json(&["push", "acme", "app", "--from", &new, "--json"]);
+        assert_eq!(report["served"], true);
+        assert_ne!(client.pull("app", "latest"), before);
+    }
+    assert!(killed > points as u32 / 4, "the kills came too late to show anything: {killed}");
+    let left: Vec<String> = sandbox
+        .files(".")
+        .into_iter()
+        .filter(|name| {
+            ["_uploads/", "tmp_", ".new", "unfinished", ".lock"].iter().any(|mark| name.contains(mark))
+        })
+        .collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+    let status = sandbox.json(&["status", "acme", "--json"]);
+    assert_eq!(status["healthy"], true, "{status:#}");
+}
+
+#[test]
+fn a_publication_whose_push_was_killed_after_its_commit_is_shown_by_the_next_server() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    // As if the push had been killed before its checkout.
+    let checkout = sandbox.home().join("acme/checkout");
+    std::fs::remove_dir_all(&checkout).unwrap();
+    std::fs::create_dir(&checkout).unwrap();
+    let status = sandbox.run(&["status", "acme", "--json"]);
+    assert_eq!(status.status.code(), Some(1));
+    let server = sandbox.serve(&[]);
+    let begun = Instant::now();
+    let client = Client::new(server.address);
+    while client.tags("app").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(20));
+    }
+    client.pull("app", "latest");
+}

@@ -1,0 +1,12 @@
+//! The `raas` command as users meet it: every test runs the program in a home of its own.
+
+mod client;
+mod sandbox;
+
+mod bad_input;
+mod interrupted;
+mod masks;
+mod push;
+mod serve;
+mod setup_and_status;
+mod side_by_side;

@@ -1,0 +1,143 @@
+//! Layers that stay where the operator serves them.
+
+use raas_testkit::layers::{Pack, gzip, layer};
+use raas_testkit::oci::Layout;
+use raas_testkit::{fixtures, http};
+
+use crate::client::Client;
+use crate::sandbox::Sandbox;
+
+const MASKED: &str = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
+
+fn brief(sandbox: &Sandbox, configuration: &str) -> String {
+    sandbox.write("raas.cfg", configuration);
+    fixtures::pulp2().to_str().unwrap().to_owned()
+}
+
+/// The files of the masked image, as the operator's CDN has them.
+fn cdn() -> http::Server {
+    let mut archive = tar::Archive::new(std::fs::File::open(fixtures::pulp2()).unwrap());
+    let mut files = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        if let Some(file) = path.strip_prefix(&format!("web/{MASKED}/")) {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+            files.push((format!("/rhel7/{MASKED}/{file}"), bytes));
+        }
+    }
+    assert_eq!(files.len(), 3);
+    http::Server::of(files)
+}
+
+#[test]
+fn the_briefs_transcript_holds() {
+    let sandbox = Sandbox::new();
+    let cdn = cdn();
+    let archive =
+        brief(&sandbox, &format!("[redhat]\nmask_layers = {MASKED}\nlayer_url = {}\n", cdn.url("/rhel7/")));
+    sandbox.ok(&["setup", "bigdatainc"]);
+    let server = sandbox.serve(&[]);
+    let output = sandbox.run(&["push", "bigdatainc", "bigdata-app", "--from", &archive]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("Skipping layer {MASKED}")), "{said}");
+    let stored = sandbox.files("bigdatainc/bucket");
+    let v1: Vec<&String> = stored.iter().filter(|key| !key.contains("/_v2/")).collect();
+    assert_eq!(v1.len(), 18, "six layers of three files: {v1:?}");
+    assert!(!stored.iter().any(|key| key.contains(MASKED)));
+
+    let client = Client::new(server.address);
+    let pulled = client.pull("bigdata-app", "latest");
+    assert_eq!(pulled["linux/amd64"].layers.len(), 7);
+    assert_eq!(cdn.count("GET", &format!("/rhel7/{MASKED}/layer")), 1, "today's clients are sent there");
+    for file in ["layer", "json", "ancestry"] {
+        let answer = client.get(&format!("/v1/images/{MASKED}/{file}"));
+        assert_eq!(
+            (answer.status, &answer.headers["location"]),
+            (302, &cdn.url(&format!("/rhel7/{MASKED}/{file}")))
+        );
+    }
+    let status = sandbox.json(&["status", "bigdatainc", "--json"]);
+    assert_eq!(status["healthy"], true, "{status:#}");
+    let again = sandbox.json(&["push", "bigdatainc", "bigdata-app", "--from", &archive, "--json"]);
+    assert_eq!((&again["stored"]["objects"], &again["changed"]), (&0.into(), &false.into()));
+}
+
+#[test]
+fn a_masked_layer_that_nobody_says_the_place_of_stops_the_push() {
+    let sandbox = Sandbox::new();
+    let archive = brief(&sandbox, include_str!("../../../../fixtures/raas.cfg"));
+    let failure = sandbox.fails(3, &["push", "bigdatainc", "bigdata-app", "--from", &archive]);
+    assert!(failure.contains(MASKED) && failure.contains("layer_url"), "{failure}");
+    assert_eq!(sandbox.files("bigdatainc/bucket"), Vec::<String>::new());
+    assert_eq!(sandbox.commits("bigdatainc"), 0);
+}
+
+#[test]
+fn the_operators_documents_mask_what_they_list() {
+    let sandbox = Sandbox::new();
+    let document = format!(
+        r#"{{"type": "pulp-docker-redirect", "version": 1, "repository": "rhel7", "repo-registry-id": "rhel7",
+            "url": "https://cdn.example.com/rhel7/", "images": [{{"id": "{MASKED}"}}], "tags": {{"latest": "{MASKED}"}}}}"#
+    );
+    sandbox.write("operator/rhel7.json", document);
+    let archive = brief(&sandbox, "[redhat]\nmetadata = operator\n");
+    let report = sandbox.json(&["push", "bigdatainc", "bigdata-app", "--from", &archive, "--json"]);
+    assert_eq!(report["masked"][0]["layer"], MASKED);
+    assert_eq!(report["masked"][0]["location"], format!("https://cdn.example.com/rhel7/{MASKED}"));
+}
+
+#[test]
+fn a_masked_layer_of_an_oci_image_is_served_from_its_place() {
+    let sandbox = Sandbox::new();
+    let mut layout = Layout::new();
+    let layers =
+        [layout.layer(&[("base", b"base")], Pack::Gzip), layout.layer(&[("app", b"app")], Pack::Gzip)];
+    let base = layers[0].descriptor.digest;
+    let image = layout.image("arm64", &layers);
+    layout.tag(&image, "1.0");
+    // The source need not have it.
+    layout.remove(&base);
+    let path = sandbox.write("app.tar", layout.tar());
+    let cdn = http::Server::of([(format!("/v2/base/blobs/{base}"), gzip(&layer(&[("base", b"base")])))]);
+    let unmasked = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
+    assert!(unmasked.contains(&base.to_string()), "{unmasked}");
+    sandbox
+        .write("raas.cfg", format!("[redhat]\nmask_layers = {base}\nlayer_url = {}\n", cdn.url("/v2/base")));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let server = sandbox.serve(&[]);
+    let pulled = Client::new(server.address).pull("app", "1.0");
+    assert_eq!(pulled["linux/arm64"].layers.len(), 2);
+    assert_eq!(cdn.count("GET", &format!("/v2/base/blobs/{base}")), 1);
+    assert!(!sandbox.files("acme/bucket").iter().any(|key| key.contains(&base.to_string())));
+}
+
+#[test]
+fn a_masked_layer_that_the_source_lacks_is_asked_for_once() {
+    let sandbox = Sandbox::new();
+    let cdn = cdn();
+    let archive = sandbox.path("hole.tar");
+    let mut whole = tar::Archive::new(std::fs::File::open(fixtures::pulp2()).unwrap());
+    let mut with_hole = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    for entry in whole.entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header().clone();
+        if !entry.path().unwrap().to_str().unwrap().contains(MASKED) {
+            with_hole.append(&header, entry).unwrap();
+        }
+    }
+    with_hole.finish().unwrap();
+    brief(&sandbox, &format!("[redhat]\nmask_layers = {MASKED}\nlayer_url = {}\n", cdn.url("/rhel7")));
+    sandbox.ok(&["push", "bigdatainc", "bigdata-app", "--from", archive.to_str().unwrap()]);
+    assert_eq!(cdn.count("GET", &format!("/rhel7/{MASKED}/layer")), 1);
+    let server = sandbox.serve(&[]);
+    let with_hole = Client::new(server.address).pull("bigdata-app", "latest");
+    let other = Sandbox::new();
+    other.ok(&["push", "bigdatainc", "bigdata-app", "--from", fixtures::pulp2().to_str().unwrap()]);
+    let server = other.serve(&[]);
+    assert_eq!(
+        Client::new(server.address).pull("bigdata-app", "latest")["linux/amd64"].layers,
+        with_hole["linux/amd64"].layers
+    );
+}

@@ -1,0 +1,170 @@
+//! A home and a working folder for one test, and the program to run in them.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) struct Sandbox {
+    folder: TempDir,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("work")).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// A file in the working folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("work").join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The program, to be run in the working folder and to know nothing of the user who runs the tests.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raas"));
+        self.contain(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    pub(crate) fn contain(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path().join("work"))
+            .env("RAAS_HOME", self.home())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .stdin(Stdio::null());
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a run that must succeed says on standard output.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        succeeded(&self.run(arguments))
+    }
+
+    /// As [`ok`](Self::ok), read as JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(arguments)).unwrap()
+    }
+
+    /// The message of a run that must end with this exit code.
+    pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains("error: "), "{error}");
+        error
+    }
+
+    /// A run with something on its standard input.
+    pub(crate) fn fed(&self, input: &[u8], arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A program that has seen enough closes its end.
+        drop(stdin.write_all(input));
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    /// Every file below a folder of the home, by its path from there.
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
+        let mut files = Vec::new();
+        let root = self.home().join(folder);
+        walk(&root, &root, &mut files);
+        files.sort();
+        files
+    }
+
+    /// How many publications the vendor has had.
+    pub(crate) fn commits(&self, vendor: &str) -> usize {
+        let git_dir = self.home().join(vendor).join("metadata.git");
+        let output =
+            Command::new("git").arg("--git-dir").arg(git_dir).args(["log", "--oneline", "main"]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap().lines().count()
+    }
+
+    pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let notes = self.home().join("_servers");
+        let prefix = format!("{}-", child.id());
+        let begun = Instant::now();
+        let address = loop {
+            let note = fs::read_dir(&notes).into_iter().flatten().flatten().find(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                name.starts_with(&prefix) && name.ends_with(".json")
+            });
+            if let Some(note) = note {
+                let note: Value = serde_json::from_slice(&fs::read(note.path()).unwrap()).unwrap();
+                break note["address"].as_str().unwrap().parse().unwrap();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "the server does not start");
+            thread::sleep(Duration::from_millis(10));
+        };
+        Server { child, address }
+    }
+}
+
+pub(crate) fn succeeded(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(root, &path, files);
+        } else {
+            files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+/// A running server; it is killed when the test ends.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Asks it to stop, and gives its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,72 @@
+//! `raas serve` over a home.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_testkit::pulp2::Export;
+
+use crate::client::Client;
+use crate::sandbox::Sandbox;
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn vendors_are_told_apart_by_host_name_and_see_nothing_of_each_other() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let server = sandbox.serve(&[]);
+    assert_eq!(Client::of(server.address, "registry.acme.example").tags("app"), ["latest"]);
+    let said = sandbox.ok(&["push", "bigdatainc", "other", "--from", &path, "--terse"]);
+    assert_eq!(said.trim(), format!("bigdatainc.localhost:{}/other:latest", server.address.port()));
+    let of =
+        |vendor: &str| Client::of(server.address, &format!("{vendor}.localhost:{}", server.address.port()));
+    of("bigdatainc").pull("other", "latest");
+    of("acme").pull("app", "latest");
+    for (vendor, name) in [("acme", "other"), ("bigdatainc", "app"), ("nobody", "app")] {
+        assert_eq!(of(vendor).get(&format!("/v2/{name}/manifests/latest")).status, 404, "{vendor}/{name}");
+    }
+    let catalog = of("acme").get("/v2/_catalog").json();
+    assert_eq!(catalog["repositories"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn named_vendors_are_served_and_others_are_not() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    for vendor in ["acme", "bigdatainc"] {
+        sandbox.ok(&["push", vendor, "app", "--from", &path]);
+    }
+    let server = sandbox.serve(&["acme"]);
+    Client::of(server.address, "any.example").pull("app", "latest");
+    let failure = sandbox.fails(2, &["serve", "nobody"]);
+    assert!(failure.contains("raas setup nobody"), "{failure}");
+    let status = sandbox.run(&["status", "bigdatainc"]);
+    assert!(String::from_utf8(status.stdout).unwrap().contains("no server of bigdatainc runs"));
+}
+
+#[test]
+fn a_server_stops_on_sigterm_and_takes_its_note_along() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["setup", "acme"]);
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    wait_for("the server answers", || client.get("/v2/").status == 200);
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(sandbox.files("_servers"), Vec::<String>::new());
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_the_way_out() {
+    let sandbox = Sandbox::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let failure = sandbox.fails(4, &["serve", "--listen", &address]);
+    assert!(failure.contains(&address) && failure.contains("--listen"), "{failure}");
+}
