@@ -1,0 +1,30 @@
+# The checks of CI and the longer ones; `just` alone lists them.
+
+[private]
+default:
+    @just --list
+
+# Format, lints, tests: what CI runs
+check: format lint test
+
+# Whether the code is formatted
+format:
+    cargo fmt --all --check
+
+# Clippy, and what may be in the dependency tree
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo machete
+    cargo deny --all-features check bans licenses sources
+
+# The quick tests, which need nothing but Rust and git
+test:
+    cargo test --workspace
+
+# Real clients pull every sample from a real server; needs root and Debian's packages
+e2e:
+    python3 tests/e2e/run.py
+
+# Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
+memory:
+    python3 tests/e2e/memory.py
