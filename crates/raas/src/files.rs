@@ -1,8 +1,9 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Moves a finished file to its place, replacing what is there, and sees to it that the name reaches the disk too.
 pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
@@ -32,9 +33,9 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     publish(&neighbour, path)
 }
 
-/// Names each file below `root/folder` by its path from the root, with its length; nothing if there is no such
+/// Names each file below `root/folder` by its path from the root, with what is known of it; nothing if there is no such
 /// folder.
-pub(crate) fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
+pub(crate) fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -49,11 +50,17 @@ pub(crate) fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, u64)) -
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.metadata() {
             Ok(found) if found.is_dir() => walk(root, &path, each)?,
-            Ok(found) => each(&path, found.len()),
+            Ok(found) => each(&path, &found),
             // It went away while the listing went on.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// When a file was written.
+pub(crate) fn modified(found: &Metadata) -> SystemTime {
+    // Every system that raas is built for has the time.
+    found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }

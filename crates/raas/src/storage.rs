@@ -6,6 +6,7 @@ mod probe;
 mod suite;
 
 use std::io::{self, Read, Write};
+use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
@@ -49,6 +50,8 @@ pub(crate) trait Upload: Write + Send {
 pub(crate) struct Found {
     /// Its length in bytes.
     pub(crate) size: u64,
+    /// When it was stored, by the storage's clock.
+    pub(crate) modified: SystemTime,
 }
 
 /// An object of a listing.
@@ -58,6 +61,8 @@ pub(crate) struct Listed {
     pub(crate) key: String,
     /// Its length in bytes.
     pub(crate) size: u64,
+    /// When it was stored, by the storage's clock.
+    pub(crate) modified: SystemTime,
 }
 
 /// A storage that does not do what it was asked for.

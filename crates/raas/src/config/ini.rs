@@ -8,7 +8,21 @@ use std::fmt;
 /// A parsed file.
 #[derive(Debug, Default)]
 pub(super) struct Ini {
+    sections: Vec<Section>,
     entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Section {
+    name: String,
+    line: usize,
+}
+
+/// A section of the file.
+pub(super) struct SectionName<'a> {
+    pub(super) name: &'a str,
+    /// The line of its header, from 1.
+    pub(super) line: usize,
 }
 
 #[derive(Debug)]
@@ -47,7 +61,19 @@ pub(super) struct IniError {
 }
 
 impl Ini {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, IniError> {
+    /// Reads a file; `${NAME}` in a value becomes what `environment` says, `$${` becomes `${`.
+    pub(super) fn parse(
+        bytes: &[u8],
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, IniError> {
+        let mut ini = Self::parse_plain(bytes)?;
+        for Entry { value, .. } in &mut ini.entries {
+            value.text = expand(&value.text, environment).map_err(|message| value.error(message))?;
+        }
+        Ok(ini)
+    }
+
+    fn parse_plain(bytes: &[u8]) -> Result<Self, IniError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
             IniError { line, message: "it is not UTF-8".into() }
@@ -75,7 +101,11 @@ impl Ini {
             if let Some(name) = trimmed.strip_prefix('[') {
                 let name = name.strip_suffix(']').filter(|name| !name.trim().is_empty());
                 let name = name.ok_or(IniError { line, message: "expected `[section]`".into() })?;
-                section = Some(name.trim().to_owned());
+                let name = name.trim().to_owned();
+                if !ini.sections.iter().any(|known| known.name == name) {
+                    ini.sections.push(Section { name: name.clone(), line });
+                }
+                section = Some(name);
                 open = false;
                 continue;
             }
@@ -100,6 +130,11 @@ impl Ini {
         Ok(ini)
     }
 
+    /// The sections, in order.
+    pub(super) fn sections(&self) -> impl Iterator<Item = SectionName<'_>> {
+        self.sections.iter().map(|section| SectionName { name: &section.name, line: section.line })
+    }
+
     /// The keys and values of a section, in order; none if there is no such section.
     pub(super) fn section<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
         self.entries
@@ -107,6 +142,27 @@ impl Ini {
             .filter(move |entry| entry.section == name)
             .map(|entry| (entry.key.as_str(), &entry.value))
     }
+}
+
+fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, behind) = rest.split_at(at);
+        rest = &behind[2..];
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            continue;
+        }
+        out.push_str(before);
+        let name = rest.find('}').map(|end| &rest[..end]).ok_or("`${` has no `}` behind it")?;
+        let value = environment(name).ok_or_else(|| format!("the environment has no {name}"))?;
+        out.push_str(&value);
+        rest = &rest[name.len() + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -117,7 +173,7 @@ mod tests {
     fn values_go_on_in_indented_lines() {
         let text =
             "# comment\n[a]\nKey = one\n  two\n\n  # not this\n  three\nempty =\nother: x = y\n[b]\nkey=z\n";
-        let ini = Ini::parse(text.as_bytes()).unwrap();
+        let ini = Ini::parse(text.as_bytes(), &|_| None).unwrap();
         let a: Vec<(&str, &str)> = ini.section("a").map(|(key, value)| (key, value.text.as_str())).collect();
         assert_eq!(a, [("key", "one\ntwo\nthree"), ("empty", ""), ("other", "x = y")]);
         assert_eq!(ini.section("b").count(), 1);
@@ -134,7 +190,7 @@ mod tests {
             (b"[a]\n\xff", 2),
         ];
         for (text, line) in table {
-            let error = Ini::parse(text).unwrap_err();
+            let error = Ini::parse(text, &|_| None).unwrap_err();
             assert_eq!(error.line, line);
             assert!(!error.message.contains("hunter2"));
         }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use raas_types::crane::{Content, Document};
 use raas_types::{Digest, ImageId};
 
-use super::Redhat;
+use super::sections::Redhat;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::files;
 

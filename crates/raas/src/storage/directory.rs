@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
@@ -103,7 +104,9 @@ impl Storage for Directory {
     fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
         let path = self.path(key);
         match fs::metadata(&path) {
-            Ok(found) if found.is_file() => Ok(Some(Found { size: found.len() })),
+            Ok(found) if found.is_file() => {
+                Ok(Some(Found { size: found.len(), modified: files::modified(&found) }))
+            }
             Ok(_) => Ok(None),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(StorageError::new(format!("cannot look at {}", path.display()), error)),
@@ -128,6 +131,8 @@ impl Storage for Directory {
                 fs::copy(self.path(from), &between)?;
                 File::open(&between)?.sync_data()?;
             }
+            // A copy is as old as its making, whatever it was made of.
+            File::options().append(true).open(&between)?.set_modified(SystemTime::now())?;
             files::publish(&between, &self.path(to))?;
             // Renaming one name of a file to another name of the same file does nothing and leaves both.
             match fs::remove_file(&between) {
@@ -150,9 +155,9 @@ impl Storage for Directory {
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
         // The deepest folder that holds all keys of the prefix.
         let folder = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
-        let mut each = |key: &str, size| {
+        let mut each = |key: &str, found: &fs::Metadata| {
             if key.starts_with(prefix) && !key.starts_with(UPLOADS) {
-                each(Listed { key: key.to_owned(), size });
+                each(Listed { key: key.to_owned(), size: found.len(), modified: files::modified(found) });
             }
         };
         files::walk(&self.root, folder, &mut each).map_err(|error| {
@@ -252,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_as_old_as_its_making() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        let (from, to) = (ObjectKey::Probe("from".into()), ObjectKey::Probe("to".into()));
+        storage.create().unwrap().commit(&from).unwrap();
+        let old = SystemTime::now() - std::time::Duration::from_secs(100_000);
+        File::options().append(true).open(storage.path(&from)).unwrap().set_modified(old).unwrap();
+        storage.copy(&from, &to).unwrap();
+        assert!(storage.stat(&to).unwrap().unwrap().modified.elapsed().unwrap().as_secs() < 100);
+    }
+
+    #[test]
     fn sweeping_takes_the_dead_and_leaves_the_living() {
         let folder = tempfile::tempdir().unwrap();
         let uploads = folder.path().join(UPLOADS);
@@ -266,7 +283,7 @@ mod tests {
         assert!(!uploads.join("dead").exists() && !uploads.join("dead.lock").exists());
         let key = ObjectKey::Probe("x".into());
         upload.commit(&key).unwrap();
-        assert_eq!(other.stat(&key).unwrap(), Some(Found { size: 4 }));
+        assert_eq!(other.stat(&key).unwrap().map(|found| found.size), Some(4));
         drop(living);
         assert_eq!(fs::read_dir(&uploads).unwrap().count(), 0, "a run takes its folder along");
     }

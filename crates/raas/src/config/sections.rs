@@ -1,0 +1,290 @@
+//! What each section of `raas.cfg` holds.
+
+use std::path::{Path, PathBuf};
+
+use raas_types::VendorName;
+
+use super::ini::{Ini, IniError, Value};
+use super::masks::MaskedName;
+use super::secret::Secret;
+
+/// `[redhat]`: the layers that are not stored, and where they are served from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Redhat {
+    /// `mask_layers`: image ids and digests.
+    pub(super) mask_layers: Vec<MaskedName>,
+    /// `layer_url`: the base URL that they are served from, without a slash at the end.
+    pub(super) layer_url: Option<String>,
+    /// `metadata`: the operator's own documents, which name their layers and where they are: a file, or a folder.
+    pub(super) metadata: Option<PathBuf>,
+}
+
+/// `[openshift]`: the platform that registries run on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Openshift {
+    /// `server_url`: the platform's API.
+    pub(crate) server_url: Option<String>,
+    /// `app_git_url`: the application that an OpenShift 2 gear starts from.
+    pub(crate) app_git_url: Option<String>,
+    /// `auth_token`.
+    pub(crate) auth_token: Option<Secret>,
+    /// `username`.
+    pub(crate) username: Option<String>,
+    /// `password`.
+    pub(crate) password: Option<Secret>,
+    /// `domain`: the domain or project, where a vendor's section names no other.
+    pub(crate) domain: Option<String>,
+    /// `cartridge`: what the gear runs.
+    pub(crate) cartridge: Option<String>,
+}
+
+/// `[aws]`: overrides of the standard chain of credentials.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Aws {
+    /// `aws_access_key_id`.
+    pub(crate) access_key_id: Option<String>,
+    /// `aws_secret_access_key`.
+    pub(crate) secret_access_key: Option<Secret>,
+    /// `aws_session_token`.
+    pub(crate) session_token: Option<Secret>,
+    /// `profile`: a profile of `~/.aws/config` and `~/.aws/credentials`.
+    pub(crate) profile: Option<String>,
+    /// `region`: where a vendor's section names no other.
+    pub(crate) region: Option<String>,
+}
+
+/// `[pulpserver]`: where images come from when `--from` says nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pulpserver {
+    /// `url`: the server's address.
+    pub(crate) url: Option<String>,
+    /// `username`.
+    pub(crate) username: Option<String>,
+    /// `password`.
+    pub(crate) password: Option<Secret>,
+}
+
+/// A vendor's section, named like the vendor.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VendorSettings {
+    /// `s3_bucket`: the vendor's bucket; without one, objects are kept in the home.
+    pub(crate) s3_bucket: Option<String>,
+    /// `s3_endpoint`: the service, where it is not AWS.
+    pub(crate) s3_endpoint: Option<String>,
+    /// `s3_region`.
+    pub(crate) s3_region: Option<String>,
+    /// `s3_prefix`: what all keys begin with, without a slash at the end.
+    pub(crate) s3_prefix: Option<String>,
+    /// `s3_path_style`: whether the bucket stands in the path and not in the host name.
+    pub(crate) s3_path_style: bool,
+    /// `access`: how clients get at objects.
+    pub(crate) access: Access,
+    /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
+    pub(crate) cdn_url: Option<String>,
+    /// `openshift_domain`: the platform's domain or project.
+    pub(crate) openshift_domain: Option<String>,
+}
+
+/// How clients get at the objects of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Access {
+    /// The bucket is private; the server redirects to signed URLs that soon expire.
+    #[default]
+    Presigned,
+    /// Everybody may read the bucket; the server redirects there.
+    Public,
+    /// The server redirects to a CDN before the bucket.
+    Cdn,
+    /// The server passes the bytes on.
+    Proxy,
+}
+
+/// The sections that are no vendor's.
+const OWN_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pulpserver"];
+
+impl Redhat {
+    pub(super) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
+        let mut redhat = Redhat::default();
+        each(ini, "redhat", &["mask_layers", "layer_url", "metadata"], |key, value| {
+            match key {
+                "mask_layers" => redhat.mask_layers = masked_names(value)?,
+                "layer_url" => redhat.layer_url = Some(url(value)?),
+                _ => redhat.metadata = Some(folder.join(text(value)?)),
+            }
+            Ok(())
+        })?;
+        Ok(redhat)
+    }
+}
+
+impl Openshift {
+    pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
+        let mut openshift = Openshift::default();
+        let keys = ["server_url", "app_git_url", "auth_token", "username", "password", "domain", "cartridge"];
+        each(ini, "openshift", &keys, |key, value| {
+            match key {
+                "server_url" => openshift.server_url = Some(url(value)?),
+                "app_git_url" => openshift.app_git_url = Some(text(value)?),
+                "auth_token" => openshift.auth_token = Some(Secret::new(text(value)?)),
+                "username" => openshift.username = Some(text(value)?),
+                "password" => openshift.password = Some(Secret::new(text(value)?)),
+                "domain" => openshift.domain = Some(text(value)?),
+                _ => openshift.cartridge = Some(text(value)?),
+            }
+            Ok(())
+        })?;
+        Ok(openshift)
+    }
+}
+
+impl Aws {
+    pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
+        let mut aws = Aws::default();
+        let keys = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile", "region"];
+        each(ini, "aws", &keys, |key, value| {
+            match key {
+                "aws_access_key_id" => aws.access_key_id = Some(text(value)?),
+                "aws_secret_access_key" => aws.secret_access_key = Some(Secret::new(text(value)?)),
+                "aws_session_token" => aws.session_token = Some(Secret::new(text(value)?)),
+                "profile" => aws.profile = Some(text(value)?),
+                _ => aws.region = Some(text(value)?),
+            }
+            Ok(())
+        })?;
+        Ok(aws)
+    }
+}
+
+impl Pulpserver {
+    pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
+        let mut pulp = Pulpserver::default();
+        each(ini, "pulpserver", &["url", "username", "password"], |key, value| {
+            match key {
+                "url" => pulp.url = Some(url(value)?),
+                "username" => pulp.username = Some(text(value)?),
+                _ => pulp.password = Some(Secret::new(text(value)?)),
+            }
+            Ok(())
+        })?;
+        Ok(pulp)
+    }
+}
+
+impl VendorSettings {
+    const KEYS: [&str; 8] = [
+        "s3_bucket",
+        "s3_endpoint",
+        "s3_region",
+        "s3_prefix",
+        "s3_path_style",
+        "access",
+        "cdn_url",
+        "openshift_domain",
+    ];
+
+    /// Every vendor's section.
+    pub(super) fn read_all(ini: &Ini) -> Result<Vec<(VendorName, Self)>, IniError> {
+        let others = ini.sections().filter(|section| !OWN_SECTIONS.contains(&section.name));
+        others
+            .map(|section| {
+                let vendor = section.name.parse().map_err(|error| IniError {
+                    line: section.line,
+                    message: format!(
+                        "[{}] is neither one of [{}] nor a vendor's: {error}",
+                        section.name,
+                        OWN_SECTIONS.join("], [")
+                    ),
+                })?;
+                Ok((vendor, Self::read(ini, section.name)?))
+            })
+            .collect()
+    }
+
+    fn read(ini: &Ini, section: &str) -> Result<Self, IniError> {
+        let mut vendor = VendorSettings::default();
+        each(ini, section, &Self::KEYS, |key, value| {
+            match key {
+                "s3_bucket" => vendor.s3_bucket = Some(text(value)?),
+                "s3_endpoint" => vendor.s3_endpoint = Some(url(value)?),
+                "s3_region" => vendor.s3_region = Some(text(value)?),
+                "s3_prefix" => vendor.s3_prefix = Some(text(value)?.trim_matches('/').to_owned()),
+                "s3_path_style" => vendor.s3_path_style = yes_or_no(value)?,
+                "access" => vendor.access = Access::read(value)?,
+                "cdn_url" => vendor.cdn_url = Some(url(value)?),
+                _ => vendor.openshift_domain = Some(text(value)?),
+            }
+            Ok(())
+        })?;
+        if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "access")
+            && vendor.access == Access::Cdn
+            && vendor.cdn_url.is_none()
+        {
+            return Err(value.error("`access = cdn` needs `cdn_url`, the base URL before the bucket".into()));
+        }
+        Ok(vendor)
+    }
+}
+
+impl Access {
+    fn read(value: &Value) -> Result<Self, IniError> {
+        match value.text.as_str() {
+            "presigned" => Ok(Access::Presigned),
+            "public" => Ok(Access::Public),
+            "cdn" => Ok(Access::Cdn),
+            "proxy" => Ok(Access::Proxy),
+            other => {
+                Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+            }
+        }
+    }
+}
+
+/// Takes each key of a section; one that is not known is told with those that are.
+fn each(
+    ini: &Ini,
+    section: &str,
+    keys: &[&str],
+    mut take: impl FnMut(&str, &Value) -> Result<(), IniError>,
+) -> Result<(), IniError> {
+    for (key, value) in ini.section(section) {
+        if !keys.contains(&key) {
+            return Err(value.error(format!("[{section}] has no key `{key}`; it has {}", keys.join(", "))));
+        }
+        take(key, value)?;
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> Result<String, IniError> {
+    if value.text.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(value.text.clone()) }
+}
+
+fn yes_or_no(value: &Value) -> Result<bool, IniError> {
+    // As ConfigParser reads them.
+    match value.text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" => Ok(false),
+        other => Err(value.error(format!("`{other}` is neither yes nor no"))),
+    }
+}
+
+/// Comma-, space- or line-separated.
+fn masked_names(value: &Value) -> Result<Vec<MaskedName>, IniError> {
+    let words = value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// A base URL, without a slash at the end.
+fn url(value: &Value) -> Result<String, IniError> {
+    let url = value.text.trim_end_matches('/');
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}?#@".contains(c);
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(plain) => Ok(url.to_owned()),
+        // The value is not shown: it may hold a password.
+        _ => Err(value.error(
+            "expected a base URL, http://… or https://…, without user name, password, query or fragment"
+                .into(),
+        )),
+    }
+}
