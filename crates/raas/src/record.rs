@@ -1,20 +1,19 @@
 //! What is published, as commits: the audit log, and the one place where a publication becomes true.
 
-mod git;
-mod import;
-
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use crate::failure::{Context as _, Failure, Kind};
-use git::Git;
+use crate::git::{self, Git};
 
 /// A git repository of metadata trees.
 #[derive(Debug)]
 pub(crate) struct Record {
     git: Git,
+    /// `refs/heads/…`
+    branch: String,
 }
 
 /// The id of a commit.
@@ -36,18 +35,30 @@ pub(crate) type Change = (String, Option<Vec<u8>>);
 const BRANCH: &str = "refs/heads/main";
 
 impl Record {
+    /// A vendor's record.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { git: Git::new(folder) }
+        Self { git: Git::new(folder), branch: BRANCH.to_owned() }
+    }
+
+    /// A branch of any repository, by its git folder.
+    pub(crate) fn of_branch(folder: PathBuf, branch: &str) -> Self {
+        Self { git: Git::new(folder), branch: format!("refs/heads/{branch}") }
+    }
+
+    pub(crate) fn git(&self) -> &Git {
+        &self.git
     }
 
     /// Makes the repository, if it is not there.
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        self.git.create(BRANCH.strip_prefix("refs/heads/").unwrap_or(BRANCH))
+        let name = self.branch.strip_prefix("refs/heads/").unwrap_or(&self.branch);
+        Ok(self.git.create(name)?)
     }
 
     /// The last publication; `None` before the first.
     pub(crate) fn head(&self) -> Result<Option<CommitId>, Failure> {
-        let found = self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{BRANCH}^{{commit}}")])?;
+        let found =
+            self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{}^{{commit}}", self.branch)])?;
         found.map(|text| CommitId::parse(text.trim())).transpose()
     }
 
@@ -65,7 +76,9 @@ impl Record {
         };
         listing
             .split_terminator('\0')
-            .map(|text| line(text).ok_or_else(|| self.git.odd(&format!("`git ls-tree` said `{text}`"))))
+            .map(|text| {
+                line(text).ok_or_else(|| self.git.odd(&format!("`git ls-tree` said `{text}`")).into())
+            })
             .collect()
     }
 
@@ -82,7 +95,7 @@ impl Record {
         for file in files {
             take(file, objects.read(&file.object)?)?;
         }
-        objects.finish()
+        Ok(objects.finish()?)
     }
 
     /// One file's content; `None` if the commit has no such file.
@@ -111,7 +124,7 @@ impl Record {
         while let (Some(facts), Some(path)) = (words.next(), words.next()) {
             let mut facts = facts.split(' ').skip(3);
             let (Some(object), Some(status)) = (facts.next(), facts.next()) else {
-                return Err(self.git.odd(&format!("`git diff-tree` said something odd of `{path}`")));
+                return Err(self.git.odd(&format!("`git diff-tree` said something odd of `{path}`")).into());
             };
             let file = RecordedFile { path: path.to_owned(), object: object.to_owned() };
             changed.push((path.to_owned(), (status != "D").then_some(file)));
@@ -132,8 +145,9 @@ impl Record {
         changes: &[Change],
         message: &str,
     ) -> Result<CommitId, Failure> {
-        import::commit(&self.git, BRANCH, parent, changes, message)?;
-        self.head()?.ok_or_else(|| self.git.odd("git made no commit"))
+        let parent = parent.map(CommitId::as_str);
+        git::Commit { branch: &self.branch, parent, changes, message }.make(&self.git)?;
+        self.head()?.ok_or_else(|| self.git.odd("git made no commit").into())
     }
 
     /// Packs what many publications have made of small files, where that is worth it, and removes what runs that
@@ -142,7 +156,8 @@ impl Record {
         let folder = self.git.folder();
         remove_unfinished(&folder.join("objects"))
             .context(|| format!("cannot tidy the record in {}", folder.display()))?;
-        self.git.run(&["gc", "--auto", "--quiet"]).map(drop)
+        self.git.run(&["gc", "--auto", "--quiet"])?;
+        Ok(())
     }
 }
 

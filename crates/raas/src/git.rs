@@ -1,0 +1,120 @@
+//! The one place that runs `git`: always with the same environment, so that no user's settings change what it says,
+//! and with a bound on whatever waits for a network.
+
+mod commit;
+mod error;
+mod objects;
+mod remote;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub(crate) use commit::Commit;
+pub(crate) use error::{GitError, GitErrorKind, redact};
+pub(crate) use objects::Objects;
+pub(crate) use remote::Remote;
+
+/// A repository, by its git folder.
+#[derive(Debug)]
+pub(crate) struct Git {
+    folder: PathBuf,
+}
+
+impl Git {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a bare repository with this branch, if it is not there.
+    pub(crate) fn create(&self, branch: &str) -> Result<(), GitError> {
+        let branch = format!("--initial-branch={branch}");
+        let mut command = plain_command();
+        command.args(["init", "--bare", "--quiet", "--template=", &branch, "--"]).arg(&self.folder);
+        self.succeed(command, "init").map(drop)
+    }
+
+    /// A command in the repository.
+    fn command(&self) -> Command {
+        let mut command = plain_command();
+        command.arg("--git-dir").arg(&self.folder);
+        command
+    }
+
+    /// Runs to the end and gives what it says.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, GitError> {
+        let mut command = self.command();
+        command.args(arguments);
+        let said = self.succeed(command, arguments[0])?;
+        String::from_utf8(said.stdout).map_err(|_| self.odd("it said something that is not UTF-8"))
+    }
+
+    /// As [`run`](Self::run), with times told in UTC.
+    pub(crate) fn run_in_utc(&self, arguments: &[&str]) -> Result<String, GitError> {
+        let mut command = self.command();
+        command.env("TZ", "UTC0").args(["-c", "log.showSignature=false"]).args(arguments);
+        let said = self.succeed(command, arguments[0])?;
+        // A message is for people's eyes, whatever its bytes.
+        Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    /// As [`run`](Self::run), for the commands that say no with exit code 1.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Option<String>, GitError> {
+        let output = self.command().args(arguments).output().map_err(GitError::no_git)?;
+        match output.status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+            Some(1) => Ok(None),
+            _ => Err(self.failed(arguments[0], &output)),
+        }
+    }
+
+    /// Begins to read objects.
+    pub(crate) fn objects(&self) -> Result<Objects<'_>, GitError> {
+        Objects::begin(self)
+    }
+
+    /// A failure for an answer that git never gives to a question of ours.
+    pub(crate) fn odd(&self, what: &str) -> GitError {
+        GitError::odd(&self.folder, what)
+    }
+
+    fn failed(&self, verb: &str, output: &Output) -> GitError {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = if said.trim().is_empty() { output.status.to_string() } else { said.into_owned() };
+        GitError::said(verb, &self.folder.display().to_string(), &said)
+    }
+
+    fn succeed(&self, mut command: Command, verb: &str) -> Result<Output, GitError> {
+        let output = command.output().map_err(GitError::no_git)?;
+        if output.status.success() { Ok(output) } else { Err(self.failed(verb, &output)) }
+    }
+}
+
+fn plain_command() -> Command {
+    let mut command = Command::new("git");
+    // A hook or an alias that calls raas must not lead it into the repository that it was called from.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"] {
+        command.env_remove(name);
+    }
+    command
+        // What git says is parsed, so it must speak one language.
+        .env("LC_ALL", "C")
+        // Nothing waits for a keyboard.
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // The folder is ours whoever runs raas, in a container as root for example.
+        .args(["-c", "safe.directory=*"])
+        // Paths come as they are, not as quoted octal.
+        .args(["-c", "core.quotePath=false"])
+        // Packing runs before raas ends, or never: it must not outlive the lock that it runs under.
+        .args(["-c", "gc.autoDetach=false"])
+        .args(["-c", "maintenance.autoDetach=false"])
+        // Every commit is part of the audit log, and on the disk when it is made.
+        .args(["-c", "core.fsync=committed"])
+        // Hooks are for people who work in a repository; none of ours is one to work in.
+        .args(["-c", "core.hooksPath=/dev/null"])
+        .stdin(Stdio::null());
+    command
+}
