@@ -203,6 +203,15 @@ impl Manifest {
         }
     }
 
+    /// The linux/amd64 manifest of an index, which clients that know no index are given.
+    pub fn amd64_child(&self) -> Option<Digest> {
+        let child = self.children().iter().find(|child| {
+            media_type::is_image_manifest(&child.media_type)
+                && child.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64")
+        })?;
+        Some(child.digest)
+    }
+
     /// The config and the layers; none for an index.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.body {

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{lint, push, serve, setup, status};
-use crate::config::Config;
+use crate::commands::{config, diff, lint, list, log, push, rollback, serve, setup, status, unpublish};
+use crate::config::{Asked, Config};
 use crate::failure::Failure;
 use crate::home::Home;
 
@@ -31,9 +32,34 @@ struct Globals {
     #[arg(long, global = true, value_name = "DIR", env = "RAAS_HOME")]
     home: Option<PathBuf>,
 
-    /// The configuration [default: raas.cfg in the current folder, if there is one]
+    /// The configuration [default: that of --config-repo, or raas.cfg in the current folder, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// The private git repository that holds raas.cfg, and keeps what is published
+    #[arg(long, global = true, value_name = "ADDRESS", env = "RAAS_CONF_REPO", hide_env_values = true)]
+    config_repo: Option<String>,
+
+    /// The branch of that repository [default: its default branch]
+    #[arg(long, global = true, value_name = "BRANCH")]
+    configenv: Option<String>,
+
+    /// How long one git command may wait for the network
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, hide_short_help = true)]
+    git_timeout: u64,
+}
+
+impl Globals {
+    fn config(&self, home: &Home) -> Result<Config, Failure> {
+        let asked = Asked {
+            file: self.config.clone(),
+            // As an empty variable is meant.
+            repository: self.config_repo.clone().filter(|address| !address.is_empty()),
+            branch: self.configenv.clone(),
+            patience: Duration::from_secs(self.git_timeout),
+        };
+        Config::load(&asked, home)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -42,19 +68,34 @@ enum Command {
     Push(push::Arguments),
     Serve(serve::Arguments),
     Status(status::Arguments),
+    List(list::Arguments),
+    Log(log::Arguments),
+    Diff(diff::Arguments),
+    Rollback(rollback::Arguments),
+    Unpublish(unpublish::Arguments),
+    Config(config::Arguments),
     Lint(lint::Arguments),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Globals { home, config } = self.globals;
+        let globals = self.globals;
+        if let Command::Lint(arguments) = &self.command {
+            return lint::run(arguments);
+        }
+        let home = Home::new(globals.home.clone())?;
+        let config = || globals.config(&home);
         match self.command {
-            Command::Setup(arguments) => setup::run(&Home::new(home)?, &arguments),
-            Command::Push(arguments) => {
-                push::run(&Home::new(home)?, &Config::load(config.as_deref())?, arguments)
-            }
-            Command::Serve(arguments) => serve::run(&Home::new(home)?, &arguments),
-            Command::Status(arguments) => status::run(&Home::new(home)?, &arguments),
+            Command::Setup(arguments) => setup::run(&home, config()?, &arguments),
+            Command::Push(arguments) => push::run(&home, &config()?, arguments),
+            Command::Serve(arguments) => serve::run(&home, &arguments),
+            Command::Status(arguments) => status::run(&home, &arguments),
+            Command::List(arguments) => list::run(&home, &arguments),
+            Command::Log(arguments) => log::run(&home, &arguments),
+            Command::Diff(arguments) => diff::run(&home, &arguments),
+            Command::Rollback(arguments) => rollback::run(&home, &config()?, arguments),
+            Command::Unpublish(arguments) => unpublish::run(&home, &config()?, arguments),
+            Command::Config(arguments) => config::run(&home, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }
     }

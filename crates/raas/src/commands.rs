@@ -1,7 +1,13 @@
 //! The commands, a file each: arguments, what is said, and nothing of how it is done.
 
+pub(crate) mod config;
+pub(crate) mod diff;
 pub(crate) mod lint;
+pub(crate) mod list;
+pub(crate) mod log;
 pub(crate) mod push;
+pub(crate) mod rollback;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod unpublish;

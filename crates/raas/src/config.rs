@@ -1,25 +1,25 @@
 //! `raas.cfg`: what the operator has set.
 
+mod edit;
 mod ini;
 mod masks;
+mod repository;
 mod secret;
 mod sections;
+mod source;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use raas_types::VendorName;
 
 use crate::failure::{Failure, Kind};
+use crate::home::Home;
 use ini::{Ini, IniError};
 pub(crate) use masks::Masks;
 pub(crate) use secret::Secret;
-pub(crate) use sections::{Access, Aws, Openshift, Pulpserver, Redhat, VendorSettings};
-
-/// The file in the current folder that is read when none is named.
-const DEFAULT_FILE: &str = "raas.cfg";
+pub(crate) use sections::{Access, Aws, BaseImage, Openshift, Place, Pulpserver, Redhat, VendorSettings};
+pub(crate) use source::{Asked, Source};
 
 /// The configuration; everything has a default, so that no file is needed.
 #[derive(Debug, Clone, Default)]
@@ -33,20 +33,62 @@ pub(crate) struct Config {
     /// Where images come from when `--from` says nothing.
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
+    /// Where all this comes from.
+    pub(crate) source: Source,
+    /// Everything that is set, for people's eyes.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A key of the file, as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) section: String,
+    pub(crate) key: String,
+    /// The value, `***` for a secret.
+    pub(crate) value: String,
 }
 
 impl Config {
-    /// Reads the named file, or `raas.cfg` in the current folder if there is one.
-    pub(crate) fn load(named: Option<&Path>) -> Result<Self, Failure> {
-        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-        match fs::read(path) {
-            Ok(bytes) => Self::parse(&bytes, path),
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => {
-                Err(Failure::new(Kind::Usage, format!("cannot read the configuration {}", path.display()))
-                    .caused_by(error))
+    /// Finds and reads the configuration; the defaults where there is none.
+    pub(crate) fn load(asked: &Asked, home: &Home) -> Result<Self, Failure> {
+        let source = Source::find(asked, home)?;
+        let config = Self::parse(&source.read()?, &source.path())?;
+        Ok(Self { source, ..config })
+    }
+
+    /// The configuration with these settings of a vendor, as it would be once they are remembered.
+    pub(crate) fn with_settings(
+        self,
+        vendor: &VendorName,
+        settings: &[(&str, String)],
+    ) -> Result<Self, Failure> {
+        let text = String::from_utf8_lossy(&self.source.read()?).into_owned();
+        match self.edited(&text, vendor, settings)? {
+            None => Ok(self),
+            Some(text) => {
+                let config = Self::parse(text.as_bytes(), &self.source.path())?;
+                Ok(Self { source: self.source, ..config })
             }
         }
+    }
+
+    /// Writes settings of a vendor to where the configuration comes from, for the next time; says whether it had to.
+    pub(crate) fn remember(&self, vendor: &VendorName, settings: &[(&str, String)]) -> Result<bool, Failure> {
+        let message = format!("Set up {vendor}");
+        self.source.edit(&message, &|text| self.edited(text, vendor, settings))
+    }
+
+    fn edited(
+        &self,
+        text: &str,
+        vendor: &VendorName,
+        settings: &[(&str, String)],
+    ) -> Result<Option<String>, Failure> {
+        edit::with_settings(text, vendor.as_str(), settings).map_err(|message| {
+            Failure::new(Kind::Usage, format!("{}, {message}", self.source)).hint(
+                "raas changes nothing that stands there; change it in the file, or leave the option out",
+            )
+        })
     }
 
     /// What is set for a vendor; the defaults where there is no section of that name.
@@ -75,8 +117,26 @@ impl Config {
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
             vendors: VendorSettings::read_all(&ini)?.into_iter().collect(),
+            source: Source::None,
+            settings: settings(&ini),
         })
     }
+}
+
+fn settings(ini: &Ini) -> Vec<Setting> {
+    let of = |section: &str| {
+        let shown = |key: &str, value: &ini::Value| {
+            if sections::SECRETS.contains(&key) { "***".to_owned() } else { crate::git::redact(&value.text) }
+        };
+        let entries = ini.section(section);
+        let setting = |(key, value): (&str, &ini::Value)| Setting {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value: shown(key, value),
+        };
+        entries.map(setting).collect::<Vec<_>>()
+    };
+    ini.sections().flat_map(|section| of(section.name)).collect()
 }
 
 #[cfg(test)]
@@ -126,7 +186,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_file_and_line() {
         let table = [
-            ("[redhat]\nmask_layer = x", "line 2: [redhat] has no key `mask_layer`"),
+            (
+                "[redhat]\nmask_layer = x",
+                "line 2: [redhat] has no key `mask_layer`; did you mean `mask_layers`?",
+            ),
+            (
+                "[redhta]\nmask_layers = x",
+                "line 2: [redhta] has no key `mask_layers`; did you mean the section [redhat]?",
+            ),
+            ("[acme]\ncolour = red", "line 2: [acme] has no key `colour`; it has s3_bucket"),
+            ("[redhat]\nmask_images = ubi9", "line 2: `ubi9` is not an image in a registry"),
+            ("[redhat]\nmetadata_relpath = a/../b", "line 2: expected a folder"),
             ("[redhat]\n\nmask_layers = nope", "line 3: `nope`"),
             ("[redhat]\nlayer_url = cdn.example.com", "line 2: expected a base URL"),
             ("[redhat]\nlayer_url = https://x?y", "line 2"),
@@ -148,7 +218,44 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_needed_and_a_named_one_is() {
-        assert!(Config::load(Some(Path::new("/nonexistent/raas.cfg"))).is_err());
+    fn a_named_file_must_be_there() {
+        let home = Home::new(Some("/nonexistent".into())).unwrap();
+        let asked = Asked { file: Some("/nonexistent/raas.cfg".into()), ..Asked::default() };
+        assert!(Config::load(&asked, &home).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_secret() {
+        let config = parse("[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\n").unwrap();
+        let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();
+        assert_eq!(shown, ["***", "https://x.org/a"]);
+    }
+
+    #[test]
+    fn the_template_and_the_reference_explain_every_key_and_the_template_loads() {
+        let template = include_str!("../../../raas.cfg.template");
+        let reference = include_str!("../../../docs/configuration.md");
+        parse(template).unwrap();
+        // Every key may be taken out of its comment and given its example.
+        let all: String = template
+            .lines()
+            .map(|line| {
+                let bare = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
+                format!("{}\n", bare.unwrap_or(line))
+            })
+            .collect();
+        let any = |_: &str| Some("x".to_owned());
+        let config = Config::read(all.as_bytes(), Path::new("raas.cfg"), &any).unwrap();
+        for (section, keys) in sections::all() {
+            for key in keys {
+                let found = config.settings.iter().any(|s| s.section == section && s.key == **key);
+                assert!(found, "the template has no `{key}` in [{section}]");
+                assert!(
+                    reference.contains(&format!("| `{key}` |")),
+                    "the reference has no `{key}` of [{section}]"
+                );
+            }
+        }
+        assert_eq!(config.settings.len(), sections::all().iter().map(|(_, keys)| keys.len()).sum::<usize>());
     }
 }

@@ -41,6 +41,12 @@ impl Failure {
         self
     }
 
+    /// Says before the message what is true nevertheless.
+    pub(crate) fn preceded_by(mut self, said: &str) -> Self {
+        self.message = format!("{said}: {}", self.message);
+        self
+    }
+
     /// Adds what the user can do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

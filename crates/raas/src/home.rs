@@ -57,6 +57,16 @@ impl Home {
         Vendor { name: name.clone(), folder: self.root.join(name.as_str()) }
     }
 
+    /// A vendor's part of it, which must be set up.
+    pub(crate) fn existing(&self, name: &VendorName) -> Result<Vendor, Failure> {
+        let vendor = self.vendor(name);
+        if vendor.exists() {
+            return Ok(vendor);
+        }
+        Err(Failure::new(Kind::Usage, format!("there is no vendor {name} in {}", self.root.display()))
+            .hint(format!("set it up: raas setup {name}")))
+    }
+
     /// The vendors that are set up, in order.
     pub(crate) fn vendors(&self) -> io::Result<Vec<Vendor>> {
         let entries = match fs::read_dir(&self.root) {
@@ -71,6 +81,11 @@ impl Home {
         }
         vendors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(vendors)
+    }
+
+    /// Where commands keep their clones of the configuration repository. No vendor's name begins with `_`.
+    pub(crate) fn config_clones(&self) -> PathBuf {
+        self.root.join("_config")
     }
 
     /// Where running servers note their addresses. No vendor's name begins with `_`.

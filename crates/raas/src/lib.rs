@@ -5,23 +5,33 @@
 //!     └──────▶ config
 //! ```
 
+mod backup;
 mod checkout;
 mod cli;
 mod commands;
 mod config;
+mod difference;
 mod failure;
+mod federation;
 mod files;
 mod git;
+mod history;
 mod home;
 mod http;
 mod interrupt;
+mod listing;
 mod output;
+mod publication;
+mod published;
 mod push;
 mod record;
+mod registry;
+mod republish;
 mod scratch;
 mod servers;
 mod status;
 mod storage;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -10,16 +10,15 @@
 
 mod compose;
 mod lookup;
-mod object;
 mod origin;
 mod plan;
 mod progress;
 mod publish;
+mod reference;
 mod remote;
 mod report;
 mod transfer;
 mod transfer_v1;
-mod wait;
 
 use std::time::Instant;
 
@@ -28,7 +27,9 @@ use raas_types::{ImageArgument, Tag, VendorName};
 
 use crate::config::{Config, Masks};
 use crate::failure::Failure;
+use crate::federation::{OperatorDocuments, Sources};
 use crate::home::Home;
+use crate::publication::FollowUp;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
 pub(crate) use report::{Counted, Report};
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) prune: bool,
     /// Whether to say what would happen, and do nothing.
     pub(crate) dry_run: bool,
+    /// Whether the configuration repository is left as it is.
+    pub(crate) no_backup: bool,
 }
 
 /// Publishes an image, or says what publishing it would do.
@@ -65,7 +68,8 @@ pub(crate) fn push(
     let limits = Limits::default();
     let name = &options.image.name;
     name.check_publishable()?;
-    let masks = Masks::new(&config.redhat)?;
+    let sources = Sources::gather(config, home)?;
+    let masks = Masks::new(&config.redhat, &sources);
     for note in masks.notes() {
         progress.say(&format!("Note: {note}"));
     }
@@ -93,6 +97,7 @@ pub(crate) fn push(
         vendor.create()?;
         progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
     }
+    let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
     let known = lookup::Known::read(&vendor, &image)?;
     let storage = vendor.exists().then(|| vendor.storage());
     let plan = plan::Plan::new(name, image, &masks, &known, storage)?;
@@ -113,8 +118,15 @@ pub(crate) fn push(
     let storage = storage.as_ref();
     let transfer = transfer::Transfer { name, storage, limits: &limits, progress, spool: home.root() };
     let stored = transfer.run(plan, &mut report)?;
-    let commit = publish::publish(&vendor, storage, options, &stored, &mut report, progress)?;
-    wait::until_served(home, &vendor, &commit, options, &mut report, progress)?;
+    let done = publish::publish(&vendor, storage, options, &stored, &operator, &mut report, progress)?;
+    let say = |line: &str| progress.say(line);
+    let no_backup = options.no_backup;
+    let followed =
+        FollowUp { home, config, vendor: &vendor, name, no_backup, say: &say }.run(&done.commit)?;
+    let server = followed.servers.first();
+    report.reference = reference::reference(home, vendor.name(), server, options, &report);
+    report.served = server.is_some();
+    report.backed_up = followed.backed_up;
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }

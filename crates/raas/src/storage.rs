@@ -2,6 +2,7 @@
 
 mod directory;
 mod probe;
+mod small;
 #[cfg(test)]
 mod suite;
 
@@ -12,6 +13,7 @@ use raas_types::ObjectKey;
 
 pub(crate) use directory::Directory;
 pub(crate) use probe::probe;
+pub(crate) use small::put;
 
 /// Where a vendor's objects are kept. What every implementation promises stands in `suite.rs`, as tests.
 pub(crate) trait Storage: Send + Sync {

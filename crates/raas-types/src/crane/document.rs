@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{V1Extension, V2Extension};
-use crate::{Digest, ImageId, RepositoryName, Tag, media_type};
+use crate::{Digest, ImageId, RepositoryName, Tag, VendorName, media_type};
 
 /// The `type` of every document.
 pub(super) const DOCUMENT_TYPE: &str = "pulp-docker-redirect";
@@ -105,6 +105,11 @@ struct RawImage {
 impl Document {
     /// The longest document, in bytes, that raas reads: some hundred thousand tags.
     pub const MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+    /// Pulp's convention for the id of a vendor's repository.
+    pub fn repository_id(vendor: &VendorName, name: &RepositoryName) -> String {
+        format!("{vendor}-{}", name.as_str().replace('/', "-"))
+    }
 
     /// Reads a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {

@@ -4,6 +4,8 @@
 //! crane/data/<image>.json                      version 4 document: what today's clients pull
 //! crane/data/<image>/_v1.json                  version 1 document: what Docker v1 clients pull
 //! crane/data/<image>/_manifests/sha256/<hex>   a manifest's exact bytes
+//! crane/data/_operator/<image>.json            the same two documents of the operator's own repositories, which
+//! crane/data/_operator/<image>/_v1.json          are published beside the vendor's; their manifests lie with all others
 //! revision                                     in a checkout only: the commit that it holds, written last
 //! ```
 //!
@@ -26,6 +28,24 @@ pub fn document(repository: &RepositoryName) -> String {
 /// The path of a repository's version 1 document.
 pub fn v1_document(repository: &RepositoryName) -> String {
     format!("{DATA}/{repository}/_v1.json")
+}
+
+/// The folder of the documents that are the operator's, ending in a slash.
+pub const OPERATOR: &str = "crane/data/_operator/";
+
+/// The path of the operator's version 4 document of a repository.
+pub fn operators_document(repository: &RepositoryName) -> String {
+    format!("{OPERATOR}{repository}.json")
+}
+
+/// The path of the operator's version 1 document of a repository.
+pub fn operators_v1_document(repository: &RepositoryName) -> String {
+    format!("{OPERATOR}{repository}/_v1.json")
+}
+
+/// Whether a document is the operator's, by its path.
+pub fn is_operators(path: &str) -> bool {
+    path.starts_with(OPERATOR)
 }
 
 /// The folder of a repository's manifests, ending in a slash.

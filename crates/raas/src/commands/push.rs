@@ -39,6 +39,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     prune: bool,
 
+    /// Leave the configuration repository as it is
+    #[arg(long)]
+    nocommit: bool,
+
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -57,8 +61,8 @@ fn origin(text: &str) -> Result<Origin, String> {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, from, repository, prune, dry_run, terse, json } = arguments;
-    let options = Options { vendor, image, from, repository, prune, dry_run };
+    let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
+    let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {

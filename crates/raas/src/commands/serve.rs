@@ -44,13 +44,7 @@ enum LogFormat {
 pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
     start_log(arguments.log);
     for name in &arguments.vendors {
-        if !home.vendor(name).exists() {
-            return Err(Failure::new(
-                Kind::Usage,
-                format!("there is no vendor {name} in {}", home.root().display()),
-            )
-            .hint(format!("set it up: raas setup {name}")));
-        }
+        home.existing(name)?;
     }
     home.ensure()?;
     let sites = HomeSites { home: home.clone(), only: arguments.vendors.clone() };

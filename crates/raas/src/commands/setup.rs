@@ -8,6 +8,7 @@ use clap::Args;
 use raas_types::VendorName;
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
 use crate::servers::{self, Note};
@@ -20,9 +21,30 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
+    /// The vendor's S3 bucket, to be remembered in the configuration
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    s3bucket: Option<String>,
+
+    /// The vendor's OpenShift domain or project, to be remembered in the configuration
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    oodomain: Option<String>,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn word(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if good { Ok(text.to_owned()) } else { Err("expected letters, digits, `-`, `.` and `_`".into()) }
+}
+
+impl Arguments {
+    /// What the configuration is to remember of the vendor.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let keys = [("s3_bucket", &self.s3bucket), ("openshift_domain", &self.oodomain)];
+        keys.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+    }
 }
 
 /// What was set up.
@@ -33,6 +55,8 @@ struct Outcome {
     folder: String,
     /// Whether the vendor was there before.
     existed: bool,
+    /// Whether the configuration was added to.
+    remembered: bool,
     /// The addresses of the servers that answer for it.
     servers: Vec<String>,
 }
@@ -40,7 +64,9 @@ struct Outcome {
 /// A server that runs looks for new vendors several times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let settings = arguments.settings();
+    let config = config.with_settings(&arguments.vendor, &settings)?;
     let vendor = home.vendor(&arguments.vendor);
     let existed = vendor.exists();
     let say = |line: String| {
@@ -68,6 +94,11 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
     if serving.is_empty() {
         say(format!("No server of {} runs; start one: raas serve {}", vendor.name(), vendor.name()));
     }
+    // What works is worth remembering.
+    let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
+    if remembered {
+        say(format!("Remembered in {}", config.source));
+    }
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     if arguments.json {
         output::json(&Outcome {
@@ -75,6 +106,7 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
             platform: "local",
             folder: vendor.folder().display().to_string(),
             existed,
+            remembered,
             servers: serving.iter().map(|note| note.reachable().to_string()).collect(),
         });
     }

@@ -48,6 +48,10 @@ impl fmt::Debug for Value {
 }
 
 impl Value {
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
     pub(super) fn error(&self, message: String) -> IniError {
         IniError { line: self.line, message }
     }
@@ -73,7 +77,8 @@ impl Ini {
         Ok(ini)
     }
 
-    fn parse_plain(bytes: &[u8]) -> Result<Self, IniError> {
+    /// Reads a file and leaves `${NAME}` as it stands.
+    pub(super) fn parse_plain(bytes: &[u8]) -> Result<Self, IniError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
             IniError { line, message: "it is not UTF-8".into() }

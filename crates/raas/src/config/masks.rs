@@ -1,16 +1,13 @@
 //! Which layers stay where the operator serves them, and where that is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 use std::str::FromStr;
 
 use raas_types::crane::{Content, Document};
 use raas_types::{Digest, ImageId};
 
 use super::sections::Redhat;
-use crate::failure::{Context as _, Failure, Kind};
-use crate::files;
+use crate::federation::{OperatorDocument, Sources};
 
 /// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,22 +62,36 @@ pub(crate) struct Mask {
 }
 
 impl Masks {
-    /// Reads the operator's documents.
-    pub(crate) fn new(redhat: &Redhat) -> Result<Self, Failure> {
+    /// What the configuration names, and what the operator's documents list.
+    pub(crate) fn new(redhat: &Redhat, sources: &Sources) -> Self {
         let mut masks = Masks {
             named: redhat.mask_layers.iter().copied().collect(),
             base_url: redhat.layer_url.clone(),
             ..Masks::default()
         };
-        if let Some(path) = &redhat.metadata {
-            masks.read_documents(path)?;
+        for OperatorDocument { origin, document, .. } in &sources.documents {
+            if !masks.take(document.clone()) {
+                masks.notes.push(format!(
+                    "{origin} lists manifests and no layers, so it masks nothing; name the layers in `mask_layers`"
+                ));
+            }
         }
-        Ok(masks)
+        masks
     }
 
     /// What people should be told.
     pub(crate) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// How much is masked, for people.
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} layers are masked by name, {} Docker v1 images and {} blobs by the operator's documents and base images",
+            self.named.len(),
+            self.images.len(),
+            self.blobs.len()
+        )
     }
 
     /// Whether a layer is masked, by the digest of its bytes or, for a plain one, of its tar.
@@ -104,40 +115,6 @@ impl Masks {
         let named = self.named.contains(&MaskedName(*id));
         named
             .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
-    }
-
-    fn read_documents(&mut self, path: &Path) -> Result<(), Failure> {
-        let cannot = || format!("cannot read the operator's metadata in {}", path.display());
-        if !fs::metadata(path).context(cannot)?.is_dir() {
-            return self.read_document(path);
-        }
-        let mut names = Vec::new();
-        files::walk(path, "", &mut |name, _| {
-            if name.ends_with(".json") {
-                names.push(name.to_owned());
-            }
-        })
-        .context(cannot)?;
-        // In order, so that which of two documents is believed does not depend on the disk.
-        names.sort();
-        names.iter().try_for_each(|name| self.read_document(&path.join(name)))
-    }
-
-    fn read_document(&mut self, path: &Path) -> Result<(), Failure> {
-        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-        // A layer whose document is misread would be stored where it must not be.
-        let document = Document::parse(&bytes).map_err(|error| {
-            Failure::new(Kind::Usage, format!("{} does not say which layers are masked", path.display()))
-                .caused_by(error)
-                .hint("`raas lint` tells all that is wrong with it")
-        })?;
-        if !self.take(document) {
-            self.notes.push(format!(
-                "{} lists manifests and no layers, so it masks nothing; name the layers in `mask_layers`",
-                path.display()
-            ));
-        }
-        Ok(())
     }
 
     /// Takes what a document lists; whether it lists layers at all.
@@ -187,25 +164,29 @@ mod tests {
 
     const ID: &str = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
 
-    fn redhat(mask: &str, url: Option<&str>) -> Redhat {
-        Redhat { mask_layers: vec![mask.parse().unwrap()], layer_url: url.map(str::to_owned), metadata: None }
+    fn named(mask: &str, url: Option<&str>) -> Masks {
+        let redhat = Redhat {
+            mask_layers: vec![mask.parse().unwrap()],
+            layer_url: url.map(str::to_owned),
+            ..Redhat::default()
+        };
+        Masks::new(&redhat, &Sources::default())
     }
 
     #[test]
     fn a_named_layer_is_found_by_either_identity() {
-        let masks = Masks::new(&redhat(ID, Some("https://cdn/x"))).unwrap();
+        let masks = named(ID, Some("https://cdn/x"));
         let digest: Digest = format!("sha256:{ID}").parse().unwrap();
         let location = |mask: Option<Mask>| mask.unwrap().location.unwrap();
         assert_eq!(location(masks.image(&ID.parse().unwrap())), format!("https://cdn/x/{ID}"));
         assert_eq!(location(masks.blob(&digest)), format!("https://cdn/x/blobs/sha256:{ID}"));
         assert_eq!(masks.blob(&Digest::of(b"")), None);
-        let homeless = Masks::new(&redhat(ID, None)).unwrap();
+        let homeless = named(ID, None);
         assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
     }
 
     #[test]
     fn documents_say_what_is_masked_and_where_it_is() {
-        let folder = tempfile::tempdir().unwrap();
         let (packed, plain) = (Digest::of(b"packed"), Digest::of(b"plain"));
         let v1 = format!(
             r#"{{"type":"pulp-docker-redirect","version":1,"repository":"b","repo-registry-id":"rhel7",
@@ -215,11 +196,12 @@ mod tests {
             r#"{{"type":"pulp-docker-redirect","version":4,"repository":"c","repo-registry-id":"ubi9","url":"https://cdn/ubi9/",
                "raas":{{"tags":{{}},"manifests":{{}},"blobs":{{"{packed}":{{"size":7,"diff_id":"{plain}"}}}}}}}}"#
         );
-        fs::create_dir(folder.path().join("sub")).unwrap();
-        fs::write(folder.path().join("rhel7.json"), v1).unwrap();
-        fs::write(folder.path().join("sub/ubi9.json"), v4).unwrap();
-        let redhat = Redhat { metadata: Some(folder.path().to_owned()), ..Redhat::default() };
-        let masks = Masks::new(&redhat).unwrap();
+        let mut sources = Sources::default();
+        for text in [v1, v4] {
+            let document = Document::parse(text.as_bytes()).unwrap();
+            sources.documents.push(OperatorDocument::new("x", document));
+        }
+        let masks = Masks::new(&Redhat::default(), &sources);
         let image = masks.image(&ID.parse().unwrap()).unwrap();
         assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));
         for digest in [packed, plain] {
@@ -227,7 +209,5 @@ mod tests {
             assert_eq!(mask.location, Some(format!("https://cdn/ubi9/blobs/{packed}")));
             assert_eq!(mask.blob, Some((packed, 7)));
         }
-        fs::write(folder.path().join("bad.json"), "{").unwrap();
-        assert!(Masks::new(&redhat).unwrap_err().to_string().contains("bad.json"));
     }
 }

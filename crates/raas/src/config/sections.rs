@@ -7,6 +7,7 @@ use raas_types::VendorName;
 use super::ini::{Ini, IniError, Value};
 use super::masks::MaskedName;
 use super::secret::Secret;
+use crate::registry::ImageReference;
 
 /// `[redhat]`: the layers that are not stored, and where they are served from.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +16,36 @@ pub(crate) struct Redhat {
     pub(super) mask_layers: Vec<MaskedName>,
     /// `layer_url`: the base URL that they are served from, without a slash at the end.
     pub(super) layer_url: Option<String>,
-    /// `metadata`: the operator's own documents, which name their layers and where they are: a file, or a folder.
-    pub(super) metadata: Option<PathBuf>,
+    /// `mask_images`: base images whose layers are all masked.
+    pub(crate) mask_images: Vec<BaseImage>,
+    /// `registry_username`: for the registries of `mask_images` that ask for one.
+    pub(crate) registry_username: Option<String>,
+    /// `registry_password`.
+    pub(crate) registry_password: Option<Secret>,
+    /// `metadata`: the operator's own documents, which name their layers and where they are.
+    pub(crate) metadata: Option<Place>,
+    /// `metadata_repo`: a git repository of such documents.
+    pub(crate) metadata_repo: Option<String>,
+    /// `metadata_relpath`: the folder in it; without one, all of it.
+    pub(crate) metadata_relpath: Option<String>,
+}
+
+/// Where documents are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file or a folder.
+    Path(PathBuf),
+    /// A document, or a folder with an `index.json`, on a web server; without a slash at the end.
+    Url(String),
+}
+
+/// A base image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BaseImage {
+    /// In a registry that runs.
+    Registry(ImageReference),
+    /// An OCI image layout, a folder or a tar, all images of which are meant.
+    Layout(PathBuf),
 }
 
 /// `[openshift]`: the platform that registries run on.
@@ -100,16 +129,32 @@ pub(crate) enum Access {
 }
 
 /// The sections that are no vendor's.
-const OWN_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pulpserver"];
+pub(super) const OWN_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pulpserver"];
 
 impl Redhat {
+    pub(super) const KEYS: &[&str] = &[
+        "mask_layers",
+        "layer_url",
+        "mask_images",
+        "registry_username",
+        "registry_password",
+        "metadata",
+        "metadata_repo",
+        "metadata_relpath",
+    ];
+
     pub(super) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
         let mut redhat = Redhat::default();
-        each(ini, "redhat", &["mask_layers", "layer_url", "metadata"], |key, value| {
+        each(ini, "redhat", Self::KEYS, |key, value| {
             match key {
                 "mask_layers" => redhat.mask_layers = masked_names(value)?,
                 "layer_url" => redhat.layer_url = Some(url(value)?),
-                _ => redhat.metadata = Some(folder.join(text(value)?)),
+                "mask_images" => redhat.mask_images = base_images(value, folder)?,
+                "registry_username" => redhat.registry_username = Some(text(value)?),
+                "registry_password" => redhat.registry_password = Some(Secret::new(text(value)?)),
+                "metadata" => redhat.metadata = Some(place(value, folder)?),
+                "metadata_repo" => redhat.metadata_repo = Some(text(value)?),
+                _ => redhat.metadata_relpath = Some(relative(value)?),
             }
             Ok(())
         })?;
@@ -118,10 +163,12 @@ impl Redhat {
 }
 
 impl Openshift {
+    pub(super) const KEYS: &[&str] =
+        &["server_url", "app_git_url", "auth_token", "username", "password", "domain", "cartridge"];
+
     pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
         let mut openshift = Openshift::default();
-        let keys = ["server_url", "app_git_url", "auth_token", "username", "password", "domain", "cartridge"];
-        each(ini, "openshift", &keys, |key, value| {
+        each(ini, "openshift", Self::KEYS, |key, value| {
             match key {
                 "server_url" => openshift.server_url = Some(url(value)?),
                 "app_git_url" => openshift.app_git_url = Some(text(value)?),
@@ -138,10 +185,12 @@ impl Openshift {
 }
 
 impl Aws {
+    pub(super) const KEYS: &[&str] =
+        &["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile", "region"];
+
     pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
         let mut aws = Aws::default();
-        let keys = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile", "region"];
-        each(ini, "aws", &keys, |key, value| {
+        each(ini, "aws", Self::KEYS, |key, value| {
             match key {
                 "aws_access_key_id" => aws.access_key_id = Some(text(value)?),
                 "aws_secret_access_key" => aws.secret_access_key = Some(Secret::new(text(value)?)),
@@ -156,9 +205,11 @@ impl Aws {
 }
 
 impl Pulpserver {
+    pub(super) const KEYS: &[&str] = &["url", "username", "password"];
+
     pub(super) fn read(ini: &Ini) -> Result<Self, IniError> {
         let mut pulp = Pulpserver::default();
-        each(ini, "pulpserver", &["url", "username", "password"], |key, value| {
+        each(ini, "pulpserver", Self::KEYS, |key, value| {
             match key {
                 "url" => pulp.url = Some(url(value)?),
                 "username" => pulp.username = Some(text(value)?),
@@ -171,7 +222,7 @@ impl Pulpserver {
 }
 
 impl VendorSettings {
-    const KEYS: [&str; 8] = [
+    pub(super) const KEYS: &[&str] = &[
         "s3_bucket",
         "s3_endpoint",
         "s3_region",
@@ -202,7 +253,7 @@ impl VendorSettings {
 
     fn read(ini: &Ini, section: &str) -> Result<Self, IniError> {
         let mut vendor = VendorSettings::default();
-        each(ini, section, &Self::KEYS, |key, value| {
+        each(ini, section, Self::KEYS, |key, value| {
             match key {
                 "s3_bucket" => vendor.s3_bucket = Some(text(value)?),
                 "s3_endpoint" => vendor.s3_endpoint = Some(url(value)?),
@@ -239,7 +290,23 @@ impl Access {
     }
 }
 
-/// Takes each key of a section; one that is not known is told with those that are.
+/// Every section and its keys, a vendor's by the name that the template gives it.
+#[cfg(test)]
+pub(super) fn all() -> [(&'static str, &'static [&'static str]); 5] {
+    [
+        ("redhat", Redhat::KEYS),
+        ("openshift", Openshift::KEYS),
+        ("aws", Aws::KEYS),
+        ("pulpserver", Pulpserver::KEYS),
+        ("bigdatainc", VendorSettings::KEYS),
+    ]
+}
+
+/// The keys whose values are never shown.
+pub(super) const SECRETS: [&str; 5] =
+    ["auth_token", "password", "registry_password", "aws_secret_access_key", "aws_session_token"];
+
+/// Takes each key of a section; one that is not known is told with what was probably meant.
 fn each(
     ini: &Ini,
     section: &str,
@@ -248,11 +315,57 @@ fn each(
 ) -> Result<(), IniError> {
     for (key, value) in ini.section(section) {
         if !keys.contains(&key) {
-            return Err(value.error(format!("[{section}] has no key `{key}`; it has {}", keys.join(", "))));
+            let meant = match (nearest(key, keys), nearest(section, &OWN_SECTIONS)) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, Some(near)) if near != section => format!("did you mean the section [{near}]?"),
+                _ => format!("it has {}", keys.join(", ")),
+            };
+            return Err(value.error(format!("[{section}] has no key `{key}`; {meant}")));
         }
         take(key, value)?;
     }
     Ok(())
+}
+
+/// The word that somebody who wrote this one probably meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distances = known.iter().map(|one| (strsim::damerau_levenshtein(word, one), *one));
+    // A third of the letters may be wrong.
+    distances.min().filter(|(distance, one)| *distance <= one.len().min(word.len()) / 3).map(|(_, one)| one)
+}
+
+/// A URL as it is, a path from the file's own folder.
+fn place(value: &Value, folder: &Path) -> Result<Place, IniError> {
+    if value.text.contains("://") {
+        Ok(Place::Url(url(value)?))
+    } else {
+        Ok(Place::Path(folder.join(text(value)?)))
+    }
+}
+
+/// A path that stays below where it begins.
+fn relative(value: &Value) -> Result<String, IniError> {
+    let path = value.text.trim_matches('/');
+    if path.is_empty() || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(value.error("expected a folder in the repository, such as `crane/data`".into()));
+    }
+    Ok(path.to_owned())
+}
+
+/// Comma-, space- or line-separated. What begins as a path is one.
+fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError> {
+    words(value)
+        .map(|word| {
+            if ["/", "./", "../"].iter().any(|begin| word.starts_with(begin)) {
+                return Ok(BaseImage::Layout(folder.join(word)));
+            }
+            word.parse().map(BaseImage::Registry).map_err(|message: String| value.error(message))
+        })
+        .collect()
+}
+
+fn words(value: &Value) -> impl Iterator<Item = &str> {
+    value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
 fn text(value: &Value) -> Result<String, IniError> {
@@ -270,8 +383,7 @@ fn yes_or_no(value: &Value) -> Result<bool, IniError> {
 
 /// Comma-, space- or line-separated.
 fn masked_names(value: &Value) -> Result<Vec<MaskedName>, IniError> {
-    let words = value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
-    words.map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+    words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
 }
 
 /// A base URL, without a slash at the end.

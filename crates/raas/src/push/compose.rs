@@ -5,19 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::{
     Content, Document, ManifestEntry, V1Content, V1Extension, V2Content, V2Extension, tree,
 };
-use raas_types::{Digest, Manifest, RepositoryName, VendorName, media_type};
+use raas_types::{Digest, Manifest, RepositoryName, VendorName};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
-
-/// What the repository has published so far.
-#[derive(Debug, Default)]
-pub(super) struct Current {
-    pub(super) v2: Option<V2Extension>,
-    pub(super) v1: Option<V1Content>,
-    pub(super) protected: bool,
-    /// The paths of the manifests in the record.
-    pub(super) manifest_paths: BTreeSet<String>,
-}
+use crate::publication::Current;
 
 /// A repository to compose.
 pub(super) struct Composer<'a> {
@@ -28,35 +19,23 @@ pub(super) struct Composer<'a> {
     pub(super) prune: bool,
 }
 
-/// The repository as it is to be published.
-pub(super) struct Composed {
-    /// Path to bytes, or to nothing for a file that goes.
-    pub(super) files: BTreeMap<String, Option<Vec<u8>>>,
-    /// All tags, old and new, with the media type of each.
-    pub(super) tags: BTreeMap<raas_types::Tag, (Digest, String)>,
-}
-
 impl Composer<'_> {
-    /// The repository's files: old and new together, or with `prune` the new alone. `old_manifest` gives the bytes
-    /// of a manifest that is in the record.
+    /// The repository's files, path to bytes, or to nothing for one that goes: old and new together, or with `prune`
+    /// the new alone. `manifest_paths` are the manifests of the record, `old_manifest` gives the bytes of one.
     pub(super) fn compose(
         &self,
         current: &Current,
+        manifest_paths: &BTreeSet<String>,
         stored: &Stored,
         old_manifest: impl Fn(&Digest) -> Option<Vec<u8>>,
-    ) -> Composed {
+    ) -> BTreeMap<String, Option<Vec<u8>>> {
         let v2 = self.v2(current, stored);
         let amd64 = |digest: &Digest| {
             let bytes =
                 stored.manifests.get(digest).map(|m| m.bytes.clone()).or_else(|| old_manifest(digest))?;
-            amd64_child(&bytes)
+            Manifest::parse(&bytes, None).ok()?.amd64_child()
         };
-        let tags = v2.tags.iter().filter_map(|(tag, digest)| {
-            let media_type = v2.manifests.get(digest)?.media_type.clone();
-            Some((tag.clone(), (*digest, media_type)))
-        });
-        let tags = tags.collect();
-        let mut files = self.manifest_files(current, stored, &v2);
+        let mut files = self.manifest_files(manifest_paths, stored, &v2);
         let content = Content::V2(V2Content::new(v2, amd64));
         let document = self.document(current, format!("{}/{}/_v2/", self.base_url, self.name), content);
         files.insert(tree::document(self.name), Some(document.to_bytes()));
@@ -64,13 +43,12 @@ impl Composer<'_> {
             self.document(current, format!("{}/{}/", self.base_url, self.name), Content::V1(v1)).to_bytes()
         });
         files.insert(tree::v1_document(self.name), v1);
-        Composed { files, tags }
+        files
     }
 
     fn document(&self, current: &Current, url: String, content: Content) -> Document {
         Document {
-            // Pulp's convention for the id of a vendor's repository.
-            repository: format!("{}-{}", self.vendor, self.name.as_str().replace('/', "-")),
+            repository: Document::repository_id(self.vendor, self.name),
             name: self.name.clone(),
             url,
             protected: current.protected,
@@ -110,28 +88,18 @@ impl Composer<'_> {
 
     fn manifest_files(
         &self,
-        current: &Current,
+        manifest_paths: &BTreeSet<String>,
         stored: &Stored,
         v2: &V2Extension,
     ) -> BTreeMap<String, Option<Vec<u8>>> {
         let kept: BTreeSet<String> =
             v2.manifests.keys().map(|digest| tree::manifest(self.name, digest)).collect();
-        let gone = current.manifest_paths.difference(&kept).map(|path| (path.clone(), None));
+        let gone = manifest_paths.difference(&kept).map(|path| (path.clone(), None));
         let new = stored
             .manifests
             .iter()
             .map(|(digest, manifest)| (tree::manifest(self.name, digest), Some(manifest.bytes.clone())))
-            .filter(|(path, _)| !current.manifest_paths.contains(path));
+            .filter(|(path, _)| !manifest_paths.contains(path));
         gone.chain(new).collect()
     }
-}
-
-/// The linux/amd64 manifest of an index, which clients that know no index are given.
-fn amd64_child(index: &[u8]) -> Option<Digest> {
-    let manifest = Manifest::parse(index, None).ok()?;
-    let child = manifest.children().iter().find(|child| {
-        media_type::is_image_manifest(&child.media_type)
-            && child.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64")
-    })?;
-    Some(child.digest)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) changed: bool,
     /// Whether a server was seen to serve it.
     pub(crate) served: bool,
+    /// Whether the configuration repository keeps it too.
+    pub(crate) backed_up: bool,
     /// Whether nothing was done on purpose.
     pub(crate) dry_run: bool,
     /// How long it took, in seconds.
@@ -93,6 +95,7 @@ impl Report {
             commit: None,
             changed: false,
             served: false,
+            backed_up: false,
             dry_run: options.dry_run,
             seconds: 0.0,
         }

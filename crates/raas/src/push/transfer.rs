@@ -12,11 +12,10 @@ use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
 use super::Progress;
-use super::object::put;
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
 use super::report::{Counted, Report};
 use crate::failure::Failure;
-use crate::storage::Storage;
+use crate::storage::{Storage, put};
 
 /// Layers in flight at once. More only shares one disk among them; what is slow, packing, uses all cores for each.
 const IN_FLIGHT: usize = 4;

@@ -4,6 +4,8 @@ mod client;
 mod sandbox;
 
 mod bad_input;
+mod configuration;
+mod history;
 mod interrupted;
 mod masks;
 mod push;

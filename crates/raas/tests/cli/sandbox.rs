@@ -52,6 +52,7 @@ impl Sandbox {
             .env("RAAS_HOME", self.home())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env_remove("RAAS_CONF_REPO")
             .stdin(Stdio::null());
     }
 

@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 
 use raas_types::ObjectKey;
 
-use crate::storage::{Storage, StorageError};
+use super::{Storage, StorageError};
 
 /// Stores bytes, unless the object is there with just these; whether it had to.
-pub(super) fn put(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
+pub(crate) fn put(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
     if holds(storage, key, content)? {
         return Ok(false);
     }

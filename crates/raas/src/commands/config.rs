@@ -1,0 +1,79 @@
+//! `raas config`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::config::{Config, Masks};
+use crate::failure::Failure;
+use crate::federation::Sources;
+use crate::home::Home;
+use crate::output;
+
+/// Look at the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read the configuration and everything that it names, and tell what is wrong
+    Check,
+    /// Print what is set, secrets as `***`
+    Show {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    source: String,
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::Check => check(home, config)?,
+        Command::Show { json } => show(config, json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(home: &Home, config: &Config) -> Result<(), Failure> {
+    // That it was read says that it is well formed.
+    let sources = Sources::gather(config, home)?;
+    let masks = Masks::new(&config.redhat, &sources);
+    output::line(&format!("ok: {}, {} keys", config.source, config.settings.len()));
+    output::line(&format!("ok: {}", masks.summary()));
+    for note in masks.notes() {
+        output::line(&format!("note: {note}"));
+    }
+    Ok(())
+}
+
+fn show(config: &Config, json: bool) {
+    if json {
+        let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for setting in &config.settings {
+            let section = sections.entry(setting.section.clone()).or_default();
+            section.insert(setting.key.clone(), setting.value.clone());
+        }
+        output::json(&Shown { source: config.source.to_string(), sections });
+        return;
+    }
+    output::line(&format!("# {}", config.source));
+    let mut last = "";
+    for setting in &config.settings {
+        if setting.section != last {
+            output::line(&format!("\n[{}]", setting.section));
+            last = &setting.section;
+        }
+        output::line(&format!("{} = {}", setting.key, setting.value.replace('\n', "\n    ")));
+    }
+}

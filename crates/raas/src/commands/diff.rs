@@ -1,0 +1,86 @@
+//! `raas diff`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_types::{RepositoryName, VendorName};
+
+use crate::difference::{self, Difference, TagChange};
+use crate::failure::{Failure, Kind};
+use crate::history;
+use crate::home::Home;
+use crate::output;
+use crate::push::bytes;
+
+/// Compare two publications: tags added, moved and removed, layers added and removed.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor
+    #[arg(value_name = "ISV")]
+    vendor: VendorName,
+
+    /// The earlier commit of `raas log`; or, without TO, an image, whose last two publications are compared
+    #[arg(value_name = "FROM|IMAGE")]
+    from: String,
+
+    /// The later commit
+    #[arg(value_name = "TO")]
+    to: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let vendor = home.existing(&arguments.vendor)?;
+    let record = vendor.record();
+    let nothing = || Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()));
+    let head = record.head()?.ok_or_else(nothing)?;
+    let (from, to, only) = match &arguments.to {
+        Some(to) => {
+            let from = history::find(&record, &head, &arguments.from)?;
+            (Some(from), history::find(&record, &head, to)?, None)
+        }
+        None => {
+            let name: RepositoryName = arguments.from.parse()?;
+            let mut last = history::entries(&record, &head, &history::paths_of(&name), Some(2))?.into_iter();
+            let unknown = || {
+                Failure::new(Kind::Usage, format!("{name} has never been published"))
+                    .hint("`raas list ISV` lists the images")
+            };
+            let to = last.next().ok_or_else(unknown)?.commit;
+            (last.next().map(|entry| entry.commit), to, Some(name))
+        }
+    };
+    let difference = difference::between(&record, from.as_ref(), &to, only.as_ref())?;
+    if arguments.json {
+        output::json(&difference);
+    } else {
+        tell(&difference);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(difference: &Difference) {
+    let from = difference.from.as_deref().map_or("nothing", |from| &from[..12]);
+    output::line(&format!("{from} -> {}", &difference.to[..12]));
+    if difference.repositories.is_empty() {
+        output::line("no difference");
+    }
+    for (name, repository) in &difference.repositories {
+        output::line(name.as_str());
+        for (tag, change) in &repository.tags {
+            output::line(&match change {
+                TagChange::Added { to } => format!("  + {tag}  {to}"),
+                TagChange::Moved { from, to } => format!("  ~ {tag}  {from} -> {to}"),
+                TagChange::Removed { from } => format!("  - {tag}  {from}"),
+            });
+        }
+        for (sign, layers) in [("+", &repository.layers_added), ("-", &repository.layers_removed)] {
+            for (digest, size) in layers {
+                output::line(&format!("  {sign} layer {digest}  {}", bytes(*size)));
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `raas list`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_types::VendorName;
+use serde::Serialize;
+
+use crate::failure::{Context as _, Failure};
+use crate::home::Home;
+use crate::listing::{self, ListedRepository};
+use crate::output;
+use crate::push::bytes;
+
+/// List what is published: repositories, tags, digests, sizes, and when.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor [default: all]
+    #[arg(value_name = "ISV")]
+    vendor: Option<VendorName>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    vendors: Vec<ListedVendor>,
+}
+
+#[derive(Serialize)]
+struct ListedVendor {
+    vendor: VendorName,
+    repositories: Vec<ListedRepository>,
+}
+
+pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let vendors = match &arguments.vendor {
+        Some(name) => vec![home.existing(name)?],
+        None => home.vendors().context(|| format!("cannot read {}", home.root().display()))?,
+    };
+    let mut listing = Listing { vendors: Vec::new() };
+    for vendor in vendors {
+        let repositories = listing::repositories(&vendor.record())?;
+        listing.vendors.push(ListedVendor { vendor: vendor.name().clone(), repositories });
+    }
+    if arguments.json {
+        output::json(&listing);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let alone = arguments.vendor.is_some();
+    for ListedVendor { vendor, repositories } in &listing.vendors {
+        if !alone {
+            output::line(&format!("{vendor}: {} repositories", repositories.len()));
+        }
+        repositories.iter().for_each(|repository| tell(repository, if alone { "" } else { "  " }));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(repository: &ListedRepository, indent: &str) {
+    let whose = if repository.operator { " (the operator's)" } else { "" };
+    output::line(&format!("{indent}{}{whose}", repository.name));
+    for tag in &repository.tags {
+        let size = match tag.size {
+            None => String::new(),
+            Some(all) if tag.elsewhere == 0 => bytes(all),
+            Some(all) => format!("{} ({} of it from elsewhere)", bytes(all), bytes(tag.elsewhere)),
+        };
+        output::line(&format!("{indent}  {:20}  {}  {}  {size}", tag.tag, tag.digest, tag.published));
+    }
+}

@@ -1,0 +1,77 @@
+//! `raas log`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_types::{Digest, RepositoryName, VendorName};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::history::{self, Entry};
+use crate::home::Home;
+use crate::output;
+
+/// Tell who published what when, the last first.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor
+    #[arg(value_name = "ISV")]
+    vendor: VendorName,
+
+    /// Only the publications that changed this image
+    #[arg(value_name = "IMAGE")]
+    image: Option<RepositoryName>,
+
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    max_count: Option<usize>,
+
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    commit: &'a str,
+    time: &'a str,
+    who: &'a str,
+    what: &'a str,
+    /// `image:tag` to digest
+    tags: BTreeMap<String, Digest>,
+}
+
+pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let vendor = home.existing(&arguments.vendor)?;
+    let record = vendor.record();
+    let paths = arguments.image.as_ref().map(history::paths_of).unwrap_or_default();
+    let entries = match record.head()? {
+        Some(head) => history::entries(&record, &head, &paths, arguments.max_count)?,
+        None => Vec::new(),
+    };
+    if arguments.json {
+        output::json(&entries.iter().map(told).collect::<Vec<_>>());
+    } else {
+        for entry in &entries {
+            output::line(&format!(
+                "{}  {}  {}  {}",
+                entry.commit.short(),
+                entry.time,
+                entry.who,
+                entry.subject
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(entry: &Entry) -> Told<'_> {
+    Told {
+        commit: entry.commit.as_str(),
+        time: &entry.time,
+        who: &entry.who,
+        what: &entry.subject,
+        tags: entry.tags.iter().map(|(name, tag, digest)| (format!("{name}:{tag}"), *digest)).collect(),
+    }
+}

@@ -1,0 +1,45 @@
+//! `raas rollback`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_types::{RepositoryName, VendorName};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::republish::{self, Request};
+
+/// Publish an earlier publication of an image again, as a new commit.
+///
+/// Before anything changes, everything that the earlier publication needs of the bucket is looked for there.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor
+    #[arg(value_name = "ISV")]
+    vendor: VendorName,
+
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    image: RepositoryName,
+
+    /// The publication, a commit of `raas log` [default: the one before the last of this image]
+    #[arg(long, value_name = "COMMIT")]
+    to: Option<String>,
+
+    /// Leave the configuration repository as it is
+    #[arg(long)]
+    nocommit: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { vendor, image, to, nocommit, json } = arguments;
+    let request = Request { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
+    let outcome = republish::roll_back(&request, to.as_deref())?;
+    super::unpublish::tell(&outcome, json);
+    Ok(ExitCode::SUCCESS)
+}

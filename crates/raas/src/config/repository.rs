@@ -1,0 +1,147 @@
+//! The private git repository that holds `raas.cfg`, and what raas keeps there of each vendor.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::source::FILE;
+use crate::failure::{Context as _, Failure, Kind};
+use crate::git::{GitErrorKind, Remote, redact};
+use crate::home::Home;
+use crate::record::{Change, CommitId, Record};
+use crate::scratch::Scratch;
+
+/// A clone that lives as long as the command.
+#[derive(Debug)]
+pub(crate) struct ConfigRepository {
+    remote: Remote,
+    branch: String,
+    record: Record,
+    folder: PathBuf,
+    _scratch: Scratch,
+}
+
+/// How often a push that others were faster than is made again.
+const TRIES: u32 = 20;
+
+impl ConfigRepository {
+    /// Clones it.
+    pub(super) fn open(remote: Remote, branch: Option<&str>, home: &Home) -> Result<Self, Failure> {
+        let parent = home.config_clones();
+        let scratch = Scratch::new(&parent)
+            .context(|| format!("cannot make a private folder in {}", parent.display()))?;
+        let folder = scratch.folder().join("clone");
+        remote.clone_into(&folder, branch)?;
+        let git_folder = folder.join(".git");
+        let named = Record::of_branch(git_folder.clone(), "HEAD");
+        let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
+        let record = Record::of_branch(git_folder, &branch);
+        let repository = Self { remote, branch, record, folder, _scratch: scratch };
+        // Nothing is to be written into a repository that somebody has named by mistake.
+        if let Some(head) = repository.record.head()?
+            && repository.record.read(&head, FILE)?.is_none()
+        {
+            let message = format!(
+                "{} has no {FILE} on branch {}: is it the configuration repository?",
+                redact(&repository.remote.address),
+                repository.branch
+            );
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("commit a raas.cfg there first; raas.cfg.template explains every key"));
+        }
+        Ok(repository)
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.remote.address
+    }
+
+    pub(super) fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The configuration's bytes; empty in a repository without commits.
+    pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
+        match self.record.head()? {
+            Some(head) => Ok(self.record.read(&head, FILE)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Changes one file's text; says whether it did.
+    pub(super) fn edit(
+        &self,
+        path: &str,
+        message: &str,
+        edit: &dyn Fn(&str) -> Result<Option<String>, Failure>,
+    ) -> Result<bool, Failure> {
+        self.change(message, &|read| {
+            let text = String::from_utf8_lossy(&read(path)?.unwrap_or_default()).into_owned();
+            Ok(edit(&text)?.map(|text| (path.to_owned(), Some(text.into_bytes()))).into_iter().collect())
+        })
+    }
+
+    /// Commits and pushes changes; says whether there were any. `make` is given a reader of the branch's files and
+    /// is called again on top of what others have pushed meanwhile, so that nobody's work is lost.
+    pub(crate) fn change(
+        &self,
+        message: &str,
+        make: &dyn Fn(&dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure>) -> Result<Vec<Change>, Failure>,
+    ) -> Result<bool, Failure> {
+        let mut tries = 1;
+        loop {
+            let head = self.record.head()?;
+            let read = |path: &str| match &head {
+                Some(head) => self.record.read(head, path),
+                None => Ok(None),
+            };
+            let mut changes = Vec::new();
+            for (path, content) in make(&read)? {
+                if read(&path)? != content {
+                    changes.push((path, content));
+                }
+            }
+            if changes.is_empty() {
+                return Ok(false);
+            }
+            let commit = self.record.commit(head.as_ref(), &changes, message)?;
+            match self.remote.push(self.record.git(), commit.as_str(), &self.branch) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind == GitErrorKind::Rejected && tries < TRIES => {
+                    pause(tries);
+                    tries += 1;
+                    self.start_over(head.as_ref())?;
+                }
+                Err(error) => {
+                    self.start_over(head.as_ref()).unwrap_or_default();
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Takes the branch to where the others have it.
+    fn start_over(&self, before: Option<&CommitId>) -> Result<(), Failure> {
+        match self.remote.fetch(self.record.git(), &self.branch) {
+            // A new repository whose first push did not come through.
+            Err(error) if error.kind == GitErrorKind::NotFound && before.is_none() => {
+                let reference = format!("refs/heads/{}", self.branch);
+                self.record.git().run(&["update-ref", "-d", &reference])?;
+                Ok(())
+            }
+            fetched => Ok(fetched?),
+        }
+    }
+}
+
+/// Some time, longer after more tries and by chance, so that those who met do not meet again.
+fn pause(tries: u32) {
+    let most = 50_u64 << tries.min(5);
+    let chance = RandomState::new().hash_one(std::process::id()) % most;
+    thread::sleep(Duration::from_millis(most / 4 + chance));
+}

@@ -1,0 +1,102 @@
+//! What differs between two publications.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::{Digest, RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::published::{self, Repositories, Repository};
+use crate::record::{CommitId, Record};
+
+/// What differs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Difference {
+    /// `None` for before the first publication.
+    pub(crate) from: Option<String>,
+    pub(crate) to: String,
+    /// Those that differ.
+    pub(crate) repositories: BTreeMap<RepositoryName, RepositoryChange>,
+}
+
+/// What differs in a repository.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct RepositoryChange {
+    pub(crate) tags: BTreeMap<Tag, TagChange>,
+    /// Layers that a tag leads to now and none did before, with the size of each.
+    pub(crate) layers_added: BTreeMap<Digest, u64>,
+    pub(crate) layers_removed: BTreeMap<Digest, u64>,
+}
+
+/// What became of a tag.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "change")]
+pub(crate) enum TagChange {
+    Added { to: String },
+    Moved { from: String, to: String },
+    Removed { from: String },
+}
+
+/// Compares two publications, or one with nothing; with a name, that repository alone.
+pub(crate) fn between(
+    record: &Record,
+    from: Option<&CommitId>,
+    to: &CommitId,
+    only: Option<&RepositoryName>,
+) -> Result<Difference, Failure> {
+    let before = match from {
+        Some(from) => published::repositories(record, from)?,
+        None => Repositories::new(),
+    };
+    let after = published::repositories(record, to)?;
+    let names: BTreeSet<&RepositoryName> = before.keys().chain(after.keys()).collect();
+    let mut repositories = BTreeMap::new();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if only.is_some_and(|only| only != name) || old == new {
+            continue;
+        }
+        let layers = |commit: Option<&CommitId>, repository: Option<&Repository>| {
+            let (Some(commit), Some(v2)) = (commit, repository.and_then(|found| found.v2.as_ref())) else {
+                return Ok(BTreeMap::new());
+            };
+            let manifests = published::manifests(record, commit, name, v2)?;
+            Ok::<_, Failure>(published::layers(&manifests, v2.tags.iter()))
+        };
+        let (had, has) = (layers(from, old)?, layers(Some(to), new)?);
+        let change = RepositoryChange {
+            tags: tag_changes(&tags(old), &tags(new)),
+            layers_added: without(&has, &had),
+            layers_removed: without(&had, &has),
+        };
+        if change != RepositoryChange::default() {
+            repositories.insert(name.clone(), change);
+        }
+    }
+    Ok(Difference { from: from.map(ToString::to_string), to: to.to_string(), repositories })
+}
+
+fn without(these: &BTreeMap<Digest, u64>, those: &BTreeMap<Digest, u64>) -> BTreeMap<Digest, u64> {
+    these.iter().filter(|(digest, _)| !those.contains_key(digest)).map(|(k, v)| (*k, *v)).collect()
+}
+
+/// Each tag's manifest; of a repository that has Docker v1 content alone, the image's id.
+fn tags(repository: Option<&Repository>) -> BTreeMap<Tag, String> {
+    let Some(repository) = repository else { return BTreeMap::new() };
+    match (&repository.v2, &repository.v1) {
+        (Some(v2), _) => v2.tags.iter().map(|(tag, digest)| (tag.clone(), digest.to_string())).collect(),
+        (None, Some(v1)) => v1.tags.iter().map(|(tag, id)| (tag.clone(), id.to_string())).collect(),
+        (None, None) => BTreeMap::new(),
+    }
+}
+
+fn tag_changes(old: &BTreeMap<Tag, String>, new: &BTreeMap<Tag, String>) -> BTreeMap<Tag, TagChange> {
+    let all: BTreeSet<&Tag> = old.keys().chain(new.keys()).collect();
+    let change = |tag: &Tag| match (old.get(tag).cloned(), new.get(tag).cloned()) {
+        (None, Some(to)) => Some(TagChange::Added { to }),
+        (Some(from), None) => Some(TagChange::Removed { from }),
+        (Some(from), Some(to)) if from != to => Some(TagChange::Moved { from, to }),
+        _ => None,
+    };
+    all.into_iter().filter_map(|tag| Some((tag.clone(), change(tag)?))).collect()
+}

@@ -1,0 +1,102 @@
+//! What is published, with when and how large: what `raas list` tells.
+
+use std::collections::BTreeMap;
+
+use raas_types::{Digest, RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::history;
+use crate::published::{self, Repository};
+use crate::record::{CommitId, Record};
+
+/// A repository.
+#[derive(Debug, Serialize)]
+pub(crate) struct ListedRepository {
+    pub(crate) name: RepositoryName,
+    /// Whether it is the operator's, published beside the vendor's own.
+    pub(crate) operator: bool,
+    pub(crate) tags: Vec<ListedTag>,
+}
+
+/// A tag.
+#[derive(Debug, Serialize)]
+pub(crate) struct ListedTag {
+    pub(crate) tag: Tag,
+    /// The manifest's digest; of a repository that has Docker v1 content alone, the image's id.
+    pub(crate) digest: String,
+    /// When this was published under this tag.
+    pub(crate) published: String,
+    /// Configs and layers of all platforms, in bytes.
+    pub(crate) size: Option<u64>,
+    /// How much of that is not served from the vendor's bucket.
+    pub(crate) elsewhere: u64,
+}
+
+/// When a tag was published with this digest.
+type Times = BTreeMap<(RepositoryName, Tag, Digest), String>;
+
+/// Everything that is published, in order.
+pub(crate) fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
+    let Some(head) = record.head()? else { return Ok(Vec::new()) };
+    let mut times = Times::new();
+    for entry in history::entries(record, &head, &[], None)? {
+        for told in entry.tags {
+            // The last publication comes first, and is the one that counts.
+            times.entry(told).or_insert_with(|| entry.time.clone());
+        }
+    }
+    let repositories = published::repositories(record, &head)?;
+    repositories
+        .into_iter()
+        .map(|(name, repository)| {
+            let tags = tags(record, &head, &name, &repository, &times)?;
+            Ok(ListedRepository { name, operator: repository.operator, tags })
+        })
+        .collect()
+}
+
+fn tags(
+    record: &Record,
+    head: &CommitId,
+    name: &RepositoryName,
+    repository: &Repository,
+    times: &Times,
+) -> Result<Vec<ListedTag>, Failure> {
+    // What no message tells, such as the operator's documents, is as old as the last change of the repository.
+    let mut fallback = None;
+    let mut other = || -> Result<String, Failure> {
+        if fallback.is_none() {
+            let mut paths = history::paths_of(name);
+            paths.push(raas_types::crane::tree::operators_document(name));
+            paths.push(raas_types::crane::tree::operators_v1_document(name));
+            let last = history::entries(record, head, &paths, Some(1))?.pop();
+            fallback = Some(last.map(|entry| entry.time).unwrap_or_default());
+        }
+        Ok(fallback.clone().unwrap_or_default())
+    };
+    if let Some(v2) = &repository.v2 {
+        let manifests = published::manifests(record, head, name, v2)?;
+        let tag = |(tag, digest): (&Tag, &Digest)| {
+            let published = match times.get(&(name.clone(), tag.clone(), *digest)) {
+                Some(time) => time.clone(),
+                None => other()?,
+            };
+            let size = published::size(&manifests, v2, digest);
+            Ok(ListedTag {
+                tag: tag.clone(),
+                digest: digest.to_string(),
+                published,
+                size: Some(size.all),
+                elsewhere: size.elsewhere,
+            })
+        };
+        return v2.tags.iter().map(tag).collect();
+    }
+    let v1 = repository.v1.iter().flat_map(|v1| &v1.tags);
+    v1.map(|(tag, id)| {
+        let published = other()?;
+        Ok(ListedTag { tag: tag.clone(), digest: id.to_string(), published, size: None, elsewhere: 0 })
+    })
+    .collect()
+}

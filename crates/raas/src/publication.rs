@@ -1,0 +1,185 @@
+//! Changing what a vendor publishes: one commit under the vendor's lock, and what follows from it.
+//!
+//! The commit is the publication. A run that is killed before it has published nothing; one that is killed after
+//! it leaves the objects named by tag and the checkout behind, which any later publication of the image, and any
+//! server that starts, brings up to date.
+
+mod message;
+mod tag_objects;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
+use raas_types::{Digest, ObjectKey, Reference, RepositoryName};
+
+use crate::backup;
+use crate::config::Config;
+use crate::failure::{Failure, Kind};
+use crate::home::{Home, Vendor};
+use crate::record::{CommitId, Record};
+use crate::servers::Note;
+use crate::storage::{Storage, put};
+use crate::wait;
+pub(crate) use message::{Message, parse_tag_line};
+
+/// Told of each object: its key, its length, and whether it had to be written.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
+
+/// A publication in the making; others wait until it is dropped.
+pub(crate) struct Publication<'a> {
+    vendor: &'a Vendor,
+    storage: &'a dyn Storage,
+    pub(crate) record: Record,
+    /// The last publication.
+    pub(crate) head: Option<CommitId>,
+    _lock: File,
+}
+
+/// What a repository publishes so far.
+#[derive(Debug, Default)]
+pub(crate) struct Current {
+    pub(crate) v2: Option<V2Extension>,
+    pub(crate) v1: Option<V1Content>,
+    pub(crate) protected: bool,
+}
+
+/// A publication that was made, or was there already.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    /// The commit that holds it.
+    pub(crate) commit: CommitId,
+    /// Whether it is a new one.
+    pub(crate) changed: bool,
+}
+
+impl<'a> Publication<'a> {
+    /// Waits for the vendor's lock.
+    pub(crate) fn begin(vendor: &'a Vendor, storage: &'a dyn Storage) -> Result<Self, Failure> {
+        let lock = vendor.lock()?;
+        let record = vendor.record();
+        let head = record.head()?;
+        Ok(Self { vendor, storage, record, head, _lock: lock })
+    }
+
+    /// What the repository publishes so far.
+    pub(crate) fn current(&self, name: &RepositoryName) -> Result<Current, Failure> {
+        match &self.head {
+            Some(head) => Current::read(&self.record, head, name),
+            None => Ok(Current::default()),
+        }
+    }
+
+    /// Stores a manifest under its digest.
+    pub(crate) fn put_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        media_type: &str,
+        bytes: &[u8],
+        tell: Tell<'_>,
+    ) -> Result<(), Failure> {
+        let key = ObjectKey::manifest(name, Reference::Digest(*digest), media_type);
+        let written = put(self.storage, &key, bytes)?;
+        tell(&key, bytes.len() as u64, written);
+        Ok(())
+    }
+
+    /// Publishes these files, each a path with its content or with nothing if it goes, and brings the repositories'
+    /// objects named by tag and the checkout up to date. Where nothing differs, the last commit is the one.
+    pub(crate) fn commit(
+        self,
+        files: BTreeMap<String, Option<Vec<u8>>>,
+        repositories: &[RepositoryName],
+        message: &Message,
+        tell: Tell<'_>,
+    ) -> Result<Done, Failure> {
+        let mut changes = Vec::new();
+        for (path, content) in files {
+            let old = match &self.head {
+                Some(head) => self.record.read(head, &path)?,
+                None => None,
+            };
+            if old != content {
+                changes.push((path, content));
+            }
+        }
+        let done = match &self.head {
+            Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
+            head => {
+                let commit = self.record.commit(head.as_ref(), &changes, &message.to_string())?;
+                Done { commit, changed: true }
+            }
+        };
+        for name in repositories {
+            tag_objects::update(self.storage, &self.record, &done.commit, name, tell)?;
+        }
+        self.vendor.checkout().update(&self.record, &done.commit)?;
+        self.record.tidy()?;
+        Ok(done)
+    }
+}
+
+impl Current {
+    /// What the repository publishes in a commit.
+    pub(crate) fn read(record: &Record, commit: &CommitId, name: &RepositoryName) -> Result<Self, Failure> {
+        let mut current = Self::default();
+        let read = |path: String| -> Result<Option<Document>, Failure> {
+            let Some(bytes) = record.read(commit, &path)? else { return Ok(None) };
+            let document = Document::parse(&bytes).map_err(|error| {
+                Failure::new(Kind::Environment, format!("{path} of commit {commit} cannot be read"))
+                    .caused_by(error)
+                    .hint("correct it in the record with git, or publish the image under another name")
+            })?;
+            Ok(Some(document))
+        };
+        if let Some(document) = read(tree::document(name))? {
+            current.protected = document.protected;
+            if let Content::V2(v2) = document.content {
+                current.v2 = v2.raas;
+            }
+        }
+        if let Some(document) = read(tree::v1_document(name))?
+            && let Content::V1(v1) = document.content
+        {
+            current.v1 = Some(v1);
+        }
+        Ok(current)
+    }
+
+    /// Whether nothing is published.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.v2.is_none() && self.v1.is_none()
+    }
+}
+
+/// Waits until a publication is served, and keeps it in the configuration repository too.
+pub(crate) struct FollowUp<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) config: &'a Config,
+    pub(crate) vendor: &'a Vendor,
+    pub(crate) name: &'a RepositoryName,
+    /// `--nocommit`
+    pub(crate) no_backup: bool,
+    pub(crate) say: &'a dyn Fn(&str),
+}
+
+/// How that went.
+pub(crate) struct Followed {
+    /// The servers that serve it.
+    pub(crate) servers: Vec<Note>,
+    /// Whether the configuration repository has it.
+    pub(crate) backed_up: bool,
+}
+
+impl FollowUp<'_> {
+    pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
+        let servers = wait::servers_of(self.home, self.vendor)?;
+        let served = wait::until_served(&servers, self.vendor, commit, self.say);
+        // What is published is worth keeping, whether or not the server is well.
+        let backed_up =
+            !self.no_backup && backup::keep(self.config, self.vendor, commit, self.name, self.say)?;
+        served?;
+        Ok(Followed { servers, backed_up })
+    }
+}

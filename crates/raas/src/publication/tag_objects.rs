@@ -1,0 +1,79 @@
+//! The objects of a bucket that are named by tag: each tag's manifest and the list of tags, for a legacy Crane and
+//! whoever reads the bucket by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::tree;
+use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag, media_type};
+use serde::Serialize;
+
+use super::{Current, Tell};
+use crate::failure::Failure;
+use crate::record::{CommitId, Record};
+use crate::storage::{Storage, put};
+
+/// `tags/list` as a registry answers it.
+#[derive(Serialize)]
+struct TagsList<'a> {
+    name: &'a RepositoryName,
+    tags: Vec<&'a Tag>,
+}
+
+/// Makes them what the commit says, and removes those of tags that are gone.
+pub(super) fn update(
+    storage: &dyn Storage,
+    record: &Record,
+    commit: &CommitId,
+    name: &RepositoryName,
+    tell: Tell<'_>,
+) -> Result<(), Failure> {
+    let v2 = Current::read(record, commit, name)?.v2;
+    let list_key = ObjectKey::TagsList(name.clone());
+    let mut expected = BTreeSet::new();
+    if let Some(v2) = &v2 {
+        let mut by_path: BTreeMap<String, Vec<ObjectKey>> = BTreeMap::new();
+        for (tag, digest) in &v2.tags {
+            let Some(entry) = v2.manifests.get(digest) else { continue };
+            let key = ObjectKey::manifest(name, Reference::Tag(tag.clone()), &entry.media_type);
+            expected.insert(key.to_string());
+            by_path.entry(tree::manifest(name, digest)).or_default().push(key);
+        }
+        let mut files = record.files(commit, &tree::manifests(name))?;
+        files.retain(|file| by_path.contains_key(&file.path));
+        record.read_each(&files, |file, bytes| {
+            for key in by_path.get(&file.path).into_iter().flatten() {
+                let written = put(storage, key, &bytes)?;
+                tell(key, bytes.len() as u64, written);
+            }
+            Ok(())
+        })?;
+        let list = TagsList { name, tags: v2.tags.keys().collect() };
+        let list = serde_json::to_vec(&list).expect("names are text");
+        let written = put(storage, &list_key, &list)?;
+        tell(&list_key, list.len() as u64, written);
+    } else {
+        storage.delete(&list_key)?;
+    }
+    for media_type in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
+        remove_others(storage, name, media_type, &expected)?;
+    }
+    Ok(())
+}
+
+fn remove_others(
+    storage: &dyn Storage,
+    name: &RepositoryName,
+    media_type: &str,
+    expected: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let of = |reference| ObjectKey::manifest(name, reference, media_type);
+    let sample = of(Reference::Digest(Digest::of(b""))).to_string();
+    let folder = sample.split_at(sample.rfind('/').map_or(0, |at| at + 1)).0;
+    let mut gone = Vec::new();
+    storage.list(folder, &mut |listed| {
+        let tag = listed.key.strip_prefix(folder).and_then(|text| text.parse::<Tag>().ok());
+        gone.extend(tag.filter(|_| !expected.contains(&listed.key)));
+    })?;
+    gone.into_iter().try_for_each(|tag| storage.delete(&of(Reference::Tag(tag))))?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What a commit publishes: repositories, their tags, and what those consist of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
+use raas_types::{Digest, Manifest, ManifestBody, RepositoryName, Tag};
+
+use crate::failure::Failure;
+use crate::record::{CommitId, Record};
+
+/// A repository of a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Repository {
+    pub(crate) v2: Option<V2Extension>,
+    pub(crate) v1: Option<V1Content>,
+    /// Whether it is the operator's, published beside the vendor's own.
+    pub(crate) operator: bool,
+}
+
+/// The repositories of a commit.
+pub(crate) type Repositories = BTreeMap<RepositoryName, Repository>;
+
+/// Reads them. A document that does not parse is for `raas status` to report.
+pub(crate) fn repositories(record: &Record, commit: &CommitId) -> Result<Repositories, Failure> {
+    let mut files = record.files(commit, tree::DATA)?;
+    files.retain(|file| file.path.ends_with(".json"));
+    let mut repositories = Repositories::new();
+    record.read_each(&files, |file, bytes| {
+        let Ok(document) = Document::parse(&bytes) else { return Ok(()) };
+        let repository = repositories.entry(document.name).or_default();
+        repository.operator |= tree::is_operators(&file.path);
+        match document.content {
+            Content::V1(v1) => repository.v1 = Some(v1),
+            Content::V2(v2) => repository.v2 = Some(v2.raas.unwrap_or_default()),
+        }
+        Ok(())
+    })?;
+    Ok(repositories)
+}
+
+/// The manifests of a repository that the record has and that parse, by digest.
+pub(crate) fn manifests(
+    record: &Record,
+    commit: &CommitId,
+    name: &RepositoryName,
+    v2: &V2Extension,
+) -> Result<BTreeMap<Digest, Manifest>, Failure> {
+    let mut manifests = BTreeMap::new();
+    let by_path: BTreeMap<String, Digest> =
+        v2.manifests.keys().map(|digest| (tree::manifest(name, digest), *digest)).collect();
+    let mut files = record.files(commit, &tree::manifests(name))?;
+    files.retain(|file| by_path.contains_key(&file.path));
+    record.read_each(&files, |file, bytes| {
+        let digest = by_path[&file.path];
+        let media_type = v2.manifests[&digest].media_type.as_str();
+        manifests.extend(Manifest::parse(&bytes, Some(media_type)).ok().map(|manifest| (digest, manifest)));
+        Ok(())
+    })?;
+    Ok(manifests)
+}
+
+/// The manifests that one leads to, itself the first: an index to those that it lists.
+pub(crate) fn reachable(manifests: &BTreeMap<Digest, Manifest>, from: &Digest) -> BTreeSet<Digest> {
+    let mut seen = BTreeSet::new();
+    let mut left = vec![*from];
+    while let Some(digest) = left.pop() {
+        if seen.insert(digest) {
+            let children = manifests.get(&digest).map(Manifest::children).unwrap_or_default();
+            left.extend(children.iter().map(|child| child.digest));
+        }
+    }
+    seen
+}
+
+/// The layers of everything that these tags lead to, with the size of each.
+pub(crate) fn layers<'a>(
+    manifests: &BTreeMap<Digest, Manifest>,
+    tags: impl Iterator<Item = (&'a Tag, &'a Digest)>,
+) -> BTreeMap<Digest, u64> {
+    let mut found = BTreeMap::new();
+    for digest in tags.flat_map(|(_, digest)| reachable(manifests, digest)) {
+        if let Some(Manifest { body: ManifestBody::Image { layers, .. }, .. }) = manifests.get(&digest) {
+            found.extend(layers.iter().map(|layer| (layer.digest, layer.size)));
+        }
+    }
+    found
+}
+
+/// How many bytes a manifest leads to, configs and layers, each once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) all: u64,
+    /// Those of them that are not served from the vendor's bucket.
+    pub(crate) elsewhere: u64,
+}
+
+/// The size of what a manifest leads to.
+pub(crate) fn size(manifests: &BTreeMap<Digest, Manifest>, v2: &V2Extension, from: &Digest) -> Size {
+    let digests = reachable(manifests, from);
+    let found = digests.iter().filter_map(|digest| manifests.get(digest));
+    let blobs: BTreeMap<Digest, u64> =
+        found.flat_map(Manifest::blobs).map(|blob| (blob.digest, blob.size)).collect();
+    let mut size = Size::default();
+    for (digest, bytes) in blobs {
+        size.all += bytes;
+        if v2.blobs.get(&digest).is_some_and(|entry| entry.location.is_some()) {
+            size.elsewhere += bytes;
+        }
+    }
+    size
+}

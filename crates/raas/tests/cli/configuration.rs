@@ -1,0 +1,360 @@
+//! `raas.cfg` in a file and in a private repository, and what raas keeps there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_testkit::oci::Layout;
+
+use crate::sandbox::{Sandbox, succeeded};
+
+/// A configuration repository, bare, as a service hosts it.
+struct Repository {
+    folder: PathBuf,
+}
+
+impl Repository {
+    fn empty(sandbox: &Sandbox) -> Self {
+        let folder = sandbox.path("conf.git");
+        git(&["init", "--bare", "--quiet", "--initial-branch=main", folder.to_str().unwrap()]);
+        Self { folder }
+    }
+
+    fn new(sandbox: &Sandbox, text: &str) -> Self {
+        let repository = Self::empty(sandbox);
+        repository.commit(sandbox, "main", text);
+        repository
+    }
+
+    /// Commits a raas.cfg to a branch.
+    fn commit(&self, sandbox: &Sandbox, branch: &str, text: &str) {
+        let work = sandbox.path("conf-work");
+        git(&["clone", "--quiet", self.folder.to_str().unwrap(), work.to_str().unwrap()]);
+        let work_text = work.to_str().unwrap();
+        fs::write(work.join("raas.cfg"), text).unwrap();
+        git(&["-C", work_text, "checkout", "--quiet", "-B", branch]);
+        git(&["-C", work_text, "add", "."]);
+        git(&["-C", work_text, "commit", "--quiet", "-m", "Configure"]);
+        git(&["-C", work_text, "push", "--quiet", "origin", branch]);
+        fs::remove_dir_all(work).unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.folder.display())
+    }
+
+    fn show(&self, what: &str) -> String {
+        git(&["--git-dir", self.folder.to_str().unwrap(), "show", what])
+    }
+
+    fn files(&self, branch: &str) -> Vec<String> {
+        let said = git(&["--git-dir", self.folder.to_str().unwrap(), "ls-tree", "-r", "--name-only", branch]);
+        said.lines().map(str::to_owned).collect()
+    }
+
+    fn commits(&self, branch: &str) -> usize {
+        git(&["--git-dir", self.folder.to_str().unwrap(), "log", "--oneline", branch]).lines().count()
+    }
+}
+
+fn git(arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=Jane", "-c", "user.email=jane@example.com"]).args(arguments);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    succeeded(&command.output().unwrap())
+}
+
+fn image(tag: &str) -> Vec<u8> {
+    let mut layout = Layout::new();
+    let image = layout.simple_image(tag);
+    layout.tag(&image, tag);
+    layout.tar()
+}
+
+/// The program with a configuration repository.
+fn with_repository(sandbox: &Sandbox, address: &str, arguments: &[&str]) -> Command {
+    let mut command = sandbox.command(arguments);
+    command.env("RAAS_CONF_REPO", address);
+    command
+}
+
+fn left_behind(sandbox: &Sandbox) -> usize {
+    fs::read_dir(sandbox.home().join("_config")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn the_first_that_is_named_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("raas.cfg", "[aws]\nregion = here\n");
+    let named = sandbox.write("other.cfg", "[aws]\nregion = named\n");
+    let repository = Repository::new(&sandbox, "[aws]\nregion = repository\n");
+    repository.commit(&sandbox, "staging", "[aws]\nregion = staging\n");
+    let shown = |address: Option<&str>, more: &[&str]| {
+        let mut command = sandbox.command(&[&["config", "show", "--json"], more].concat());
+        address.map(|address| command.env("RAAS_CONF_REPO", address));
+        let said = succeeded(&command.output().unwrap());
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        said["sections"]["aws"]["region"].as_str().unwrap().to_owned()
+    };
+    let url = repository.url();
+    assert_eq!(shown(None, &[]), "here");
+    assert_eq!(shown(Some(&url), &[]), "repository");
+    assert_eq!(shown(Some(&url), &["--configenv", "staging"]), "staging");
+    assert_eq!(shown(Some(&url), &["--config", &named]), "named");
+    assert_eq!(left_behind(&sandbox), 0);
+    let failure = sandbox.fails(2, &["config", "show", "--configenv", "staging"]);
+    assert!(failure.contains("RAAS_CONF_REPO"), "{failure}");
+}
+
+#[test]
+fn what_cannot_be_cloned_is_told_without_the_password() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "");
+    let table: [(String, &[&str], &str); 3] = [
+        ("file:///nonexistent/conf.git".into(), &[], "does not appear to be"),
+        (repository.url(), &["--configenv", "nowhere"], "nowhere not found"),
+        ("http://user:hunter2@127.0.0.1:1/conf.git".into(), &[], "127.0.0.1"),
+    ];
+    for (address, more, word) in table {
+        let output =
+            with_repository(&sandbox, &address, &[&["config", "check"], more].concat()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+    }
+    assert_eq!(left_behind(&sandbox), 0);
+}
+
+#[test]
+fn check_names_the_line_and_what_was_meant() {
+    let sandbox = Sandbox::new();
+    sandbox.write("raas.cfg", "[redhat]\n\nmask_layer = x\n");
+    let failure = sandbox.fails(2, &["config", "check"]);
+    assert!(
+        failure.contains("raas.cfg, line 3") && failure.contains("did you mean `mask_layers`?"),
+        "{failure}"
+    );
+    sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
+    assert!(sandbox.ok(&["config", "check"]).contains("1 keys"));
+    let shown = sandbox.ok(&["config", "show"]);
+    assert!(shown.contains("[openshift]\npassword = ***") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_publication_is_kept_in_the_repository() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "# mine\n");
+    let path = sandbox.write("app.tar", image("1.0"));
+    let push = |more: &[&str]| {
+        let arguments = [&["push", "acme", "tools/app", "--from", &path, "--json"], more].concat();
+        let mut command = with_repository(&sandbox, &repository.url(), &arguments);
+        command.env("GIT_COMMITTER_NAME", "Jane Doe").env("GIT_COMMITTER_EMAIL", "jane@example.com");
+        let said = succeeded(&command.output().unwrap());
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    let skipped = push(&["--nocommit"]);
+    assert_eq!((skipped["backed_up"].as_bool(), repository.commits("main")), (Some(false), 1));
+    // The same push again publishes nothing, and makes up for what was left out.
+    let kept = push(&[]);
+    assert_eq!((kept["changed"].as_bool(), kept["backed_up"].as_bool()), (Some(false), Some(true)));
+    let log = repository.files("main").into_iter().find(|path| path.ends_with(".log")).unwrap();
+    assert!(log.starts_with("acme/logs/20"), "{log}");
+    assert_eq!(repository.files("main"), [log.as_str(), "acme/metadata/tools+app.json", "raas.cfg"]);
+    let document =
+        fs::read_to_string(sandbox.home().join("acme/checkout/crane/data/tools/app.json")).unwrap();
+    assert_eq!(repository.show("main:acme/metadata/tools+app.json"), document);
+    let line = repository.show(&format!("main:{log}"));
+    let commit = kept["commit"].as_str().unwrap();
+    for word in ["Z Jane Doe <jane@example.com>: Publish tools/app: 1.0", "tools/app:1.0@sha256:", commit] {
+        assert!(line.contains(word), "`{word}` is not in {line}");
+    }
+    assert_eq!(line.lines().count(), 1);
+    assert!(repository.show("main").contains("acme: Publish tools/app: 1.0"));
+    push(&[]);
+    assert_eq!(repository.commits("main"), 2);
+    // What is taken out goes there too.
+    let unpublish = ["unpublish", "acme", "tools/app"];
+    succeeded(&with_repository(&sandbox, &repository.url(), &unpublish).output().unwrap());
+    assert_eq!(repository.files("main"), [log.as_str(), "raas.cfg"]);
+    assert_eq!(repository.show(&format!("main:{log}")).lines().count(), 2);
+    assert_eq!(left_behind(&sandbox), 0);
+}
+
+#[test]
+fn setup_remembers_a_vendor_and_touches_nothing_else() {
+    let sandbox = Sandbox::new();
+    let before = "# ours\n[redhat]\nlayer_url = https://cdn.example.com ; kept\n";
+    let before = &before.replace(" ; kept", "");
+    let file = sandbox.write("raas.cfg", before);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let setup = ["setup", "acme", "--s3bucket", "acme-bucket", "--oodomain", "acme"];
+    let remembered = format!("{before}\n[acme]\ns3_bucket = acme-bucket\nopenshift_domain = acme\n");
+    for _ in 0..2 {
+        sandbox.ok(&setup);
+        assert_eq!(fs::read_to_string(&file).unwrap(), remembered);
+    }
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let failure = sandbox.fails(2, &["setup", "acme", "--s3bucket", "other"]);
+    assert!(failure.contains("line 6") && failure.contains("acme-bucket"), "{failure}");
+
+    // A new repository, without any commit.
+    let repository = Repository::empty(&sandbox);
+    let mut command = with_repository(&sandbox, &repository.url(), &setup);
+    assert!(succeeded(&command.output().unwrap()).contains("Remembered in raas.cfg of file://"));
+    assert_eq!(
+        repository.show("main:raas.cfg"),
+        "[acme]\ns3_bucket = acme-bucket\nopenshift_domain = acme\n"
+    );
+
+    // Where there is no file, one is made.
+    let other = Sandbox::new();
+    other.ok(&setup);
+    assert!(fs::read_to_string(other.path("raas.cfg")).unwrap().starts_with("[acme]\n"));
+}
+
+#[test]
+fn a_repository_that_is_none_of_ours_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "");
+    let work = sandbox.path("w");
+    git(&["clone", "--quiet", &repository.url(), work.to_str().unwrap()]);
+    git(&["-C", work.to_str().unwrap(), "mv", "raas.cfg", "README"]);
+    git(&["-C", work.to_str().unwrap(), "commit", "--quiet", "-m", "x"]);
+    git(&["-C", work.to_str().unwrap(), "push", "--quiet"]);
+    let output = with_repository(&sandbox, &repository.url(), &["setup", "acme"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("has no raas.cfg"), "{said}");
+}
+
+/// Half of the pushes are of one vendor from two homes, so that they meet in the vendor's folder; one is over
+/// something like ssh.
+#[test]
+fn eight_operators_at_once_lose_nothing() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "# shared\n");
+    let ssh = like_ssh(&sandbox);
+    let ssh_address = format!("git@conf.example.com:{}", repository.folder.display());
+    let children: Vec<_> = (0..8)
+        .map(|n| {
+            let path = sandbox.write(&format!("{n}.tar"), image(&format!("t{n}")));
+            let vendor = if n % 2 == 0 { "acme" } else { "bigdatainc" };
+            let name = format!("app{n}");
+            let address = if n == 7 { &ssh_address } else { &repository.url() };
+            let mut command = with_repository(&sandbox, address, &["push", vendor, &name, "--from", &path]);
+            command.env("RAAS_HOME", sandbox.path(&format!("home{}", n / 4))).env("GIT_SSH_COMMAND", &ssh);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let files = repository.files("main");
+    let mut lines = String::new();
+    for file in files.iter().filter(|file| file.ends_with(".log")) {
+        lines.push_str(&repository.show(&format!("main:{file}")));
+    }
+    for n in 0..8 {
+        let vendor = if n % 2 == 0 { "acme" } else { "bigdatainc" };
+        assert!(files.contains(&format!("{vendor}/metadata/app{n}.json")), "{n}: {files:?}");
+        assert_eq!(lines.matches(&format!("Publish app{n}: t{n}")).count(), 1, "{lines}");
+    }
+    assert_eq!((lines.lines().count(), repository.commits("main")), (8, 9));
+}
+
+/// A command that stands in for ssh: it runs what it is asked to on this machine.
+fn like_ssh(sandbox: &Sandbox) -> String {
+    let script = "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n";
+    let path = sandbox.write("ssh", script);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn a_push_that_the_other_side_declines_is_told_and_the_image_is_published() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "");
+    let hook = repository.folder.join("hooks/pre-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\necho 'no commits on Fridays' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = sandbox.write("app.tar", image("1.0"));
+    let push = ["push", "acme", "app", "--from", &path];
+    let output = with_repository(&sandbox, &repository.url(), &push).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    for word in ["it is published, and not kept", "no commits on Fridays", "rules or hooks"] {
+        assert!(said.contains(word), "`{word}` is not in {said}");
+    }
+    assert_eq!(sandbox.commits("acme"), 1);
+    fs::remove_file(&hook).unwrap();
+    succeeded(&with_repository(&sandbox, &repository.url(), &push).output().unwrap());
+    assert!(repository.files("main").contains(&"acme/metadata/app.json".to_owned()));
+}
+
+#[test]
+fn a_silent_host_is_given_up_and_an_interrupted_run_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let ssh = sandbox.write("silent", "#!/bin/sh\nsleep 60\n");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let silent = |more: &[&str]| {
+        let mut command =
+            with_repository(&sandbox, "git@silent.example.com:conf", &[&["config", "show"], more].concat());
+        command.env("GIT_SSH_COMMAND", &ssh).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let begun = Instant::now();
+    let output = silent(&["--git-timeout", "1"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20) && said.contains("took longer than 1 s"), "{said}");
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(left_behind(&sandbox), 0);
+
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let child = silent(&[]).spawn().unwrap();
+        wait_for(|| left_behind(&sandbox) > 1);
+        let folder = fs::read_dir(sandbox.home().join("_config")).unwrap().map(|entry| entry.unwrap().path());
+        let folder = folder.filter(|path| path.is_dir()).next().unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        thread::sleep(Duration::from_millis(100));
+        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(code));
+        assert_eq!(left_behind(&sandbox), 0);
+    }
+
+    // A run that is killed cannot clean up; the next one does.
+    let mut child = silent(&[]).spawn().unwrap();
+    wait_for(|| left_behind(&sandbox) > 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(left_behind(&sandbox) > 0);
+    let repository = Repository::new(&sandbox, "");
+    succeeded(&with_repository(&sandbox, &repository.url(), &["config", "check"]).output().unwrap());
+    assert_eq!(left_behind(&sandbox), 0);
+    end_orphans(&ssh);
+}
+
+fn wait_for(mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Ends what the killed run left running, which this test started: found by the script's own path.
+fn end_orphans(script: &str) {
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&line).contains(script) {
+            let pid = entry.file_name().into_string().unwrap();
+            drop(Command::new("kill").args(["-s", "KILL", &pid]).status());
+        }
+    }
+    assert!(Path::new(script).exists());
+}
