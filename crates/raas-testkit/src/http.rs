@@ -1,4 +1,5 @@
-//! A small HTTP server that stands in for a CDN: fixed files, GET and HEAD, and a count of what was asked for.
+//! A small HTTP server that stands in for a CDN or a registry: fixed files, GET and HEAD, places that ask for a
+//! credential, and a count of what was asked for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +23,25 @@ struct State {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
     folder: Option<PathBuf>,
     counts: Mutex<BTreeMap<(String, String), usize>>,
+    protected: Mutex<Vec<Protected>>,
+    no_head: AtomicBool,
     ended: AtomicBool,
+}
+
+/// Paths that are shown to those alone who send an `Authorization`.
+struct Protected {
+    prefix: String,
+    challenge: String,
+    authorization: String,
+}
+
+/// A request, as far as the server looks at it.
+#[derive(Default)]
+struct Head {
+    method: String,
+    path: String,
+    authorization: Option<String>,
+    range: Option<String>,
 }
 
 impl Server {
@@ -40,6 +59,27 @@ impl Server {
     /// Adds a path, or gives it another content.
     pub fn set(&self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         locked(&self.state.files).insert(path.into(), bytes.into());
+    }
+
+    /// Takes a path away.
+    pub fn remove(&self, path: &str) {
+        locked(&self.state.files).remove(path).expect("the path was there");
+    }
+
+    /// Answers paths that begin so with 401 and this `WWW-Authenticate`, unless this `Authorization` is sent.
+    pub fn protect(&self, prefix: &str, challenge: &str, authorization: &str) {
+        let mut protected = locked(&self.state.protected);
+        protected.retain(|known| known.prefix != prefix);
+        protected.push(Protected {
+            prefix: prefix.to_owned(),
+            challenge: challenge.to_owned(),
+            authorization: authorization.to_owned(),
+        });
+    }
+
+    /// Answers every HEAD with 403 from now on, as a URL does that is signed for GET.
+    pub fn refuse_head(&self) {
+        self.state.no_head.store(true, Ordering::SeqCst);
     }
 
     /// The address with the port.
@@ -101,18 +141,16 @@ impl State {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut writer = stream;
-        while let Some((method, path)) = read_head(&mut reader)? {
+        while let Some(head) = read_head(&mut reader)? {
             if self.ended.load(Ordering::SeqCst) {
                 break;
             }
+            let Head { method, path, .. } = &head;
             *locked(&self.counts).entry((method.clone(), path.clone())).or_default() += 1;
-            let (status, body) = match self.find(&path) {
-                _ if method != "GET" && method != "HEAD" => ("405 Method Not Allowed", Vec::new()),
-                Some(bytes) => ("200 OK", bytes),
-                None => ("404 Not Found", b"not found\n".to_vec()),
-            };
+            let (status, more, body) = self.answer(&head);
+            let method = method.clone();
             let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/octet-stream\r\n\r\n",
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Type: application/octet-stream\r\n{more}\r\n",
                 body.len()
             );
             writer.write_all(head.as_bytes())?;
@@ -122,6 +160,32 @@ impl State {
             writer.flush()?;
         }
         Ok(())
+    }
+
+    /// The status line, further headers and the body.
+    fn answer(&self, head: &Head) -> (&'static str, String, Vec<u8>) {
+        let Head { method, path, .. } = head;
+        let protected = locked(&self.protected);
+        let refused = protected.iter().find(|known| {
+            path.starts_with(&known.prefix)
+                && head.authorization.as_deref() != Some(known.authorization.as_str())
+        });
+        if let Some(refused) = refused {
+            let header = format!("WWW-Authenticate: {}\r\n", refused.challenge);
+            return ("401 Unauthorized", header, b"who are you?\n".to_vec());
+        }
+        if method == "HEAD" && self.no_head.load(Ordering::SeqCst) {
+            return ("403 Forbidden", String::new(), Vec::new());
+        }
+        match self.find(path) {
+            _ if method != "GET" && method != "HEAD" => ("405 Method Not Allowed", String::new(), Vec::new()),
+            Some(bytes) if head.range.as_deref() == Some("bytes=0-0") && !bytes.is_empty() => {
+                let header = format!("Content-Range: bytes 0-0/{}\r\n", bytes.len());
+                ("206 Partial Content", header, bytes[..1].to_vec())
+            }
+            Some(bytes) => ("200 OK", String::new(), bytes),
+            None => ("404 Not Found", String::new(), b"not found\n".to_vec()),
+        }
     }
 
     fn find(&self, path: &str) -> Option<Vec<u8>> {
@@ -136,8 +200,8 @@ impl State {
     }
 }
 
-/// The method and the path of the next request, once its head and body have passed.
-fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, String)>> {
+/// The next request, once its head and body have passed.
+fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -147,21 +211,22 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, St
         return Ok(None);
     };
     let path = target.split('?').next().unwrap_or_default();
-    let request = (method.to_owned(), path.to_owned());
+    let mut head = Head { method: method.to_owned(), path: path.to_owned(), ..Head::default() };
     let mut length = 0;
     loop {
         line.clear();
         reader.read_line(&mut line)?;
-        match line.trim_end().split_once(':') {
-            Some((key, value)) if key.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            Some(_) => {}
-            None => break,
+        let Some((key, value)) = line.trim_end().split_once(':') else { break };
+        let value = value.trim();
+        match key.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().unwrap_or(0),
+            "authorization" => head.authorization = Some(value.to_owned()),
+            "range" => head.range = Some(value.to_owned()),
+            _ => {}
         }
     }
     io::copy(&mut io::Read::take(&mut *reader, length), &mut io::sink())?;
-    Ok(Some(request))
+    Ok(Some(head))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -139,6 +139,11 @@ impl Layout {
         self.root(manifest, [(REF_NAME, tag)]);
     }
 
+    /// Takes all names out of `index.json`; the blobs stay.
+    pub fn untag(&mut self) {
+        self.roots.clear();
+    }
+
     /// Names a manifest in `index.json` without a tag.
     pub fn untagged(&mut self, manifest: &Descriptor) {
         self.roots.push(manifest.clone());

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use raas_types::crane::tree;
 use raas_types::{RepositoryName, VendorName};
 
-use crate::config::{Config, Source};
+use crate::config::{Config, ReadFile, Source};
 use crate::failure::Failure;
 use crate::history::{self, Entry};
 use crate::home::Vendor;
@@ -58,11 +58,7 @@ pub(crate) fn keep(
 }
 
 /// The line of a publication, in the log of its day; nothing if it is there.
-fn log_line(
-    vendor: &VendorName,
-    entry: &Entry,
-    read: &dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure>,
-) -> Result<Option<Change>, Failure> {
+fn log_line(vendor: &VendorName, entry: &Entry, read: &ReadFile<'_>) -> Result<Option<Change>, Failure> {
     let day = entry.time.split('T').next().unwrap_or_default();
     let path = format!("{vendor}/logs/{day}.log");
     let mut log = read(&path)?.unwrap_or_default();

@@ -10,6 +10,7 @@ mod source;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use raas_types::VendorName;
 
@@ -17,6 +18,7 @@ use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use ini::{Ini, IniError};
 pub(crate) use masks::Masks;
+pub(crate) use repository::ReadFile;
 pub(crate) use secret::Secret;
 pub(crate) use sections::{Access, Aws, BaseImage, Openshift, Place, Pulpserver, Redhat, VendorSettings};
 pub(crate) use source::{Asked, Source};
@@ -35,6 +37,8 @@ pub(crate) struct Config {
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where all this comes from.
     pub(crate) source: Source,
+    /// How long one git command may wait for the network.
+    pub(crate) patience: Duration,
     /// Everything that is set, for people's eyes.
     pub(crate) settings: Vec<Setting>,
 }
@@ -53,7 +57,7 @@ impl Config {
     pub(crate) fn load(asked: &Asked, home: &Home) -> Result<Self, Failure> {
         let source = Source::find(asked, home)?;
         let config = Self::parse(&source.read()?, &source.path())?;
-        Ok(Self { source, ..config })
+        Ok(Self { source, patience: asked.patience, ..config })
     }
 
     /// The configuration with these settings of a vendor, as it would be once they are remembered.
@@ -67,7 +71,7 @@ impl Config {
             None => Ok(self),
             Some(text) => {
                 let config = Self::parse(text.as_bytes(), &self.source.path())?;
-                Ok(Self { source: self.source, ..config })
+                Ok(Self { source: self.source, patience: self.patience, ..config })
             }
         }
     }
@@ -118,6 +122,7 @@ impl Config {
             pulpserver: Pulpserver::read(&ini)?,
             vendors: VendorSettings::read_all(&ini)?.into_iter().collect(),
             source: Source::None,
+            patience: Duration::default(),
             settings: settings(&ini),
         })
     }

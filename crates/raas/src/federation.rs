@@ -1,8 +1,19 @@
-//! Image federation: what the operator serves itself. Its documents say which layers are masked, and are published
-//! in each vendor's registry beside the vendor's own.
+//! Image federation: what the operator serves itself. Its documents and base images say which layers are masked, and
+//! its documents are published in each vendor's registry beside the vendor's own.
+//!
+//! ```text
+//! file, folder ─┐
+//! web server   ─┼▶ documents ──▶ complete (manifests, locations) ──┬▶ masks
+//! git          ─┘                                                  └▶ the vendor's record, `crane/data/+operator/`
+//! registry, layout ──▶ base layers ──────────────────────────────────▶ masks
+//! ```
 
+mod base_images;
+mod complete;
 mod documents;
 mod sources;
+mod web;
 
+pub(crate) use base_images::BaseLayer;
 pub(crate) use documents::OperatorDocuments;
 pub(crate) use sources::{OperatorDocument, Sources};

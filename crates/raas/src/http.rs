@@ -15,6 +15,18 @@ pub(crate) fn agent() -> ureq::Agent {
         .into()
 }
 
+/// A client for which an answer is no error whatever its status, and that does not wait long.
+pub(crate) fn tolerant_agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_recv_response(Some(Duration::from_secs(20)))
+        .timeout_recv_body(Some(Duration::from_secs(60)))
+        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
+}
+
 /// Asks a server of ours on this machine for a path, as the vendor's clients would.
 pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Result<String, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()

@@ -21,6 +21,7 @@ mod http;
 mod interrupt;
 mod listing;
 mod output;
+mod parallel;
 mod publication;
 mod published;
 mod push;

@@ -45,6 +45,11 @@ impl Record {
         Self { git: Git::new(folder), branch: format!("refs/heads/{branch}") }
     }
 
+    /// Whatever a clone has checked out.
+    pub(crate) fn at_head(folder: PathBuf) -> Self {
+        Self { git: Git::new(folder), branch: "HEAD".to_owned() }
+    }
+
     pub(crate) fn git(&self) -> &Git {
         &self.git
     }

@@ -1,5 +1,11 @@
-//! Registries that run elsewhere, as far as raas reads them: the manifests of base images.
+//! Registries that run elsewhere, as far as raas reads them: the manifests of base images, and whether layers are
+//! where they should be.
 
+mod challenge;
+mod client;
+mod presence;
 mod reference;
 
+pub(crate) use client::Client;
+pub(crate) use presence::{Presence, ask};
 pub(crate) use reference::ImageReference;

@@ -4,12 +4,12 @@
 //! crane/data/<image>.json                      version 4 document: what today's clients pull
 //! crane/data/<image>/_v1.json                  version 1 document: what Docker v1 clients pull
 //! crane/data/<image>/_manifests/sha256/<hex>   a manifest's exact bytes
-//! crane/data/_operator/<image>.json            the same two documents of the operator's own repositories, which
-//! crane/data/_operator/<image>/_v1.json          are published beside the vendor's; their manifests lie with all others
+//! crane/data/+operator/<image>.json            the same two documents of the operator's own repositories, which
+//! crane/data/+operator/<image>/_v1.json          are published beside the vendor's; their manifests lie with all others
 //! revision                                     in a checkout only: the commit that it holds, written last
 //! ```
 //!
-//! No repository name has a part that begins with `_`, so nothing here can meet another repository's files; a
+//! No repository name has a part that begins with `_` or `+`, so nothing here can meet another repository's files; a
 //! legacy Crane reads both documents, since it takes every `.json` file of the tree, and leaves the manifests.
 
 use crate::{Digest, RepositoryName};
@@ -31,7 +31,7 @@ pub fn v1_document(repository: &RepositoryName) -> String {
 }
 
 /// The folder of the documents that are the operator's, ending in a slash.
-pub const OPERATOR: &str = "crane/data/_operator/";
+pub const OPERATOR: &str = "crane/data/+operator/";
 
 /// The path of the operator's version 4 document of a repository.
 pub fn operators_document(repository: &RepositoryName) -> String {

@@ -23,13 +23,21 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
+    /// Also ask every place that layers are served from, other than the bucket, whether it has them
+    #[arg(long)]
+    federation: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let status = status::check(home, &arguments.vendor, arguments.image.as_ref());
+    let image = arguments.image.as_ref();
+    let mut status = status::check(home, &arguments.vendor, image);
+    if arguments.federation {
+        status::federation::add(&mut status, &home.vendor(&arguments.vendor), image);
+    }
     if arguments.json {
         output::json(&status);
     } else {

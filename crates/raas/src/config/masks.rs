@@ -7,7 +7,7 @@ use raas_types::crane::{Content, Document};
 use raas_types::{Digest, ImageId};
 
 use super::sections::Redhat;
-use crate::federation::{OperatorDocument, Sources};
+use crate::federation::{BaseLayer, OperatorDocument, Sources};
 
 /// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,11 +69,14 @@ impl Masks {
             base_url: redhat.layer_url.clone(),
             ..Masks::default()
         };
-        for OperatorDocument { origin, document, .. } in &sources.documents {
-            if !masks.take(document.clone()) {
-                masks.notes.push(format!(
-                    "{origin} lists manifests and no layers, so it masks nothing; name the layers in `mask_layers`"
-                ));
+        masks.notes.clone_from(&sources.notes);
+        for OperatorDocument { document, .. } in &sources.documents {
+            masks.take(document.clone());
+        }
+        for BaseLayer { digest, size, diff_id, location } in &sources.base_layers {
+            masks.blobs.entry(*digest).or_insert_with(|| Place { url: location.clone(), size: *size });
+            if let Some(diff_id) = diff_id {
+                masks.packed.entry(*diff_id).or_insert(*digest);
             }
         }
         masks
@@ -117,8 +120,8 @@ impl Masks {
             .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
     }
 
-    /// Takes what a document lists; whether it lists layers at all.
-    fn take(&mut self, document: Document) -> bool {
+    /// Takes what a document lists.
+    fn take(&mut self, document: Document) {
         let base = document.url.trim_end_matches('/');
         match document.content {
             Content::V1(v1) => {
@@ -132,10 +135,9 @@ impl Masks {
                         self.named.insert(MaskedName(id));
                     }
                 }
-                true
             }
             Content::V2(v2) => {
-                let Some(extension) = v2.raas else { return false };
+                let Some(extension) = v2.raas else { return };
                 for (digest, entry) in extension.blobs {
                     let url = entry.location.unwrap_or_else(|| format!("{base}/blobs/{digest}"));
                     if is_public(&url) {
@@ -147,7 +149,6 @@ impl Masks {
                         self.packed.entry(diff_id).or_insert(digest);
                     }
                 }
-                true
             }
         }
     }

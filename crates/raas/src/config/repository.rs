@@ -22,6 +22,9 @@ pub(crate) struct ConfigRepository {
     _scratch: Scratch,
 }
 
+/// Gives a file's content by its path; nothing if there is no such file.
+pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure> + 'a;
+
 /// How often a push that others were faster than is made again.
 const TRIES: u32 = 20;
 
@@ -34,7 +37,7 @@ impl ConfigRepository {
         let folder = scratch.folder().join("clone");
         remote.clone_into(&folder, branch)?;
         let git_folder = folder.join(".git");
-        let named = Record::of_branch(git_folder.clone(), "HEAD");
+        let named = Record::at_head(git_folder.clone());
         let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
         let record = Record::of_branch(git_folder, &branch);
         let repository = Self { remote, branch, record, folder, _scratch: scratch };
@@ -91,7 +94,7 @@ impl ConfigRepository {
     pub(crate) fn change(
         &self,
         message: &str,
-        make: &dyn Fn(&dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure>) -> Result<Vec<Change>, Failure>,
+        make: &dyn Fn(&ReadFile<'_>) -> Result<Vec<Change>, Failure>,
     ) -> Result<bool, Failure> {
         let mut tries = 1;
         loop {
@@ -118,8 +121,12 @@ impl ConfigRepository {
                     self.start_over(head.as_ref())?;
                 }
                 Err(error) => {
-                    self.start_over(head.as_ref()).unwrap_or_default();
-                    return Err(error.into());
+                    let failure = Failure::from(error);
+                    return Err(if tries == TRIES {
+                        failure.preceded_by(&format!("others were faster {TRIES} times in a row"))
+                    } else {
+                        failure
+                    });
                 }
             }
         }

@@ -162,6 +162,13 @@ impl Redhat {
     }
 }
 
+impl Redhat {
+    /// `layer_url`, without a slash at the end.
+    pub(crate) fn layer_url(&self) -> Option<&str> {
+        self.layer_url.as_deref()
+    }
+}
+
 impl Openshift {
     pub(super) const KEYS: &[&str] =
         &["server_url", "app_git_url", "auth_token", "username", "password", "domain", "cartridge"];

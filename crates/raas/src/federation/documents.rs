@@ -1,35 +1,138 @@
 //! The operator's documents in a vendor's registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::RepositoryName;
+use raas_types::crane::{Content, tree};
 
 use super::Sources;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::publication::Publication;
+use crate::record::{CommitId, Record};
 
 /// The operator's documents as they are to be published.
 #[derive(Debug, Default)]
 pub(crate) struct OperatorDocuments {
+    /// Whether the record is to have just these; without a place of documents in the configuration it is left alone.
+    mirror: bool,
+    names: BTreeSet<RepositoryName>,
     files: BTreeMap<String, Vec<u8>>,
+    /// The vendor's image that is published beside them.
+    image: Option<RepositoryName>,
 }
+
+/// A record's files: path to content, or to nothing for one that goes.
+type Files = BTreeMap<String, Option<Vec<u8>>>;
 
 impl OperatorDocuments {
     /// Decides what is published, before anything is stored.
-    pub(crate) fn plan(
-        _sources: &Sources,
-        _vendor: &Vendor,
-        _image: &RepositoryName,
-    ) -> Result<Self, Failure> {
-        Ok(Self::default())
+    pub(crate) fn plan(sources: &Sources, vendor: &Vendor, image: &RepositoryName) -> Result<Self, Failure> {
+        let mut planned = Self { mirror: sources.configured, image: Some(image.clone()), ..Self::default() };
+        let mut origins: BTreeMap<String, &str> = BTreeMap::new();
+        for found in &sources.documents {
+            let document = &found.document;
+            let name = &document.name;
+            // What cannot be redirected to cannot be served; its layers are masked all the same.
+            if !document.url.starts_with("https://") && !document.url.starts_with("http://") {
+                continue;
+            }
+            let path = match &document.content {
+                Content::V1(_) => tree::operators_v1_document(name),
+                Content::V2(v2) if v2.raas.is_some() => tree::operators_document(name),
+                Content::V2(_) => continue,
+            };
+            name.check_publishable()?;
+            if let Some(first) = origins.insert(path.clone(), &found.origin) {
+                let message = format!("both {first} and {} publish {name}", found.origin);
+                return Err(Failure::new(Kind::Usage, message).hint("each name can be published once"));
+            }
+            planned.names.insert(name.clone());
+            planned.files.insert(path, document.to_bytes());
+            for (digest, bytes) in &found.manifests {
+                planned.files.insert(tree::manifest(name, digest), bytes.clone());
+            }
+        }
+        if vendor.exists() {
+            let record = vendor.record();
+            planned.check(&record, record.head()?.as_ref())?;
+        } else {
+            planned.check_image(&[])?;
+        }
+        Ok(planned)
     }
 
     /// The files of the record that are to change.
-    pub(crate) fn changes(
-        &self,
-        _publication: &Publication<'_>,
-    ) -> Result<BTreeMap<String, Option<Vec<u8>>>, Failure> {
-        Ok(self.files.iter().map(|(path, bytes)| (path.clone(), Some(bytes.clone()))).collect())
+    pub(crate) fn changes(&self, publication: &Publication<'_>) -> Result<Files, Failure> {
+        let (record, head) = (&publication.record, publication.head.as_ref());
+        // Another push may have come in between.
+        let names = self.check(record, head)?;
+        let mut files = Files::new();
+        let (true, Some(head)) = (self.mirror, head) else { return Ok(self.new_files()) };
+        for file in record.files(head, tree::OPERATOR)? {
+            files.insert(file.path, None);
+        }
+        for name in names {
+            files.extend(
+                record.files(head, &tree::manifests(&name))?.into_iter().map(|file| (file.path, None)),
+            );
+        }
+        files.extend(self.new_files());
+        Ok(files)
+    }
+
+    fn new_files(&self) -> Files {
+        self.files.iter().map(|(path, bytes)| (path.clone(), Some(bytes.clone()))).collect()
+    }
+
+    /// Refuses names that both the vendor and the operator publish; gives those that the operator publishes so far.
+    fn check(&self, record: &Record, head: Option<&CommitId>) -> Result<Vec<RepositoryName>, Failure> {
+        let Some(head) = head else {
+            self.check_image(&[])?;
+            return Ok(Vec::new());
+        };
+        let so_far: Vec<RepositoryName> =
+            record.files(head, tree::OPERATOR)?.iter().filter_map(|file| name_of(&file.path)).collect();
+        self.check_image(&so_far)?;
+        for name in &self.names {
+            for path in [tree::document(name), tree::v1_document(name)] {
+                if record.files(head, &path)?.iter().any(|file| file.path == path) {
+                    return Err(taken(name));
+                }
+            }
+        }
+        Ok(so_far)
+    }
+
+    fn check_image(&self, so_far: &[RepositoryName]) -> Result<(), Failure> {
+        let Some(image) = &self.image else { return Ok(()) };
+        // What the operator publishes no more goes with this very commit.
+        let stays = !self.mirror && so_far.contains(image);
+        if self.names.contains(image) || stays { Err(taken(image)) } else { Ok(()) }
+    }
+}
+
+/// The repository of an operator's document, by its path.
+fn name_of(path: &str) -> Option<RepositoryName> {
+    let name = path.strip_prefix(tree::OPERATOR)?.strip_suffix(".json")?;
+    name.strip_suffix("/_v1").unwrap_or(name).parse().ok()
+}
+
+fn taken(name: &RepositoryName) -> Failure {
+    Failure::new(Kind::Refused, format!("{name} is published by the operator and by the vendor"))
+        .hint("publish the vendor's image under another name, or take it out with `raas unpublish`; nothing was stored")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_in_the_path() {
+        let name: RepositoryName = "a/b".parse().unwrap();
+        for path in [tree::operators_document(&name), tree::operators_v1_document(&name)] {
+            assert_eq!(name_of(&path), Some(name.clone()), "{path}");
+        }
+        assert_eq!(name_of("crane/data/a.json"), None);
     }
 }

@@ -1,21 +1,34 @@
-//! Gathering the operator's documents from where the configuration says they are.
+//! Gathering what the operator serves from where the configuration says it is.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use raas_types::Digest;
-use raas_types::crane::Document;
+use raas_types::crane::{Document, tree};
+use raas_types::{Digest, ImageId};
 
+use super::base_images::{self, BaseLayer};
+use super::{complete, web};
 use crate::config::{Config, Place};
 use crate::failure::{Context as _, Failure, Kind};
-use crate::files;
+use crate::git::{Remote, redact};
 use crate::home::Home;
+use crate::record::Record;
+use crate::scratch::Scratch;
+use crate::{files, http};
 
 /// What the operator serves itself.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
+    /// Whether the configuration names a place of documents at all.
+    pub(crate) configured: bool,
     pub(crate) documents: Vec<OperatorDocument>,
+    /// The layers of `mask_images`.
+    pub(crate) base_layers: Vec<BaseLayer>,
+    /// What people should be told.
+    pub(crate) notes: Vec<String>,
+    /// Manifests that lay beside documents.
+    beside: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// A document of the operator's.
@@ -24,7 +37,7 @@ pub(crate) struct OperatorDocument {
     /// Where it was found.
     pub(crate) origin: String,
     pub(crate) document: Document,
-    /// The manifests that lay beside it, or were fetched.
+    /// Its manifests.
     pub(crate) manifests: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -36,12 +49,29 @@ impl OperatorDocument {
 
 impl Sources {
     /// Reads everything.
-    pub(crate) fn gather(config: &Config, _home: &Home) -> Result<Self, Failure> {
+    pub(crate) fn gather(config: &Config, home: &Home) -> Result<Self, Failure> {
         let mut sources = Self::default();
-        match &config.redhat.metadata {
+        let redhat = &config.redhat;
+        sources.configured = redhat.metadata.is_some() || redhat.metadata_repo.is_some();
+        let agent = http::tolerant_agent();
+        match &redhat.metadata {
             Some(Place::Path(path)) => sources.read_path(path)?,
-            Some(Place::Url(_)) | None => {}
+            Some(Place::Url(url)) => {
+                for (url, bytes) in web::documents(&agent, url)? {
+                    sources.add(&url, &bytes)?;
+                }
+            }
+            None => {}
         }
+        if let Some(address) = &redhat.metadata_repo {
+            let remote = Remote { address: address.clone(), patience: config.patience };
+            sources.read_repository(&remote, redhat.metadata_relpath.as_deref(), home)?;
+        }
+        let beside = std::mem::take(&mut sources.beside);
+        for document in &mut sources.documents {
+            complete::document(document, &beside, &agent, &mut sources.notes)?;
+        }
+        sources.base_layers = base_images::layers(redhat, home, &mut sources.notes)?;
         Ok(sources)
     }
 
@@ -51,15 +81,18 @@ impl Sources {
             return self.read_file(path);
         }
         let mut names = Vec::new();
-        files::walk(path, "", &mut |name, _| {
-            if name.ends_with(".json") {
-                names.push(name.to_owned());
-            }
-        })
-        .context(cannot)?;
+        files::walk(path, "", &mut |name, _| names.push(name.to_owned())).context(cannot)?;
         // In order, so that which of two documents is believed does not depend on the disk.
         names.sort();
-        names.iter().try_for_each(|name| self.read_file(&path.join(name)))
+        for name in names {
+            if name.ends_with(".json") {
+                self.read_file(&path.join(&name))?;
+            } else if is_manifest(&name) {
+                let bytes = fs::read(path.join(&name)).context(cannot)?;
+                self.beside.insert(Digest::of(&bytes), bytes);
+            }
+        }
+        Ok(())
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), Failure> {
@@ -67,7 +100,39 @@ impl Sources {
         self.add(&path.display().to_string(), &bytes)
     }
 
+    fn read_repository(&mut self, remote: &Remote, folder: Option<&str>, home: &Home) -> Result<(), Failure> {
+        let parent = home.config_clones();
+        let scratch = Scratch::new(&parent)
+            .context(|| format!("cannot make a private folder in {}", parent.display()))?;
+        let clone = scratch.folder().join("clone");
+        remote.clone_into(&clone, None)?;
+        let shown = redact(&remote.address);
+        let record = Record::at_head(clone.join(".git"));
+        let listed = match record.head()? {
+            Some(head) => record.files(&head, folder.unwrap_or_default())?,
+            None => Vec::new(),
+        };
+        if listed.is_empty() {
+            let folder = folder.unwrap_or("it");
+            return Err(Failure::new(Kind::Usage, format!("{shown} has nothing in {folder}"))
+                .hint("check `metadata_repo` and `metadata_relpath` in [redhat]"));
+        }
+        let wanted = |path: &str| path.ends_with(".json") || is_manifest(path);
+        let listed: Vec<_> = listed.into_iter().filter(|file| wanted(&file.path)).collect();
+        record.read_each(&listed, |file, bytes| {
+            if file.path.ends_with(".json") {
+                return self.add(&format!("{} of {shown}", file.path), &bytes);
+            }
+            self.beside.insert(Digest::of(&bytes), bytes);
+            Ok(())
+        })
+    }
+
     fn add(&mut self, origin: &str, bytes: &[u8]) -> Result<(), Failure> {
+        if serde_json::from_slice::<Vec<String>>(bytes).is_ok() {
+            // An index for those who read the folder over the web.
+            return Ok(());
+        }
         // A layer whose document is misread would be stored where it must not be.
         let document = Document::parse(bytes).map_err(|error| {
             Failure::new(Kind::Usage, format!("{origin} does not say which layers are masked"))
@@ -76,5 +141,28 @@ impl Sources {
         })?;
         self.documents.push(OperatorDocument::new(origin, document));
         Ok(())
+    }
+}
+
+/// Whether a path is that of a manifest beside a document, as in the metadata tree of raas.
+fn is_manifest(path: &str) -> bool {
+    let name: raas_types::RepositoryName = "x".parse().expect("a name");
+    let sample = tree::manifests(&name);
+    // `_manifests/sha256/`, whatever stands before it.
+    let folder = sample.strip_prefix(&format!("{}/x/", tree::DATA)).unwrap_or(&sample);
+    let name = path.rsplit_once(folder).map(|(_, name)| name);
+    name.is_some_and(|name| name.parse::<ImageId>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_are_told_by_their_place() {
+        let hex = "a".repeat(64);
+        assert!(is_manifest(&format!("crane/data/a/b/_manifests/sha256/{hex}")));
+        assert!(!is_manifest(&format!("crane/data/a/{hex}")));
+        assert!(!is_manifest("a/_manifests/sha256/x"));
     }
 }

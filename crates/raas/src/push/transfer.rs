@@ -1,6 +1,6 @@
 //! Storing what the plan says, several layers at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -15,6 +15,7 @@ use super::Progress;
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
 use super::report::{Counted, Report};
 use crate::failure::Failure;
+use crate::parallel;
 use crate::storage::{Storage, put};
 
 /// Layers in flight at once. More only shares one disk among them; what is slow, packing, uses all cores for each.
@@ -274,35 +275,5 @@ pub(super) fn in_parallel<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Failure> + Sync,
 ) -> Result<Vec<R>, Failure> {
-    let workers = IN_FLIGHT.min(items.len());
-    let total = items.len();
-    let queue = Mutex::new(items.into_iter().enumerate().collect::<VecDeque<_>>());
-    let results = Mutex::new(Vec::with_capacity(total));
-    let failure = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((n, item)) = next else { return };
-                    match work(item) {
-                        Ok(result) => {
-                            results.lock().unwrap_or_else(PoisonError::into_inner).push((n, result));
-                        }
-                        Err(error) => {
-                            queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(n, _)| *n);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
+    parallel::each(IN_FLIGHT, items, work)
 }

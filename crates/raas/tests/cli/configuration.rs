@@ -317,8 +317,9 @@ fn a_silent_host_is_given_up_and_an_interrupted_run_leaves_nothing() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let child = silent(&[]).spawn().unwrap();
         wait_for(|| left_behind(&sandbox) > 1);
-        let folder = fs::read_dir(sandbox.home().join("_config")).unwrap().map(|entry| entry.unwrap().path());
-        let folder = folder.filter(|path| path.is_dir()).next().unwrap();
+        let mut folder =
+            fs::read_dir(sandbox.home().join("_config")).unwrap().map(|entry| entry.unwrap().path());
+        let folder = folder.find(|path| path.is_dir()).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         thread::sleep(Duration::from_millis(100));
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();

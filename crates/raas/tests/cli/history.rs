@@ -145,7 +145,9 @@ fn rollback_is_refused_when_content_is_gone() {
     let kept = fs::read(&old[0]).unwrap();
     for broken in [None, Some(&b"short"[..])] {
         fs::remove_file(&old[0]).unwrap();
-        broken.map(|bytes| fs::write(&old[0], bytes).unwrap());
+        if let Some(bytes) = broken {
+            fs::write(&old[0], bytes).unwrap();
+        }
         let failure = sandbox.fails(3, &["rollback", "acme", "app"]);
         assert!(failure.contains(old[0].file_name().unwrap().to_str().unwrap()), "{failure}");
         assert_eq!(sandbox.commits("acme"), 2);

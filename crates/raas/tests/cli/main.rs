@@ -5,6 +5,7 @@ mod sandbox;
 
 mod bad_input;
 mod configuration;
+mod federation;
 mod history;
 mod interrupted;
 mod masks;
