@@ -24,6 +24,11 @@ test:
 # Real clients pull every sample from a real server; needs root and Debian's packages
 e2e:
     python3 tests/e2e/run.py
+    python3 tests/e2e/config.py
+
+# The configuration repository, git as the record, and base layers in another registry, with real clients
+e2e-config:
+    python3 tests/e2e/config.py
 
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:

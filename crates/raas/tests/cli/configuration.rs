@@ -186,28 +186,26 @@ fn a_publication_is_kept_in_the_repository() {
 #[test]
 fn setup_remembers_a_vendor_and_touches_nothing_else() {
     let sandbox = Sandbox::new();
-    let before = "# ours\n[redhat]\nlayer_url = https://cdn.example.com ; kept\n";
-    let before = &before.replace(" ; kept", "");
+    let before = "# ours\n[redhat]\nlayer_url = https://cdn.example.com\n";
     let file = sandbox.write("raas.cfg", before);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let setup = ["setup", "acme", "--s3bucket", "acme-bucket", "--oodomain", "acme"];
-    let remembered = format!("{before}\n[acme]\ns3_bucket = acme-bucket\nopenshift_domain = acme\n");
+    let setup = ["setup", "acme", "--oodomain", "acme-registry"];
+    let remembered = format!("{before}\n[acme]\nopenshift_domain = acme-registry\n");
     for _ in 0..2 {
         sandbox.ok(&setup);
         assert_eq!(fs::read_to_string(&file).unwrap(), remembered);
     }
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    let failure = sandbox.fails(2, &["setup", "acme", "--s3bucket", "other"]);
-    assert!(failure.contains("line 6") && failure.contains("acme-bucket"), "{failure}");
+    let failure = sandbox.fails(2, &["setup", "acme", "--oodomain", "other"]);
+    assert!(failure.contains("line 5") && failure.contains("acme-registry"), "{failure}");
+    let failure = sandbox.fails(2, &["setup", "acme", "--s3bucket", "two\nlines"]);
+    assert!(failure.contains("expected letters"), "{failure}");
 
     // A new repository, without any commit.
     let repository = Repository::empty(&sandbox);
     let mut command = with_repository(&sandbox, &repository.url(), &setup);
     assert!(succeeded(&command.output().unwrap()).contains("Remembered in raas.cfg of file://"));
-    assert_eq!(
-        repository.show("main:raas.cfg"),
-        "[acme]\ns3_bucket = acme-bucket\nopenshift_domain = acme\n"
-    );
+    assert_eq!(repository.show("main:raas.cfg"), "[acme]\nopenshift_domain = acme-registry\n");
 
     // Where there is no file, one is made.
     let other = Sandbox::new();
