@@ -56,7 +56,7 @@ impl Config {
     /// Finds and reads the configuration; the defaults where there is none.
     pub(crate) fn load(asked: &Asked, home: &Home) -> Result<Self, Failure> {
         let source = Source::find(asked, home)?;
-        let config = Self::parse(&source.read()?, &source.path())?;
+        let config = Self::parse(&source.read()?, &source)?;
         Ok(Self { source, patience: asked.patience, ..config })
     }
 
@@ -70,7 +70,7 @@ impl Config {
         match self.edited(&text, vendor, settings)? {
             None => Ok(self),
             Some(text) => {
-                let config = Self::parse(text.as_bytes(), &self.source.path())?;
+                let config = Self::parse(text.as_bytes(), &self.source)?;
                 Ok(Self { source: self.source, patience: self.patience, ..config })
             }
         }
@@ -100,10 +100,10 @@ impl Config {
         self.vendors.get(name).cloned().unwrap_or_default()
     }
 
-    fn parse(bytes: &[u8], path: &Path) -> Result<Self, Failure> {
+    fn parse(bytes: &[u8], source: &Source) -> Result<Self, Failure> {
         let environment = |name: &str| std::env::var(name).ok();
-        Self::read(bytes, path, &environment).map_err(|error| {
-            Failure::new(Kind::Usage, format!("{}, line {}: {}", path.display(), error.line, error.message))
+        Self::read(bytes, &source.path(), &environment).map_err(|error| {
+            Failure::new(Kind::Usage, format!("{source}, line {}: {}", error.line, error.message))
         })
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::published::{self, Repositories, Repository};
-use crate::record::{CommitId, Record};
+use crate::published::{self, Repository};
+use crate::record::{CommitId, Reader, Record};
 
 /// What differs.
 #[derive(Debug, Serialize)]
@@ -44,11 +45,10 @@ pub(crate) fn between(
     to: &CommitId,
     only: Option<&RepositoryName>,
 ) -> Result<Difference, Failure> {
-    let before = match from {
-        Some(from) => published::repositories(record, from)?,
-        None => Repositories::new(),
-    };
-    let after = published::repositories(record, to)?;
+    let reader = |commit: &CommitId| record.reader(commit, tree::DATA);
+    let (earlier, later) = (from.map(reader).transpose()?, reader(to)?);
+    let before = earlier.as_ref().map(published::repositories).transpose()?.unwrap_or_default();
+    let after = published::repositories(&later)?;
     let names: BTreeSet<&RepositoryName> = before.keys().chain(after.keys()).collect();
     let mut repositories = BTreeMap::new();
     for name in names {
@@ -56,14 +56,14 @@ pub(crate) fn between(
         if only.is_some_and(|only| only != name) || old == new {
             continue;
         }
-        let layers = |commit: Option<&CommitId>, repository: Option<&Repository>| {
-            let (Some(commit), Some(v2)) = (commit, repository.and_then(|found| found.v2.as_ref())) else {
+        let layers = |reader: Option<&Reader<'_>>, repository: Option<&Repository>| {
+            let (Some(reader), Some(v2)) = (reader, repository.and_then(|found| found.v2.as_ref())) else {
                 return Ok(BTreeMap::new());
             };
-            let manifests = published::manifests(record, commit, name, v2)?;
+            let manifests = published::manifests(reader, name, v2)?;
             Ok::<_, Failure>(published::layers(&manifests, v2.tags.iter()))
         };
-        let (had, has) = (layers(from, old)?, layers(Some(to), new)?);
+        let (had, has) = (layers(earlier.as_ref(), old)?, layers(Some(&later), new)?);
         let change = RepositoryChange {
             tags: tag_changes(&tags(old), &tags(new)),
             layers_added: without(&has, &had),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::history;
 use crate::published::{self, Repository};
-use crate::record::{CommitId, Record};
+use crate::record::{CommitId, Reader, Record};
 
 /// A repository.
 #[derive(Debug, Serialize)]
@@ -46,11 +47,12 @@ pub(crate) fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Fai
             times.entry(told).or_insert_with(|| entry.time.clone());
         }
     }
-    let repositories = published::repositories(record, &head)?;
+    let reader = record.reader(&head, tree::DATA)?;
+    let repositories = published::repositories(&reader)?;
     repositories
         .into_iter()
         .map(|(name, repository)| {
-            let tags = tags(record, &head, &name, &repository, &times)?;
+            let tags = tags(record, &head, &reader, &name, &repository, &times)?;
             Ok(ListedRepository { name, operator: repository.operator, tags })
         })
         .collect()
@@ -59,6 +61,7 @@ pub(crate) fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Fai
 fn tags(
     record: &Record,
     head: &CommitId,
+    reader: &Reader<'_>,
     name: &RepositoryName,
     repository: &Repository,
     times: &Times,
@@ -68,15 +71,15 @@ fn tags(
     let mut other = || -> Result<String, Failure> {
         if fallback.is_none() {
             let mut paths = history::paths_of(name);
-            paths.push(raas_types::crane::tree::operators_document(name));
-            paths.push(raas_types::crane::tree::operators_v1_document(name));
+            paths.push(tree::operators_document(name));
+            paths.push(tree::operators_v1_document(name));
             let last = history::entries(record, head, &paths, Some(1))?.pop();
             fallback = Some(last.map(|entry| entry.time).unwrap_or_default());
         }
         Ok(fallback.clone().unwrap_or_default())
     };
     if let Some(v2) = &repository.v2 {
-        let manifests = published::manifests(record, head, name, v2)?;
+        let manifests = published::manifests(reader, name, v2)?;
         let tag = |(tag, digest): (&Tag, &Digest)| {
             let published = match times.get(&(name.clone(), tag.clone(), *digest)) {
                 Some(time) => time.clone(),

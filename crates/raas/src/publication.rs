@@ -95,15 +95,14 @@ impl<'a> Publication<'a> {
         tell: Tell<'_>,
     ) -> Result<Done, Failure> {
         let mut changes = Vec::new();
+        let reader = self.head.as_ref().map(|head| self.record.reader(head, tree::DATA)).transpose()?;
         for (path, content) in files {
-            let old = match &self.head {
-                Some(head) => self.record.read(head, &path)?,
-                None => None,
-            };
+            let old = reader.as_ref().map(|reader| reader.read(&path)).transpose()?.flatten();
             if old != content {
                 changes.push((path, content));
             }
         }
+        drop(reader);
         let done = match &self.head {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {

@@ -6,7 +6,7 @@ use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
 use raas_types::{Digest, Manifest, ManifestBody, RepositoryName, Tag};
 
 use crate::failure::Failure;
-use crate::record::{CommitId, Record};
+use crate::record::Reader;
 
 /// A repository of a commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,41 +21,33 @@ pub(crate) struct Repository {
 pub(crate) type Repositories = BTreeMap<RepositoryName, Repository>;
 
 /// Reads them. A document that does not parse is for `raas status` to report.
-pub(crate) fn repositories(record: &Record, commit: &CommitId) -> Result<Repositories, Failure> {
-    let mut files = record.files(commit, tree::DATA)?;
-    files.retain(|file| file.path.ends_with(".json"));
+pub(crate) fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
     let mut repositories = Repositories::new();
-    record.read_each(&files, |file, bytes| {
-        let Ok(document) = Document::parse(&bytes) else { return Ok(()) };
+    for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
+        let bytes = reader.read(path)?.unwrap_or_default();
+        let Ok(document) = Document::parse(&bytes) else { continue };
         let repository = repositories.entry(document.name).or_default();
-        repository.operator |= tree::is_operators(&file.path);
+        repository.operator |= tree::is_operators(path);
         match document.content {
             Content::V1(v1) => repository.v1 = Some(v1),
             Content::V2(v2) => repository.v2 = Some(v2.raas.unwrap_or_default()),
         }
-        Ok(())
-    })?;
+    }
     Ok(repositories)
 }
 
 /// The manifests of a repository that the record has and that parse, by digest.
 pub(crate) fn manifests(
-    record: &Record,
-    commit: &CommitId,
+    reader: &Reader<'_>,
     name: &RepositoryName,
     v2: &V2Extension,
 ) -> Result<BTreeMap<Digest, Manifest>, Failure> {
     let mut manifests = BTreeMap::new();
-    let by_path: BTreeMap<String, Digest> =
-        v2.manifests.keys().map(|digest| (tree::manifest(name, digest), *digest)).collect();
-    let mut files = record.files(commit, &tree::manifests(name))?;
-    files.retain(|file| by_path.contains_key(&file.path));
-    record.read_each(&files, |file, bytes| {
-        let digest = by_path[&file.path];
-        let media_type = v2.manifests[&digest].media_type.as_str();
-        manifests.extend(Manifest::parse(&bytes, Some(media_type)).ok().map(|manifest| (digest, manifest)));
-        Ok(())
-    })?;
+    for (digest, entry) in &v2.manifests {
+        let Some(bytes) = reader.read(&tree::manifest(name, digest))? else { continue };
+        let manifest = Manifest::parse(&bytes, Some(&entry.media_type)).ok();
+        manifests.extend(manifest.map(|manifest| (*digest, manifest)));
+    }
     Ok(manifests)
 }
 

@@ -1,5 +1,7 @@
 //! What is published, as commits: the audit log, and the one place where a publication becomes true.
 
+mod reader;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::git::{self, Git};
+pub(crate) use reader::Reader;
 
 /// A git repository of metadata trees.
 #[derive(Debug)]

@@ -27,7 +27,14 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one, and removes those of runs that are gone.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        // The home above is for all who may read it; this folder is not.
+        if let Some(above) = parent.parent() {
+            fs::create_dir_all(above)?;
+        }
+        match DirBuilder::new().mode(0o700).create(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
         sweep(parent)?;
         loop {
             let (lock, lock_path) = tempfile::Builder::new()

@@ -9,7 +9,7 @@ use super::Sources;
 use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::publication::Publication;
-use crate::record::{CommitId, Record};
+use crate::record::Reader;
 
 /// The operator's documents as they are to be published.
 #[derive(Debug, Default)]
@@ -53,29 +53,30 @@ impl OperatorDocuments {
                 planned.files.insert(tree::manifest(name, digest), bytes.clone());
             }
         }
-        if vendor.exists() {
-            let record = vendor.record();
-            planned.check(&record, record.head()?.as_ref())?;
-        } else {
-            planned.check_image(&[])?;
+        let record = vendor.record();
+        let head = if vendor.exists() { record.head()? } else { None };
+        match head {
+            Some(head) => drop(planned.check(&record.reader(&head, tree::DATA)?)?),
+            None => planned.check_image(&[])?,
         }
         Ok(planned)
     }
 
     /// The files of the record that are to change.
     pub(crate) fn changes(&self, publication: &Publication<'_>) -> Result<Files, Failure> {
-        let (record, head) = (&publication.record, publication.head.as_ref());
+        let Some(head) = &publication.head else {
+            self.check_image(&[])?;
+            return Ok(self.new_files());
+        };
+        let reader = publication.record.reader(head, tree::DATA)?;
         // Another push may have come in between.
-        let names = self.check(record, head)?;
+        let so_far = self.check(&reader)?;
         let mut files = Files::new();
-        let (true, Some(head)) = (self.mirror, head) else { return Ok(self.new_files()) };
-        for file in record.files(head, tree::OPERATOR)? {
-            files.insert(file.path, None);
-        }
-        for name in names {
-            files.extend(
-                record.files(head, &tree::manifests(&name))?.into_iter().map(|file| (file.path, None)),
-            );
+        if self.mirror {
+            files.extend(reader.paths(tree::OPERATOR).map(|path| (path.to_owned(), None)));
+            for name in so_far {
+                files.extend(reader.paths(&tree::manifests(&name)).map(|path| (path.to_owned(), None)));
+            }
         }
         files.extend(self.new_files());
         Ok(files)
@@ -86,22 +87,16 @@ impl OperatorDocuments {
     }
 
     /// Refuses names that both the vendor and the operator publish; gives those that the operator publishes so far.
-    fn check(&self, record: &Record, head: Option<&CommitId>) -> Result<Vec<RepositoryName>, Failure> {
-        let Some(head) = head else {
-            self.check_image(&[])?;
-            return Ok(Vec::new());
-        };
-        let so_far: Vec<RepositoryName> =
-            record.files(head, tree::OPERATOR)?.iter().filter_map(|file| name_of(&file.path)).collect();
+    fn check(&self, reader: &Reader<'_>) -> Result<Vec<RepositoryName>, Failure> {
+        let so_far: Vec<RepositoryName> = reader.paths(tree::OPERATOR).filter_map(name_of).collect();
         self.check_image(&so_far)?;
-        for name in &self.names {
-            for path in [tree::document(name), tree::v1_document(name)] {
-                if record.files(head, &path)?.iter().any(|file| file.path == path) {
-                    return Err(taken(name));
-                }
-            }
+        let is_vendors = |name: &&RepositoryName| {
+            reader.has(&tree::document(name)) || reader.has(&tree::v1_document(name))
+        };
+        match self.names.iter().find(is_vendors) {
+            Some(name) => Err(taken(name)),
+            None => Ok(so_far),
         }
-        Ok(so_far)
     }
 
     fn check_image(&self, so_far: &[RepositoryName]) -> Result<(), Failure> {

@@ -49,7 +49,8 @@ pub(super) fn tag(
         return Ok((all(record, head, name)?, BTreeMap::new()));
     }
     let mut files = Files::new();
-    let manifests = published::manifests(record, head, name, &v2)?;
+    let reader = record.reader(head, &tree::manifests(name))?;
+    let manifests = published::manifests(&reader, name, &v2)?;
     if let Some(gone) = gone {
         let mut kept: BTreeSet<Digest> =
             v2.tags.values().flat_map(|digest| published::reachable(&manifests, digest)).collect();

@@ -197,7 +197,7 @@ fn setup_remembers_a_vendor_and_touches_nothing_else() {
     }
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let failure = sandbox.fails(2, &["setup", "acme", "--oodomain", "other"]);
-    assert!(failure.contains("line 5") && failure.contains("acme-registry"), "{failure}");
+    assert!(failure.contains("line 6") && failure.contains("acme-registry"), "{failure}");
     let failure = sandbox.fails(2, &["setup", "acme", "--s3bucket", "two\nlines"]);
     assert!(failure.contains("expected letters"), "{failure}");
 
