@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The brief's transcript with the real tools: the configuration in a private git repository, over file and over
-something like ssh; the masked layer from a second web server; and an image whose base layers stay in another registry,
+"""The brief's transcript with the real tools: the configuration in a private git repository, over file, over http with
+a password and over something like ssh; the masked layer from a second web server; and an image whose base layers stay in another registry,
 Debian's docker-registry. Pulled with docker, podman and skopeo. Installs what it needs from Debian; needs root.
 
 usage: config.py
 """
+import base64
 import gzip
 import hashlib
+import http.server
 import io
 import json
 import os
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import tarfile
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 
@@ -29,10 +32,50 @@ def git(*words, **options):
     return parts.run("git", "-c", "user.name=Jane Doe", "-c", "user.email=jane@example.com", *words, **options)
 
 
+class GitOverHttp:
+    """Git's own server program behind a web server that asks for a password."""
+
+    def __init__(self, folder):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def answer(self):
+                if self.headers.get("Authorization") != "Basic " + base64.b64encode(b"jane:s3cret").decode():
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", 'Basic realm="config"')
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                path, _, query = self.path.partition("?")
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                environment = {
+                    "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(folder), "GIT_HTTP_EXPORT_ALL": "1",
+                    "REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query, "REMOTE_USER": "jane",
+                    "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
+                    "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", "")}
+                said = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True).stdout
+                head, _, content = said.partition(b"\r\n\r\n")
+                headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+                self.send_response(int(headers.pop("Status", "200").split()[0]))
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = answer
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.address = "http://jane:s3cret@127.0.0.1:%d" % server.server_address[1]
+
+
 class ConfigurationRepository:
     """A bare repository, as a service hosts it, and a way to it."""
 
-    def __init__(self, folder, like_ssh):
+    def __init__(self, folder, way):
         self.bare = folder / "config.git"
         git("init", "--quiet", "--bare", "--initial-branch=main", self.bare)
         work = folder / "work"
@@ -44,7 +87,9 @@ class ConfigurationRepository:
         script = folder / "ssh"
         script.write_text(LIKE_SSH)
         script.chmod(0o755)
-        address = f"git@config.example.com:{self.bare}" if like_ssh else f"file://{self.bare}"
+        git("--git-dir", self.bare, "config", "http.receivepack", "true")
+        address = {"file": f"file://{self.bare}", "ssh": f"git@config.example.com:{self.bare}",
+                   "http": GitOverHttp(folder).address + "/config.git"}[way]
         self.environment = {**os.environ, "RAAS_CONF_REPO": address, "GIT_SSH_COMMAND": str(script),
                             "GIT_COMMITTER_NAME": "Jane Doe", "GIT_COMMITTER_EMAIL": "jane@example.com"}
         self.work = work
@@ -60,9 +105,8 @@ class ConfigurationRepository:
         return {path: parts.run("git", "--git-dir", self.bare, "show", f"main:{path}") for path in listing}
 
 
-def transcript(program, work, clients, skopeo, like_ssh):
+def transcript(program, work, clients, skopeo, way):
     """Set up, configure, push, look, push again, roll back, take out."""
-    way = "ssh" if like_ssh else "file"
     work = work / way
     work.mkdir()
     cdn_folder = work / "cdn"
@@ -73,7 +117,7 @@ def transcript(program, work, clients, skopeo, like_ssh):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(tar.extractfile(member).read())
     tags = sources.pulp2(sources.FIXTURES / "bigdata-app.tar")
-    repository = ConfigurationRepository(work, like_ssh)
+    repository = ConfigurationRepository(work, way)
     raas = parts.Raas(program, work / "home")
     call = lambda *words: raas(*words, env=repository.environment, cwd=work)
     with parts.Cdn(cdn_folder) as cdn, raas.serve(work / "serve.log") as server:
@@ -205,8 +249,8 @@ def main():
         skopeo = parts.Skopeo(work / "skopeo")
         with parts.Docker(work / "docker") as docker:
             clients = [docker, parts.Podman(work / "podman")]
-            for like_ssh in [False, True]:
-                transcript(program, work, clients, skopeo, like_ssh)
+            for way in ["file", "ssh", "http"]:
+                transcript(program, work, clients, skopeo, way)
             base_in_another_registry(program, work, clients, skopeo)
     print("all passed")
 

@@ -67,8 +67,13 @@ pub(crate) fn touched(record: &Record, commit: &CommitId) -> Result<Vec<String>,
 
 /// Everything of a repository, as paths to ask git for.
 pub(crate) fn paths_of(name: &RepositoryName) -> Vec<String> {
-    let manifests = tree::manifests(name);
-    vec![tree::document(name), tree::v1_document(name), manifests.trim_end_matches('/').to_owned()]
+    vec![
+        tree::document(name),
+        tree::v1_document(name),
+        tree::manifests(name).trim_end_matches('/').to_owned(),
+        tree::operators_document(name),
+        tree::operators_v1_document(name),
+    ]
 }
 
 /// A commit of the history that leads to `head`, by its id or the beginning of one.

@@ -70,10 +70,7 @@ fn tags(
     let mut fallback = None;
     let mut other = || -> Result<String, Failure> {
         if fallback.is_none() {
-            let mut paths = history::paths_of(name);
-            paths.push(tree::operators_document(name));
-            paths.push(tree::operators_v1_document(name));
-            let last = history::entries(record, head, &paths, Some(1))?.pop();
+            let last = history::entries(record, head, &history::paths_of(name), Some(1))?.pop();
             fallback = Some(last.map(|entry| entry.time).unwrap_or_default());
         }
         Ok(fallback.clone().unwrap_or_default())

@@ -148,7 +148,7 @@ impl ConfigRepository {
 
 /// Some time, longer after more tries and by chance, so that those who met do not meet again.
 fn pause(tries: u32) {
-    let most = 50_u64 << tries.min(5);
+    let most = 50_u64 << tries.min(3);
     let chance = RandomState::new().hash_one(std::process::id()) % most;
     thread::sleep(Duration::from_millis(most / 4 + chance));
 }

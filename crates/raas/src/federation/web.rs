@@ -52,3 +52,40 @@ pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>
     let body = response.into_body().with_config().limit(most).read_to_vec();
     body.context(|| format!("cannot read {url}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use raas_testkit::http::Server;
+
+    use super::*;
+    use crate::http::tolerant_agent;
+
+    fn names(server: &Server, path: &str) -> Result<Vec<String>, String> {
+        let found = documents(&tolerant_agent(), &server.url(path)).map_err(|failure| failure.to_string())?;
+        let base = server.url("");
+        Ok(found.into_iter().map(|(url, _)| url.replace(&base, "")).collect())
+    }
+
+    #[test]
+    fn a_url_is_a_document_or_an_index_of_documents() {
+        let server = Server::of([
+            ("/m/index.json", r#"["a.json", "sub/b.json"]"#),
+            ("/m/a.json", "{}"),
+            ("/m/sub/b.json", "{}"),
+        ]);
+        assert_eq!(names(&server, "/m").unwrap(), ["/m/a.json", "/m/sub/b.json"]);
+        assert_eq!(names(&server, "/m/index.json").unwrap(), ["/m/a.json", "/m/sub/b.json"]);
+        assert_eq!(names(&server, "/m/a.json").unwrap(), ["/m/a.json"]);
+        assert!(names(&server, "/n").unwrap_err().contains("index.json"));
+    }
+
+    #[test]
+    fn an_index_leads_nowhere_else() {
+        for name in ["../a.json", "/a.json", "http://x/a.json", "a", "a//b.json", "a.json?x"] {
+            let index = serde_json::to_string(&[name]).unwrap();
+            let server = Server::of([("/m/index.json", index)]);
+            let failure = names(&server, "/m").unwrap_err();
+            assert!(failure.contains("no document's name"), "{name}: {failure}");
+        }
+    }
+}

@@ -272,6 +272,39 @@ fn like_ssh(sandbox: &Sandbox) -> String {
     path
 }
 
+/// Somebody else pushes before each of the first pushes of ours, and at last before every one.
+#[test]
+fn a_lost_race_is_run_again_and_has_an_end() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::new(&sandbox, "# shared\n");
+    let left = sandbox.path("left");
+    // What ssh would run on the other side; before it takes a push, the branch moves on.
+    let bare = format!("git --git-dir '{}'", repository.folder.display());
+    let script = format!(
+        "#!/bin/sh\nfor last; do :; done\nn=$(cat '{left}')\ncase $last in git-receive-pack*)\nif [ $n -gt 0 ]; then\n\
+         echo $((n - 1)) > '{left}'\nnew=$({bare} -c user.name=x -c user.email=x@x commit-tree -m other -p main main^{{tree}})\n\
+         {bare} update-ref refs/heads/main $new\nfi\nesac\nexec sh -c \"$last\"\n",
+        left = left.display()
+    );
+    let ssh = sandbox.write("racing", script);
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = sandbox.write("app.tar", image("1.0"));
+    let address = format!("git@conf.example.com:{}", repository.folder.display());
+    let push = |races: u32| {
+        fs::write(&left, races.to_string()).unwrap();
+        let mut command = with_repository(&sandbox, &address, &["push", "acme", "app", "--from", &path]);
+        command.env("GIT_SSH_COMMAND", &ssh).output().unwrap()
+    };
+    let output = push(1000);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("others were faster 20 times in a row"), "{said}");
+    assert_eq!(repository.commits("main"), 1 + 20);
+    succeeded(&push(3));
+    assert_eq!(repository.commits("main"), 1 + 20 + 3 + 1);
+    assert!(repository.files("main").contains(&"acme/metadata/app.json".to_owned()));
+}
+
 #[test]
 fn a_push_that_the_other_side_declines_is_told_and_the_image_is_published() {
     let sandbox = Sandbox::new();
