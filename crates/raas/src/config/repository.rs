@@ -25,6 +25,9 @@ pub(crate) struct ConfigRepository {
 /// Gives a file's content by its path; nothing if there is no such file.
 pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure> + 'a;
 
+/// What stands in the configuration of a new repository.
+const FIRST: &[u8] = b"# The configuration of raas; raas.cfg.template explains every key.\n";
+
 /// How often a push that others were faster than is made again.
 const TRIES: u32 = 20;
 
@@ -111,6 +114,10 @@ impl ConfigRepository {
             }
             if changes.is_empty() {
                 return Ok(false);
+            }
+            // A repository without commits becomes one of ours, so that the next run knows it.
+            if head.is_none() && !changes.iter().any(|(path, _)| path == FILE) {
+                changes.push((FILE.to_owned(), Some(FIRST.to_vec())));
             }
             let commit = self.record.commit(head.as_ref(), &changes, message)?;
             match self.remote.push(self.record.git(), commit.as_str(), &self.branch) {

@@ -184,6 +184,21 @@ fn a_publication_is_kept_in_the_repository() {
 }
 
 #[test]
+fn a_repository_without_commits_becomes_one_of_ours() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::empty(&sandbox);
+    let path = sandbox.write("app.tar", image("1.0"));
+    for name in ["one", "two"] {
+        let push = ["push", "acme", name, "--from", &path];
+        succeeded(&with_repository(&sandbox, &repository.url(), &push).output().unwrap());
+    }
+    let files = repository.files("main");
+    for file in ["raas.cfg", "acme/metadata/one.json", "acme/metadata/two.json"] {
+        assert!(files.contains(&file.to_owned()), "{files:?}");
+    }
+}
+
+#[test]
 fn setup_remembers_a_vendor_and_touches_nothing_else() {
     let sandbox = Sandbox::new();
     let before = "# ours\n[redhat]\nlayer_url = https://cdn.example.com\n";
