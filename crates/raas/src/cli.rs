@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{lint, push, serve, setup, status};
+use crate::commands::{gc, lint, push, serve, setup, status};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
@@ -42,6 +42,7 @@ enum Command {
     Push(push::Arguments),
     Serve(serve::Arguments),
     Status(status::Arguments),
+    Gc(gc::Arguments),
     Lint(lint::Arguments),
 }
 
@@ -55,6 +56,7 @@ impl Cli {
             }
             Command::Serve(arguments) => serve::run(&Home::new(home)?, &arguments),
             Command::Status(arguments) => status::run(&Home::new(home)?, &arguments),
+            Command::Gc(arguments) => gc::run(&Home::new(home)?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }
     }

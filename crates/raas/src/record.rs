@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Context as _, Failure, Kind};
 use git::Git;
@@ -26,8 +27,8 @@ pub(crate) struct CommitId(String);
 pub(crate) struct RecordedFile {
     /// Its path in the tree.
     pub(crate) path: String,
-    /// The id of its content.
-    object: String,
+    /// The id of its content: the same for the same content.
+    pub(crate) object: String,
 }
 
 /// A change of a file: its new content, or nothing for a file that goes.
@@ -117,6 +118,27 @@ impl Record {
             changed.push((path.to_owned(), (status != "D").then_some(file)));
         }
         Ok(changed)
+    }
+
+    /// Every publication that was the last one at some time since then, the newest first.
+    pub(crate) fn current_since(&self, since: SystemTime) -> Result<Vec<CommitId>, Failure> {
+        if self.head()?.is_none() {
+            return Ok(Vec::new());
+        }
+        let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // The first parents alone: with merges, what was published is what the branch was at.
+        let listing = self.git.run(&["rev-list", "--first-parent", "--timestamp", BRANCH])?;
+        let mut commits = Vec::new();
+        for line in listing.lines() {
+            let (time, commit) =
+                line.split_once(' ').ok_or_else(|| self.git.odd("`git rev-list` said no time"))?;
+            commits.push(CommitId::parse(commit)?);
+            // This one was published before, and was the last one when the time began.
+            if time.parse::<u64>().is_ok_and(|time| time < since) {
+                break;
+            }
+        }
+        Ok(commits)
     }
 
     /// Whether a commit is in the other one's history, or is that one.

@@ -1,6 +1,6 @@
 //! Every check of a vendor's registry, from the folder to the server.
 
-mod inventory;
+mod deep;
 
 use std::fs;
 
@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
-use crate::{files, http, servers, storage};
+use crate::push::{Progress, bytes};
+use crate::{files, http, inventory, servers, storage};
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -90,8 +91,14 @@ impl Check {
     }
 }
 
-/// Makes all checks; with an image, those of objects and documents for that image alone.
-pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryName>) -> Status {
+/// Makes all checks; with an image, those of objects and documents for that image alone; with `deep`, every stored
+/// byte is read, and progress shown there.
+pub(crate) fn check(
+    home: &Home,
+    name: &VendorName,
+    image: Option<&RepositoryName>,
+    deep: Option<&Progress>,
+) -> Status {
     let vendor = home.vendor(name);
     let mut checks = Vec::new();
     if vendor.exists() {
@@ -102,7 +109,7 @@ pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryNam
         match documents {
             Ok(documents) => {
                 checks.push(check_documents(&documents, image));
-                checks.extend(check_images(&vendor, &documents, image));
+                checks.extend(check_images(&vendor, &documents, image, deep));
             }
             Err(error) => checks.push(Check::failed(
                 "metadata",
@@ -200,6 +207,7 @@ fn check_images(
     vendor: &Vendor,
     documents: &[DeployedDocument],
     image: Option<&RepositoryName>,
+    deep: Option<&Progress>,
 ) -> Vec<Check> {
     // One that does not parse was told of by the lint.
     let parsed: Vec<Document> =
@@ -224,13 +232,33 @@ fn check_images(
         )
         .details(compared.wrong)
     });
+    if let Some(progress) = deep {
+        checks.push(check_content(vendor, &parsed, progress));
+    }
     if !compared.left_over.is_empty() {
         let found = format!("{} stored objects belong to no publication", compared.left_over.len());
-        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(
-            "no harm is done; they are of earlier publications, or of a push that runs or was interrupted",
-        ));
+        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(&format!(
+            "no harm is done; `raas gc {}` removes what is not needed any more",
+            vendor.name()
+        )));
     }
     checks
+}
+
+fn check_content(vendor: &Vendor, documents: &[Document], progress: &Progress) -> Check {
+    match deep::read_all(documents, vendor.storage().as_ref(), progress) {
+        Ok(read) if read.wrong.is_empty() => Check::ok(
+            "content",
+            format!("{} objects ({}) have their digests", read.objects, bytes(read.bytes)),
+        ),
+        Ok(read) => Check::failed(
+            "content",
+            format!("{} of {} objects are damaged", read.wrong.len(), read.objects),
+            "delete them and push the images again: raas stores what is missing",
+        )
+        .details(read.wrong),
+        Err(error) => Check::unable("content", &error.into()),
+    }
 }
 
 fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {

@@ -29,7 +29,12 @@ pub(crate) trait Storage: Send + Sync {
     fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError>;
 
     /// Removes an object; one that is not there is removed already.
-    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
+    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        self.delete_key(&key.to_string())
+    }
+
+    /// As [`delete`](Self::delete), by a key that [`list`](Self::list) gave.
+    fn delete_key(&self, key: &str) -> Result<(), StorageError>;
 
     /// Names each object whose key begins with the prefix, in no order.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError>;

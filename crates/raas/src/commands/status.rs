@@ -8,6 +8,7 @@ use raas_types::{RepositoryName, VendorName};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output;
+use crate::push::Progress;
 use crate::status::{self, Outcome, Status};
 
 /// Check a vendor's registry from end to end.
@@ -23,13 +24,19 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
+    /// Read every stored object and compare its content with its digest
+    #[arg(long)]
+    deep: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let status = status::check(home, &arguments.vendor, arguments.image.as_ref());
+    let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
+    let deep = arguments.deep.then_some(&progress);
+    let status = status::check(home, &arguments.vendor, arguments.image.as_ref(), deep);
     if arguments.json {
         output::json(&status);
     } else {

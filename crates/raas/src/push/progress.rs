@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 
 /// The progress of one piece of work.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     passed: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl Progress {
     }
 
     /// The progress of one layer.
-    pub(super) fn layer(&self, name: &str, size: u64) -> Bar {
+    pub(crate) fn layer(&self, name: &str, size: u64) -> Bar {
         self.bar(name, Some(size))
     }
 
@@ -80,7 +80,7 @@ impl Progress {
 }
 
 impl Bar {
-    pub(super) fn advance(&self, bytes: u64) {
+    pub(crate) fn advance(&self, bytes: u64) {
         self.passed.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(bytes);
     }

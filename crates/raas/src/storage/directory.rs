@@ -143,12 +143,18 @@ impl Storage for Directory {
         link().map_err(|error: io::Error| StorageError::new(format!("cannot copy {from} to {to}"), error))
     }
 
-    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        match fs::remove_file(self.path(key)) {
+    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
+        let path = self.root.join(key);
+        match fs::remove_file(&path) {
             Err(error) if !is_absent(&error) => {
-                Err(StorageError::new(format!("cannot delete {}", self.path(key).display()), error))
+                Err(StorageError::new(format!("cannot delete {}", path.display()), error))
             }
-            _ => Ok(()),
+            _ => {
+                // Folders that hold nothing any more go with it; one that another upload needs is made again.
+                let above = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+                above.take_while(|folder| fs::remove_dir(folder).is_ok()).for_each(drop);
+                Ok(())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod client;
 mod sandbox;
 
 mod bad_input;
+mod gc;
 mod interrupted;
 mod masks;
 mod push;
