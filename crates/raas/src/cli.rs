@@ -26,9 +26,9 @@ fit to be published; 4 a disk, a network, a service or a program failed.";
 
 #[derive(Debug, Args)]
 struct Globals {
-    /// The folder that keeps vendors, their objects and the record of what is published [default: raas in the XDG
-    /// data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "RAAS_HOME")]
+    /// The folder that keeps vendors, their objects and the record of what is published [default: RAAS_HOME, or raas
+    /// in the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
     /// The configuration [default: raas.cfg in the current folder, if there is one]

@@ -94,6 +94,9 @@ impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         let message = error.to_string();
         let (kind, hint) = match &error {
+            ImageError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                (Kind::Environment, Some("is the path right? It is meant from the current folder"))
+            }
             ImageError::Read { .. } => (Kind::Environment, None),
             ImageError::Write { .. } => (
                 Kind::Environment,

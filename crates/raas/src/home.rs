@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use raas_types::VendorName;
+use raas_types::crane::tree;
 
 use crate::checkout::Checkout;
 use crate::failure::{Context as _, Failure, Kind};
@@ -28,9 +29,11 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// The folder that was asked for, or the one under the XDG data folder. It need not exist yet.
+    /// The folder that was asked for, the one of RAAS_HOME, or the one under the XDG data folder. It need not exist yet.
     pub(crate) fn new(asked: Option<PathBuf>) -> Result<Self, Failure> {
-        let root = match asked {
+        let named =
+            asked.or_else(|| env::var_os("RAAS_HOME").filter(|text| !text.is_empty()).map(PathBuf::from));
+        let root = match named {
             Some(folder) => folder,
             None => default_root().ok_or_else(|| {
                 Failure::new(Kind::Usage, "there is no home folder to keep anything in")
@@ -113,7 +116,8 @@ impl Vendor {
         fs::create_dir_all(self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
-        fs::create_dir_all(self.checkout().folder()).context(cannot)
+        // Nothing is published yet, which a server must be able to tell from metadata that it cannot read.
+        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
     }
 
     pub(crate) fn bucket(&self) -> PathBuf {

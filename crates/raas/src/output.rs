@@ -13,3 +13,10 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).expect("results have text keys only"));
 }
+
+/// A number of things: `1 object`, `2 objects`.
+pub(crate) fn number(count: impl TryInto<u64>, thing: &str) -> String {
+    let count: u64 = count.try_into().unwrap_or(u64::MAX);
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}

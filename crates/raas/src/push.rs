@@ -104,7 +104,14 @@ pub(crate) fn push(
     let mut report = Report::new(&archive, repository, options);
     report.masked.clone_from(&plan.masked);
     if options.dry_run {
-        plan.foresee(&mut report);
+        plan.foresee(name, &mut report);
+        if options.prune && vendor.exists() {
+            let record = vendor.record();
+            let current = publish::read_current(&record, record.head()?.as_ref(), name)?;
+            report.removed_tags =
+                current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
+        }
+        report.reference = wait::reference(home, &options.vendor, None, options, &report);
         report.seconds = begun.elapsed().as_secs_f64();
         return Ok(report);
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
+use crate::output::number;
 use crate::push::{Progress, bytes};
 use crate::{files, http, inventory, servers, storage};
 
@@ -108,8 +109,10 @@ pub(crate) fn check(
         let documents = documents(&vendor, image);
         match documents {
             Ok(documents) => {
-                checks.push(check_documents(&documents, image));
-                checks.extend(check_images(&vendor, &documents, image, deep));
+                checks.push(check_documents(&vendor, &documents, image));
+                if image.is_none() || !documents.is_empty() {
+                    checks.extend(check_images(&vendor, &documents, image, deep));
+                }
             }
             Err(error) => checks.push(Check::failed(
                 "metadata",
@@ -178,12 +181,12 @@ fn documents(vendor: &Vendor, image: Option<&RepositoryName>) -> std::io::Result
         .collect()
 }
 
-fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName>) -> Check {
+fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Option<&RepositoryName>) -> Check {
     if let (Some(name), []) = (image, documents) {
         return Check::failed(
             "metadata",
             format!("{name} is not published"),
-            format!("raas push ISV {name} --from …"),
+            format!("raas push {} {name} --from …", vendor.name()),
         );
     }
     let mut details = Vec::new();
@@ -194,7 +197,7 @@ fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName
             details.push(format!("{}: {finding}", document.path));
         }
     }
-    let found = format!("{} documents, {} findings", documents.len(), details.len());
+    let found = format!("{}, {}", number(documents.len(), "document"), number(details.len(), "finding"));
     match (errors, details.len()) {
         (_, 0) => Check::ok("metadata", found),
         (0, _) => Check::warning("metadata", found).details(details),
@@ -218,7 +221,7 @@ fn check_images(
     };
     let mut checks = Vec::new();
     let found = format!(
-        "{} repositories, {} tags: {} objects are stored as published, {} layers are served from elsewhere",
+        "images: {}, tags: {}; objects stored as published: {}; layers served from elsewhere: {}",
         compared.repositories, compared.tags, compared.matching, compared.elsewhere
     );
     checks.push(if compared.wrong.is_empty() {
@@ -227,7 +230,7 @@ fn check_images(
         let count = compared.wrong.len();
         Check::failed(
             "images",
-            format!("{count} published objects are not stored as they should be"),
+            format!("published objects that are not stored as they should be: {count}"),
             "push the images again: raas stores what is missing",
         )
         .details(compared.wrong)
@@ -236,7 +239,7 @@ fn check_images(
         checks.push(check_content(vendor, &parsed, progress));
     }
     if !compared.left_over.is_empty() {
-        let found = format!("{} stored objects belong to no publication", compared.left_over.len());
+        let found = format!("stored objects that belong to no publication: {}", compared.left_over.len());
         checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(&format!(
             "no harm is done; `raas gc {}` removes what is not needed any more",
             vendor.name()
@@ -249,11 +252,11 @@ fn check_content(vendor: &Vendor, documents: &[Document], progress: &Progress) -
     match deep::read_all(documents, vendor.storage().as_ref(), progress) {
         Ok(read) if read.wrong.is_empty() => Check::ok(
             "content",
-            format!("{} objects ({}) have their digests", read.objects, bytes(read.bytes)),
+            format!("{} ({}) read, and all as published", number(read.objects, "object"), bytes(read.bytes)),
         ),
         Ok(read) => Check::failed(
             "content",
-            format!("{} of {} objects are damaged", read.wrong.len(), read.objects),
+            format!("of {}, damaged: {}", number(read.objects, "object"), read.wrong.len()),
             "delete them and push the images again: raas stores what is missing",
         )
         .details(read.wrong),

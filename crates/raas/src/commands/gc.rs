@@ -9,7 +9,7 @@ use raas_types::VendorName;
 use crate::failure::{Failure, Kind};
 use crate::gc::{Garbage, Policy, collect};
 use crate::home::Home;
-use crate::output;
+use crate::output::{self, number};
 use crate::push::bytes;
 
 /// Remove content that no publication refers to; without `--yes`, say what would be removed.
@@ -66,8 +66,8 @@ fn tell(garbage: &Garbage) {
     }
     let verb = if garbage.removed { "Removed" } else { "Would remove" };
     output::line(&format!(
-        "{verb} {} objects ({}); kept {} that are published, {} that are young",
-        garbage.garbage.len(),
+        "{verb} {} ({}); kept {} that are published, {} that are young",
+        number(garbage.garbage.len(), "object"),
         bytes(garbage.bytes),
         garbage.kept,
         garbage.young

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::{
     Content, Document, ManifestEntry, V1Content, V1Extension, V2Content, V2Extension, tree,
 };
-use raas_types::{Digest, Manifest, RepositoryName, VendorName, media_type};
+use raas_types::{Digest, Manifest, RepositoryName, Tag, VendorName, media_type};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
 
@@ -17,6 +17,13 @@ pub(super) struct Current {
     pub(super) protected: bool,
     /// The paths of the manifests in the record.
     pub(super) manifest_paths: BTreeSet<String>,
+}
+
+impl Current {
+    /// The tags that today's clients can pull.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.v2.iter().flat_map(|v2| v2.tags.keys())
+    }
 }
 
 /// A repository to compose.
@@ -33,7 +40,7 @@ pub(super) struct Composed {
     /// Path to bytes, or to nothing for a file that goes.
     pub(super) files: BTreeMap<String, Option<Vec<u8>>>,
     /// All tags, old and new, with the media type of each.
-    pub(super) tags: BTreeMap<raas_types::Tag, (Digest, String)>,
+    pub(super) tags: BTreeMap<Tag, (Digest, String)>,
 }
 
 impl Composer<'_> {

@@ -85,7 +85,7 @@ impl Plan {
                 format!("nobody says where masked layers are served from: {}", planner.homeless.join(", "));
             return Err(Failure::new(Kind::Refused, message).hint(
                 "name the place in raas.cfg, section [redhat]: `layer_url`, or `metadata` with a document that lists \
-                 them; nothing was stored",
+                 them under an http or https URL; nothing was stored",
             ));
         }
         Ok(Plan { image, masked: planner.masked })
@@ -93,36 +93,42 @@ impl Plan {
 
     /// Fills a report with what this plan would store, for `--dry-run`. Packed sizes are not known before packing:
     /// the plain ones are counted.
-    pub(super) fn foresee(&self, report: &mut Report) {
+    pub(super) fn foresee(&self, name: &RepositoryName, report: &mut Report) {
+        let mut count = |present: bool, size| {
+            if present { report.present.add(size) } else { report.stored.add(size) }
+        };
         match &self.image {
             PlannedImage::Manifests(set, blobs) => {
-                report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)).collect();
                 for (blob, action) in blobs {
-                    match action {
-                        BlobAction::Present => report.present.add(blob.size),
-                        BlobAction::Copy(_) | BlobAction::Store(_) => report.stored.add(blob.size),
-                        BlobAction::Elsewhere(_) => {}
+                    if !matches!(action, BlobAction::Elsewhere(_)) {
+                        count(matches!(action, BlobAction::Present), blob.size);
                     }
                 }
+                report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
             }
-            PlannedImage::Saved(_, layers) => {
+            PlannedImage::Saved(set, layers) => {
                 for (_, content, action) in layers {
                     match action {
-                        SavedAction::Reuse(stored, _) => report.present.add(stored.size),
-                        SavedAction::Pack => report.stored.add(content.size()),
+                        SavedAction::Reuse(stored, how) => {
+                            count(matches!(how, BlobAction::Present), stored.size)
+                        }
+                        SavedAction::Pack => count(false, content.size()),
                         SavedAction::Elsewhere(..) => {}
                     }
                 }
+                let tags = set.images.iter().flat_map(|image| &image.tags);
+                report.tags = tags.map(|tag| (tag.clone(), None)).collect();
             }
             PlannedImage::V1(set, images) => {
                 for (id, action) in images {
                     let size = set.images[id].layer.as_ref().map_or(0, Content::size);
                     match action {
-                        V1Action::Reuse(..) => report.present.add(size),
-                        V1Action::Store => report.stored.add(size),
+                        V1Action::Reuse(repository, _) => count(repository == name, size),
+                        V1Action::Store => count(false, size),
                         V1Action::Elsewhere(_) => {}
                     }
                 }
+                report.tags = set.tags.keys().map(|tag| (tag.clone(), None)).collect();
             }
         }
     }
@@ -232,7 +238,7 @@ impl Planner<'_> {
                         self.homeless.push(id.to_string());
                         continue;
                     };
-                    self.masked.push(Masked::new(*id, &location));
+                    self.masked.push(Masked::new(*id, &format!("{location}/layer")));
                     V1Action::Elsewhere(location)
                 }
                 None if image.layer.is_none() || image.json.is_none() => {

@@ -56,7 +56,8 @@ pub(super) fn publish(
     store_tags(storage, name, &composed, stored, &record, &commit, report, progress)?;
     vendor.checkout().update(&record, &commit)?;
     record.tidy()?;
-    report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)).collect();
+    report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+    report.removed_tags = current.tags().filter(|tag| !composed.tags.contains_key(*tag)).cloned().collect();
     report.commit = Some(commit.to_string());
     Ok(commit)
 }
@@ -79,7 +80,11 @@ fn store(
 }
 
 /// What the repository has published so far.
-fn read_current(record: &Record, head: Option<&CommitId>, name: &RepositoryName) -> Result<Current, Failure> {
+pub(super) fn read_current(
+    record: &Record,
+    head: Option<&CommitId>,
+    name: &RepositoryName,
+) -> Result<Current, Failure> {
     let mut current = Current::default();
     let Some(head) = head else { return Ok(current) };
     let read = |path: String| -> Result<Option<Document>, Failure> {

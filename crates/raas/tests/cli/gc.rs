@@ -74,7 +74,7 @@ fn what_an_interrupted_push_left_is_garbage_after_the_grace_period() {
     assert_eq!(count(&sandbox.json(&["gc", "acme", "--yes", "--json"])), 0);
     age(&sandbox);
     let said = sandbox.ok(&["gc", "acme"]);
-    assert!(said.contains("Would remove 1 objects") && said.contains("--yes"), "{said}");
+    assert!(said.contains("Would remove 1 object") && said.contains("--yes"), "{said}");
     sandbox.ok(&["gc", "acme", "--yes"]);
     assert!(!Path::new(&stray).exists());
     sandbox.fails(2, &["gc", "nobody"]);
