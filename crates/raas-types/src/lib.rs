@@ -6,6 +6,7 @@
 pub mod crane;
 mod digest;
 mod image_id;
+mod location;
 mod manifest;
 pub mod media_type;
 mod name;
@@ -14,6 +15,7 @@ mod reference;
 
 pub use digest::{Digest, DigestError, Sha256};
 pub use image_id::{ImageId, ImageIdError};
+pub use location::{Location, LocationError};
 pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
 pub use name::{NameError, RepositoryName, VendorName};
 pub use object_key::{ObjectKey, V1File};

@@ -26,7 +26,7 @@ pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Resul
         .into();
     let response =
         agent.get(format!("http://{address}{path}")).header("host", format!("{vendor}.localhost")).call()?;
-    response.into_body().with_config().limit(64 * 1024).read_to_string()
+    response.into_body().with_config().limit(64 * 1024 * 1024).read_to_string()
 }
 
 /// The commit that a server of ours serves of this vendor.
@@ -37,11 +37,11 @@ pub(crate) fn revision(address: SocketAddr, vendor: &VendorName) -> Result<Strin
 /// A URL as it may stand in messages: without user name, password and query, which may hold a signature.
 pub(crate) fn without_credentials(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    let host = &rest[..host_end];
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    format!("{scheme}://{host}{}", &rest[host_end..])
+    let Some((scheme, rest)) = plain.split_once("://") else { return "an address".into() };
+    // A password may hold a slash though it must not. What stands before an `@` is never shown, at the cost of a path
+    // that has one.
+    let shown = rest.rsplit_once('@').map_or(rest, |(_, shown)| shown);
+    format!("{scheme}://{shown}")
 }
 
 #[cfg(test)]
@@ -52,6 +52,6 @@ mod tests {
     fn secrets_of_an_address_are_not_shown() {
         assert_eq!(without_credentials("https://u:p@x.org/a.tar?sig=1#f"), "https://x.org/a.tar");
         assert_eq!(without_credentials("https://x.org"), "https://x.org");
-        assert_eq!(without_credentials("https://x.org/a@b"), "https://x.org/a@b");
+        assert_eq!(without_credentials("https://u:p/q@x.org/a"), "https://x.org/a");
     }
 }

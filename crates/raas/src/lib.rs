@@ -31,7 +31,7 @@ pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("{failure}");
+            eprintln!("{}", output::harmless(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -52,6 +52,11 @@ impl Record {
         found.map(|text| CommitId::parse(text.trim())).transpose()
     }
 
+    /// Whether the record has this commit.
+    pub(crate) fn has(&self, commit: &CommitId) -> Result<bool, Failure> {
+        Ok(self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])?.is_some())
+    }
+
     /// The files of a commit below a folder, or all with an empty one, in order.
     pub(crate) fn files(&self, commit: &CommitId, folder: &str) -> Result<Vec<RecordedFile>, Failure> {
         let mut arguments = vec!["ls-tree", "-r", "-z", "--full-tree", commit.as_str()];

@@ -2,11 +2,13 @@
 
 mod deep;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 
 use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{RepositoryName, VendorName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
@@ -107,11 +109,11 @@ pub(crate) fn check(
         checks.push(check_storage(&vendor));
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         let documents = documents(&vendor, image);
-        match documents {
+        match &documents {
             Ok(documents) => {
-                checks.push(check_documents(&vendor, &documents, image));
+                checks.push(check_documents(&vendor, documents, image));
                 if image.is_none() || !documents.is_empty() {
-                    checks.extend(check_images(&vendor, &documents, image, deep));
+                    checks.extend(check_images(&vendor, documents, image, deep));
                 }
             }
             Err(error) => checks.push(Check::failed(
@@ -120,7 +122,10 @@ pub(crate) fn check(
                 "give the user of raas access to that folder",
             )),
         }
-        checks.extend(check_servers(home, &vendor));
+        let names = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
+        let names: BTreeSet<String> =
+            names.filter(|document| !document.protected).map(|document| document.name.to_string()).collect();
+        checks.extend(check_servers(home, &vendor, &names));
     } else {
         let found = format!("there is no vendor {name} in {}", home.root().display());
         checks.push(Check::failed("domain", found, format!("raas setup {name}")));
@@ -145,17 +150,21 @@ fn check_storage(vendor: &Vendor) -> Check {
 fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
     let head = vendor.record().head()?;
     let shown = vendor.checkout().revision()?;
-    Ok(match (head, shown) {
-        (None, _) => Check::ok("record", "nothing is published yet"),
-        (Some(head), Some(shown)) if head == shown => {
-            Check::ok("record", format!("the last publication is commit {}", head.short()))
-        }
-        (Some(head), _) => Check::failed(
-            "record",
-            format!("the last publication, commit {}, is not what servers are given", head.short()),
-            format!("a push was interrupted: raas setup {} completes it", vendor.name()),
-        ),
-    })
+    let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
+    let complete = format!("raas setup {} completes it", vendor.name());
+    if shown.as_ref() != Some(&head) {
+        let found = format!("the last publication, commit {}, is not what servers are given", head.short());
+        return Ok(Check::failed("record", found, format!("a push was interrupted: {complete}")));
+    }
+    let (come, go) = vendor.checkout().damage(&vendor.record(), &head)?;
+    if come.is_empty() && go.is_empty() {
+        return Ok(Check::ok("record", format!("the last publication is commit {}", head.short())));
+    }
+    let found = format!("what servers are given is not what commit {} holds", head.short());
+    let missing = come.into_iter().map(|file| format!("{}: missing or changed", file.path));
+    let strange = go.into_iter().map(|path| format!("{path}: not in the commit"));
+    let fix = format!("somebody changed {}: {complete}", vendor.checkout().folder().display());
+    Ok(Check::failed("record", found, fix).details(missing.chain(strange).collect()))
 }
 
 /// A document that servers are given.
@@ -264,7 +273,7 @@ fn check_content(vendor: &Vendor, documents: &[Document], progress: &Progress) -
     }
 }
 
-fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {
+fn check_servers(home: &Home, vendor: &Vendor, names: &BTreeSet<String>) -> Vec<Check> {
     let notes = match servers::living(&home.servers()) {
         Ok(notes) => notes,
         Err(error) => {
@@ -281,10 +290,10 @@ fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {
             format!("raas serve {name}"),
         )];
     }
-    serving.into_iter().map(|note| check_server(note, vendor)).collect()
+    serving.into_iter().map(|note| check_server(note, vendor, names)).collect()
 }
 
-fn check_server(note: &servers::Note, vendor: &Vendor) -> Check {
+fn check_server(note: &servers::Note, vendor: &Vendor, names: &BTreeSet<String>) -> Check {
     let address = note.reachable();
     let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
@@ -311,4 +320,19 @@ fn check_server(note: &servers::Note, vendor: &Vendor) -> Check {
             Check::failed("server", format!("the server on {address} tells no revision: {error}"), restart)
         }
     }
+}
+
+/// The repositories that a server should serve and does not.
+fn unserved(
+    address: SocketAddr,
+    vendor: &Vendor,
+    names: &BTreeSet<String>,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    #[derive(Deserialize)]
+    struct Catalog {
+        repositories: BTreeSet<String>,
+    }
+    let answer = http::ask(address, vendor.name(), "/v2/_catalog?n=1000000")?;
+    let catalog: Catalog = serde_json::from_str(&answer)?;
+    Ok(names.difference(&catalog.repositories).cloned().collect())
 }

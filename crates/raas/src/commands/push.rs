@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Where the image comes from: a file or folder, an http(s) URL, or `-` for standard input; of an export in
     /// several files, the table of contents or the first one [default: IMAGE.tar in the current folder]
     #[arg(long, value_name = "PATH|URL|-")]
-    from: Option<Origin>,
+    from: Option<String>,
 
     /// The repository in the source, where it has several and none is called like the image
     #[arg(long, value_name = "NAME")]
@@ -55,7 +55,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, from, repository, prune, dry_run, terse, json } = arguments;
-    let from = from.unwrap_or(Origin::Default);
+    // Parsed here and not by clap, whose errors repeat the value.
+    let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
     let options = Options { vendor, image, from, repository, prune, dry_run };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;

@@ -55,7 +55,10 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
     home.ensure()?;
     let sites = HomeSites { home: home.clone(), only: arguments.vendors.clone() };
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
-        catch_up(&vendor)?;
+        // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
+        if let Err(failure) = catch_up(&vendor) {
+            eprintln!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name());
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files: as many as a disk can use.
@@ -71,7 +74,7 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
 fn catch_up(vendor: &Vendor) -> Result<(), Failure> {
     let _lock = vendor.lock()?;
     match vendor.record().head()? {
-        Some(head) => vendor.checkout().update(&vendor.record(), &head),
+        Some(head) => vendor.checkout().repair(&vendor.record(), &head),
         None => Ok(()),
     }
 }
@@ -90,8 +93,12 @@ async fn serve(home: &Home, sites: HomeSites, listen: SocketAddr) -> Result<(), 
     let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
     say_where(&note, &vendors);
     let stop = stop_signal().context(|| "cannot listen for signals".into())?;
+    let stop = async {
+        stop.await;
+        // From here on nobody need wait for this server.
+        drop(posted);
+    };
     let served = raas_server::serve(listener, sites, raas_server::Options::default(), stop).await;
-    drop(posted);
     served.context(|| format!("the server on {address} failed"))
 }
 

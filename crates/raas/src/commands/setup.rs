@@ -56,7 +56,7 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
     // A publication that a killed run has made and not shown.
     if let Some(head) = vendor.record().head()? {
         let _lock = vendor.lock()?;
-        vendor.checkout().update(&vendor.record(), &head)?;
+        vendor.checkout().repair(&vendor.record(), &head)?;
     }
     let notes = servers::living(&home.servers())
         .context(|| format!("cannot look for servers in {}", home.servers().display()))?;

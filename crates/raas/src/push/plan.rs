@@ -2,7 +2,7 @@
 
 use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
 use raas_types::crane::V1ImageEntry;
-use raas_types::{Digest, ImageId, ObjectKey, RepositoryName};
+use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
 use super::lookup::{Known, StoredBlob};
 use super::report::{Masked, Report};
@@ -134,6 +134,15 @@ impl Plan {
     }
 }
 
+/// The URL of a layer that the source does not have, if clients can be sent there.
+fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
+    url.parse::<Location>().map(String::from).map_err(|error| {
+        let message =
+            format!("layer {digest} is not in the source, and the URL that its manifest names is of no use");
+        Failure::new(Kind::Refused, message).caused_by(error).hint("nothing was stored")
+    })
+}
+
 struct Planner<'a> {
     name: &'a RepositoryName,
     masks: &'a Masks,
@@ -158,8 +167,14 @@ impl Planner<'_> {
                     self.masked.push(Masked::new(blob.digest, &location));
                     BlobAction::Elsewhere(location)
                 }
-                // A layer that must not be redistributed: clients fetch it from the URL in the manifest.
-                (None, Some(url)) if blob.content.is_none() => BlobAction::Elsewhere(url.clone()),
+                // A layer that must not be redistributed: clients fetch it from the URL in the manifest, unless the
+                // bucket has it.
+                (None, Some(url)) if blob.content.is_none() => {
+                    match self.blob(&blob.digest, blob.size, None) {
+                        Ok(there) => there,
+                        Err(_) => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
+                    }
+                }
                 (None, _) => self.blob(&blob.digest, blob.size, blob.content.as_ref())?,
             };
             planned.push((blob.clone(), action));

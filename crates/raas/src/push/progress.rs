@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::output::harmless;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Where progress is shown: standard error, or nowhere.
@@ -42,6 +43,7 @@ impl Progress {
         if !self.lines {
             return;
         }
+        let line = &*harmless(line);
         if self.terminal {
             // Above the bars. A terminal that has gone away is no reason to stop publishing.
             drop(self.bars.println(line));

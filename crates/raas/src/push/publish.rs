@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use raas_types::crane::{Content, Document, tree};
+use raas_types::crane::{Content, Document, Severity, lint, tree};
 use raas_types::{ObjectKey, Reference, RepositoryName, Tag, media_type};
 use serde::Serialize;
 
@@ -46,6 +46,7 @@ pub(super) fn publish(
         store(storage, &key, &manifest.bytes, report, progress)?;
     }
     let changes = changes(&record, head.as_ref(), &composed)?;
+    check_documents(&changes)?;
     let commit = match head {
         Some(head) if changes.is_empty() => head,
         head => {
@@ -105,6 +106,7 @@ pub(super) fn read_current(
     if let Some(document) = read(tree::v1_document(name))?
         && let Content::V1(v1) = document.content
     {
+        current.protected |= document.protected;
         current.v1 = Some(v1);
     }
     let manifests = record.files(head, &tree::manifests(name))?;
@@ -125,6 +127,25 @@ fn changes(record: &Record, head: Option<&CommitId>, composed: &Composed) -> Res
         }
     }
     Ok(changes)
+}
+
+/// A document that servers would not load must never be published: its repository would vanish.
+fn check_documents(changes: &[Change]) -> Result<(), Failure> {
+    for (path, content) in changes {
+        let Some(content) = content.as_ref().filter(|_| path.ends_with(".json")) else { continue };
+        let refused = |reason: String| {
+            Err(Failure::new(Kind::Refused, format!("{path} would not be served"))
+                .caused_by(reason)
+                .hint("nothing was published"))
+        };
+        if content.len() as u64 > Document::MAX_SIZE {
+            return refused(format!("it has {} bytes, more than {}", content.len(), Document::MAX_SIZE));
+        }
+        if let Some(finding) = lint(content).into_iter().find(|finding| finding.severity == Severity::Error) {
+            return refused(finding.to_string());
+        }
+    }
+    Ok(())
 }
 
 fn message(options: &Options, stored: &Stored, report: &Report) -> String {

@@ -38,6 +38,8 @@ pub(super) fn until_served(
         loop {
             match http::revision(note.reachable(), vendor.name()) {
                 Ok(revision) if serves(vendor, commit, &revision)? => break,
+                // It was stopped meanwhile.
+                _ if !still_runs(home, note) => break,
                 other if begun.elapsed() > PATIENCE => return Err(too_late(note, commit, other)),
                 _ => thread::sleep(PAUSE),
             }
@@ -46,6 +48,10 @@ pub(super) fn until_served(
     }
     report.served = !serving.is_empty();
     Ok(())
+}
+
+fn still_runs(home: &Home, note: &Note) -> bool {
+    servers::living(&home.servers()).is_ok_and(|notes| notes.contains(note))
 }
 
 /// Whether a revision is the commit, or one that another push has made on top of it.

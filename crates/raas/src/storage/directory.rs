@@ -200,6 +200,10 @@ fn sweep(uploads: &Path) -> io::Result<usize> {
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
+        // A run that has just ended, or another sweep, was faster.
+        if lock.metadata()?.nlink() == 0 {
+            continue;
+        }
         match fs::remove_dir_all(lock_path.with_extension("")) {
             Err(error) if !is_absent(&error) => return Err(error),
             _ => fs::remove_file(&lock_path)?,

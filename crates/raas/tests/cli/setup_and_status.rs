@@ -70,10 +70,17 @@ fn status_is_good_only_if_everything_is() {
     let stray = status(&sandbox, 0, &[]);
     assert_eq!(check(&stray, "leftovers")["outcome"], "warning");
 
-    let document = sandbox.home().join("acme/checkout/crane/data/app.json");
-    fs::write(&document, b"{}").unwrap();
+    let data = sandbox.home().join("acme/checkout/crane/data");
+    fs::write(data.join("app.json"), b"{}").unwrap();
     let odd = status(&sandbox, 1, &[]);
     assert_eq!(check(&odd, "metadata")["outcome"], "failed");
+    assert_eq!(check(&odd, "record")["details"][0], "crane/data/app.json: missing or changed");
+    sandbox.ok(&["setup", "acme"]);
+    let manifests = data.join("app/_manifests/sha256");
+    fs::remove_dir_all(&manifests).unwrap();
+    assert_eq!(check(&status(&sandbox, 1, &[]), "record")["outcome"], "failed");
+    sandbox.ok(&["setup", "acme"]);
+    status(&sandbox, 0, &[]);
 }
 
 #[test]
