@@ -1,9 +1,15 @@
 //! The one HTTP client of the command line: its time-outs, and what of an address may be shown.
 
+mod patient;
+
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use raas_types::VendorName;
+
+/// How long a sender may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A client that follows redirects and gives up on a server that is silent.
 pub(crate) fn agent() -> ureq::Agent {
@@ -13,6 +19,13 @@ pub(crate) fn agent() -> ureq::Agent {
         .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
         .build()
         .into()
+}
+
+/// Begins to read what is at a URL; its length, where the server says it. A sender that falls silent is an error.
+pub(crate) fn download(url: &str) -> Result<(Box<dyn Read + Send>, Option<u64>), ureq::Error> {
+    let body = agent().get(url).call()?.into_body();
+    let length = body.content_length();
+    Ok((Box::new(patient::Patient::new(body.into_reader(), SILENCE)), length))
 }
 
 /// Asks a server of ours on this machine for a path, as the vendor's clients would.

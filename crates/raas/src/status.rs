@@ -306,19 +306,22 @@ fn check_server(note: &servers::Note, vendor: &Vendor, names: &BTreeSet<String>)
     }
     let shown =
         vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    let failed =
+        |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
     match http::revision(address, vendor.name()) {
-        Ok(revision) if revision == shown => Check::ok(
+        Ok(revision) if revision == shown => {}
+        Ok(revision) => return failed(format!("serves revision `{revision}`, published is `{shown}`")),
+        Err(error) => return failed(format!("tells no revision: {error}")),
+    }
+    match unserved(address, vendor, names) {
+        Ok(unserved) if unserved.is_empty() => Check::ok(
             "server",
             format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
         ),
-        Ok(revision) => {
-            let found =
-                format!("the server on {address} serves revision `{revision}`, published is `{shown}`");
-            Check::failed("server", found, restart)
+        Ok(unserved) => {
+            failed("does not serve all that is published; its log says why".into()).details(unserved)
         }
-        Err(error) => {
-            Check::failed("server", format!("the server on {address} tells no revision: {error}"), restart)
-        }
+        Err(error) => failed(format!("does not tell what it serves: {error}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where `--from` leads.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -100,13 +100,11 @@ fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
 /// Begins a download; its length, where the server says it.
 fn download(url: &str) -> Result<(Input, Option<u64>), Failure> {
     let shown = crate::http::without_credentials(url);
-    let response = crate::http::agent().get(url).call().map_err(|error| {
+    let (stream, size) = crate::http::download(url).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot download {shown}")).caused_by(error).hint(
             "check the address with `curl -I`; a private one may be downloaded first and given as a path",
         )
     })?;
-    let size = response.body().content_length();
-    let stream: Box<dyn Read + Send> = Box::new(response.into_body().into_reader());
     Ok((Input::Stream(shown, stream), size))
 }
 
