@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use raas_server::{Bucket, SiteConfig, SiteSource};
 use raas_types::VendorName;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -53,6 +54,7 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
         }
     }
     home.ensure()?;
+    raise_descriptor_limit();
     let sites = HomeSites { home: home.clone(), only: arguments.vendors.clone() };
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
         // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
@@ -68,6 +70,15 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
         .context(|| "cannot start the server's threads".into())?;
     runtime.block_on(serve(home, sites, arguments.listen))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each client takes a descriptor, and one more while it gets a layer. The common soft limit of 1024 is for programs
+/// that use `select`; whoever means to bound this server sets the hard one.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A system that does not let it serves fewer clients at once.
+    drop(setrlimit(Resource::Nofile, limit));
 }
 
 /// A push that was killed between its commit and the checkout has published: show it.
