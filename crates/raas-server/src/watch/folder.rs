@@ -5,70 +5,44 @@
 //! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
 //! poll, and until it loads, what it last was good for goes on being served.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raas_types::crane::tree;
+use raas_types::crane::{Document, tree};
 
 use super::documents::{self, Found};
+use super::shelf::Shelf;
 use super::stamp::Stamp;
-use crate::catalog::{Catalog, Fault, Good, load};
+use crate::catalog::{Catalog, Fault, Files, Good, load};
 
 /// A metadata folder and what was last read of it.
-pub(super) struct Tree {
+pub(super) struct Folder {
     root: PathBuf,
-    /// By path below the root.
-    documents: BTreeMap<String, Document>,
-    catalog: Arc<Catalog>,
+    shelf: Shelf<Stamp>,
     /// The revision file as it was when everything was last read without a new fault.
     settled: Option<Stamp>,
-    /// The documents that lost their name to another, so that it is told once.
-    claimed: BTreeSet<String>,
     /// The last error with the folder itself, so that it is told once.
     complaint: Option<String>,
     /// The folders below that could not be read, so that they are told once.
     unreadable: Vec<String>,
 }
 
-/// A document.
-struct Document {
-    stamp: Stamp,
-    /// What it last was good for.
-    good: Option<Good>,
-    /// Why that is not what the file says now.
-    fault: Option<String>,
-}
-
-/// What looking at the documents found.
-#[derive(Default)]
-struct Outcome {
-    /// Something is served otherwise than before.
-    changed: bool,
-    /// A document does not load.
-    faulty: bool,
-    /// A document that loaded does not any more, or does not for another reason.
-    newly_faulty: bool,
-}
-
-impl Tree {
+impl Folder {
     pub(super) fn new(root: PathBuf) -> Self {
         Self {
+            shelf: Shelf::new(root.display().to_string()),
             root,
-            documents: BTreeMap::new(),
-            catalog: Arc::default(),
             settled: None,
-            claimed: BTreeSet::new(),
             complaint: None,
             unreadable: Vec::new(),
         }
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.catalog)
+        self.shelf.catalog()
     }
 
     /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.
@@ -109,16 +83,26 @@ impl Tree {
             }
             self.unreadable = found.unreadable;
         }
-        let mut outcome = self.read_documents(found.documents);
-        outcome.faulty |= !self.unreadable.is_empty();
-        self.settled = stamp.filter(|_| !outcome.faulty);
+        let root = &self.root;
+        let outcome = self.shelf.take(
+            found.documents,
+            |path, stamp, before| read_document(root, path, stamp, before),
+            // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
+            |path| match fs::symlink_metadata(root.join(path)) {
+                Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+                Ok(_) => false,
+            },
+        );
+        let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
+        self.settled = stamp.filter(|_| !faulty);
         // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until
         // then the revision, which publishers wait for, is not told.
-        let revision = if outcome.newly_faulty { self.catalog.revision.clone() } else { revision };
-        if !outcome.changed && revision == self.catalog.revision {
+        let told = self.shelf.catalog().revision.clone();
+        let revision = if outcome.newly_faulty { told.clone() } else { revision };
+        if !outcome.changed && revision == told {
             return Ok(false);
         }
-        self.assemble(revision);
+        self.shelf.assemble(revision);
         Ok(true)
     }
 
@@ -137,93 +121,29 @@ impl Tree {
         File::open(self.root.join(tree::REVISION))?.take(LIMIT).read_to_end(&mut bytes)?;
         Ok(Bytes::copy_from_slice(bytes.trim_ascii()))
     }
-
-    fn read_documents(&mut self, found: Vec<(String, Stamp)>) -> Outcome {
-        let mut outcome = Outcome::default();
-        let mut before = std::mem::take(&mut self.documents);
-        for (path, stamp) in found {
-            let known = before.remove(&path);
-            let document = match known {
-                Some(known) if known.stamp == stamp && known.fault.is_none() => known,
-                known => self.read_document(&path, stamp, known, &mut outcome),
-            };
-            outcome.faulty |= document.fault.is_some();
-            self.documents.insert(path, document);
-        }
-        for (path, document) in before {
-            // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
-            match fs::symlink_metadata(self.root.join(&path)) {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                    outcome.changed |= document.good.is_some();
-                }
-                _ => {
-                    outcome.faulty = true;
-                    self.documents.insert(path, document);
-                }
-            }
-        }
-        outcome
-    }
-
-    fn read_document(
-        &self,
-        path: &str,
-        listed: Stamp,
-        known: Option<Document>,
-        outcome: &mut Outcome,
-    ) -> Document {
-        let (good, fault, before) = known.map_or((None, None, None), |d| (d.good, d.fault, Some(d.stamp)));
-        let mut stamp = listed;
-        let loaded = File::open(self.root.join(path)).map_err(Fault::from).and_then(|file| {
-            stamp = Stamp::from(&file.metadata()?);
-            load(&self.root, &file, stamp.length(), good.as_ref())
-        });
-        match loaded {
-            Ok(loaded) => {
-                outcome.changed = true;
-                Document { stamp, good: Some(loaded), fault: None }
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                if fault.as_ref() != Some(&reason) || before != Some(stamp) {
-                    let serves = if good.is_some() { "its last good version" } else { "nothing" };
-                    let file = self.root.join(path);
-                    tracing::warn!(path = %file.display(), reason, serves, "a document is not served");
-                    outcome.newly_faulty = true;
-                }
-                Document { stamp, good, fault: Some(reason) }
-            }
-        }
-    }
-
-    fn assemble(&mut self, revision: Bytes) {
-        let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
-        let mut documents: Vec<(&str, &Good)> = good.collect();
-        // The document that lies where its name says comes before one that lies elsewhere.
-        documents.sort_by_key(|(path, good)| !is_home(path, good));
-        let (catalog, claimed) = Catalog::new(revision, documents.iter().copied());
-        let mut losers = BTreeSet::new();
-        for loser in claimed {
-            if !self.claimed.contains(loser.document) {
-                let path = self.root.join(loser.document);
-                let reason = Fault::Claimed(loser.name);
-                tracing::warn!(path = %path.display(), %reason, "a document is not served");
-            }
-            losers.insert(loser.document.to_owned());
-        }
-        self.claimed = losers;
-        let revision = String::from_utf8_lossy(&catalog.revision);
-        let repositories = catalog.repositories.len();
-        let (folder, v1) = (self.root.display(), catalog.v1.len());
-        tracing::info!(%folder, %revision, repositories, v1, "metadata loaded");
-        self.catalog = Arc::new(catalog);
-    }
 }
 
-fn is_home(path: &str, good: &Good) -> bool {
-    match good {
-        Good::V1(repository) => path == tree::v1_document(&repository.name),
-        Good::V2(repository) => path == tree::document(&repository.name),
-        Good::Protected(_) => true,
+/// Loads a document. The stamp becomes that of the file that was read.
+fn read_document(root: &Path, path: &str, stamp: &mut Stamp, before: Option<&Good>) -> Result<Good, Fault> {
+    let file = File::open(root.join(path))?;
+    *stamp = Stamp::from(&file.metadata()?);
+    if stamp.length() > Document::MAX_SIZE {
+        return Err(Fault::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).map_err(|_| Fault::TooLong)?);
+    file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
+    load(&Beside(root), &bytes, before)
+}
+
+/// The files of the folder that a document lies in.
+struct Beside<'a>(&'a Path);
+
+impl Files for Beside<'_> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(self.0.join(path))?;
+        let mut bytes = Vec::new();
+        bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use raas_server::{Bucket, Options, SiteConfig, SiteSource, serve};
+use raas_server::{Bucket, Metadata, Options, SiteConfig, SiteSource, serve};
 use raas_types::crane::{
     BlobEntry, Content, Document, ManifestEntry, V1Content, V1Extension, V1ImageEntry, V2Content,
     V2Extension, tree,
@@ -41,7 +41,7 @@ impl Folders {
     pub(crate) fn site(&self) -> SiteConfig {
         SiteConfig {
             vendor: self.vendor.parse().unwrap(),
-            metadata: self.metadata(),
+            metadata: Metadata::Folder(self.metadata()),
             bucket: Bucket::Folder(self.bucket()),
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use raas_server::{Bucket, SiteConfig, SiteSource};
+use raas_server::{Bucket, Metadata, SiteConfig, SiteSource};
 use raas_types::VendorName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -156,7 +156,7 @@ impl SiteSource for HomeSites {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
         let site = |vendor: Vendor| SiteConfig {
             vendor: vendor.name().clone(),
-            metadata: vendor.checkout().folder().to_owned(),
+            metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
             bucket: Bucket::Folder(vendor.bucket()),
         };
         Ok(self.vendors()?.into_iter().map(site).collect())
