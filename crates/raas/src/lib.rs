@@ -17,6 +17,7 @@ mod output;
 mod push;
 mod record;
 mod servers;
+mod snapshot;
 mod status;
 mod storage;
 
