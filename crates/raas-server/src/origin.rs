@@ -47,13 +47,19 @@ impl Origin {
     }
 }
 
-/// Adds a text in percent-encoding: all but RFC 3986's unreserved characters, and but slashes if they are kept. It is
-/// as AWS wants it in what is signed.
+/// What stands for itself in the path of a URL that is signed.
 ///
-/// Source: "Signature Version 4 signing process", `UriEncode()`.
-fn encode(out: &mut String, text: &str, keep_slash: bool) {
+/// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
+const SIGNED_PATH: &[u8] = b"/";
+
+/// What stands for itself in the path of any other URL. RFC 3986, section 3.3, lets a path have colons, and not
+/// every small server that is put before a folder takes `%3A` for one.
+const OPEN_PATH: &[u8] = b"/:";
+
+/// Adds a text in percent-encoding: all but RFC 3986's unreserved characters, and those to be kept.
+fn encode(out: &mut String, text: &str, kept: &[u8]) {
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slash && byte == b'/') {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             // Writing to a string does not fail.

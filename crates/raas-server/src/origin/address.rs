@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hyper::Uri;
 use raas_types::ObjectKey;
 
-use super::encode;
+use super::{OPEN_PATH, SIGNED_PATH, encode};
 
 /// A URL to which an object's key is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +80,14 @@ impl BaseUrl {
     /// The URL of an object.
     pub(crate) fn of(&self, key: &ObjectKey) -> String {
         let mut url = String::with_capacity(self.text.len() + 256);
-        self.write(&mut url, key);
+        self.write(&mut url, key, OPEN_PATH);
         url
     }
 
-    pub(super) fn write(&self, url: &mut String, key: &ObjectKey) {
+    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &[u8]) {
         url.push_str(&self.text);
         url.push('/');
-        encode(url, &key.to_string(), true);
+        encode(url, &key.to_string(), kept);
     }
 }
 
@@ -139,7 +139,7 @@ impl S3Location {
             && !prefix.is_empty()
         {
             text.push('/');
-            encode(&mut text, prefix, true);
+            encode(&mut text, prefix, SIGNED_PATH);
         }
         BaseUrl::parse(&text)
     }
@@ -200,10 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_encoded() {
+    fn keys_are_added() {
         let digest = Digest::of(b"");
         let key = ObjectKey::Blob("tools/app".parse().unwrap(), digest);
         let url = BaseUrl::parse("https://cdn.example.com/x/").unwrap().of(&key);
-        assert_eq!(url, format!("https://cdn.example.com/x/tools/app/_v2/blobs/sha256%3A{}", digest.hex()));
+        assert_eq!(url, format!("https://cdn.example.com/x/tools/app/_v2/blobs/sha256:{}", digest.hex()));
     }
 }

@@ -14,7 +14,7 @@ use raas_types::{ObjectKey, Sha256, Utc};
 
 use super::address::{AddressError, BaseUrl, S3Location};
 use super::credentials::{CredentialError, CredentialSource, Credentials};
-use super::encode;
+use super::{SIGNED_PATH, encode};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
 
@@ -86,7 +86,13 @@ impl Signer {
     ) -> Result<String, CredentialError> {
         let credentials = self.credentials.current()?;
         let lifetime = lifetime(size, credentials.expires, now)?;
-        Ok(self.sign(method, |url| self.address.write(url, key), credentials, lifetime, Utc::of(now)))
+        Ok(self.sign(
+            method,
+            |url| self.address.write(url, key, SIGNED_PATH),
+            credentials,
+            lifetime,
+            Utc::of(now),
+        ))
     }
 
     fn sign(
@@ -159,12 +165,12 @@ impl Day {
             });
         let scope = format!("{date}/{region}/s3/aws4_request");
         let mut before_date = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=".to_owned();
-        encode(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), false);
+        encode(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), b"");
         before_date.push_str("&X-Amz-Date=");
         let mut after_lifetime = String::new();
         if let Some(token) = &credentials.session_token {
             after_lifetime.push_str("&X-Amz-Security-Token=");
-            encode(&mut after_lifetime, token, false);
+            encode(&mut after_lifetime, token, b"");
         }
         after_lifetime.push_str("&X-Amz-SignedHeaders=host");
         Self { number: now.day(), credentials, key, scope, before_date, after_lifetime }

@@ -128,8 +128,9 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     let mut short = pointer("bb22", &two);
     short.size -= 1;
     let at = path(Digest::of(&two));
+    type Case<'a> = (&'a str, Vec<u8>, String, Option<&'a [u8]>);
     // The pointer, the archive's path, and the archive.
-    let cases: Vec<(&str, Vec<u8>, String, Option<&[u8]>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("no archive", said("bb22", &two), at.clone(), None),
         ("tampered", said("bb22", &two), at.clone(), Some(&tampered)),
         ("half-written", said("bb22", &two), at.clone(), Some(half)),
@@ -139,7 +140,7 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
         ("too long", long.to_bytes(), at.clone(), Some(&two)),
         ("longer than said", short.to_bytes(), at.clone(), Some(&two)),
         ("no pointer at all", b"{".to_vec(), at.clone(), Some(&two)),
-        ("a pointer without end", vec![b' '; 20_000], at.clone(), Some(&two)),
+        ("a pointer without end", vec![b' '; 20_000], at, Some(&two)),
     ];
     let refusals = |server: &Server| -> u64 {
         let text = server.get("/-/readyz").text().to_owned();
