@@ -54,7 +54,7 @@ impl Cli {
             Command::Push(arguments) => {
                 push::run(&Home::new(home)?, &Config::load(config.as_deref())?, arguments)
             }
-            Command::Serve(arguments) => serve::run(&Home::new(home)?, &arguments),
+            Command::Serve(arguments) => serve::run(home, &Config::load(config.as_deref())?, arguments),
             Command::Status(arguments) => status::run(&Home::new(home)?, &arguments),
             Command::Gc(arguments) => gc::run(&Home::new(home)?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),

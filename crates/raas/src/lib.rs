@@ -9,6 +9,7 @@ mod checkout;
 mod cli;
 mod commands;
 mod config;
+mod credentials;
 mod failure;
 mod files;
 mod gc;
@@ -19,6 +20,8 @@ mod output;
 mod push;
 mod record;
 mod servers;
+mod sites;
+mod snapshot;
 mod status;
 mod storage;
 

@@ -120,7 +120,8 @@ pub(crate) fn push(
     let storage = storage.as_ref();
     let transfer = transfer::Transfer { name, storage, limits: &limits, progress, spool: home.root() };
     let stored = transfer.run(plan, &mut report)?;
-    let commit = publish::publish(&vendor, storage, options, &stored, &mut report, progress)?;
+    let settings = config.vendor(&options.vendor);
+    let commit = publish::publish(&vendor, &settings, storage, options, &stored, &mut report, progress)?;
     wait::until_served(home, &vendor, &commit, options, &mut report, progress)?;
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)

@@ -151,6 +151,12 @@ impl Record {
         Ok(self.git.ask(&["merge-base", "--is-ancestor", old.as_str(), new.as_str()])?.is_some())
     }
 
+    /// How many commits lead to this one, itself included.
+    pub(crate) fn depth(&self, commit: &CommitId) -> Result<u64, Failure> {
+        let said = self.git.run(&["rev-list", "--count", commit.as_str()])?;
+        said.trim().parse().map_err(|_| self.git.odd(&format!("`git rev-list` said `{}`", said.trim())))
+    }
+
     /// Makes the next publication: the parent's tree with the changes. The caller holds the vendor's lock, and
     /// `parent` is the head.
     pub(crate) fn commit(

@@ -15,14 +15,17 @@ use super::object::put;
 use super::report::Report;
 use super::transfer::Stored;
 use super::{Options, Progress};
+use crate::config::VendorSettings;
 use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::record::{Change, CommitId, Record};
+use crate::snapshot;
 use crate::storage::Storage;
 
 /// Publishes what is stored; gives the commit that holds it, which is the one before where nothing changed.
 pub(super) fn publish(
     vendor: &Vendor,
+    settings: &VendorSettings,
     storage: &dyn Storage,
     options: &Options,
     stored: &Stored,
@@ -55,6 +58,9 @@ pub(super) fn publish(
         }
     };
     store_tags(storage, name, &composed, stored, &record, &commit, report, progress)?;
+    if settings.s3_bucket.is_some() {
+        snapshot::publish(&record, storage, vendor.folder())?;
+    }
     vendor.checkout().update(&record, &commit)?;
     record.tidy()?;
     report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();

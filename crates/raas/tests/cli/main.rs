@@ -9,5 +9,6 @@ mod interrupted;
 mod masks;
 mod push;
 mod serve;
+mod serve_alone;
 mod setup_and_status;
 mod side_by_side;
