@@ -8,9 +8,11 @@ use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{RepositoryName, VendorName};
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
-use crate::{files, http, servers, storage};
+use crate::storage::{self, Storage};
+use crate::{files, http, servers};
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -91,18 +93,30 @@ impl Check {
 }
 
 /// Makes all checks; with an image, those of objects and documents for that image alone.
-pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryName>) -> Status {
+pub(crate) fn check(
+    home: &Home,
+    config: &Config,
+    name: &VendorName,
+    image: Option<&RepositoryName>,
+) -> Status {
     let vendor = home.vendor(name);
     let mut checks = Vec::new();
     if vendor.exists() {
         checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
-        checks.push(check_storage(&vendor));
+        // One that cannot be opened is told of once, as storage.
+        let storage = storage::open(&vendor, config);
+        checks.push(match &storage {
+            Ok(storage) => check_storage(storage.as_ref()),
+            Err(failure) => Check::unable("storage", failure),
+        });
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         let documents = documents(&vendor, image);
         match documents {
             Ok(documents) => {
                 checks.push(check_documents(&documents, image));
-                checks.extend(check_images(&vendor, &documents, image));
+                if let Ok(storage) = &storage {
+                    checks.extend(check_images(storage.as_ref(), &documents, image));
+                }
             }
             Err(error) => checks.push(Check::failed(
                 "metadata",
@@ -119,15 +133,13 @@ pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryNam
     Status { vendor: name.clone(), platform: "local", healthy, checks }
 }
 
-fn check_storage(vendor: &Vendor) -> Check {
-    let bucket = vendor.bucket();
-    match storage::probe(vendor.storage().as_ref()) {
-        Ok(()) => {
-            Check::ok("storage", format!("{} can be written, read, listed and cleaned", bucket.display()))
-        }
+fn check_storage(storage: &dyn Storage) -> Check {
+    let place = storage.place();
+    match storage::probe(storage) {
+        Ok(()) => Check::ok("storage", format!("{place} can be written, read, listed and cleaned")),
         Err(error) => {
-            let check = Check::unable("storage", &error.into());
-            check.fix(format!("see to the disk and the permissions of {}", bucket.display()))
+            let hint = format!("see to the disk and the permissions of {place}");
+            Check::unable("storage", &error.or_hint(hint).into())
         }
     }
 }
@@ -197,14 +209,14 @@ fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName
 }
 
 fn check_images(
-    vendor: &Vendor,
+    storage: &dyn Storage,
     documents: &[DeployedDocument],
     image: Option<&RepositoryName>,
 ) -> Vec<Check> {
     // One that does not parse was told of by the lint.
     let parsed: Vec<Document> =
         documents.iter().filter_map(|document| Document::parse(&document.bytes).ok()).collect();
-    let compared = match inventory::compare(&parsed, vendor.storage().as_ref(), image) {
+    let compared = match inventory::compare(&parsed, storage, image) {
         Ok(compared) => compared,
         Err(error) => return vec![Check::unable("images", &error.into())],
     };

@@ -72,9 +72,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
 }
 
 fn tell(report: &Report) {
+    let requests = report.requests.map(|count| format!("{count} requests; ")).unwrap_or_default();
     let store = if report.dry_run { "Would store" } else { "Stored" };
     output::line(&format!(
-        "{store} {}; {} already there; skipped {} masked {}; {:.1} s",
+        "{store} {}; {} already there; skipped {} masked {}; {requests}{:.1} s",
         counted(&report.stored),
         counted(&report.present),
         report.masked.len(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output;
@@ -28,8 +29,8 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let status = status::check(home, &arguments.vendor, arguments.image.as_ref());
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let status = status::check(home, config, &arguments.vendor, arguments.image.as_ref());
     if arguments.json {
         output::json(&status);
     } else {
