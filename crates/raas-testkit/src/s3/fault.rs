@@ -9,6 +9,8 @@ pub struct Fault {
     pub operation: &'static str,
     /// Only for keys that contain this.
     pub key: &'static str,
+    /// So many requests are let through before.
+    pub after: usize,
     /// How often; it ends then.
     pub times: usize,
     /// How.
@@ -39,12 +41,12 @@ pub enum What {
 impl Fault {
     /// A fault of an operation, once.
     pub fn once(operation: &'static str, what: What) -> Self {
-        Self { operation, key: "", times: 1, what }
+        Self::times(operation, 1, what)
     }
 
     /// A fault of an operation, so many times.
     pub fn times(operation: &'static str, times: usize, what: What) -> Self {
-        Self { operation, key: "", times, what }
+        Self { operation, key: "", after: 0, times, what }
     }
 
     /// A fault of an operation, always.
@@ -52,7 +54,17 @@ impl Fault {
         Self::times(operation, usize::MAX, what)
     }
 
-    pub(super) fn is_of(&self, operation: &str, key: &str) -> bool {
-        self.times > 0 && (self.operation == "*" || self.operation == operation) && key.contains(self.key)
+    /// Whether this request is one that goes wrong.
+    pub(super) fn takes(&mut self, operation: &str, key: &str) -> bool {
+        let meant = (self.operation == "*" || self.operation == operation) && key.contains(self.key);
+        if !meant || self.times == 0 {
+            return false;
+        }
+        if self.after > 0 {
+            self.after -= 1;
+            return false;
+        }
+        self.times -= usize::from(self.times != usize::MAX);
+        true
     }
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod interrupted;
 mod masks;
 mod push;
+mod s3;
 mod serve;
 mod setup_and_status;
 mod side_by_side;

@@ -139,12 +139,7 @@ fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
         server.set_tells_checksums(tells_checksums);
         let content = noise(1, (30 << 20) + 5);
         // The service goes away in the middle, for longer than anybody waits.
-        server.fail(Fault {
-            operation: "UploadPart",
-            key: "",
-            times: 9,
-            what: What::Refuse(500, "InternalError"),
-        });
+        server.fail(Fault::times("UploadPart", 9, What::Refuse(500, "InternalError")));
         server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
         assert!(store(&storage, &content, known(&content)).is_err());
         server.behave();
