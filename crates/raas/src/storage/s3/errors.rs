@@ -76,10 +76,13 @@ impl Facts {
         if let Some(body) = response.and_then(|response| response.body().bytes()) {
             facts.region = facts.region.or_else(|| element(&String::from_utf8_lossy(body), "Region"));
         }
-        facts.said = match (service.and_then(|error| error.message()), facts.status) {
-            (Some(message), _) => message.to_owned(),
-            (None, Some(status)) => format!("the service answered with status {status}"),
-            (None, None) => causes(error),
+        facts.said = match (service, facts.status) {
+            (Some(error), Some(status)) => match error.message() {
+                Some(message) => message.to_owned(),
+                None => format!("the service answered with status {status}"),
+            },
+            // No answer, or none that could be understood.
+            _ => causes(error),
         };
         facts
     }
@@ -232,6 +235,12 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
             "the upload has gone: another run may have removed it".into(),
             "do the same again: what is stored is not sent again".into(),
         ),
+        "InvalidBucketName" => (
+            "that is no name for a bucket".into(),
+            format!(
+                "correct `s3_bucket` in section [{vendor}] of raas.cfg: 3 to 63 lower-case letters, digits and hyphens"
+            ),
+        ),
         "NoSuchKey" => ("there is no such object".into(), "push the image again".into()),
         _ if matches!(status, 301 | 307 | 308) => moved(place, facts),
         _ if facts.denied() => (
@@ -249,6 +258,10 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
         _ if status >= 500 => (
             format!("the service failed with status {status}, again and again"),
             "do the same again later: what is stored is not sent again".into(),
+        ),
+        _ if status < 300 => (
+            "the service's answer makes no sense".into(),
+            format!("check what answers at {}: it may be no S3 service", place.service()),
         ),
         _ => (
             format!("the service refuses with status {status}"),

@@ -226,6 +226,7 @@ fn what_passes_is_waited_for() {
         What::Reset,
         What::Damage,
         What::LoseAnswer,
+        What::Truncate,
         What::Slow(Duration::from_millis(50)),
     ];
     let content = noise(1, 17 << 20);
