@@ -26,6 +26,9 @@ def install():
 
 
 def build():
+    """The program that is tested: a release build, or the one that RAAS_PROGRAM names."""
+    if "RAAS_PROGRAM" in os.environ:
+        return pathlib.Path(os.environ["RAAS_PROGRAM"])
     subprocess.run(["cargo", "build", "--release", "--package", "raas"], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / "release" / "raas"

@@ -50,13 +50,19 @@ impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Globals { home, config } = self.globals;
         match self.command {
-            Command::Setup(arguments) => setup::run(&Home::new(home)?, &arguments),
+            Command::Setup(arguments) => {
+                setup::run(&Home::new(home)?, &Config::load(config.as_deref())?, &arguments)
+            }
             Command::Push(arguments) => {
                 push::run(&Home::new(home)?, &Config::load(config.as_deref())?, arguments)
             }
             Command::Serve(arguments) => serve::run(home, &Config::load(config.as_deref())?, arguments),
-            Command::Status(arguments) => status::run(&Home::new(home)?, &arguments),
-            Command::Gc(arguments) => gc::run(&Home::new(home)?, &arguments),
+            Command::Status(arguments) => {
+                status::run(&Home::new(home)?, &Config::load(config.as_deref())?, &arguments)
+            }
+            Command::Gc(arguments) => {
+                gc::run(&Home::new(home)?, &Config::load(config.as_deref())?, &arguments)
+            }
             Command::Lint(arguments) => lint::run(&arguments),
         }
     }

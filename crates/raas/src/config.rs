@@ -15,6 +15,7 @@ use raas_types::VendorName;
 use crate::failure::{Failure, Kind};
 use ini::{Ini, IniError};
 pub(crate) use masks::Masks;
+#[cfg(test)]
 pub(crate) use secret::Secret;
 pub(crate) use sections::{Access, Aws, Openshift, Pulpserver, Redhat, VendorSettings};
 
@@ -52,6 +53,11 @@ impl Config {
     /// What is set for a vendor; the defaults where there is no section of that name.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether any vendor has a bucket.
+    pub(crate) fn has_buckets(&self) -> bool {
+        self.vendors.values().any(|vendor| vendor.s3_bucket.is_some())
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, Failure> {

@@ -56,7 +56,7 @@ pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) ->
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&vendor.record(), since)?;
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
-    storage.list("", &mut |Listed { key, size, modified }| {
+    storage.list("", &mut |Listed { key, size, modified, .. }| {
         // The storage's own objects, which are no content.
         if key.starts_with('_') {
             return;

@@ -20,7 +20,6 @@ use raas_types::crane::tree;
 use crate::checkout::Checkout;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::Record;
-use crate::storage::{Directory, Storage};
 
 /// The folder that holds everything.
 #[derive(Debug, Clone)]
@@ -124,27 +123,12 @@ impl Vendor {
         self.folder.join("bucket")
     }
 
-    pub(crate) fn storage(&self) -> Box<dyn Storage> {
-        Box::new(Directory::new(self.bucket()))
-    }
-
     pub(crate) fn record(&self) -> Record {
         Record::new(self.folder.join("metadata.git"))
     }
 
     pub(crate) fn checkout(&self) -> Checkout {
         Checkout::new(self.folder.join("checkout"))
-    }
-
-    /// The base URL of the vendor's objects, without a slash at the end.
-    pub(crate) fn base_url(&self) -> String {
-        let path = self.bucket();
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
-        let escaped: String = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
-            .iter()
-            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
-            .collect();
-        format!("file://{escaped}")
     }
 
     /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.
@@ -176,12 +160,5 @@ mod tests {
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);
-    }
-
-    #[test]
-    fn the_base_url_is_a_url() {
-        let home = Home::new(Some("/srv/my raas".into())).unwrap();
-        let vendor = home.vendor(&"acme".parse().unwrap());
-        assert_eq!(vendor.base_url(), "file:///srv/my%20raas/acme/bucket");
     }
 }

@@ -5,6 +5,7 @@
 //!     └──────▶ config
 //! ```
 
+mod aws;
 mod checkout;
 mod cli;
 mod commands;

@@ -23,9 +23,9 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut shown, c| {
             if harmful(c) {
-                shown.extend(c.escape_unicode())
+                shown.extend(c.escape_unicode());
             } else {
-                shown.push(c)
+                shown.push(c);
             }
             shown
         })

@@ -9,8 +9,8 @@
 //! ```
 
 mod compose;
+mod held;
 mod lookup;
-mod object;
 mod origin;
 mod plan;
 mod progress;
@@ -23,12 +23,14 @@ mod wait;
 
 use std::time::Instant;
 
-use raas_image::{Limits, Wanted};
+use raas_image::{Image, Limits, Wanted};
 use raas_types::{ImageArgument, Tag, VendorName};
 
 use crate::config::{Config, Masks};
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::storage;
+use held::Held;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
 pub(crate) use report::{Counted, Report};
@@ -83,19 +85,22 @@ pub(crate) fn push(
     }
 
     let vendor = home.vendor(&options.vendor);
-    if vendor.exists() {
-        // Temporary files of runs that were killed; a run that still lives keeps its own.
-        let swept = vendor.storage().sweep()?;
-        if swept > 0 {
-            progress.say(&format!("Removed the temporary files of {swept} interrupted runs"));
-        }
-    } else if !options.dry_run {
+    if !vendor.exists() && !options.dry_run {
         vendor.create()?;
         progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
     }
+    let storage = storage::open(&vendor, config)?;
+    let storage = storage.as_ref();
+    if !options.dry_run {
+        // Of runs that were killed; a run that still lives keeps its own.
+        let swept = storage.sweep()?;
+        if swept > 0 {
+            progress.say(&format!("Removed what {swept} interrupted uploads had left"));
+        }
+    }
     let known = lookup::Known::read(&vendor, &image)?;
-    let storage = vendor.exists().then(|| vendor.storage());
-    let plan = plan::Plan::new(name, image, &masks, &known, storage)?;
+    let held = Held::read(storage, name, matches!(image, Image::V1(_)))?;
+    let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress
             .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));
@@ -112,17 +117,18 @@ pub(crate) fn push(
                 current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
         }
         report.reference = wait::reference(home, &options.vendor, None, options, &report);
+        report.requests = storage.requests();
         report.seconds = begun.elapsed().as_secs_f64();
         return Ok(report);
     }
 
-    let storage = vendor.storage();
-    let storage = storage.as_ref();
-    let transfer = transfer::Transfer { name, storage, limits: &limits, progress, spool: home.root() };
+    let transfer =
+        transfer::Transfer { name, storage, held: &held, limits: &limits, progress, spool: home.root() };
     let stored = transfer.run(plan, &mut report)?;
     let settings = config.vendor(&options.vendor);
     let commit = publish::publish(&vendor, &settings, storage, options, &stored, &mut report, progress)?;
     wait::until_served(home, &vendor, &commit, options, &mut report, progress)?;
+    report.requests = storage.requests();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }

@@ -30,7 +30,7 @@ use raas_types::{ObjectKey, Pointer, Sha256, Utc};
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Draft, Storage, StorageError};
 
 /// How often a publisher meets another one before it gives up.
 const ATTEMPTS: usize = 10;
@@ -97,8 +97,9 @@ fn stands(
 /// nothing. The loop above takes a refusal as it takes a write: it looks again.
 fn replace(storage: &dyn Storage, pointer: &Pointer) -> Result<(), Failure> {
     let key = ObjectKey::Pointer;
-    let mut upload = storage.create()?;
-    upload.write_all(&pointer.to_bytes()).map_err(|error| StorageError::writing(&key, error))?;
+    let bytes = pointer.to_bytes();
+    let mut upload = storage.create(Draft::of(&key, bytes.len() as u64))?;
+    upload.write_all(&bytes).map_err(|error| StorageError::writing(&key, error))?;
     Ok(upload.commit(&key)?)
 }
 
@@ -133,7 +134,7 @@ fn store(
         return Ok(pointer);
     }
     file.rewind().context(cannot)?;
-    let mut upload = storage.create()?;
+    let mut upload = storage.create(Draft::of(&key, size))?;
     io::copy(&mut file, &mut upload).map_err(|error| StorageError::writing(&key, error))?;
     upload.commit(&key)?;
     Ok(pointer)

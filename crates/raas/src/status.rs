@@ -10,11 +10,13 @@ use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{RepositoryName, VendorName};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
 use crate::output::number;
 use crate::push::{Progress, bytes};
-use crate::{files, http, inventory, servers, storage};
+use crate::storage::{self, Storage};
+use crate::{files, http, inventory, servers};
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -98,6 +100,7 @@ impl Check {
 /// byte is read, and progress shown there.
 pub(crate) fn check(
     home: &Home,
+    config: &Config,
     name: &VendorName,
     image: Option<&RepositoryName>,
     deep: Option<&Progress>,
@@ -106,14 +109,21 @@ pub(crate) fn check(
     let mut checks = Vec::new();
     if vendor.exists() {
         checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
-        checks.push(check_storage(&vendor));
+        // One that cannot be opened is told of once, as storage.
+        let storage = storage::open(&vendor, config);
+        checks.push(match &storage {
+            Ok(storage) => check_storage(storage.as_ref()),
+            Err(failure) => Check::unable("storage", failure),
+        });
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         let documents = documents(&vendor, image);
         match &documents {
             Ok(documents) => {
                 checks.push(check_documents(&vendor, documents, image));
-                if image.is_none() || !documents.is_empty() {
-                    checks.extend(check_images(&vendor, documents, image, deep));
+                if let Ok(storage) = &storage
+                    && (image.is_none() || !documents.is_empty())
+                {
+                    checks.extend(check_images(&vendor, storage.as_ref(), documents, image, deep));
                 }
             }
             Err(error) => checks.push(Check::failed(
@@ -134,15 +144,13 @@ pub(crate) fn check(
     Status { vendor: name.clone(), platform: "local", healthy, checks }
 }
 
-fn check_storage(vendor: &Vendor) -> Check {
-    let bucket = vendor.bucket();
-    match storage::probe(vendor.storage().as_ref()) {
-        Ok(()) => {
-            Check::ok("storage", format!("{} can be written, read, listed and cleaned", bucket.display()))
-        }
+fn check_storage(storage: &dyn Storage) -> Check {
+    let place = storage.place();
+    match storage::probe(storage) {
+        Ok(()) => Check::ok("storage", format!("{place} can be written, read, listed and cleaned")),
         Err(error) => {
-            let check = Check::unable("storage", &error.into());
-            check.fix(format!("see to the disk and the permissions of {}", bucket.display()))
+            let hint = format!("see to the disk and the permissions of {place}");
+            Check::unable("storage", &error.or_hint(hint).into())
         }
     }
 }
@@ -217,6 +225,7 @@ fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Optio
 
 fn check_images(
     vendor: &Vendor,
+    storage: &dyn Storage,
     documents: &[DeployedDocument],
     image: Option<&RepositoryName>,
     deep: Option<&Progress>,
@@ -224,7 +233,7 @@ fn check_images(
     // One that does not parse was told of by the lint.
     let parsed: Vec<Document> =
         documents.iter().filter_map(|document| Document::parse(&document.bytes).ok()).collect();
-    let compared = match inventory::compare(&parsed, vendor.storage().as_ref(), image) {
+    let compared = match inventory::compare(&parsed, storage, image) {
         Ok(compared) => compared,
         Err(error) => return vec![Check::unable("images", &error.into())],
     };
@@ -245,11 +254,11 @@ fn check_images(
         .details(compared.wrong)
     });
     if let Some(progress) = deep {
-        checks.push(check_content(vendor, &parsed, progress));
+        checks.push(check_content(storage, &parsed, progress));
     }
     if !compared.left_over.is_empty() {
         let found = format!("stored objects that belong to no publication: {}", compared.left_over.len());
-        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(&format!(
+        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(format!(
             "no harm is done; `raas gc {}` removes what is not needed any more",
             vendor.name()
         )));
@@ -257,8 +266,8 @@ fn check_images(
     checks
 }
 
-fn check_content(vendor: &Vendor, documents: &[Document], progress: &Progress) -> Check {
-    match deep::read_all(documents, vendor.storage().as_ref(), progress) {
+fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progress) -> Check {
+    match deep::read_all(documents, storage, progress) {
         Ok(read) if read.wrong.is_empty() => Check::ok(
             "content",
             format!("{} ({}) read, and all as published", number(read.objects, "object"), bytes(read.bytes)),

@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use raas_types::VendorName;
 
+use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::gc::{Garbage, Policy, collect};
 use crate::home::Home;
 use crate::output::{self, number};
 use crate::push::bytes;
+use crate::storage;
 
 /// Remove content that no publication refers to; without `--yes`, say what would be removed.
 #[derive(Debug, Args)]
@@ -36,7 +38,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.vendor(&arguments.vendor);
     if !vendor.exists() {
         let message = format!("there is no vendor {} in {}", vendor.name(), home.root().display());
@@ -48,7 +50,7 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
         grace: hours(arguments.grace_hours),
         remove: arguments.yes,
     };
-    let storage = vendor.storage();
+    let storage = storage::open(&vendor, config)?;
     // What runs that were killed left unfinished.
     storage.sweep()?;
     let garbage = collect(&vendor, storage.as_ref(), policy)?;

@@ -80,6 +80,9 @@ fn tell(report: &Report, vendor: &VendorName) {
     if !report.masked.is_empty() {
         totals.push_str(&format!("; {} not stored, being masked", number(report.masked.len(), "layer")));
     }
+    if let Some(requests) = report.requests {
+        totals.push_str(&format!("; {}", number(requests, "request")));
+    }
     output::line(&format!("{totals}; {:.1} s", report.seconds));
     for tag in &report.removed_tags {
         output::line(&format!("{remove} tag {tag}"));

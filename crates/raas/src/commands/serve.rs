@@ -95,13 +95,15 @@ enum LogFormat {
 pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     start_log(arguments.log);
     raise_descriptor_limit();
-    let buckets = Buckets::new(&config.aws, credentials::source(&config.aws));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files: as many as a disk can use.
         .max_blocking_threads(64)
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
+    // A section that nobody serves costs a question at most.
+    let needed = arguments.alone.metadata.is_some() || config.has_buckets();
+    let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
     if let Some(metadata) = &arguments.alone.metadata {
         let [vendor] = arguments.vendors.as_slice() else {
             return Err(Failure::new(Kind::Usage, "--metadata is of one vendor, and needs its name")

@@ -8,6 +8,7 @@ use clap::Args;
 use raas_types::VendorName;
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
 use crate::servers::{self, Note};
@@ -20,6 +21,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
+    /// Make the bucket that the configuration names, if it is not there, and set it up for the vendor's `access`
+    #[arg(long)]
+    create: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -31,6 +36,10 @@ struct Outcome {
     vendor: VendorName,
     platform: &'static str,
     folder: String,
+    /// Where the objects are: a folder or a bucket.
+    storage: String,
+    /// What was done to the bucket and found of it.
+    prepared: Vec<String>,
     /// Whether the vendor was there before.
     existed: bool,
     /// The addresses of the servers that answer for it.
@@ -40,7 +49,7 @@ struct Outcome {
 /// A server that runs looks for new vendors several times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.vendor(&arguments.vendor);
     let existed = vendor.exists();
     let say = |line: String| {
@@ -48,11 +57,15 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
             output::line(&line);
         }
     };
+    // Whatever contradicts itself is told before anything is made.
+    let storage = storage::open(&vendor, config)?;
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
-    storage::probe(vendor.storage().as_ref())?;
-    say(format!("Storage {} can be written, read, listed and cleaned", vendor.bucket().display()));
+    let prepared = storage::prepare(&vendor, config, arguments.create)?;
+    prepared.iter().for_each(|line| say(line.clone()));
+    storage::probe(storage.as_ref())?;
+    say(format!("Storage {} can be written, read, listed and cleaned", storage.place()));
     // A publication that a killed run has made and not shown.
     if let Some(head) = vendor.record().head()? {
         let _lock = vendor.lock()?;
@@ -74,6 +87,8 @@ pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failur
             vendor: vendor.name().clone(),
             platform: "local",
             folder: vendor.folder().display().to_string(),
+            storage: storage.place(),
+            prepared,
             existed,
             servers: serving.iter().map(|note| note.reachable().to_string()).collect(),
         });

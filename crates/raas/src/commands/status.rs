@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output;
@@ -33,10 +34,10 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
     let deep = arguments.deep.then_some(&progress);
-    let status = status::check(home, &arguments.vendor, arguments.image.as_ref(), deep);
+    let status = status::check(home, config, &arguments.vendor, arguments.image.as_ref(), deep);
     if arguments.json {
         output::json(&status);
     } else {

@@ -4,11 +4,11 @@ use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedS
 use raas_types::crane::V1ImageEntry;
 use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
+use super::held::Held;
 use super::lookup::{Known, StoredBlob};
 use super::report::{Masked, Report};
 use crate::config::Masks;
 use crate::failure::{Failure, Kind};
-use crate::storage::Storage;
 
 /// What is to be done, and the image that it is done for.
 pub(super) struct Plan {
@@ -65,16 +65,9 @@ impl Plan {
         image: Image,
         masks: &Masks,
         known: &Known,
-        storage: Option<Box<dyn Storage>>,
+        held: &Held,
     ) -> Result<Self, Failure> {
-        let mut planner = Planner {
-            name,
-            masks,
-            known,
-            storage: storage.as_deref(),
-            masked: Vec::new(),
-            homeless: Vec::new(),
-        };
+        let mut planner = Planner { name, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
         let image = match image {
             Image::Manifests(set) => planner.manifests(set)?,
             Image::Saved(set) => planner.saved(set)?,
@@ -110,7 +103,7 @@ impl Plan {
                 for (_, content, action) in layers {
                     match action {
                         SavedAction::Reuse(stored, how) => {
-                            count(matches!(how, BlobAction::Present), stored.size)
+                            count(matches!(how, BlobAction::Present), stored.size);
                         }
                         SavedAction::Pack => count(false, content.size()),
                         SavedAction::Elsewhere(..) => {}
@@ -147,7 +140,7 @@ struct Planner<'a> {
     name: &'a RepositoryName,
     masks: &'a Masks,
     known: &'a Known,
-    storage: Option<&'a dyn Storage>,
+    held: &'a Held<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location.
     homeless: Vec<String>,
@@ -203,8 +196,7 @@ impl Planner<'_> {
     }
 
     fn stored(&self, key: &ObjectKey, size: u64) -> Result<bool, Failure> {
-        let Some(storage) = self.storage else { return Ok(false) };
-        Ok(storage.stat(key)?.is_some_and(|found| found.size == size))
+        Ok(self.held.has(key, size)?)
     }
 
     fn saved(&mut self, set: SavedSet) -> Result<PlannedImage, Failure> {

@@ -11,7 +11,7 @@ use raas_types::{ObjectKey, Reference, RepositoryName, Tag, media_type};
 use serde::Serialize;
 
 use super::compose::{Composed, Composer, Current};
-use super::object::put;
+use super::held::Held;
 use super::report::Report;
 use super::transfer::Stored;
 use super::{Options, Progress};
@@ -37,7 +37,9 @@ pub(super) fn publish(
     let _lock = vendor.lock()?;
     let head = record.head()?;
     let current = read_current(&record, head.as_ref(), name)?;
-    let base_url = vendor.base_url();
+    let base_url = storage.base_url();
+    // Under the lock: what other pushes have stored under tags until now is seen.
+    let held = Held::read(storage, name, false)?;
     let composer = Composer { vendor: vendor.name(), name, base_url: &base_url, prune: options.prune };
     let composed = composer.compose(&current, stored, |digest| {
         let head = head.as_ref()?;
@@ -46,7 +48,7 @@ pub(super) fn publish(
 
     for (digest, manifest) in &stored.manifests {
         let key = ObjectKey::manifest(name, Reference::Digest(*digest), &manifest.media_type);
-        store(storage, &key, &manifest.bytes, report, progress)?;
+        store(&held, &key, &manifest.bytes, report, progress)?;
     }
     let changes = changes(&record, head.as_ref(), &composed)?;
     check_documents(&changes)?;
@@ -57,7 +59,7 @@ pub(super) fn publish(
             record.commit(head.as_ref(), &changes, &message(options, stored, report))?
         }
     };
-    store_tags(storage, name, &composed, stored, &record, &commit, report, progress)?;
+    store_tags(storage, &held, name, &composed, stored, &record, &commit, report, progress)?;
     if settings.s3_bucket.is_some() {
         snapshot::publish(&record, storage, vendor.folder())?;
     }
@@ -70,14 +72,14 @@ pub(super) fn publish(
 }
 
 fn store(
-    storage: &dyn Storage,
+    held: &Held,
     key: &ObjectKey,
     content: &[u8],
     report: &mut Report,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let size = content.len() as u64;
-    if put(storage, key, content)? {
+    if held.put(key, content)? {
         report.stored.add(size);
         progress.stored(key, size);
     } else {
@@ -183,6 +185,7 @@ struct TagsList<'a> {
 #[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
 fn store_tags(
     storage: &dyn Storage,
+    held: &Held,
     name: &RepositoryName,
     composed: &Composed,
     stored: &Stored,
@@ -199,23 +202,22 @@ fn store_tags(
             None => record.read(commit, &tree::manifest(name, digest))?,
         };
         if let Some(bytes) = bytes {
-            store(storage, &key, &bytes, report, progress)?;
+            store(held, &key, &bytes, report, progress)?;
         }
         expected.insert(key.to_string());
     }
     let list = TagsList { name, tags: composed.tags.keys().collect() };
     let list = serde_json::to_vec(&list).expect("names are text");
-    store(storage, &ObjectKey::TagsList(name.clone()), &list, report, progress)?;
+    store(held, &ObjectKey::TagsList(name.clone()), &list, report, progress)?;
     for media_type in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
         let of = |reference| ObjectKey::manifest(name, reference, media_type);
         let sample = of(Reference::Tag("x".parse().expect("a tag"))).to_string();
         let folder = sample.strip_suffix('x').unwrap_or(&sample);
-        let mut gone = Vec::new();
-        storage.list(folder, &mut |listed| {
-            let tag = listed.key.strip_prefix(folder).and_then(|text| text.parse::<Tag>().ok());
-            gone.extend(tag.filter(|_| !expected.contains(&listed.key)));
-        })?;
-        gone.into_iter().try_for_each(|tag| storage.delete(&of(Reference::Tag(tag))))?;
+        for key in held.keys(folder).iter().filter(|key| !expected.contains(*key)) {
+            if let Some(Ok(tag)) = key.strip_prefix(folder).map(str::parse::<Tag>) {
+                storage.delete(&of(Reference::Tag(tag)))?;
+            }
+        }
     }
     Ok(())
 }

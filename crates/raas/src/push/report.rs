@@ -28,6 +28,9 @@ pub(crate) struct Report {
     pub(crate) present: Counted,
     /// Layers that stay where they are served from.
     pub(crate) masked: Vec<Masked>,
+    /// Requests to the service that keeps the bucket, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
     /// The commit that holds the publication.
     pub(crate) commit: Option<String>,
     /// Whether this push made that commit.
@@ -93,6 +96,7 @@ impl Report {
             stored: Counted::default(),
             present: Counted::default(),
             masked: Vec::new(),
+            requests: None,
             commit: None,
             changed: false,
             served: false,

@@ -7,7 +7,7 @@ use raas_testkit::http::Server;
 use raas_types::Digest;
 
 use super::*;
-use crate::storage::{Directory, Found, Listed, Upload};
+use crate::storage::{Directory, Draft, Found, Listed, Upload};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -98,7 +98,7 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
         "the archive has the same bytes"
     );
     for nonsense in ["", "{", "{\"digest\": 1}"] {
-        let mut upload = bench.storage.create().unwrap();
+        let mut upload = bench.storage.create(Draft::default()).unwrap();
         upload.write_all(nonsense.as_bytes()).unwrap();
         upload.commit(&ObjectKey::Pointer).unwrap();
         bench.publish();
@@ -134,8 +134,8 @@ struct LateUpload {
 }
 
 impl Storage for Late {
-    fn create(&self) -> Result<Box<dyn Upload>, StorageError> {
-        Ok(Box::new(LateUpload { inner: self.inner.create()?, meanwhile: self.meanwhile.clone() }))
+    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(LateUpload { inner: self.inner.create(draft)?, meanwhile: self.meanwhile.clone() }))
     }
 
     fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
@@ -146,8 +146,8 @@ impl Storage for Late {
         self.inner.read(key)
     }
 
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
-        self.inner.copy(from, to)
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
+        self.inner.copy(from, to, size)
     }
 
     fn delete_key(&self, key: &str) -> Result<(), StorageError> {
@@ -160,6 +160,18 @@ impl Storage for Late {
 
     fn sweep(&self) -> Result<usize, StorageError> {
         self.inner.sweep()
+    }
+
+    fn base_url(&self) -> String {
+        self.inner.base_url()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sandbox::Sandbox;
 fn image(sandbox: &Sandbox, tag: &str, content: &str) -> String {
     let mut layout = Layout::new();
     let image = layout.simple_image(content);
-    let index = layout.index(&[image.clone()]);
+    let index = layout.index(std::slice::from_ref(&image));
     let signature = layout.artifact(&index, "application/vnd.example.signature", content.as_bytes());
     layout.tag(&index, tag);
     layout.untagged(&signature);

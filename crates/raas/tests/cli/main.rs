@@ -8,6 +8,7 @@ mod gc;
 mod interrupted;
 mod masks;
 mod push;
+mod s3;
 mod serve;
 mod serve_alone;
 mod setup_and_status;
