@@ -26,7 +26,7 @@ def install():
 
 
 def build():
-    """The program: built here, unless RAAS_PROGRAM names one."""
+    """The program that is tested: a release build, or the one that RAAS_PROGRAM names."""
     if "RAAS_PROGRAM" in os.environ:
         return pathlib.Path(os.environ["RAAS_PROGRAM"])
     subprocess.run(["cargo", "build", "--release", "--package", "raas"], cwd=ROOT, check=True)

@@ -89,7 +89,7 @@ def federation(program, work, clients, skopeo):
 
 
 def full_disk(program, work):
-    """A disk of a few MiB runs full in the middle of a push."""
+    """A disk of a few MiB runs full in the middle of a push, and then may not be written at all."""
     disk = work / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
@@ -108,9 +108,13 @@ def full_disk(program, work):
         assert done.returncode == 4 and "No space left on device" in done.stderr, done
         filler.unlink()
         raas("push", "acme", "big", "--from", sources.FIXTURES / "docker-save.tar")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        command[4:] = ["acme", "third", "--from", sources.FIXTURES / "oci-multi"]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        assert done.returncode == 4 and "Read-only file system" in done.stderr, done
     finally:
         subprocess.run(["umount", disk], check=True)
-    print("ok    no space left", flush=True)
+    print("ok    no space left, read-only", flush=True)
 
 
 def main():

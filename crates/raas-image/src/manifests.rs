@@ -83,7 +83,10 @@ pub(crate) fn collect(
 /// The error for a tag that a source does not have.
 pub(crate) fn no_such_tag<'a>(tag: &Tag, tags: impl Iterator<Item = &'a Tag>) -> ImageError {
     let has: Vec<&str> = tags.map(Tag::as_str).collect();
-    ImageError::choice(format!("the source has no tag `{tag}`; it has {}", has.join(", ")))
+    ImageError::choice(format!(
+        "the source has no tag `{tag}`; it has {} (tags are published under their own names)",
+        has.join(", ")
+    ))
 }
 
 struct Collector<'a> {

@@ -7,11 +7,13 @@ use hyper::{Method, Request, StatusCode, Uri};
 
 use crate::Response;
 use crate::body::Body;
+use crate::catalog::Catalog;
+use crate::client::Client;
 use crate::error::{Code, Failure};
-use crate::file::{Opened, Plan};
+use crate::file::Opened;
 use crate::route::{self, Api, Route};
 use crate::site::{Site, Snapshot};
-use crate::{host, query};
+use crate::{file, host, proxy, query};
 
 mod listing;
 mod page;
@@ -25,10 +27,22 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// An answer, or the file that is to be opened for it.
+/// An answer, or what is to be opened for it.
 enum Decision {
     Ready(Response),
-    File(Plan),
+    File(file::Plan),
+    PassOn(proxy::Plan),
+}
+
+impl Decision {
+    /// The headers that the answer begins with.
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Decision::Ready(response) => response.headers_mut(),
+            Decision::File(plan) => &mut plan.headers,
+            Decision::PassOn(plan) => &mut plan.headers,
+        }
+    }
 }
 
 impl From<Response> for Decision {
@@ -40,6 +54,7 @@ impl From<Response> for Decision {
 /// What the answers of a site need of a request.
 struct Asked<'a> {
     site: &'a Site,
+    catalog: &'a Catalog,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
@@ -47,12 +62,18 @@ struct Asked<'a> {
 }
 
 /// Answers a request.
-pub(crate) async fn answer<B>(current: &ArcSwap<Snapshot>, request: &Request<B>) -> Response {
+pub(crate) async fn answer<B>(
+    current: &ArcSwap<Snapshot>,
+    client: &Client,
+    request: &Request<B>,
+) -> Response {
     // In a statement of its own, so that the snapshot is let go before anything is waited for.
     let decision = decide(&current.load(), request);
+    let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
-        Decision::File(plan) => open(plan, request).await,
+        Decision::File(plan) => opened(plan.open(method, headers).await, request),
+        Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
     };
     if request.method() == Method::HEAD {
         // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
@@ -70,32 +91,34 @@ fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
     let route = route::parse(&path);
     let api = route.api();
     match route {
-        // The listener takes connections only when everything is loaded, so the two are the same.
-        Route::Health | Route::Ready => {
-            return only_read(request, api, || text(StatusCode::OK, "ok\n")).into();
-        }
+        Route::Health => return only_read(request, api, || text(StatusCode::OK, "ok\n")).into(),
+        Route::Ready => return only_read(request, api, || ready(snapshot)).into(),
         _ => {}
     }
     let host = host::requested(request);
     let Some(site) = host::pick(snapshot, host) else {
         return fail(api, &Failure::new(Code::NotFound, "there is no registry at this host")).into();
     };
-    let asked = Asked { site, host, method: request.method(), uri, headers: request.headers() };
+    let Some(catalog) = &site.catalog else {
+        let message = "this registry has not loaded what it publishes yet; try again later";
+        return fail(api, &Failure::new(Code::Unavailable, message)).into();
+    };
+    let asked = Asked { site, catalog, host, method: request.method(), uri, headers: request.headers() };
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),
         Route::Page => only_read(request, api, || page::answer(&asked)).into(),
-        Route::Revision => only_read(request, api, || revision(site)).into(),
+        Route::Revision => only_read(request, api, || revision(catalog)).into(),
         Route::Health | Route::Ready | Route::Unknown(_) => {
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
         }
     }
 }
 
-async fn open<B>(plan: Plan, request: &Request<B>) -> Response {
+fn opened<B>(opened: Opened, request: &Request<B>) -> Response {
     let path = request.uri().path();
     let api = route::api(&query::decode(path).unwrap_or_default());
-    match plan.open(request.method(), request.headers()).await {
+    match opened {
         Opened::File(response) => *response,
         Opened::Elsewhere(location) => marked(api, redirect(StatusCode::FOUND, location)),
         Opened::Failed(failure) => fail(api, &failure),
@@ -108,8 +131,34 @@ async fn open<B>(plan: Plan, request: &Request<B>) -> Response {
     }
 }
 
-fn revision(site: &Site) -> Response {
-    reply(StatusCode::OK, "text/plain; charset=utf-8", site.catalog.revision.clone())
+fn revision(catalog: &Catalog) -> Response {
+    reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
+}
+
+/// Whether there is something to answer from. It tells how many sites are well, and not which there are.
+///
+/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is asked
+/// here decides whether clients are sent, and they are better sent.
+fn ready(snapshot: &Snapshot) -> Response {
+    let sites = snapshot.sites.len();
+    let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();
+    let healths = || snapshot.sites.iter().filter_map(|site| site.health.as_ref());
+    let behind = healths().filter(|health| !health.is_current()).count();
+    let refusals: u64 = healths().map(|health| health.refusals()).sum();
+    let (status, word) = if sites > 0 && loaded == 0 {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    if behind == 0 && loaded == sites && refusals == 0 {
+        return text(status, format!("{word}\n"));
+    }
+    text(
+        status,
+        format!(
+            "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
+        ),
+    )
 }
 
 /// The answer, if the method only reads.

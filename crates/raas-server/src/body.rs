@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::access::Record;
-use crate::file::Stream;
+use crate::{file, proxy};
 
 /// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
 pub(crate) struct Body {
@@ -21,7 +21,8 @@ pub(crate) struct Body {
 enum Content {
     Empty,
     Memory(Bytes),
-    File(Stream),
+    File(file::Stream),
+    PassedOn(Box<proxy::Stream>),
 }
 
 impl Body {
@@ -33,8 +34,12 @@ impl Body {
         Self::new(Content::Empty)
     }
 
-    pub(crate) fn file(stream: Stream) -> Self {
+    pub(crate) fn file(stream: file::Stream) -> Self {
         Self::new(Content::File(stream))
+    }
+
+    pub(crate) fn passed_on(stream: proxy::Stream) -> Self {
+        Self::new(Content::PassedOn(Box::new(stream)))
     }
 
     /// Lets the access log have a line when the answer is over.
@@ -66,6 +71,10 @@ impl HttpBody for Body {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,
             },
+            Content::PassedOn(stream) => match stream.poll_piece(cx) {
+                Poll::Ready(piece) => piece,
+                Poll::Pending => return Poll::Pending,
+            },
         };
         if let Some(Ok(bytes)) = &piece {
             body.sent += bytes.len() as u64;
@@ -82,6 +91,7 @@ impl HttpBody for Body {
             Content::Empty => 0,
             Content::Memory(bytes) => bytes.len() as u64,
             Content::File(stream) => stream.left(),
+            Content::PassedOn(stream) => stream.left(),
         })
     }
 }

@@ -11,7 +11,7 @@ mod manifest;
 mod repository;
 mod v1;
 
-pub(crate) use load::{Fault, Good, load};
+pub(crate) use load::{Fault, Files, Good, load};
 pub(crate) use manifest::{Manifest, Referrer};
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};

@@ -4,8 +4,8 @@ use hyper::StatusCode;
 
 /// What went wrong, as a v2 client is told.
 ///
-/// Source: OCI distribution-spec 1.1, "Error Codes". `UNKNOWN`, `PAGINATION_NUMBER_INVALID` and `RANGE_INVALID`
-/// are CNCF distribution's, for what the specification has no code for.
+/// Source: OCI distribution-spec 1.1, "Error Codes". `UNKNOWN`, `UNAVAILABLE`, `PAGINATION_NUMBER_INVALID` and
+/// `RANGE_INVALID` are CNCF distribution's, for what the specification has no code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     NameUnknown,
@@ -20,6 +20,7 @@ pub(crate) enum Code {
     NotFound,
     BadRequest,
     Unknown,
+    Unavailable,
 }
 
 impl Code {
@@ -36,6 +37,7 @@ impl Code {
             Code::RangeInvalid => "RANGE_INVALID",
             Code::Unsupported | Code::NotFound | Code::BadRequest => "UNSUPPORTED",
             Code::Unknown => "UNKNOWN",
+            Code::Unavailable => "UNAVAILABLE",
         }
     }
 
@@ -53,6 +55,7 @@ impl Code {
             Code::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
             Code::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

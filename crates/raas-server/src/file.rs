@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, StatusCode};
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderValue};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Response;
 use crate::body::Body;
 use crate::error::{Code, Failure};
-use crate::range::{self, Span};
+use crate::part;
 
 /// A file to answer with.
 pub(crate) struct Plan {
@@ -85,34 +85,14 @@ fn answer(
     method: &Method,
     request: &HeaderMap,
 ) -> Opened {
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // Source: RFC 9110, section 14.2: ranges are defined for GET only.
-    let asked = request.get(header::RANGE).filter(|_| method == Method::GET && is_current(request, &headers));
-    let (status, start, left) = match range::parse(asked.map(HeaderValue::as_bytes), length) {
-        Span::Whole => (StatusCode::OK, 0, length),
-        Span::Part { start, length: part } => {
-            let range = format!("bytes {start}-{}/{length}", start + part - 1);
-            headers.insert(header::CONTENT_RANGE, number_text(range));
-            (StatusCode::PARTIAL_CONTENT, start, part)
-        }
-        Span::Unsatisfiable => return Opened::Beyond(number_text(format!("bytes */{length}"))),
+    let part = match part::asked_for(method, request, &mut headers, length) {
+        Ok(part) => part,
+        Err(length) => return Opened::Beyond(length),
     };
-    headers.insert(header::CONTENT_LENGTH, left.into());
-    let mut response = Response::new(Body::file(Stream::new(file, path, start, left)));
-    *response.status_mut() = status;
+    let mut response = Response::new(Body::file(Stream::new(file, path, part.start, part.length)));
+    *response.status_mut() = part.status;
     *response.headers_mut() = headers;
     Opened::File(Box::new(response))
-}
-
-fn number_text(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("numbers and a few signs are visible ASCII")
-}
-
-/// Whether the part that a client has is of the content that it would get the rest of.
-///
-/// Source: RFC 9110, section 13.1.5: the comparison is strong, and dates are no validators here.
-fn is_current(request: &HeaderMap, headers: &HeaderMap) -> bool {
-    request.get(header::IF_RANGE).is_none_or(|tag| headers.get(header::ETAG) == Some(tag))
 }
 
 /// A file's bytes, read piece by piece as the client takes them, so that no

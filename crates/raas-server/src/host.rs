@@ -24,13 +24,14 @@ fn from_parts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     }
 }
 
-/// The site for a host. One site answers under any host; among several, `<vendor>.localhost` with any port picks.
+/// The site for a host. `<vendor>.localhost` with any port picks the vendor's, and no other: a site that is alone
+/// for a while must not answer for one that is not there. Any other host is answered by a site that is alone.
 pub(crate) fn pick<'a>(snapshot: &'a Snapshot, host: Option<&str>) -> Option<&'a Site> {
-    if let [only] = snapshot.sites.as_slice() {
-        return Some(only);
+    match (host.and_then(vendor_label), snapshot.sites.as_slice()) {
+        (Some(label), sites) => sites.iter().find(|site| site.vendor.as_str().eq_ignore_ascii_case(label)),
+        (None, [only]) => Some(only),
+        (None, _) => None,
     }
-    let label = vendor_label(host?)?;
-    snapshot.sites.iter().find(|site| site.vendor.as_str().eq_ignore_ascii_case(label))
 }
 
 /// The vendor's label in `<vendor>.localhost[:port]`.

@@ -11,11 +11,16 @@ mod access;
 mod answer;
 mod body;
 mod catalog;
+mod client;
 mod error;
 mod file;
+mod health;
 mod host;
 mod listen;
 mod negotiate;
+mod origin;
+mod part;
+mod proxy;
 mod query;
 mod range;
 mod route;
@@ -23,7 +28,10 @@ mod site;
 mod watch;
 
 pub use listen::{Options, serve};
-pub use site::{Bucket, SiteConfig, SiteSource};
+pub use origin::{
+    AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
+};
+pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
 
 /// An answer on its way to the client.
 type Response = hyper::Response<body::Body>;

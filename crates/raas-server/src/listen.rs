@@ -15,18 +15,24 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use crate::access::Record;
 use crate::answer::answer;
+use crate::client::Client;
 use crate::site::{SiteSource, Snapshot};
-use crate::watch::{Watcher, keep_up};
+use crate::watch::{Bench, Watcher, keep_up};
 
 /// How the server behaves. The default is right for all but tests.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How often the sites are looked at for changes.
     pub poll: Duration,
+    /// How often a bucket is asked for new metadata.
+    pub remote_poll: Duration,
+    /// How long the server waits at its start for metadata in buckets, before it serves what it has.
+    pub patience: Duration,
     /// How long requests in flight may take when the server stops.
     pub grace: Duration,
     /// How long a client may take to send a request's head, and how long a connection may wait for a request.
@@ -37,6 +43,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             poll: Duration::from_millis(200),
+            remote_poll: Duration::from_secs(1),
+            patience: Duration::from_secs(15),
             grace: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
         }
@@ -59,10 +67,31 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let mut watcher = Watcher::new(Arc::new(sites));
+    let client = Arc::new(Client::default());
+    let bench = Bench { client: Arc::clone(&client), every: options.remote_poll, runtime: Handle::current() };
+    let mut watcher = Watcher::new(Arc::new(sites), bench);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
-    let (watcher, snapshot) = loading.await.map_err(io::Error::other)??;
+    let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
     let current = Arc::new(ArcSwap::from_pointee(snapshot));
+    let healths = watcher.healths();
+    if !healths.is_empty() {
+        let tried = async {
+            for health in &healths {
+                health.tried().await;
+            }
+        };
+        // What is not there by then appears as everything does that appears later.
+        let _ = tokio::time::timeout(options.patience, tried).await;
+        let polling = spawn_blocking(move || {
+            let snapshot = watcher.poll();
+            (watcher, snapshot)
+        });
+        let polled = polling.await.map_err(io::Error::other)?;
+        watcher = polled.0;
+        if let Some(snapshot) = polled.1 {
+            current.store(Arc::new(snapshot));
+        }
+    }
     let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&current), options.poll)));
 
     let mut http = http1::Builder::new();
@@ -79,8 +108,9 @@ pub async fn serve(
             accepted = accept(&listener) => accepted,
             () = &mut shutdown => break,
         };
-        let current = Arc::clone(&current);
-        let service = service_fn(move |request| respond(Arc::clone(&current), remote, request));
+        let (current, client) = (Arc::clone(&current), Arc::clone(&client));
+        let service =
+            service_fn(move |request| respond(Arc::clone(&current), Arc::clone(&client), remote, request));
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         // Those that are over are let go of here, so that they do not add up.
         while connections.try_join_next().is_some() {}
@@ -126,11 +156,12 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 async fn respond(
     current: Arc<ArcSwap<Snapshot>>,
+    client: Arc<Client>,
     remote: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<crate::Response, Infallible> {
     let mut record = Record::begin(&request, remote, Instant::now());
-    let mut response = answer(&current, &request).await;
+    let mut response = answer(&current, &client, &request).await;
     if let Some(record) = &mut record {
         record.status(response.status());
     }

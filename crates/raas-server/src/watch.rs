@@ -7,16 +7,23 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use raas_types::VendorName;
-use tokio::task::spawn_blocking;
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::site::{Site, SiteConfig, SiteSource, Snapshot};
+use crate::catalog::Catalog;
+use crate::client::Client;
+use crate::health::Health;
+use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
 
+mod archive;
 mod documents;
+mod folder;
+mod shelf;
+mod snapshots;
 mod stamp;
-mod tree;
 
-use tree::Tree;
+use folder::Folder;
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
 pub(crate) async fn keep_up<S: SiteSource>(
@@ -24,7 +31,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
     current: Arc<ArcSwap<Snapshot>>,
     every: Duration,
 ) {
-    let source = Arc::clone(&watcher.source);
+    let (source, bench) = (Arc::clone(&watcher.source), watcher.bench.clone());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,23 +50,104 @@ pub(crate) async fn keep_up<S: SiteSource>(
             // A bug, told by the panic's own message. What is served stays, and a new watcher starts from nothing.
             Err(error) => {
                 tracing::error!(%error, "the watcher failed and starts again");
-                Watcher::new(Arc::clone(&source))
+                Watcher::new(Arc::clone(&source), bench.clone())
             }
         };
     }
 }
 
-/// What is known of the sites' files.
+/// What following metadata in buckets takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Bench {
+    pub(crate) client: Arc<Client>,
+    /// How often a bucket is asked.
+    pub(crate) every: Duration,
+    /// Where the tasks run.
+    pub(crate) runtime: Handle,
+}
+
+/// What is known of the sites' metadata.
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
-    sites: BTreeMap<VendorName, (SiteConfig, Tree)>,
+    bench: Bench,
+    sites: BTreeMap<VendorName, (SiteConfig, Followed)>,
     /// The last error of the source, so that it is told once.
     complaint: Option<String>,
 }
 
+/// A site's metadata, followed.
+enum Followed {
+    /// By looking at it at every poll.
+    Folder(Folder),
+    /// By a task of its own, so that a slow bucket keeps nobody waiting.
+    Snapshots {
+        health: Arc<Health>,
+        task: JoinHandle<()>,
+        /// What the last poll has found.
+        seen: Option<Arc<Catalog>>,
+    },
+}
+
+impl Followed {
+    fn begin(metadata: &Metadata, bench: &Bench) -> Self {
+        match metadata {
+            Metadata::Folder(folder) => Followed::Folder(Folder::new(folder.clone())),
+            Metadata::Snapshots(origin) => {
+                let health = Arc::new(Health::default());
+                let following = snapshots::follow(
+                    Arc::clone(&bench.client),
+                    origin.clone(),
+                    Arc::clone(&health),
+                    bench.every,
+                );
+                Followed::Snapshots { health, task: bench.runtime.spawn(following), seen: None }
+            }
+        }
+    }
+
+    /// Whether there is another catalog.
+    fn poll(&mut self) -> bool {
+        match self {
+            Followed::Folder(folder) => folder.poll(),
+            Followed::Snapshots { health, seen, .. } => {
+                let now = health.catalog();
+                let same = match (&*seen, &now) {
+                    (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
+                    (None, None) => true,
+                    _ => false,
+                };
+                *seen = now;
+                !same
+            }
+        }
+    }
+
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        match self {
+            Followed::Folder(folder) => Some(folder.catalog()),
+            Followed::Snapshots { seen, .. } => seen.clone(),
+        }
+    }
+
+    fn health(&self) -> Option<&Arc<Health>> {
+        match self {
+            Followed::Folder(_) => None,
+            Followed::Snapshots { health, .. } => Some(health),
+        }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if let Followed::Snapshots { task, .. } = self {
+            task.abort();
+        }
+    }
+}
+
 impl<S: SiteSource> Watcher<S> {
-    pub(crate) fn new(source: Arc<S>) -> Self {
-        Self { source, sites: BTreeMap::new(), complaint: None }
+    pub(crate) fn new(source: Arc<S>, bench: Bench) -> Self {
+        Self { source, bench, sites: BTreeMap::new(), complaint: None }
     }
 
     /// Loads everything for the first time.
@@ -69,8 +157,13 @@ impl<S: SiteSource> Watcher<S> {
         Ok(self.snapshot())
     }
 
+    /// What the buckets that are followed are known to have.
+    pub(crate) fn healths(&self) -> Vec<Arc<Health>> {
+        self.sites.values().filter_map(|(_, followed)| followed.health().cloned()).collect()
+    }
+
     /// Looks at everything again; a snapshot if it is not as before.
-    fn poll(&mut self) -> Option<Snapshot> {
+    pub(crate) fn poll(&mut self) -> Option<Snapshot> {
         match self.source.sites() {
             Ok(configs) => {
                 self.complaint = None;
@@ -95,19 +188,22 @@ impl<S: SiteSource> Watcher<S> {
             if self.sites.contains_key(&config.vendor) {
                 continue;
             }
-            let mut tree = match before.remove(&config.vendor) {
-                Some((old, tree)) if old.metadata == config.metadata => {
-                    changed |= old != config;
-                    tree
+            let (config, mut followed) = match before.remove(&config.vendor) {
+                // The old one has keys and such that were made for it.
+                Some((old, followed)) if old == config => (old, followed),
+                Some((old, followed)) if old.metadata == config.metadata => {
+                    changed = true;
+                    (config, followed)
                 }
                 _ => {
-                    tracing::info!(vendor = %config.vendor, metadata = %config.metadata.display(), "new site");
+                    tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
-                    Tree::new(config.metadata.clone())
+                    let followed = Followed::begin(&config.metadata, &self.bench);
+                    (config, followed)
                 }
             };
-            changed |= tree.poll();
-            self.sites.insert(config.vendor.clone(), (config, tree));
+            changed |= followed.poll();
+            self.sites.insert(config.vendor.clone(), (config, followed));
         }
         for vendor in before.keys() {
             tracing::info!(%vendor, "site is gone");
@@ -117,10 +213,11 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let site = |(config, tree): &(SiteConfig, Tree)| Site {
+        let site = |(config, followed): &(SiteConfig, Followed)| Site {
             vendor: config.vendor.clone(),
             bucket: config.bucket.clone(),
-            catalog: tree.catalog(),
+            catalog: followed.catalog(),
+            health: followed.health().cloned(),
         };
         Snapshot { sites: self.sites.values().map(site).collect() }
     }

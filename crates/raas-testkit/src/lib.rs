@@ -10,6 +10,7 @@ pub mod http;
 pub mod layers;
 pub mod oci;
 pub mod pulp2;
+pub mod s3;
 pub mod tar;
 
 pub use files::Files;

@@ -6,15 +6,21 @@
 pub mod crane;
 mod digest;
 mod image_id;
+mod location;
 mod manifest;
 pub mod media_type;
 mod name;
 mod object_key;
+mod pointer;
 mod reference;
+mod utc;
 
 pub use digest::{Digest, DigestError, Sha256};
 pub use image_id::{ImageId, ImageIdError};
+pub use location::{Location, LocationError};
 pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
 pub use name::{NameError, RepositoryName, VendorName};
 pub use object_key::{ObjectKey, V1File};
+pub use pointer::{Pointer, PointerError};
 pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};
+pub use utc::Utc;

@@ -37,7 +37,7 @@ pub enum NameError {
     /// Not by the grammar of vendor names.
     #[error(
         "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
-         as in a host name"
+         as in a host name, and not `localhost`"
     )]
     Vendor(String),
 }
@@ -119,7 +119,9 @@ impl FromStr for VendorName {
         let good = (1..=63).contains(&text.len())
             && text.bytes().all(inner)
             && !text.starts_with('-')
-            && !text.ends_with('-');
+            && !text.ends_with('-')
+            // As a label it would be `localhost.localhost`, and clients have ideas of their own about that name.
+            && text != "localhost";
         if good {
             Ok(VendorName(text.into()))
         } else {
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn vendor_names_are_host_labels() {
         assert!("bigdatainc".parse::<VendorName>().is_ok());
-        for bad in ["", "Big", "a.b", "a/b", "-a", "a-", "..", &"a".repeat(64)] {
+        for bad in ["", "Big", "a.b", "a/b", "-a", "a-", "..", "localhost", &"a".repeat(64)] {
             assert!(bad.parse::<VendorName>().is_err(), "{bad}");
         }
     }

@@ -54,6 +54,10 @@ pub enum ObjectKey {
     TagsList(RepositoryName),
     /// An object that is written, read and deleted to see whether that works: `_probe/<nonce>`
     Probe(String),
+    /// The metadata of a publication, an archive named by its own digest: `_metadata/<hex>.tar.gz`
+    Snapshot(Digest),
+    /// Which of them is served: `_metadata/current`
+    Pointer,
 }
 
 impl ObjectKey {
@@ -73,9 +77,10 @@ impl ObjectKey {
             ObjectKey::V1(_, _, V1File::Layer) | ObjectKey::Blob(..) | ObjectKey::Probe(_) => {
                 "application/octet-stream"
             }
-            ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry) | ObjectKey::TagsList(_) => {
-                "application/json"
-            }
+            ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry)
+            | ObjectKey::TagsList(_)
+            | ObjectKey::Pointer => "application/json",
+            ObjectKey::Snapshot(_) => "application/gzip",
             ObjectKey::Manifest { media_type, .. } => media_type,
         }
     }
@@ -86,10 +91,13 @@ impl ObjectKey {
         match self {
             ObjectKey::V1(..)
             | ObjectKey::Blob(..)
+            | ObjectKey::Snapshot(_)
             | ObjectKey::Manifest { reference: Reference::Digest(_), .. } => {
                 "public, max-age=31536000, immutable"
             }
-            ObjectKey::Manifest { reference: Reference::Tag(_), .. } | ObjectKey::TagsList(_) => "no-cache",
+            ObjectKey::Manifest { reference: Reference::Tag(_), .. }
+            | ObjectKey::TagsList(_)
+            | ObjectKey::Pointer => "no-cache",
             ObjectKey::Probe(_) => "no-store",
         }
     }
@@ -115,6 +123,8 @@ impl fmt::Display for ObjectKey {
             }
             ObjectKey::TagsList(repository) => write!(f, "{repository}/_v2/tags/list"),
             ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
+            ObjectKey::Snapshot(digest) => write!(f, "_metadata/{}.tar.gz", digest.hex()),
+            ObjectKey::Pointer => f.write_str("_metadata/current"),
         }
     }
 }
@@ -141,6 +151,8 @@ mod tests {
                 format!("tools/app/_v2/manifests/2/{digest}"),
             ),
             (ObjectKey::TagsList(name), "tools/app/_v2/tags/list".to_owned()),
+            (ObjectKey::Snapshot(digest), format!("_metadata/{}.tar.gz", digest.hex())),
+            (ObjectKey::Pointer, "_metadata/current".to_owned()),
         ];
         for (key, path) in table {
             assert_eq!(key.to_string(), path);

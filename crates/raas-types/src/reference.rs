@@ -125,6 +125,12 @@ impl FromStr for ImageArgument {
     type Err = ImageArgumentError;
 
     fn from_str(text: &str) -> Result<Self, ImageArgumentError> {
+        if text.contains('@') {
+            return Err(ImageArgumentError::Digest);
+        }
+        if text.split_once(':').is_some_and(|(_, behind)| behind.contains('/')) {
+            return Err(ImageArgumentError::Host);
+        }
         let (name, tag) = match text.split_once(':') {
             Some((name, tag)) => (name, Some(tag.parse()?)),
             None => (text, None),
@@ -136,6 +142,12 @@ impl FromStr for ImageArgument {
 /// A text that is not `<image>[:tag]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageArgumentError {
+    /// A digest behind an `@`.
+    #[error("an image is named by `<image>` or `<image>:<tag>`, not by its digest")]
+    Digest,
+    /// A registry's host and port before the name.
+    #[error("the name is the one in the vendor's registry, without the registry's host before it")]
+    Host,
     /// The part before the colon.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -171,5 +183,7 @@ mod tests {
         assert_eq!((argument.name.as_str(), argument.tag.unwrap().as_str()), ("tools/backup", "1.0"));
         assert!("app:".parse::<ImageArgument>().is_err());
         assert!("app:1:2".parse::<ImageArgument>().is_err());
+        assert_eq!("app@sha256:00".parse::<ImageArgument>(), Err(ImageArgumentError::Digest));
+        assert_eq!("localhost:5000/app".parse::<ImageArgument>(), Err(ImageArgumentError::Host));
     }
 }

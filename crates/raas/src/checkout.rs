@@ -3,6 +3,7 @@
 //! A publication's new manifests come first, then its documents, then `revision`, which tells servers to look, and
 //! what is gone goes last: a server that looks at any moment finds every document with all that it names.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,10 +49,51 @@ impl Checkout {
         if at.as_ref() == Some(to) && !interrupted {
             return Ok(());
         }
-        let (mut come, mut go) = match &at {
-            Some(at) if !interrupted => self.difference(record, at, to)?,
-            _ => self.everything(record, to)?,
-        };
+        match &at {
+            // A record that was restored from elsewhere does not know what the checkout was made of.
+            Some(at) if !interrupted && record.has(at)? => {
+                let (come, go) = self.difference(record, at, to)?;
+                self.apply(record, to, come, go)
+            }
+            _ => self.repair(record, to),
+        }
+    }
+
+    /// As [`update`](Self::update), whatever has become of the files: each is compared with what it should be.
+    pub(crate) fn repair(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
+        let (come, go) = self.damage(record, to)?;
+        if come.is_empty() && go.is_empty() && self.revision()?.as_ref() == Some(to) {
+            return Ok(());
+        }
+        self.apply(record, to, come, go)
+    }
+
+    /// The files that are not as the commit has them, and those that it does not have.
+    pub(crate) fn damage(
+        &self,
+        record: &Record,
+        to: &CommitId,
+    ) -> Result<(Vec<RecordedFile>, Vec<String>), Failure> {
+        let (mut come, go) = self.everything(record, to)?;
+        let mut sound = BTreeSet::new();
+        record.read_each(&come, |file, content| {
+            // One that cannot be read is written anew.
+            if fs::read(self.folder.join(&file.path)).is_ok_and(|found| found == content) {
+                sound.insert(file.path.clone());
+            }
+            Ok(())
+        })?;
+        come.retain(|file| !sound.contains(&file.path));
+        Ok((come, go))
+    }
+
+    fn apply(
+        &self,
+        record: &Record,
+        to: &CommitId,
+        mut come: Vec<RecordedFile>,
+        mut go: Vec<String>,
+    ) -> Result<(), Failure> {
         // A manifest is there before the document that names it.
         come.sort_by_key(|file| file.path.ends_with(".json"));
         self.write(UNFINISHED, b"")?;
@@ -86,7 +128,7 @@ impl Checkout {
         let mut go = Vec::new();
         files::walk(&self.folder, "", &mut |path, _| {
             let known = come.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
-            if !known && path != tree::REVISION && path != UNFINISHED {
+            if !known && path != tree::REVISION {
                 go.push(path.to_owned());
             }
         })
@@ -163,6 +205,30 @@ mod tests {
         let two = bench.commit(&[("a.json", Some("2")), ("a/_manifests/x", None), ("b.json", Some("b"))]);
         assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
         assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+    }
+
+    #[test]
+    fn damage_is_found_and_repaired() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("b.json", Some("b"))]);
+        bench.update(&one);
+        let out = bench.folder.path().join("out");
+        fs::write(out.join("a.json"), "x").unwrap();
+        fs::remove_file(out.join("b.json")).unwrap();
+        fs::write(out.join("stray"), "x").unwrap();
+        let (come, go) = bench.checkout.damage(&bench.record, &one).unwrap();
+        assert_eq!((come.len(), go.as_slice()), (2, ["stray".to_owned()].as_slice()));
+        bench.checkout.repair(&bench.record, &one).unwrap();
+        assert_eq!(bench.update(&one), ["a.json=1", "b.json=b"]);
+    }
+
+    #[test]
+    fn a_checkout_of_a_commit_that_the_record_does_not_know_is_made_anew() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1"))]);
+        bench.update(&one);
+        fs::write(bench.folder.path().join("out").join(tree::REVISION), "f".repeat(40)).unwrap();
+        assert_eq!(bench.update(&one), ["a.json=1"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{config, diff, lint, list, log, push, rollback, serve, setup, status, unpublish};
+use crate::commands::{config, diff, gc, lint, list, log, push, rollback, serve, setup, status, unpublish};
 use crate::config::{Asked, Config};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -27,9 +27,9 @@ fit to be published; 4 a disk, a network, a service or a program failed.";
 
 #[derive(Debug, Args)]
 struct Globals {
-    /// The folder that keeps vendors, their objects and the record of what is published [default: raas in the XDG
-    /// data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "RAAS_HOME")]
+    /// The folder that keeps vendors, their objects and the record of what is published [default: RAAS_HOME, or raas
+    /// in the XDG data folder]
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
     /// The configuration [default: that of --config-repo, or raas.cfg in the current folder, if there is one]
@@ -50,7 +50,7 @@ struct Globals {
 }
 
 impl Globals {
-    fn config(&self, home: &Home) -> Result<Config, Failure> {
+    fn config(&self) -> Result<Config, Failure> {
         let asked = Asked {
             file: self.config.clone(),
             // As an empty variable is meant.
@@ -58,7 +58,7 @@ impl Globals {
             branch: self.configenv.clone(),
             patience: Duration::from_secs(self.git_timeout),
         };
-        Config::load(&asked, home)
+        Config::load(&asked, &|| Home::new(self.home.clone()))
     }
 }
 
@@ -73,6 +73,7 @@ enum Command {
     Diff(diff::Arguments),
     Rollback(rollback::Arguments),
     Unpublish(unpublish::Arguments),
+    Gc(gc::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
 }
@@ -80,22 +81,23 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
-        if let Command::Lint(arguments) = &self.command {
-            return lint::run(arguments);
-        }
-        let home = Home::new(globals.home.clone())?;
-        let config = || globals.config(&home);
+        let home = || Home::new(globals.home.clone());
+        let config = || globals.config();
         match self.command {
-            Command::Setup(arguments) => setup::run(&home, config()?, &arguments),
-            Command::Push(arguments) => push::run(&home, &config()?, arguments),
-            Command::Serve(arguments) => serve::run(&home, &arguments),
-            Command::Status(arguments) => status::run(&home, &arguments),
-            Command::List(arguments) => list::run(&home, &arguments),
-            Command::Log(arguments) => log::run(&home, &arguments),
-            Command::Diff(arguments) => diff::run(&home, &arguments),
-            Command::Rollback(arguments) => rollback::run(&home, &config()?, arguments),
-            Command::Unpublish(arguments) => unpublish::run(&home, &config()?, arguments),
-            Command::Config(arguments) => config::run(&home, &config()?, &arguments),
+            Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
+            Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
+            // It may run for months, and without a home.
+            Command::Serve(arguments) => {
+                serve::run(globals.home.clone(), &config()?.without_source(), arguments)
+            }
+            Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
+            Command::List(arguments) => list::run(&home()?, &arguments),
+            Command::Log(arguments) => log::run(&home()?, &arguments),
+            Command::Diff(arguments) => diff::run(&home()?, &arguments),
+            Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
+            Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
+            Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
+            Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }
     }

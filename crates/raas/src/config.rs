@@ -54,7 +54,7 @@ pub(crate) struct Setting {
 
 impl Config {
     /// Finds and reads the configuration; the defaults where there is none.
-    pub(crate) fn load(asked: &Asked, home: &Home) -> Result<Self, Failure> {
+    pub(crate) fn load(asked: &Asked, home: &dyn Fn() -> Result<Home, Failure>) -> Result<Self, Failure> {
         let source = Source::find(asked, home)?;
         let config = Self::parse(&source.read()?, &source)?;
         Ok(Self { source, patience: asked.patience, ..config })
@@ -98,6 +98,16 @@ impl Config {
     /// What is set for a vendor; the defaults where there is no section of that name.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether any vendor has a bucket.
+    pub(crate) fn has_buckets(&self) -> bool {
+        self.vendors.values().any(|vendor| vendor.s3_bucket.is_some())
+    }
+
+    /// The same without a hold on where it came from: a private clone goes now, and not when the command ends.
+    pub(crate) fn without_source(self) -> Self {
+        Self { source: Source::None, ..self }
     }
 
     fn parse(bytes: &[u8], source: &Source) -> Result<Self, Failure> {
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_named_file_must_be_there() {
-        let home = Home::new(Some("/nonexistent".into())).unwrap();
+        let home = || Home::new(Some("/nonexistent".into()));
         let asked = Asked { file: Some("/nonexistent/raas.cfg".into()), ..Asked::default() };
         assert!(Config::load(&asked, &home).is_err());
     }

@@ -100,6 +100,9 @@ impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         let message = error.to_string();
         let (kind, hint) = match &error {
+            ImageError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                (Kind::Environment, Some("is the path right? It is meant from the current folder"))
+            }
             ImageError::Read { .. } => (Kind::Environment, None),
             ImageError::Write { .. } => (
                 Kind::Environment,
@@ -116,19 +119,26 @@ impl From<ImageError> for Failure {
             ImageError::Choice(_) => (Kind::Refused, None),
         };
         let mut failure = Failure::new(kind, message);
+        failure.hint = hint.map(str::to_owned);
         failure.cause = match error {
-            ImageError::Read { source, .. } | ImageError::Write { source, .. } => Some(source.into()),
+            ImageError::Read { source, .. } => Some(source.into()),
+            ImageError::Write { source, .. } => match source.downcast::<StorageError>() {
+                // The storage knows better what to do.
+                Ok(error) => return error.into(),
+                Err(source) => Some(source.into()),
+            },
             _ => None,
         };
-        failure.hint = hint.map(str::to_owned);
         failure
     }
 }
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        let (message, source) = error.into_parts();
-        Failure::new(Kind::Environment, message).caused_by(source)
+        let (message, source, hint) = error.into_parts();
+        let mut failure = Failure::new(Kind::Environment, message).caused_by(source);
+        failure.hint = hint;
+        failure
     }
 }
 

@@ -8,15 +8,17 @@ use std::time::SystemTime;
 /// Moves a finished file to its place, replacing what is there, and sees to it that the name reaches the disk too.
 pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
-    match fs::rename(from, to) {
-        // The folders of a key are made when the first object comes.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
-            fs::rename(from, to)?;
+    let mut tries = 0;
+    loop {
+        match fs::rename(from, to).and_then(|()| File::open(folder)?.sync_all()) {
+            // The folders of a key are made when the first object comes, and go with the last one: perhaps just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 && from.exists() => {
+                tries += 1;
+                fs::create_dir_all(folder)?;
+            }
+            result => return result,
         }
-        result => result?,
     }
-    File::open(folder)?.sync_all()
 }
 
 /// Writes a file through a neighbour, so that a reader sees the old content or the new.

@@ -15,11 +15,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use raas_types::VendorName;
+use raas_types::crane::tree;
 
 use crate::checkout::Checkout;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::Record;
-use crate::storage::{Directory, Storage};
 
 /// The folder that holds everything.
 #[derive(Debug, Clone)]
@@ -28,9 +28,11 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// The folder that was asked for, or the one under the XDG data folder. It need not exist yet.
+    /// The folder that was asked for, the one of RAAS_HOME, or the one under the XDG data folder. It need not exist yet.
     pub(crate) fn new(asked: Option<PathBuf>) -> Result<Self, Failure> {
-        let root = match asked {
+        let named =
+            asked.or_else(|| env::var_os("RAAS_HOME").filter(|text| !text.is_empty()).map(PathBuf::from));
+        let root = match named {
             Some(folder) => folder,
             None => default_root().ok_or_else(|| {
                 Failure::new(Kind::Usage, "there is no home folder to keep anything in")
@@ -128,15 +130,12 @@ impl Vendor {
         fs::create_dir_all(self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
-        fs::create_dir_all(self.checkout().folder()).context(cannot)
+        // Nothing is published yet, which a server must be able to tell from metadata that it cannot read.
+        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
     }
 
     pub(crate) fn bucket(&self) -> PathBuf {
         self.folder.join("bucket")
-    }
-
-    pub(crate) fn storage(&self) -> Box<dyn Storage> {
-        Box::new(Directory::new(self.bucket()))
     }
 
     pub(crate) fn record(&self) -> Record {
@@ -145,17 +144,6 @@ impl Vendor {
 
     pub(crate) fn checkout(&self) -> Checkout {
         Checkout::new(self.folder.join("checkout"))
-    }
-
-    /// The base URL of the vendor's objects, without a slash at the end.
-    pub(crate) fn base_url(&self) -> String {
-        let path = self.bucket();
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
-        let escaped: String = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
-            .iter()
-            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
-            .collect();
-        format!("file://{escaped}")
     }
 
     /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.
@@ -187,12 +175,5 @@ mod tests {
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);
-    }
-
-    #[test]
-    fn the_base_url_is_a_url() {
-        let home = Home::new(Some("/srv/my raas".into())).unwrap();
-        let vendor = home.vendor(&"acme".parse().unwrap());
-        assert_eq!(vendor.base_url(), "file:///srv/my%20raas/acme/bucket");
     }
 }

@@ -1,9 +1,15 @@
 //! The one HTTP client of the command line: its time-outs, and what of an address may be shown.
 
+mod patient;
+
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use raas_types::VendorName;
+
+/// How long a sender may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A client that follows redirects and gives up on a server that is silent.
 pub(crate) fn agent() -> ureq::Agent {
@@ -27,6 +33,13 @@ pub(crate) fn tolerant_agent() -> ureq::Agent {
         .into()
 }
 
+/// Begins to read what is at a URL; its length, where the server says it. A sender that falls silent is an error.
+pub(crate) fn download(url: &str) -> Result<(Box<dyn Read + Send>, Option<u64>), ureq::Error> {
+    let body = agent().get(url).call()?.into_body();
+    let length = body.content_length();
+    Ok((Box::new(patient::Patient::new(body.into_reader(), SILENCE)), length))
+}
+
 /// Asks a server of ours on this machine for a path, as the vendor's clients would.
 pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Result<String, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -38,7 +51,7 @@ pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Resul
         .into();
     let response =
         agent.get(format!("http://{address}{path}")).header("host", format!("{vendor}.localhost")).call()?;
-    response.into_body().with_config().limit(64 * 1024).read_to_string()
+    response.into_body().with_config().limit(64 * 1024 * 1024).read_to_string()
 }
 
 /// The commit that a server of ours serves of this vendor.
@@ -49,11 +62,11 @@ pub(crate) fn revision(address: SocketAddr, vendor: &VendorName) -> Result<Strin
 /// A URL as it may stand in messages: without user name, password and query, which may hold a signature.
 pub(crate) fn without_credentials(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    let host = &rest[..host_end];
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    format!("{scheme}://{host}{}", &rest[host_end..])
+    let Some((scheme, rest)) = plain.split_once("://") else { return "an address".into() };
+    // A password may hold a slash though it must not. What stands before an `@` is never shown, at the cost of a path
+    // that has one.
+    let shown = rest.rsplit_once('@').map_or(rest, |(_, shown)| shown);
+    format!("{scheme}://{shown}")
 }
 
 #[cfg(test)]
@@ -64,6 +77,6 @@ mod tests {
     fn secrets_of_an_address_are_not_shown() {
         assert_eq!(without_credentials("https://u:p@x.org/a.tar?sig=1#f"), "https://x.org/a.tar");
         assert_eq!(without_credentials("https://x.org"), "https://x.org");
-        assert_eq!(without_credentials("https://x.org/a@b"), "https://x.org/a@b");
+        assert_eq!(without_credentials("https://u:p/q@x.org/a"), "https://x.org/a");
     }
 }

@@ -5,20 +5,25 @@
 //!     └──────▶ config
 //! ```
 
+mod aws;
 mod backup;
 mod checkout;
 mod cli;
 mod commands;
 mod config;
+mod credentials;
 mod difference;
 mod failure;
 mod federation;
 mod files;
+mod gc;
 mod git;
+mod held;
 mod history;
 mod home;
 mod http;
 mod interrupt;
+mod inventory;
 mod listing;
 mod output;
 mod parallel;
@@ -30,6 +35,8 @@ mod registry;
 mod republish;
 mod scratch;
 mod servers;
+mod sites;
+mod snapshot;
 mod status;
 mod storage;
 mod wait;
@@ -43,7 +50,7 @@ pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("{failure}");
+            eprintln!("{}", output::harmless(&failure.to_string()));
             failure.exit_code()
         }
     }

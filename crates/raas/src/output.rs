@@ -1,15 +1,66 @@
 //! What goes to standard output: results, and nothing else.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 /// Writes a line. A reader that has gone away (`raas … | head`) is no failure.
 pub(crate) fn line(text: &str) {
-    drop(writeln!(io::stdout().lock(), "{text}"));
+    drop(writeln!(io::stdout().lock(), "{}", harmless(text)));
+}
+
+/// Text as it may go to a terminal. Names come from archives and documents of any origin: what would move the cursor,
+/// change colours or turn the direction of writing is shown by its number.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut shown, c| {
+            if harmful(c) {
+                shown.extend(c.escape_unicode());
+            } else {
+                shown.push(c);
+            }
+            shown
+        })
+        .into()
 }
 
 /// Writes one JSON value, for scripts.
 pub(crate) fn json(value: &impl Serialize) {
-    line(&serde_json::to_string_pretty(value).expect("results have text keys only"));
+    // Not made harmless: JSON escapes control characters by itself.
+    drop(writeln!(
+        io::stdout().lock(),
+        "{}",
+        serde_json::to_string_pretty(value).expect("results have text keys only")
+    ));
+}
+
+/// A number of things: `1 object`, `2 objects`.
+pub(crate) fn number(count: impl TryInto<u64>, thing: &str) -> String {
+    let count: u64 = count.try_into().unwrap_or(u64::MAX);
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        assert_eq!(harmless("a\u{1b}[31mb\u{202e}c\rd"), "a\\u{1b}[31mb\\u{202e}c\\u{d}d");
+        assert!(matches!(harmless("plain ü\nline"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn one_thing_is_one_thing() {
+        assert_eq!((number(1u64, "tag"), number(0usize, "tag")), ("1 tag".into(), "0 tags".into()));
+    }
 }

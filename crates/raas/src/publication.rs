@@ -4,6 +4,7 @@
 //! it leaves the objects named by tag and the checkout behind, which any later publication of the image, and any
 //! server that starts, brings up to date.
 
+mod documents;
 mod message;
 mod tag_objects;
 
@@ -11,15 +12,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
-use raas_types::{Digest, ObjectKey, Reference, RepositoryName};
+use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
 use crate::backup;
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
+use crate::held::Held;
 use crate::home::{Home, Vendor};
 use crate::record::{CommitId, Record};
 use crate::servers::Note;
-use crate::storage::{Storage, put};
+use crate::snapshot;
+use crate::storage::Storage;
 use crate::wait;
 pub(crate) use message::{Message, parse_tag_line};
 
@@ -30,6 +33,10 @@ pub(crate) type Tell<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
 pub(crate) struct Publication<'a> {
     vendor: &'a Vendor,
     storage: &'a dyn Storage,
+    /// What the bucket holds of the repository.
+    held: Held<'a>,
+    /// Whether the metadata goes into the bucket too, for servers elsewhere.
+    snapshot: bool,
     pub(crate) record: Record,
     /// The last publication.
     pub(crate) head: Option<CommitId>,
@@ -54,12 +61,20 @@ pub(crate) struct Done {
 }
 
 impl<'a> Publication<'a> {
-    /// Waits for the vendor's lock.
-    pub(crate) fn begin(vendor: &'a Vendor, storage: &'a dyn Storage) -> Result<Self, Failure> {
+    /// Waits for the vendor's lock. What is published is of one repository, and of the operator.
+    pub(crate) fn begin(
+        vendor: &'a Vendor,
+        config: &Config,
+        storage: &'a dyn Storage,
+        name: &'a RepositoryName,
+    ) -> Result<Self, Failure> {
         let lock = vendor.lock()?;
         let record = vendor.record();
         let head = record.head()?;
-        Ok(Self { vendor, storage, record, head, _lock: lock })
+        // Under the lock: what other pushes have stored under tags until now is seen.
+        let held = Held::read(storage, name, false)?;
+        let snapshot = config.vendor(vendor.name()).s3_bucket.is_some();
+        Ok(Self { vendor, storage, held, snapshot, record, head, _lock: lock })
     }
 
     /// What the repository publishes so far.
@@ -80,7 +95,7 @@ impl<'a> Publication<'a> {
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
         let key = ObjectKey::manifest(name, Reference::Digest(*digest), media_type);
-        let written = put(self.storage, &key, bytes)?;
+        let written = self.held.put(&key, bytes)?;
         tell(&key, bytes.len() as u64, written);
         Ok(())
     }
@@ -103,6 +118,7 @@ impl<'a> Publication<'a> {
             }
         }
         drop(reader);
+        documents::check(&changes)?;
         let done = match &self.head {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {
@@ -111,7 +127,10 @@ impl<'a> Publication<'a> {
             }
         };
         for name in repositories {
-            tag_objects::update(self.storage, &self.record, &done.commit, name, tell)?;
+            tag_objects::update(self.storage, &self.held, &self.record, &done.commit, name, tell)?;
+        }
+        if self.snapshot {
+            snapshot::publish(&self.record, self.storage, self.vendor.folder())?;
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
         self.record.tidy()?;
@@ -141,9 +160,15 @@ impl Current {
         if let Some(document) = read(tree::v1_document(name))?
             && let Content::V1(v1) = document.content
         {
+            current.protected |= document.protected;
             current.v1 = Some(v1);
         }
         Ok(current)
+    }
+
+    /// The tags that today's clients can pull.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.v2.iter().flat_map(|v2| v2.tags.keys())
     }
 
     /// Whether nothing is published.
@@ -174,7 +199,7 @@ pub(crate) struct Followed {
 impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let servers = wait::servers_of(self.home, self.vendor)?;
-        let served = wait::until_served(&servers, self.vendor, commit, self.say);
+        let served = wait::until_served(self.home, &servers, self.vendor, commit, self.say);
         // What is published is worth keeping, whether or not the server is well.
         let backed_up =
             !self.no_backup && backup::keep(self.config, self.vendor, commit, self.name, self.say)?;

@@ -22,14 +22,16 @@ mod transfer_v1;
 
 use std::time::Instant;
 
-use raas_image::{Limits, Wanted};
+use raas_image::{Image, Limits, Wanted};
 use raas_types::{ImageArgument, Tag, VendorName};
 
 use crate::config::{Config, Masks};
 use crate::failure::Failure;
 use crate::federation::{OperatorDocuments, Sources};
+use crate::held::Held;
 use crate::home::Home;
-use crate::publication::FollowUp;
+use crate::publication::{Current, FollowUp};
+use crate::storage;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
 pub(crate) use report::{Counted, Report};
@@ -87,20 +89,23 @@ pub(crate) fn push(
     }
 
     let vendor = home.vendor(&options.vendor);
-    if vendor.exists() {
-        // Temporary files of runs that were killed; a run that still lives keeps its own.
-        let swept = vendor.storage().sweep()?;
-        if swept > 0 {
-            progress.say(&format!("Removed the temporary files of {swept} interrupted runs"));
-        }
-    } else if !options.dry_run {
+    if !vendor.exists() && !options.dry_run {
         vendor.create()?;
         progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
     }
     let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
+    let storage = storage::open(&vendor, config)?;
+    let storage = storage.as_ref();
+    if !options.dry_run {
+        // Of runs that were killed; a run that still lives keeps its own.
+        let swept = storage.sweep()?;
+        if swept > 0 {
+            progress.say(&format!("Removed what {swept} interrupted uploads had left"));
+        }
+    }
     let known = lookup::Known::read(&vendor, &image)?;
-    let storage = vendor.exists().then(|| vendor.storage());
-    let plan = plan::Plan::new(name, image, &masks, &known, storage)?;
+    let held = Held::read(storage, name, matches!(image, Image::V1(_)))?;
+    let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress
             .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));
@@ -109,16 +114,25 @@ pub(crate) fn push(
     let mut report = Report::new(&archive, repository, options);
     report.masked.clone_from(&plan.masked);
     if options.dry_run {
-        plan.foresee(&mut report);
+        plan.foresee(name, &mut report);
+        if options.prune && vendor.exists() {
+            let record = vendor.record();
+            let current = record.head()?.map(|head| Current::read(&record, &head, name)).transpose()?;
+            let current = current.unwrap_or_default();
+            report.removed_tags =
+                current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
+        }
+        report.reference = reference::reference(home, &options.vendor, None, options, &report);
+        report.requests = storage.requests();
         report.seconds = begun.elapsed().as_secs_f64();
         return Ok(report);
     }
 
-    let storage = vendor.storage();
-    let storage = storage.as_ref();
-    let transfer = transfer::Transfer { name, storage, limits: &limits, progress, spool: home.root() };
+    let transfer =
+        transfer::Transfer { name, storage, held: &held, limits: &limits, progress, spool: home.root() };
     let stored = transfer.run(plan, &mut report)?;
-    let done = publish::publish(&vendor, storage, options, &stored, &operator, &mut report, progress)?;
+    let done =
+        publish::publish(&vendor, config, storage, options, &stored, &operator, &mut report, progress)?;
     let say = |line: &str| progress.say(line);
     let no_backup = options.no_backup;
     let followed =
@@ -127,6 +141,7 @@ pub(crate) fn push(
     report.reference = reference::reference(home, vendor.name(), server, options, &report);
     report.served = server.is_some();
     report.backed_up = followed.backed_up;
+    report.requests = storage.requests();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }

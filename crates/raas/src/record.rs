@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::git::{self, Git};
@@ -28,8 +29,8 @@ pub(crate) struct CommitId(String);
 pub(crate) struct RecordedFile {
     /// Its path in the tree.
     pub(crate) path: String,
-    /// The id of its content.
-    object: String,
+    /// The id of its content: the same for the same content.
+    pub(crate) object: String,
 }
 
 /// A change of a file: its new content, or nothing for a file that goes.
@@ -68,6 +69,11 @@ impl Record {
         let found =
             self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{}^{{commit}}", self.branch)])?;
         found.map(|text| CommitId::parse(text.trim())).transpose()
+    }
+
+    /// Whether the record has this commit.
+    pub(crate) fn has(&self, commit: &CommitId) -> Result<bool, Failure> {
+        Ok(self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])?.is_some())
     }
 
     /// The files of a commit below a folder, or all with an empty one, in order.
@@ -140,9 +146,38 @@ impl Record {
         Ok(changed)
     }
 
+    /// Every publication that was the last one at some time since then, the newest first.
+    pub(crate) fn current_since(&self, since: SystemTime) -> Result<Vec<CommitId>, Failure> {
+        if self.head()?.is_none() {
+            return Ok(Vec::new());
+        }
+        let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // The first parents alone: with merges, what was published is what the branch was at.
+        let listing = self.git.run(&["rev-list", "--first-parent", "--timestamp", BRANCH])?;
+        let mut commits = Vec::new();
+        for line in listing.lines() {
+            let (time, commit) =
+                line.split_once(' ').ok_or_else(|| self.git.odd("`git rev-list` said no time"))?;
+            commits.push(CommitId::parse(commit)?);
+            // This one was published before, and was the last one when the time began.
+            if time.parse::<u64>().is_ok_and(|time| time < since) {
+                break;
+            }
+        }
+        Ok(commits)
+    }
+
     /// Whether a commit is in the other one's history, or is that one.
     pub(crate) fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, Failure> {
         Ok(self.git.ask(&["merge-base", "--is-ancestor", old.as_str(), new.as_str()])?.is_some())
+    }
+
+    /// How many commits lead to this one, itself included.
+    pub(crate) fn depth(&self, commit: &CommitId) -> Result<u64, Failure> {
+        let said = self.git.run(&["rev-list", "--count", commit.as_str()])?;
+        said.trim()
+            .parse()
+            .map_err(|_| self.git.odd(&format!("`git rev-list` said `{}`", said.trim())).into())
     }
 
     /// Makes the next publication: the parent's tree with the changes. The caller holds the vendor's lock, and

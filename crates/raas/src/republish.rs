@@ -15,6 +15,7 @@ use crate::history;
 use crate::home::{Home, Vendor};
 use crate::publication::{Current, FollowUp, Message, Publication};
 use crate::record::{CommitId, Record};
+use crate::storage::{self, Storage};
 
 /// What is asked for.
 pub(crate) struct Request<'a> {
@@ -49,8 +50,9 @@ type Files = BTreeMap<String, Option<Vec<u8>>>;
 pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outcome, Failure> {
     let name = request.name;
     let vendor = request.home.existing(request.vendor)?;
-    let storage = vendor.storage();
-    let publication = Publication::begin(&vendor, storage.as_ref())?;
+    let storage = storage::open(&vendor, request.config)?;
+    let storage = storage.as_ref();
+    let publication = Publication::begin(&vendor, request.config, storage, name)?;
     let record = &publication.record;
     let never = || {
         Failure::new(Kind::Usage, format!("{name} has never been published"))
@@ -81,11 +83,11 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
         return Err(Failure::new(Kind::Usage, message)
             .hint(format!("`raas log {} {name}` lists the publications of the image", request.vendor)));
     }
-    check::content(storage.as_ref(), name, &then)?;
+    check::content(storage, name, &then)?;
 
     let now = publication.current(name)?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
-    let files = files_of(record, &vendor, &head, &target, name, protected)?;
+    let files = files_of(record, storage, &head, &target, name, protected)?;
     let v2 = then.v2.unwrap_or_default();
     let mut manifests = record.files(&target, &tree::manifests(name))?;
     let paths: BTreeMap<String, Digest> =
@@ -106,8 +108,9 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
 pub(crate) fn unpublish(request: &Request<'_>, tag: Option<&Tag>) -> Result<Outcome, Failure> {
     let name = request.name;
     let vendor = request.home.existing(request.vendor)?;
-    let storage = vendor.storage();
-    let publication = Publication::begin(&vendor, storage.as_ref())?;
+    let storage = storage::open(&vendor, request.config)?;
+    let storage = storage.as_ref();
+    let publication = Publication::begin(&vendor, request.config, storage, name)?;
     let current = publication.current(name)?;
     let unknown = |what: String| {
         Failure::new(Kind::Usage, format!("{what} is not published")).hint("`raas list ISV` lists what is")
@@ -122,7 +125,7 @@ pub(crate) fn unpublish(request: &Request<'_>, tag: Option<&Tag>) -> Result<Outc
     };
     let (files, left) = match tag {
         Some(tag) if !removal::has(&current, tag) => return Err(unknown(format!("{name}:{tag}"))),
-        Some(tag) => removal::tag(&publication.record, &head, &vendor, name, &current, tag)?,
+        Some(tag) => removal::tag(&publication.record, &head, (&vendor, storage), name, &current, tag)?,
         None => (removal::all(&publication.record, &head, name)?, BTreeMap::new()),
     };
     let message = Message::new("Unpublish", name, tags.iter());
@@ -164,7 +167,7 @@ fn finish(
 /// A repository's files as they were, in place of those that it has.
 fn files_of(
     record: &Record,
-    vendor: &Vendor,
+    storage: &dyn Storage,
     head: &CommitId,
     target: &CommitId,
     name: &RepositoryName,
@@ -176,7 +179,8 @@ fn files_of(
         old.extend(record.files(target, &path)?.into_iter().filter(|file| file.path == path));
     }
     record.read_each(&old, |file, bytes| {
-        let bytes = if file.path.ends_with(".json") { renew(&bytes, vendor, name, protected) } else { bytes };
+        let bytes =
+            if file.path.ends_with(".json") { renew(&bytes, storage, name, protected) } else { bytes };
         files.insert(file.path.clone(), Some(bytes));
         Ok(())
     })?;
@@ -185,13 +189,13 @@ fn files_of(
 
 /// An earlier document with what is not a matter of content as it is today: where the bucket is, and whether the
 /// repository takes a credential.
-fn renew(bytes: &[u8], vendor: &Vendor, name: &RepositoryName, protected: bool) -> Vec<u8> {
+fn renew(bytes: &[u8], storage: &dyn Storage, name: &RepositoryName, protected: bool) -> Vec<u8> {
     let Ok(mut document) = Document::parse(bytes) else { return bytes.to_vec() };
     let below = match document.content {
         Content::V1(_) => "",
         Content::V2(_) => "_v2/",
     };
-    document.url = format!("{}/{name}/{below}", vendor.base_url());
+    document.url = format!("{}/{name}/{below}", storage.base_url());
     document.protected = protected;
     document.to_bytes()
 }

@@ -1,17 +1,23 @@
 //! Every check of a vendor's registry, from the folder to the server.
 
+mod deep;
 pub(crate) mod federation;
-mod inventory;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 
 use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{RepositoryName, VendorName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
-use crate::{files, http, servers, storage};
+use crate::output::number;
+use crate::push::{Progress, bytes};
+use crate::storage::{self, Storage};
+use crate::{files, http, inventory, servers};
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -91,19 +97,35 @@ impl Check {
     }
 }
 
-/// Makes all checks; with an image, those of objects and documents for that image alone.
-pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryName>) -> Status {
+/// Makes all checks; with an image, those of objects and documents for that image alone; with `deep`, every stored
+/// byte is read, and progress shown there.
+pub(crate) fn check(
+    home: &Home,
+    config: &Config,
+    name: &VendorName,
+    image: Option<&RepositoryName>,
+    deep: Option<&Progress>,
+) -> Status {
     let vendor = home.vendor(name);
     let mut checks = Vec::new();
     if vendor.exists() {
         checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
-        checks.push(check_storage(&vendor));
+        // One that cannot be opened is told of once, as storage.
+        let storage = storage::open(&vendor, config);
+        checks.push(match &storage {
+            Ok(storage) => check_storage(storage.as_ref()),
+            Err(failure) => Check::unable("storage", failure),
+        });
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         let documents = documents(&vendor, image);
-        match documents {
+        match &documents {
             Ok(documents) => {
-                checks.push(check_documents(&documents, image));
-                checks.extend(check_images(&vendor, &documents, image));
+                checks.push(check_documents(&vendor, documents, image));
+                if let Ok(storage) = &storage
+                    && (image.is_none() || !documents.is_empty())
+                {
+                    checks.extend(check_images(&vendor, storage.as_ref(), documents, image, deep));
+                }
             }
             Err(error) => checks.push(Check::failed(
                 "metadata",
@@ -111,7 +133,10 @@ pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryNam
                 "give the user of raas access to that folder",
             )),
         }
-        checks.extend(check_servers(home, &vendor));
+        let names = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
+        let names: BTreeSet<String> =
+            names.filter(|document| !document.protected).map(|document| document.name.to_string()).collect();
+        checks.extend(check_servers(home, &vendor, &names));
     } else {
         let found = format!("there is no vendor {name} in {}", home.root().display());
         checks.push(Check::failed("domain", found, format!("raas setup {name}")));
@@ -120,15 +145,13 @@ pub(crate) fn check(home: &Home, name: &VendorName, image: Option<&RepositoryNam
     Status { vendor: name.clone(), platform: "local", healthy, checks }
 }
 
-fn check_storage(vendor: &Vendor) -> Check {
-    let bucket = vendor.bucket();
-    match storage::probe(vendor.storage().as_ref()) {
-        Ok(()) => {
-            Check::ok("storage", format!("{} can be written, read, listed and cleaned", bucket.display()))
-        }
+fn check_storage(storage: &dyn Storage) -> Check {
+    let place = storage.place();
+    match storage::probe(storage) {
+        Ok(()) => Check::ok("storage", format!("{place} can be written, read, listed and cleaned")),
         Err(error) => {
-            let check = Check::unable("storage", &error.into());
-            check.fix(format!("see to the disk and the permissions of {}", bucket.display()))
+            let hint = format!("see to the disk and the permissions of {place}");
+            Check::unable("storage", &error.or_hint(hint).into())
         }
     }
 }
@@ -136,17 +159,21 @@ fn check_storage(vendor: &Vendor) -> Check {
 fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
     let head = vendor.record().head()?;
     let shown = vendor.checkout().revision()?;
-    Ok(match (head, shown) {
-        (None, _) => Check::ok("record", "nothing is published yet"),
-        (Some(head), Some(shown)) if head == shown => {
-            Check::ok("record", format!("the last publication is commit {}", head.short()))
-        }
-        (Some(head), _) => Check::failed(
-            "record",
-            format!("the last publication, commit {}, is not what servers are given", head.short()),
-            format!("a push was interrupted: raas setup {} completes it", vendor.name()),
-        ),
-    })
+    let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
+    let complete = format!("raas setup {} completes it", vendor.name());
+    if shown.as_ref() != Some(&head) {
+        let found = format!("the last publication, commit {}, is not what servers are given", head.short());
+        return Ok(Check::failed("record", found, format!("a push was interrupted: {complete}")));
+    }
+    let (come, go) = vendor.checkout().damage(&vendor.record(), &head)?;
+    if come.is_empty() && go.is_empty() {
+        return Ok(Check::ok("record", format!("the last publication is commit {}", head.short())));
+    }
+    let found = format!("what servers are given is not what commit {} holds", head.short());
+    let missing = come.into_iter().map(|file| format!("{}: missing or changed", file.path));
+    let strange = go.into_iter().map(|path| format!("{path}: not in the commit"));
+    let fix = format!("somebody changed {}: {complete}", vendor.checkout().folder().display());
+    Ok(Check::failed("record", found, fix).details(missing.chain(strange).collect()))
 }
 
 /// A document that servers are given.
@@ -172,12 +199,12 @@ fn documents(vendor: &Vendor, image: Option<&RepositoryName>) -> std::io::Result
         .collect()
 }
 
-fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName>) -> Check {
+fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Option<&RepositoryName>) -> Check {
     if let (Some(name), []) = (image, documents) {
         return Check::failed(
             "metadata",
             format!("{name} is not published"),
-            format!("raas push ISV {name} --from …"),
+            format!("raas push {} {name} --from …", vendor.name()),
         );
     }
     let mut details = Vec::new();
@@ -188,7 +215,7 @@ fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName
             details.push(format!("{}: {finding}", document.path));
         }
     }
-    let found = format!("{} documents, {} findings", documents.len(), details.len());
+    let found = format!("{}, {}", number(documents.len(), "document"), number(details.len(), "finding"));
     match (errors, details.len()) {
         (_, 0) => Check::ok("metadata", found),
         (0, _) => Check::warning("metadata", found).details(details),
@@ -199,20 +226,22 @@ fn check_documents(documents: &[DeployedDocument], image: Option<&RepositoryName
 
 fn check_images(
     vendor: &Vendor,
+    storage: &dyn Storage,
     documents: &[DeployedDocument],
     image: Option<&RepositoryName>,
+    deep: Option<&Progress>,
 ) -> Vec<Check> {
     // One that does not parse was told of by the lint.
     // The operator's own have nothing in the bucket.
     let own = documents.iter().filter(|document| !tree::is_operators(&document.path));
     let parsed: Vec<Document> = own.filter_map(|document| Document::parse(&document.bytes).ok()).collect();
-    let compared = match inventory::compare(&parsed, vendor.storage().as_ref(), image) {
+    let compared = match inventory::compare(&parsed, storage, image) {
         Ok(compared) => compared,
         Err(error) => return vec![Check::unable("images", &error.into())],
     };
     let mut checks = Vec::new();
     let found = format!(
-        "{} repositories, {} tags: {} objects are stored as published, {} layers are served from elsewhere",
+        "images: {}, tags: {}; objects stored as published: {}; layers served from elsewhere: {}",
         compared.repositories, compared.tags, compared.matching, compared.elsewhere
     );
     checks.push(if compared.wrong.is_empty() {
@@ -221,21 +250,41 @@ fn check_images(
         let count = compared.wrong.len();
         Check::failed(
             "images",
-            format!("{count} published objects are not stored as they should be"),
+            format!("published objects that are not stored as they should be: {count}"),
             "push the images again: raas stores what is missing",
         )
         .details(compared.wrong)
     });
+    if let Some(progress) = deep {
+        checks.push(check_content(storage, &parsed, progress));
+    }
     if !compared.left_over.is_empty() {
-        let found = format!("{} stored objects belong to no publication", compared.left_over.len());
-        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(
-            "no harm is done; they are of earlier publications, or of a push that runs or was interrupted",
-        ));
+        let found = format!("stored objects that belong to no publication: {}", compared.left_over.len());
+        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(format!(
+            "no harm is done; `raas gc {}` removes what is not needed any more",
+            vendor.name()
+        )));
     }
     checks
 }
 
-fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {
+fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progress) -> Check {
+    match deep::read_all(documents, storage, progress) {
+        Ok(read) if read.wrong.is_empty() => Check::ok(
+            "content",
+            format!("{} ({}) read, and all as published", number(read.objects, "object"), bytes(read.bytes)),
+        ),
+        Ok(read) => Check::failed(
+            "content",
+            format!("of {}, damaged: {}", number(read.objects, "object"), read.wrong.len()),
+            "delete them and push the images again: raas stores what is missing",
+        )
+        .details(read.wrong),
+        Err(error) => Check::unable("content", &error.into()),
+    }
+}
+
+fn check_servers(home: &Home, vendor: &Vendor, names: &BTreeSet<String>) -> Vec<Check> {
     let notes = match servers::living(&home.servers()) {
         Ok(notes) => notes,
         Err(error) => {
@@ -252,10 +301,10 @@ fn check_servers(home: &Home, vendor: &Vendor) -> Vec<Check> {
             format!("raas serve {name}"),
         )];
     }
-    serving.into_iter().map(|note| check_server(note, vendor)).collect()
+    serving.into_iter().map(|note| check_server(note, vendor, names)).collect()
 }
 
-fn check_server(note: &servers::Note, vendor: &Vendor) -> Check {
+fn check_server(note: &servers::Note, vendor: &Vendor, names: &BTreeSet<String>) -> Check {
     let address = note.reachable();
     let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
@@ -268,18 +317,36 @@ fn check_server(note: &servers::Note, vendor: &Vendor) -> Check {
     }
     let shown =
         vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    let failed =
+        |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
     match http::revision(address, vendor.name()) {
-        Ok(revision) if revision == shown => Check::ok(
+        Ok(revision) if revision == shown => {}
+        Ok(revision) => return failed(format!("serves revision `{revision}`, published is `{shown}`")),
+        Err(error) => return failed(format!("tells no revision: {error}")),
+    }
+    match unserved(address, vendor, names) {
+        Ok(unserved) if unserved.is_empty() => Check::ok(
             "server",
             format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
         ),
-        Ok(revision) => {
-            let found =
-                format!("the server on {address} serves revision `{revision}`, published is `{shown}`");
-            Check::failed("server", found, restart)
+        Ok(unserved) => {
+            failed("does not serve all that is published; its log says why".into()).details(unserved)
         }
-        Err(error) => {
-            Check::failed("server", format!("the server on {address} tells no revision: {error}"), restart)
-        }
+        Err(error) => failed(format!("does not tell what it serves: {error}")),
     }
+}
+
+/// The repositories that a server should serve and does not.
+fn unserved(
+    address: SocketAddr,
+    vendor: &Vendor,
+    names: &BTreeSet<String>,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    #[derive(Deserialize)]
+    struct Catalog {
+        repositories: BTreeSet<String>,
+    }
+    let answer = http::ask(address, vendor.name(), "/v2/_catalog?n=1000000")?;
+    let catalog: Catalog = serde_json::from_str(&answer)?;
+    Ok(names.difference(&catalog.repositories).cloned().collect())
 }

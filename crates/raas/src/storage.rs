@@ -1,25 +1,28 @@
 //! A vendor's bucket: objects under keys, written whole or not at all.
 
 mod directory;
+mod open;
 mod probe;
-mod small;
+mod s3;
 #[cfg(test)]
 mod suite;
 
+use std::error::Error;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
 pub(crate) use directory::Directory;
+pub(crate) use open::{open, prepare};
 pub(crate) use probe::probe;
-pub(crate) use small::put;
 
 /// Where a vendor's objects are kept. What every implementation promises stands in `suite.rs`, as tests.
 pub(crate) trait Storage: Send + Sync {
     /// Begins an object. It is visible under no key before [`Upload::commit`], and leaves nothing behind when it
     /// is dropped before.
-    fn create(&self) -> Result<Box<dyn Upload>, StorageError>;
+    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError>;
 
     /// What is known of an object without reading it; `None` if there is none.
     fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError>;
@@ -27,23 +30,65 @@ pub(crate) trait Storage: Send + Sync {
     /// An object's bytes; `None` if there is none.
     fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError>;
 
-    /// Makes an object of another one, without moving its bytes through raas.
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError>;
+    /// Makes an object of another one of this length, without moving its bytes through raas.
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError>;
 
     /// Removes an object; one that is not there is removed already.
-    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
+    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        self.delete_key(&key.to_string())
+    }
+
+    /// As [`delete`](Self::delete), by a key that [`list`](Self::list) gave.
+    fn delete_key(&self, key: &str) -> Result<(), StorageError>;
 
     /// Names each object whose key begins with the prefix, in no order.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError>;
 
-    /// Removes what runs that were killed have left of unfinished uploads, and says how many runs that were. A run
+    /// Removes what runs that were killed have left of unfinished uploads, and says how much of it there was. A run
     /// that still lives keeps its own.
     fn sweep(&self) -> Result<usize, StorageError>;
+
+    /// The URL before the keys, as it stands in documents, without a slash at the end.
+    fn base_url(&self) -> String;
+
+    /// What people call it: a folder's path, or the bucket's name.
+    fn place(&self) -> String;
+
+    /// How many uploads at once it takes with profit.
+    fn in_flight(&self) -> usize;
+
+    /// The requests that were made to a service so far, repeated ones each time; `None` where there is no service.
+    fn requests(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What is known of an object before its first byte. The more that is, the less is sent.
+#[derive(Default)]
+pub(crate) struct Draft {
+    /// The key that it will be committed under.
+    pub(crate) key: Option<ObjectKey>,
+    /// Its length in bytes.
+    pub(crate) size: Option<u64>,
+    /// Is told of bytes that are stored for good, as far as the storage knows: on a disk those that are written, in a
+    /// service those that it has acknowledged.
+    pub(crate) on_stored: Option<OnStored>,
+}
+
+/// Takes a number of bytes, from any thread.
+pub(crate) type OnStored = Arc<dyn Fn(u64) + Send + Sync>;
+
+impl Draft {
+    /// An object of a known key and length.
+    pub(crate) fn of(key: &ObjectKey, size: u64) -> Self {
+        Self { key: Some(key.clone()), size: Some(size), on_stored: None }
+    }
 }
 
 /// An object in the making.
 pub(crate) trait Upload: Write + Send {
-    /// Makes the object visible under its key, whole; what was there before is replaced.
+    /// Makes the object visible under its key, whole; what was there before is replaced. Where the draft named a key,
+    /// it is that one.
     fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError>;
 }
 
@@ -65,6 +110,9 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     /// When it was stored, by the storage's clock.
     pub(crate) modified: SystemTime,
+    /// What the storage says to be the MD5 of its bytes, where it says one. It may be wrong (an encrypted object has
+    /// something else there), so that a difference proves nothing.
+    pub(crate) md5: Option<[u8; 16]>,
 }
 
 /// A storage that does not do what it was asked for.
@@ -72,21 +120,44 @@ pub(crate) struct Listed {
 #[error("{message}")]
 pub(crate) struct StorageError {
     message: String,
-    source: io::Error,
+    source: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
 }
 
 impl StorageError {
-    pub(crate) fn new(message: impl Into<String>, source: io::Error) -> Self {
-        Self { message: message.into(), source }
+    pub(crate) fn new(message: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { message: message.into(), source: source.into(), hint: None }
+    }
+
+    /// Adds what the user can do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what the user can do, where nothing better is known.
+    pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
     }
 
     /// For errors of an [`Upload`]'s `write`.
     pub(crate) fn writing(key: &ObjectKey, source: io::Error) -> Self {
-        Self::new(format!("cannot store {key}"), source)
+        // A storage that says more than the system does is left to say it.
+        match source.downcast::<StorageError>() {
+            Ok(error) => error,
+            Err(source) => Self::new(format!("cannot store {key}"), source),
+        }
     }
 
-    /// The message and the cause.
-    pub(crate) fn into_parts(self) -> (String, io::Error) {
-        (self.message, self.source)
+    /// The message, the cause, and what to do.
+    pub(crate) fn into_parts(self) -> (String, Box<dyn Error + Send + Sync>, Option<String>) {
+        (self.message, self.source, self.hint)
+    }
+}
+
+impl From<StorageError> for io::Error {
+    fn from(error: StorageError) -> Self {
+        io::Error::other(error)
     }
 }

@@ -23,6 +23,7 @@ pub(crate) fn servers_of(home: &Home, vendor: &Vendor) -> Result<Vec<Note>, Fail
 
 /// Waits until each of them serves the commit.
 pub(crate) fn until_served(
+    home: &Home,
     serving: &[Note],
     vendor: &Vendor,
     commit: &CommitId,
@@ -33,16 +34,19 @@ pub(crate) fn until_served(
         loop {
             match http::revision(note.reachable(), vendor.name()) {
                 Ok(revision) if serves(vendor, commit, &revision)? => break,
+                // It was stopped meanwhile.
+                _ if !still_runs(home, note) => break,
                 other if begun.elapsed() > PATIENCE => return Err(too_late(note, commit, other)),
                 _ => thread::sleep(PAUSE),
             }
         }
         say(&format!("Served on {}", note.reachable()));
     }
-    if serving.is_empty() {
-        say(&format!("No server of {} runs; `raas serve {}` starts one", vendor.name(), vendor.name()));
-    }
     Ok(())
+}
+
+fn still_runs(home: &Home, note: &Note) -> bool {
+    servers::living(&home.servers()).is_ok_and(|notes| notes.contains(note))
 }
 
 /// Whether a revision is the commit, or one that another push has made on top of it.

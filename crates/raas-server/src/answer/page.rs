@@ -21,7 +21,7 @@ pub(super) fn answer(asked: &Asked<'_>) -> Response {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{vendor}</title></head>\n\
          <body>\n<h1>Images of {vendor}</h1>\n"
     );
-    let repositories = &asked.site.catalog.repositories;
+    let repositories = &asked.catalog.repositories;
     if repositories.is_empty() {
         html.push_str("<p>Nothing is published here yet.</p>\n");
     } else {

@@ -12,10 +12,10 @@ use crate::Response;
 use crate::body::Body;
 use crate::catalog::{V1Repository, V1Source};
 use crate::error::{Code, Failure};
-use crate::file::Plan;
 use crate::query;
 use crate::route::{Api, V1};
 use crate::site::Place;
+use crate::{file, proxy};
 
 const VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
 const CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
@@ -36,20 +36,16 @@ pub(super) fn answer(asked: &Asked<'_>, route: V1<'_>) -> Decision {
         return refuse(Api::V1).into();
     }
     match decide(asked, route) {
-        Ok(Decision::Ready(mut response)) => {
-            mark(response.headers_mut());
-            response.into()
-        }
-        Ok(Decision::File(mut plan)) => {
-            mark(&mut plan.headers);
-            Decision::File(plan)
+        Ok(mut decision) => {
+            mark(decision.headers_mut());
+            decision
         }
         Err(failure) => fail(Api::V1, &failure).into(),
     }
 }
 
 fn decide(asked: &Asked<'_>, route: V1<'_>) -> Result<Decision, Failure> {
-    let catalog = &asked.site.catalog;
+    let catalog = asked.catalog;
     let not_found = |what| Failure::new(Code::NotFound, what);
     let repository = |name: &str| catalog.v1.get(name).ok_or_else(|| not_found("no such repository"));
     Ok(match route {
@@ -71,7 +67,7 @@ fn decide(asked: &Asked<'_>, route: V1<'_>) -> Result<Decision, Failure> {
             let id = repository(name)?.tag(tag).ok_or_else(|| not_found("no such tag"))?;
             json(&id.to_string()).into()
         }
-        V1::File(id, file) => image_file(asked, id, file).ok_or_else(|| not_found("no such image"))?,
+        V1::File(id, file) => image_file(asked, id, file)?,
     })
 }
 
@@ -89,38 +85,45 @@ fn images(asked: &Asked<'_>, repository: &V1Repository) -> Response {
     response
 }
 
-/// A file of an image: streamed from the bucket, or found where the image is.
-fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Option<Decision> {
-    let (repository, image) = asked.site.catalog.v1_image(&id)?;
-    let elsewhere = |url: &str| checked(format!("{url}/{id}/{}", file.name()));
+/// A file of an image: from the bucket, however that is had, or where the image is.
+fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, Failure> {
+    let found = asked.catalog.v1_image(&id);
+    let (repository, image) = found.ok_or_else(|| Failure::new(Code::NotFound, "no such image"))?;
     let key = ObjectKey::V1(repository.name.clone(), id, file);
     let mut headers = HeaderMap::with_capacity(12);
     // Both are the key's to say; the media types among them are known.
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(key.content_type()).ok()?);
+    headers.insert(header::CONTENT_TYPE, checked(key.content_type().to_owned()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
     if let (V1File::Json, Some(size)) = (file, image.size) {
         headers.insert(SIZE, size.into());
     }
     let size = image.size.filter(|_| file == V1File::Layer);
+    let known = size.filter(|_| asked.method == Method::HEAD);
+    let elsewhere = |location: HeaderValue| redirect(StatusCode::FOUND, location).into();
     let otherwise = match &image.source {
+        V1Source::Bucket => None,
+        V1Source::BucketOr(url) => Some(checked(format!("{url}/{id}/{}", file.name()))),
         V1Source::Elsewhere(folder) => {
             let location = checked(format!("{folder}/{}", file.name()));
-            return Some(match (asked.method == Method::HEAD, size) {
-                (true, Some(size)) => {
-                    headers.insert(header::CONTENT_LENGTH, size.into());
-                    let mut response = Response::new(Body::empty());
-                    *response.headers_mut() = headers;
-                    response.into()
-                }
-                _ => redirect(StatusCode::FOUND, location).into(),
-            });
+            return Ok(known.map_or_else(|| elsewhere(location), |size| from_document(headers, size)));
         }
-        V1Source::BucketOr(url) => Some(elsewhere(url)),
-        V1Source::Bucket => None,
     };
-    Some(match asked.site.bucket.place(&key) {
-        Place::File(path) => Decision::File(Plan { path, size, headers, otherwise }),
+    Ok(match (asked.site.bucket.place(asked.method, &key, size)?, otherwise, known) {
+        (Place::File(path), otherwise, _) => Decision::File(file::Plan { path, size, headers, otherwise }),
+        // Whether a bucket elsewhere has it is not asked: the document says where its publisher put it.
+        (_, Some(location), _) => elsewhere(location),
+        (_, None, Some(size)) => from_document(headers, size),
+        (Place::Elsewhere(location), ..) => elsewhere(location),
+        (Place::Passed(origin), ..) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
     })
+}
+
+/// The answer to HEAD for what is elsewhere, as far as the document tells it.
+fn from_document(mut headers: HeaderMap, size: u64) -> Decision {
+    headers.insert(header::CONTENT_LENGTH, size.into());
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = headers;
+    response.into()
 }
 
 /// Repositories whose name has the words in it, of both APIs.
@@ -142,7 +145,7 @@ fn search(asked: &Asked<'_>) -> Response {
     }
     let query = query::parameter(asked.uri.query(), "q").flatten().unwrap_or_default();
     let words = query.to_ascii_lowercase();
-    let catalog = &asked.site.catalog;
+    let catalog = asked.catalog;
     let mut names: Vec<&str> =
         catalog.repositories.keys().chain(catalog.v1.keys()).map(|n| n.as_str()).collect();
     names.sort_unstable();

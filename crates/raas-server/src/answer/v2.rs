@@ -9,10 +9,10 @@ use crate::Response;
 use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Repository};
 use crate::error::{Code, Failure};
-use crate::file::Plan;
 use crate::negotiate::{accepts_index, has_already};
 use crate::route::{Api, V2};
 use crate::site::Place;
+use crate::{file, proxy};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -28,20 +28,16 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
         return refuse(Api::V2).into();
     }
     match decide(asked, route) {
-        Ok(Decision::Ready(mut response)) => {
-            mark(response.headers_mut());
-            response.into()
-        }
-        Ok(Decision::File(mut plan)) => {
-            mark(&mut plan.headers);
-            Decision::File(plan)
+        Ok(mut decision) => {
+            mark(decision.headers_mut());
+            decision
         }
         Err(failure) => fail(Api::V2, &failure).into(),
     }
 }
 
 fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
-    let catalog = &asked.site.catalog;
+    let catalog = asked.catalog;
     let repository = |name: &str| catalog.repository(name).ok_or_else(|| no_repository(name));
     Ok(match route {
         V2::Base => reply(StatusCode::OK, "application/json", "{}").into(),
@@ -67,7 +63,7 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let repository = repository(name)?;
             let digest = known(digest)?;
             let found = digest.as_ref().and_then(|digest| repository.blob(digest));
-            blob(asked, repository, found.ok_or_else(|| no_blob(repository, digest))?)
+            blob(asked, repository, found.ok_or_else(|| no_blob(repository, digest))?)?
         }
         V2::Referrers(name, digest) => {
             listing::referrers(repository(name)?, known(digest)?, asked.uri.query()).into()
@@ -119,7 +115,7 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
     response
 }
 
-fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Decision {
+fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
     let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
     let digest = blob.digest.to_string();
     let mut headers = HeaderMap::with_capacity(12);
@@ -130,14 +126,14 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Decision {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.headers_mut() = headers;
-        return response.into();
+        return Ok(response.into());
     }
     if let Some(location) = &blob.location
         && asked.method == Method::GET
     {
         let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
         response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
-        return response.into();
+        return Ok(response.into());
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
@@ -147,11 +143,18 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Decision {
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         let mut response = Response::new(Body::empty());
         *response.headers_mut() = headers;
-        return response.into();
+        return Ok(response.into());
     }
-    match asked.site.bucket.place(&key) {
-        Place::File(path) => Decision::File(Plan { path, size: Some(blob.size), headers, otherwise: None }),
-    }
+    let size = Some(blob.size);
+    Ok(match asked.site.bucket.place(asked.method, &key, size)? {
+        Place::File(path) => Decision::File(file::Plan { path, size, headers, otherwise: None }),
+        Place::Elsewhere(location) => {
+            let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
+            response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
+            response.into()
+        }
+        Place::Passed(origin) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
+    })
 }
 
 /// A repository that is not there, told from a name that none can have. One that nobody may see is not there.

@@ -1,8 +1,6 @@
 //! From a document's bytes to the repository that it publishes.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -47,14 +45,14 @@ pub(crate) enum Fault {
     V1Tag(Tag, ImageId),
     #[error("manifest {0} has the media type `{1}`, which is none")]
     MediaType(Digest, String),
-    #[error("manifest file {} cannot be read: {error}", path.display())]
+    #[error("manifest file {path} cannot be read: {error}")]
     ManifestFile {
-        path: PathBuf,
+        path: String,
         #[source]
         error: io::Error,
     },
-    #[error("manifest file {} is not of its digest or its length", .0.display())]
-    ManifestBytes(PathBuf),
+    #[error("manifest file {0} is not of its digest or its length")]
+    ManifestBytes(String),
     #[error("location `{0}` is not an http or https URL")]
     Location(String),
     #[error("it is longer than {} bytes", Document::MAX_SIZE)]
@@ -63,16 +61,16 @@ pub(crate) enum Fault {
     Claimed(RepositoryName),
 }
 
-/// Loads the document in `file`. `root` is the metadata folder, `before` what the document was good for until now:
+/// The other files of a metadata tree.
+pub(crate) trait Files {
+    /// A file's bytes, but not more than `limit` of them. The path is relative to the tree's root.
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>>;
+}
+
+/// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
 /// manifests that both have are taken over from it.
-pub(crate) fn load(root: &Path, file: &File, length: u64, before: Option<&Good>) -> Result<Good, Fault> {
-    if length > Document::MAX_SIZE {
-        return Err(Fault::TooLong);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| Fault::TooLong)?);
-    file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
-    let document = Document::parse(&bytes)?;
-    drop(bytes);
+pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
+    let document = Document::parse(bytes)?;
     // Before anything that may fail: what is protected from now on must not go on being served as it was.
     if document.protected {
         return Ok(Good::Protected(document.name));
@@ -85,13 +83,13 @@ pub(crate) fn load(root: &Path, file: &File, length: u64, before: Option<&Good>)
                 Some(Good::V2(repository)) => Some(repository.as_ref()),
                 _ => None,
             };
-            load_v2(root, document.name, extension, before).map(|r| Good::V2(Arc::new(r)))
+            load_v2(files, document.name, extension, before).map(|r| Good::V2(Arc::new(r)))
         }
     }
 }
 
 fn load_v2(
-    root: &Path,
+    files: &dyn Files,
     name: RepositoryName,
     extension: V2Extension,
     before: Option<&Repository>,
@@ -103,7 +101,7 @@ fn load_v2(
             .filter(|known| known.content_type == entry.media_type && known.bytes.len() as u64 == entry.size);
         manifests.push(match known {
             Some(known) => Arc::clone(known),
-            None => Arc::new(load_manifest(root, &name, *digest, entry)?),
+            None => Arc::new(load_manifest(files, &name, *digest, entry)?),
         });
     }
     // `manifests` is in the order of a map's keys, so it is sorted.
@@ -124,7 +122,7 @@ fn load_v2(
 }
 
 fn load_manifest(
-    root: &Path,
+    files: &dyn Files,
     name: &RepositoryName,
     digest: Digest,
     entry: &ManifestEntry,
@@ -132,17 +130,13 @@ fn load_manifest(
     if !media_type::is_well_formed(&entry.media_type) {
         return Err(Fault::MediaType(digest, entry.media_type.clone()));
     }
-    let path = root.join(tree::manifest(name, &digest));
+    let path = tree::manifest(name, &digest);
     // Never more than it should be, whatever the file is.
     let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| {
-        bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
-        file.take(limit).read_to_end(&mut bytes)
-    });
-    if let Err(error) = read {
-        return Err(Fault::ManifestFile { path, error });
-    }
+    let bytes = match files.read(&path, limit) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(Fault::ManifestFile { path, error }),
+    };
     if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
         return Err(Fault::ManifestBytes(path));
     }

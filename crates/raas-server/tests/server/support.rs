@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use raas_server::{Bucket, Options, SiteConfig, SiteSource, serve};
+use raas_server::{Bucket, Metadata, Options, SiteConfig, SiteSource, serve};
 use raas_types::crane::{
     BlobEntry, Content, Document, ManifestEntry, V1Content, V1Extension, V1ImageEntry, V2Content,
     V2Extension, tree,
@@ -41,7 +41,7 @@ impl Folders {
     pub(crate) fn site(&self) -> SiteConfig {
         SiteConfig {
             vendor: self.vendor.parse().unwrap(),
-            metadata: self.metadata(),
+            metadata: Metadata::Folder(self.metadata()),
             bucket: Bucket::Folder(self.bucket()),
         }
     }
@@ -230,6 +230,14 @@ impl Server {
     }
 
     pub(crate) fn start_with(sites: impl SiteSource, options: Options) -> Self {
+        let server = Self::start_unready(sites, options);
+        // Whoever is answered finds everything loaded.
+        assert_eq!(server.get("/-/readyz").status, 200);
+        server
+    }
+
+    /// As [`start_with`](Self::start_with), where nothing may have been loaded.
+    pub(crate) fn start_unready(sites: impl SiteSource, options: Options) -> Self {
         let (stop, stopped) = oneshot::channel();
         let std_listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std_listener.set_nonblocking(true).unwrap();
@@ -242,10 +250,7 @@ impl Server {
                 serve(listener, sites, options, async { drop(stopped.await) }).await
             })
         });
-        let server = Self { address, stop: Some(stop), thread: Some(thread) };
-        // Whoever is answered finds everything loaded.
-        assert_eq!(server.get("/-/readyz").status, 200);
-        server
+        Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Tells it to stop, and does not wait.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::document::DOCUMENT_TYPE;
 use super::{Content, Document};
-use crate::{Digest, ImageId, RepositoryName, Tag};
+use crate::{Digest, ImageId, Location, RepositoryName, Tag};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -220,7 +220,8 @@ fn check_v2(report: &mut Report, document: &Map<String, Value>, version: u64) {
 fn check_extension(report: &mut Report, document: &Document) {
     match &document.content {
         Content::V1(v1) => {
-            for id in v1.raas.iter().flat_map(|raas| raas.images.keys()) {
+            for (id, entry) in v1.raas.iter().flat_map(|raas| &raas.images) {
+                check_location(report, &["raas", "images", &id.to_string()], entry.location.as_deref());
                 if !v1.images.contains(id) {
                     report
                         .error(pointer(&["raas", "images", &id.to_string()]), "the image is not in `images`");
@@ -228,6 +229,9 @@ fn check_extension(report: &mut Report, document: &Document) {
             }
         }
         Content::V2(v2) => {
+            for (digest, entry) in v2.raas.iter().flat_map(|raas| &raas.blobs) {
+                check_location(report, &["raas", "blobs", &digest.to_string()], entry.location.as_deref());
+            }
             for (tag, digest) in v2.raas.iter().flat_map(|raas| &raas.tags) {
                 if !v2.raas.as_ref().is_some_and(|raas| raas.manifests.contains_key(digest)) {
                     let at = pointer(&["raas", "tags", tag.as_str()]);
@@ -238,6 +242,12 @@ fn check_extension(report: &mut Report, document: &Document) {
                 }
             }
         }
+    }
+}
+
+fn check_location(report: &mut Report, entry: &[&str], location: Option<&str>) {
+    if let Some(Err(error)) = location.map(str::parse::<Location>) {
+        report.error(format!("{}/location", pointer(entry)), error.to_string());
     }
 }
 

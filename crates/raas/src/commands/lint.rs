@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use raas_types::crane::{Document, Finding, Severity, lint};
 
-use crate::failure::{Context as _, Failure, Kind};
-use crate::output;
+use crate::failure::{Failure, Kind};
+use crate::files;
+use crate::output::{self, number};
 
 /// Check Crane metadata documents from anywhere.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The documents; `-` for standard input
+    /// The documents, or folders of them; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -26,15 +27,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut results: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
-    for path in &arguments.files {
-        let shown = path.display().to_string();
-        let bytes = read(path).context(|| format!("cannot read {shown}"))?;
-        if bytes.len() as u64 > Document::MAX_SIZE {
-            let message =
-                format!("{shown} is longer than the {} bytes of the longest document", Document::MAX_SIZE);
-            return Err(Failure::new(Kind::Refused, message));
+    let mut unread = Vec::new();
+    for path in documents(&arguments.files, &mut unread) {
+        match read(&path) {
+            Ok(bytes) => drop(results.insert(path.display().to_string(), lint(&bytes))),
+            Err(error) => unread.push((path, error)),
         }
-        results.insert(shown, lint(&bytes));
     }
     let errors = results.values().flatten().filter(|finding| finding.severity == Severity::Error).count();
     if arguments.json {
@@ -49,16 +47,53 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
+    // All that can be read is told of first.
+    let mut unread = unread.into_iter();
+    if let Some((path, error)) = unread.next() {
+        let more = unread.len();
+        let others = if more > 0 { format!(" and {}", number(more, "other file")) } else { String::new() };
+        let message = format!("cannot read {}{others}", path.display());
+        return Err(Failure::new(Kind::Environment, message).caused_by(error));
+    }
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
+/// The files named, and for a folder its documents.
+fn documents(named: &[PathBuf], unread: &mut Vec<(PathBuf, io::Error)>) -> Vec<PathBuf> {
+    let mut documents = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            documents.push(path.clone());
+            continue;
+        }
+        let mut found = Vec::new();
+        let walked = files::walk(path, "", &mut |name, _| {
+            if name.ends_with(".json") {
+                found.push(path.join(name));
+            }
+        });
+        if let Err(error) = walked {
+            unread.push((path.clone(), error));
+        }
+        found.sort();
+        documents.extend(found);
+    }
+    documents
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = Document::MAX_SIZE + 1;
     if path.as_os_str() == "-" {
         io::stdin().take(most).read_to_end(&mut bytes)?;
     } else {
         File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 == most {
+        return Err(io::Error::other(format!(
+            "it is longer than {} bytes, the longest document",
+            Document::MAX_SIZE
+        )));
     }
     Ok(bytes)
 }

@@ -8,28 +8,29 @@ use raas_types::{ImageArgument, VendorName};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
-use crate::output;
+use crate::output::{self, number};
 use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
 
 /// Publish an image, or an update of one.
 ///
 /// The image comes from a Pulp 2 or Pulp 3 export, a docker save archive or an OCI image layout, recognised by its
 /// content. Layers that the configuration masks are not stored: the registry sends clients to where they are. The
-/// tags of the source are added to those that are published.
+/// tags of the source are added to those that are published. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The name that people pull, and the one tag wanted of the source (or the name of an untagged source)
+    /// The name that people pull, and the one tag of the source that is wanted, or the tag for a source that has none;
+    /// tags are published under their own names
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
     /// Where the image comes from: a file or folder, an http(s) URL, or `-` for standard input; of an export in
     /// several files, the table of contents or the first one [default: IMAGE.tar in the current folder]
-    #[arg(long, value_name = "PATH|URL|-", default_value = "", hide_default_value = true, value_parser = origin)]
-    from: Origin,
+    #[arg(long, value_name = "PATH|URL|-")]
+    from: Option<String>,
 
     /// The repository in the source, where it has several and none is called like the image
     #[arg(long, value_name = "NAME")]
@@ -56,12 +57,10 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-fn origin(text: &str) -> Result<Origin, String> {
-    if text.is_empty() { Ok(Origin::Default) } else { text.parse() }
-}
-
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
+    // Parsed here and not by clap, whose errors repeat the value.
+    let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
     let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
@@ -70,36 +69,46 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        tell(&report);
+        tell(&report, &options.vendor);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(report: &Report) {
-    let store = if report.dry_run { "Would store" } else { "Stored" };
-    output::line(&format!(
-        "{store} {}; {} already there; skipped {} masked {}; {:.1} s",
-        counted(&report.stored),
-        counted(&report.present),
-        report.masked.len(),
-        if report.masked.len() == 1 { "layer" } else { "layers" },
-        report.seconds
-    ));
-    match &report.commit {
-        Some(commit) if report.changed => output::line(&format!("Published as commit {}", &commit[..12])),
-        Some(commit) => {
-            output::line(&format!("Nothing changed: it is published already, as commit {}", &commit[..12]));
-        }
-        None => {}
+fn tell(report: &Report, vendor: &VendorName) {
+    let (store, remove) =
+        if report.dry_run { ("Would store", "Would remove") } else { ("Stored", "Removed") };
+    let mut totals = format!("{store} {}", counted(&report.stored));
+    if report.present.objects > 0 {
+        totals.push_str(&format!("; {} already there", counted(&report.present)));
+    }
+    if !report.masked.is_empty() {
+        totals.push_str(&format!("; {} not stored, being masked", number(report.masked.len(), "layer")));
+    }
+    if let Some(requests) = report.requests {
+        totals.push_str(&format!("; {}", number(requests, "request")));
+    }
+    output::line(&format!("{totals}; {:.1} s", report.seconds));
+    for tag in &report.removed_tags {
+        output::line(&format!("{remove} tag {tag}"));
+    }
+    if let Some(commit) = &report.commit {
+        let commit = &commit[..12];
+        output::line(&if report.changed {
+            format!("Published as commit {commit}")
+        } else {
+            format!("Nothing changed: it is published already, as commit {commit}")
+        });
     }
     if report.dry_run {
         output::line("Nothing was done (--dry-run)");
+    } else if report.served {
+        output::line(&format!("docker pull {}", report.reference));
     } else {
+        output::line(&format!("No server of {vendor} runs; start one with `raas serve {vendor}`, then:"));
         output::line(&format!("docker pull {}", report.reference));
     }
 }
 
 fn counted(counted: &Counted) -> String {
-    let objects = if counted.objects == 1 { "object" } else { "objects" };
-    format!("{} {objects} ({})", counted.objects, bytes(counted.bytes))
+    format!("{} ({})", number(counted.objects, "object"), bytes(counted.bytes))
 }

@@ -2,22 +2,30 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use raas_server::{Bucket, SiteConfig, SiteSource};
+use raas_server::SiteSource;
 use raas_types::VendorName;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::{Access, Config, VendorSettings};
+use crate::credentials;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
-use crate::servers::{self, Note};
+use crate::servers::{self, Note, Posted};
+use crate::sites::{Buckets, HomeSites, Named, alone};
 
 /// Serve the registries of vendors.
 ///
 /// One vendor is served under any host name; several are told apart by it, `ISV.localhost`. New publications, and
 /// with no vendor named new vendors too, appear within a second.
+///
+/// With --metadata the server needs no home, no git and no volume: it follows what is published in a bucket or a
+/// folder, so that any number of them serve one vendor on any platform.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The vendors [default: all]
@@ -31,6 +39,49 @@ pub(crate) struct Arguments {
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
+
+    #[command(flatten)]
+    alone: Alone,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One vendor without a home")]
+struct Alone {
+    /// Where the metadata of the one ISV is: s3://BUCKET[/PREFIX], the URL of such a place, or a folder
+    #[arg(long, value_name = "PLACE", env = "RAAS_METADATA", value_parser = Named::parse)]
+    metadata: Option<Named>,
+
+    /// Where its objects are, likewise [default: as [ISV] in raas.cfg says, else where the metadata is]
+    #[arg(long, value_name = "PLACE", env = "RAAS_BUCKET", value_parser = Named::parse, requires = "metadata")]
+    bucket: Option<Named>,
+
+    /// How clients get at them [default: as [ISV] in raas.cfg says, else presigned]
+    #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
+    access: Option<AccessArgument>,
+
+    /// The S3 service, where it is not AWS
+    #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
+    s3_endpoint: Option<String>,
+
+    /// The region [default: AWS_REGION, else us-east-1]
+    #[arg(long, value_name = "REGION", env = "RAAS_S3_REGION", requires = "metadata")]
+    s3_region: Option<String>,
+
+    /// The bucket stands in the path, and not in the host name
+    #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
+    s3_path_style: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AccessArgument {
+    /// The server redirects to signed URLs of a private bucket
+    Presigned,
+    /// The server redirects to the bucket, which everybody may read
+    Public,
+    /// The server redirects to the CDN of [ISV] in raas.cfg
+    Cdn,
+    /// The server passes the bytes on
+    Proxy,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -41,51 +92,133 @@ enum LogFormat {
     Json,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     start_log(arguments.log);
-    for name in &arguments.vendors {
-        home.existing(name)?;
-    }
-    home.ensure()?;
-    let sites = HomeSites { home: home.clone(), only: arguments.vendors.clone() };
-    for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
-        catch_up(&vendor)?;
-    }
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files: as many as a disk can use.
         .max_blocking_threads(64)
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
-    runtime.block_on(serve(home, sites, arguments.listen))?;
+    // A section that nobody serves costs a question at most.
+    let needed = arguments.alone.metadata.is_some() || config.has_buckets();
+    let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
+    if let Some(metadata) = &arguments.alone.metadata {
+        let [vendor] = arguments.vendors.as_slice() else {
+            return Err(Failure::new(Kind::Usage, "--metadata is of one vendor, and needs its name")
+                .hint("raas serve ISV --metadata PLACE"));
+        };
+        let settings = arguments.alone.settings(config.vendor(vendor))?;
+        let site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
+        runtime.block_on(serve_alone(vec![site], vendor, arguments.listen))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let home = Home::new(home)?;
+    for name in &arguments.vendors {
+        home.existing(name)?;
+    }
+    home.ensure()?;
+    let vendors = arguments.vendors.clone();
+    let sites = HomeSites::new(&home, config, vendors, buckets)?;
+    for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
+        // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
+        if let Err(failure) = catch_up(&vendor) {
+            eprintln!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name());
+        }
+    }
+    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen))?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Alone {
+    /// The vendor's section, with what the command line says before it.
+    fn settings(&self, section: VendorSettings) -> Result<VendorSettings, Failure> {
+        let mut settings = section;
+        settings.s3_endpoint = self.s3_endpoint.clone().or(settings.s3_endpoint);
+        settings.s3_region = self.s3_region.clone().or(settings.s3_region);
+        settings.s3_path_style |= self.s3_path_style;
+        settings.access = match self.access {
+            None => settings.access,
+            Some(AccessArgument::Presigned) => Access::Presigned,
+            Some(AccessArgument::Public) => Access::Public,
+            Some(AccessArgument::Cdn) => Access::Cdn,
+            Some(AccessArgument::Proxy) => Access::Proxy,
+        };
+        if settings.access == Access::Cdn && settings.cdn_url.is_none() {
+            return Err(Failure::new(Kind::Usage, "--access cdn needs the URL of the CDN").hint(
+                "set `cdn_url` in the vendor's section of raas.cfg, or give the CDN's URL to --bucket",
+            ));
+        }
+        Ok(settings)
+    }
+}
+
+/// Each client takes a descriptor, and one more while it gets a layer. The common soft limit of 1024 is for programs
+/// that use `select`; whoever means to bound this server sets the hard one.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A system that does not let it serves fewer clients at once.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A push that was killed between its commit and the checkout has published: show it.
 fn catch_up(vendor: &Vendor) -> Result<(), Failure> {
     let _lock = vendor.lock()?;
     match vendor.record().head()? {
-        Some(head) => vendor.checkout().update(&vendor.record(), &head),
+        Some(head) => vendor.checkout().repair(&vendor.record(), &head),
         None => Ok(()),
     }
 }
 
-async fn serve(home: &Home, sites: HomeSites, listen: SocketAddr) -> Result<(), Failure> {
+async fn serve(
+    home: &Home,
+    sites: HomeSites,
+    only: Vec<VendorName>,
+    listen: SocketAddr,
+) -> Result<(), Failure> {
+    let (listener, address) = bind(listen).await?;
+    let note = Note { address, pid: std::process::id(), vendors: only };
+    let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
+    // From here on others find it; a connection waits until the metadata is loaded.
+    let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
+    let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
+    say_where(&note, &vendors);
+    answer(listener, sites, address, Some(posted)).await
+}
+
+/// Without a home there is nobody to leave a note for.
+async fn serve_alone(sites: impl SiteSource, vendor: &VendorName, listen: SocketAddr) -> Result<(), Failure> {
+    let (listener, address) = bind(listen).await?;
+    eprintln!("Serving {vendor} on http://{address}");
+    answer(listener, sites, address, None).await
+}
+
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot listen on {listen}"))
             .caused_by(error)
             .hint("another program may have the port; `--listen 127.0.0.1:0` takes a free one")
     })?;
     let address = listener.local_addr().context(|| format!("cannot listen on {listen}"))?;
-    let note = Note { address, pid: std::process::id(), vendors: sites.only.clone() };
-    let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
-    // From here on others find it; a connection waits until the metadata is loaded.
-    let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
-    let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
-    say_where(&note, &vendors);
+    Ok((listener, address))
+}
+
+/// Answers until it is told to stop; the note, if there is one, is taken away then.
+async fn answer(
+    listener: TcpListener,
+    sites: impl SiteSource,
+    address: SocketAddr,
+    posted: Option<Posted>,
+) -> Result<(), Failure> {
     let stop = stop_signal().context(|| "cannot listen for signals".into())?;
+    let stop = async move {
+        stop.await;
+        // From here on nobody need wait for this server.
+        drop(posted);
+    };
     let served = raas_server::serve(listener, sites, raas_server::Options::default(), stop).await;
-    drop(posted);
     served.context(|| format!("the server on {address} failed"))
 }
 
@@ -127,32 +260,5 @@ fn start_log(format: LogFormat) {
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
-/// The vendors of a home, as sites of the server.
-struct HomeSites {
-    home: Home,
-    /// Those that are served; all if it is empty.
-    only: Vec<VendorName>,
-}
-
-impl HomeSites {
-    fn vendors(&self) -> io::Result<Vec<Vendor>> {
-        if self.only.is_empty() {
-            return self.home.vendors();
-        }
-        Ok(self.only.iter().map(|name| self.home.vendor(name)).collect())
-    }
-}
-
-impl SiteSource for HomeSites {
-    fn sites(&self) -> io::Result<Vec<SiteConfig>> {
-        let site = |vendor: Vendor| SiteConfig {
-            vendor: vendor.name().clone(),
-            metadata: vendor.checkout().folder().to_owned(),
-            bucket: Bucket::Folder(vendor.bucket()),
-        };
-        Ok(self.vendors()?.into_iter().map(site).collect())
     }
 }

@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
+    /// Make the bucket that the configuration names, if it is not there, and set it up for the vendor's `access`
+    #[arg(long)]
+    create: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -53,6 +57,10 @@ struct Outcome {
     vendor: VendorName,
     platform: &'static str,
     folder: String,
+    /// Where the objects are: a folder or a bucket.
+    storage: String,
+    /// What was done to the bucket and found of it.
+    prepared: Vec<String>,
     /// Whether the vendor was there before.
     existed: bool,
     /// Whether the configuration was added to.
@@ -74,15 +82,19 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             output::line(&line);
         }
     };
+    // Whatever contradicts itself is told before anything is made.
+    let storage = storage::open(&vendor, &config)?;
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
-    storage::probe(vendor.storage().as_ref())?;
-    say(format!("Storage {} can be written, read, listed and cleaned", vendor.bucket().display()));
+    let prepared = storage::prepare(&vendor, &config, arguments.create)?;
+    prepared.iter().for_each(|line| say(line.clone()));
+    storage::probe(storage.as_ref())?;
+    say(format!("Storage {} can be written, read, listed and cleaned", storage.place()));
     // A publication that a killed run has made and not shown.
     if let Some(head) = vendor.record().head()? {
         let _lock = vendor.lock()?;
-        vendor.checkout().update(&vendor.record(), &head)?;
+        vendor.checkout().repair(&vendor.record(), &head)?;
     }
     let notes = servers::living(&home.servers())
         .context(|| format!("cannot look for servers in {}", home.servers().display()))?;
@@ -105,6 +117,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             vendor: vendor.name().clone(),
             platform: "local",
             folder: vendor.folder().display().to_string(),
+            storage: storage.place(),
+            prepared,
             existed,
             remembered,
             servers: serving.iter().map(|note| note.reachable().to_string()).collect(),

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::output;
+use crate::push::Progress;
 use crate::status::{self, Outcome, Status};
 
 /// Check a vendor's registry from end to end.
@@ -23,6 +25,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
+    /// Read every stored object and compare its content with its digest
+    #[arg(long)]
+    deep: bool,
+
     /// Also ask every place that layers are served from, other than the bucket, whether it has them
     #[arg(long)]
     federation: bool,
@@ -32,9 +38,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
+    let deep = arguments.deep.then_some(&progress);
     let image = arguments.image.as_ref();
-    let mut status = status::check(home, &arguments.vendor, image);
+    let mut status = status::check(home, config, &arguments.vendor, image, deep);
     if arguments.federation {
         status::federation::add(&mut status, &home.vendor(&arguments.vendor), image);
     }

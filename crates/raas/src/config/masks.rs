@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use raas_types::crane::{Content, Document};
-use raas_types::{Digest, ImageId};
+use raas_types::{Digest, ImageId, Location};
 
 use super::sections::Redhat;
 use crate::federation::{BaseLayer, OperatorDocument, Sources};
@@ -156,7 +156,7 @@ impl Masks {
 
 /// Whether clients elsewhere can be sent to this URL.
 fn is_public(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://")
+    url.parse::<Location>().is_ok()
 }
 
 #[cfg(test)]

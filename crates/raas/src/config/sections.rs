@@ -110,6 +110,8 @@ pub(crate) struct VendorSettings {
     pub(crate) access: Access,
     /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
     pub(crate) cdn_url: Option<String>,
+    /// `registry_host`: the host name that people pull from.
+    pub(crate) registry_host: Option<String>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
 }
@@ -237,6 +239,7 @@ impl VendorSettings {
         "s3_path_style",
         "access",
         "cdn_url",
+        "registry_host",
         "openshift_domain",
     ];
 
@@ -269,6 +272,7 @@ impl VendorSettings {
                 "s3_path_style" => vendor.s3_path_style = yes_or_no(value)?,
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
+                "registry_host" => vendor.registry_host = Some(text(value)?),
                 _ => vendor.openshift_domain = Some(text(value)?),
             }
             Ok(())

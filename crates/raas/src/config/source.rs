@@ -42,11 +42,11 @@ pub(crate) enum Source {
 
 impl Source {
     /// Finds it.
-    pub(super) fn find(asked: &Asked, home: &Home) -> Result<Self, Failure> {
+    pub(super) fn find(asked: &Asked, home: &dyn Fn() -> Result<Home, Failure>) -> Result<Self, Failure> {
         match (&asked.file, &asked.repository) {
             (None, Some(address)) => {
                 let remote = Remote { address: address.clone(), patience: asked.patience };
-                let repository = ConfigRepository::open(remote, asked.branch.as_deref(), home)?;
+                let repository = ConfigRepository::open(remote, asked.branch.as_deref(), &home()?)?;
                 return Ok(Source::Repository(Arc::new(repository)));
             }
             _ if asked.branch.is_some() => {

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::{Current, Tell};
 use crate::failure::Failure;
+use crate::held::Held;
 use crate::record::{CommitId, Record};
-use crate::storage::{Storage, put};
+use crate::storage::Storage;
 
 /// `tags/list` as a registry answers it.
 #[derive(Serialize)]
@@ -22,6 +23,7 @@ struct TagsList<'a> {
 /// Makes them what the commit says, and removes those of tags that are gone.
 pub(super) fn update(
     storage: &dyn Storage,
+    held: &Held<'_>,
     record: &Record,
     commit: &CommitId,
     name: &RepositoryName,
@@ -42,26 +44,27 @@ pub(super) fn update(
         files.retain(|file| by_path.contains_key(&file.path));
         record.read_each(&files, |file, bytes| {
             for key in by_path.get(&file.path).into_iter().flatten() {
-                let written = put(storage, key, &bytes)?;
+                let written = held.put(key, &bytes)?;
                 tell(key, bytes.len() as u64, written);
             }
             Ok(())
         })?;
         let list = TagsList { name, tags: v2.tags.keys().collect() };
         let list = serde_json::to_vec(&list).expect("names are text");
-        let written = put(storage, &list_key, &list)?;
+        let written = held.put(&list_key, &list)?;
         tell(&list_key, list.len() as u64, written);
     } else {
         storage.delete(&list_key)?;
     }
     for media_type in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
-        remove_others(storage, name, media_type, &expected)?;
+        remove_others(storage, held, name, media_type, &expected)?;
     }
     Ok(())
 }
 
 fn remove_others(
     storage: &dyn Storage,
+    held: &Held<'_>,
     name: &RepositoryName,
     media_type: &str,
     expected: &BTreeSet<String>,
@@ -69,11 +72,10 @@ fn remove_others(
     let of = |reference| ObjectKey::manifest(name, reference, media_type);
     let sample = of(Reference::Digest(Digest::of(b""))).to_string();
     let folder = sample.split_at(sample.rfind('/').map_or(0, |at| at + 1)).0;
-    let mut gone = Vec::new();
-    storage.list(folder, &mut |listed| {
-        let tag = listed.key.strip_prefix(folder).and_then(|text| text.parse::<Tag>().ok());
-        gone.extend(tag.filter(|_| !expected.contains(&listed.key)));
-    })?;
-    gone.into_iter().try_for_each(|tag| storage.delete(&of(Reference::Tag(tag))))?;
+    for key in held.keys(folder).iter().filter(|key| !expected.contains(*key)) {
+        if let Some(Ok(tag)) = key.strip_prefix(folder).map(str::parse::<Tag>) {
+            storage.delete(&of(Reference::Tag(tag)))?;
+        }
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where `--from` leads.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -25,18 +25,45 @@ pub(crate) enum Origin {
 }
 
 impl FromStr for Origin {
-    type Err = String;
+    type Err = OriginError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once("://") {
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.trim(), rest));
+        match scheme {
             _ if text == "-" => Ok(Origin::Stdin),
-            Some(("http" | "https", _)) => Ok(Origin::Url(text.to_owned())),
-            Some((scheme, _)) => {
-                Err(format!("`{scheme}://` is not read: expected a path, an http(s) URL, or `-`"))
+            _ if text.is_empty() => Err(OriginError::Empty),
+            Some((scheme, rest)) if rest.starts_with('/') && !scheme.contains('/') && is_scheme(scheme) => {
+                match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
+                    (web @ ("http" | "https"), Some(rest)) => Ok(Origin::Url(format!("{web}://{rest}"))),
+                    ("http" | "https", None) => Err(OriginError::Malformed),
+                    _ => Err(OriginError::Scheme(scheme.to_owned())),
+                }
             }
-            None if text.is_empty() => Err("expected a path, an http(s) URL, or `-`".into()),
-            None => Ok(Origin::Path(text.into())),
+            _ => Ok(Origin::Path(text.into())),
         }
+    }
+}
+
+/// Source: RFC 3986, section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+/// A value of `--from` that says nothing. The value itself is not told: an address may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OriginError {
+    #[error("--from expects a path, an http(s) URL, or `-` for standard input")]
+    Empty,
+    #[error("--from does not read `{0}:` addresses; it expects a path, an http(s) URL, or `-`")]
+    Scheme(String),
+    #[error("the URL given to --from has no `//` behind its scheme")]
+    Malformed,
+}
+
+impl From<OriginError> for Failure {
+    fn from(error: OriginError) -> Self {
+        Failure::new(Kind::Usage, error.to_string())
     }
 }
 
@@ -73,13 +100,11 @@ fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
 /// Begins a download; its length, where the server says it.
 fn download(url: &str) -> Result<(Input, Option<u64>), Failure> {
     let shown = crate::http::without_credentials(url);
-    let response = crate::http::agent().get(url).call().map_err(|error| {
+    let (stream, size) = crate::http::download(url).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot download {shown}")).caused_by(error).hint(
             "check the address with `curl -I`; a private one may be downloaded first and given as a path",
         )
     })?;
-    let size = response.body().content_length();
-    let stream: Box<dyn Read + Send> = Box::new(response.into_body().into_reader());
     Ok((Input::Stream(shown, stream), size))
 }
 
@@ -92,7 +117,11 @@ mod tests {
         assert_eq!("-".parse(), Ok(Origin::Stdin));
         assert_eq!("a/b.tar".parse(), Ok(Origin::Path("a/b.tar".into())));
         assert_eq!("https://x/y.tar".parse(), Ok(Origin::Url("https://x/y.tar".into())));
-        assert!("docker://x/y".parse::<Origin>().is_err());
-        assert!("".parse::<Origin>().is_err());
+        assert_eq!("HTTPS://x/y.tar".parse(), Ok(Origin::Url("https://x/y.tar".into())));
+        assert_eq!("./odd:/name".parse(), Ok(Origin::Path("./odd:/name".into())));
+        for secret in ["ftp://u:hunter2@x/y", " ftp://u:hunter2@x", "http:/u:hunter2@x", ""] {
+            let error = secret.parse::<Origin>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
 use raas_types::crane::V1ImageEntry;
-use raas_types::{Digest, ImageId, ObjectKey, RepositoryName};
+use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
 use super::lookup::{Known, StoredBlob};
 use super::report::{Masked, Report};
 use crate::config::Masks;
 use crate::failure::{Failure, Kind};
-use crate::storage::Storage;
+use crate::held::Held;
 
 /// What is to be done, and the image that it is done for.
 pub(super) struct Plan {
@@ -65,16 +65,9 @@ impl Plan {
         image: Image,
         masks: &Masks,
         known: &Known,
-        storage: Option<Box<dyn Storage>>,
+        held: &Held,
     ) -> Result<Self, Failure> {
-        let mut planner = Planner {
-            name,
-            masks,
-            known,
-            storage: storage.as_deref(),
-            masked: Vec::new(),
-            homeless: Vec::new(),
-        };
+        let mut planner = Planner { name, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
         let image = match image {
             Image::Manifests(set) => planner.manifests(set)?,
             Image::Saved(set) => planner.saved(set)?,
@@ -85,7 +78,7 @@ impl Plan {
                 format!("nobody says where masked layers are served from: {}", planner.homeless.join(", "));
             return Err(Failure::new(Kind::Refused, message).hint(
                 "name the place in raas.cfg, section [redhat]: `layer_url`, or `metadata` with a document that lists \
-                 them; nothing was stored",
+                 them under an http or https URL; nothing was stored",
             ));
         }
         Ok(Plan { image, masked: planner.masked })
@@ -93,46 +86,61 @@ impl Plan {
 
     /// Fills a report with what this plan would store, for `--dry-run`. Packed sizes are not known before packing:
     /// the plain ones are counted.
-    pub(super) fn foresee(&self, report: &mut Report) {
+    pub(super) fn foresee(&self, name: &RepositoryName, report: &mut Report) {
+        let mut count = |present: bool, size| {
+            if present { report.present.add(size) } else { report.stored.add(size) }
+        };
         match &self.image {
             PlannedImage::Manifests(set, blobs) => {
-                report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)).collect();
                 for (blob, action) in blobs {
-                    match action {
-                        BlobAction::Present => report.present.add(blob.size),
-                        BlobAction::Copy(_) | BlobAction::Store(_) => report.stored.add(blob.size),
-                        BlobAction::Elsewhere(_) => {}
+                    if !matches!(action, BlobAction::Elsewhere(_)) {
+                        count(matches!(action, BlobAction::Present), blob.size);
                     }
                 }
+                report.tags = set.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
             }
-            PlannedImage::Saved(_, layers) => {
+            PlannedImage::Saved(set, layers) => {
                 for (_, content, action) in layers {
                     match action {
-                        SavedAction::Reuse(stored, _) => report.present.add(stored.size),
-                        SavedAction::Pack => report.stored.add(content.size()),
+                        SavedAction::Reuse(stored, how) => {
+                            count(matches!(how, BlobAction::Present), stored.size);
+                        }
+                        SavedAction::Pack => count(false, content.size()),
                         SavedAction::Elsewhere(..) => {}
                     }
                 }
+                let tags = set.images.iter().flat_map(|image| &image.tags);
+                report.tags = tags.map(|tag| (tag.clone(), None)).collect();
             }
             PlannedImage::V1(set, images) => {
                 for (id, action) in images {
                     let size = set.images[id].layer.as_ref().map_or(0, Content::size);
                     match action {
-                        V1Action::Reuse(..) => report.present.add(size),
-                        V1Action::Store => report.stored.add(size),
+                        V1Action::Reuse(repository, _) => count(repository == name, size),
+                        V1Action::Store => count(false, size),
                         V1Action::Elsewhere(_) => {}
                     }
                 }
+                report.tags = set.tags.keys().map(|tag| (tag.clone(), None)).collect();
             }
         }
     }
+}
+
+/// The URL of a layer that the source does not have, if clients can be sent there.
+fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
+    url.parse::<Location>().map(String::from).map_err(|error| {
+        let message =
+            format!("layer {digest} is not in the source, and the URL that its manifest names is of no use");
+        Failure::new(Kind::Refused, message).caused_by(error).hint("nothing was stored")
+    })
 }
 
 struct Planner<'a> {
     name: &'a RepositoryName,
     masks: &'a Masks,
     known: &'a Known,
-    storage: Option<&'a dyn Storage>,
+    held: &'a Held<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location.
     homeless: Vec<String>,
@@ -152,8 +160,14 @@ impl Planner<'_> {
                     self.masked.push(Masked::new(blob.digest, &location));
                     BlobAction::Elsewhere(location)
                 }
-                // A layer that must not be redistributed: clients fetch it from the URL in the manifest.
-                (None, Some(url)) if blob.content.is_none() => BlobAction::Elsewhere(url.clone()),
+                // A layer that must not be redistributed: clients fetch it from the URL in the manifest, unless the
+                // bucket has it.
+                (None, Some(url)) if blob.content.is_none() => {
+                    match self.blob(&blob.digest, blob.size, None) {
+                        Ok(there) => there,
+                        Err(_) => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
+                    }
+                }
                 (None, _) => self.blob(&blob.digest, blob.size, blob.content.as_ref())?,
             };
             planned.push((blob.clone(), action));
@@ -182,8 +196,7 @@ impl Planner<'_> {
     }
 
     fn stored(&self, key: &ObjectKey, size: u64) -> Result<bool, Failure> {
-        let Some(storage) = self.storage else { return Ok(false) };
-        Ok(storage.stat(key)?.is_some_and(|found| found.size == size))
+        Ok(self.held.has(key, size)?)
     }
 
     fn saved(&mut self, set: SavedSet) -> Result<PlannedImage, Failure> {
@@ -232,7 +245,7 @@ impl Planner<'_> {
                         self.homeless.push(id.to_string());
                         continue;
                     };
-                    self.masked.push(Masked::new(*id, &location));
+                    self.masked.push(Masked::new(*id, &format!("{location}/layer")));
                     V1Action::Elsewhere(location)
                 }
                 None if image.layer.is_none() || image.json.is_none() => {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::output::harmless;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Where progress is shown: standard error, or nowhere.
@@ -15,7 +16,7 @@ pub(crate) struct Progress {
 
 /// The progress of one piece of work.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
     passed: AtomicU64,
 }
@@ -42,6 +43,7 @@ impl Progress {
         if !self.lines {
             return;
         }
+        let line = &*harmless(line);
         if self.terminal {
             // Above the bars. A terminal that has gone away is no reason to stop publishing.
             drop(self.bars.println(line));
@@ -61,7 +63,7 @@ impl Progress {
     }
 
     /// The progress of one layer.
-    pub(super) fn layer(&self, name: &str, size: u64) -> Bar {
+    pub(crate) fn layer(&self, name: &str, size: u64) -> Bar {
         self.bar(name, Some(size))
     }
 
@@ -80,7 +82,7 @@ impl Progress {
 }
 
 impl Bar {
-    pub(super) fn advance(&self, bytes: u64) {
+    pub(crate) fn advance(&self, bytes: u64) {
         self.passed.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(bytes);
     }

@@ -1,11 +1,14 @@
 //! Making a publication of what is stored.
 
-use raas_types::crane::tree;
+use std::collections::BTreeMap;
+
+use raas_types::crane::{Content, Document, V2Content, tree};
 
 use super::compose::Composer;
 use super::report::Report;
 use super::transfer::Stored;
 use super::{Options, Progress};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::federation::OperatorDocuments;
 use crate::home::Vendor;
@@ -14,8 +17,10 @@ use crate::storage::Storage;
 
 /// Publishes what is stored, and the operator's documents beside it; gives the commit that holds it, which is the
 /// one before where nothing changed.
+#[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
 pub(super) fn publish(
     vendor: &Vendor,
+    config: &Config,
     storage: &dyn Storage,
     options: &Options,
     stored: &Stored,
@@ -24,19 +29,25 @@ pub(super) fn publish(
     progress: &Progress,
 ) -> Result<Done, Failure> {
     let name = &options.image.name;
-    let publication = Publication::begin(vendor, storage)?;
+    let publication = Publication::begin(vendor, config, storage, name)?;
     let current = publication.current(name)?;
     let manifest_paths = match &publication.head {
         Some(head) => publication.record.files(head, &tree::manifests(name))?,
         None => Vec::new(),
     };
     let manifest_paths = manifest_paths.into_iter().map(|file| file.path).collect();
-    let base_url = vendor.base_url();
+    let base_url = storage.base_url();
     let composer = Composer { vendor: vendor.name(), name, base_url: &base_url, prune: options.prune };
     let mut files = composer.compose(&current, &manifest_paths, stored, |digest| {
         let head = publication.head.as_ref()?;
         publication.record.read(head, &tree::manifest(name, digest)).ok().flatten()
     });
+    let now = files.get(&tree::document(name)).and_then(|bytes| Document::parse(bytes.as_ref()?).ok());
+    let now = match now.map(|document| document.content) {
+        Some(Content::V2(V2Content { raas: Some(raas), .. })) => raas.tags,
+        _ => BTreeMap::new(),
+    };
+    let removed_tags = current.tags().filter(|tag| !now.contains_key(*tag)).cloned().collect();
     files.extend(operator.changes(&publication)?);
 
     let source = format!("Source: {} ({})", report.source.name, report.source.kind);
@@ -60,7 +71,8 @@ pub(super) fn publish(
     }
     let done = publication.commit(files, repositories, &message, &mut tell)?;
     report.changed = done.changed;
-    report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)).collect();
+    report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+    report.removed_tags = removed_tags;
     report.commit = Some(done.commit.to_string());
     Ok(done)
 }

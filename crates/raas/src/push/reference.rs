@@ -22,7 +22,9 @@ pub(super) fn reference(
     // A server of one vendor answers under any name; one of several tells them apart by theirs.
     let alone = match server {
         Some(note) if !note.vendors.is_empty() => note.vendors.len() == 1,
-        _ => home.vendors().is_ok_and(|vendors| vendors.len() <= 1),
+        Some(_) => home.vendors().is_ok_and(|vendors| vendors.len() <= 1),
+        // As `raas serve ISV` will serve it.
+        None => true,
     };
     let host = if alone {
         address

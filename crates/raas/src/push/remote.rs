@@ -9,6 +9,9 @@ use super::Progress;
 use crate::failure::{Failure, Kind};
 use crate::http;
 
+/// The longest layer, in bytes: what `raas-image` unpacks of one at most.
+const MAX_SIZE: u64 = 64 * 1024 * 1024 * 1024;
+
 /// The content of a URL, in a file without a name that is gone when it is closed.
 pub(super) fn fetch(url: &str, spool: &Path, progress: &Progress) -> Result<Content, Failure> {
     let shown = http::without_credentials(url);
@@ -19,15 +22,19 @@ pub(super) fn fetch(url: &str, spool: &Path, progress: &Progress) -> Result<Cont
             .hint("the layer is not in the source, and raas must know its digest and size to publish it: correct \
                    `layer_url` or `metadata` in raas.cfg, or push a source that has the layer")
     };
-    let response = http::agent().get(url).call().map_err(|error| failed(error.into()))?;
-    let bar = progress.layer("masked", response.body().content_length().unwrap_or(0));
+    let (mut body, length) = http::download(url).map_err(|error| failed(error.into()))?;
+    let bar = progress.layer("masked", length.unwrap_or(0));
     let mut file = tempfile::tempfile_in(spool).map_err(|error| failed(error.into()))?;
-    let mut body = response.into_body().into_reader();
+    let mut total = 0;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let got = std::io::Read::read(&mut body, &mut buffer).map_err(|error| failed(error.into()))?;
         if got == 0 {
             break;
+        }
+        total += got as u64;
+        if total > MAX_SIZE {
+            return Err(failed(format!("it has more than {MAX_SIZE} bytes").into()));
         }
         file.write_all(&buffer[..got]).map_err(|error| failed(error.into()))?;
         bar.advance(got as u64);

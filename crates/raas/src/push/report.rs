@@ -18,14 +18,19 @@ pub(crate) struct Report {
     pub(crate) repository: String,
     /// What to give to `docker pull`.
     pub(crate) reference: String,
-    /// The tags of this push and their manifests. A dry run does not know the manifests that would be made.
-    pub(crate) tags: BTreeMap<Tag, Digest>,
-    /// Objects written to the bucket.
+    /// The tags of this push and their manifests; a dry run does not know the manifests that would be made.
+    pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
+    /// The tags that `--prune` removed, or would remove.
+    pub(crate) removed_tags: Vec<Tag>,
+    /// Objects written to the bucket. A dry run counts layers and configs; what is made of them comes on top.
     pub(crate) stored: Counted,
     /// Objects that were there already.
     pub(crate) present: Counted,
     /// Layers that stay where they are served from.
     pub(crate) masked: Vec<Masked>,
+    /// Requests to the service that keeps the bucket, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
     /// The commit that holds the publication.
     pub(crate) commit: Option<String>,
     /// Whether this push made that commit.
@@ -89,9 +94,11 @@ impl Report {
             repository: options.image.name.to_string(),
             reference: String::new(),
             tags: BTreeMap::new(),
+            removed_tags: Vec::new(),
             stored: Counted::default(),
             present: Counted::default(),
             masked: Vec::new(),
+            requests: None,
             commit: None,
             changed: false,
             served: false,

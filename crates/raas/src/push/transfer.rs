@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use raas_image::{
@@ -13,18 +13,18 @@ use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, medi
 
 use super::Progress;
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
+use super::progress::Bar;
 use super::report::{Counted, Report};
 use crate::failure::Failure;
+use crate::held::Held;
 use crate::parallel;
-use crate::storage::{Storage, put};
-
-/// Layers in flight at once. More only shares one disk among them; what is slow, packing, uses all cores for each.
-const IN_FLIGHT: usize = 4;
+use crate::storage::{Draft, OnStored, Storage};
 
 /// Everything that storing needs.
 pub(super) struct Transfer<'a> {
     pub(super) name: &'a RepositoryName,
     pub(super) storage: &'a dyn Storage,
+    pub(super) held: &'a Held<'a>,
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a Progress,
     /// Where what must be read twice is kept in between.
@@ -83,7 +83,7 @@ impl Transfer<'_> {
         blobs: Vec<(Blob, BlobAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let entries = in_parallel(blobs, |(blob, action)| {
+        let entries = in_parallel(self.storage.in_flight(), blobs, |(blob, action)| {
             let location = match &action {
                 BlobAction::Elsewhere(location) => Some(location.clone()),
                 _ => None,
@@ -109,13 +109,15 @@ impl Transfer<'_> {
             BlobAction::Elsewhere(_) => {}
             BlobAction::Present => note(count, |count| count.present.add(blob.size)),
             BlobAction::Copy(from) => {
-                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), blob.digest), &key)?;
+                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), blob.digest), &key, blob.size)?;
                 self.tell_stored(&key, blob.size, count);
             }
             BlobAction::Store(content) => {
                 let bar = self.progress.layer(&blob.digest.short(), content.size());
-                let mut upload = self.storage.create()?;
-                copy(content, blob, &mut upload, self.limits, &|bytes| bar.advance(bytes))?;
+                let bar = Arc::new(bar);
+                let draft = Draft { on_stored: Some(advance(&bar)), ..Draft::of(&key, blob.size) };
+                let mut upload = self.storage.create(draft)?;
+                copy(content, blob, &mut upload, self.limits, &|_| {})?;
                 upload.commit(&key)?;
                 bar.done();
                 self.tell_stored(&key, blob.size, count);
@@ -130,7 +132,7 @@ impl Transfer<'_> {
         layers: Vec<(Digest, Content, SavedAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let packed = in_parallel(layers, |(diff_id, content, action)| {
+        let packed = in_parallel(self.storage.in_flight(), layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
                 SavedAction::Reuse(known, how) => {
@@ -165,7 +167,7 @@ impl Transfer<'_> {
     /// Packs a layer whose plain digest the image's config says.
     fn pack(&self, content: &Content, diff_id: Digest, count: &Mutex<Count>) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
-        let mut upload = self.storage.create()?;
+        let mut upload = self.storage.create(Draft::default())?;
         let packed = pack(content, None, &mut upload, cores(), self.limits, &|bytes| bar.advance(bytes))?;
         if packed.diff_id != diff_id {
             let rule = raas_image::Rule::DiffId { expected: diff_id, found: packed.diff_id };
@@ -185,7 +187,7 @@ impl Transfer<'_> {
         size: u64,
         count: &Mutex<Count>,
     ) -> Result<(), Failure> {
-        if self.storage.stat(key)?.is_some_and(|found| found.size == size) {
+        if self.held.has(key, size)? {
             note(count, |count| count.present.add(size));
         } else {
             upload.commit(key)?;
@@ -205,7 +207,7 @@ impl Transfer<'_> {
         let key = ObjectKey::Blob(self.name.clone(), *digest);
         match how {
             BlobAction::Copy(from) => {
-                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key)?;
+                self.storage.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key, size)?;
                 self.tell_stored(&key, size, count);
             }
             _ => note(count, |count| count.present.add(size)),
@@ -247,7 +249,7 @@ impl Transfer<'_> {
     /// Stores bytes at hand, unless they are there already.
     pub(super) fn small(&self, key: &ObjectKey, content: &[u8], count: &Mutex<Count>) -> Result<(), Failure> {
         let size = content.len() as u64;
-        if put(self.storage, key, content)? {
+        if self.held.put(key, content)? {
             self.tell_stored(key, size, count);
         } else {
             note(count, |count| count.present.add(size));
@@ -261,6 +263,12 @@ impl Transfer<'_> {
     }
 }
 
+/// Moves a bar on by what is stored.
+fn advance(bar: &Arc<Bar>) -> OnStored {
+    let bar = bar.clone();
+    Arc::new(move |bytes| bar.advance(bytes))
+}
+
 pub(super) fn note(count: &Mutex<Count>, change: impl FnOnce(&mut Count)) {
     change(&mut count.lock().unwrap_or_else(PoisonError::into_inner));
 }
@@ -270,10 +278,11 @@ pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
-/// Does the work of each item, some at a time, and gives the results in order. After a failure no more are begun.
+/// Does the work of each item, so many at a time, and gives the results in order. After a failure no more are begun.
 pub(super) fn in_parallel<T: Send, R: Send>(
+    at_once: usize,
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Failure> + Sync,
 ) -> Result<Vec<R>, Failure> {
-    parallel::each(IN_FLIGHT, items, work)
+    parallel::each(at_once, items, work)
 }

@@ -11,6 +11,10 @@ use super::plan::V1Action;
 use super::remote;
 use super::transfer::{Count, Stored, StoredV1, Transfer, cores, in_parallel, note};
 use crate::failure::{Failure, Kind};
+use crate::storage::Draft;
+
+/// Layers at once. Each is two uploads, as it is and packed, of which one may wait for the other.
+const IN_FLIGHT: usize = 4;
 
 /// A layer that has been dealt with.
 struct Done {
@@ -28,7 +32,9 @@ impl Transfer<'_> {
         images: Vec<(ImageId, V1Action)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let done = in_parallel(images, |(id, action)| self.v1_image(id, &set.images[&id], action, count))?;
+        let at_once = self.storage.in_flight().min(IN_FLIGHT);
+        let done =
+            in_parallel(at_once, images, |(id, action)| self.v1_image(id, &set.images[&id], action, count))?;
         let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();
         let mut stored = Stored::default();
         for one in done.values() {
@@ -81,11 +87,11 @@ impl Transfer<'_> {
     /// Stores a layer as it is and packed, reading it once.
     fn v1_store(&self, id: ImageId, content: &Content, count: &Mutex<Count>) -> Result<Packed, Failure> {
         let bar = self.progress.layer(&id.short(), content.size());
-        let mut raw = self.storage.create()?;
-        let mut blob = self.storage.create()?;
+        let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
+        let mut raw = self.storage.create(Draft::of(&key, content.size()))?;
+        let mut blob = self.storage.create(Draft::default())?;
         let advance = |bytes| bar.advance(bytes);
         let packed = pack(content, Some(&mut raw), &mut blob, cores(), self.limits, &advance)?;
-        let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
         raw.commit(&key)?;
         self.tell_stored(&key, packed.raw_size, count);
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
@@ -120,9 +126,8 @@ impl Transfer<'_> {
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
-        let blob_size = self.storage.stat(&blob_key(repository))?.map(|found| found.size);
-        let layer_there =
-            self.storage.stat(&layer_key(repository))?.is_some_and(|found| found.size == entry.size);
+        let blob_size = self.held.size(&blob_key(repository))?;
+        let layer_there = self.held.has(&layer_key(repository), entry.size)?;
         let (Some(blob_size), true) = (blob_size, layer_there) else {
             // The bucket has lost what the record says: it is stored anew, which gives the same blob.
             return Ok(PackedLayer::stored(&self.v1_store(id, content, count)?));
@@ -131,10 +136,10 @@ impl Transfer<'_> {
             (layer_key(repository), layer_key(self.name), entry.size),
             (blob_key(repository), blob_key(self.name), blob_size),
         ] {
-            if self.storage.stat(&to)?.is_some_and(|found| found.size == size) {
+            if self.held.has(&to, size)? {
                 note(count, |count| count.present.add(size));
             } else {
-                self.storage.copy(&from, &to)?;
+                self.storage.copy(&from, &to, size)?;
                 self.tell_stored(&to, size, count);
             }
         }

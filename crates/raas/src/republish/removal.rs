@@ -11,6 +11,7 @@ use crate::home::Vendor;
 use crate::publication::Current;
 use crate::published;
 use crate::record::{CommitId, Record};
+use crate::storage::Storage;
 
 /// Whether there is such a tag.
 pub(super) fn has(current: &Current, tag: &Tag) -> bool {
@@ -33,7 +34,7 @@ pub(super) fn all(record: &Record, head: &CommitId, name: &RepositoryName) -> Re
 pub(super) fn tag(
     record: &Record,
     head: &CommitId,
-    vendor: &Vendor,
+    (vendor, storage): (&Vendor, &dyn Storage),
     name: &RepositoryName,
     current: &Current,
     tag: &Tag,
@@ -75,7 +76,7 @@ pub(super) fn tag(
         content,
     };
     let amd64 = |digest: &Digest| manifests.get(digest)?.amd64_child();
-    let base = format!("{}/{name}", vendor.base_url());
+    let base = format!("{}/{name}", storage.base_url());
     let content = Content::V2(V2Content::new(v2, amd64));
     files.insert(tree::document(name), Some(document(format!("{base}/_v2/"), content).to_bytes()));
     let v1 = v1.map(|v1| document(format!("{base}/"), Content::V1(v1)).to_bytes());

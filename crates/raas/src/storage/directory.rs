@@ -18,10 +18,13 @@ use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
-use super::{Found, Listed, Storage, StorageError, Upload};
+use super::{Draft, Found, Listed, OnStored, Storage, StorageError, Upload};
 use crate::files;
 
 const UPLOADS: &str = "_uploads";
+
+/// Uploads at once. More only shares one disk among them.
+const IN_FLIGHT: usize = 4;
 
 /// A bucket in a folder.
 #[derive(Debug)]
@@ -89,15 +92,17 @@ impl Drop for Run {
 }
 
 impl Storage for Directory {
-    fn create(&self) -> Result<Box<dyn Upload>, StorageError> {
+    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
         let begin = || {
             let run = self.run()?;
             let path = run.folder.join(run.next.fetch_add(1, Ordering::Relaxed).to_string());
             let file = File::create_new(&path)?;
-            Ok(DirectoryUpload { root: self.root.clone(), path, file, _run: run })
+            let on_stored = draft.on_stored;
+            Ok(DirectoryUpload { root: self.root.clone(), path, file, on_stored, _run: run })
         };
-        let failed =
-            |error| StorageError::new(format!("cannot begin to store in {}", self.root.display()), error);
+        let failed = |error: io::Error| {
+            StorageError::new(format!("cannot begin to store in {}", self.root.display()), error)
+        };
         Ok(Box::new(begin().map_err(failed)?))
     }
 
@@ -122,7 +127,7 @@ impl Storage for Directory {
         }
     }
 
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, _size: u64) -> Result<(), StorageError> {
         // An object is replaced and never changed, so two names for one file are as good as two files.
         let link = || {
             let run = self.run()?;
@@ -143,12 +148,18 @@ impl Storage for Directory {
         link().map_err(|error: io::Error| StorageError::new(format!("cannot copy {from} to {to}"), error))
     }
 
-    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        match fs::remove_file(self.path(key)) {
+    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
+        let path = self.root.join(key);
+        match fs::remove_file(&path) {
             Err(error) if !is_absent(&error) => {
-                Err(StorageError::new(format!("cannot delete {}", self.path(key).display()), error))
+                Err(StorageError::new(format!("cannot delete {}", path.display()), error))
             }
-            _ => Ok(()),
+            _ => {
+                // Folders that hold nothing any more go with it; one that another upload needs is made again.
+                let above = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+                above.take_while(|folder| fs::remove_dir(folder).is_ok()).for_each(drop);
+                Ok(())
+            }
         }
     }
 
@@ -157,7 +168,8 @@ impl Storage for Directory {
         let folder = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
         let mut each = |key: &str, found: &fs::Metadata| {
             if key.starts_with(prefix) && !key.starts_with(UPLOADS) {
-                each(Listed { key: key.to_owned(), size: found.len(), modified: files::modified(found) });
+                let modified = files::modified(found);
+                each(Listed { key: key.to_owned(), size: found.len(), modified, md5: None });
             }
         };
         files::walk(&self.root, folder, &mut each).map_err(|error| {
@@ -169,6 +181,23 @@ impl Storage for Directory {
         let uploads = self.root.join(UPLOADS);
         sweep(&uploads)
             .map_err(|error| StorageError::new(format!("cannot tidy {}", uploads.display()), error))
+    }
+
+    fn base_url(&self) -> String {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
+        let escaped: String = std::os::unix::ffi::OsStrExt::as_bytes(self.root.as_os_str())
+            .iter()
+            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
+            .collect();
+        format!("file://{escaped}")
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn in_flight(&self) -> usize {
+        IN_FLIGHT
     }
 }
 
@@ -194,6 +223,10 @@ fn sweep(uploads: &Path) -> io::Result<usize> {
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
+        // A run that has just ended, or another sweep, was faster.
+        if lock.metadata()?.nlink() == 0 {
+            continue;
+        }
         match fs::remove_dir_all(lock_path.with_extension("")) {
             Err(error) if !is_absent(&error) => return Err(error),
             _ => fs::remove_file(&lock_path)?,
@@ -212,12 +245,17 @@ struct DirectoryUpload {
     root: PathBuf,
     path: PathBuf,
     file: File,
+    on_stored: Option<OnStored>,
     _run: Arc<Run>,
 }
 
 impl Write for DirectoryUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        if let Some(on_stored) = &self.on_stored {
+            on_stored(written as u64);
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -261,10 +299,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = Directory::new(folder.path().to_owned());
         let (from, to) = (ObjectKey::Probe("from".into()), ObjectKey::Probe("to".into()));
-        storage.create().unwrap().commit(&from).unwrap();
+        storage.create(Draft::default()).unwrap().commit(&from).unwrap();
         let old = SystemTime::now() - std::time::Duration::from_secs(100_000);
         File::options().append(true).open(storage.path(&from)).unwrap().set_modified(old).unwrap();
-        storage.copy(&from, &to).unwrap();
+        storage.copy(&from, &to, 0).unwrap();
         assert!(storage.stat(&to).unwrap().unwrap().modified.elapsed().unwrap().as_secs() < 100);
     }
 
@@ -273,7 +311,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uploads = folder.path().join(UPLOADS);
         let living = Directory::new(folder.path().to_owned());
-        let mut upload = living.create().unwrap();
+        let mut upload = living.create(Draft::default()).unwrap();
         upload.write_all(b"half").unwrap();
         fs::create_dir_all(uploads.join("dead")).unwrap();
         fs::write(uploads.join("dead/0"), b"half").unwrap();

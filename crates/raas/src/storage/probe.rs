@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use raas_types::ObjectKey;
 
-use super::{Storage, StorageError};
+use super::{Draft, Storage, StorageError};
 
 /// Writes, reads, lists and deletes an object of its own, and leaves nothing behind.
 pub(crate) fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
@@ -22,7 +22,7 @@ pub(crate) fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
 }
 
 fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), StorageError> {
-    let mut upload = storage.create()?;
+    let mut upload = storage.create(Draft::of(key, content.len() as u64))?;
     upload.write_all(content).map_err(|error| StorageError::writing(key, error))?;
     upload.commit(key)?;
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, media_type};
 
-use super::Storage;
+use super::{Draft, Storage};
 
 /// Runs each test against a fresh storage; the second part of what `make` gives is kept alive beside it.
 pub(super) fn run<K>(make: impl Fn() -> (Box<dyn Storage>, K)) {
@@ -34,7 +34,7 @@ fn blob(repository: &str, content: &[u8]) -> ObjectKey {
 }
 
 fn put(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) {
-    let mut upload = storage.create().unwrap();
+    let mut upload = storage.create(Draft::default()).unwrap();
     upload.write_all(content).unwrap();
     upload.commit(key).unwrap();
 }
@@ -65,7 +65,7 @@ fn what_is_stored_reads_back(storage: &dyn Storage) {
 
 fn nothing_is_visible_before_the_commit(storage: &dyn Storage) {
     let key = blob("app", b"content");
-    let mut upload = storage.create().unwrap();
+    let mut upload = storage.create(Draft::default()).unwrap();
     upload.write_all(b"content").unwrap();
     upload.flush().unwrap();
     assert_eq!(storage.stat(&key).unwrap(), None);
@@ -75,7 +75,7 @@ fn nothing_is_visible_before_the_commit(storage: &dyn Storage) {
 }
 
 fn a_dropped_upload_leaves_nothing(storage: &dyn Storage) {
-    let mut upload = storage.create().unwrap();
+    let mut upload = storage.create(Draft::default()).unwrap();
     upload.write_all(b"content").unwrap();
     drop(upload);
     assert!(keys(storage, "").is_empty());
@@ -95,7 +95,7 @@ fn what_is_not_there_is_absent_and_no_error(storage: &dyn Storage) {
     assert!(get(storage, &key).is_none());
     storage.delete(&key).unwrap();
     assert!(keys(storage, "app/").is_empty());
-    assert!(storage.copy(&key, &blob("app", b"x")).is_err());
+    assert!(storage.copy(&key, &blob("app", b"x"), 1).is_err());
     // A key that goes on below another object's name.
     put(storage, &ObjectKey::Probe("p".into()), b"x");
     assert_eq!(storage.stat(&ObjectKey::Probe("p/q".into())).unwrap(), None);
@@ -104,8 +104,8 @@ fn what_is_not_there_is_absent_and_no_error(storage: &dyn Storage) {
 fn a_copy_is_independent_of_what_it_was_made_of(storage: &dyn Storage) {
     let (from, to) = (ObjectKey::TagsList(name("one")), ObjectKey::TagsList(name("two/three")));
     put(storage, &from, b"content");
-    storage.copy(&from, &to).unwrap();
-    storage.copy(&from, &to).unwrap();
+    storage.copy(&from, &to, 7).unwrap();
+    storage.copy(&from, &to, 7).unwrap();
     put(storage, &from, b"changed");
     assert_eq!(get(storage, &to).unwrap(), b"content");
     storage.delete(&from).unwrap();
@@ -117,8 +117,8 @@ fn listings_follow_prefixes(storage: &dyn Storage) {
     let tag = Reference::Tag("1.0".parse().unwrap());
     let manifest = ObjectKey::manifest(&name("app"), tag, media_type::OCI_MANIFEST);
     let (in_app, in_app_two) = (blob("app", b"1"), blob("app2", b"2"));
-    for key in [&manifest, &in_app, &in_app_two] {
-        put(storage, key, b"x");
+    for (key, content) in [(&manifest, b"x"), (&in_app, b"1"), (&in_app_two, b"2")] {
+        put(storage, key, content);
     }
     assert_eq!(keys(storage, "app/"), [in_app.to_string(), manifest.to_string()]);
     assert_eq!(keys(storage, "app/_v2/manifests/"), [manifest.to_string()]);

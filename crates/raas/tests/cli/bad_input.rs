@@ -159,6 +159,78 @@ fn each_is_refused_by_member_and_rule_and_changes_nothing() {
     assert_eq!(Client::new(server.address).pull("app", "latest")["linux/amd64"].layers.len(), 7);
 }
 
+/// A URL in a manifest goes to everybody who pulls, and into the server's headers.
+#[test]
+fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
+    let sandbox = Sandbox::new();
+    let foreign = |url: &str, content: &str| {
+        let mut layout = Layout::new();
+        let mut layer = layout.layer(&[("file", content.as_bytes())], Pack::Gzip);
+        layout.remove(&layer.descriptor.digest);
+        layer.descriptor.urls = vec![url.to_owned()];
+        let image = layout.image("amd64", &[layer]);
+        layout.tag(&image, "2.0");
+        layout.tar()
+    };
+    let own = sandbox.write("own.tar", good().layout.tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &own]);
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "https://x/a b",
+        "https://x/a\nX-Evil: 1",
+        "https://u:p@x/y",
+    ] {
+        let path = sandbox.write("foreign.tar", foreign(url, "elsewhere"));
+        let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
+        assert!(failure.contains("the URL that its manifest names"), "{url}: {failure}");
+    }
+    assert_eq!(sandbox.commits("acme"), 1);
+    // What the bucket has stays where it is, whatever a later manifest says.
+    let path = sandbox.write("foreign.tar", foreign("https://evil.example/x", "content"));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    client.pull("app", "1.0");
+    client.pull("app", "2.0");
+    assert_eq!(sandbox.json(&["status", "acme", "--json"])["healthy"], true);
+}
+
+#[test]
+fn what_a_terminal_obeys_is_shown_and_not_sent() {
+    let sandbox = Sandbox::new();
+    let layers = [layer(&[("a", b"a")])];
+    let names = ["x/\u{1b}[31m\u{202e}app:1"];
+    let path = sandbox.write(
+        "app.tar",
+        docker_save::newer(&[Saved { names: &names, layers: &layers }], docker_save::LayerPlaces::Folders)
+            .tar(),
+    );
+    let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("x/\\u{1b}[31m\\u{202e}app"), "{said}");
+    let document = sandbox.write("bad.json", "{\"type\": \"\\u001b[31m\"}");
+    let output = sandbox.run(&["lint", &document]);
+    assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn a_password_in_an_address_is_never_shown() {
+    let sandbox = Sandbox::new();
+    for from in [
+        "https://user:hunter2@127.0.0.1:1/a.tar?signature=hunter2",
+        "HTTPS://user:hunter2@127.0.0.1:1/a.tar",
+        "https://user:hunt/hunter2@127.0.0.1:1/a.tar",
+        "ftp://user:hunter2@127.0.0.1/a.tar",
+        " ftp://user:hunter2@127.0.0.1/a.tar",
+        "http:/user:hunter2@127.0.0.1/a.tar",
+    ] {
+        let output = sandbox.run(&["push", "acme", "app", "--from", from]);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!output.status.success() && !said.contains("hunter2"), "{from}: {said}");
+    }
+}
+
 #[test]
 fn names_outside_the_grammar_are_refused_before_anything_is_read() {
     let sandbox = Sandbox::new();

@@ -85,7 +85,7 @@ fn the_operators_documents_mask_what_they_list() {
     let archive = brief(&sandbox, "[redhat]\nmetadata = operator\n");
     let report = sandbox.json(&["push", "bigdatainc", "bigdata-app", "--from", &archive, "--json"]);
     assert_eq!(report["masked"][0]["layer"], MASKED);
-    assert_eq!(report["masked"][0]["location"], format!("https://cdn.example.com/rhel7/{MASKED}"));
+    assert_eq!(report["masked"][0]["location"], format!("https://cdn.example.com/rhel7/{MASKED}/layer"));
 }
 
 #[test]

@@ -154,7 +154,10 @@ fn tags_are_added_moved_picked_and_pruned() {
     assert_eq!(client.tags("app"), ["1.0", "2.0", "extra", "latest"]);
     assert_ne!(client.pull("app", "latest"), first);
     assert_eq!(client.pull("app", "1.0"), first);
-    sandbox.ok(&["push", "acme", "app", "--from", &two, "--prune"]);
+    let foreseen = sandbox.ok(&["push", "acme", "app", "--from", &two, "--prune", "--dry-run"]);
+    assert!(foreseen.contains("Would remove tag 1.0\nWould remove tag extra\n"), "{foreseen}");
+    let report = sandbox.json(&["push", "acme", "app", "--from", &two, "--prune", "--json"]);
+    assert_eq!(report["removed_tags"], serde_json::json!(["1.0", "extra"]));
     assert_eq!(client.tags("app"), ["2.0", "latest"]);
     let stored = sandbox.files("acme/bucket/app/_v2/manifests");
     assert!(!stored.iter().any(|name| name.ends_with("/extra")), "{stored:?}");
@@ -191,11 +194,18 @@ fn a_dry_run_says_what_would_be_and_does_nothing() {
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--dry-run", "--json"]);
     assert_eq!((&report["dry_run"], &report["changed"]), (&true.into(), &false.into()));
     assert_eq!(report["stored"]["objects"], 5);
+    assert_eq!(
+        (&report["reference"], report["tags"]["2.0"].is_string()),
+        (&"127.0.0.1:5000/app:2.0".into(), true)
+    );
     assert_eq!(sandbox.files("."), Vec::<String>::new());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     let before = sandbox.files(".");
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--dry-run", "--json"]);
     assert_eq!((&report["stored"]["objects"], &report["present"]["objects"]), (&0.into(), &5.into()));
+    // What another repository has is new in this one.
+    let other = sandbox.json(&["push", "acme", "other", "--from", &path, "--dry-run", "--json"]);
+    assert_eq!((&other["stored"]["objects"], &other["present"]["objects"]), (&5.into(), &0.into()));
     assert_eq!(sandbox.files("."), before);
 }
 

@@ -1,7 +1,7 @@
 //! A home and a working folder for one test, and the program to run in them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -53,6 +53,9 @@ impl Sandbox {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env_remove("RAAS_CONF_REPO")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null());
     }
 
@@ -106,6 +109,19 @@ impl Sandbox {
         let output =
             Command::new("git").arg("--git-dir").arg(git_dir).args(["log", "--oneline", "main"]).output();
         String::from_utf8(output.unwrap().stdout).unwrap().lines().count()
+    }
+
+    /// A server without a home, which leaves no note: it says where it is.
+    pub(crate) fn serve_alone(&self, arguments: &[&str]) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("http://").next().unwrap().parse();
+        // The rest of what it says is let go, so that it never waits for us.
+        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
+        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {

@@ -63,6 +63,24 @@ fn a_server_stops_on_sigterm_and_takes_its_note_along() {
 }
 
 #[test]
+fn one_vendors_damage_stops_no_other() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    for vendor in ["acme", "broken"] {
+        sandbox.ok(&["push", vendor, "app", "--from", &path]);
+    }
+    std::fs::remove_dir_all(sandbox.home().join("broken/metadata.git")).unwrap();
+    let server = sandbox.serve(&[]);
+    for vendor in ["acme", "broken"] {
+        Client::of(server.address, &format!("{vendor}.localhost")).pull("app", "latest");
+    }
+    // A record that is made anew knows nothing of what the checkout holds, and can be pushed to.
+    sandbox.ok(&["setup", "broken"]);
+    sandbox.ok(&["push", "broken", "app", "--from", &path]);
+    Client::of(server.address, "broken.localhost").pull("app", "latest");
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_with_the_way_out() {
     let sandbox = Sandbox::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

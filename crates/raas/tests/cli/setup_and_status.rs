@@ -70,10 +70,17 @@ fn status_is_good_only_if_everything_is() {
     let stray = status(&sandbox, 0, &[]);
     assert_eq!(check(&stray, "leftovers")["outcome"], "warning");
 
-    let document = sandbox.home().join("acme/checkout/crane/data/app.json");
-    fs::write(&document, b"{}").unwrap();
+    let data = sandbox.home().join("acme/checkout/crane/data");
+    fs::write(data.join("app.json"), b"{}").unwrap();
     let odd = status(&sandbox, 1, &[]);
     assert_eq!(check(&odd, "metadata")["outcome"], "failed");
+    assert_eq!(check(&odd, "record")["details"][0], "crane/data/app.json: missing or changed");
+    sandbox.ok(&["setup", "acme"]);
+    let manifests = data.join("app/_manifests/sha256");
+    fs::remove_dir_all(&manifests).unwrap();
+    assert_eq!(check(&status(&sandbox, 1, &[]), "record")["outcome"], "failed");
+    sandbox.ok(&["setup", "acme"]);
+    status(&sandbox, 0, &[]);
 }
 
 #[test]
@@ -92,7 +99,10 @@ fn lint_tells_all_that_is_wrong_and_where() {
     let output = sandbox.fed(b"[]", &["lint", "-", "--json"]);
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(findings["-"][0]["severity"], "error");
-    sandbox.fails(4, &["lint", "nowhere.json"]);
+    let output = sandbox.run(&["lint", "nowhere.json", data.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.matches(": ok").count(), 2, "a folder's documents, and what can be read first: {said}");
 }
 
 /// What a legacy Crane reads of a document of each version, with the types that it expects.

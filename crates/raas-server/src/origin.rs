@@ -1,0 +1,69 @@
+//! Where objects can be had over HTTP, and by which URL. Every URL is made here on this machine; nothing is asked.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hyper::Method;
+use raas_types::ObjectKey;
+
+mod address;
+mod credentials;
+mod signer;
+
+pub use address::{AddressError, BaseUrl, S3Location};
+pub use credentials::{CredentialError, CredentialSource, Credentials};
+pub use signer::Signer;
+
+/// Where objects can be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Below a URL that everybody may read: a public bucket, or a CDN before a bucket.
+    Open(BaseUrl),
+    /// In a private bucket of an S3 service, by URLs that are signed and soon expire.
+    Signed(Arc<Signer>),
+}
+
+impl Origin {
+    /// The URL of an object, good from now on for as long as `size` bytes may take.
+    pub(crate) fn url(
+        &self,
+        method: &Method,
+        key: &ObjectKey,
+        size: Option<u64>,
+    ) -> Result<String, CredentialError> {
+        match self {
+            Origin::Open(base) => Ok(base.of(key)),
+            Origin::Signed(signer) => signer.url(method, key, size.unwrap_or(0), SystemTime::now()),
+        }
+    }
+
+    /// What may be told of it.
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Origin::Open(base) => base.as_str(),
+            Origin::Signed(signer) => signer.address().as_str(),
+        }
+    }
+}
+
+/// What stands for itself in the path of a URL that is signed.
+///
+/// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
+const SIGNED_PATH: &[u8] = b"/";
+
+/// What stands for itself in the path of any other URL. RFC 3986, section 3.3, lets a path have colons, and not
+/// every small server that is put before a folder takes `%3A` for one.
+const OPEN_PATH: &[u8] = b"/:";
+
+/// Adds a text in percent-encoding: all but RFC 3986's unreserved characters, and those to be kept.
+fn encode(out: &mut String, text: &str, kept: &[u8]) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}

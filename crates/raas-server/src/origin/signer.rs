@@ -1,0 +1,294 @@
+//! Signed URLs of S3 objects, made without asking anybody.
+//!
+//! Source: AWS, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)". The SDK's signer would
+//! bring the SDK's own types of requests, times and identities along; a URL of one method, one signed header and no
+//! body needs what stands here.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::Method;
+use raas_types::{ObjectKey, Sha256, Utc};
+
+use super::address::{AddressError, BaseUrl, S3Location};
+use super::credentials::{CredentialError, CredentialSource, Credentials};
+use super::{SIGNED_PATH, encode};
+
+type HmacSha256 = Hmac<sha2::Sha256>;
+
+/// Makes the URLs of a bucket's objects.
+#[derive(Debug)]
+pub struct Signer {
+    address: BaseUrl,
+    region: String,
+    credentials: Arc<dyn CredentialSource>,
+    /// What all URLs of a day and a key have in common.
+    day: ArcSwapOption<Day>,
+}
+
+/// Of one bucket and one source of credentials, so that a site that is set up as before keeps what it has.
+impl PartialEq for Signer {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.region == other.region
+            && Arc::ptr_eq(&self.credentials, &other.credentials)
+    }
+}
+
+impl Eq for Signer {}
+
+/// A key of AWS's for one day, region and service.
+struct Day {
+    number: u64,
+    credentials: Arc<Credentials>,
+    key: HmacSha256,
+    /// `<day>/<region>/s3/aws4_request`
+    scope: String,
+    /// The query up to the date.
+    before_date: String,
+    /// The query after the lifetime.
+    after_lifetime: String,
+}
+
+impl std::fmt::Debug for Day {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Day").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// Signs for this bucket with these credentials.
+    ///
+    /// # Errors
+    /// The location is none.
+    pub fn new(location: &S3Location, credentials: Arc<dyn CredentialSource>) -> Result<Self, AddressError> {
+        let address = location.base_url()?;
+        Ok(Self { address, region: location.region.clone(), credentials, day: ArcSwapOption::empty() })
+    }
+
+    /// The bucket's own URL, which by itself opens nothing.
+    pub fn address(&self) -> &BaseUrl {
+        &self.address
+    }
+
+    /// A URL for one object and one method, good for as long as an object of `size` bytes may take.
+    ///
+    /// # Errors
+    /// There are no credentials, or they are over.
+    pub fn url(
+        &self,
+        method: &Method,
+        key: &ObjectKey,
+        size: u64,
+        now: SystemTime,
+    ) -> Result<String, CredentialError> {
+        let credentials = self.credentials.current()?;
+        let lifetime = lifetime(size, credentials.expires, now)?;
+        Ok(self.sign(
+            method,
+            |url| self.address.write(url, key, SIGNED_PATH),
+            credentials,
+            lifetime,
+            Utc::of(now),
+        ))
+    }
+
+    fn sign(
+        &self,
+        method: &Method,
+        resource: impl FnOnce(&mut String),
+        credentials: Arc<Credentials>,
+        lifetime: Duration,
+        now: Utc,
+    ) -> String {
+        let day = self.day(credentials, now);
+        let date = now.basic();
+        let mut url = String::with_capacity(512 + day.before_date.len() + day.after_lifetime.len());
+        resource(&mut url);
+        let path_end = url.len();
+        url.push('?');
+        // In the order of their names, which is the one that is signed.
+        url.push_str(&day.before_date);
+        url.push_str(&date);
+        url.push_str("&X-Amz-Expires=");
+        url.push_str(&lifetime.as_secs().to_string());
+        url.push_str(&day.after_lifetime);
+
+        let mut request = Sha256::default();
+        for part in [
+            method.as_str(),
+            "\n",
+            &url[self.address.path_at()..path_end],
+            "\n",
+            &url[path_end + 1..],
+            "\nhost:",
+            self.address.host(),
+            "\n\nhost\nUNSIGNED-PAYLOAD",
+        ] {
+            request.update(part.as_bytes());
+        }
+        let mut mac = day.key.clone();
+        for part in ["AWS4-HMAC-SHA256\n", &date, "\n", &day.scope, "\n", &request.finish().hex()] {
+            mac.update(part.as_bytes());
+        }
+        url.push_str("&X-Amz-Signature=");
+        for byte in mac.finalize().into_bytes() {
+            for digit in [byte >> 4, byte & 15] {
+                url.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        url
+    }
+
+    fn day(&self, credentials: Arc<Credentials>, now: Utc) -> Arc<Day> {
+        if let Some(day) = self.day.load_full()
+            && day.number == now.day()
+            && Arc::ptr_eq(&day.credentials, &credentials)
+        {
+            return day;
+        }
+        let day = Arc::new(Day::new(credentials, &self.region, now));
+        self.day.store(Some(Arc::clone(&day)));
+        day
+    }
+}
+
+impl Day {
+    fn new(credentials: Arc<Credentials>, region: &str, now: Utc) -> Self {
+        let date = &now.basic()[..8];
+        let first = format!("AWS4{}", credentials.secret_access_key);
+        let key =
+            [date, region, "s3", "aws4_request"].into_iter().fold(keyed(first.as_bytes()), |key, part| {
+                keyed(&key.chain_update(part).finalize().into_bytes())
+            });
+        let scope = format!("{date}/{region}/s3/aws4_request");
+        let mut before_date = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=".to_owned();
+        encode(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), b"");
+        before_date.push_str("&X-Amz-Date=");
+        let mut after_lifetime = String::new();
+        if let Some(token) = &credentials.session_token {
+            after_lifetime.push_str("&X-Amz-Security-Token=");
+            encode(&mut after_lifetime, token, b"");
+        }
+        after_lifetime.push_str("&X-Amz-SignedHeaders=host");
+        Self { number: now.day(), credentials, key, scope, before_date, after_lifetime }
+    }
+}
+
+fn keyed(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+/// How long a URL is good: enough for a slow client to begin every part of the object that it asks for again, and
+/// no longer than the key, since a URL dies with the key that signed it.
+fn lifetime(size: u64, expires: Option<SystemTime>, now: SystemTime) -> Result<Duration, CredentialError> {
+    const LEAST: u64 = 5 * 60;
+    const MOST: u64 = 12 * 60 * 60;
+    /// The slowest client that is waited for takes so many bytes a second.
+    const SLOWEST: u64 = 256 * 1024;
+    let by_size = Duration::from_secs((LEAST + size / SLOWEST).min(MOST));
+    let Some(expires) = expires else { return Ok(by_size) };
+    match expires.duration_since(now) {
+        Ok(left) if left >= Duration::from_secs(1) => Ok(by_size.min(left)),
+        _ => Err(CredentialError("the credentials that sign URLs have expired".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+    fn credentials(token: Option<&str>, expires: Option<SystemTime>) -> Arc<Credentials> {
+        Arc::new(Credentials {
+            access_key_id: KEY.into(),
+            secret_access_key: SECRET.into(),
+            session_token: token.map(str::to_owned),
+            expires,
+        })
+    }
+
+    fn signer(endpoint: &str, credentials: Arc<Credentials>) -> Signer {
+        let location = S3Location {
+            endpoint: Some(endpoint.into()),
+            region: "us-east-1".into(),
+            bucket: "examplebucket".into(),
+            prefix: None,
+            path_style: false,
+        };
+        Signer::new(&location, Arc::new(credentials)).unwrap()
+    }
+
+    /// Source: the example of the document that stands above: `GET /test.txt`, a day from 2013-05-24 on.
+    #[test]
+    fn awss_own_example_has_its_signature() {
+        let credentials = credentials(None, None);
+        let signer = signer("https://s3.amazonaws.com", Arc::clone(&credentials));
+        let url = signer.sign(
+            &Method::GET,
+            |url| {
+                url.push_str(signer.address.as_str());
+                url.push_str("/test.txt");
+            },
+            credentials,
+            Duration::from_secs(86_400),
+            Utc::from_unix(1_369_353_600),
+        );
+        assert_eq!(
+            url,
+            "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=\
+             AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z\
+             &X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature=\
+             aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+
+    #[test]
+    fn a_url_names_its_key_and_token_and_hides_the_secret() {
+        let signer = signer("http://127.0.0.1:9000", credentials(Some("to/ken=="), None));
+        let key = ObjectKey::Blob("tools/app".parse().unwrap(), raas_types::Digest::of(b""));
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let url = signer.url(&Method::GET, &key, 0, now).unwrap();
+        assert!(
+            url.starts_with("http://127.0.0.1:9000/examplebucket/tools/app/_v2/blobs/sha256%3A"),
+            "{url}"
+        );
+        assert!(
+            url.contains("&X-Amz-Expires=300&X-Amz-Security-Token=to%2Fken%3D%3D&X-Amz-SignedHeaders=host&")
+        );
+        assert_ne!(url, signer.url(&Method::HEAD, &key, 0, now).unwrap());
+        let next_day = signer.url(&Method::GET, &key, 0, now + Duration::from_secs(86_400)).unwrap();
+        assert!(next_day.contains("%2F20130525%2F"), "{next_day}");
+        let shown = format!("{signer:?}");
+        assert!(
+            shown.contains("127.0.0.1") && !shown.contains(SECRET) && !shown.contains("to/ken"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_url_lives_as_long_as_its_object_takes_and_no_longer_than_its_key() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let seconds = |size, left: Option<u64>| {
+            lifetime(size, left.map(|left| now + Duration::from_secs(left)), now).map(|l| l.as_secs()).ok()
+        };
+        let gib = 1 << 30;
+        let table = [
+            (0, None, Some(300)),
+            (gib, None, Some(300 + 4096)),
+            (100 * gib, None, Some(43_200)),
+            (gib, Some(10_000), Some(4396)),
+            (gib, Some(600), Some(600)),
+            (0, Some(7), Some(7)),
+            (0, Some(0), None),
+        ];
+        for (size, left, expected) in table {
+            assert_eq!(seconds(size, left), expected, "{size} {left:?}");
+        }
+        assert!(lifetime(0, Some(now - Duration::from_secs(5)), now).is_err());
+    }
+}

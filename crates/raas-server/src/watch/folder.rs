@@ -1,0 +1,149 @@
+//! One site's metadata folder, followed.
+//!
+//! The folder is updated in place while it is read. Its publisher writes new manifests, then documents (each by a
+//! rename), then the revision, then takes away manifests that are gone. So a document is whole in itself, but a
+//! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
+//! poll, and until it loads, what it last was good for goes on being served.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raas_types::crane::{Document, tree};
+
+use super::documents::{self, Found};
+use super::shelf::Shelf;
+use super::stamp::Stamp;
+use crate::catalog::{Catalog, Fault, Files, Good, load};
+
+/// A metadata folder and what was last read of it.
+pub(super) struct Folder {
+    root: PathBuf,
+    shelf: Shelf<Stamp>,
+    /// The revision file as it was when everything was last read without a new fault.
+    settled: Option<Stamp>,
+    /// The last error with the folder itself, so that it is told once.
+    complaint: Option<String>,
+    /// The folders below that could not be read, so that they are told once.
+    unreadable: Vec<String>,
+}
+
+impl Folder {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self {
+            shelf: Shelf::new(root.display().to_string()),
+            root,
+            settled: None,
+            complaint: None,
+            unreadable: Vec::new(),
+        }
+    }
+
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        self.shelf.catalog()
+    }
+
+    /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.
+    pub(super) fn poll(&mut self) -> bool {
+        match self.try_poll() {
+            Ok(changed) => {
+                self.complaint = None;
+                changed
+            }
+            Err(error) => {
+                let complaint = error.to_string();
+                if self.complaint.as_ref() != Some(&complaint) {
+                    let folder = self.root.display();
+                    tracing::warn!(%folder, %error, "the metadata cannot be read; what was read last is served");
+                    self.complaint = Some(complaint);
+                }
+                self.settled = None;
+                false
+            }
+        }
+    }
+
+    fn try_poll(&mut self) -> io::Result<bool> {
+        // Read before the documents, so that the documents are at least what it names.
+        let stamp = self.revision_stamp()?;
+        if stamp.is_some() && stamp == self.settled {
+            return Ok(false);
+        }
+        let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
+        let found = match documents::find(&self.root, tree::DATA) {
+            // Nothing is published yet, or nothing any more.
+            Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => Found::default(),
+            found => found?,
+        };
+        if found.unreadable != self.unreadable {
+            for reason in &found.unreadable {
+                tracing::warn!(root = %self.root.display(), reason, "a metadata folder cannot be read");
+            }
+            self.unreadable = found.unreadable;
+        }
+        let root = &self.root;
+        let outcome = self.shelf.take(
+            found.documents,
+            |path, stamp, before| read_document(root, path, stamp, before),
+            // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
+            |path| match fs::symlink_metadata(root.join(path)) {
+                Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+                Ok(_) => false,
+            },
+        );
+        let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
+        self.settled = stamp.filter(|_| !faulty);
+        // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until
+        // then the revision, which publishers wait for, is not told.
+        let told = self.shelf.catalog().revision.clone();
+        let revision = if outcome.newly_faulty { told.clone() } else { revision };
+        if !outcome.changed && revision == told {
+            return Ok(false);
+        }
+        self.shelf.assemble(revision);
+        Ok(true)
+    }
+
+    fn revision_stamp(&self) -> io::Result<Option<Stamp>> {
+        match fs::metadata(self.root.join(tree::REVISION)) {
+            Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_revision(&self) -> io::Result<Bytes> {
+        /// Far more than a commit's id.
+        const LIMIT: u64 = 1024;
+        let mut bytes = Vec::new();
+        File::open(self.root.join(tree::REVISION))?.take(LIMIT).read_to_end(&mut bytes)?;
+        Ok(Bytes::copy_from_slice(bytes.trim_ascii()))
+    }
+}
+
+/// Loads a document. The stamp becomes that of the file that was read.
+fn read_document(root: &Path, path: &str, stamp: &mut Stamp, before: Option<&Good>) -> Result<Good, Fault> {
+    let file = File::open(root.join(path))?;
+    *stamp = Stamp::from(&file.metadata()?);
+    if stamp.length() > Document::MAX_SIZE {
+        return Err(Fault::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).map_err(|_| Fault::TooLong)?);
+    file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
+    load(&Beside(root), &bytes, before)
+}
+
+/// The files of the folder that a document lies in.
+struct Beside<'a>(&'a Path);
+
+impl Files for Beside<'_> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(self.0.join(path))?;
+        let mut bytes = Vec::new();
+        bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,299 @@
+//! Each kind of bucket, and what a client gets of each. The headings are those of `docs/request-handling.md`.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use raas_server::{
+    BaseUrl, Bucket, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer, SiteConfig,
+};
+use raas_types::media_type::DOCKER_MANIFEST;
+use raas_types::{Digest, ImageId, ObjectKey, V1File};
+
+use crate::support::{Answer, Folders, Published, Server, image_id, v1_document};
+use crate::upstream::{Fault, Upstream};
+
+const ELSEWHERE: &str = "https://cdn.example.com/base/layer";
+const LAYER: &[u8] = b"0123456789";
+
+fn credentials(expires: Option<SystemTime>) -> Arc<Credentials> {
+    Arc::new(Credentials {
+        access_key_id: "KEY".into(),
+        secret_access_key: "secret".into(),
+        session_token: Some("token".into()),
+        expires,
+    })
+}
+
+pub(crate) fn signed(upstream: &Upstream, credentials: Arc<dyn CredentialSource>) -> Origin {
+    let location = S3Location {
+        endpoint: Some(upstream.url()),
+        region: "eu-west-1".into(),
+        bucket: "acme".into(),
+        prefix: Some("images".into()),
+        path_style: true,
+    };
+    Origin::Signed(Arc::new(Signer::new(&location, credentials).unwrap()))
+}
+
+pub(crate) fn with_key(upstream: &Upstream) -> Origin {
+    signed(upstream, Arc::new(credentials(None)))
+}
+
+pub(crate) fn open(upstream: &Upstream) -> Origin {
+    Origin::Open(BaseUrl::parse(&format!("{}/acme/images/", upstream.url())).unwrap())
+}
+
+/// A site with a bucket elsewhere.
+struct Site {
+    server: Server,
+    upstream: Upstream,
+    _folders: Folders,
+    blob: Digest,
+    masked: Digest,
+    missing: Digest,
+}
+
+/// The image in the bucket, one that is masked, and one of a document that raas did not write.
+fn ids() -> (ImageId, ImageId, ImageId) {
+    (image_id('1'), image_id('2'), image_id('5'))
+}
+
+impl Site {
+    fn new(private: bool, bucket: impl FnOnce(&Upstream) -> Bucket) -> Self {
+        let upstream = Upstream::start(private);
+        let folders = Folders::new("acme");
+        let mut app = Published::new("tools/app");
+        let image = app.image(DOCKER_MANIFEST, "app", "");
+        app.tag("1.0", image);
+        let blob = app.blob(LAYER);
+        let masked = app.blob_entry(b"masked", Some(ELSEWHERE));
+        let missing = app.blob_entry(b"missing", None);
+        folders.publish(&app);
+        let (one, two, foreign) = ids();
+        let base = Some("https://cdn.example.com/v1/base");
+        let old = v1_document("tools/app", &[("latest", one)], &[(one, None), (two, base)], true);
+        folders.write("crane/data/tools/app/_v1.json", &old);
+        folders.write("crane/data/pulp.json", &v1_document("pulp", &[], &[(foreign, None)], false));
+        folders.revision("one");
+        let put = |key: ObjectKey, bytes: &[u8]| upstream.set(&format!("/acme/images/{key}"), bytes);
+        put(ObjectKey::Blob(app.name.clone(), blob), LAYER);
+        for file in V1File::ALL {
+            put(ObjectKey::V1(app.name.clone(), one, file), file.name().as_bytes());
+        }
+        let site = SiteConfig { bucket: bucket(&upstream), ..folders.site() };
+        let server = Server::start(vec![site]);
+        Self { server, upstream, _folders: folders, blob, masked, missing }
+    }
+
+    fn blob(&self, digest: &Digest) -> String {
+        format!("/v2/tools/app/blobs/{digest}")
+    }
+
+    fn object(&self, digest: &Digest) -> String {
+        format!("/acme/images/tools/app/_v2/blobs/{digest}")
+    }
+
+    fn ranged(&self, range: &str) -> Answer {
+        self.server.ask("GET", &self.blob(&self.blob), &[("range", range)])
+    }
+}
+
+#[test]
+fn a_private_bucket_is_redirected_to_by_signed_urls() {
+    let site = Site::new(true, |upstream| Bucket::Redirect(with_key(upstream)));
+    let answer = site.server.get(&site.blob(&site.blob));
+    assert_eq!((answer.status, answer.header("cache-control")), (307, Some("no-store")));
+    assert_eq!(answer.header("docker-content-digest"), Some(site.blob.to_string().as_str()));
+    let location = answer.header("location").unwrap();
+    let object = site.object(&site.blob).replace("sha256:", "sha256%3A");
+    assert!(location.starts_with(&format!("{}{object}?X-Amz-Algorithm=", site.upstream.url())), "{location}");
+    for part in ["X-Amz-Credential=KEY%2F", "&X-Amz-Expires=300&", "&X-Amz-Security-Token=token&"] {
+        assert!(location.contains(part), "{part}: {location}");
+    }
+    assert!(!location.contains("secret"));
+
+    let head = site.server.ask("HEAD", &site.blob(&site.blob), &[]);
+    assert_eq!(
+        (head.status, head.header("location"), head.header("content-length")),
+        (200, None, Some("10"))
+    );
+    let etag = format!("\"{}\"", site.blob);
+    assert_eq!(site.server.ask("GET", &site.blob(&site.blob), &[("if-none-match", &etag)]).status, 304);
+    let masked = site.server.get(&site.blob(&site.masked));
+    assert_eq!((masked.status, masked.header("location")), (307, Some(ELSEWHERE)));
+    // What is not there is not asked for either: it is for the bucket to say.
+    assert_eq!(site.server.get(&site.blob(&site.missing)).status, 307);
+
+    let (one, two, foreign) = ids();
+    for file in V1File::ALL {
+        let path = format!("/v1/images/{one}/{}", file.name());
+        let answer = site.server.get(&path);
+        assert_eq!((answer.status, answer.header("x-docker-registry-version")), (302, Some("0.6.6")));
+        let location = answer.header("location").unwrap();
+        assert!(location.contains(&format!("/acme/images/tools/app/{one}/{}?", file.name())), "{location}");
+        let head = site.server.ask("HEAD", &path, &[]);
+        // Nothing is known of the small files, and a URL that is signed for GET does not answer HEAD.
+        assert_eq!(head.status, if file == V1File::Layer { 200 } else { 302 });
+        assert_ne!(head.header("location"), Some(location));
+    }
+    let masked = site.server.get(&format!("/v1/images/{two}/json"));
+    assert_eq!(masked.header("location"), Some("https://cdn.example.com/v1/base/json"));
+    let foreign_json = format!("/v1/images/{foreign}/json");
+    let pulp = format!("https://bucket.example.com/pulp/{foreign}/json");
+    assert_eq!(site.server.get(&foreign_json).header("location"), Some(pulp.as_str()));
+    assert_eq!(site.upstream.requests(), [], "no request asks the bucket anything");
+}
+
+#[test]
+fn an_open_bucket_or_a_cdn_is_redirected_to_by_its_url() {
+    let site = Site::new(false, |upstream| Bucket::Redirect(open(upstream)));
+    let answer = site.server.get(&site.blob(&site.blob));
+    let url = format!("{}{}", site.upstream.url(), site.object(&site.blob));
+    assert_eq!((answer.status, answer.header("location")), (307, Some(url.as_str())));
+    assert_eq!(site.server.ask("HEAD", &site.blob(&site.blob), &[]).status, 200);
+    let (one, ..) = ids();
+    let answer = site.server.get(&format!("/v1/images/{one}/layer"));
+    let url = format!("{}/acme/images/tools/app/{one}/layer", site.upstream.url());
+    assert_eq!((answer.status, answer.header("location")), (302, Some(url.as_str())));
+    assert_eq!(site.upstream.requests(), []);
+}
+
+#[test]
+fn without_credentials_nothing_is_redirected_and_metadata_is_answered() {
+    #[derive(Debug)]
+    struct Nobody;
+    impl CredentialSource for Nobody {
+        fn current(&self) -> Result<Arc<Credentials>, CredentialError> {
+            Err(CredentialError("no credentials yet".into()))
+        }
+    }
+    let over = SystemTime::now() - Duration::from_secs(1);
+    let sources: [Arc<dyn CredentialSource>; 2] = [Arc::new(Nobody), Arc::new(credentials(Some(over)))];
+    for source in sources {
+        for proxy in [false, true] {
+            let source = Arc::clone(&source);
+            let site = Site::new(true, |upstream| {
+                let origin = signed(upstream, source);
+                if proxy { Bucket::Proxy(origin) } else { Bucket::Redirect(origin) }
+            });
+            let answer = site.server.get(&site.blob(&site.blob));
+            assert_eq!((answer.status, answer.header("location")), (503, None));
+            assert!(answer.text().contains("UNAVAILABLE"), "{}", answer.text());
+            assert_eq!(site.server.get(&format!("/v1/images/{}/layer", ids().0)).status, 503);
+            assert_eq!(site.server.get("/v2/tools/app/manifests/1.0").status, 200);
+            assert_eq!(site.server.ask("HEAD", &site.blob(&site.blob), &[]).status, 200);
+        }
+    }
+}
+
+#[test]
+fn a_url_lives_no_longer_than_its_key() {
+    let soon = SystemTime::now() + Duration::from_secs(100);
+    let site =
+        Site::new(true, |upstream| Bucket::Redirect(signed(upstream, Arc::new(credentials(Some(soon))))));
+    let answer = site.server.get(&site.blob(&site.blob));
+    let location = answer.header("location").unwrap();
+    let seconds = location.split("X-Amz-Expires=").nth(1).unwrap().split('&').next().unwrap();
+    assert!((90..=100).contains(&seconds.parse().unwrap()), "{location}");
+}
+
+#[test]
+fn a_proxied_bucket_is_passed_on() {
+    for private in [true, false] {
+        let site = Site::new(private, |upstream| {
+            Bucket::Proxy(if private { with_key(upstream) } else { open(upstream) })
+        });
+        let answer = site.server.get(&site.blob(&site.blob));
+        assert_eq!((answer.status, answer.body.as_slice()), (200, LAYER));
+        for (name, value) in [
+            ("content-length", "10"),
+            ("content-type", "application/octet-stream"),
+            ("accept-ranges", "bytes"),
+            ("cache-control", "public, max-age=31536000, immutable"),
+            ("docker-content-digest", &site.blob.to_string()),
+            ("etag", &format!("\"{}\"", site.blob)),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{name}");
+        }
+        let asked = site.upstream.requests().len();
+        assert_eq!(site.server.ask("HEAD", &site.blob(&site.blob), &[]).header("content-length"), Some("10"));
+        assert_eq!(site.upstream.requests().len(), asked, "HEAD is answered from metadata");
+        let (one, ..) = ids();
+        for file in V1File::ALL {
+            let path = format!("/v1/images/{one}/{}", file.name());
+            let answer = site.server.get(&path);
+            assert_eq!((answer.status, answer.text()), (200, file.name()));
+            assert_eq!(answer.header("x-docker-registry-config"), Some("common"));
+            let head = site.server.ask("HEAD", &path, &[]);
+            let length = file.name().len().to_string();
+            assert_eq!((head.status, head.header("content-length")), (200, Some(length.as_str())));
+        }
+        assert_eq!(site.server.get(&site.blob(&site.masked)).header("location"), Some(ELSEWHERE));
+    }
+}
+
+#[test]
+fn ranges_are_passed_on_too() {
+    let site = Site::new(true, |upstream| Bucket::Proxy(with_key(upstream)));
+    for (range, status, body, told) in [
+        ("bytes=2-4", 206, &LAYER[2..5], Some("bytes 2-4/10")),
+        ("bytes=7-", 206, &LAYER[7..], Some("bytes 7-9/10")),
+        ("bytes=-1", 206, &LAYER[9..], Some("bytes 9-9/10")),
+        ("bytes=0-99", 206, LAYER, Some("bytes 0-9/10")),
+        ("bytes=0-1,3-4", 200, LAYER, None),
+        ("lines=1", 200, LAYER, None),
+    ] {
+        let answer = site.ranged(range);
+        assert_eq!((answer.status, answer.body.as_slice()), (status, body), "{range}");
+        assert_eq!(answer.header("content-range"), told, "{range}");
+        assert_eq!(answer.header("content-length"), Some(body.len().to_string().as_str()), "{range}");
+    }
+    let beyond = site.ranged("bytes=10-");
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, Some("bytes */10")));
+    let other = [("range", "bytes=2-4"), ("if-range", "\"other\"")];
+    assert_eq!(site.server.ask("GET", &site.blob(&site.blob), &other).status, 200);
+    let etag = format!("\"{}\"", site.blob);
+    let same = [("range", "bytes=2-4"), ("if-range", etag.as_str())];
+    assert_eq!(site.server.ask("GET", &site.blob(&site.blob), &same).status, 206);
+    site.upstream.fail(&site.object(&site.blob), Fault::NoRanges, 1);
+    let whole = site.ranged("bytes=2-4");
+    assert_eq!((whole.status, whole.body.as_slice(), whole.header("content-range")), (200, LAYER, None));
+}
+
+#[test]
+fn what_a_proxied_bucket_does_wrong_is_told_rightly() {
+    let site = Site::new(true, |upstream| Bucket::Proxy(with_key(upstream)));
+    let (path, object) = (site.blob(&site.blob), site.object(&site.blob));
+    let error = |status: u16, code: &str| {
+        let answer = site.server.get(&path);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(code), "{}", answer.text());
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    };
+    assert_eq!(site.server.get(&site.blob(&site.missing)).status, 500);
+    site.upstream.fail(&object, Fault::Status(403), 1);
+    error(503, "UNAVAILABLE");
+    site.upstream.fail(&object, Fault::Status(503), 9);
+    error(503, "UNAVAILABLE");
+    site.upstream.fail(&object, Fault::Status(503), 2);
+    assert_eq!(site.server.get(&path).body, LAYER, "a busy service is asked again");
+    site.upstream.fail(&object, Fault::Status(302), 1);
+    error(503, "UNAVAILABLE");
+    site.upstream.set(&object, b"short");
+    error(500, "UNKNOWN");
+    site.upstream.set(&object, LAYER);
+    site.upstream.fail(&object, Fault::BreaksOff, 1);
+    let broken = site.server.get(&path);
+    assert_eq!((broken.status, broken.header("content-length")), (200, Some("10")));
+    assert!(broken.body.len() < 10, "the connection ends before the length that was told");
+    assert_eq!(site.server.get(&path).body, LAYER);
+}
+
+#[test]
+fn a_proxied_bucket_that_is_not_there_is_unavailable() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = BaseUrl::parse(&format!("http://{nobody}/")).unwrap();
+    let site = Site::new(false, |_| Bucket::Proxy(Origin::Open(url)));
+    assert_eq!(site.server.get(&site.blob(&site.blob)).status, 503);
+    assert_eq!(site.server.get("/v2/tools/app/manifests/1.0").status, 200);
+}

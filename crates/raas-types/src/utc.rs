@@ -1,0 +1,88 @@
+//! Points in time as the formats of HTTP services write them.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A second of UTC, in the years 1970 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utc {
+    seconds: u64,
+}
+
+impl Utc {
+    /// The second of a time; the first one there is for times before 1970.
+    pub fn of(time: SystemTime) -> Self {
+        Self::from_unix(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+
+    /// By the number of seconds since 1970.
+    pub fn from_unix(seconds: u64) -> Self {
+        /// 9999-12-31T23:59:59Z
+        const LAST: u64 = 253_402_300_799;
+        Self { seconds: seconds.min(LAST) }
+    }
+
+    /// The number of seconds since 1970.
+    pub fn unix(self) -> u64 {
+        self.seconds
+    }
+
+    /// The number of days since 1970.
+    pub fn day(self) -> u64 {
+        self.seconds / 86_400
+    }
+
+    /// `20130524T000000Z`: ISO 8601's basic format, which AWS signs.
+    pub fn basic(self) -> String {
+        let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
+        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+
+    /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: years begin in
+    /// March, so that the leap day is the last of its year.
+    fn date(self) -> (u64, u64, u64) {
+        let days = self.day() + 719_468;
+        let (era, of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    }
+
+    fn time(self) -> (u64, u64, u64) {
+        let second = self.seconds % 86_400;
+        (second / 3600, second / 60 % 60, second % 60)
+    }
+}
+
+/// As in RFC 3339: `2013-05-24T00:00:00Z`.
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_seconds_have_their_dates() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_799, "2000-02-29T23:59:59Z"),
+            (1_369_353_600, "2013-05-24T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (u64::MAX, "9999-12-31T23:59:59Z"),
+        ];
+        for (seconds, text) in table {
+            let utc = Utc::from_unix(seconds);
+            assert_eq!(utc.to_string(), text);
+            assert_eq!(utc.basic(), text.replace(['-', ':'], ""));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `raas gc`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use raas_types::VendorName;
+
+use crate::config::Config;
+use crate::failure::{Failure, Kind};
+use crate::gc::{Garbage, Policy, collect};
+use crate::home::Home;
+use crate::output::{self, number};
+use crate::push::bytes;
+use crate::storage;
+
+/// Remove content that no publication refers to; without `--yes`, say what would be removed.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The vendor
+    #[arg(value_name = "ISV")]
+    vendor: VendorName,
+
+    /// Remove it
+    #[arg(long)]
+    yes: bool,
+
+    /// For how many days a publication can be rolled back to after another one took its place
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    keep_days: u32,
+
+    /// How many hours old content must be: a push that runs has stored what nothing refers to yet
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    grace_hours: u32,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let vendor = home.vendor(&arguments.vendor);
+    if !vendor.exists() {
+        let message = format!("there is no vendor {} in {}", vendor.name(), home.root().display());
+        return Err(Failure::new(Kind::Usage, message));
+    }
+    let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3600);
+    let policy = Policy {
+        keep: hours(arguments.keep_days.saturating_mul(24)),
+        grace: hours(arguments.grace_hours),
+        remove: arguments.yes,
+    };
+    let storage = storage::open(&vendor, config)?;
+    // What runs that were killed left unfinished.
+    storage.sweep()?;
+    let garbage = collect(&vendor, storage.as_ref(), policy)?;
+    if arguments.json {
+        output::json(&garbage);
+    } else {
+        tell(&garbage);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(garbage: &Garbage) {
+    for (key, size) in &garbage.garbage {
+        output::line(&format!("{key} ({})", bytes(*size)));
+    }
+    let verb = if garbage.removed { "Removed" } else { "Would remove" };
+    output::line(&format!(
+        "{verb} {} ({}); kept {} that are published, {} that are young",
+        number(garbage.garbage.len(), "object"),
+        bytes(garbage.bytes),
+        garbage.kept,
+        garbage.young
+    ));
+    if !garbage.removed && !garbage.garbage.is_empty() {
+        output::line("Nothing was done; --yes removes them");
+    }
+}

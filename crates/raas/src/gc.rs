@@ -1,0 +1,105 @@
+//! Removing what no publication refers to.
+//!
+//! What is kept: every object that a document names, of any publication that was the last one at some time in the
+//! days kept, over all repositories of the vendor. A document lists every manifest and blob of its repository, the
+//! children of indexes and what is attached to images among them, so nothing is followed and nothing is missed.
+//!
+//! What is removed is older than the grace period as well: a push that runs stores its content before anything names
+//! it. The vendor's lock is held from the reading of the record to the last removal, so no push on this machine can
+//! publish in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use raas_types::crane::{Document, tree};
+use serde::Serialize;
+
+use crate::failure::{Failure, Kind};
+use crate::home::Vendor;
+use crate::inventory;
+use crate::record::Record;
+use crate::storage::{Listed, Storage};
+
+/// What may be removed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// For how long a publication keeps its content after another one took its place.
+    pub(crate) keep: Duration,
+    /// How old content that nothing names must be.
+    pub(crate) grace: Duration,
+    /// Whether it is removed; otherwise it is only told.
+    pub(crate) remove: bool,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Garbage {
+    /// Objects that publications of the days kept refer to.
+    pub(crate) kept: u64,
+    /// Objects that nothing refers to and that are younger than the grace period.
+    pub(crate) young: u64,
+    /// Objects that are, or with `--yes` would be, removed, and the length of each in bytes.
+    pub(crate) garbage: BTreeMap<String, u64>,
+    /// Their length together, in bytes.
+    pub(crate) bytes: u64,
+    /// Whether they were removed.
+    pub(crate) removed: bool,
+}
+
+/// Finds, and with `remove` removes, what no publication of the days kept refers to.
+///
+/// # Errors
+/// A document of the days kept cannot be read: then nothing is removed, since it cannot be known what it names.
+pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) -> Result<Garbage, Failure> {
+    let _lock = vendor.lock()?;
+    let now = SystemTime::now();
+    let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
+    let named = named(&vendor.record(), since)?;
+    let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
+    storage.list("", &mut |Listed { key, size, modified, .. }| {
+        // The storage's own objects, which are no content.
+        if key.starts_with('_') {
+            return;
+        }
+        if named.contains(&key) {
+            garbage.kept += 1;
+        } else if now.duration_since(modified).unwrap_or_default() < policy.grace {
+            garbage.young += 1;
+        } else {
+            garbage.bytes += size;
+            garbage.garbage.insert(key, size);
+        }
+    })?;
+    if policy.remove {
+        for key in garbage.garbage.keys() {
+            storage.delete_key(key)?;
+        }
+    }
+    Ok(garbage)
+}
+
+/// The keys that publications since then name.
+fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure> {
+    let mut named = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for commit in record.current_since(since)? {
+        let mut documents = record.files(&commit, tree::DATA)?;
+        // Publications share most of their documents: each content is read once.
+        documents.retain(|file| file.path.ends_with(".json") && seen.insert(file.object.clone()));
+        record.read_each(&documents, |file, bytes| {
+            let document = Document::parse(&bytes).map_err(|error| {
+                Failure::new(
+                    Kind::Environment,
+                    format!("{} of commit {} cannot be read", file.path, commit.short()),
+                )
+                .caused_by(error)
+                .hint("nothing was removed: what it names must not be, and that cannot be known")
+            })?;
+            inventory::objects(&document, &mut |key, _| {
+                named.insert(key.to_string());
+            });
+            Ok(())
+        })?;
+    }
+    Ok(named)
+}

@@ -1,0 +1,128 @@
+//! What the bucket holds of the repository, as one listing tells it: a push asks for each object, and a service is
+//! asked once.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use md5::{Digest as _, Md5};
+use raas_types::{ObjectKey, Reference, RepositoryName};
+
+use crate::storage::{Draft, Listed, Storage, StorageError};
+
+/// The repository's part of a bucket, as it was when it was listed, and with what this push has stored since.
+pub(crate) struct Held<'a> {
+    storage: &'a dyn Storage,
+    repository: &'a RepositoryName,
+    /// Whether the objects of Docker v1 are listed too.
+    v1: bool,
+    objects: Mutex<BTreeMap<String, Listed>>,
+}
+
+impl<'a> Held<'a> {
+    /// Lists the repository's v2 objects; with `v1` those of Docker v1 too, which needs a listing of all repositories
+    /// whose names go on after this one's.
+    pub(crate) fn read(
+        storage: &'a dyn Storage,
+        repository: &'a RepositoryName,
+        v1: bool,
+    ) -> Result<Self, StorageError> {
+        let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
+        let mut objects = BTreeMap::new();
+        storage.list(&prefix, &mut |listed| {
+            objects.insert(listed.key.clone(), listed);
+        })?;
+        Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
+    }
+
+    /// The length of an object in bytes; `None` if there is none. For one of another repository the storage is asked.
+    pub(crate) fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
+        if self.is_listed(key) {
+            return Ok(self.objects().get(&key.to_string()).map(|listed| listed.size));
+        }
+        Ok(self.storage.stat(key)?.map(|found| found.size))
+    }
+
+    /// Whether there is an object of just this length.
+    pub(crate) fn has(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
+        Ok(self.size(key)? == Some(size))
+    }
+
+    /// Stores bytes at hand, unless the object is there with just these; whether it had to.
+    pub(crate) fn put(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
+        if self.holds(key, content)? {
+            return Ok(false);
+        }
+        let mut upload = self.storage.create(Draft::of(key, content.len() as u64))?;
+        upload.write_all(content).map_err(|error| StorageError::writing(key, error))?;
+        upload.commit(key)?;
+        Ok(true)
+    }
+
+    /// The keys below a prefix of this repository.
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
+        self.objects().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    /// Whether the object has just these bytes.
+    fn holds(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
+        let Some(listed) = self.objects().get(&key.to_string()).cloned() else { return Ok(false) };
+        let size = content.len() as u64;
+        if listed.size != size {
+            return Ok(false);
+        }
+        if let Some(md5) = listed.md5
+            && (md5 == <[u8; 16]>::from(Md5::digest(content)) || is_named_by_digest(key))
+        {
+            return Ok(true);
+        }
+        // A folder has no MD5 to tell, and a bucket that is encrypted with a key of the vendor's tells another number.
+        let Some(stream) = self.storage.read(key)? else { return Ok(false) };
+        let mut found = Vec::with_capacity(content.len());
+        let read = stream.take(size + 1).read_to_end(&mut found);
+        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+        Ok(found == content)
+    }
+
+    fn is_listed(&self, key: &ObjectKey) -> bool {
+        match key {
+            ObjectKey::V1(repository, ..) => self.v1 && repository == self.repository,
+            ObjectKey::Blob(repository, _)
+            | ObjectKey::TagsList(repository)
+            | ObjectKey::Manifest { repository, .. } => repository == self.repository,
+            ObjectKey::Snapshot(_) | ObjectKey::Pointer | ObjectKey::Probe(_) => false,
+        }
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Listed>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the service has checked the object against its name when it was stored.
+fn is_named_by_digest(key: &ObjectKey) -> bool {
+    matches!(key, ObjectKey::Blob(..) | ObjectKey::Manifest { reference: Reference::Digest(_), .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Directory;
+
+    #[test]
+    fn only_what_differs_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        let name: RepositoryName = "app".parse().unwrap();
+        let key = ObjectKey::TagsList(name.clone());
+        let put = |content: &[u8]| Held::read(&storage, &name, false).unwrap().put(&key, content).unwrap();
+        assert!(put(b"one"));
+        assert!(!put(b"one"));
+        assert!(put(b"two"));
+        let held = Held::read(&storage, &name, false).unwrap();
+        assert_eq!((held.size(&key).unwrap(), held.has(&key, 3).unwrap()), (Some(3), true));
+        assert_eq!(held.keys("app/_v2/tags/"), ["app/_v2/tags/list"]);
+        let other = ObjectKey::TagsList("other".parse().unwrap());
+        assert_eq!(held.size(&other).unwrap(), None);
+    }
+}

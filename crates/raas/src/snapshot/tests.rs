@@ -1,0 +1,276 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use raas_server::{BaseUrl, Bucket, Metadata, Origin, SiteConfig};
+use raas_testkit::http::Server;
+use raas_types::Digest;
+
+use super::*;
+use crate::storage::{Directory, Draft, Found, Listed, Upload};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    record: Record,
+    storage: Directory,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(folder.path().join("r.git"));
+        record.create().unwrap();
+        let bucket = folder.path().join("bucket");
+        std::fs::create_dir(&bucket).unwrap();
+        Self { record, storage: Directory::new(bucket), folder }
+    }
+
+    fn commit(&self, files: &[(&str, &str)]) -> CommitId {
+        commit(&self.record, files)
+    }
+
+    fn publish(&self) {
+        publish(&self.record, &self.storage, self.folder.path()).unwrap();
+    }
+
+    fn pointer(&self) -> Pointer {
+        standing(&self.storage).unwrap().unwrap()
+    }
+
+    fn archives(&self) -> usize {
+        let mut archives = 0;
+        self.storage
+            .list("_metadata/", &mut |found| archives += usize::from(found.key.ends_with(".tar.gz")))
+            .unwrap();
+        archives
+    }
+
+    fn unpacked(&self, pointer: &Pointer) -> BTreeMap<String, String> {
+        let mut packed = Vec::new();
+        let key = ObjectKey::Snapshot(pointer.digest);
+        self.storage.read(&key).unwrap().unwrap().read_to_end(&mut packed).unwrap();
+        assert_eq!((Digest::of(&packed), packed.len() as u64), (pointer.digest, pointer.size));
+        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));
+        let read = |entry: io::Result<tar::Entry<'_, _>>| {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().to_str().unwrap().to_owned();
+            (path, io::read_to_string(&mut entry).unwrap())
+        };
+        tar.entries().unwrap().map(read).collect()
+    }
+}
+
+fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
+    let changes: Vec<_> =
+        files.iter().map(|(path, text)| ((*path).to_owned(), Some(text.as_bytes().to_vec()))).collect();
+    record.commit(record.head().unwrap().as_ref(), &changes, "change").unwrap()
+}
+
+#[test]
+fn a_publication_is_an_archive_and_a_pointer_to_it() {
+    let bench = Bench::new();
+    bench.publish();
+    assert!(standing(&bench.storage).unwrap().is_none(), "nothing is published yet");
+    let long = format!("crane/data/{}.json", "long/".repeat(60));
+    bench.commit(&[("crane/data/app.json", "one"), (&long, "long"), ("logs/today.log", "not served")]);
+    let two = bench.commit(&[("crane/data/app.json", "two")]);
+    bench.publish();
+    let pointer = bench.pointer();
+    assert_eq!((pointer.revision.as_str(), pointer.sequence), (two.as_str(), 2));
+    let expected = [("revision", two.as_str()), ("crane/data/app.json", "two"), (&long, "long")];
+    let expected = expected.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    assert_eq!(bench.unpacked(&pointer), expected.into());
+}
+
+#[test]
+fn publishing_again_changes_nothing_and_mends_what_is_missing() {
+    let bench = Bench::new();
+    bench.commit(&[("crane/data/app.json", "one")]);
+    bench.publish();
+    let pointer = bench.pointer();
+    bench.publish();
+    assert_eq!((bench.pointer(), bench.archives()), (pointer.clone(), 1));
+    bench.storage.delete(&ObjectKey::Snapshot(pointer.digest)).unwrap();
+    bench.publish();
+    assert_eq!(
+        (bench.pointer().digest, bench.archives()),
+        (pointer.digest, 1),
+        "the archive has the same bytes"
+    );
+    for nonsense in ["", "{", "{\"digest\": 1}"] {
+        let mut upload = bench.storage.create(Draft::default()).unwrap();
+        upload.write_all(nonsense.as_bytes()).unwrap();
+        upload.commit(&ObjectKey::Pointer).unwrap();
+        bench.publish();
+        assert_eq!(bench.pointer().digest, pointer.digest);
+    }
+}
+
+#[test]
+fn a_later_pointer_stays_and_one_of_another_record_does_not() {
+    let bench = Bench::new();
+    bench.commit(&[("crane/data/app.json", "one")]);
+    let two = bench.commit(&[("crane/data/app.json", "two")]);
+    bench.publish();
+    let pointer = bench.pointer();
+    assert_eq!(pointer.revision, two.as_str());
+    let other = Bench::new();
+    let first = other.commit(&[("crane/data/other.json", "one")]);
+    publish(&other.record, &bench.storage, other.folder.path()).unwrap();
+    assert_eq!(bench.pointer().revision, first.as_str());
+}
+
+type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+/// A storage through which the next write of the pointer lands late: after something else has happened.
+struct Late {
+    inner: Directory,
+    meanwhile: Meanwhile,
+}
+
+struct LateUpload {
+    inner: Box<dyn Upload>,
+    meanwhile: Meanwhile,
+}
+
+impl Storage for Late {
+    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(LateUpload { inner: self.inner.create(draft)?, meanwhile: self.meanwhile.clone() }))
+    }
+
+    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+        self.inner.stat(key)
+    }
+
+    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
+        self.inner.read(key)
+    }
+
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
+        self.inner.copy(from, to, size)
+    }
+
+    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
+        self.inner.delete_key(key)
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+        self.inner.list(prefix, each)
+    }
+
+    fn sweep(&self) -> Result<usize, StorageError> {
+        self.inner.sweep()
+    }
+
+    fn base_url(&self) -> String {
+        self.inner.base_url()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight()
+    }
+}
+
+impl Write for LateUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Upload for LateUpload {
+    fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError> {
+        if *key == ObjectKey::Pointer
+            && let Some(meanwhile) = self.meanwhile.lock().unwrap().take()
+        {
+            meanwhile();
+        }
+        self.inner.commit(key)
+    }
+}
+
+#[test]
+fn an_older_pointer_that_lands_late_does_not_stay() {
+    let bench = Bench::new();
+    bench.commit(&[("crane/data/app.json", "one")]);
+    let folder = bench.folder.path().to_owned();
+    let other = move || {
+        let record = Record::new(folder.join("r.git"));
+        commit(&record, &[("crane/data/app.json", "two")]);
+        publish(&record, &Directory::new(folder.join("bucket")), &folder).unwrap();
+    };
+    let late = Late {
+        inner: Directory::new(bench.folder.path().join("bucket")),
+        meanwhile: Arc::new(Mutex::new(Some(Box::new(other)))),
+    };
+    publish(&bench.record, &late, bench.folder.path()).unwrap();
+    assert!(late.meanwhile.lock().unwrap().is_none(), "the other run was in between");
+    let head = bench.record.head().unwrap().unwrap();
+    assert_eq!((bench.pointer().revision.as_str(), bench.pointer().sequence), (head.as_str(), 2));
+}
+
+#[test]
+fn publishers_at_once_leave_the_last_commit() {
+    let bench = Bench::new();
+    bench.commit(&[("crane/data/app.json", "0")]);
+    let order = Mutex::new(());
+    std::thread::scope(|scope| {
+        for publisher in 0..4 {
+            let (bench, order) = (&bench, &order);
+            scope.spawn(move || {
+                let storage = Directory::new(bench.folder.path().join("bucket"));
+                for n in 0..5 {
+                    {
+                        // As the record does: one commit on top of the last.
+                        let _order = order.lock().unwrap();
+                        bench.commit(&[("crane/data/app.json", &format!("{publisher} {n}"))]);
+                    }
+                    publish(&bench.record, &storage, bench.folder.path()).unwrap();
+                }
+            });
+        }
+    });
+    let head = bench.record.head().unwrap().unwrap();
+    assert_eq!((bench.pointer().revision.as_str(), bench.pointer().sequence), (head.as_str(), 21));
+}
+
+#[test]
+fn a_server_takes_what_is_published() {
+    let bench = Bench::new();
+    let document = r#"{"type": "pulp-docker-redirect", "version": 1, "repository": "app", "repo-registry-id": "app",
+        "url": "https://x/app", "images": [], "tags": {}}"#;
+    let one = bench.commit(&[("crane/data/app/_v1.json", document)]);
+    bench.publish();
+    let bucket = Server::folder(&bench.folder.path().join("bucket"));
+    let origin = Origin::Open(BaseUrl::parse(&bucket.url("")).unwrap());
+    let site = SiteConfig {
+        vendor: "acme".parse().unwrap(),
+        metadata: Metadata::Snapshots(origin.clone()),
+        bucket: Bucket::Redirect(origin),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = raas_server::Options { remote_poll: Duration::from_millis(50), ..Default::default() };
+    runtime.spawn(raas_server::serve(listener, vec![site], options, std::future::pending()));
+    let vendor = "acme".parse().unwrap();
+    let ask = |path: &str| crate::http::ask(address, &vendor, path).unwrap();
+    assert_eq!(ask("/-/revision"), one.as_str());
+    assert_eq!(ask("/v1/repositories/app/tags"), "{}");
+    let two = bench.commit(&[("crane/data/other/_v1.json", &document.replace("app", "other"))]);
+    bench.publish();
+    let begun = Instant::now();
+    while ask("/-/revision") != two.as_str() {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(ask("/v1/repositories/other/tags"), "{}");
+    runtime.shutdown_background();
+}

@@ -1,0 +1,60 @@
+//! Which storage a vendor has.
+
+use super::s3::{Place, S3};
+use super::{Directory, Storage};
+use crate::aws;
+use crate::config::{Config, VendorSettings};
+use crate::failure::{Context as _, Failure, Kind};
+use crate::home::Vendor;
+
+/// The vendor's storage: the bucket that its section of the configuration names, or the folder in the home.
+///
+/// # Errors
+/// The configuration contradicts itself. Whether a service answers shows when it is asked.
+pub(crate) fn open(vendor: &Vendor, config: &Config) -> Result<Box<dyn Storage>, Failure> {
+    let settings = config.vendor(vendor.name());
+    Ok(match &settings.s3_bucket {
+        Some(bucket) => Box::new(s3(vendor, config, &settings, bucket)?),
+        None => Box::new(Directory::new(vendor.bucket())),
+    })
+}
+
+/// Sees to it that the vendor's storage is there and is as the configuration says, and tells what was done. With
+/// `create` a bucket that is missing is made and set up; a folder is always.
+///
+/// # Errors
+/// There is no bucket, it may not be set up, or everybody may write to it.
+pub(crate) fn prepare(vendor: &Vendor, config: &Config, create: bool) -> Result<Vec<String>, Failure> {
+    let settings = config.vendor(vendor.name());
+    let Some(bucket) = &settings.s3_bucket else { return Ok(Vec::new()) };
+    let s3 = s3(vendor, config, &settings, bucket)?;
+    Ok(s3.prepare(create, settings.access)?.lines)
+}
+
+fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str) -> Result<S3, Failure> {
+    let runtime = S3::runtime().context(|| "cannot start threads".into())?;
+    let loaded = runtime.block_on(aws::load(&config.aws, settings.s3_region.as_deref()))?;
+    let region = loaded.region().map_or("us-east-1", |region| region.as_ref());
+    let endpoint = settings.s3_endpoint.as_deref().or(loaded.endpoint_url());
+    let place = Place::new(vendor.name(), bucket, settings, region, endpoint);
+    if let Some(registry) = &settings.registry_host {
+        refuse_below(registry, &place)?;
+    }
+    Ok(S3::new(runtime, &loaded, place))
+}
+
+/// Many clients forward the registry's credentials to hosts below the registry's own, and a bucket refuses requests
+/// that carry somebody else's.
+fn refuse_below(registry: &str, place: &Place) -> Result<(), Failure> {
+    let host = place.host();
+    let registry = registry.split(':').next().unwrap_or(registry);
+    if host != registry && !host.ends_with(&format!(".{registry}")) {
+        return Ok(());
+    }
+    let message = format!(
+        "objects are served from {host}, which is below the registry's own host {registry}: docker and other Go \
+         clients would send the registry's credentials there, and be refused"
+    );
+    Err(Failure::new(Kind::Usage, message)
+        .hint("serve the objects from a host beside the registry's, and not below it"))
+}

@@ -1,0 +1,240 @@
+//! A bucket of Amazon S3, or of a service that is like it.
+//!
+//! ```text
+//! <prefix>/<key>            an object
+//! <prefix>/_uploads/<name>  a packed layer whose digest, and so whose key, is not known before its end
+//! ```
+//!
+//! Objects appear whole by the service's own promise. What is sent carries its SHA-256, which the service verifies.
+//! Large layers of a known digest go on where a killed run stopped; packed ones begin anew, since nobody knows which
+//! layer an unfinished upload is of.
+//!
+//! The rest of raas waits for what it does, so that this part has a few threads of its own to wait with.
+
+mod bucket;
+mod client;
+mod copy;
+mod errors;
+mod leftovers;
+mod multipart;
+mod place;
+mod policy;
+mod pool;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::SharedCredentialsProvider;
+use raas_types::ObjectKey;
+use tokio::runtime::{Handle, Runtime};
+
+use super::{Draft, Found, Listed, Storage, StorageError, Upload};
+use client::{Patience, Requests};
+use errors::{Action, Facts};
+use leftovers::Leftovers;
+pub(super) use place::Place;
+use pool::Pool;
+use reader::S3Reader;
+use upload::S3Upload;
+
+/// Uploads at once. Each may wait for the memory of another, and a Docker v1 layer is two uploads: with as many as there
+/// are buffers nobody might ever go on.
+const IN_FLIGHT: usize = 8;
+
+/// Threads that wait for the service.
+const THREADS: usize = 2;
+
+/// A vendor's bucket.
+pub(super) struct S3 {
+    engine: Arc<Engine>,
+}
+
+/// The threads, and what they work on.
+struct Engine {
+    /// Always there, but for the moment of its end.
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
+}
+
+/// What every request needs.
+struct Shared {
+    client: Client,
+    place: Place,
+    credentials: SharedCredentialsProvider,
+    pool: Arc<Pool>,
+    leftovers: Leftovers,
+    requests: Requests,
+}
+
+impl S3 {
+    /// A bucket, which need not exist. Nothing is asked yet.
+    pub(super) fn new(runtime: Runtime, config: &SdkConfig, place: Place) -> Self {
+        Self::with_patience(runtime, config, place, &Patience::default())
+    }
+
+    fn with_patience(runtime: Runtime, config: &SdkConfig, place: Place, patience: &Patience) -> Self {
+        let requests = Requests::default();
+        let shared = Shared {
+            client: client::client(config, &place, patience, &requests),
+            place,
+            credentials: config.credentials_provider().expect("`aws::load` gives one"),
+            pool: Pool::new(),
+            leftovers: Leftovers::default(),
+            requests,
+        };
+        Self { engine: Arc::new(Engine { runtime: Some(runtime), shared: Arc::new(shared) }) }
+    }
+
+    /// The threads of a bucket.
+    pub(super) fn runtime() -> std::io::Result<Runtime> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("s3")
+            .enable_all()
+            .build()
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.engine.shared
+    }
+}
+
+impl Engine {
+    fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("it goes last").handle()
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle().block_on(future)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Nothing that is still under way matters to anybody.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Storage for S3 {
+    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(S3Upload::new(self.engine.clone(), draft)))
+    }
+
+    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+        self.engine.block_on(self.shared().head(&self.shared().place.key(key), key))
+    }
+
+    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
+        let reader = S3Reader::open(self.engine.clone(), self.shared().place.key(key))?;
+        Ok(reader.map(|reader| Box::new(reader) as Box<dyn Read + Send>))
+    }
+
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
+        self.engine.block_on(self.shared().copy(&self.shared().place.key(from), to, size))
+    }
+
+    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
+        self.engine.block_on(self.shared().remove(&format!("{}{key}", self.shared().place.prefix)))
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+        let shared = self.shared();
+        let full = format!("{}{prefix}", shared.place.prefix);
+        self.engine.block_on(shared.list_keys(&full, &mut |mut object| {
+            if let Some(key) = shared.place.relative(&object.key) {
+                object.key = key.to_owned();
+                each(object);
+            }
+        }))
+    }
+
+    fn sweep(&self) -> Result<usize, StorageError> {
+        self.engine.block_on(self.shared().sweep())
+    }
+
+    fn base_url(&self) -> String {
+        self.shared().place.base_url()
+    }
+
+    fn place(&self) -> String {
+        self.shared().place.name()
+    }
+
+    fn in_flight(&self) -> usize {
+        IN_FLIGHT
+    }
+
+    fn requests(&self) -> Option<u64> {
+        Some(self.shared().requests.load(Ordering::Relaxed))
+    }
+}
+
+impl Shared {
+    /// What is known of an object.
+    async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+        match self.client.head_object().bucket(&self.place.bucket).key(full).send().await {
+            Ok(found) => Ok(Some(Found {
+                size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
+                modified: time(found.last_modified),
+            })),
+            Err(error) if Facts::of(&error).absent() => Ok(None),
+            // Who may not list is told 403 of what is not there.
+            Err(error) => Err(self.explain(format!("cannot look at {key}"), Action::GET, &error).await),
+        }
+    }
+
+    async fn remove(&self, full: &str) -> Result<(), StorageError> {
+        match self.client.delete_object().bucket(&self.place.bucket).key(full).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if Facts::of(&error).absent() => Ok(()),
+            Err(error) => Err(self.explain(format!("cannot delete {full}"), Action::DELETE, &error).await),
+        }
+    }
+
+    /// Names each object below a prefix of the bucket, by its key in the bucket.
+    async fn list_keys(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    return Err(self.explain(format!("cannot list `{prefix}`"), Action::LIST, &error).await);
+                }
+            };
+            for object in page.contents.unwrap_or_default() {
+                let Some(key) = object.key else { continue };
+                each(Listed {
+                    key,
+                    size: object.size.and_then(|size| size.try_into().ok()).unwrap_or_default(),
+                    modified: time(object.last_modified),
+                    md5: object.e_tag.as_deref().and_then(etag_md5),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn time(at: Option<aws_sdk_s3::primitives::DateTime>) -> SystemTime {
+    at.and_then(|at| at.try_into().ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The MD5 that the ETag of a simple object or part is; that of others is something else.
+fn etag_md5(etag: &str) -> Option<[u8; 16]> {
+    let digits = etag.trim_matches('"');
+    let mut md5 = [0; 16];
+    hex::decode_to_slice(digits, &mut md5).ok()?;
+    Some(md5)
+}

@@ -1,0 +1,317 @@
+//! Making a bucket, and seeing to it that it is set up as the vendor's `access` says.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    Permission, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
+
+use super::errors::{Action, Facts};
+use super::leftovers::GRACE;
+use super::policy::{self, Remaining};
+use super::{S3, Shared};
+use crate::config::Access;
+use crate::storage::StorageError;
+
+/// What was done to a bucket and found of it, a line each.
+#[derive(Debug, Default)]
+pub(in crate::storage) struct Prepared {
+    pub(in crate::storage) lines: Vec<String>,
+}
+
+const CREATE: Action = Action::on_bucket("s3:CreateBucket");
+const SET_ENCRYPTION: Action = Action::on_bucket("s3:PutEncryptionConfiguration");
+const SET_LIFECYCLE: Action = Action::on_bucket("s3:PutLifecycleConfiguration");
+const SET_BLOCK: Action = Action::on_bucket("s3:PutBucketPublicAccessBlock");
+const GET_POLICY: Action = Action::on_bucket("s3:GetBucketPolicy");
+const SET_POLICY: Action = Action::on_bucket("s3:PutBucketPolicy");
+const GET_ACL: Action = Action::on_bucket("s3:GetBucketAcl");
+
+/// The ids of raas's own lifecycle rules begin so.
+const RULE: &str = "raas-unfinished";
+
+/// The groups of an ACL that are everybody.
+const EVERYBODY: [&str; 2] = [
+    "http://acs.amazonaws.com/groups/global/AllUsers",
+    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+];
+
+impl S3 {
+    /// Looks at the bucket; with `create` makes it, if it is not there, and sets it up. Refuses one that everybody may
+    /// write to.
+    pub(in crate::storage) fn prepare(&self, create: bool, access: Access) -> Result<Prepared, StorageError> {
+        let shared = self.shared();
+        self.engine.block_on(async {
+            let mut prepared = Prepared::default();
+            if !shared.bucket_exists().await? {
+                if !create {
+                    let error = std::io::Error::other("NoSuchBucket");
+                    let message =
+                        format!("there is no bucket {} at {}", shared.place.bucket, shared.place.service());
+                    return Err(StorageError::new(message, error)
+                        .hint(format!("make it with `raas setup {} --create`", shared.place.vendor)));
+                }
+                shared.create_bucket(&mut prepared).await?;
+            }
+            if create {
+                shared.set_encryption(&mut prepared).await?;
+                shared.set_lifecycle(&mut prepared).await?;
+                shared.set_access_block(access, &mut prepared).await?;
+                shared.set_policy(access, &mut prepared).await?;
+            }
+            shared.refuse_public_writes(&mut prepared).await?;
+            Ok(prepared)
+        })
+    }
+}
+
+impl Prepared {
+    fn say(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    /// Takes a result of something that not every service has and not everybody may do: it is told, and no error.
+    async fn try_to<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &mut self,
+        shared: &Shared,
+        what: &str,
+        action: Action,
+        result: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<Option<T>, StorageError> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        let facts = Facts::of(&error);
+        if facts.unsupported() {
+            self.say(format!("{what}: the service does not have that"));
+        } else if facts.denied() {
+            self.say(format!("{what}: the credentials lack the permission {}", action.permission()));
+        } else {
+            return Err(shared.explain(format!("{what}: it does not work"), action, &error).await);
+        }
+        Ok(None)
+    }
+}
+
+impl Shared {
+    async fn bucket_exists(&self) -> Result<bool, StorageError> {
+        match self.client.head_bucket().bucket(&self.place.bucket).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if Facts::of(&error).status == Some(404) => Ok(false),
+            Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
+        }
+    }
+
+    async fn create_bucket(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let region = self.place.region.as_str();
+        let mut request = self.client.create_bucket().bucket(&self.place.bucket);
+        // The first region has no name here, for reasons of history.
+        if region != "us-east-1" {
+            let place = CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(region))
+                .build();
+            request = request.create_bucket_configuration(place);
+        }
+        match request.send().await {
+            Ok(_) => {
+                prepared.say(format!("Made bucket {} in region {region}", self.place.bucket));
+                Ok(())
+            }
+            // Another setup at the same time was first.
+            Err(error) if Facts::of(&error).is("BucketAlreadyOwnedByYou") => Ok(()),
+            Err(error) if Facts::of(&error).is("BucketAlreadyExists") => {
+                let error = self.explain("cannot make the bucket", CREATE, &error).await;
+                Err(error.hint("somebody else has a bucket of that name, and names are the whole world's: choose another"))
+            }
+            Err(error) => Err(self.explain("cannot make the bucket", CREATE, &error).await),
+        }
+    }
+
+    async fn set_encryption(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        if self.client.get_bucket_encryption().bucket(&self.place.bucket).send().await.is_ok() {
+            return Ok(());
+        }
+        let by_default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::Aes256)
+            .build()
+            .expect("the algorithm is set");
+        let rule =
+            ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by_default).build();
+        let rules = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is set");
+        let result = self
+            .client
+            .put_bucket_encryption()
+            .bucket(&self.place.bucket)
+            .server_side_encryption_configuration(rules)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Encryption by default", SET_ENCRYPTION, result).await?;
+        if done.is_some() {
+            prepared.say("Objects are encrypted by default (SSE-S3)");
+        }
+        Ok(())
+    }
+
+    /// What nobody finishes is removed, even if raas never runs again.
+    async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let found = self.client.get_bucket_lifecycle_configuration().bucket(&self.place.bucket).send().await;
+        if let Ok(found) = found {
+            let rules = found.rules.unwrap_or_default();
+            if rules.iter().any(|rule| rule.id().is_some_and(|id| id.starts_with(RULE))) {
+                return Ok(());
+            }
+            if !rules.is_empty() {
+                // Writing them anew would lose what this program does not know of them.
+                prepared.say(format!(
+                    "The bucket has lifecycle rules of its own: add one that aborts multipart uploads below `{}` \
+                     after 2 days",
+                    self.place.prefix
+                ));
+                return Ok(());
+            }
+        }
+        let days = (GRACE.as_secs() / (24 * 60 * 60)) as i32;
+        let rule = |name: &str, prefix: String| {
+            LifecycleRule::builder()
+                .id(format!("{RULE}-{name}"))
+                .status(ExpirationStatus::Enabled)
+                .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+        };
+        let uploads = rule("uploads", self.place.prefix.clone())
+            .abort_incomplete_multipart_upload(
+                AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
+            )
+            .build()
+            .expect("the status is set");
+        let objects = rule("objects", self.place.uploads())
+            .expiration(LifecycleExpiration::builder().days(days).build())
+            .build()
+            .expect("the status is set");
+        let rules = BucketLifecycleConfiguration::builder()
+            .rules(uploads)
+            .rules(objects)
+            .build()
+            .expect("rules are set");
+        let result = self
+            .client
+            .put_bucket_lifecycle_configuration()
+            .bucket(&self.place.bucket)
+            .lifecycle_configuration(rules)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Removal of unfinished uploads", SET_LIFECYCLE, result).await?;
+        if done.is_some() {
+            prepared.say(format!("Unfinished uploads are removed after {days} days"));
+        }
+        Ok(())
+    }
+
+    async fn set_access_block(&self, access: Access, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let public = access == Access::Public;
+        let block = PublicAccessBlockConfiguration::builder()
+            .block_public_acls(true)
+            .ignore_public_acls(true)
+            .block_public_policy(!public)
+            .restrict_public_buckets(!public)
+            .build();
+        let found = self.client.get_public_access_block().bucket(&self.place.bucket).send().await;
+        if found.is_ok_and(|found| found.public_access_block_configuration == Some(block.clone())) {
+            return Ok(());
+        }
+        if !public {
+            // A permission of an earlier `access = public` would be refused once policies are blocked.
+            self.set_policy(access, &mut Prepared::default()).await?;
+        }
+        let result = self
+            .client
+            .put_public_access_block()
+            .bucket(&self.place.bucket)
+            .public_access_block_configuration(block)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Blocking of public access", SET_BLOCK, result).await?;
+        if done.is_some() {
+            prepared.say(if public {
+                "Public access is by policy alone, never by ACL"
+            } else {
+                "Public access is blocked"
+            });
+        }
+        Ok(())
+    }
+
+    async fn set_policy(&self, access: Access, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let found = self.bucket_policy(prepared).await?;
+        let bucket = &self.place.bucket;
+        if access != Access::Public {
+            return match found.as_deref().and_then(policy::without_public_read) {
+                None => Ok(()),
+                Some(Remaining::Nothing) => {
+                    let result = self.client.delete_bucket_policy().bucket(bucket).send().await;
+                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                }
+                Some(Remaining::Policy(policy)) => {
+                    let result = self.client.put_bucket_policy().bucket(bucket).policy(policy).send().await;
+                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                }
+            };
+        }
+        let Some(policy) = policy::with_public_read(found.as_deref(), &self.place) else { return Ok(()) };
+        let result = self.client.put_bucket_policy().bucket(bucket).policy(policy).send().await;
+        match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
+            Some(_) => prepared.say(format!("Everybody may read {}", self.place.name())),
+            None => prepared.say(format!(
+                "Make the objects of {bucket} readable for everybody by the service's own means, or set \
+                 `access = presigned` in section [{}] of raas.cfg",
+                self.place.vendor
+            )),
+        }
+        Ok(())
+    }
+
+    /// The bucket's policy; `None` if it has none or nobody may know.
+    async fn bucket_policy(&self, prepared: &mut Prepared) -> Result<Option<String>, StorageError> {
+        let result = self.client.get_bucket_policy().bucket(&self.place.bucket).send().await;
+        if result.as_ref().is_err_and(|error| Facts::of(error).is("NoSuchBucketPolicy")) {
+            return Ok(None);
+        }
+        let found = prepared.try_to(self, "Reading the bucket's policy", GET_POLICY, result).await?;
+        Ok(found.and_then(|found| found.policy))
+    }
+
+    async fn refuse_public_writes(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        // What cannot be looked at was told of before, or is told here once.
+        let mut told = Prepared::default();
+        let policy = self.bucket_policy(&mut told).await?;
+        let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
+        let acl = self.client.get_bucket_acl().bucket(&self.place.bucket).send().await;
+        let acl = told.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
+        for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {
+            let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri());
+            let everybody = uri.is_some_and(|uri| EVERYBODY.contains(&uri));
+            let writes = matches!(
+                grant.permission,
+                Some(Permission::Write | Permission::FullControl | Permission::WriteAcp)
+            );
+            if everybody && writes {
+                found.push(format!("ACL {}", grant.permission.as_ref().map_or("?", Permission::as_str)));
+            }
+        }
+        for line in told.lines {
+            if !prepared.lines.contains(&line) {
+                prepared.lines.push(line);
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let message = format!("everybody may write to bucket {}: {}", self.place.bucket, found.join(", "));
+        let error = std::io::Error::other("whoever likes could replace the vendor's images");
+        Err(StorageError::new(message, error)
+            .hint("take that permission out of the bucket's policy or ACL, and run this again"))
+    }
+}

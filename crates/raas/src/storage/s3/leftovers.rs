@@ -1,0 +1,205 @@
+//! What must not stay behind: uploads that are not finished, of this run when it is interrupted, and of runs that
+//! were killed.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use super::errors::{Action, Facts};
+use super::{Engine, Shared, client};
+use crate::storage::StorageError;
+
+/// How long an unfinished upload of another run is left alone: that run may live, or may be run again.
+pub(super) const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// An upload that is not finished, or an object under a temporary name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Leftover {
+    /// Its key in the bucket.
+    pub(super) key: String,
+    /// The upload's id; `None` for an object.
+    pub(super) upload: Option<String>,
+}
+
+/// What this run would leave behind if it ended now.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    state: Mutex<State>,
+    watching: OnceLock<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: BTreeSet<Leftover>,
+    interrupted: bool,
+}
+
+impl Leftovers {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes one more, which the service has made.
+    pub(super) fn add(&self, leftover: Leftover) -> Result<(), StorageError> {
+        let mut state = self.state();
+        let interrupted = state.interrupted;
+        state.open.insert(leftover);
+        if interrupted {
+            // Whoever interrupts goes on until nothing is open.
+            return Err(StorageError::new(
+                "cannot store anything any more",
+                io::Error::from(io::ErrorKind::Interrupted),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Forgets one that is finished or removed.
+    pub(super) fn remove(&self, leftover: &Leftover) {
+        self.state().open.remove(leftover);
+    }
+
+    fn interrupt(&self) -> BTreeSet<Leftover> {
+        let mut state = self.state();
+        state.interrupted = true;
+        std::mem::take(&mut state.open)
+    }
+}
+
+impl Engine {
+    /// From now on an interruption removes this run's unfinished uploads before the program ends.
+    pub(super) fn watch_for_interrupts(&self) {
+        let shared = self.shared.clone();
+        self.shared.leftovers.watching.get_or_init(|| {
+            self.handle().spawn(async move {
+                if interrupted().await.is_ok() {
+                    // A second one does not wait.
+                    tokio::select! {
+                        () = shared.remove_all() => {}
+                        _ = interrupted() => {}
+                    }
+                    process::exit(INTERRUPTED);
+                }
+            });
+        });
+    }
+}
+
+/// Waits for Ctrl-C or a request to end.
+async fn interrupted() -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Removes all that this run would leave behind.
+    async fn remove_all(self: &Arc<Self>) {
+        eprintln!(
+            "Interrupted: removing unfinished uploads; what is stored is not sent again by the next push"
+        );
+        loop {
+            let open = self.leftovers.interrupt();
+            if open.is_empty() {
+                return;
+            }
+            let mut removing = JoinSet::new();
+            for leftover in open {
+                let shared = self.clone();
+                removing.spawn(async move { shared.remove_leftover(&leftover).await });
+            }
+            removing.join_all().await;
+        }
+    }
+
+    /// Removes a leftover, if that can be done soon; otherwise the sweep of a later run does.
+    pub(super) async fn remove_leftover(&self, leftover: &Leftover) -> bool {
+        let bucket = &self.place.bucket;
+        match &leftover.upload {
+            Some(id) => {
+                let request =
+                    self.client.abort_multipart_upload().bucket(bucket).key(&leftover.key).upload_id(id);
+                let aborted = request.customize().config_override(client::hasty()).send().await;
+                aborted.is_ok()
+            }
+            None => {
+                let request = self.client.delete_object().bucket(bucket).key(&leftover.key);
+                request.customize().config_override(client::hasty()).send().await.is_ok()
+            }
+        }
+    }
+
+    /// Removes what runs that were killed have left longer ago than the grace, and says how much that was.
+    pub(super) async fn sweep(&self) -> Result<usize, StorageError> {
+        let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(0) };
+        let mut stale = self.stale_uploads(before).await?;
+        stale.extend(self.stale_objects(before).await?);
+        let mut removed = 0;
+        for leftover in &stale {
+            removed += usize::from(self.remove_leftover(leftover).await);
+        }
+        Ok(removed)
+    }
+
+    async fn stale_uploads(&self, before: SystemTime) -> Result<Vec<Leftover>, StorageError> {
+        let mut stale = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.place.bucket)
+                .prefix(&self.place.prefix)
+                .set_key_marker(key_marker.take())
+                .set_upload_id_marker(id_marker.take());
+            let page = match request.send().await {
+                Ok(page) => page,
+                Err(error) => {
+                    let facts = Facts::of(&error);
+                    // Tidying up is a courtesy, and needs a permission that nothing else needs.
+                    if facts.denied() || facts.unsupported() {
+                        return Ok(stale);
+                    }
+                    return Err(self
+                        .explain("cannot look for unfinished uploads", Action::LIST_UPLOADS, &error)
+                        .await);
+                }
+            };
+            for upload in page.uploads.unwrap_or_default() {
+                let initiated = upload.initiated.and_then(|at| SystemTime::try_from(at).ok());
+                if let (Some(key), Some(id), Some(initiated)) = (upload.key, upload.upload_id, initiated)
+                    && initiated < before
+                {
+                    stale.push(Leftover { key, upload: Some(id) });
+                }
+            }
+            if page.is_truncated != Some(true) || page.next_key_marker.is_none() {
+                return Ok(stale);
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+        }
+    }
+
+    async fn stale_objects(&self, before: SystemTime) -> Result<Vec<Leftover>, StorageError> {
+        let mut stale = Vec::new();
+        self.list_keys(&self.place.uploads(), &mut |object| {
+            if object.modified < before {
+                stale.push(Leftover { key: object.key, upload: None });
+            }
+        })
+        .await?;
+        Ok(stale)
+    }
+}

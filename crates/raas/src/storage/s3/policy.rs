@@ -1,0 +1,150 @@
+//! Bucket policies: who may read, and that nobody writes.
+
+use serde_json::{Value, json};
+
+use super::place::Place;
+
+/// Marks the statement that raas writes.
+const SID: &str = "RaasPublicRead";
+
+/// The policy with everybody's permission to read the objects, beside whatever else it says; `None` if it says so
+/// already.
+pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<String> {
+    let ours = json!({
+        "Sid": SID,
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": place.objects_arn(),
+    });
+    let mut policy = parse(policy).unwrap_or_else(|| json!({"Version": "2012-10-17", "Statement": []}));
+    let mut statements = statements(&policy);
+    if statements.contains(&ours) {
+        return None;
+    }
+    statements.retain(|statement| statement["Sid"] != SID);
+    statements.push(ours);
+    policy["Statement"] = statements.into();
+    Some(policy.to_string())
+}
+
+/// The policy without the permission that raas has written; `None` if it has none. What is left may be empty.
+pub(super) fn without_public_read(policy: &str) -> Option<Remaining> {
+    let mut policy = parse(Some(policy))?;
+    let all = statements(&policy);
+    let kept: Vec<Value> = all.iter().filter(|statement| statement["Sid"] != SID).cloned().collect();
+    match kept.len() {
+        len if len == all.len() => None,
+        0 => Some(Remaining::Nothing),
+        _ => {
+            policy["Statement"] = kept.into();
+            Some(Remaining::Policy(policy.to_string()))
+        }
+    }
+}
+
+/// What a policy is without a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remaining {
+    Nothing,
+    Policy(String),
+}
+
+/// What of a policy lets everybody write or delete.
+pub(super) fn public_writes(policy: &str) -> Vec<String> {
+    let Some(policy) = parse(Some(policy)) else { return Vec::new() };
+    let mut found = Vec::new();
+    for statement in statements(&policy) {
+        if statement["Effect"] != "Allow" || !is_everybody(&statement["Principal"]) {
+            continue;
+        }
+        let actions = words(&statement["Action"]);
+        found.extend(actions.into_iter().filter(|action| writes(action)));
+        if statement.get("NotAction").is_some() {
+            found.push(format!("all but {}", words(&statement["NotAction"]).join(", ")));
+        }
+    }
+    found
+}
+
+fn parse(policy: Option<&str>) -> Option<Value> {
+    serde_json::from_str(policy?).ok().filter(Value::is_object)
+}
+
+/// A statement alone may stand without a list around it.
+fn statements(policy: &Value) -> Vec<Value> {
+    match &policy["Statement"] {
+        Value::Array(statements) => statements.clone(),
+        Value::Object(_) => vec![policy["Statement"].clone()],
+        _ => Vec::new(),
+    }
+}
+
+fn words(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(word) => vec![word.clone()],
+        Value::Array(words) => words.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_everybody(principal: &Value) -> bool {
+    match principal {
+        Value::Object(kinds) => kinds.values().any(|who| words(who).iter().any(|word| word == "*")),
+        other => words(other).iter().any(|word| word == "*"),
+    }
+}
+
+/// Whether an action, with its wildcards, is or includes one that changes something.
+fn writes(action: &str) -> bool {
+    let action = action.to_ascii_lowercase();
+    let Some(verb) = action.strip_prefix("s3:").or((action == "*").then_some("*")) else { return false };
+    !["get", "list", "describe"].iter().any(|reading| verb.starts_with(reading))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VendorSettings;
+
+    fn place() -> Place {
+        let settings = VendorSettings { s3_prefix: Some("reg".into()), ..VendorSettings::default() };
+        Place::new(&"acme".parse().unwrap(), "bytes", &settings, "us-east-1", None)
+    }
+
+    #[test]
+    fn reading_is_added_beside_other_statements_and_taken_away_again() {
+        let others = r#"{"Version":"2012-10-17","Statement":{"Sid":"Other","Effect":"Deny","Principal":"*","Action":"s3:*"}}"#;
+        let with = with_public_read(Some(others), &place()).unwrap();
+        assert!(with.contains("arn:aws:s3:::bytes/reg/*") && with.contains("Other"));
+        assert_eq!(with_public_read(Some(&with), &place()), None);
+        let Some(Remaining::Policy(without)) = without_public_read(&with) else { panic!() };
+        assert!(without.contains("Other") && !without.contains(SID));
+        assert_eq!(without_public_read(&without), None);
+        let alone = with_public_read(None, &place()).unwrap();
+        assert_eq!(without_public_read(&alone), Some(Remaining::Nothing));
+        assert!(public_writes(&with).is_empty());
+    }
+
+    #[test]
+    fn everybodys_writes_are_found() {
+        let policy = |principal: &str, action: &str| {
+            format!(r#"{{"Statement":[{{"Effect":"Allow","Principal":{principal},"Action":{action}}}]}}"#)
+        };
+        let table = [
+            (r#""*""#, r#""s3:*""#, true),
+            (r#""*""#, r#""*""#, true),
+            (r#"{"AWS":"*"}"#, r#"["s3:GetObject","s3:PutObject"]"#, true),
+            (r#"{"AWS":["arn:aws:iam::1:root","*"]}"#, r#""s3:Delete*""#, true),
+            (r#""*""#, r#"["s3:GetObject","s3:ListBucket"]"#, false),
+            (r#"{"AWS":"arn:aws:iam::1:root"}"#, r#""s3:*""#, false),
+        ];
+        for (principal, action, found) in table {
+            assert_eq!(!public_writes(&policy(principal, action)).is_empty(), found, "{principal} {action}");
+        }
+        assert!(
+            !public_writes(r#"{"Statement":{"Effect":"Allow","Principal":"*","NotAction":"s3:Get*"}}"#)
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! Vendors whose objects are in a bucket of a service.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_testkit::docker_save::{self, LayerPlaces, Saved};
+use raas_testkit::layers::{Pack, layer, noise};
+use raas_testkit::oci::Layout;
+use raas_testkit::pulp2::Export;
+use raas_testkit::s3::{Fault, Server, What};
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+const BUCKET: &str = "acme-images";
+
+/// A sandbox whose vendor `acme` has this service's bucket.
+fn sandbox(server: &Server, more: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let config = format!(
+        "[aws]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = hunter2\n\n\
+         [acme]\ns3_bucket = {BUCKET}\ns3_endpoint = {}\ns3_path_style = yes\ns3_prefix = reg\n{more}",
+        server.url()
+    );
+    sandbox.write("raas.cfg", config);
+    sandbox
+}
+
+fn check<'a>(status: &'a Value, name: &str) -> &'a Value {
+    status["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
+}
+
+/// The storage and its objects are as the documents say.
+fn assert_stored(sandbox: &Sandbox) {
+    let output = sandbox.run(&["status", "acme", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for name in ["storage", "metadata", "images"] {
+        assert_eq!(check(&status, name)["outcome"], "ok", "{status:#}");
+    }
+}
+
+/// An image with a layer of about so many bytes.
+fn layout(seed: u64, size: usize) -> Vec<u8> {
+    let mut layout = Layout::new();
+    let small = layout.layer(&[("small", b"small")], Pack::Gzip);
+    let large = layout.layer(&[("large", &noise(seed, size))], Pack::Plain);
+    let image = layout.image("amd64", &[small, large]);
+    layout.tag(&image, "1.0");
+    layout.tar()
+}
+
+#[test]
+fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests() {
+    let server = Server::new(&[]);
+    let sandbox = sandbox(&server, "");
+    let missing = sandbox.fails(4, &["setup", "acme"]);
+    assert!(missing.contains("raas setup acme --create"), "{missing}");
+    let made = sandbox.ok(&["setup", "acme", "--create"]);
+    assert!(
+        made.contains("Made bucket acme-images") && made.contains("s3://acme-images/reg can be"),
+        "{made}"
+    );
+    let layers = [layer(&[("a", b"a")]), layer(&[("b", &noise(1, 50_000))])];
+    let saved = docker_save::newer(&[Saved { names: &["app:1"], layers: &layers }], LayerPlaces::Folders);
+    let sources = [
+        ("v1", Export::chain("v1", 3).tar()),
+        ("saved", saved.tar()),
+        ("oci", layout(1, 100_000)),
+        ("large", layout(2, 18 << 20)),
+    ];
+    for (name, bytes) in sources {
+        let path = sandbox.write(name, bytes);
+        let first = sandbox.json(&["push", "acme", name, "--json", "--from", &path]);
+        assert_eq!(first["changed"], true);
+        server.forget();
+        let keys = server.keys(BUCKET);
+        let again = sandbox.json(&["push", "acme", name, "--json", "--from", &path]);
+        assert_eq!((&again["changed"], &again["stored"]["objects"]), (&false.into(), &0.into()), "{name}");
+        assert_eq!(again["present"]["objects"], {
+            let stored = first["stored"]["objects"].as_u64().unwrap();
+            stored + first["present"]["objects"].as_u64().unwrap()
+        });
+        assert_eq!(again["requests"], server.asked().len());
+        // Unfinished uploads, two listings for the push and one for the record of tags, the pointer and its archive.
+        assert_eq!(server.asked().len(), 6, "{name}: {:?}", server.asked());
+        assert_eq!(server.keys(BUCKET), keys);
+    }
+    assert!(server.keys(BUCKET).iter().all(|key| key.starts_with("reg/") && !key.contains("_uploads")));
+    assert!(server.uploads(BUCKET).is_empty());
+    assert_stored(&sandbox);
+    let document = fs::read_to_string(sandbox.home().join("acme/checkout/crane/data/oci.json")).unwrap();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["url"], format!("{}/{BUCKET}/reg/oci/_v2/", server.url()));
+    assert!(sandbox.files("acme/bucket").is_empty());
+}
+
+#[test]
+fn a_blob_of_another_repository_is_copied_within_the_bucket() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 100_000));
+    sandbox.ok(&["push", "acme", "one", "--from", &path]);
+    server.forget();
+    sandbox.ok(&["push", "acme", "two", "--from", &path]);
+    assert_eq!(server.count("CopyObject"), 3, "two layers and a config");
+    assert_stored(&sandbox);
+}
+
+#[test]
+fn a_tag_that_moves_is_stored_and_one_that_goes_is_removed() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let image = |seed, names: &[&str]| {
+        let layers = [layer(&[("a", &noise(seed, 500))])];
+        docker_save::newer(&[Saved { names, layers: &layers }], LayerPlaces::Folders).tar()
+    };
+    let one = sandbox.write("one.tar", image(1, &["app:1", "app:2"]));
+    let two = sandbox.write("two.tar", image(2, &["app:1"]));
+    sandbox.ok(&["push", "acme", "app", "--from", &one]);
+    let of = |tag: &str| server.object(BUCKET, &format!("reg/app/_v2/manifests/2/{tag}"));
+    assert!(of("1").is_some() && of("1") == of("2"));
+    sandbox.ok(&["push", "acme", "app", "--from", &two]);
+    assert!(of("1") != of("2"));
+    sandbox.ok(&["push", "acme", "app", "--prune", "--from", &two]);
+    assert!(of("1").is_some() && of("2").is_none());
+    // Another hand has changed what is stored under a tag, to something of the same length.
+    let good = of("1").unwrap();
+    server.put(BUCKET, "reg/app/_v2/manifests/2/1", &vec![b'x'; good.len()]);
+    sandbox.ok(&["push", "acme", "app", "--from", &two]);
+    assert_eq!(of("1"), Some(good));
+}
+
+/// Wherever the service begins to refuse, what is published is whole, and the same push again completes it.
+#[test]
+fn nothing_is_half_published_wherever_the_service_fails() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let image = |seed| {
+        let layers = [layer(&[("a", &noise(seed, 500))]), layer(&[("b", &noise(seed + 1, 500))])];
+        docker_save::newer(&[Saved { names: &["app:1"], layers: &layers }], LayerPlaces::Folders).tar()
+    };
+    let first = sandbox.write("first.tar", image(100));
+    sandbox.ok(&["push", "acme", "app", "--from", &first]);
+    let mut after = 0;
+    loop {
+        let path = sandbox.write("next.tar", image(200 + after as u64 * 10));
+        let commits = sandbox.commits("acme");
+        server.fail(Fault { after, ..Fault::always("*", What::Refuse(403, "AccessDenied")) });
+        let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
+        server.behave();
+        if output.status.success() {
+            break;
+        }
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert_eq!(error.matches("error: ").count(), 1, "{error}");
+        assert!(error.contains("hint: grant s3:"), "{error}");
+        let published = sandbox.commits("acme") > commits;
+        // Objects under tags come after the commit, and are for those who read the bucket by itself.
+        let status = sandbox.run(&["status", "acme", "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        for detail in check(&status, "images")["details"].as_array().into_iter().flatten() {
+            assert!(published && detail.as_str().unwrap().contains("/1:"), "{detail}");
+        }
+        let again = sandbox.json(&["push", "acme", "app", "--json", "--from", &path]);
+        assert_eq!(again["changed"], !published);
+        let keys = server.keys(BUCKET);
+        assert!(keys.iter().all(|key| !key.contains("_uploads")), "{keys:?}");
+        after += 1;
+    }
+    // Two listings for leftovers are courtesies: refusing them alone would not end a push.
+    assert!(after > 8, "{after}");
+}
+
+#[test]
+fn passing_faults_are_waited_for() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 18 << 20));
+    for operation in ["ListObjectsV2", "PutObject", "UploadPart", "CompleteMultipartUpload"] {
+        server.fail(Fault::once(operation, What::Refuse(503, "SlowDown")));
+    }
+    server.fail(Fault::once("UploadPart", What::Reset));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    assert_stored(&sandbox);
+}
+
+#[test]
+fn refusals_say_what_to_do_and_no_secret() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 1000));
+    let table = [
+        (
+            "PutObject",
+            What::Refuse(403, "AccessDenied"),
+            "grant s3:PutObject on arn:aws:s3:::acme-images/reg/*",
+        ),
+        ("*", What::Refuse(403, "ExpiredToken"), "the credentials have expired"),
+        ("*", What::Moved("eu-west-1"), "set `s3_region = eu-west-1` in section [acme] of raas.cfg"),
+        ("PutObject", What::Refuse(404, "NoSuchBucket"), "raas setup acme --create"),
+    ];
+    for (operation, what, part) in table {
+        server.fail(Fault::always(operation, what));
+        let error = sandbox.fails(4, &["push", "acme", "app", "--from", &path]);
+        assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+        server.behave();
+    }
+    assert_eq!(sandbox.commits("acme"), 0);
+    assert!(server.keys(BUCKET).iter().all(|key| !key.contains("manifests")));
+    let half = format!("[aws]\naws_access_key_id = x\n[acme]\ns3_bucket = {BUCKET}\n");
+    sandbox.write("raas.cfg", half);
+    assert!(sandbox.fails(2, &["push", "acme", "app", "--from", &path]).contains("needs both"));
+    sandbox.write("raas.cfg", format!("[acme]\ns3_bucket = {BUCKET}\ns3_endpoint = {}\n", server.url()));
+    let error = sandbox.fails(4, &["push", "acme", "app", "--from", &path]);
+    assert!(error.contains("there are no credentials to ask with"), "{error}");
+}
+
+#[test]
+fn a_bucket_below_the_registrys_host_is_refused() {
+    let sandbox = Sandbox::new();
+    let config = "[acme]\ns3_bucket = bytes\ns3_endpoint = https://registry.acme.com\nregistry_host = registry.acme.com\n";
+    sandbox.write("raas.cfg", config);
+    let error = sandbox.fails(2, &["setup", "acme"]);
+    assert!(error.contains("below the registry's own host registry.acme.com"), "{error}");
+}
+
+/// A push that is in the middle of a large layer.
+fn push_midway(sandbox: &Sandbox, server: &Server, path: &str) -> Child {
+    // Two parts go through, and the service takes its time over the others.
+    let slow = What::Slow(Duration::from_secs(5));
+    server.fail(Fault { after: 2, ..Fault::always("UploadPart", slow) });
+    let mut command = sandbox.command(&["push", "acme", "app", "--from", path]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while server.uploads(BUCKET).first().is_none_or(|(_, parts)| *parts < 2) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no parts come");
+        thread::sleep(Duration::from_millis(5));
+    }
+    server.behave();
+    child
+}
+
+#[test]
+fn a_push_that_is_killed_goes_on_with_the_parts_that_are_there() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 34 << 20));
+    let mut child = push_midway(&sandbox, &server, &path);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.forget();
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    assert_eq!((server.count("CreateMultipartUpload"), server.count("UploadPart") <= 3), (0, true));
+    assert!(server.uploads(BUCKET).is_empty());
+    assert_stored(&sandbox);
+}
+
+#[test]
+fn an_interruption_leaves_no_unfinished_upload() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 34 << 20));
+    let child = push_midway(&sandbox, &server, &path);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(server.uploads(BUCKET).is_empty());
+    assert_eq!(sandbox.commits("acme"), 0);
+}

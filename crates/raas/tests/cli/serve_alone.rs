@@ -1,0 +1,151 @@
+//! `raas serve --metadata`: one vendor without a home.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use raas_testkit::http;
+use raas_testkit::pulp2::Export;
+use raas_types::{Digest, ObjectKey, Pointer};
+
+use crate::client::Client;
+use crate::sandbox::Sandbox;
+
+/// A home in which an image is published.
+fn published() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    sandbox
+}
+
+/// Puts a vendor's metadata into its bucket, as a push does where the bucket is in S3.
+fn snapshot(vendor: &Path) -> String {
+    let checkout = vendor.join("checkout");
+    let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(packer);
+    add(&mut tar, &checkout, "");
+    let archive = tar.into_inner().unwrap().finish().unwrap();
+    let revision = fs::read_to_string(checkout.join("revision")).unwrap();
+    let pointer = Pointer {
+        digest: Digest::of(&archive),
+        size: archive.len() as u64,
+        revision: revision.trim().to_owned(),
+        sequence: 1,
+        published: "2026-01-01T00:00:00Z".into(),
+    };
+    for (key, bytes) in
+        [(ObjectKey::Snapshot(pointer.digest), archive), (ObjectKey::Pointer, pointer.to_bytes())]
+    {
+        let path = vendor.join("bucket").join(key.to_string());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    pointer.revision
+}
+
+fn add(tar: &mut tar::Builder<impl std::io::Write>, root: &Path, folder: &str) {
+    for entry in fs::read_dir(root.join(folder)).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        if root.join(&path).is_dir() {
+            add(tar, root, &path);
+        } else {
+            tar.append_path_with_name(root.join(&path), &path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_metadata_and_a_folder_of_objects_are_enough() {
+    let sandbox = published();
+    let vendor = sandbox.home().join("acme");
+    let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
+    let other = Sandbox::new();
+    let server = other.serve_alone(&[
+        "acme",
+        "--metadata",
+        metadata.to_str().unwrap(),
+        "--bucket",
+        bucket.to_str().unwrap(),
+    ]);
+    Client::new(server.address).pull("app", "latest");
+    assert!(!other.home().exists(), "it made no home");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_bucket_behind_a_url_serves_metadata_and_objects() {
+    let sandbox = published();
+    let vendor = sandbox.home().join("acme");
+    let bucket = http::Server::folder(&vendor.join("bucket"));
+    let revision = snapshot(&vendor);
+    let other = Sandbox::new();
+    for access in ["public", "proxy"] {
+        let server = other.serve_alone(&["acme", "--metadata", &bucket.url(""), "--access", access]);
+        let client = Client::of(server.address, "registry.acme.example");
+        assert_eq!(String::from_utf8(client.get("/-/revision").body).unwrap(), revision);
+        let image = client.pull("app", "latest");
+        let manifest = client.get("/v2/app/manifests/latest").json();
+        let digest = manifest["layers"][0]["digest"].as_str().unwrap();
+        let blob = client.get(&format!("/v2/app/blobs/{digest}"));
+        assert_eq!(blob.status, if access == "proxy" { 200 } else { 307 });
+        assert_eq!(image["linux/amd64"].layers.len(), 2);
+    }
+    // What is published later appears.
+    let server = other.serve_alone(&["acme", "--metadata", &bucket.url("")]);
+    let path = sandbox.write("other.tar", Export::chain("other", 2).tar());
+    sandbox.ok(&["push", "acme", "other", "--from", &path]);
+    snapshot(&vendor);
+    let begun = Instant::now();
+    let client = Client::new(server.address);
+    while client.tags("other") != ["latest"] {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
+    let sandbox = published();
+    let metadata = sandbox.home().join("acme/checkout");
+    let arguments = ["acme", "--metadata", metadata.to_str().unwrap(), "--bucket", "s3://acme-images/x"];
+    let blob = |client: &Client| {
+        let manifest = client.get("/v2/app/manifests/latest").json();
+        client.get(&format!("/v2/app/blobs/{}", manifest["layers"][0]["digest"].as_str().unwrap()))
+    };
+    sandbox.write(
+        "raas.cfg",
+        "[aws]\naws_access_key_id = KEY\naws_secret_access_key = top\nregion = eu-west-1\n",
+    );
+    let server = sandbox.serve_alone(&arguments);
+    let answer = blob(&Client::new(server.address));
+    let location = &answer.headers["location"];
+    let begin = "https://acme-images.s3.eu-west-1.amazonaws.com/x/app/_v2/blobs/sha256%3A";
+    assert_eq!(answer.status, 307);
+    assert!(location.starts_with(begin) && location.contains("X-Amz-Credential=KEY%2F"), "{location}");
+    assert!(!location.contains("top"));
+    drop(server);
+    fs::remove_file(sandbox.path("raas.cfg")).unwrap();
+    let server = sandbox.serve_alone(&arguments);
+    let answer = blob(&Client::new(server.address));
+    assert_eq!(answer.status, 503, "without a key nothing can be signed, and that is told");
+}
+
+#[test]
+fn what_cannot_be_served_is_told_before_it_is_tried() {
+    let sandbox = Sandbox::new();
+    let table: [(&[&str], &str); 7] = [
+        (&["--metadata", "m"], "needs its name"),
+        (&["a", "b", "--metadata", "m"], "needs its name"),
+        (&["a", "--metadata", "m"], "--bucket"),
+        (&["a", "--metadata", "ftp://x"], "s3://BUCKET"),
+        (&["a", "--bucket", "b"], "--metadata"),
+        (&["a", "--metadata", "s3://b", "--access", "cdn"], "cdn_url"),
+        (&["a", "--metadata", "s3://a?b"], "name of a bucket"),
+    ];
+    for (arguments, message) in table {
+        let failure = sandbox.fails(2, &[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
+        assert!(failure.contains(message), "{arguments:?}: {failure}");
+    }
+}
