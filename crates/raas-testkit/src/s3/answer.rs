@@ -120,11 +120,7 @@ impl State {
     fn next_fault(&mut self, request: &Request) -> Option<What> {
         let name = request.known_as();
         self.asked.push((name.clone(), request.key.clone()));
-        let fault = self
-            .faults
-            .iter_mut()
-            .find_map(|fault| fault.takes(&name, &request.key).then(|| fault.what.clone()));
-        fault
+        self.faults.iter_mut().find_map(|fault| fault.takes(&name, &request.key).then(|| fault.what.clone()))
     }
 
     fn answer(&mut self, request: &Request, body: Vec<u8>) -> Answer {
