@@ -61,8 +61,9 @@ pub(crate) trait Storage: Send + Sync {
     /// What people call it: a folder's path, or the bucket's name.
     fn place(&self) -> String;
 
-    /// How many uploads at once it takes with profit.
-    fn in_flight(&self) -> usize;
+    /// How many layers at once it takes with profit, each of so many uploads side by side: one or two. With more of two,
+    /// all might wait for one another.
+    fn in_flight(&self, uploads_each: usize) -> usize;
 
     /// The requests that were made to a service so far, repeated ones each time; `None` where there is no service.
     fn requests(&self) -> Option<u64> {

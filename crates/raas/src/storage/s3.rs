@@ -44,8 +44,7 @@ use pool::Pool;
 use reader::S3Reader;
 use upload::S3Upload;
 
-/// Uploads at once. Each may wait for the memory of another, and a Docker v1 layer is two uploads: with as many as there
-/// are buffers nobody might ever go on.
+/// Layers at once, of one upload each.
 const IN_FLIGHT: usize = 8;
 
 /// Threads that wait for the service.
@@ -189,8 +188,8 @@ impl Storage for S3 {
         self.shared().place.name()
     }
 
-    fn in_flight(&self) -> usize {
-        IN_FLIGHT
+    fn in_flight(&self, uploads_each: usize) -> usize {
+        if uploads_each == 1 { IN_FLIGHT } else { pool::PAIRS }
     }
 
     fn requests(&self) -> Option<u64> {

@@ -133,6 +133,29 @@ fn small_objects_are_one_request_and_large_ones_go_in_parts() {
 }
 
 #[test]
+fn pairs_of_uploads_never_wait_for_one_another() {
+    let (storage, _server) = service();
+    let storage = &storage;
+    std::thread::scope(|scope| {
+        for thread in 0..storage.in_flight(2) as u64 {
+            scope.spawn(move || {
+                for n in 0..3 {
+                    let content = noise(thread * 10 + n, 15 << 20);
+                    let mut one = storage.create(known(&content)).unwrap();
+                    let mut two = storage.create(Draft::default()).unwrap();
+                    for piece in content.chunks(1 << 20) {
+                        one.write_all(piece).unwrap();
+                        two.write_all(piece).unwrap();
+                    }
+                    one.commit(&key_of(&content)).unwrap();
+                    two.commit(&key_of(&content)).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
     for tells_checksums in [true, false] {
         let (storage, server) = service();
