@@ -48,18 +48,19 @@ impl Leftovers {
     }
 
     /// Notes one more, which the service has made.
-    pub(super) fn add(&self, leftover: Leftover) -> Result<(), StorageError> {
-        let mut state = self.state();
-        let interrupted = state.interrupted;
-        state.open.insert(leftover);
+    pub(super) async fn add(&self, leftover: Leftover) {
+        // Whoever interrupts goes on until nothing is open.
+        self.state().open.insert(leftover);
+        self.hold_if_interrupted().await;
+    }
+
+    /// Never returns once the run is interrupted: it ends when all is removed, and not before, as it would if a
+    /// request failed for what was removed.
+    pub(super) async fn hold_if_interrupted(&self) {
+        let interrupted = self.state().interrupted;
         if interrupted {
-            // Whoever interrupts goes on until nothing is open.
-            return Err(StorageError::new(
-                "cannot store anything any more",
-                io::Error::from(io::ErrorKind::Interrupted),
-            ));
+            std::future::pending::<()>().await;
         }
-        Ok(())
     }
 
     /// Forgets one that is finished or removed.
