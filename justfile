@@ -30,6 +30,10 @@ e2e:
 e2e-config:
     python3 tests/e2e/config.py
 
+# Every sample in real S3 services; builds Garage on its first run
+s3:
+    python3 tests/e2e/s3.py
+
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
     python3 tests/e2e/memory.py

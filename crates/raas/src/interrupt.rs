@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -76,6 +77,20 @@ fn kill(group: i32) {
     }
 }
 
+/// Whether somebody else ends the program when it is interrupted, once that is cleaned up for too.
+static ENDED_ELSEWHERE: AtomicBool = AtomicBool::new(false);
+
+/// Says that the caller listens for signals as well, and ends the program with [`end`].
+pub(crate) fn ended_elsewhere() {
+    ENDED_ELSEWHERE.store(true, Ordering::SeqCst);
+}
+
+/// Ends the program, with nothing left behind.
+pub(crate) fn end(code: i32) -> ! {
+    clean(&pending());
+    std::process::exit(code)
+}
+
 /// Listens for the signals that end a program.
 fn watch() {
     static STARTED: Once = Once::new();
@@ -100,7 +115,9 @@ fn listen() {
             // With nothing to clean up the signal is somebody else's: a server's, which ends in its own way.
             if !pending.folders.is_empty() || !pending.groups.is_empty() {
                 clean(&pending);
-                std::process::exit(128 + number);
+                if !ENDED_ELSEWHERE.load(Ordering::SeqCst) {
+                    std::process::exit(128 + number);
+                }
             }
         }
     });

@@ -148,7 +148,15 @@ pub(crate) fn check(
 fn check_storage(storage: &dyn Storage) -> Check {
     let place = storage.place();
     match storage::probe(storage) {
-        Ok(()) => Check::ok("storage", format!("{place} can be written, read, listed and cleaned")),
+        Ok(()) => {
+            let found = format!("{place} can be written, read, listed and cleaned");
+            let warnings = storage.warnings();
+            if warnings.is_empty() {
+                Check::ok("storage", found)
+            } else {
+                Check::warning("storage", found).details(warnings)
+            }
+        }
         Err(error) => {
             let hint = format!("see to the disk and the permissions of {place}");
             Check::unable("storage", &error.or_hint(hint).into())

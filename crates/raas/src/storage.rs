@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use raas_types::ObjectKey;
 
 pub(crate) use directory::Directory;
-pub(crate) use open::{open, prepare};
+pub(crate) use open::open;
 pub(crate) use probe::probe;
 
 /// Where a vendor's objects are kept. What every implementation promises stands in `suite.rs`, as tests.
@@ -48,14 +48,27 @@ pub(crate) trait Storage: Send + Sync {
     /// that still lives keeps its own.
     fn sweep(&self) -> Result<usize, StorageError>;
 
+    /// Sees to it that the storage is there and as the configuration says, and tells what was done and found, a line
+    /// each. With `create` a bucket that is missing is made and set up. One that everybody may write to is refused.
+    fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
+        let _ = create;
+        Ok(Vec::new())
+    }
+
+    /// What a person should know of the storage, as far as it has shown: a line each.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The URL before the keys, as it stands in documents, without a slash at the end.
     fn base_url(&self) -> String;
 
     /// What people call it: a folder's path, or the bucket's name.
     fn place(&self) -> String;
 
-    /// How many uploads at once it takes with profit.
-    fn in_flight(&self) -> usize;
+    /// How many layers at once it takes with profit, each of so many uploads side by side: one or two. With more of two,
+    /// all might wait for one another.
+    fn in_flight(&self, uploads_each: usize) -> usize;
 
     /// The requests that were made to a service so far, repeated ones each time; `None` where there is no service.
     fn requests(&self) -> Option<u64> {

@@ -120,7 +120,6 @@ impl State {
     fn next_fault(&mut self, request: &Request) -> Option<What> {
         let name = request.known_as();
         self.asked.push((name.clone(), request.key.clone()));
-
         self.faults.iter_mut().find_map(|fault| fault.takes(&name, &request.key).then(|| fault.what.clone()))
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
-    let prepared = storage::prepare(&vendor, &config, arguments.create)?;
+    let prepared = storage.prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     storage::probe(storage.as_ref())?;
     say(format!("Storage {} can be written, read, listed and cleaned", storage.place()));

@@ -83,7 +83,7 @@ impl Transfer<'_> {
         blobs: Vec<(Blob, BlobAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let entries = in_parallel(self.storage.in_flight(), blobs, |(blob, action)| {
+        let entries = in_parallel(self.storage.in_flight(1), blobs, |(blob, action)| {
             let location = match &action {
                 BlobAction::Elsewhere(location) => Some(location.clone()),
                 _ => None,
@@ -132,7 +132,7 @@ impl Transfer<'_> {
         layers: Vec<(Digest, Content, SavedAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let packed = in_parallel(self.storage.in_flight(), layers, |(diff_id, content, action)| {
+        let packed = in_parallel(self.storage.in_flight(1), layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
                 SavedAction::Reuse(known, how) => {

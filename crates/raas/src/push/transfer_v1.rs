@@ -13,8 +13,8 @@ use super::transfer::{Count, Stored, StoredV1, Transfer, cores, in_parallel, not
 use crate::failure::{Failure, Kind};
 use crate::storage::Draft;
 
-/// Layers at once. Each is two uploads, as it is and packed, of which one may wait for the other.
-const IN_FLIGHT: usize = 4;
+/// Each layer is stored as it is and packed.
+const UPLOADS: usize = 2;
 
 /// A layer that has been dealt with.
 struct Done {
@@ -32,7 +32,7 @@ impl Transfer<'_> {
         images: Vec<(ImageId, V1Action)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let at_once = self.storage.in_flight().min(IN_FLIGHT);
+        let at_once = self.storage.in_flight(UPLOADS);
         let done =
             in_parallel(at_once, images, |(id, action)| self.v1_image(id, &set.images[&id], action, count))?;
         let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();

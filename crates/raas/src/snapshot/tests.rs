@@ -170,8 +170,8 @@ impl Storage for Late {
         self.inner.place()
     }
 
-    fn in_flight(&self) -> usize {
-        self.inner.in_flight()
+    fn in_flight(&self, cores: usize) -> usize {
+        self.inner.in_flight(cores)
     }
 }
 

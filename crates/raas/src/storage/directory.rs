@@ -196,7 +196,7 @@ impl Storage for Directory {
         self.root.display().to_string()
     }
 
-    fn in_flight(&self) -> usize {
+    fn in_flight(&self, _uploads_each: usize) -> usize {
         IN_FLIGHT
     }
 }

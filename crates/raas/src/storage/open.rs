@@ -19,18 +19,6 @@ pub(crate) fn open(vendor: &Vendor, config: &Config) -> Result<Box<dyn Storage>,
     })
 }
 
-/// Sees to it that the vendor's storage is there and is as the configuration says, and tells what was done. With
-/// `create` a bucket that is missing is made and set up; a folder is always.
-///
-/// # Errors
-/// There is no bucket, it may not be set up, or everybody may write to it.
-pub(crate) fn prepare(vendor: &Vendor, config: &Config, create: bool) -> Result<Vec<String>, Failure> {
-    let settings = config.vendor(vendor.name());
-    let Some(bucket) = &settings.s3_bucket else { return Ok(Vec::new()) };
-    let s3 = s3(vendor, config, &settings, bucket)?;
-    Ok(s3.prepare(create, settings.access)?.lines)
-}
-
 fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str) -> Result<S3, Failure> {
     let runtime = S3::runtime().context(|| "cannot start threads".into())?;
     let loaded = runtime.block_on(aws::load(&config.aws, settings.s3_region.as_deref()))?;

@@ -27,7 +27,6 @@ mod upload;
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use aws_config::SdkConfig;
@@ -37,7 +36,7 @@ use raas_types::ObjectKey;
 use tokio::runtime::{Handle, Runtime};
 
 use super::{Draft, Found, Listed, Storage, StorageError, Upload};
-use client::{Patience, Requests};
+use client::{Patience, Seen};
 use errors::{Action, Facts};
 use leftovers::Leftovers;
 pub(super) use place::Place;
@@ -45,12 +44,14 @@ use pool::Pool;
 use reader::S3Reader;
 use upload::S3Upload;
 
-/// Uploads at once. Each may wait for the memory of another, and a Docker v1 layer is two uploads: with as many as there
-/// are buffers nobody might ever go on.
+/// Layers at once, of one upload each.
 const IN_FLIGHT: usize = 8;
 
 /// Threads that wait for the service.
 const THREADS: usize = 2;
+
+/// From how many seconds on a difference of the clocks is told.
+const SKEW: i64 = 60;
 
 /// A vendor's bucket.
 pub(super) struct S3 {
@@ -71,7 +72,8 @@ struct Shared {
     credentials: SharedCredentialsProvider,
     pool: Arc<Pool>,
     leftovers: Leftovers,
-    requests: Requests,
+    patience: Patience,
+    seen: Arc<Seen>,
 }
 
 impl S3 {
@@ -81,14 +83,15 @@ impl S3 {
     }
 
     fn with_patience(runtime: Runtime, config: &SdkConfig, place: Place, patience: &Patience) -> Self {
-        let requests = Requests::default();
+        let seen = Arc::new(Seen::default());
         let shared = Shared {
-            client: client::client(config, &place, patience, &requests),
+            client: client::client(config, &place, patience, &seen),
             place,
             credentials: config.credentials_provider().expect("`aws::load` gives one"),
             pool: Pool::new(),
             leftovers: Leftovers::default(),
-            requests,
+            patience: patience.clone(),
+            seen,
         };
         Self { engine: Arc::new(Engine { runtime: Some(runtime), shared: Arc::new(shared) }) }
     }
@@ -163,6 +166,20 @@ impl Storage for S3 {
         self.engine.block_on(self.shared().sweep())
     }
 
+    fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
+        self.engine.block_on(self.shared().prepare(create))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let ahead = self.shared().seen.ahead();
+        let way = if ahead > 0 { "behind" } else { "ahead of" };
+        let warning = format!(
+            "this machine's clock is {} s {way} the service's: signed URLs live shorter or longer for it",
+            ahead.abs()
+        );
+        if ahead.abs() > SKEW { vec![warning] } else { Vec::new() }
+    }
+
     fn base_url(&self) -> String {
         self.shared().place.base_url()
     }
@@ -171,12 +188,12 @@ impl Storage for S3 {
         self.shared().place.name()
     }
 
-    fn in_flight(&self) -> usize {
-        IN_FLIGHT
+    fn in_flight(&self, uploads_each: usize) -> usize {
+        if uploads_each == 1 { IN_FLIGHT } else { pool::PAIRS }
     }
 
     fn requests(&self) -> Option<u64> {
-        Some(self.shared().requests.load(Ordering::Relaxed))
+        Some(self.shared().seen.requests())
     }
 }
 

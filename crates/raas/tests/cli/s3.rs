@@ -228,11 +228,11 @@ fn a_bucket_below_the_registrys_host_is_refused() {
 }
 
 /// A push that is in the middle of a large layer.
-fn push_midway(sandbox: &Sandbox, server: &Server, path: &str) -> Child {
+fn push_midway(sandbox: &Sandbox, server: &Server, path: &str, more: &[&str]) -> Child {
     // Two parts go through, and the service takes its time over the others.
     let slow = What::Slow(Duration::from_secs(5));
     server.fail(Fault { after: 2, ..Fault::always("UploadPart", slow) });
-    let mut command = sandbox.command(&["push", "acme", "app", "--from", path]);
+    let mut command = sandbox.command(&[&["push", "acme", "app", "--from", path], more].concat());
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     while server.uploads(BUCKET).first().is_none_or(|(_, parts)| *parts < 2) {
@@ -248,7 +248,7 @@ fn a_push_that_is_killed_goes_on_with_the_parts_that_are_there() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 34 << 20));
-    let mut child = push_midway(&sandbox, &server, &path);
+    let mut child = push_midway(&sandbox, &server, &path, &[]);
     child.kill().unwrap();
     child.wait().unwrap();
     server.forget();
@@ -263,7 +263,7 @@ fn an_interruption_leaves_no_unfinished_upload() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 34 << 20));
-    let child = push_midway(&sandbox, &server, &path);
+    let child = push_midway(&sandbox, &server, &path, &[]);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -271,4 +271,79 @@ fn an_interruption_leaves_no_unfinished_upload() {
     assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(sandbox.commits("acme"), 0);
+}
+
+/// Both the private clone and the uploads go, whoever hears of the signal first.
+#[test]
+fn an_interruption_leaves_no_clone_of_the_configuration_either() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let folder = sandbox.path("conf");
+    fs::create_dir(&folder).unwrap();
+    fs::rename(sandbox.path("raas.cfg"), folder.join("raas.cfg")).unwrap();
+    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "-m", "x"]] {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=x", "-c", "user.email=x@x", "-C"]).arg(&folder).args(arguments);
+        assert!(git.status().unwrap().success());
+    }
+    let path = sandbox.write("app.tar", layout(1, 34 << 20));
+    let address = format!("file://{}", folder.display());
+    let child = push_midway(&sandbox, &server, &path, &["--config-repo", &address]);
+    assert!(fs::read_dir(sandbox.home().join("_config")).unwrap().count() > 0);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(server.uploads(BUCKET).is_empty());
+    assert_eq!(fs::read_dir(sandbox.home().join("_config")).unwrap().count(), 0);
+}
+
+/// The commit that the bucket's metadata is of.
+fn pointed_at(server: &Server) -> Value {
+    let pointer = server.object(BUCKET, "reg/_metadata/current").unwrap();
+    serde_json::from_slice::<Value>(&pointer).unwrap()["revision"].clone()
+}
+
+#[test]
+fn an_earlier_publication_comes_back_and_goes_in_the_bucket_too() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    for seed in [1, 2] {
+        let path = sandbox.write("app.tar", layout(seed, 10_000));
+        sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    }
+    let back = sandbox.json(&["rollback", "acme", "app", "--json"]);
+    assert_eq!(pointed_at(&server), back["commit"]);
+    assert_stored(&sandbox);
+    let gone = sandbox.json(&["unpublish", "acme", "app", "--json"]);
+    assert_eq!(pointed_at(&server), gone["commit"]);
+    let keys = server.keys(BUCKET);
+    assert!(
+        !keys.iter().any(|key| key.ends_with("tags/list") || key.ends_with("manifests/2/1.0")),
+        "{keys:?}"
+    );
+    let again = sandbox.json(&["rollback", "acme", "app", "--json"]);
+    assert_eq!(pointed_at(&server), again["commit"]);
+    assert_stored(&sandbox);
+}
+
+#[test]
+fn setup_uses_and_remembers_a_bucket_that_it_is_given() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = Sandbox::new();
+    let before =
+        "[aws]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = hunter2\nregion = eu-central-1\n";
+    sandbox.write("raas.cfg", before);
+    let setup = |bucket: &str| {
+        let mut command = sandbox.command(&["setup", "acme", "--s3bucket", bucket]);
+        command.env("AWS_ENDPOINT_URL", server.url()).output().unwrap()
+    };
+    // One that does not work is not remembered.
+    assert_eq!(setup("no-such-bucket").status.code(), Some(4));
+    assert_eq!(fs::read_to_string(sandbox.path("raas.cfg")).unwrap(), before);
+    let said = crate::sandbox::succeeded(&setup(BUCKET));
+    assert!(said.contains(&format!("s3://{BUCKET}")) && said.contains("Remembered in raas.cfg"), "{said}");
+    let after = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    assert_eq!(after, format!("{before}\n[acme]\ns3_bucket = {BUCKET}\n"));
 }

@@ -9,17 +9,17 @@ use aws_sdk_s3::types::{
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
 };
 
+use super::Shared;
 use super::errors::{Action, Facts};
 use super::leftovers::GRACE;
 use super::policy::{self, Remaining};
-use super::{S3, Shared};
 use crate::config::Access;
 use crate::storage::StorageError;
 
 /// What was done to a bucket and found of it, a line each.
 #[derive(Debug, Default)]
-pub(in crate::storage) struct Prepared {
-    pub(in crate::storage) lines: Vec<String>,
+struct Prepared {
+    lines: Vec<String>,
 }
 
 const CREATE: Action = Action::on_bucket("s3:CreateBucket");
@@ -39,32 +39,28 @@ const EVERYBODY: [&str; 2] = [
     "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
 ];
 
-impl S3 {
+impl Shared {
     /// Looks at the bucket; with `create` makes it, if it is not there, and sets it up. Refuses one that everybody may
     /// write to.
-    pub(in crate::storage) fn prepare(&self, create: bool, access: Access) -> Result<Prepared, StorageError> {
-        let shared = self.shared();
-        self.engine.block_on(async {
-            let mut prepared = Prepared::default();
-            if !shared.bucket_exists().await? {
-                if !create {
-                    let error = std::io::Error::other("NoSuchBucket");
-                    let message =
-                        format!("there is no bucket {} at {}", shared.place.bucket, shared.place.service());
-                    return Err(StorageError::new(message, error)
-                        .hint(format!("make it with `raas setup {} --create`", shared.place.vendor)));
-                }
-                shared.create_bucket(&mut prepared).await?;
+    pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
+        let mut prepared = Prepared::default();
+        if !self.bucket_exists().await? {
+            if !create {
+                let error = std::io::Error::other("NoSuchBucket");
+                let message = format!("there is no bucket {} at {}", self.place.bucket, self.place.service());
+                return Err(StorageError::new(message, error)
+                    .hint(format!("make it with `raas setup {} --create`", self.place.vendor)));
             }
-            if create {
-                shared.set_encryption(&mut prepared).await?;
-                shared.set_lifecycle(&mut prepared).await?;
-                shared.set_access_block(access, &mut prepared).await?;
-                shared.set_policy(access, &mut prepared).await?;
-            }
-            shared.refuse_public_writes(&mut prepared).await?;
-            Ok(prepared)
-        })
+            self.create_bucket(&mut prepared).await?;
+        }
+        if create {
+            self.set_encryption(&mut prepared).await?;
+            self.set_lifecycle(&mut prepared).await?;
+            self.set_access_block(&mut prepared).await?;
+            self.set_policy(&mut prepared).await?;
+        }
+        self.refuse_public_writes(&mut prepared).await?;
+        Ok(prepared.lines)
     }
 }
 
@@ -210,8 +206,8 @@ impl Shared {
         Ok(())
     }
 
-    async fn set_access_block(&self, access: Access, prepared: &mut Prepared) -> Result<(), StorageError> {
-        let public = access == Access::Public;
+    async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let public = self.place.access == Access::Public;
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(true)
             .ignore_public_acls(true)
@@ -224,7 +220,7 @@ impl Shared {
         }
         if !public {
             // A permission of an earlier `access = public` would be refused once policies are blocked.
-            self.set_policy(access, &mut Prepared::default()).await?;
+            self.set_policy(&mut Prepared::default()).await?;
         }
         let result = self
             .client
@@ -244,10 +240,10 @@ impl Shared {
         Ok(())
     }
 
-    async fn set_policy(&self, access: Access, prepared: &mut Prepared) -> Result<(), StorageError> {
+    async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found = self.bucket_policy(prepared).await?;
         let bucket = &self.place.bucket;
-        if access != Access::Public {
+        if self.place.access != Access::Public {
             return match found.as_deref().and_then(policy::without_public_read) {
                 None => Ok(()),
                 Some(Remaining::Nothing) => {
@@ -261,7 +257,16 @@ impl Shared {
             };
         }
         let Some(policy) = policy::with_public_read(found.as_deref(), &self.place) else { return Ok(()) };
-        let result = self.client.put_bucket_policy().bucket(bucket).policy(policy).send().await;
+        let put = || self.client.put_bucket_policy().bucket(bucket).policy(&policy).send();
+        let mut result = put().await;
+        // A block of public policies that was lifted is felt for a while.
+        for doubling in 0..4 {
+            if !result.as_ref().is_err_and(|error| Facts::of(error).denied()) {
+                break;
+            }
+            tokio::time::sleep(self.patience.first_wait * 2_u32.pow(doubling)).await;
+            result = put().await;
+        }
         match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
             Some(_) => prepared.say(format!("Everybody may read {}", self.place.name())),
             None => prepared.say(format!(

@@ -1,14 +1,16 @@
 //! The client of the service: patience, retries, and a count of what it asks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, InterceptorContext};
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
+};
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{
     Builder, ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
@@ -18,6 +20,7 @@ use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
 
+use super::errors;
 use super::place::Place;
 
 /// How patient the client is.
@@ -48,10 +51,27 @@ impl Default for Patience {
 /// stands still is found out sooner.
 const TRANSFER: Duration = Duration::from_secs(15 * 60);
 
-/// The requests made so far.
-pub(super) type Requests = Arc<AtomicU64>;
+/// What all requests together show.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    requests: AtomicU64,
+    /// By how many seconds the service's clock was ahead of ours when it last answered.
+    ahead: AtomicI64,
+}
 
-pub(super) fn client(config: &SdkConfig, place: &Place, patience: &Patience, requests: &Requests) -> Client {
+impl Seen {
+    /// How many requests were made, repeated ones each time.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// By how many seconds the service's clock is ahead of ours; behind, if it is negative.
+    pub(super) fn ahead(&self) -> i64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) fn client(config: &SdkConfig, place: &Place, patience: &Patience, seen: &Arc<Seen>) -> Client {
     let retry = RetryConfig::standard()
         .with_max_attempts(patience.attempts)
         .with_initial_backoff(patience.first_wait)
@@ -71,7 +91,7 @@ pub(super) fn client(config: &SdkConfig, place: &Place, patience: &Patience, req
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_classifier(DamagedOnTheWay)
-        .interceptor(Count(requests.clone()));
+        .interceptor(Watch(seen.clone()));
     if let Some(endpoint) = &place.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
@@ -90,11 +110,11 @@ pub(super) fn hasty() -> Builder {
 }
 
 #[derive(Debug)]
-struct Count(Requests);
+struct Watch(Arc<Seen>);
 
-impl Intercept for Count {
+impl Intercept for Watch {
     fn name(&self) -> &'static str {
-        "Count"
+        "Watch"
     }
 
     fn read_before_transmit(
@@ -103,7 +123,22 @@ impl Intercept for Count {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(theirs) = context.response().headers().get("date").and_then(errors::date) {
+            let seconds = |time: SystemTime| {
+                time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+            };
+            self.0.ahead.store(seconds(theirs) - seconds(SystemTime::now()), Ordering::Relaxed);
+        }
         Ok(())
     }
 }

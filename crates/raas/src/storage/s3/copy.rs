@@ -73,7 +73,7 @@ impl Shared {
             Err(error) => return Err(self.explain(what(), Action::PUT, &error).await),
         };
         let leftover = Leftover { key: key.clone(), upload: Some(id.clone()) };
-        self.leftovers.add(leftover.clone())?;
+        self.leftovers.add(leftover.clone()).await;
         let copied = self.copy_parts(from, to, &id, (size, step)).await;
         if copied.is_err() {
             self.remove_leftover(&leftover).await;

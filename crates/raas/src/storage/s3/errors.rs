@@ -113,7 +113,7 @@ impl Facts {
 }
 
 /// An HTTP date.
-fn date(text: &str) -> Option<SystemTime> {
+pub(super) fn date(text: &str) -> Option<SystemTime> {
     DateTime::from_str(text, DateTimeFormat::HttpDate).ok()?.try_into().ok()
 }
 
@@ -158,6 +158,7 @@ impl Shared {
         action: Action,
         error: &SdkError<E, HttpResponse>,
     ) -> StorageError {
+        self.leftovers.hold_if_interrupted().await;
         let mut facts = Facts::of(error);
         if facts.status.is_none() {
             // No answer: perhaps nothing was asked, for want of credentials.

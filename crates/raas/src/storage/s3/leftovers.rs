@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::process;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::errors::{Action, Facts};
 use super::{Engine, Shared, client};
+use crate::interrupt;
 use crate::storage::StorageError;
 
 /// How long an unfinished upload of another run is left alone: that run may live, or may be run again.
@@ -48,18 +48,19 @@ impl Leftovers {
     }
 
     /// Notes one more, which the service has made.
-    pub(super) fn add(&self, leftover: Leftover) -> Result<(), StorageError> {
-        let mut state = self.state();
-        let interrupted = state.interrupted;
-        state.open.insert(leftover);
+    pub(super) async fn add(&self, leftover: Leftover) {
+        // Whoever interrupts goes on until nothing is open.
+        self.state().open.insert(leftover);
+        self.hold_if_interrupted().await;
+    }
+
+    /// Never returns once the run is interrupted: it ends when all is removed, and not before, as it would if a
+    /// request failed for what was removed.
+    pub(super) async fn hold_if_interrupted(&self) {
+        let interrupted = self.state().interrupted;
         if interrupted {
-            // Whoever interrupts goes on until nothing is open.
-            return Err(StorageError::new(
-                "cannot store anything any more",
-                io::Error::from(io::ErrorKind::Interrupted),
-            ));
+            std::future::pending::<()>().await;
         }
-        Ok(())
     }
 
     /// Forgets one that is finished or removed.
@@ -79,6 +80,7 @@ impl Engine {
     pub(super) fn watch_for_interrupts(&self) {
         let shared = self.shared.clone();
         self.shared.leftovers.watching.get_or_init(|| {
+            interrupt::ended_elsewhere();
             self.handle().spawn(async move {
                 if interrupted().await.is_ok() {
                     // A second one does not wait.
@@ -86,7 +88,7 @@ impl Engine {
                         () = shared.remove_all() => {}
                         _ = interrupted() => {}
                     }
-                    process::exit(INTERRUPTED);
+                    interrupt::end(INTERRUPTED);
                 }
             });
         });

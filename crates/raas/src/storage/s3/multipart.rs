@@ -85,7 +85,7 @@ impl Multipart {
             let id = shared.create_upload(&target, &key).await?;
             Ok::<_, StorageError>((Session { key, id, shared: shared.clone() }, BTreeMap::new()))
         })?;
-        shared.leftovers.add(session.leftover())?;
+        engine.block_on(shared.leftovers.add(session.leftover()));
         Ok(Self {
             engine: engine.clone(),
             target,
@@ -154,7 +154,7 @@ impl Multipart {
     async fn put_in_place(&self, key: &ObjectKey) -> Result<(), StorageError> {
         let shared = &self.engine.shared;
         let object = Leftover { key: self.session.key.clone(), upload: None };
-        shared.leftovers.add(object.clone())?;
+        shared.leftovers.add(object.clone()).await;
         let copied = shared.copy(&self.session.key, key, self.size).await;
         let removed = shared.remove(&self.session.key).await;
         shared.leftovers.remove(&object);

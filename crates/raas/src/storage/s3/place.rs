@@ -17,6 +17,8 @@ pub(in crate::storage) struct Place {
     pub(super) region: String,
     /// The service's base URL, where it is not AWS.
     pub(super) endpoint: Option<String>,
+    /// How clients get at the objects.
+    pub(super) access: Access,
     path_style: bool,
     /// The base URL of the objects, where it is not the bucket's own.
     public_url: Option<String>,
@@ -38,6 +40,7 @@ impl Place {
             prefix: prefix.map(|prefix| format!("{prefix}/")).unwrap_or_default(),
             region: region.to_owned(),
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
+            access: settings.access,
             // A certificate for *.s3.… does not cover a name with dots in it.
             path_style: settings.s3_path_style || bucket.contains('.'),
             public_url: settings.cdn_url.clone().filter(|_| settings.access == Access::Cdn),

@@ -11,13 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) const PART: usize = 8 << 20;
 
 /// Parts in memory, being filled or being sent.
-///
-/// Who waits for a buffer may hold one that it fills for another object (a Docker v1 layer is stored plain and packed
-/// at once), so that there must be more buffers than layers in flight; see [`super::IN_FLIGHT`].
 pub(super) const PARTS: usize = 7;
 
-/// The most that one buffer counts for. Objects of more than 200 GiB have larger parts than this says.
-const MOST_FOR_ONE: usize = 3;
+/// The most that one buffer counts for: an object that is sent whole is up to two parts long. Objects of more than
+/// 140 GiB have larger parts than this says.
+const MOST_FOR_ONE: usize = 2;
+
+/// Layers at once that are two uploads each, as it is and packed.
+///
+/// Who waits for a buffer may then hold one that is not full, of the other upload, and it will not be full before the
+/// wait is over. Were all buffers held so, nobody would ever go on. Of a single upload, who waits holds none.
+pub(super) const PAIRS: usize = 3;
+
+const _: () = assert!(PAIRS * MOST_FOR_ONE < PARTS);
 
 /// The buffers.
 #[derive(Debug)]

@@ -133,6 +133,29 @@ fn small_objects_are_one_request_and_large_ones_go_in_parts() {
 }
 
 #[test]
+fn pairs_of_uploads_never_wait_for_one_another() {
+    let (storage, _server) = service();
+    let storage = &storage;
+    std::thread::scope(|scope| {
+        for thread in 0..storage.in_flight(2) as u64 {
+            scope.spawn(move || {
+                for n in 0..3 {
+                    let content = noise(thread * 10 + n, 15 << 20);
+                    let mut one = storage.create(known(&content)).unwrap();
+                    let mut two = storage.create(Draft::default()).unwrap();
+                    for piece in content.chunks(1 << 20) {
+                        one.write_all(piece).unwrap();
+                        two.write_all(piece).unwrap();
+                    }
+                    one.commit(&key_of(&content)).unwrap();
+                    two.commit(&key_of(&content)).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
     for tells_checksums in [true, false] {
         let (storage, server) = service();
@@ -197,6 +220,11 @@ fn old_leftovers_are_swept_and_young_ones_kept() {
     assert_eq!(storage.sweep().unwrap(), 2);
     assert_eq!(server.keys(BUCKET), ["elsewhere/_uploads/old"]);
     assert!(server.uploads(BUCKET).is_empty());
+    assert!(storage.warnings().is_empty());
+    server.fail(Fault::always("ListMultipartUploads", What::Skew(Duration::from_secs(600))));
+    drop(storage.sweep());
+    assert!(storage.warnings()[0].contains("s behind the service's"), "{:?}", storage.warnings());
+    server.behave();
     // Who may not look for them need not.
     server.fail(Fault::always("ListMultipartUploads", What::Refuse(403, "AccessDenied")));
     assert_eq!(storage.sweep().unwrap(), 0);
@@ -337,18 +365,17 @@ fn a_service_that_is_not_there_is_told_with_its_address() {
     assert!(told.contains("http://127.0.0.1:9 does not answer") && told.contains("s3_endpoint"), "{told}");
 }
 
-fn prepared(storage: &S3, access: Access) -> String {
-    storage.prepare(true, access).unwrap().lines.join("\n")
+fn prepared(server: &Server, access: Access) -> String {
+    let settings = VendorSettings { s3_region: Some("eu-central-1".into()), access, ..settings() };
+    connect(&server.url(), &settings).prepare(true).unwrap().join("\n")
 }
 
 #[test]
 fn a_bucket_is_made_and_set_up_once() {
     let server = Server::new(&[]);
-    let settings = VendorSettings { s3_region: Some("eu-central-1".into()), ..settings() };
-    let storage = connect(&server.url(), &settings);
-    let missing = told(storage.prepare(false, Access::Presigned).unwrap_err());
+    let missing = told(connect(&server.url(), &settings()).prepare(false).unwrap_err());
     assert!(missing.contains("raas setup acme --create"), "{missing}");
-    let first = prepared(&storage, Access::Presigned);
+    let first = prepared(&server, Access::Presigned);
     assert_eq!(server.buckets(), [(BUCKET.to_owned(), "eu-central-1".to_owned())]);
     assert!(first.contains("Made bucket bytes in region eu-central-1"), "{first}");
     assert!(server.setting(BUCKET, "encryption").unwrap().contains("AES256"));
@@ -361,31 +388,32 @@ fn a_bucket_is_made_and_set_up_once() {
     assert!(!block.contains("false"), "{block}");
     assert_eq!(server.setting(BUCKET, "policy"), None);
     server.forget();
-    assert_eq!(prepared(&storage, Access::Presigned), "");
+    assert_eq!(prepared(&server, Access::Presigned), "");
     assert!(server.asked().iter().all(|(name, _)| !name.starts_with("Put")), "{:?}", server.asked());
 }
 
 #[test]
 fn everybody_may_read_a_public_bucket_and_no_other() {
-    let (storage, server) = service();
-    let said = prepared(&storage, Access::Public);
+    let (_, server) = service();
+    // As AWS is, for a while after a block was lifted.
+    server.fail(Fault::times("PutBucket:policy", 2, What::Refuse(403, "AccessDenied")));
+    let said = prepared(&server, Access::Public);
     assert!(said.contains("Everybody may read s3://bytes/reg"), "{said}");
     let policy = server.setting(BUCKET, "policy").unwrap();
     assert!(policy.contains("s3:GetObject") && policy.contains("arn:aws:s3:::bytes/reg/*"), "{policy}");
-    prepared(&storage, Access::Proxy);
+    prepared(&server, Access::Proxy);
     assert_eq!(server.setting(BUCKET, "policy"), None);
 }
 
 #[test]
 fn what_a_service_does_not_have_is_told_and_no_error() {
     let server = Server::new(&[]);
-    let storage = connect(&server.url(), &settings());
     for operation in
         ["PutBucket:encryption", "PutBucket:lifecycle", "PutBucket:publicAccessBlock", "PutBucket:policy"]
     {
         server.fail(Fault::always(operation, What::Refuse(501, "NotImplemented")));
     }
-    let said = prepared(&storage, Access::Public);
+    let said = prepared(&server, Access::Public);
     for part in
         ["Encryption by default: the service", "Removal of unfinished", "Blocking of", "`access = presigned`"]
     {
@@ -398,11 +426,11 @@ fn a_bucket_that_everybody_may_write_to_is_refused() {
     let (storage, server) = service();
     let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}}"#;
     server.set(BUCKET, "policy", policy);
-    let refused = told(storage.prepare(false, Access::Presigned).unwrap_err());
+    let refused = told(storage.prepare(false).unwrap_err());
     assert!(refused.contains("everybody may write to bucket bytes: s3:*"), "{refused}");
     let (storage, server) = service();
     let acl = r#"<AccessControlPolicy><AccessControlList><Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>WRITE</Permission></Grant></AccessControlList></AccessControlPolicy>"#;
     server.set(BUCKET, "acl", acl);
-    let refused = told(storage.prepare(true, Access::Presigned).unwrap_err());
+    let refused = told(storage.prepare(true).unwrap_err());
     assert!(refused.contains("ACL WRITE"), "{refused}");
 }
