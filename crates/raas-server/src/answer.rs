@@ -1,6 +1,5 @@
 //! From a request to its answer.
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
@@ -8,10 +7,12 @@ use hyper::{Method, Request, StatusCode, Uri};
 use crate::Response;
 use crate::body::Body;
 use crate::catalog::Catalog;
-use crate::client::Client;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::metrics::{self, Metrics, To};
+use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
+use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
 use crate::{file, host, proxy, query};
 
@@ -56,20 +57,53 @@ impl From<Response> for Decision {
 struct Asked<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
+    metrics: &'a Metrics,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
 }
 
+impl Asked<'_> {
+    /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
+    fn redirected(&self, to: To, size: u64) {
+        let asked = self.headers.get(header::RANGE);
+        let bytes = match range::parse(asked.map(HeaderValue::as_bytes), size) {
+            Span::Whole => size,
+            Span::Part { length, .. } => length,
+            Span::Unsatisfiable => 0,
+        };
+        self.metrics.redirected(self.site.vendor.as_str(), to, bytes);
+    }
+}
+
+/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
+pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
+    let api = Api::Plain;
+    let snapshot = shared.current.load();
+    let mut response = match request.uri().path() {
+        "/metrics" => only_read(request, api, || {
+            reply(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                metrics::render(&shared.metrics, &snapshot),
+            )
+        }),
+        "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
+        "/-/readyz" => only_read(request, api, || ready(&snapshot)),
+        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
+    };
+    if request.method() == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
 /// Answers a request.
-pub(crate) async fn answer<B>(
-    current: &ArcSwap<Snapshot>,
-    client: &Client,
-    request: &Request<B>,
-) -> Response {
+pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
+    let Shared { current, client, metrics } = shared;
     // In a statement of its own, so that the snapshot is let go before anything is waited for.
-    let decision = decide(&current.load(), request);
+    let decision = decide(&current.load(), metrics, request);
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
@@ -83,7 +117,7 @@ pub(crate) async fn answer<B>(
     response
 }
 
-fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
+fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, request: &Request<B>) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -104,7 +138,8 @@ fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
         let message = "this registry has not loaded what it publishes yet; try again later";
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
-    let asked = Asked { site, catalog, host, method: request.method(), uri, headers: request.headers() };
+    let asked =
+        Asked { site, catalog, metrics, host, method: request.method(), uri, headers: request.headers() };
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use hyper::Method;
 use hyper::header::HeaderValue;
@@ -117,6 +118,8 @@ pub(crate) struct Site {
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// How the metadata is, where it is in a bucket.
     pub(crate) health: Option<Arc<Health>>,
+    /// How many documents do not load.
+    pub(crate) faulty: Arc<AtomicUsize>,
 }
 
 /// All sites as they are served, ordered by vendor. It never changes; the next one replaces it.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use raas_types::VendorName;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
+use crate::shared::Shared;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
 
 mod archive;
@@ -26,11 +27,7 @@ mod stamp;
 use folder::Folder;
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
-pub(crate) async fn keep_up<S: SiteSource>(
-    mut watcher: Watcher<S>,
-    current: Arc<ArcSwap<Snapshot>>,
-    every: Duration,
-) {
+pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
     let (source, bench) = (Arc::clone(&watcher.source), watcher.bench.clone());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,7 +40,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
         watcher = match polled.await {
             Ok((watcher, snapshot)) => {
                 if let Some(snapshot) = snapshot {
-                    current.store(Arc::new(snapshot));
+                    shared.current.store(Arc::new(snapshot));
                 }
                 watcher
             }
@@ -127,6 +124,13 @@ impl Followed {
             Followed::Folder(folder) => Some(folder.catalog()),
             Followed::Snapshots { seen, .. } => seen.clone(),
         }
+    }
+
+    fn faulty(&self) -> Arc<AtomicUsize> {
+        Arc::clone(match self {
+            Followed::Folder(folder) => folder.faulty(),
+            Followed::Snapshots { health, .. } => health.faulty(),
+        })
     }
 
     fn health(&self) -> Option<&Arc<Health>> {
@@ -218,6 +222,7 @@ impl<S: SiteSource> Watcher<S> {
             bucket: config.bucket.clone(),
             catalog: followed.catalog(),
             health: followed.health().cloned(),
+            faulty: followed.faulty(),
         };
         Snapshot { sites: self.sites.values().map(site).collect() }
     }

@@ -9,6 +9,7 @@ use crate::Response;
 use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
+use crate::metrics::{Pull, To};
 use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
 use crate::site::Place;
@@ -48,12 +49,10 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
         V2::Tags(name) => listing::tags(repository(name)?, asked.uri.query())?.into(),
         V2::Tag(name, tag) => {
             let repository = repository(name)?;
-            by_tag(
-                repository,
-                repository.tag(tag).ok_or_else(|| no_manifest(&repository.name, tag))?,
-                asked.headers,
-            )
-            .into()
+            let tagged = repository.tag(tag).ok_or_else(|| no_manifest(&repository.name, tag))?;
+            let response = by_tag(repository, tagged, asked.headers);
+            count(asked, repository, &response, || Some(Pull::by_tag(tag, tagged)));
+            response.into()
         }
         V2::Manifest(name, digest) => {
             let repository = repository(name)?;
@@ -61,7 +60,10 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let found = digest.as_ref().and_then(|digest| repository.manifest(digest));
             let unknown =
                 || no_manifest(&repository.name, &digest.map_or("that digest".into(), |d| d.to_string()));
-            manifest(found.ok_or_else(unknown)?, IMMUTABLE, asked.headers).into()
+            let found = found.ok_or_else(unknown)?;
+            let response = manifest(found, IMMUTABLE, asked.headers);
+            count(asked, repository, &response, || Pull::by_digest(repository, found));
+            response.into()
         }
         V2::Blob(name, digest) => {
             let repository = repository(name)?;
@@ -126,6 +128,21 @@ fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, Failure>
     }
 }
 
+/// Counts a manifest that was given to somebody who pulls.
+fn count<'a>(
+    asked: &Asked<'_>,
+    repository: &Repository,
+    response: &Response,
+    pull: impl FnOnce() -> Option<Pull<'a>>,
+) {
+    if asked.method == Method::GET
+        && response.status() == StatusCode::OK
+        && let Some(pull) = pull()
+    {
+        asked.metrics.pull(asked.site.vendor.as_str(), repository.name.as_str(), &pull);
+    }
+}
+
 fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Response {
     if !tagged.is_index() {
         return manifest(tagged, NO_CACHE, headers);
@@ -176,6 +193,7 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
     if let Some(location) = &blob.location
         && asked.method == Method::GET
     {
+        asked.redirected(To::Elsewhere, blob.size);
         let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
         response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
         return Ok(response.into());
@@ -194,6 +212,7 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
     Ok(match asked.site.bucket.place(asked.method, &key, size)? {
         Place::File(path) => Decision::File(file::Plan { path, size, headers, otherwise: None }),
         Place::Elsewhere(location) => {
+            asked.redirected(To::Bucket, blob.size);
             let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
             response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
             response.into()

@@ -61,6 +61,11 @@ impl Repository {
         Some(&self.blobs[at])
     }
 
+    /// The tags of this manifest, in order.
+    pub(crate) fn tags_of(&self, digest: &Digest) -> impl Iterator<Item = &str> {
+        self.tags.iter().filter(move |(_, manifest)| manifest.digest == *digest).map(|(tag, _)| tag.as_str())
+    }
+
     /// The tags in order; with `last`, those after it, whether it is a tag or not.
     pub(crate) fn tags_after(&self, last: Option<&str>) -> impl ExactSizeIterator<Item = &Tag> {
         let from = last.map_or(0, |last| {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod metrics;
 mod reload;
 mod shutdown;
 mod sites;

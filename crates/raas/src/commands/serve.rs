@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use raas_server::SiteSource;
+use raas_server::{Options, SiteSource};
 use raas_types::VendorName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,10 @@ pub(crate) struct Arguments {
     /// The address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
+
+    /// An address and port of its own to tell Prometheus what is counted, at /metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
 
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -107,7 +112,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         };
         let settings = arguments.alone.settings(config.vendor(vendor))?;
         let site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
-        runtime.block_on(serve_alone(vec![site], vendor, arguments.listen))?;
+        runtime.block_on(serve_alone(vec![site], vendor, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -126,7 +131,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
         catch_up(&vendor)?;
     }
-    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen))?;
+    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,24 +172,32 @@ async fn serve(
     sites: HomeSites,
     only: Vec<VendorName>,
     listen: SocketAddr,
+    metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
+    let options = options(metrics).await?;
     let note = Note { address, pid: std::process::id(), vendors: only };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
     let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
     let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
     say_where(&note, &vendors);
-    let served = answer(listener, sites, address).await;
+    let served = answer(listener, sites, options, address).await;
     drop(posted);
     served
 }
 
 /// Without a home there is nobody to leave a note for.
-async fn serve_alone(sites: impl SiteSource, vendor: &VendorName, listen: SocketAddr) -> Result<(), Failure> {
+async fn serve_alone(
+    sites: impl SiteSource,
+    vendor: &VendorName,
+    listen: SocketAddr,
+    metrics: Option<SocketAddr>,
+) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
+    let options = options(metrics).await?;
     eprintln!("Serving {vendor} on http://{address}");
-    answer(listener, sites, address).await
+    answer(listener, sites, options, address).await
 }
 
 async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
@@ -197,9 +210,22 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
     Ok((listener, address))
 }
 
-async fn answer(listener: TcpListener, sites: impl SiteSource, address: SocketAddr) -> Result<(), Failure> {
+async fn options(metrics: Option<SocketAddr>) -> Result<Options, Failure> {
+    let metrics = match metrics {
+        Some(address) => Some(Arc::new(bind(address).await?.0)),
+        None => None,
+    };
+    Ok(Options { metrics, ..Options::default() })
+}
+
+async fn answer(
+    listener: TcpListener,
+    sites: impl SiteSource,
+    options: Options,
+    address: SocketAddr,
+) -> Result<(), Failure> {
     let stop = stop_signal().context(|| "cannot listen for signals".into())?;
-    let served = raas_server::serve(listener, sites, raas_server::Options::default(), stop).await;
+    let served = raas_server::serve(listener, sites, options, stop).await;
     served.context(|| format!("the server on {address} failed"))
 }
 
