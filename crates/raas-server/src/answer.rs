@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 
 use crate::Response;
+use crate::auth::{self, Visitor};
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
@@ -19,11 +20,14 @@ use crate::{file, host, proxy, query};
 mod crane;
 mod listing;
 mod page;
+mod token;
 mod v1;
 mod v2;
 
 /// `Cache-Control` of what never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// The same of what one user may see.
+const IMMUTABLE_FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
@@ -58,13 +62,26 @@ struct Asked<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
     metrics: &'a Metrics,
+    visitor: Visitor,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
 }
 
+/// The answer with what a client must do to be answered otherwise.
+fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>) -> Response {
+    let value = auth::challenge(host.unwrap_or("localhost"), scope);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    response
+}
+
 impl Asked<'_> {
+    /// Whether somebody asks who may be a user, and has not said so.
+    fn may_be_user(&self) -> bool {
+        self.visitor == Visitor::Stranger && self.site.users.is_some()
+    }
+
     /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
     fn redirected(&self, to: To, size: u64) {
         let asked = self.headers.get(header::RANGE);
@@ -102,14 +119,23 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 /// Answers a request.
 pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
     let Shared { current, client, metrics } = shared;
-    // In a statement of its own, so that the snapshot is let go before anything is waited for.
-    let decision = decide(&current.load(), metrics, request);
+    // In statements of their own, so that the snapshot is let go before anything is waited for.
+    let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
+    let visitor = match &users {
+        Some(users) => auth::visitor(users, request.headers()).await,
+        None => Visitor::Stranger,
+    };
+    let decision = decide(&current.load(), metrics, visitor, request);
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
         Decision::File(plan) => opened(plan.open(method, headers).await, request),
         Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
     };
+    if visitor == Visitor::User && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE) {
+        // A cache between us must not give it to others.
+        response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+    }
     if request.method() == Method::HEAD {
         // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
         *response.body_mut() = Body::empty();
@@ -117,7 +143,7 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response
     response
 }
 
-fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, request: &Request<B>) -> Decision {
+fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, visitor: Visitor, request: &Request<B>) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -138,15 +164,31 @@ fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, request: &Request<B>) -> De
         let message = "this registry has not loaded what it publishes yet; try again later";
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
-    let asked =
-        Asked { site, catalog, metrics, host, method: request.method(), uri, headers: request.headers() };
+    let catalog = if visitor == Visitor::User { catalog.whole() } else { catalog };
+    if let (Route::Token, Some(users)) = (&route, &site.users) {
+        return only_read(request, api, || token::answer(users, visitor)).into();
+    }
+    if visitor == Visitor::Impostor {
+        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
+        return challenge(fail(api, &failure), host, None).into();
+    }
+    let asked = Asked {
+        site,
+        catalog,
+        metrics,
+        visitor,
+        host,
+        method: request.method(),
+        uri,
+        headers: request.headers(),
+    };
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),
         Route::Page => only_read(request, api, || page::answer(&asked)).into(),
         Route::Crane { v2 } => only_read(request, api, || crane::answer(&asked, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
-        Route::Health | Route::Ready | Route::Unknown(_) => {
+        Route::Health | Route::Ready | Route::Token | Route::Unknown(_) => {
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
         }
     }

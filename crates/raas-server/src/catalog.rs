@@ -32,6 +32,8 @@ pub(crate) struct Catalog {
     pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
     /// For every v1 image the repository to take it from.
     images: BTreeMap<ImageId, Arc<V1Repository>>,
+    /// The same with what is protected; nothing if nothing is.
+    whole: Option<Arc<Catalog>>,
 }
 
 /// The name of a repository that several documents claim.
@@ -45,39 +47,54 @@ pub(crate) struct Claimed<K> {
 
 impl Catalog {
     /// Puts documents together. Of two documents of one name and kind the one that comes first serves, and the
-    /// other is told of. A name that any document calls protected is served by none, as long as nobody can log in.
+    /// other is told of. A name that any document calls protected is seen by users only.
     pub(crate) fn new<'a, K: Copy>(
         revision: Bytes,
         documents: impl Iterator<Item = (K, &'a Good)> + Clone,
     ) -> (Self, Vec<Claimed<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
-            .filter_map(|(_, good)| match good {
-                Good::Protected(name) => Some(name),
-                Good::V1(_) | Good::V2(_) | Good::Legacy(_) => None,
-            })
+            .filter(|(_, good)| matches!(good, Good::Protected(..)))
+            .map(|(_, good)| good.name())
             .collect();
         let mut catalog = Self { revision, ..Self::default() };
+        let open = documents.clone().filter(|(_, good)| !hidden.contains(good.name()));
+        let mut claimed = catalog.fill(open);
+        if !hidden.is_empty() {
+            let mut whole = Self { revision: catalog.revision.clone(), ..Self::default() };
+            let seen = documents.filter_map(|(document, good)| match good {
+                Good::Protected(_, good) => Some((document, good.as_deref()?)),
+                good => Some((document, good)),
+            });
+            claimed = whole.fill(seen);
+            catalog.whole = Some(Arc::new(whole));
+        }
+        (catalog, claimed)
+    }
+
+    fn fill<'a, K: Copy>(&mut self, documents: impl Iterator<Item = (K, &'a Good)>) -> Vec<Claimed<K>> {
         let mut claimed = Vec::new();
         for (document, good) in documents {
             let name = good.name();
-            if hidden.contains(name) {
-                continue;
-            }
             let taken = match good {
-                Good::V2(repository) => !insert(&mut catalog.repositories, name, repository),
-                Good::V1(repository) => !insert(&mut catalog.v1, name, repository),
-                Good::Legacy(repository) => !insert(&mut catalog.legacy, name, repository),
-                Good::Protected(_) => false,
+                Good::V2(repository) => !insert(&mut self.repositories, name, repository),
+                Good::V1(repository) => !insert(&mut self.v1, name, repository),
+                Good::Legacy(repository) => !insert(&mut self.legacy, name, repository),
+                Good::Protected(..) => false,
             };
             if taken {
                 claimed.push(Claimed { document, name: name.clone() });
             }
         }
         // Of what raas knows, more can be told.
-        catalog.legacy.retain(|name, _| !catalog.repositories.contains_key(name));
-        catalog.index_images();
-        (catalog, claimed)
+        self.legacy.retain(|name, _| !self.repositories.contains_key(name));
+        self.index_images();
+        claimed
+    }
+
+    /// What a user sees.
+    pub(crate) fn whole(&self) -> &Self {
+        self.whole.as_deref().unwrap_or(self)
     }
 
     /// A v1 image is asked for by its id alone, and several repositories may have it: the first by name whose

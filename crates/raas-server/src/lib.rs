@@ -9,6 +9,7 @@
 
 mod access;
 mod answer;
+mod auth;
 mod body;
 mod catalog;
 mod client;
@@ -27,6 +28,7 @@ mod range;
 mod route;
 mod shared;
 mod site;
+mod stamp;
 mod watch;
 
 pub use listen::{Options, serve};

@@ -28,6 +28,8 @@ pub(crate) enum Route<'a> {
     Ready,
     /// `/-/revision`: the commit that the site serves.
     Revision,
+    /// `/token`: what a user, or a guest, shows from then on.
+    Token,
     /// `/`: the page for people.
     Page,
     /// `/crane/repositories[/v1]`, or with `/v2`: Crane's own lists for operators.
@@ -83,6 +85,20 @@ pub(crate) enum V2<'a> {
     Upload,
 }
 
+impl<'a> V2<'a> {
+    /// The name of the repository that it is about.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        match self {
+            V2::Base | V2::Catalog | V2::Upload => None,
+            V2::Tags(name)
+            | V2::Tag(name, _)
+            | V2::Manifest(name, _)
+            | V2::Blob(name, _)
+            | V2::Referrers(name, _) => Some(name),
+        }
+    }
+}
+
 impl Route<'_> {
     /// The form of this path's errors.
     pub(crate) fn api(&self) -> Api {
@@ -90,7 +106,12 @@ impl Route<'_> {
             Route::V1(_) => Api::V1,
             Route::V2(_) => Api::V2,
             Route::Unknown(api) => *api,
-            Route::Health | Route::Ready | Route::Revision | Route::Page | Route::Crane { .. } => Api::Plain,
+            Route::Health
+            | Route::Ready
+            | Route::Revision
+            | Route::Token
+            | Route::Page
+            | Route::Crane { .. } => Api::Plain,
         }
     }
 }
@@ -125,6 +146,7 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     match path {
         "/" => Route::Page,
         "/v2" => Route::V2(V2::Base),
+        "/token" => Route::Token,
         "/-/healthz" => Route::Health,
         "/-/readyz" => Route::Ready,
         "/-/revision" => Route::Revision,
@@ -201,6 +223,7 @@ mod tests {
             ("/crane/repositories/v2".into(), Route::Crane { v2: true }),
             ("/crane/repositories/v3".into(), Route::Unknown(Api::Plain)),
             ("/crane".into(), Route::Unknown(Api::Plain)),
+            ("/token".into(), Route::Token),
             ("/-/other".into(), Route::Unknown(Api::Plain)),
             ("/v3/".into(), Route::Unknown(Api::Plain)),
             ("/v20/".into(), Route::Unknown(Api::Plain)),

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
@@ -22,7 +23,6 @@ mod documents;
 mod folder;
 mod shelf;
 mod snapshots;
-mod stamp;
 
 use folder::Folder;
 
@@ -67,9 +67,16 @@ pub(crate) struct Bench {
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
     bench: Bench,
-    sites: BTreeMap<VendorName, (SiteConfig, Followed)>,
+    sites: BTreeMap<VendorName, Watched>,
     /// The last error of the source, so that it is told once.
     complaint: Option<String>,
+}
+
+/// A site, and what is followed of it.
+struct Watched {
+    config: SiteConfig,
+    metadata: Followed,
+    users: Option<Arc<Users>>,
 }
 
 /// A site's metadata, followed.
@@ -163,7 +170,7 @@ impl<S: SiteSource> Watcher<S> {
 
     /// What the buckets that are followed are known to have.
     pub(crate) fn healths(&self) -> Vec<Arc<Health>> {
-        self.sites.values().filter_map(|(_, followed)| followed.health().cloned()).collect()
+        self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
     /// Looks at everything again; a snapshot if it is not as before.
@@ -179,7 +186,7 @@ impl<S: SiteSource> Watcher<S> {
                     tracing::error!(%error, "the list of sites cannot be read; the last one stays");
                     self.complaint = Some(complaint);
                 }
-                let configs = self.sites.values().map(|(config, _)| config.clone()).collect();
+                let configs = self.sites.values().map(|site| site.config.clone()).collect();
                 self.update(configs).then(|| self.snapshot())
             }
         }
@@ -192,22 +199,28 @@ impl<S: SiteSource> Watcher<S> {
             if self.sites.contains_key(&config.vendor) {
                 continue;
             }
-            let (config, mut followed) = match before.remove(&config.vendor) {
+            let mut site = match before.remove(&config.vendor) {
                 // The old one has keys and such that were made for it.
-                Some((old, followed)) if old == config => (old, followed),
-                Some((old, followed)) if old.metadata == config.metadata => {
+                Some(site) if site.config == config => site,
+                Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
-                    (config, followed)
+                    let users = site.users.filter(|users| config.users.as_deref() == Some(users.file()));
+                    Watched { config, users, ..site }
                 }
                 _ => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
-                    let followed = Followed::begin(&config.metadata, &self.bench);
-                    (config, followed)
+                    let metadata = Followed::begin(&config.metadata, &self.bench);
+                    Watched { config, metadata, users: None }
                 }
             };
-            changed |= followed.poll();
-            self.sites.insert(config.vendor.clone(), (config, followed));
+            changed |= site.metadata.poll();
+            match (&site.users, &site.config.users) {
+                (Some(users), _) => users.poll(),
+                (None, Some(file)) => site.users = Some(Arc::new(Users::new(file))),
+                (None, None) => {}
+            }
+            self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
             tracing::info!(%vendor, "site is gone");
@@ -217,12 +230,13 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let site = |(config, followed): &(SiteConfig, Followed)| Site {
-            vendor: config.vendor.clone(),
-            bucket: config.bucket.clone(),
-            catalog: followed.catalog(),
-            health: followed.health().cloned(),
-            faulty: followed.faulty(),
+        let site = |site: &Watched| Site {
+            vendor: site.config.vendor.clone(),
+            bucket: site.config.bucket.clone(),
+            users: site.users.clone(),
+            catalog: site.metadata.catalog(),
+            health: site.metadata.health().cloned(),
+            faulty: site.metadata.faulty(),
         };
         Snapshot { sites: self.sites.values().map(site).collect() }
     }

@@ -28,7 +28,18 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
     if !reads(asked.method) {
         return refuse(Api::V2).into();
     }
+    let unauthorized = |scope: Option<&str>| {
+        let failure = Failure::new(Code::Unauthorized, "ask for a token first, with a password or without");
+        super::challenge(fail(Api::V2, &failure), asked.host, scope).into()
+    };
+    // That is how a client finds out that it may log in; the specification has no other way.
+    if asked.may_be_user() && route == V2::Base {
+        return unauthorized(None);
+    }
+    let name = route.name();
     match decide(asked, route) {
+        // Whether there is no such repository, or one that users see, is not told.
+        Err(failure) if failure.code == Code::NameUnknown && asked.may_be_user() => unauthorized(name),
         Ok(mut decision) => {
             mark(decision.headers_mut());
             decision

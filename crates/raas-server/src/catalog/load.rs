@@ -18,8 +18,8 @@ pub(crate) enum Good {
     V2(Arc<Repository>),
     /// The same, of a document that does not say what they are.
     Legacy(Arc<LegacyRepository>),
-    /// A repository that takes a credential to see, so for now nobody sees it.
-    Protected(RepositoryName),
+    /// A repository that only users see, and what of it they see; nothing if that does not load.
+    Protected(RepositoryName, Option<Box<Good>>),
 }
 
 impl Good {
@@ -28,7 +28,7 @@ impl Good {
             Good::V1(repository) => &repository.name,
             Good::V2(repository) => &repository.name,
             Good::Legacy(repository) => &repository.name,
-            Good::Protected(name) => name,
+            Good::Protected(name, _) => name,
         }
     }
 }
@@ -72,10 +72,25 @@ pub(crate) trait Files {
 /// manifests that both have are taken over from it.
 pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
     let document = Document::parse(bytes)?;
-    // Before anything that may fail: what is protected from now on must not go on being served as it was.
-    if document.protected {
-        return Ok(Good::Protected(document.name));
+    if !document.protected {
+        return load_content(files, document, before);
     }
+    // What is protected from now on must not go on being served as it was, whether it loads or not.
+    let name = document.name.clone();
+    let before = match before {
+        Some(Good::Protected(_, Some(good))) => Some(good.as_ref()),
+        before => before,
+    };
+    match load_content(files, document, before) {
+        Ok(good) => Ok(Good::Protected(name, Some(Box::new(good)))),
+        Err(reason) => {
+            tracing::warn!(%name, %reason, "a protected repository is not served to its users");
+            Ok(Good::Protected(name, None))
+        }
+    }
+}
+
+fn load_content(files: &dyn Files, document: Document, before: Option<&Good>) -> Result<Good, Fault> {
     match document.content {
         Content::V1(v1) => load_v1(document.name, &document.url, v1).map(|r| Good::V1(Arc::new(r))),
         Content::V2(mut v2) => {

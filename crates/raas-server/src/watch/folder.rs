@@ -16,8 +16,8 @@ use raas_types::crane::{Document, tree};
 
 use super::documents::{self, Found};
 use super::shelf::Shelf;
-use super::stamp::Stamp;
 use crate::catalog::{Catalog, Fault, Files, Good, load};
+use crate::stamp::Stamp;
 
 /// A metadata folder and what was last read of it.
 pub(super) struct Folder {

@@ -135,6 +135,7 @@ fn is_home(path: &str, good: &Good) -> bool {
         Good::V1(repository) => path == tree::v1_document(&repository.name),
         Good::V2(repository) => path == tree::document(&repository.name),
         Good::Legacy(repository) => path == tree::document(&repository.name),
-        Good::Protected(_) => true,
+        Good::Protected(_, Some(good)) => is_home(path, good),
+        Good::Protected(_, None) => true,
     }
 }

@@ -9,3 +9,4 @@ mod sites;
 mod snapshots;
 mod support;
 mod upstream;
+mod users;

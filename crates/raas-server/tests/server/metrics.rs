@@ -131,6 +131,7 @@ fn the_state_of_the_metadata_is_told() {
         vendor: "acme".parse().unwrap(),
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
+        users: None,
     };
     let folders = Folders::new("other");
     folders.write("crane/data/bad.json", b"{");

@@ -43,6 +43,7 @@ impl Folders {
             vendor: self.vendor.parse().unwrap(),
             metadata: Metadata::Folder(self.metadata()),
             bucket: Bucket::Folder(self.bucket()),
+            users: None,
         }
     }
 

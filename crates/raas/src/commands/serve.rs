@@ -63,6 +63,11 @@ struct Alone {
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
 
+    /// The users who see protected repositories, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's
+    /// folder]
+    #[arg(long, value_name = "FILE", env = "RAAS_HTPASSWD", requires = "metadata")]
+    htpasswd: Option<PathBuf>,
+
     /// The S3 service, where it is not AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
     s3_endpoint: Option<String>,
@@ -111,7 +116,8 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
                 .hint("raas serve ISV --metadata PLACE"));
         };
         let settings = arguments.alone.settings(config.vendor(vendor))?;
-        let site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
+        let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
+        site.users = arguments.alone.htpasswd;
         runtime.block_on(serve_alone(vec![site], vendor, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
