@@ -62,6 +62,7 @@ struct Asked<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
     metrics: &'a Metrics,
+    secure: bool,
     visitor: Visitor,
     host: Option<&'a str>,
     method: &'a Method,
@@ -70,8 +71,8 @@ struct Asked<'a> {
 }
 
 /// The answer with what a client must do to be answered otherwise.
-fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>) -> Response {
-    let value = auth::challenge(host.unwrap_or("localhost"), scope);
+fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, secure: bool) -> Response {
+    let value = auth::challenge(host.unwrap_or("localhost"), scope, secure);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     response
 }
@@ -118,14 +119,14 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 
 /// Answers a request.
 pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
-    let Shared { current, client, metrics } = shared;
+    let Shared { current, client, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
     let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
     let visitor = match &users {
         Some(users) => auth::visitor(users, request.headers()).await,
         None => Visitor::Stranger,
     };
-    let decision = decide(&current.load(), metrics, visitor, request);
+    let decision = decide(&current.load(), shared, visitor, request);
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
@@ -143,7 +144,7 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response
     response
 }
 
-fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, visitor: Visitor, request: &Request<B>) -> Decision {
+fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &Request<B>) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -170,12 +171,13 @@ fn decide<B>(snapshot: &Snapshot, metrics: &Metrics, visitor: Visitor, request: 
     }
     if visitor == Visitor::Impostor {
         let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
-        return challenge(fail(api, &failure), host, None).into();
+        return challenge(fail(api, &failure), host, None, shared.secure).into();
     }
     let asked = Asked {
         site,
         catalog,
-        metrics,
+        metrics: &shared.metrics,
+        secure: shared.secure,
         visitor,
         host,
         method: request.method(),

@@ -75,7 +75,7 @@ fn brought(headers: &HeaderMap) -> Brought<'_> {
 ///
 /// Source: CNCF distribution, "Token Authentication Specification". A client takes the realm as it is, so it must
 /// be a whole URL; what it does not know is the host's name and scheme, which only the client does.
-pub(crate) fn challenge(host: &str, scope: Option<&str>) -> HeaderValue {
+pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> HeaderValue {
     let name = if host.starts_with('[') {
         host.split(']').next().unwrap_or(host).trim_start_matches('[')
     } else {
@@ -86,7 +86,7 @@ pub(crate) fn challenge(host: &str, scope: Option<&str>) -> HeaderValue {
     let own = name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let scheme = if own { "http" } else { "https" };
+    let scheme = if own && !secure { "http" } else { "https" };
     // The host stands in quotes.
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect();
     let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
@@ -118,7 +118,7 @@ mod tests {
             ("a\"b", "https://ab/token"),
         ];
         for (host, realm) in table {
-            let challenge = challenge(host, Some("tools/app"));
+            let challenge = challenge(host, Some("tools/app"), false);
             let text = challenge.to_str().unwrap();
             assert!(text.starts_with(&format!("Bearer realm=\"{realm}\",service=")), "{text}");
             assert!(text.ends_with(",scope=\"repository:tools/app:pull\""), "{text}");

@@ -5,7 +5,7 @@
 //! the next one beside it and swaps them, so that no request ever waits for a reload.
 //!
 //! A request passes these files in this order, and `docs/request-handling.md` has every decision that they take:
-//! `listen` → `route` → `host` → `answer` → (`catalog` | `origin` | `file` | `proxy`) → `body`.
+//! `listen` → `connection` → `route` → `host` → `answer` → (`catalog` | `origin` | `file` | `proxy`) → `body`.
 
 mod access;
 mod answer;
@@ -13,6 +13,7 @@ mod auth;
 mod body;
 mod catalog;
 mod client;
+mod connection;
 mod error;
 mod file;
 mod health;
@@ -28,7 +29,9 @@ mod range;
 mod route;
 mod shared;
 mod site;
+mod stall;
 mod stamp;
+mod tls;
 mod watch;
 
 pub use listen::{Options, serve};
@@ -36,6 +39,7 @@ pub use origin::{
     AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
 };
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
+pub use tls::CertificateFiles;
 
 /// An answer on its way to the client.
 type Response = hyper::Response<body::Body>;

@@ -15,4 +15,6 @@ pub(crate) struct Shared {
     pub(crate) current: ArcSwap<Snapshot>,
     pub(crate) client: Arc<Client>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whether clients reach the server by TLS of its own.
+    pub(crate) secure: bool,
 }

@@ -40,7 +40,7 @@ struct Globals {
 enum Command {
     Setup(setup::Arguments),
     Push(push::Arguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     Status(status::Arguments),
     Lint(lint::Arguments),
 }
@@ -53,7 +53,7 @@ impl Cli {
             Command::Push(arguments) => {
                 push::run(&Home::new(home)?, &Config::load(config.as_deref())?, arguments)
             }
-            Command::Serve(arguments) => serve::run(home, &Config::load(config.as_deref())?, arguments),
+            Command::Serve(arguments) => serve::run(home, &Config::load(config.as_deref())?, *arguments),
             Command::Status(arguments) => status::run(&Home::new(home)?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }

@@ -30,7 +30,7 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
     }
     let unauthorized = |scope: Option<&str>| {
         let failure = Failure::new(Code::Unauthorized, "ask for a token first, with a password or without");
-        super::challenge(fail(Api::V2, &failure), asked.host, scope).into()
+        super::challenge(fail(Api::V2, &failure), asked.host, scope, asked.secure).into()
     };
     // That is how a client finds out that it may log in; the specification has no other way.
     if asked.may_be_user() && route == V2::Base {

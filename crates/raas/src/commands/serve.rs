@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use raas_server::{Options, SiteSource};
+use raas_server::{CertificateFiles, Options, SiteConfig, SiteSource};
 use raas_types::VendorName;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,6 +68,20 @@ struct Alone {
     #[arg(long, value_name = "FILE", env = "RAAS_HTPASSWD", requires = "metadata")]
     htpasswd: Option<PathBuf>,
 
+    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_CERTIFICATE",
+        requires = "metadata",
+        requires = "tls_key"
+    )]
+    tls_certificate: Option<PathBuf>,
+
+    /// Its key
+    #[arg(long, value_name = "FILE", env = "RAAS_TLS_KEY", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+
     /// The S3 service, where it is not AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
     s3_endpoint: Option<String>,
@@ -118,7 +132,9 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         let settings = arguments.alone.settings(config.vendor(vendor))?;
         let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
         site.users = arguments.alone.htpasswd;
-        runtime.block_on(serve_alone(vec![site], vendor, arguments.listen, arguments.metrics))?;
+        let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
+        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
+        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -195,15 +211,17 @@ async fn serve(
 
 /// Without a home there is nobody to leave a note for.
 async fn serve_alone(
-    sites: impl SiteSource,
+    site: SiteConfig,
     vendor: &VendorName,
+    certificate: Option<CertificateFiles>,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let options = options(metrics).await?;
-    eprintln!("Serving {vendor} on http://{address}");
-    answer(listener, sites, options, address).await
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let options = Options { certificate, ..options(metrics).await? };
+    eprintln!("Serving {vendor} on {scheme}://{address}");
+    answer(listener, vec![site], options, address).await
 }
 
 async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

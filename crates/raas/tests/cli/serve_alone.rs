@@ -157,7 +157,8 @@ fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
 #[test]
 fn what_cannot_be_served_is_told_before_it_is_tried() {
     let sandbox = Sandbox::new();
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
+        (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
         (&["--metadata", "m"], "needs its name"),
         (&["a", "b", "--metadata", "m"], "needs its name"),
         (&["a", "--metadata", "m"], "--bucket"),
