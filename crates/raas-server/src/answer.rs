@@ -1,27 +1,33 @@
 //! From a request to its answer.
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 
 use crate::Response;
+use crate::auth::{self, Visitor};
 use crate::body::Body;
 use crate::catalog::Catalog;
-use crate::client::Client;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::metrics::{self, Metrics, To};
+use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
+use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
 use crate::{file, host, proxy, query};
 
+mod crane;
 mod listing;
 mod page;
+mod token;
 mod v1;
 mod v2;
 
 /// `Cache-Control` of what never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// The same of what one user may see.
+const IMMUTABLE_FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
@@ -55,26 +61,82 @@ impl From<Response> for Decision {
 struct Asked<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
+    metrics: &'a Metrics,
+    secure: bool,
+    visitor: Visitor,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
 }
 
+/// The answer with what a client must do to be answered otherwise.
+fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, secure: bool) -> Response {
+    let value = auth::challenge(host.unwrap_or("localhost"), scope, secure);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    response
+}
+
+impl Asked<'_> {
+    /// Whether somebody asks who may be a user, and has not said so.
+    fn may_be_user(&self) -> bool {
+        self.visitor == Visitor::Stranger && self.site.users.is_some()
+    }
+
+    /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
+    fn redirected(&self, to: To, size: u64) {
+        let asked = self.headers.get(header::RANGE);
+        let bytes = match range::parse(asked.map(HeaderValue::as_bytes), size) {
+            Span::Whole => size,
+            Span::Part { length, .. } => length,
+            Span::Unsatisfiable => 0,
+        };
+        self.metrics.redirected(self.site.vendor.as_str(), to, bytes);
+    }
+}
+
+/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
+pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
+    let api = Api::Plain;
+    let snapshot = shared.current.load();
+    let mut response = match request.uri().path() {
+        "/metrics" => only_read(request, api, || {
+            reply(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                metrics::render(&shared.metrics, &snapshot),
+            )
+        }),
+        "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
+        "/-/readyz" => only_read(request, api, || ready(&snapshot)),
+        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
+    };
+    if request.method() == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
 /// Answers a request.
-pub(crate) async fn answer<B>(
-    current: &ArcSwap<Snapshot>,
-    client: &Client,
-    request: &Request<B>,
-) -> Response {
-    // In a statement of its own, so that the snapshot is let go before anything is waited for.
-    let decision = decide(&current.load(), request);
+pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
+    let Shared { current, client, .. } = shared;
+    // In statements of their own, so that the snapshot is let go before anything is waited for.
+    let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
+    let visitor = match &users {
+        Some(users) => auth::visitor(users, request.headers()).await,
+        None => Visitor::Stranger,
+    };
+    let decision = decide(&current.load(), shared, visitor, request);
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
         Decision::File(plan) => opened(plan.open(method, headers).await, request),
         Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
     };
+    if visitor == Visitor::User && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE) {
+        // A cache between us must not give it to others.
+        response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+    }
     if request.method() == Method::HEAD {
         // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
         *response.body_mut() = Body::empty();
@@ -82,7 +144,7 @@ pub(crate) async fn answer<B>(
     response
 }
 
-fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
+fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &Request<B>) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -103,13 +165,32 @@ fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
         let message = "this registry has not loaded what it publishes yet; try again later";
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
-    let asked = Asked { site, catalog, host, method: request.method(), uri, headers: request.headers() };
+    let catalog = if visitor == Visitor::User { catalog.whole() } else { catalog };
+    if let (Route::Token, Some(users)) = (&route, &site.users) {
+        return only_read(request, api, || token::answer(users, visitor)).into();
+    }
+    if visitor == Visitor::Impostor {
+        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
+        return challenge(fail(api, &failure), host, None, shared.secure).into();
+    }
+    let asked = Asked {
+        site,
+        catalog,
+        metrics: &shared.metrics,
+        secure: shared.secure,
+        visitor,
+        host,
+        method: request.method(),
+        uri,
+        headers: request.headers(),
+    };
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),
         Route::Page => only_read(request, api, || page::answer(&asked)).into(),
+        Route::Crane { v2 } => only_read(request, api, || crane::answer(&asked, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
-        Route::Health | Route::Ready | Route::Unknown(_) => {
+        Route::Health | Route::Ready | Route::Token | Route::Unknown(_) => {
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
         }
     }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::access::Record;
+use crate::metrics::Metrics;
 use crate::{file, proxy};
 
 /// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
@@ -16,6 +18,7 @@ pub(crate) struct Body {
     /// How many bytes went out.
     sent: u64,
     record: Option<Box<Record>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 enum Content {
@@ -27,7 +30,7 @@ enum Content {
 
 impl Body {
     fn new(content: Content) -> Self {
-        Self { content, sent: 0, record: None }
+        Self { content, sent: 0, record: None, metrics: None }
     }
 
     pub(crate) fn empty() -> Self {
@@ -42,9 +45,10 @@ impl Body {
         Self::new(Content::PassedOn(Box::new(stream)))
     }
 
-    /// Lets the access log have a line when the answer is over.
-    pub(crate) fn record(&mut self, record: Option<Box<Record>>) {
+    /// Lets the access log have a line when the answer is over, and what went out be counted.
+    pub(crate) fn record(&mut self, record: Option<Box<Record>>, metrics: Arc<Metrics>) {
         self.record = record;
+        self.metrics = Some(metrics);
     }
 }
 
@@ -98,6 +102,9 @@ impl HttpBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        if let Some(metrics) = self.metrics.take() {
+            metrics.sent(self.sent);
+        }
         if let Some(record) = self.record.take() {
             record.write(self.sent);
         }

@@ -1,16 +1,19 @@
 //! What a site publishes, in memory: immutable, built beside the one that serves, and swapped for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use raas_types::{ImageId, RepositoryName};
 
+mod legacy;
 mod load;
 mod manifest;
 mod repository;
 mod v1;
 
+pub(crate) use legacy::{LegacyRepository, Reads};
 pub(crate) use load::{Fault, Files, Good, load};
 pub(crate) use manifest::{Manifest, Referrer};
 pub(crate) use repository::{Blob, Repository};
@@ -23,10 +26,14 @@ pub(crate) struct Catalog {
     pub(crate) revision: Bytes,
     /// What today's clients pull.
     pub(crate) repositories: BTreeMap<RepositoryName, Arc<Repository>>,
+    /// What today's clients pull from where a document of Pulp's says.
+    pub(crate) legacy: BTreeMap<RepositoryName, Arc<LegacyRepository>>,
     /// What Docker v1 clients pull.
     pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
     /// For every v1 image the repository to take it from.
     images: BTreeMap<ImageId, Arc<V1Repository>>,
+    /// The same with what is protected; nothing if nothing is.
+    whole: Option<Arc<Catalog>>,
 }
 
 /// The name of a repository that several documents claim.
@@ -40,36 +47,54 @@ pub(crate) struct Claimed<K> {
 
 impl Catalog {
     /// Puts documents together. Of two documents of one name and kind the one that comes first serves, and the
-    /// other is told of. A name that any document calls protected is served by none, as long as nobody can log in.
+    /// other is told of. A name that any document calls protected is seen by users only.
     pub(crate) fn new<'a, K: Copy>(
         revision: Bytes,
         documents: impl Iterator<Item = (K, &'a Good)> + Clone,
     ) -> (Self, Vec<Claimed<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
-            .filter_map(|(_, good)| match good {
-                Good::Protected(name) => Some(name),
-                Good::V1(_) | Good::V2(_) => None,
-            })
+            .filter(|(_, good)| matches!(good, Good::Protected(..)))
+            .map(|(_, good)| good.name())
             .collect();
         let mut catalog = Self { revision, ..Self::default() };
+        let open = documents.clone().filter(|(_, good)| !hidden.contains(good.name()));
+        let mut claimed = catalog.fill(open);
+        if !hidden.is_empty() {
+            let mut whole = Self { revision: catalog.revision.clone(), ..Self::default() };
+            let seen = documents.filter_map(|(document, good)| match good {
+                Good::Protected(_, good) => Some((document, good.as_deref()?)),
+                good => Some((document, good)),
+            });
+            claimed = whole.fill(seen);
+            catalog.whole = Some(Arc::new(whole));
+        }
+        (catalog, claimed)
+    }
+
+    fn fill<'a, K: Copy>(&mut self, documents: impl Iterator<Item = (K, &'a Good)>) -> Vec<Claimed<K>> {
         let mut claimed = Vec::new();
         for (document, good) in documents {
             let name = good.name();
-            if hidden.contains(name) {
-                continue;
-            }
             let taken = match good {
-                Good::V2(repository) => !insert(&mut catalog.repositories, name, repository),
-                Good::V1(repository) => !insert(&mut catalog.v1, name, repository),
-                Good::Protected(_) => false,
+                Good::V2(repository) => !insert(&mut self.repositories, name, repository),
+                Good::V1(repository) => !insert(&mut self.v1, name, repository),
+                Good::Legacy(repository) => !insert(&mut self.legacy, name, repository),
+                Good::Protected(..) => false,
             };
             if taken {
                 claimed.push(Claimed { document, name: name.clone() });
             }
         }
-        catalog.index_images();
-        (catalog, claimed)
+        // Of what raas knows, more can be told.
+        self.legacy.retain(|name, _| !self.repositories.contains_key(name));
+        self.index_images();
+        claimed
+    }
+
+    /// What a user sees.
+    pub(crate) fn whole(&self) -> &Self {
+        self.whole.as_deref().unwrap_or(self)
     }
 
     /// A v1 image is asked for by its id alone, and several repositories may have it: the first by name whose
@@ -87,6 +112,24 @@ impl Catalog {
                 }
             }
         }
+    }
+
+    /// The names of all repositories of today's clients after this one, in order.
+    pub(crate) fn names_after(&self, last: Option<&str>) -> impl Iterator<Item = &str> {
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut known = self.repositories.range::<str, _>(after).map(|(name, _)| name.as_str()).peekable();
+        let mut legacy = self.legacy.range::<str, _>(after).map(|(name, _)| name.as_str()).peekable();
+        std::iter::from_fn(move || match (known.peek(), legacy.peek()) {
+            (Some(a), Some(b)) if b < a => legacy.next(),
+            (Some(_), _) => known.next(),
+            (None, _) => legacy.next(),
+        })
+    }
+
+    /// The repository of a document that raas did not write, by the same rule as the others.
+    pub(crate) fn legacy(&self, name: &str) -> Option<&LegacyRepository> {
+        let found = self.legacy.get(name);
+        found.or_else(|| self.legacy.get(name.strip_prefix("library/")?)).map(AsRef::as_ref)
     }
 
     /// The repository of that name. Crane takes `library/` off, so a name that only exists without it is found.

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 /// `RANGE_INVALID` are CNCF distribution's, for what the specification has no code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    Unauthorized,
     NameUnknown,
     NameInvalid,
     ManifestUnknown,
@@ -27,6 +28,7 @@ impl Code {
     /// The code in the answer's body.
     pub(crate) fn text(self) -> &'static str {
         match self {
+            Code::Unauthorized => "UNAUTHORIZED",
             Code::NameUnknown => "NAME_UNKNOWN",
             Code::NameInvalid => "NAME_INVALID",
             Code::ManifestUnknown => "MANIFEST_UNKNOWN",
@@ -44,6 +46,7 @@ impl Code {
     /// The answer's status.
     pub(crate) fn status(self) -> StatusCode {
         match self {
+            Code::Unauthorized => StatusCode::UNAUTHORIZED,
             Code::NameUnknown
             | Code::ManifestUnknown
             | Code::BlobUnknown

@@ -1,9 +1,11 @@
 //! What is known of a site's metadata that is followed in a bucket: what serves, and what is wrong.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use raas_types::Pointer;
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
@@ -15,6 +17,8 @@ pub(crate) struct Health {
     catalog: ArcSwapOption<Catalog>,
     /// How often what the bucket has was not taken.
     refusals: AtomicU64,
+    /// How many documents of it do not load.
+    faulty: Arc<AtomicUsize>,
     news: Mutex<News>,
     tried: watch::Sender<bool>,
 }
@@ -23,8 +27,9 @@ pub(crate) struct Health {
 struct News {
     /// Why what the bucket has is not served; nothing while it is.
     refusal: Option<String>,
-    /// What serves was once found to be what the bucket has.
-    good: bool,
+    /// When what serves was last found to be what the bucket has.
+    good: Option<Instant>,
+    sequence: u64,
 }
 
 impl Default for Health {
@@ -32,6 +37,7 @@ impl Default for Health {
         Self {
             catalog: ArcSwapOption::empty(),
             refusals: AtomicU64::new(0),
+            faulty: Arc::default(),
             news: Mutex::default(),
             tried: watch::Sender::new(false),
         }
@@ -40,13 +46,14 @@ impl Default for Health {
 
 impl Health {
     /// The bucket's metadata is served; `catalog` where it is another one than before.
-    pub(crate) fn good(&self, catalog: Option<Arc<Catalog>>) {
+    pub(crate) fn good(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
         if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
             self.catalog.store(Some(catalog));
         }
         self.told(|news| {
             news.refusal = None;
-            news.good = true;
+            news.good = Some(Instant::now());
+            news.sequence = pointer.map_or(0, |pointer| pointer.sequence);
         });
         self.tried.send_replace(true);
     }
@@ -75,7 +82,22 @@ impl Health {
 
     /// Whether what is served is what the bucket had when it was last asked.
     pub(crate) fn is_current(&self) -> bool {
-        self.told(|news| news.refusal.is_none() && news.good)
+        self.told(|news| news.refusal.is_none() && news.good.is_some())
+    }
+
+    /// How long ago what is served was last found to be what the bucket has.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.told(|news| news.good.map(|good| good.elapsed()))
+    }
+
+    /// The number of the publication that is served.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.told(|news| news.sequence)
+    }
+
+    /// How many documents do not load.
+    pub(crate) fn faulty(&self) -> &Arc<AtomicUsize> {
+        &self.faulty
     }
 
     /// Waits until the bucket was asked once, however that ended.

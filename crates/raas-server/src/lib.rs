@@ -1,22 +1,25 @@
 //! The registry server: Docker's v1 read API and the pull and discovery parts of OCI distribution-spec 1.1.
 //!
 //! A *site* is one vendor's registry: a metadata tree (see [`raas_types::crane::tree`]) and a bucket. Every answer
-//! but the bytes of layers comes from memory. What is served is an immutable snapshot of all sites; a watcher builds
+//! but the bytes of layers comes from memory; clients are sent for those, or get them from a file or a bucket. What is served is an immutable snapshot of all sites; a watcher builds
 //! the next one beside it and swaps them, so that no request ever waits for a reload.
 //!
 //! A request passes these files in this order, and `docs/request-handling.md` has every decision that they take:
-//! `listen` → `route` → `host` → `answer` → (`catalog` | `file`) → `body`.
+//! `listen` → `connection` → `route` → `host` → `answer` → (`catalog` | `origin` | `file` | `proxy`) → `body`.
 
 mod access;
 mod answer;
+mod auth;
 mod body;
 mod catalog;
 mod client;
+mod connection;
 mod error;
 mod file;
 mod health;
 mod host;
 mod listen;
+mod metrics;
 mod negotiate;
 mod origin;
 mod part;
@@ -24,7 +27,11 @@ mod proxy;
 mod query;
 mod range;
 mod route;
+mod shared;
 mod site;
+mod stall;
+mod stamp;
+mod tls;
 mod watch;
 
 pub use listen::{Options, serve};
@@ -32,6 +39,7 @@ pub use origin::{
     AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
 };
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
+pub use tls::CertificateFiles;
 
 /// An answer on its way to the client.
 type Response = hyper::Response<body::Body>;

@@ -5,23 +5,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
-use crate::access::Record;
-use crate::answer::answer;
-use crate::client::Client;
-use crate::site::{SiteSource, Snapshot};
+use crate::answer::answer_operator;
+use crate::connection::{Connections, ended, http1};
+use crate::shared::Shared;
+use crate::site::SiteSource;
+use crate::tls::{Certificate, CertificateFiles};
 use crate::watch::{Bench, Watcher, keep_up};
 
 /// How the server behaves. The default is right for all but tests.
@@ -33,10 +34,18 @@ pub struct Options {
     pub remote_poll: Duration,
     /// How long the server waits at its start for metadata in buckets, before it serves what it has.
     pub patience: Duration,
+    /// Where what is counted is told, at `/metrics`; nowhere by default, since it names every repository.
+    pub metrics: Option<Arc<TcpListener>>,
     /// How long requests in flight may take when the server stops.
     pub grace: Duration,
     /// How long a client may take to send a request's head, and how long a connection may wait for a request.
     pub header_timeout: Duration,
+    /// How long a client may take no byte of what is sent to it.
+    pub write_timeout: Duration,
+    /// How many connections there are at most; others wait.
+    pub max_connections: usize,
+    /// The server's own certificate; it speaks plain HTTP without one, behind something that has one.
+    pub certificate: Option<CertificateFiles>,
 }
 
 impl Default for Options {
@@ -45,87 +54,126 @@ impl Default for Options {
             poll: Duration::from_millis(200),
             remote_poll: Duration::from_secs(1),
             patience: Duration::from_secs(15),
+            metrics: None,
             grace: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            max_connections: 10_000,
+            certificate: None,
         }
     }
 }
 
-/// The longest head of a request, in bytes: more than any client of a registry sends.
-const MAX_HEAD: usize = 32 * 1024;
-
-/// About how much a connection keeps in memory, in bytes, of what it reads and writes.
-const MAX_BUFFER: usize = 64 * 1024;
-
 /// Serves the sites until `shutdown` is done, then lets requests in flight finish.
 ///
 /// Everything is loaded before the first connection is taken, so whoever is answered is answered rightly. It fails
-/// only if the list of sites cannot be read at all.
+/// only if the list of sites, or the certificate, cannot be read at all.
 pub async fn serve(
     listener: TcpListener,
     sites: impl SiteSource,
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let client = Arc::new(Client::default());
-    let bench = Bench { client: Arc::clone(&client), every: options.remote_poll, runtime: Handle::current() };
-    let mut watcher = Watcher::new(Arc::new(sites), bench);
-    let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
-    let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
-    let current = Arc::new(ArcSwap::from_pointee(snapshot));
-    let healths = watcher.healths();
-    if !healths.is_empty() {
-        let tried = async {
-            for health in &healths {
-                health.tried().await;
-            }
-        };
-        // What is not there by then appears as everything does that appears later.
-        let _ = tokio::time::timeout(options.patience, tried).await;
-        let polling = spawn_blocking(move || {
-            let snapshot = watcher.poll();
-            (watcher, snapshot)
-        });
-        let polled = polling.await.map_err(io::Error::other)?;
-        watcher = polled.0;
-        if let Some(snapshot) = polled.1 {
-            current.store(Arc::new(snapshot));
+    // Before the sites, which take longer: a certificate that is none is told at once.
+    let (certificate, following) = match options.certificate.clone() {
+        Some(files) => {
+            let (certificate, stamps) = Certificate::open(files).await?;
+            let following = Arc::clone(&certificate).follow(stamps, options.remote_poll);
+            (Some(certificate), Some(Stopped(tokio::spawn(following))))
         }
-    }
-    let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&current), options.poll)));
+        None => (None, None),
+    };
+    let shared = Arc::new(Shared { secure: certificate.is_some(), ..Shared::default() });
+    let watcher = load(&shared, sites, &options).await?;
+    let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
+    let operators = options.metrics.clone().map(|listener| {
+        let (shared, header_timeout) = (Arc::clone(&shared), options.header_timeout);
+        Stopped(tokio::spawn(async move { serve_operators(&listener, shared, header_timeout).await }))
+    });
+    let connections = Arc::new(Connections {
+        shared,
+        certificate,
+        header_timeout: options.header_timeout,
+        write_timeout: options.write_timeout,
+    });
 
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_BUFFER);
     let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(options.max_connections));
     // When this function is over, one way or another, no connection goes on.
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, remote) = tokio::select! {
-            accepted = accept(&listener) => accepted,
+        let ((stream, remote), place) = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
             () = &mut shutdown => break,
         };
-        let (current, client) = (Arc::clone(&current), Arc::clone(&client));
-        let service =
-            service_fn(move |request| respond(Arc::clone(&current), Arc::clone(&client), remote, request));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (connections, watcher) = (Arc::clone(&connections), graceful.watcher());
         // Those that are over are let go of here, so that they do not add up.
-        while connections.try_join_next().is_some() {}
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                // The client went away, was too slow, or did not speak HTTP.
-                tracing::debug!(%remote, %error, "connection broke");
-            }
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            connections.serve(stream, remote, watcher).await;
+            drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(options.grace, graceful.shutdown()).await.is_err() {
+    if timeout(options.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are broken off");
     }
+    drop((operators, following));
     Ok(())
+}
+
+/// Loads all sites for the first time.
+async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) -> io::Result<Watcher<S>> {
+    let bench =
+        Bench { client: Arc::clone(&shared.client), every: options.remote_poll, runtime: Handle::current() };
+    let mut watcher = Watcher::new(Arc::new(sites), bench);
+    let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
+    let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
+    shared.current.store(Arc::new(snapshot));
+    let healths = watcher.healths();
+    if healths.is_empty() {
+        return Ok(watcher);
+    }
+    let tried = async {
+        for health in &healths {
+            health.tried().await;
+        }
+    };
+    // What is not there by then appears as everything does that appears later.
+    let _ = timeout(options.patience, tried).await;
+    let polling = spawn_blocking(move || {
+        let snapshot = watcher.poll();
+        (watcher, snapshot)
+    });
+    let (watcher, snapshot) = polling.await.map_err(io::Error::other)?;
+    if let Some(snapshot) = snapshot {
+        shared.current.store(Arc::new(snapshot));
+    }
+    Ok(watcher)
+}
+
+/// Answers whoever looks after the server, on a port of their own, since what is counted names every vendor and
+/// every repository.
+async fn serve_operators(listener: &TcpListener, shared: Arc<Shared>, header_timeout: Duration) {
+    /// More than ever look after one server at once.
+    const MOST: usize = 100;
+    let room = Arc::new(Semaphore::new(MOST));
+    let mut tasks = JoinSet::new();
+    loop {
+        let ((stream, remote), place) = accept(listener, &room).await;
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = answer_operator(&shared, &request);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1(header_timeout).serve_connection(TokioIo::new(stream), service);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            ended(remote, connection.await);
+            drop(place);
+        });
+    }
 }
 
 /// Stops the task when it goes out of scope.
@@ -137,13 +185,19 @@ impl Drop for Stopped {
     }
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// Takes the next connection once there is room for it. Until then it waits where the system keeps those that
+/// nobody has taken, and the client sees a slow server, not a broken one.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> ((TcpStream, SocketAddr), OwnedSemaphorePermit) {
+    let place = Arc::clone(room).acquire_owned().await.expect("nobody closes it");
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 // A small answer goes out at once. If it cannot be set, answers are slower and no less right.
                 let _ = stream.set_nodelay(true);
-                return (stream, remote);
+                return ((stream, remote), place);
             }
             Err(error) => {
                 // Out of descriptors, as a rule: connections that end give some back.
@@ -152,19 +206,4 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
-}
-
-async fn respond(
-    current: Arc<ArcSwap<Snapshot>>,
-    client: Arc<Client>,
-    remote: SocketAddr,
-    request: Request<Incoming>,
-) -> Result<crate::Response, Infallible> {
-    let mut record = Record::begin(&request, remote, Instant::now());
-    let mut response = answer(&current, &client, &request).await;
-    if let Some(record) = &mut record {
-        record.status(response.status());
-    }
-    response.body_mut().record(record);
-    Ok(response)
 }

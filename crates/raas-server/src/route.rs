@@ -28,8 +28,15 @@ pub(crate) enum Route<'a> {
     Ready,
     /// `/-/revision`: the commit that the site serves.
     Revision,
+    /// `/token`: what a user, or a guest, shows from then on.
+    Token,
     /// `/`: the page for people.
     Page,
+    /// `/crane/repositories[/v1]`, or with `/v2`: Crane's own lists for operators.
+    Crane {
+        /// Whether it is the list of what today's clients pull.
+        v2: bool,
+    },
     /// Docker's v1.
     V1(V1<'a>),
     /// Docker's v2 and OCI.
@@ -78,6 +85,20 @@ pub(crate) enum V2<'a> {
     Upload,
 }
 
+impl<'a> V2<'a> {
+    /// The name of the repository that it is about.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        match self {
+            V2::Base | V2::Catalog | V2::Upload => None,
+            V2::Tags(name)
+            | V2::Tag(name, _)
+            | V2::Manifest(name, _)
+            | V2::Blob(name, _)
+            | V2::Referrers(name, _) => Some(name),
+        }
+    }
+}
+
 impl Route<'_> {
     /// The form of this path's errors.
     pub(crate) fn api(&self) -> Api {
@@ -85,7 +106,12 @@ impl Route<'_> {
             Route::V1(_) => Api::V1,
             Route::V2(_) => Api::V2,
             Route::Unknown(api) => *api,
-            Route::Health | Route::Ready | Route::Revision | Route::Page => Api::Plain,
+            Route::Health
+            | Route::Ready
+            | Route::Revision
+            | Route::Token
+            | Route::Page
+            | Route::Crane { .. } => Api::Plain,
         }
     }
 }
@@ -111,9 +137,16 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     if let Some(rest) = path.strip_prefix("/v1/") {
         return v1(rest).map_or(Route::Unknown(Api::V1), Route::V1);
     }
+    // Crane takes them with a slash at the end, too.
+    match path.strip_prefix("/crane/").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {
+        Some("repositories" | "repositories/v1") => return Route::Crane { v2: false },
+        Some("repositories/v2") => return Route::Crane { v2: true },
+        _ => {}
+    }
     match path {
         "/" => Route::Page,
         "/v2" => Route::V2(V2::Base),
+        "/token" => Route::Token,
         "/-/healthz" => Route::Health,
         "/-/readyz" => Route::Ready,
         "/-/revision" => Route::Revision,
@@ -184,6 +217,13 @@ mod tests {
             ("/-/healthz".into(), Route::Health),
             ("/-/readyz".into(), Route::Ready),
             ("/-/revision".into(), Route::Revision),
+            ("/crane/repositories".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/v1".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/v2".into(), Route::Crane { v2: true }),
+            ("/crane/repositories/v3".into(), Route::Unknown(Api::Plain)),
+            ("/crane".into(), Route::Unknown(Api::Plain)),
+            ("/token".into(), Route::Token),
             ("/-/other".into(), Route::Unknown(Api::Plain)),
             ("/v3/".into(), Route::Unknown(Api::Plain)),
             ("/v20/".into(), Route::Unknown(Api::Plain)),

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use hyper::Method;
 use hyper::header::HeaderValue;
 use raas_types::{ObjectKey, VendorName};
 
+use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::health::Health;
@@ -22,6 +24,8 @@ pub struct SiteConfig {
     pub metadata: Metadata,
     /// Where the objects are.
     pub bucket: Bucket,
+    /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
+    pub users: Option<PathBuf>,
 }
 
 /// Where a site's metadata comes from.
@@ -113,10 +117,13 @@ impl Bucket {
 pub(crate) struct Site {
     pub(crate) vendor: VendorName,
     pub(crate) bucket: Bucket,
+    pub(crate) users: Option<Arc<Users>>,
     /// Nothing until it was first loaded.
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// How the metadata is, where it is in a bucket.
     pub(crate) health: Option<Arc<Health>>,
+    /// How many documents do not load.
+    pub(crate) faulty: Arc<AtomicUsize>,
 }
 
 /// All sites as they are served, ordered by vendor. It never changes; the next one replaces it.

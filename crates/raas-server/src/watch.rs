@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use raas_types::VendorName;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
+use crate::shared::Shared;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
 
 mod archive;
@@ -21,16 +23,11 @@ mod documents;
 mod folder;
 mod shelf;
 mod snapshots;
-mod stamp;
 
 use folder::Folder;
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
-pub(crate) async fn keep_up<S: SiteSource>(
-    mut watcher: Watcher<S>,
-    current: Arc<ArcSwap<Snapshot>>,
-    every: Duration,
-) {
+pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
     let (source, bench) = (Arc::clone(&watcher.source), watcher.bench.clone());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,7 +40,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
         watcher = match polled.await {
             Ok((watcher, snapshot)) => {
                 if let Some(snapshot) = snapshot {
-                    current.store(Arc::new(snapshot));
+                    shared.current.store(Arc::new(snapshot));
                 }
                 watcher
             }
@@ -70,9 +67,16 @@ pub(crate) struct Bench {
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
     bench: Bench,
-    sites: BTreeMap<VendorName, (SiteConfig, Followed)>,
+    sites: BTreeMap<VendorName, Watched>,
     /// The last error of the source, so that it is told once.
     complaint: Option<String>,
+}
+
+/// A site, and what is followed of it.
+struct Watched {
+    config: SiteConfig,
+    metadata: Followed,
+    users: Option<Arc<Users>>,
 }
 
 /// A site's metadata, followed.
@@ -129,6 +133,13 @@ impl Followed {
         }
     }
 
+    fn faulty(&self) -> Arc<AtomicUsize> {
+        Arc::clone(match self {
+            Followed::Folder(folder) => folder.faulty(),
+            Followed::Snapshots { health, .. } => health.faulty(),
+        })
+    }
+
     fn health(&self) -> Option<&Arc<Health>> {
         match self {
             Followed::Folder(_) => None,
@@ -159,7 +170,7 @@ impl<S: SiteSource> Watcher<S> {
 
     /// What the buckets that are followed are known to have.
     pub(crate) fn healths(&self) -> Vec<Arc<Health>> {
-        self.sites.values().filter_map(|(_, followed)| followed.health().cloned()).collect()
+        self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
     /// Looks at everything again; a snapshot if it is not as before.
@@ -175,7 +186,7 @@ impl<S: SiteSource> Watcher<S> {
                     tracing::error!(%error, "the list of sites cannot be read; the last one stays");
                     self.complaint = Some(complaint);
                 }
-                let configs = self.sites.values().map(|(config, _)| config.clone()).collect();
+                let configs = self.sites.values().map(|site| site.config.clone()).collect();
                 self.update(configs).then(|| self.snapshot())
             }
         }
@@ -188,22 +199,28 @@ impl<S: SiteSource> Watcher<S> {
             if self.sites.contains_key(&config.vendor) {
                 continue;
             }
-            let (config, mut followed) = match before.remove(&config.vendor) {
+            let mut site = match before.remove(&config.vendor) {
                 // The old one has keys and such that were made for it.
-                Some((old, followed)) if old == config => (old, followed),
-                Some((old, followed)) if old.metadata == config.metadata => {
+                Some(site) if site.config == config => site,
+                Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
-                    (config, followed)
+                    let users = site.users.filter(|users| config.users.as_deref() == Some(users.file()));
+                    Watched { config, users, ..site }
                 }
                 _ => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
-                    let followed = Followed::begin(&config.metadata, &self.bench);
-                    (config, followed)
+                    let metadata = Followed::begin(&config.metadata, &self.bench);
+                    Watched { config, metadata, users: None }
                 }
             };
-            changed |= followed.poll();
-            self.sites.insert(config.vendor.clone(), (config, followed));
+            changed |= site.metadata.poll();
+            match (&site.users, &site.config.users) {
+                (Some(users), _) => users.poll(),
+                (None, Some(file)) => site.users = Some(Arc::new(Users::new(file))),
+                (None, None) => {}
+            }
+            self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
             tracing::info!(%vendor, "site is gone");
@@ -213,11 +230,13 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let site = |(config, followed): &(SiteConfig, Followed)| Site {
-            vendor: config.vendor.clone(),
-            bucket: config.bucket.clone(),
-            catalog: followed.catalog(),
-            health: followed.health().cloned(),
+        let site = |site: &Watched| Site {
+            vendor: site.config.vendor.clone(),
+            bucket: site.config.bucket.clone(),
+            users: site.users.clone(),
+            catalog: site.metadata.catalog(),
+            health: site.metadata.health().cloned(),
+            faulty: site.metadata.faulty(),
         };
         Snapshot { sites: self.sites.values().map(site).collect() }
     }

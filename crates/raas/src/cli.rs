@@ -66,7 +66,7 @@ impl Globals {
 enum Command {
     Setup(setup::Arguments),
     Push(push::Arguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     Status(status::Arguments),
     List(list::Arguments),
     Log(log::Arguments),
@@ -88,7 +88,7 @@ impl Cli {
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
             // It may run for months, and without a home.
             Command::Serve(arguments) => {
-                serve::run(globals.home.clone(), &config()?.without_source(), arguments)
+                serve::run(globals.home.clone(), &config()?.without_source(), *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
             Command::List(arguments) => list::run(&home()?, &arguments),

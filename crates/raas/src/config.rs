@@ -29,10 +29,15 @@ pub(crate) struct Config {
     /// What the operator serves itself.
     pub(crate) redhat: Redhat,
     /// The platform that registries run on.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "checked when it is read; the one platform so far is this machine")
+    )]
     pub(crate) openshift: Openshift,
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
     /// Where images come from when `--from` says nothing.
+    #[expect(dead_code, reason = "checked when it is read; images come from files and addresses so far")]
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where all this comes from.

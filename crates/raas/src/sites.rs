@@ -14,6 +14,9 @@ use crate::config::{Access, Aws, Config, VendorSettings};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, Vendor};
 
+/// The file of a vendor's folder that holds its users, as `htpasswd -B` writes it.
+const USERS: &str = "htpasswd";
+
 /// The vendors of a home, as sites of the server.
 pub(crate) struct HomeSites {
     home: Home,
@@ -55,6 +58,7 @@ impl HomeSites {
             vendor: vendor.name().clone(),
             metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
             bucket: bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+            users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
         })
     }
 }
@@ -136,7 +140,7 @@ pub(crate) fn alone(
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket })
+    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None })
 }
 
 fn open(url: &str) -> Result<Origin, AddressError> {

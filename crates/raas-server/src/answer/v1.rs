@@ -12,6 +12,7 @@ use crate::Response;
 use crate::body::Body;
 use crate::catalog::{V1Repository, V1Source};
 use crate::error::{Code, Failure};
+use crate::metrics::To;
 use crate::query;
 use crate::route::{Api, V1};
 use crate::site::Place;
@@ -99,21 +100,27 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     }
     let size = image.size.filter(|_| file == V1File::Layer);
     let known = size.filter(|_| asked.method == Method::HEAD);
-    let elsewhere = |location: HeaderValue| redirect(StatusCode::FOUND, location).into();
+    let sent = |to: To, location: HeaderValue| {
+        if asked.method == Method::GET {
+            asked.redirected(to, size.unwrap_or(0));
+        }
+        redirect(StatusCode::FOUND, location).into()
+    };
     let otherwise = match &image.source {
         V1Source::Bucket => None,
         V1Source::BucketOr(url) => Some(checked(format!("{url}/{id}/{}", file.name()))),
         V1Source::Elsewhere(folder) => {
             let location = checked(format!("{folder}/{}", file.name()));
-            return Ok(known.map_or_else(|| elsewhere(location), |size| from_document(headers, size)));
+            let elsewhere = || sent(To::Elsewhere, location);
+            return Ok(known.map_or_else(elsewhere, |size| from_document(headers, size)));
         }
     };
     Ok(match (asked.site.bucket.place(asked.method, &key, size)?, otherwise, known) {
         (Place::File(path), otherwise, _) => Decision::File(file::Plan { path, size, headers, otherwise }),
         // Whether a bucket elsewhere has it is not asked: the document says where its publisher put it.
-        (_, Some(location), _) => elsewhere(location),
+        (_, Some(location), _) => sent(To::Elsewhere, location),
         (_, None, Some(size)) => from_document(headers, size),
-        (Place::Elsewhere(location), ..) => elsewhere(location),
+        (Place::Elsewhere(location), ..) => sent(To::Bucket, location),
         (Place::Passed(origin), ..) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
     })
 }
@@ -147,7 +154,7 @@ fn search(asked: &Asked<'_>) -> Response {
     let words = query.to_ascii_lowercase();
     let catalog = asked.catalog;
     let mut names: Vec<&str> =
-        catalog.repositories.keys().chain(catalog.v1.keys()).map(|n| n.as_str()).collect();
+        catalog.names_after(None).chain(catalog.v1.keys().map(|name| name.as_str())).collect();
     names.sort_unstable();
     names.dedup();
     let results: Vec<Entry<'_>> = names

@@ -41,6 +41,11 @@ impl Repository {
         Self { name, tags: tags.into(), manifests: manifests.into(), blobs: blobs.into() }
     }
 
+    /// A repository in which there is nothing.
+    pub(crate) fn empty(name: RepositoryName) -> Self {
+        Self::new(name, Vec::new(), Vec::new(), Vec::new())
+    }
+
     pub(crate) fn tag(&self, tag: &str) -> Option<&Arc<Manifest>> {
         let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
         Some(&self.tags[at].1)
@@ -54,6 +59,11 @@ impl Repository {
     pub(crate) fn blob(&self, digest: &Digest) -> Option<&Blob> {
         let at = self.blobs.binary_search_by_key(digest, |blob| blob.digest).ok()?;
         Some(&self.blobs[at])
+    }
+
+    /// The tags of this manifest, in order.
+    pub(crate) fn tags_of(&self, digest: &Digest) -> impl Iterator<Item = &str> {
+        self.tags.iter().filter(move |(_, manifest)| manifest.digest == *digest).map(|(tag, _)| tag.as_str())
     }
 
     /// The tags in order; with `last`, those after it, whether it is a tag or not.

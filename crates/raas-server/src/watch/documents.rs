@@ -4,7 +4,7 @@ use std::fs::{self, ReadDir};
 use std::io;
 use std::path::Path;
 
-use super::stamp::Stamp;
+use crate::stamp::Stamp;
 
 /// What a metadata folder holds.
 #[derive(Debug, Default)]

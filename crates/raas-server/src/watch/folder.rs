@@ -9,19 +9,22 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use raas_types::crane::{Document, tree};
 
 use super::documents::{self, Found};
 use super::shelf::Shelf;
-use super::stamp::Stamp;
 use crate::catalog::{Catalog, Fault, Files, Good, load};
+use crate::stamp::Stamp;
 
 /// A metadata folder and what was last read of it.
 pub(super) struct Folder {
     root: PathBuf,
     shelf: Shelf<Stamp>,
+    /// How many documents do not load.
+    faulty: Arc<AtomicUsize>,
     /// The revision file as it was when everything was last read without a new fault.
     settled: Option<Stamp>,
     /// The last error with the folder itself, so that it is told once.
@@ -32,8 +35,10 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn new(root: PathBuf) -> Self {
+        let faulty = Arc::<AtomicUsize>::default();
         Self {
-            shelf: Shelf::new(root.display().to_string()),
+            shelf: Shelf::new(root.display().to_string(), Arc::clone(&faulty)),
+            faulty,
             root,
             settled: None,
             complaint: None,
@@ -43,6 +48,11 @@ impl Folder {
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
         self.shelf.catalog()
+    }
+
+    /// How many documents do not load.
+    pub(super) fn faulty(&self) -> &Arc<AtomicUsize> {
+        &self.faulty
     }
 
     /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.

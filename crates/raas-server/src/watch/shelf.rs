@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use raas_types::crane::tree;
@@ -16,6 +17,8 @@ pub(super) struct Shelf<S> {
     /// The documents that lost their name to another, so that it is told once.
     claimed: BTreeSet<String>,
     catalog: Arc<Catalog>,
+    /// How many documents do not load, for everybody to see.
+    faulty: Arc<AtomicUsize>,
 }
 
 /// A document.
@@ -39,8 +42,8 @@ pub(super) struct Outcome {
 }
 
 impl<S: PartialEq> Shelf<S> {
-    pub(super) fn new(place: String) -> Self {
-        Self { place, documents: BTreeMap::new(), claimed: BTreeSet::new(), catalog: Arc::default() }
+    pub(super) fn new(place: String, faulty: Arc<AtomicUsize>) -> Self {
+        Self { place, documents: BTreeMap::new(), claimed: BTreeSet::new(), catalog: Arc::default(), faulty }
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
@@ -73,6 +76,7 @@ impl<S: PartialEq> Shelf<S> {
                 self.documents.insert(path, document);
             }
         }
+        self.faulty.store(outcome.faulty, Ordering::Relaxed);
         outcome
     }
 
@@ -120,7 +124,7 @@ impl<S: PartialEq> Shelf<S> {
         }
         self.claimed = losers;
         let revision = String::from_utf8_lossy(&catalog.revision);
-        let (repositories, v1) = (catalog.repositories.len(), catalog.v1.len());
+        let (repositories, v1) = (catalog.repositories.len() + catalog.legacy.len(), catalog.v1.len());
         tracing::info!(place = self.place, %revision, repositories, v1, "metadata loaded");
         self.catalog = Arc::new(catalog);
     }
@@ -130,6 +134,8 @@ fn is_home(path: &str, good: &Good) -> bool {
     match good {
         Good::V1(repository) => path == tree::v1_document(&repository.name),
         Good::V2(repository) => path == tree::document(&repository.name),
-        Good::Protected(_) => true,
+        Good::Legacy(repository) => path == tree::document(&repository.name),
+        Good::Protected(_, Some(good)) => is_home(path, good),
+        Good::Protected(_, None) => true,
     }
 }

@@ -4,6 +4,7 @@
 //! whole. Whatever else is found, the last good one goes on being served.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -56,13 +57,13 @@ pub(super) enum Refusal {
 
 /// Looks at the pointer again and again, and tells what comes of it.
 pub(super) async fn follow(client: Arc<Client>, origin: Origin, health: Arc<Health>, every: Duration) {
-    let mut reader = Reader::new(origin);
+    let mut reader = Reader::new(origin, Arc::clone(health.faulty()));
     let mut pause = every;
     loop {
         match reader.poll(&client).await {
             Ok(news) => {
                 pause = every;
-                health.good(news);
+                health.good(news, reader.pointer.as_ref());
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
@@ -84,6 +85,8 @@ pub(super) async fn follow(client: Arc<Client>, origin: Origin, health: Arc<Heal
 /// What is known of a bucket's metadata.
 struct Reader {
     origin: Origin,
+    /// How many documents do not load.
+    faulty: Arc<AtomicUsize>,
     /// The pointer whose archive is served.
     pointer: Option<Pointer>,
     /// The entity tag that the pointer had.
@@ -93,8 +96,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(origin: Origin) -> Self {
-        Self { origin, pointer: None, etag: None, shelf: None }
+    fn new(origin: Origin, faulty: Arc<AtomicUsize>) -> Self {
+        Self { origin, faulty, pointer: None, etag: None, shelf: None }
     }
 
     /// The catalog, if it is another one than before.
@@ -136,7 +139,8 @@ impl Reader {
             return Err(Refusal::Size(key, packed.len() as u64, pointer.size));
         }
         let shelf = self.shelf.take();
-        let mut shelf = shelf.unwrap_or_else(|| Shelf::new(self.origin.shown().to_owned()));
+        let mut shelf =
+            shelf.unwrap_or_else(|| Shelf::new(self.origin.shown().to_owned(), Arc::clone(&self.faulty)));
         let pointer = pointer.clone();
         let reading = spawn_blocking(move || {
             let result = take(&mut shelf, &packed, &pointer);

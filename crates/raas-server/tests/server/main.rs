@@ -2,9 +2,13 @@
 
 mod answers;
 mod buckets;
+mod limits;
+mod metrics;
 mod reload;
 mod shutdown;
 mod sites;
 mod snapshots;
 mod support;
+mod tls;
 mod upstream;
+mod users;

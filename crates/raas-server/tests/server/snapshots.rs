@@ -68,6 +68,7 @@ fn server(origin: Origin) -> Server {
         vendor: "acme".parse().unwrap(),
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
+        users: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -214,6 +215,7 @@ fn what_was_never_loaded_is_not_said_to_be_unknown() {
         vendor: "acme".parse().unwrap(),
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
+        users: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -243,6 +245,7 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
         vendor: vendor.parse().unwrap(),
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
+        users: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),

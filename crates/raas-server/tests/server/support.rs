@@ -43,6 +43,7 @@ impl Folders {
             vendor: self.vendor.parse().unwrap(),
             metadata: Metadata::Folder(self.metadata()),
             bucket: Bucket::Folder(self.bucket()),
+            users: None,
         }
     }
 
@@ -180,6 +181,11 @@ fn document(name: &RepositoryName, protected: bool, content: Content) -> Vec<u8>
     Document { repository: name.to_string(), name: name.clone(), url, protected, content }.to_bytes()
 }
 
+/// A document of version 2 to 4 as Pulp writes it.
+pub(crate) fn pulp_document(name: &str, content: V2Content) -> Vec<u8> {
+    document(&name.parse().unwrap(), false, Content::V2(content))
+}
+
 /// A version 1 document. Without `raas` it is as Pulp writes it.
 pub(crate) fn v1_document(
     name: &str,
@@ -268,25 +274,34 @@ impl Server {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head.push_str("host: registry.example.com\r\n");
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        self.send(format!("{head}\r\n").as_bytes())
+        ask(self.address, method, path, headers)
     }
 
     /// Sends bytes as they are, and takes all that comes.
     pub(crate) fn send(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(request).unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        Answer::parse(&bytes)
+        send(self.address, request)
     }
+}
+
+/// Asks a server of its own kind, on a connection of its own.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        head.push_str("host: registry.example.com\r\n");
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    send(address, format!("{head}\r\n").as_bytes())
+}
+
+fn send(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    Answer::parse(&bytes)
 }
 
 impl Drop for Server {

@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use raas_server::SiteSource;
+use raas_server::{CertificateFiles, Options, SiteConfig, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -36,6 +37,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
 
+    /// An address and port of its own to tell Prometheus what is counted, at /metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
@@ -58,6 +63,25 @@ struct Alone {
     /// How clients get at them [default: as [ISV] in raas.cfg says, else presigned]
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
+
+    /// The users who see protected repositories, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's
+    /// folder]
+    #[arg(long, value_name = "FILE", env = "RAAS_HTPASSWD", requires = "metadata")]
+    htpasswd: Option<PathBuf>,
+
+    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_CERTIFICATE",
+        requires = "metadata",
+        requires = "tls_key"
+    )]
+    tls_certificate: Option<PathBuf>,
+
+    /// Its key
+    #[arg(long, value_name = "FILE", env = "RAAS_TLS_KEY", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
 
     /// The S3 service, where it is not AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
@@ -110,8 +134,11 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
                 .hint("raas serve ISV --metadata PLACE"));
         };
         let settings = arguments.alone.settings(config.vendor(vendor))?;
-        let site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
-        runtime.block_on(serve_alone(vec![site], vendor, arguments.listen))?;
+        let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
+        site.users = arguments.alone.htpasswd;
+        let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
+        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
+        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -127,7 +154,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
             eprintln!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name());
         }
     }
-    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen))?;
+    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -177,22 +204,32 @@ async fn serve(
     sites: HomeSites,
     only: Vec<VendorName>,
     listen: SocketAddr,
+    metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
+    let options = options(metrics).await?;
     let note = Note { address, pid: std::process::id(), vendors: only };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
     let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
     let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
     say_where(&note, &vendors);
-    answer(listener, sites, address, Some(posted)).await
+    answer(listener, sites, options, address, Some(posted)).await
 }
 
 /// Without a home there is nobody to leave a note for.
-async fn serve_alone(sites: impl SiteSource, vendor: &VendorName, listen: SocketAddr) -> Result<(), Failure> {
+async fn serve_alone(
+    site: SiteConfig,
+    vendor: &VendorName,
+    certificate: Option<CertificateFiles>,
+    listen: SocketAddr,
+    metrics: Option<SocketAddr>,
+) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    eprintln!("Serving {vendor} on http://{address}");
-    answer(listener, sites, address, None).await
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let options = Options { certificate, ..options(metrics).await? };
+    eprintln!("Serving {vendor} on {scheme}://{address}");
+    answer(listener, vec![site], options, address, None).await
 }
 
 async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
@@ -205,10 +242,19 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
     Ok((listener, address))
 }
 
+async fn options(metrics: Option<SocketAddr>) -> Result<Options, Failure> {
+    let metrics = match metrics {
+        Some(address) => Some(Arc::new(bind(address).await?.0)),
+        None => None,
+    };
+    Ok(Options { metrics, ..Options::default() })
+}
+
 /// Answers until it is told to stop; the note, if there is one, is taken away then.
 async fn answer(
     listener: TcpListener,
     sites: impl SiteSource,
+    options: Options,
     address: SocketAddr,
     posted: Option<Posted>,
 ) -> Result<(), Failure> {
@@ -218,7 +264,7 @@ async fn answer(
         // From here on nobody need wait for this server.
         drop(posted);
     };
-    let served = raas_server::serve(listener, sites, raas_server::Options::default(), stop).await;
+    let served = raas_server::serve(listener, sites, options, stop).await;
     served.context(|| format!("the server on {address} failed"))
 }
 

@@ -254,6 +254,7 @@ fn a_server_takes_what_is_published() {
         vendor: "acme".parse().unwrap(),
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
+        users: None,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -81,6 +81,24 @@ fn one_vendors_damage_stops_no_other() {
 }
 
 #[test]
+fn a_file_of_users_in_the_vendors_folder_opens_what_is_protected() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    wait_for("the server answers", || client.get("/v2/").status == 200);
+    // Without users nobody is asked who they are; with some, clients are told where to log in.
+    let users = sandbox.home().join("acme/htpasswd");
+    std::fs::write(&users, "ann:$2y$05$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu\n").unwrap();
+    wait_for("the users are read", || client.get("/v2/").status == 401);
+    assert!(client.get("/v2/").headers["www-authenticate"].contains("realm=\"http://127.0.0.1:"));
+    client.pull("app", "latest");
+    std::fs::remove_file(&users).unwrap();
+    wait_for("the users are gone", || client.get("/v2/").status == 200);
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_with_the_way_out() {
     let sandbox = Sandbox::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -106,6 +106,28 @@ fn a_bucket_behind_a_url_serves_metadata_and_objects() {
 }
 
 #[test]
+fn what_is_counted_is_told_on_a_port_of_its_own() {
+    let sandbox = published();
+    let vendor = sandbox.home().join("acme");
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
+    let server = sandbox.serve_alone(&[
+        "acme",
+        "--metadata",
+        metadata.to_str().unwrap(),
+        "--bucket",
+        bucket.to_str().unwrap(),
+        "--metrics",
+        &port.to_string(),
+    ]);
+    Client::new(server.address).pull("app", "latest");
+    let told = String::from_utf8(Client::new(port).get("/metrics").body).unwrap();
+    let line = r#"raas_pulls_total{vendor="acme",repository="app",tag="latest"} 1"#;
+    assert!(told.lines().any(|l| l == line), "{told}");
+}
+
+#[test]
 fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
     let sandbox = published();
     let metadata = sandbox.home().join("acme/checkout");
@@ -135,7 +157,8 @@ fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
 #[test]
 fn what_cannot_be_served_is_told_before_it_is_tried() {
     let sandbox = Sandbox::new();
-    let table: [(&[&str], &str); 7] = [
+    let table: [(&[&str], &str); 8] = [
+        (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
         (&["--metadata", "m"], "needs its name"),
         (&["a", "b", "--metadata", "m"], "needs its name"),
         (&["a", "--metadata", "m"], "--bucket"),

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// What changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
@@ -22,7 +22,7 @@ impl From<&Metadata> for Stamp {
 }
 
 impl Stamp {
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 }

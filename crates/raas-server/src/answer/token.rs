@@ -1,0 +1,41 @@
+//! `/token`: a user, or a guest, gets what it shows from then on.
+
+use std::time::SystemTime;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderValue};
+use raas_types::Utc;
+use serde::Serialize;
+
+use super::{NO_STORE, fail, reply};
+use crate::Response;
+use crate::auth::{LIFETIME, Users, Visitor};
+use crate::error::{Code, Failure};
+use crate::route::Api;
+
+/// Source: CNCF distribution, "Token Authentication Specification": old clients read `token`, others `access_token`.
+#[derive(Serialize)]
+struct Token<'a> {
+    token: &'a str,
+    access_token: &'a str,
+    expires_in: u64,
+    issued_at: String,
+}
+
+pub(super) fn answer(users: &Users, visitor: Visitor) -> Response {
+    if visitor == Visitor::Impostor {
+        let failure = Failure::new(Code::Unauthorized, "the user name or the password is wrong");
+        let mut response = fail(Api::V2, &failure);
+        let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+        return response;
+    }
+    let now = SystemTime::now();
+    let token = users.token(visitor, now);
+    let issued_at = Utc::of(now).to_string();
+    let token = Token { token: &token, access_token: &token, expires_in: LIFETIME.as_secs(), issued_at };
+    let json = serde_json::to_vec(&token).expect("a token is text");
+    let mut response = reply(StatusCode::OK, "application/json", json);
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}

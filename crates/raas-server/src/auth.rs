@@ -1,0 +1,127 @@
+//! Who asks: whether a request may see what is protected.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+mod users;
+
+pub(crate) use users::Users;
+
+/// How long a token is good. It is asked for at the beginning of a pull, and is needed until the last layer of it
+/// has begun.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visitor {
+    /// Nobody in particular, who brings nothing.
+    Stranger,
+    /// Nobody in particular, who has asked for a token.
+    Guest,
+    /// A user, who sees what is protected.
+    User,
+    /// Somebody with a wrong password, or with a token that is none or is over.
+    Impostor,
+}
+
+/// What a client brings.
+enum Brought<'a> {
+    Nothing,
+    Password(String, String),
+    Token(&'a str),
+    Nonsense,
+}
+
+/// Finds out who asks. A password takes a while; everything else none.
+pub(crate) async fn visitor(users: &Users, headers: &HeaderMap) -> Visitor {
+    match brought(headers) {
+        Brought::Nothing => Visitor::Stranger,
+        Brought::Nonsense => Visitor::Impostor,
+        Brought::Token(token) => users.holder(token, SystemTime::now()),
+        Brought::Password(name, password) => {
+            if users.verify(name, password).await {
+                Visitor::User
+            } else {
+                Visitor::Impostor
+            }
+        }
+    }
+}
+
+/// Source: RFC 7617 (Basic) and RFC 6750, section 2.1 (Bearer).
+fn brought(headers: &HeaderMap) -> Brought<'_> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Brought::Nothing };
+    let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
+        return Brought::Nonsense;
+    };
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Brought::Token(rest);
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Brought::Nonsense;
+    }
+    let text = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match text.as_deref().and_then(|text| text.split_once(':')) {
+        Some((name, password)) => Brought::Password(name.to_owned(), password.to_owned()),
+        None => Brought::Nonsense,
+    }
+}
+
+/// What a client must do to be answered: ask for a token at `/token`, with its password or without.
+///
+/// Source: CNCF distribution, "Token Authentication Specification". A client takes the realm as it is, so it must
+/// be a whole URL; what it does not know is the host's name and scheme, which only the client does.
+pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> HeaderValue {
+    let name = if host.starts_with('[') {
+        host.split(']').next().unwrap_or(host).trim_start_matches('[')
+    } else {
+        host.split(':').next().unwrap_or(host)
+    };
+    // Clients speak plain HTTP to their own machine only, unless they are told otherwise; a password must never be
+    // asked for over it elsewhere.
+    let own = name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let scheme = if own && !secure { "http" } else { "https" };
+    // The host stands in quotes.
+    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect();
+    let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
+    let text = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"{host}\"{scope}");
+    HeaderValue::try_from(text).expect("hosts and names of repositories are visible ASCII")
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_asked_for_over_plain_http_on_ones_own_machine_only() {
+        let table = [
+            ("registry.example.com", "https://registry.example.com/token"),
+            ("registry.example.com:5000", "https://registry.example.com:5000/token"),
+            ("acme.localhost:5000", "http://acme.localhost:5000/token"),
+            ("127.0.0.1:5000", "http://127.0.0.1:5000/token"),
+            ("[::1]:5000", "http://[::1]:5000/token"),
+            ("10.0.0.1:5000", "https://10.0.0.1:5000/token"),
+            ("a\"b", "https://ab/token"),
+        ];
+        for (host, realm) in table {
+            let challenge = challenge(host, Some("tools/app"), false);
+            let text = challenge.to_str().unwrap();
+            assert!(text.starts_with(&format!("Bearer realm=\"{realm}\",service=")), "{text}");
+            assert!(text.ends_with(",scope=\"repository:tools/app:pull\""), "{text}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The users of a site, from a file as `htpasswd -B` writes it, and the tokens that they get.
+//!
+//! A token says when it is over and who has it, under a key that is made of the file. So every server with the same
+//! file takes it, none has to remember it, and a changed password ends it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use hmac::{Hmac, KeyInit, Mac};
+use raas_types::{Digest, Utc};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::{LIFETIME, Visitor, decode, encode};
+use crate::stamp::Stamp;
+
+/// The longest file, in bytes.
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
+
+/// A hash that no password has, for users that there are not: so that they take as long as the others.
+const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+
+/// How long a password that was right needs no work to be right again.
+const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+
+/// The users of a site, as the file has them now.
+#[derive(Debug)]
+pub(crate) struct Users {
+    file: PathBuf,
+    known: ArcSwap<Known>,
+    /// Passwords are looked at by so many at once, so that guessing takes no server down.
+    work: Semaphore,
+    /// The last error with the file, so that it is told once.
+    complaint: Mutex<Option<String>>,
+}
+
+struct Known {
+    stamp: Option<Stamp>,
+    hashes: BTreeMap<String, String>,
+    key: Hmac<sha2::Sha256>,
+    /// Names and passwords that were right, hashed, and when.
+    right: Mutex<HashMap<Digest, Instant>>,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").field("users", &self.hashes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    fn new(stamp: Option<Stamp>, text: &[u8]) -> Self {
+        let lines = String::from_utf8_lossy(text);
+        let user = |line: &str| {
+            let (name, hash) = line.trim().split_once(':')?;
+            // What is no bcrypt is weaker than a password should be.
+            (hash.starts_with("$2") && !name.starts_with('#')).then(|| (name.to_owned(), hash.to_owned()))
+        };
+        let key = Digest::of(&[b"raas token ".as_slice(), text].concat());
+        Self {
+            stamp,
+            hashes: lines.lines().filter_map(user).collect(),
+            key: Hmac::new_from_slice(key.to_string().as_bytes()).expect("HMAC takes a key of any length"),
+            right: Mutex::default(),
+        }
+    }
+}
+
+impl Users {
+    /// The users of this file, which is read when [`poll`](Self::poll) is called, again and again.
+    pub(crate) fn new(file: &Path) -> Self {
+        let users = Self {
+            file: file.to_owned(),
+            known: ArcSwap::from_pointee(Known::new(None, b"")),
+            work: Semaphore::new(2),
+            complaint: Mutex::default(),
+        };
+        users.poll();
+        users
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Reads the file if it changed. One that cannot be read changes nothing.
+    pub(crate) fn poll(&self) {
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.read() {
+            Ok(Some(known)) => {
+                tracing::info!(file = %self.file.display(), users = known.hashes.len(), "users loaded");
+                self.known.store(Arc::new(known));
+                *complaint = None;
+            }
+            Ok(None) => *complaint = None,
+            Err(error) => {
+                let new = error.to_string();
+                if complaint.as_ref() != Some(&new) {
+                    tracing::error!(file = %self.file.display(), %error, "the users cannot be read");
+                    *complaint = Some(new);
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> io::Result<Option<Known>> {
+        let file = File::open(&self.file)?;
+        let stamp = Stamp::from(&file.metadata()?);
+        if self.known.load().stamp == Some(stamp) {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        file.take(MAX_SIZE).read_to_end(&mut text)?;
+        Ok(Some(Known::new(Some(stamp), &text)))
+    }
+
+    /// Whether there is such a user with this password.
+    pub(crate) async fn verify(&self, name: String, password: String) -> bool {
+        let known = self.known.load_full();
+        let both = Digest::of(format!("{}\0{password}", encode(name.as_bytes())).as_bytes());
+        let remembered = || known.right.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered().get(&both).is_some_and(|when| when.elapsed() < REMEMBERED) {
+            return true;
+        }
+        let Ok(_work) = self.work.acquire().await else { return false };
+        let hash = known.hashes.get(&name).cloned();
+        let working = spawn_blocking(move || {
+            let right = bcrypt::verify(&password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false);
+            right && hash.is_some()
+        });
+        let right = working.await.unwrap_or(false);
+        if right {
+            let mut remembered = remembered();
+            remembered.retain(|_, when| when.elapsed() < REMEMBERED);
+            remembered.insert(both, Instant::now());
+        }
+        right
+    }
+
+    /// A token for a user, or for a guest.
+    pub(crate) fn token(&self, visitor: Visitor, now: SystemTime) -> String {
+        let kind = if visitor == Visitor::User { "user" } else { "guest" };
+        let said = format!("{kind} {}", Utc::of(now + LIFETIME).unix());
+        let seal = self.known.load().key.clone().chain_update(&said).finalize().into_bytes();
+        format!("{}.{}", encode(said.as_bytes()), encode(&seal))
+    }
+
+    /// Who has this token.
+    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Visitor {
+        self.read_token(token, now).unwrap_or(Visitor::Impostor)
+    }
+
+    fn read_token(&self, token: &str, now: SystemTime) -> Option<Visitor> {
+        let (said, seal) = token.split_once('.')?;
+        let said = decode(said)?;
+        // It compares in constant time.
+        self.known.load().key.clone().chain_update(&said).verify_slice(&decode(seal)?).ok()?;
+        let (kind, end) = std::str::from_utf8(&said).ok()?.split_once(' ')?;
+        if end.parse::<u64>().ok()? <= Utc::of(now).unix() {
+            return None;
+        }
+        match kind {
+            // Without a user's hash, the key is one that anybody can make.
+            "user" if !self.known.load().hashes.is_empty() => Some(Visitor::User),
+            "guest" => Some(Visitor::Guest),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_end_with_their_time_and_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("htpasswd");
+        std::fs::write(&file, "one:$2y$05$x\n").unwrap();
+        let users = Users::new(&file);
+        let now = SystemTime::now();
+        let token = users.token(Visitor::User, now);
+        let other = Users::new(&file);
+        assert_eq!(other.holder(&token, now), Visitor::User, "another server has the same file");
+        assert_eq!(users.holder(&users.token(Visitor::Stranger, now), now), Visitor::Guest);
+        assert_eq!(users.holder(&token, now + LIFETIME), Visitor::Impostor);
+        for forged in ["", ".", "a.b", &token[1..], &token.replace('.', "x."), &format!("{token}A")] {
+            assert_eq!(users.holder(forged, now), Visitor::Impostor, "{forged}");
+        }
+        std::fs::write(&file, "one:$2y$05$another\n").unwrap();
+        users.poll();
+        assert_eq!(users.holder(&token, now), Visitor::Impostor);
+        let empty = Users::new(&folder.path().join("none"));
+        assert_eq!(empty.holder(&empty.token(Visitor::User, now), now), Visitor::Impostor);
+    }
+
+    #[test]
+    fn the_hash_for_nobody_is_one() {
+        assert_eq!(bcrypt::verify("x", NOBODY).ok(), Some(false));
+    }
+}

@@ -1,0 +1,124 @@
+//! One connection: its handshake, its protocol, its limits.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::access::Record;
+use crate::answer::answer;
+use crate::route;
+use crate::shared::Shared;
+use crate::stall::Impatient;
+use crate::tls::Certificate;
+
+/// The longest head of a request, in bytes: more than any client of a registry sends.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// About how much a connection keeps in memory, in bytes, of what it reads and writes.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// How many requests of one connection are answered at once in HTTP/2: more than clients ask for layers.
+const MAX_STREAMS: u32 = 64;
+
+/// What all connections of a server have in common.
+pub(crate) struct Connections {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) header_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+}
+
+impl Connections {
+    /// Answers a client until it goes, or the server does.
+    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
+        let stream = Impatient::new(stream, self.write_timeout);
+        let Some(certificate) = &self.certificate else {
+            return self.http1(stream, remote, watcher).await;
+        };
+        let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
+        match timeout(self.header_timeout, handshake).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.http2(stream, remote, watcher).await;
+            }
+            Ok(Ok(stream)) => self.http1(stream, remote, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%remote, %error, "no TLS"),
+            Err(_) => tracing::debug!(%remote, "TLS was too slow"),
+        }
+    }
+
+    async fn http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        remote: SocketAddr,
+        watcher: Watcher,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
+        let connection = http1(self.header_timeout).serve_connection(TokioIo::new(stream), service);
+        ended(remote, watcher.watch(connection).await);
+    }
+
+    async fn http2(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        remote: SocketAddr,
+        watcher: Watcher,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            // A client that is gone without a word is found out, and so is one that answers nothing any more.
+            .keep_alive_interval(self.header_timeout)
+            .keep_alive_timeout(self.header_timeout)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_send_buf_size(MAX_BUFFER);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        ended(remote, watcher.watch(connection).await);
+    }
+}
+
+/// HTTP/1 with the limits of every connection.
+pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER);
+    http
+}
+
+/// The client went away, was too slow, or did not speak HTTP.
+pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%remote, %error, "connection broke");
+    }
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<crate::Response, Infallible> {
+    let mut record = Record::begin(&request, remote, Instant::now());
+    let mut response = answer(&shared, &request).await;
+    shared.metrics.answered(route::api(request.uri().path()), response.status());
+    if let Some(record) = &mut record {
+        record.status(response.status());
+    }
+    response.body_mut().record(record, Arc::clone(&shared.metrics));
+    Ok(response)
+}

@@ -1,0 +1,126 @@
+//! What the server counts. Counting waits for nothing: a number that is known is added to, and only the first of
+//! its kind takes a lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hyper::StatusCode;
+
+use crate::route::Api;
+
+mod pulls;
+mod text;
+
+pub(crate) use pulls::Pull;
+pub(crate) use text::render;
+
+/// All that is counted since the server started.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// By vendor, repository and tag.
+    pulls: Family,
+    /// By vendor, repository and kind.
+    attachments: Family,
+    /// By vendor and where the client was sent.
+    redirected: Family,
+    /// By API and class of status.
+    responses: [[AtomicU64; 5]; 3],
+    sent: AtomicU64,
+}
+
+/// Where a client was sent for bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum To {
+    /// The vendor's own bucket, or the CDN before it.
+    Bucket,
+    /// Where a masked layer is.
+    Elsewhere,
+}
+
+impl Metrics {
+    /// A manifest was given to somebody who pulls.
+    pub(crate) fn pull(&self, vendor: &str, repository: &str, pull: &Pull<'_>) {
+        match pull {
+            Pull::Image(tag) => {
+                self.pulls.add(&[("vendor", vendor), ("repository", repository), ("tag", tag)], 1);
+            }
+            Pull::Attachment(kind) => {
+                self.attachments.add(&[("vendor", vendor), ("repository", repository), ("kind", kind)], 1);
+            }
+        }
+    }
+
+    /// A client was sent for so many bytes.
+    pub(crate) fn redirected(&self, vendor: &str, to: To, bytes: u64) {
+        let to = match to {
+            To::Bucket => "bucket",
+            To::Elsewhere => "elsewhere",
+        };
+        self.redirected.add(&[("vendor", vendor), ("to", to)], bytes);
+    }
+
+    /// An answer began.
+    pub(crate) fn answered(&self, api: Api, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.responses[api as usize][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An answer is over, of which so many bytes went out.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Numbers that are told apart by labels.
+#[derive(Debug, Default)]
+struct Family {
+    /// By the labels as they are written.
+    numbers: RwLock<HashMap<Box<str>, Arc<AtomicU64>>>,
+}
+
+impl Family {
+    /// How many different labels are kept; what comes then is counted together.
+    const MOST: usize = 20_000;
+
+    fn add(&self, labels: &[(&str, &str)], count: u64) {
+        let written = text::labels(labels);
+        self.number(&written).fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn number(&self, labels: &str) -> Arc<AtomicU64> {
+        if let Some(number) = self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(labels) {
+            return Arc::clone(number);
+        }
+        let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
+        let labels = if numbers.len() < Self::MOST { labels } else { "overflow=\"true\"" };
+        Arc::clone(numbers.entry(labels.into()).or_default())
+    }
+
+    /// Every number, in the order of the labels.
+    fn all(&self) -> Vec<(Box<str>, u64)> {
+        let numbers = self.numbers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> =
+            numbers.iter().map(|(labels, n)| (labels.clone(), n.load(Ordering::Relaxed))).collect();
+        all.sort();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_bounded() {
+        let family = Family::default();
+        for n in 0..Family::MOST + 10 {
+            family.add(&[("tag", &n.to_string())], 1);
+        }
+        family.add(&[("tag", "7")], 1);
+        let all = family.all();
+        assert_eq!(all.len(), Family::MOST + 1);
+        assert!(all.contains(&("overflow=\"true\"".into(), 10)));
+        assert!(all.contains(&("tag=\"7\"".into(), 2)));
+    }
+}

@@ -1,0 +1,158 @@
+//! What is counted, as Prometheus reads it.
+//!
+//! Source: Prometheus, "Exposition formats", text format 0.0.4.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
+
+use super::Metrics;
+use crate::site::{Site, Snapshot};
+
+/// Everything that is counted, and what is served now.
+pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
+    let mut page = Page(String::with_capacity(4096));
+    page.family("raas_build_info", "gauge", "The version that runs.");
+    page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
+
+    page.family("raas_pulls_total", "counter", "Manifests of images given to somebody who pulls.");
+    page.lines("raas_pulls_total", metrics.pulls.all());
+    page.family(
+        "raas_attachment_pulls_total",
+        "counter",
+        "Manifests of signatures, attestations and the like given to somebody.",
+    );
+    page.lines("raas_attachment_pulls_total", metrics.attachments.all());
+    page.family(
+        "raas_redirected_bytes_total",
+        "counter",
+        "Bytes of layers and configs that clients were sent for, to the vendor's bucket or elsewhere.",
+    );
+    page.lines("raas_redirected_bytes_total", metrics.redirected.all());
+    page.family("raas_sent_bytes_total", "counter", "Bytes of bodies that this server sent itself.");
+    page.line("raas_sent_bytes_total", "", metrics.sent.load(Ordering::Relaxed));
+    page.family("raas_responses_total", "counter", "Answers by API and class of status.");
+    for (api, classes) in ["v1", "v2", "other"].into_iter().zip(&metrics.responses) {
+        for (class, number) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(classes) {
+            let labels = labels(&[("api", api), ("class", class)]);
+            page.line("raas_responses_total", &labels, number.load(Ordering::Relaxed));
+        }
+    }
+
+    page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
+        let catalog = site.catalog.as_ref()?;
+        Some(catalog.names_after(None).count() + catalog.v1.len())
+    });
+    page.sites(snapshot, "raas_tags", "Tags that a site serves to today's clients.", |site| {
+        let repositories = site.catalog.as_ref()?.repositories.values();
+        Some(repositories.map(|repository| repository.tags_after(None).len()).sum::<usize>())
+    });
+    page.sites(snapshot, "raas_loaded", "Whether a site has metadata to answer from.", |site| {
+        Some(u8::from(site.catalog.is_some()))
+    });
+    page.sites(
+        snapshot,
+        "raas_refused_documents",
+        "Documents that are not served, or as they were before.",
+        |site| Some(site.faulty.load(Ordering::Relaxed)),
+    );
+    page.sites(
+        snapshot,
+        "raas_metadata_current",
+        "Whether a site serves the metadata that its bucket had when it was last asked.",
+        |site| Some(u8::from(site.health.as_ref()?.is_current())),
+    );
+    page.sites(
+        snapshot,
+        "raas_metadata_age_seconds",
+        "Since when it is not known that a site serves the metadata that its bucket has.",
+        |site| Some(site.health.as_ref()?.age()?.as_secs_f64()),
+    );
+    page.sites(
+        snapshot,
+        "raas_metadata_sequence",
+        "The number of the publication that a site serves from its bucket.",
+        |site| Some(site.health.as_ref()?.sequence()),
+    );
+    page.family("raas_metadata_refusals_total", "counter", "How often what a bucket had was not taken.");
+    for site in &snapshot.sites {
+        if let Some(health) = &site.health {
+            page.line("raas_metadata_refusals_total", &of(site), health.refusals());
+        }
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = match labels {
+            "" => writeln!(self.0, "{name} {value}"),
+            _ => writeln!(self.0, "{name}{{{labels}}} {value}"),
+        };
+    }
+
+    fn lines(&mut self, name: &str, numbers: Vec<(Box<str>, u64)>) {
+        for (labels, number) in numbers {
+            self.line(name, &labels, number);
+        }
+    }
+
+    /// A gauge of every site that has it.
+    fn sites<V: Display>(
+        &mut self,
+        snapshot: &Snapshot,
+        name: &str,
+        help: &str,
+        value: impl Fn(&Site) -> Option<V>,
+    ) {
+        self.family(name, "gauge", help);
+        for site in &snapshot.sites {
+            if let Some(value) = value(site) {
+                self.line(name, &of(site), value);
+            }
+        }
+    }
+}
+
+fn of(site: &Site) -> String {
+    labels(&[("vendor", site.vendor.as_str())])
+}
+
+/// Labels as they stand between braces.
+pub(super) fn labels(labels: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(96);
+    for (name, value) in labels {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push_str(name);
+        out.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => out.push_str("\\\\"),
+                '"' => out.push_str("\\\""),
+                '\n' => out.push_str("\\n"),
+                other => out.push(other),
+            }
+        }
+        out.push('"');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(labels(&[("a", "x"), ("b", "\"\\\n")]), r#"a="x",b="\"\\\n""#);
+        assert_eq!(labels(&[]), "");
+    }
+}

@@ -1,0 +1,66 @@
+//! What one client can take of a server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use raas_server::Options;
+
+use crate::support::{Folders, Published, Server};
+
+fn connect(server: &Server, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_given_up() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    // More than the system keeps for a client that does not read.
+    let bytes = vec![7; 64 << 20];
+    let blob = app.blob(&bytes);
+    folders.publish(&app);
+    let options = Options { write_timeout: Duration::from_millis(300), ..Options::default() };
+    let server = Server::start_with(vec![folders.site()], options);
+    let path = format!("/v2/app/blobs/{blob}");
+    let mut stalled = connect(&server, &path);
+    // One that reads slowly, and reads, is not.
+    let mut slow = connect(&server, &path);
+    let (mut piece, mut taken) = (vec![0; 1 << 20], 0);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        taken += slow.read(&mut piece).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    while taken < bytes.len() {
+        let read = slow.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "it breaks off after {taken} bytes");
+        taken += read;
+    }
+    let mut all = Vec::new();
+    // The end of the connection, in order or not.
+    let _ = stalled.read_to_end(&mut all);
+    assert!(all.len() < bytes.len(), "{} bytes came", all.len());
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_room() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let options = Options { max_connections: 2, ..Options::default() };
+    let server = Server::start_with(vec![folders.site()], options);
+    let mut held: Vec<TcpStream> = (0..2).map(|_| connect(&server, "/v2/")).collect();
+    let mut byte = [0];
+    for stream in &mut held {
+        stream.read_exact(&mut byte).unwrap();
+    }
+    let mut third = connect(&server, "/v2/");
+    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(third.read_exact(&mut byte).is_err(), "there is no room");
+    held.pop();
+    third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    third.read_exact(&mut byte).unwrap();
+}

@@ -1,0 +1,163 @@
+//! What is counted. The headings are those of `docs/request-handling.md`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
+use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
+
+use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
+use crate::upstream::Upstream;
+
+struct Counted {
+    server: Server,
+    metrics: std::net::SocketAddr,
+}
+
+impl Counted {
+    fn start(sites: Vec<SiteConfig>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let metrics = listener.local_addr().unwrap();
+        // Registered with a runtime of its own, which lives as long as the tests.
+        let runtime = Box::leak(Box::new(tokio::runtime::Runtime::new().unwrap()));
+        let _guard = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let options = Options {
+            poll: Duration::from_millis(20),
+            remote_poll: Duration::from_millis(50),
+            metrics: Some(Arc::new(listener)),
+            ..Options::default()
+        };
+        Self { server: Server::start_with(sites, options), metrics }
+    }
+
+    fn asked(&self, path: &str) -> Answer {
+        ask(self.metrics, "GET", path, &[])
+    }
+
+    /// The number of a line that begins so.
+    fn number(&self, line: &str) -> Option<f64> {
+        let text = self.asked("/metrics").text().to_owned();
+        let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(str::to_owned);
+        found.map(|number| number.parse().unwrap())
+    }
+}
+
+#[test]
+fn pulls_are_counted_as_people_mean_them() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("tools/app");
+    let (one, two) = (app.image(DOCKER_MANIFEST, "one", ""), app.image(DOCKER_MANIFEST, "two", ""));
+    let index = app.index(OCI_INDEX, &[(two, "arm64")]);
+    let signature = app.image(DOCKER_MANIFEST, "signature", "");
+    let old = app.index(OCI_INDEX, &[(one, "arm64")]);
+    for (tag, digest) in [("1.0", one), ("multi", index), ("latest", index)] {
+        app.tag(tag, digest);
+    }
+    app.tag(&format!("sha256-{}.sig", one.hex()), signature);
+    folders.publish(&app);
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    let get = |reference: &str| {
+        assert_eq!(counted.server.get(&format!("/v2/tools/app/manifests/{reference}")).status, 200);
+    };
+    let path = "/v2/tools/app/manifests/1.0";
+    // As podman pulls, and as docker does.
+    get("1.0");
+    assert_eq!(counted.server.ask("HEAD", path, &[]).status, 200);
+    get(&one.to_string());
+    // An index: by its digest it has two tags, and its own manifests are part of its pull.
+    get("multi");
+    get(&index.to_string());
+    get(&two.to_string());
+    // What the client has already, or what is not there, is no pull.
+    let etag = format!("\"{one}\"");
+    assert_eq!(counted.server.ask("GET", path, &[("if-none-match", &etag)]).status, 304);
+    assert_eq!(counted.server.get("/v2/tools/app/manifests/none").status, 404);
+    get(&old.to_string());
+    get(&format!("sha256-{}.sig", one.hex()));
+    get(&signature.to_string());
+    let of = |tag: &str| {
+        counted.number(&format!(r#"raas_pulls_total{{vendor="acme",repository="tools/app",tag="{tag}"}}"#))
+    };
+    assert_eq!(of("1.0"), Some(2.0));
+    assert_eq!(of("multi"), Some(1.0));
+    assert_eq!(of("latest|multi"), Some(1.0));
+    assert_eq!(of("@"), Some(1.0));
+    let text = counted.asked("/metrics").text().to_owned();
+    assert_eq!(text.lines().filter(|line| line.starts_with("raas_pulls_total{")).count(), 4, "{text}");
+    let signatures = r#"raas_attachment_pulls_total{vendor="acme",repository="tools/app",kind="sig"}"#;
+    assert_eq!(counted.number(signatures), Some(2.0));
+    assert_eq!(counted.number(r#"raas_responses_total{api="v2",class="3xx"}"#), Some(1.0));
+    assert_eq!(counted.number(r#"raas_responses_total{api="v2",class="4xx"}"#), Some(1.0));
+    assert_eq!(counted.number(r#"raas_tags{vendor="acme"}"#), Some(4.0));
+    assert_eq!(counted.number(r#"raas_repositories{vendor="acme"}"#), Some(1.0));
+    assert!(counted.number("raas_sent_bytes_total") > Some(1000.0));
+}
+
+#[test]
+fn bytes_are_counted_by_where_they_come_from() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let blob = app.blob(b"0123456789");
+    let masked = app.blob_entry(b"masked", Some("https://cdn.example.com/layer"));
+    folders.publish(&app);
+    let base = Some("https://cdn.example.com/v1/base");
+    let v1 = v1_document("app", &[], &[(image_id('1'), base), (image_id('2'), None)], true);
+    folders.write("crane/data/app/_v1.json", &v1);
+    folders.revision("one");
+    let bucket = Bucket::Redirect(Origin::Open(BaseUrl::parse("https://bucket.example.com/acme").unwrap()));
+    let counted = Counted::start(vec![SiteConfig { bucket, ..folders.site() }]);
+    let path = |digest| format!("/v2/app/blobs/{digest}");
+    counted.server.get(&path(blob));
+    counted.server.ask("GET", &path(blob), &[("range", "bytes=8-")]);
+    counted.server.ask("HEAD", &path(blob), &[]);
+    counted.server.get(&path(masked));
+    for id in ['1', '2'] {
+        counted.server.get(&format!("/v1/images/{}/layer", image_id(id)));
+        counted.server.ask("HEAD", &format!("/v1/images/{}/layer", image_id(id)), &[]);
+    }
+    let to = |to: &str| counted.number(&format!(r#"raas_redirected_bytes_total{{vendor="acme",to="{to}"}}"#));
+    assert_eq!(to("bucket"), Some(17.0), "a blob, two bytes of it, and a layer of five");
+    assert_eq!(to("elsewhere"), Some(11.0), "a masked layer of six, and one of five");
+}
+
+#[test]
+fn the_state_of_the_metadata_is_told() {
+    let upstream = Upstream::start(false);
+    let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
+    let site = SiteConfig {
+        vendor: "acme".parse().unwrap(),
+        metadata: Metadata::Snapshots(origin.clone()),
+        bucket: Bucket::Redirect(origin),
+        users: None,
+    };
+    let folders = Folders::new("other");
+    folders.write("crane/data/bad.json", b"{");
+    folders.revision("one");
+    let counted = Counted::start(vec![site, folders.site()]);
+    let of = |name: &str| counted.number(&format!(r#"{name}{{vendor="acme"}}"#));
+    assert_eq!((of("raas_metadata_current"), of("raas_loaded")), (Some(1.0), Some(1.0)));
+    assert_eq!(of("raas_metadata_refusals_total"), Some(0.0));
+    upstream.set("/_metadata/current", b"nonsense");
+    assert!(soon(|| of("raas_metadata_refusals_total") > Some(0.0)));
+    assert_eq!(of("raas_metadata_current"), Some(0.0));
+    assert!(of("raas_metadata_age_seconds") > Some(0.0));
+    assert_eq!(counted.number(r#"raas_refused_documents{vendor="other"}"#), Some(1.0));
+    assert_eq!(counted.number(r#"raas_metadata_current{vendor="other"}"#), None, "a folder has none");
+}
+
+#[test]
+fn operators_have_a_port_of_their_own() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    assert_eq!(counted.server.get("/metrics").status, 404, "not where everybody asks");
+    let page = counted.asked("/metrics");
+    assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(page.text().contains("# TYPE raas_pulls_total counter\n"));
+    assert_eq!((counted.asked("/-/readyz").status, counted.asked("/-/healthz").status), (200, 200));
+    assert_eq!(counted.asked("/v2/").status, 404);
+    assert_eq!(ask(counted.metrics, "POST", "/metrics", &[]).status, 405);
+}

@@ -1,0 +1,182 @@
+//! What is protected, and who sees it. The headings are those of `docs/request-handling.md`, "Users".
+
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use raas_server::SiteConfig;
+use raas_types::crane::tree;
+use raas_types::media_type::DOCKER_MANIFEST;
+use serde_json::Value;
+
+use crate::support::{Answer, Folders, Published, Server, soon};
+
+const CHALLENGE: &str =
+    "Bearer realm=\"https://registry.example.com/token\",service=\"registry.example.com\"";
+
+struct Site {
+    server: Server,
+    folders: Folders,
+    users: std::path::PathBuf,
+    layer: String,
+}
+
+fn password(name: &str, password: &str) -> String {
+    // As cheap as bcrypt can be.
+    format!("{name}:{}\n", bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap())
+}
+
+fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
+}
+
+impl Site {
+    fn new() -> Self {
+        let folders = Folders::new("acme");
+        let mut layer = String::new();
+        for (name, protected) in [("open", false), ("secret", true)] {
+            let mut repository = Published::new(name);
+            let digest = repository.image(DOCKER_MANIFEST, name, "");
+            layer = repository.blob(b"layer").to_string();
+            repository.tag("latest", digest);
+            folders.publish(&repository);
+            folders.write(&tree::document(&repository.name), &repository.document(protected));
+        }
+        folders.revision("one");
+        let users = folders.metadata().with_file_name("htpasswd");
+        fs::write(&users, format!("# people\n{}plain:secret\n", password("ann", "päss:word"))).unwrap();
+        let site = SiteConfig { users: Some(users.clone()), ..folders.site() };
+        Self { server: Server::start(vec![site]), folders, users, layer }
+    }
+
+    fn ask(&self, path: &str, authorization: &str) -> Answer {
+        self.server.ask("GET", path, &[("authorization", authorization)])
+    }
+
+    fn token(&self, authorization: Option<&str>) -> String {
+        let path = "/token?service=registry.example.com&scope=repository:secret:pull";
+        let headers: Vec<(&str, &str)> = authorization.map(|a| ("authorization", a)).into_iter().collect();
+        let answer = self.server.ask("GET", path, &headers);
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+        let json: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(json["token"], json["access_token"]);
+        assert_eq!(json["expires_in"], 3600);
+        format!("Bearer {}", json["token"].as_str().unwrap())
+    }
+}
+
+#[test]
+fn strangers_see_what_is_open_and_are_told_how_to_log_in() {
+    let site = Site::new();
+    let base = site.server.get("/v2/");
+    assert_eq!((base.status, base.header("www-authenticate")), (401, Some(CHALLENGE)));
+    assert!(base.text().contains("UNAUTHORIZED"));
+    assert_eq!(base.header("docker-distribution-api-version"), Some("registry/2.0"));
+    assert_eq!(site.server.get("/v2/open/manifests/latest").status, 200);
+    assert_eq!(site.server.get(&format!("/v2/open/blobs/{}", site.layer)).status, 200);
+    // Whether there is such a repository is not told.
+    for name in ["secret", "nothing"] {
+        let scoped = format!("{CHALLENGE},scope=\"repository:{name}:pull\"");
+        for path in ["manifests/latest", "tags/list", &format!("blobs/{}", site.layer)] {
+            let answer = site.server.get(&format!("/v2/{name}/{path}"));
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(scoped.as_str())));
+        }
+        let head = site.server.ask("HEAD", &format!("/v2/{name}/manifests/latest"), &[]);
+        assert_eq!((head.status, head.header("www-authenticate")), (401, Some(scoped.as_str())));
+    }
+    assert_eq!(site.server.get("/v2/_catalog").text(), r#"{"repositories":["open"]}"#);
+    assert!(!site.server.get("/").text().contains("secret"));
+    assert_eq!(site.server.get("/v2/Bad/tags/list").status, 400);
+    assert_eq!(site.server.get("/v1/_ping").status, 200);
+}
+
+#[test]
+fn guests_with_a_token_see_what_strangers_see() {
+    let site = Site::new();
+    let token = site.token(None);
+    assert_eq!(site.ask("/v2/", &token).status, 200);
+    assert_eq!(site.ask("/v2/open/manifests/latest", &token).status, 200);
+    for name in ["secret", "nothing"] {
+        let answer = site.ask(&format!("/v2/{name}/manifests/latest"), &token);
+        assert_eq!((answer.status, answer.header("www-authenticate")), (404, None));
+    }
+}
+
+#[test]
+fn users_see_everything_by_token_or_by_password() {
+    let site = Site::new();
+    let password = basic("ann", "päss:word");
+    let token = site.token(Some(&password));
+    for authorization in [&password, &token] {
+        assert_eq!(site.ask("/v2/", authorization).text(), "{}");
+        assert_eq!(site.ask("/v2/secret/manifests/latest", authorization).status, 200);
+        let blob = site.ask(&format!("/v2/secret/blobs/{}", site.layer), authorization);
+        assert_eq!(blob.header("cache-control"), Some("private, max-age=31536000, immutable"));
+        assert_eq!(site.ask("/v2/_catalog", authorization).text(), r#"{"repositories":["open","secret"]}"#);
+        assert_eq!(site.ask("/v2/nothing/manifests/latest", authorization).status, 404);
+    }
+}
+
+#[test]
+fn who_is_wrong_is_told_so_everywhere() {
+    let site = Site::new();
+    let wrong = [
+        basic("ann", "other"),
+        basic("bob", "päss:word"),
+        basic("plain", "secret"),
+        basic("# people", ""),
+        "Basic ???".to_owned(),
+        "Basic".to_owned(),
+        "Digest x".to_owned(),
+        "Bearer x.y".to_owned(),
+    ];
+    for authorization in &wrong {
+        for path in ["/v2/", "/v2/open/manifests/latest", "/v2/_catalog"] {
+            let answer = site.ask(path, authorization);
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(CHALLENGE)));
+        }
+        let answer = site.ask("/token", authorization);
+        assert_eq!(answer.status, 401);
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Basic "));
+        assert_eq!(site.ask("/-/healthz", authorization).status, 200);
+    }
+}
+
+#[test]
+fn the_file_is_followed() {
+    let site = Site::new();
+    let token = site.token(Some(&basic("ann", "päss:word")));
+    fs::write(&site.users, password("ann", "another")).unwrap();
+    assert!(soon(|| site.ask("/v2/", &token).status == 401), "a changed file ends its tokens");
+    assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 401);
+    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200);
+    fs::remove_file(&site.users).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200, "a file that is gone changes nothing");
+}
+
+#[test]
+fn a_protected_repository_that_does_not_load_is_seen_by_nobody() {
+    let site = Site::new();
+    let user = basic("ann", "päss:word");
+    let name = "secret".parse().unwrap();
+    fs::remove_dir_all(site.folders.metadata().join(tree::manifests(&name))).unwrap();
+    let mut other = Published::new("secret");
+    let digest = other.image(DOCKER_MANIFEST, "changed", "");
+    other.tag("latest", digest);
+    site.folders.write(&tree::document(&name), &other.document(true));
+    site.folders.revision("two");
+    assert!(soon(|| site.server.get("/-/revision").text() == "two"));
+    assert_eq!(site.ask("/v2/secret/manifests/latest", &user).status, 404);
+    assert_eq!(site.ask("/v2/open/manifests/latest", &user).status, 200);
+}
+
+#[test]
+fn without_a_file_of_users_there_is_nothing_to_log_in_to() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let server = Server::start(vec![folders.site()]);
+    assert_eq!(server.get("/token").status, 404);
+    let answer = server.ask("GET", "/v2/", &[("authorization", "Basic ???")]);
+    assert_eq!((answer.status, answer.text()), (200, "{}"));
+}
