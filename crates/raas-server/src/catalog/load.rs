@@ -159,7 +159,8 @@ fn load_manifest(
     if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
         return Err(Fault::ManifestBytes(path));
     }
-    Ok(Manifest::new(digest, &entry.media_type, Bytes::from(bytes.into_boxed_slice())))
+    let bytes = Bytes::from(bytes.into_boxed_slice());
+    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes))
 }
 
 fn load_v1(name: RepositoryName, url: &str, v1: V1Content) -> Result<V1Repository, Fault> {

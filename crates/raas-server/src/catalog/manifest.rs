@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use raas_types::{Descriptor, Digest, Manifest as Understood, media_type};
+use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_type};
 
 /// A manifest with the headers that it is answered with; cloning those copies no bytes.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Manifest {
     pub(crate) digest_header: HeaderValue,
     /// The digest in quotes; it shares its text with `digest_header`.
     pub(crate) etag: HeaderValue,
+    /// What it runs on, where the document says.
+    pub(crate) platform: Option<Box<str>>,
     /// For an index: the manifest for clients that know no indexes.
     pub(crate) amd64: Option<Digest>,
     /// For a manifest that is attached to another.
@@ -34,7 +36,7 @@ impl Manifest {
     /// Prepares bytes that have this digest. `media_type` is well-formed.
     ///
     /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
-    pub(crate) fn new(digest: Digest, media_type: &str, bytes: Bytes) -> Self {
+    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
         let understood = Understood::parse(&bytes, Some(media_type)).ok();
         let quoted = Bytes::from(format!("\"{digest}\""));
         let digest_text = quoted.slice(1..quoted.len() - 1);
@@ -44,6 +46,7 @@ impl Manifest {
             content_length: bytes.len().into(),
             digest_header: HeaderValue::from_maybe_shared(digest_text).expect(visible),
             etag: HeaderValue::from_maybe_shared(quoted).expect(visible),
+            platform: platform.map(|platform| platform.to_string().into()),
             amd64: understood.as_ref().and_then(amd64),
             referrer: understood.and_then(|u| referrer(u, digest, bytes.len() as u64)).map(Box::new),
             digest,

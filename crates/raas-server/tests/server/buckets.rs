@@ -66,7 +66,7 @@ impl Site {
         let image = app.image(DOCKER_MANIFEST, "app", "");
         app.tag("1.0", image);
         let blob = app.blob(LAYER);
-        let masked = app.blob_entry(b"masked", Some(ELSEWHERE));
+        let masked = app.masked_image();
         let missing = app.blob_entry(b"missing", None);
         folders.publish(&app);
         let (one, two, foreign) = ids();
@@ -156,6 +156,17 @@ fn an_open_bucket_or_a_cdn_is_redirected_to_by_its_url() {
     let url = format!("{}/acme/images/tools/app/{one}/layer", site.upstream.url());
     assert_eq!((answer.status, answer.header("location")), (302, Some(url.as_str())));
     assert_eq!(site.upstream.requests(), []);
+}
+
+#[test]
+fn the_page_tells_where_each_layer_is_served_from() {
+    let site = Site::new(false, |upstream| Bucket::Redirect(open(upstream)));
+    let page = site.server.get("/?image=tools/app&tag=masked").text().to_owned();
+    assert!(page.contains("<td>cdn.example.com\n"), "{page}");
+    assert!(
+        page.contains(&format!(" from {}, 6 B from cdn.example.com</p>", site.upstream.address)),
+        "{page}"
+    );
 }
 
 #[test]

@@ -132,6 +132,22 @@ impl Published {
         self.manifest(kind, manifest.as_bytes())
     }
 
+    /// An image, tagged `masked`, whose one layer is elsewhere; gives the layer.
+    pub(crate) fn masked_image(&mut self) -> Digest {
+        let digest = self.blob_entry(b"masked", Some("https://cdn.example.com/base/layer"));
+        let config = self.blob(b"{}");
+        let manifest = format!(
+            "{{\"schemaVersion\":2,\"mediaType\":\"{kind}\",\"config\":{{\"mediaType\":\"{}\",\"digest\":\"{config}\",\
+             \"size\":2}},\"layers\":[{{\"mediaType\":\"{}\",\"digest\":\"{digest}\",\"size\":6}}]}}",
+            media_type::DOCKER_CONFIG,
+            media_type::DOCKER_LAYER,
+            kind = media_type::DOCKER_MANIFEST,
+        );
+        let manifest = self.manifest(media_type::DOCKER_MANIFEST, manifest.as_bytes());
+        self.tag("masked", manifest);
+        digest
+    }
+
     /// An index of manifests with their platforms.
     pub(crate) fn index(&mut self, kind: &str, children: &[(Digest, &str)]) -> Digest {
         let children: Vec<String> = children

@@ -1,0 +1,187 @@
+//! The pages of one repository: its tags, and what is in one of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use raas_types::{Descriptor, Manifest as Understood, ManifestBody};
+
+use super::{escape, html};
+use crate::Response;
+use crate::answer::Asked;
+use crate::catalog::{Manifest, Repository};
+use crate::query;
+use crate::site::Bucket;
+
+/// How many tags stand on a page: each manifest is read for it.
+const TAGS: usize = 100;
+
+/// An image for one platform.
+struct Image<'a> {
+    platform: String,
+    manifest: &'a Manifest,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+/// A repository's tags after `last`, each with its platforms and sizes.
+pub(super) fn tags(repository: &Repository, last: Option<&str>) -> Response {
+    let name = escape(repository.name.as_str());
+    let encoded = query::encode(repository.name.as_str());
+    let mut body = format!(
+        "<p><a href=\"/\">All images</a></p>\n<h1>{name}</h1>\n\
+         <table>\n<tr><th>Tag<th>Platforms<th class=\"n\">Size<th>Digest\n"
+    );
+    let mut rest = repository.tags_after(last);
+    let mut end = None;
+    for tag in rest.by_ref().take(TAGS) {
+        let tag = tag.as_str();
+        let Some(manifest) = repository.tag(tag) else { continue };
+        let images = images(repository, manifest);
+        let platforms: Vec<&str> = images.iter().map(|image| image.platform.as_str()).collect();
+        let sizes = images.iter().map(Image::size);
+        let size = match (sizes.clone().min(), sizes.max()) {
+            (Some(least), Some(most)) if least == most => bytes(most),
+            (Some(least), Some(most)) => format!("{} to {}", bytes(least), bytes(most)),
+            _ => String::new(),
+        };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            body,
+            "<tr><td><a href=\"/?image={encoded}&amp;tag={}\">{}</a><td>{}<td class=\"n\">{size}<td><code>{}</code>",
+            query::encode(tag),
+            escape(tag),
+            escape(&platforms.join(", ")),
+            manifest.digest,
+        );
+        end = Some(tag);
+    }
+    body.push_str("</table>\n");
+    if let (Some(end), Some(_)) = (end, rest.next()) {
+        let last = query::encode(end);
+        let _ = writeln!(body, "<p><a href=\"/?image={encoded}&amp;last={last}\">More tags</a></p>");
+    }
+    html(&name, &body)
+}
+
+/// What is in a tag: every platform's layers, how large they are, and where they are served from.
+pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Option<Response> {
+    let manifest = repository.tag(tag)?;
+    let (name, shown) = (escape(repository.name.as_str()), escape(tag));
+    let host = escape(asked.host.unwrap_or("localhost"));
+    let mut body = format!(
+        "<p><a href=\"/?image={}\">All tags of {name}</a></p>\n<h1>{name}:{shown}</h1>\n\
+         <p><code>docker pull {host}/{name}:{shown}</code></p>\n<p>Digest <code>{}</code></p>\n",
+        query::encode(repository.name.as_str()),
+        manifest.digest,
+    );
+    let images = images(repository, manifest);
+    if images.is_empty() {
+        // Writing to a string does not fail.
+        let _ = writeln!(body, "<p>It is no image, but {}.</p>", escape(manifest.media_type()));
+    }
+    for image in &images {
+        let platform = if image.platform.is_empty() { "Image" } else { &image.platform };
+        let _ = writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escape(platform), carried(asked, repository, image));
+        body.push_str("<table>\n<tr><th>Layer<th class=\"n\">Size<th>Served from\n");
+        for layer in &image.layers {
+            let _ = writeln!(
+                body,
+                "<tr><td><code>{}</code><td class=\"n\">{}<td>{}",
+                layer.digest,
+                bytes(layer.size),
+                escape(&place(asked, repository, layer)),
+            );
+        }
+        let _ = writeln!(body, "</table>\n<p>Manifest <code>{}</code></p>", image.manifest.digest);
+    }
+    Some(html(&format!("{name}:{shown}"), &body))
+}
+
+/// The images of a manifest: itself, or those that an index names and the repository has.
+fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'a>> {
+    let understood =
+        |manifest: &Manifest| Understood::parse(&manifest.bytes, Some(manifest.media_type())).ok();
+    let image = |manifest: &'a Manifest, platform: Option<String>| match understood(manifest)?.body {
+        ManifestBody::Image { config, layers } => {
+            let platform =
+                platform.or_else(|| manifest.platform.as_deref().map(str::to_owned)).unwrap_or_default();
+            Some(Image { platform, manifest, config: *config, layers })
+        }
+        ManifestBody::Index { .. } => None,
+    };
+    match understood(manifest).map(|understood| understood.body) {
+        Some(ManifestBody::Index { manifests }) => manifests
+            .iter()
+            .filter_map(|child| {
+                let platform = child.platform.as_ref().map(ToString::to_string);
+                image(repository.manifest(&child.digest)?, platform)
+            })
+            .collect(),
+        _ => image(manifest, None).into_iter().collect(),
+    }
+}
+
+impl Image<'_> {
+    /// What a client downloads that has nothing of it.
+    fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).fold(self.config.size, u64::saturating_add)
+    }
+}
+
+/// How much of an image each place serves.
+fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> String {
+    let mut places: BTreeMap<String, u64> = BTreeMap::new();
+    for blob in image.layers.iter().chain([&image.config]) {
+        let carried = places.entry(place(asked, repository, blob)).or_default();
+        *carried = carried.saturating_add(blob.size);
+    }
+    let total = bytes(image.size());
+    if let [(place, _)] = Vec::from_iter(&places).as_slice() {
+        return format!("{total} from {}", escape(place));
+    }
+    let parts: Vec<String> =
+        places.iter().map(|(place, size)| format!("{} from {}", bytes(*size), escape(place))).collect();
+    format!("{total}: {}", parts.join(", "))
+}
+
+/// The host that a blob is served from.
+fn place(asked: &Asked<'_>, repository: &Repository, blob: &Descriptor) -> String {
+    let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
+    let url = match (location, &asked.site.bucket) {
+        (Some(location), _) => location,
+        (None, Bucket::Redirect(origin)) => origin.shown(),
+        (None, Bucket::Folder(_) | Bucket::Proxy(_)) => return "this registry".to_owned(),
+    };
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // What stands before the host may be a password.
+    host.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+/// A size for people.
+fn bytes(size: u64) -> String {
+    let mut unit = 0;
+    let mut rest = size as f64;
+    while rest >= 999.5 && unit < 4 {
+        rest /= 1000.0;
+        unit += 1;
+    }
+    let name = ["B", "kB", "MB", "GB", "TB"][unit];
+    if unit == 0 || rest >= 99.95 { format!("{rest:.0} {name}") } else { format!("{rest:.1} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_short() {
+        let table =
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (412_000_000, "412 MB")];
+        for (size, text) in table {
+            assert_eq!(bytes(size), text);
+        }
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(u64::MAX), "18446744 TB");
+    }
+}
