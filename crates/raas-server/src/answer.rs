@@ -15,6 +15,7 @@ use crate::route::{self, Api, Route};
 use crate::site::{Site, Snapshot};
 use crate::{file, host, proxy, query};
 
+mod crane;
 mod listing;
 mod page;
 mod v1;
@@ -108,6 +109,7 @@ fn decide<B>(snapshot: &Snapshot, request: &Request<B>) -> Decision {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),
         Route::Page => only_read(request, api, || page::answer(&asked)).into(),
+        Route::Crane { v2 } => only_read(request, api, || crane::answer(&asked, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
         Route::Health | Route::Ready | Route::Unknown(_) => {
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()

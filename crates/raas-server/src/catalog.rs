@@ -1,16 +1,19 @@
 //! What a site publishes, in memory: immutable, built beside the one that serves, and swapped for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use raas_types::{ImageId, RepositoryName};
 
+mod legacy;
 mod load;
 mod manifest;
 mod repository;
 mod v1;
 
+pub(crate) use legacy::{LegacyRepository, Reads};
 pub(crate) use load::{Fault, Files, Good, load};
 pub(crate) use manifest::{Manifest, Referrer};
 pub(crate) use repository::{Blob, Repository};
@@ -23,6 +26,8 @@ pub(crate) struct Catalog {
     pub(crate) revision: Bytes,
     /// What today's clients pull.
     pub(crate) repositories: BTreeMap<RepositoryName, Arc<Repository>>,
+    /// What today's clients pull from where a document of Pulp's says.
+    pub(crate) legacy: BTreeMap<RepositoryName, Arc<LegacyRepository>>,
     /// What Docker v1 clients pull.
     pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
     /// For every v1 image the repository to take it from.
@@ -49,7 +54,7 @@ impl Catalog {
             .clone()
             .filter_map(|(_, good)| match good {
                 Good::Protected(name) => Some(name),
-                Good::V1(_) | Good::V2(_) => None,
+                Good::V1(_) | Good::V2(_) | Good::Legacy(_) => None,
             })
             .collect();
         let mut catalog = Self { revision, ..Self::default() };
@@ -62,12 +67,15 @@ impl Catalog {
             let taken = match good {
                 Good::V2(repository) => !insert(&mut catalog.repositories, name, repository),
                 Good::V1(repository) => !insert(&mut catalog.v1, name, repository),
+                Good::Legacy(repository) => !insert(&mut catalog.legacy, name, repository),
                 Good::Protected(_) => false,
             };
             if taken {
                 claimed.push(Claimed { document, name: name.clone() });
             }
         }
+        // Of what raas knows, more can be told.
+        catalog.legacy.retain(|name, _| !catalog.repositories.contains_key(name));
         catalog.index_images();
         (catalog, claimed)
     }
@@ -87,6 +95,24 @@ impl Catalog {
                 }
             }
         }
+    }
+
+    /// The names of all repositories of today's clients after this one, in order.
+    pub(crate) fn names_after(&self, last: Option<&str>) -> impl Iterator<Item = &str> {
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut known = self.repositories.range::<str, _>(after).map(|(name, _)| name.as_str()).peekable();
+        let mut legacy = self.legacy.range::<str, _>(after).map(|(name, _)| name.as_str()).peekable();
+        std::iter::from_fn(move || match (known.peek(), legacy.peek()) {
+            (Some(a), Some(b)) if b < a => legacy.next(),
+            (Some(_), _) => known.next(),
+            (None, _) => legacy.next(),
+        })
+    }
+
+    /// The repository of a document that raas did not write, by the same rule as the others.
+    pub(crate) fn legacy(&self, name: &str) -> Option<&LegacyRepository> {
+        let found = self.legacy.get(name);
+        found.or_else(|| self.legacy.get(name.strip_prefix("library/")?)).map(AsRef::as_ref)
     }
 
     /// The repository of that name. Crane takes `library/` off, so a name that only exists without it is found.

@@ -12,15 +12,7 @@ use raas_types::media_type;
 /// Source: RFC 9110, section 12.5.1. A type with `q=0` is not accepted.
 pub(crate) fn accepts_index(headers: &HeaderMap, index_type: &str) -> bool {
     let mut names_manifests = false;
-    for range in
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
-    {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let refused = parts.any(|p| p.split_once('=').is_some_and(|(key, q)| is_q(key) && is_zero(q)));
-        if refused {
-            continue;
-        }
+    for kind in accepted(headers) {
         let is = |other: &str| kind.eq_ignore_ascii_case(other);
         if is(index_type) || is("*/*") || is("application/*") {
             return true;
@@ -28,6 +20,22 @@ pub(crate) fn accepts_index(headers: &HeaderMap, index_type: &str) -> bool {
         names_manifests |= MANIFEST_TYPES.into_iter().any(is);
     }
     !names_manifests
+}
+
+/// Whether a client names this type, by itself.
+pub(crate) fn names(headers: &HeaderMap, media_type: &str) -> bool {
+    accepted(headers).any(|kind| kind.eq_ignore_ascii_case(media_type))
+}
+
+/// The types that a client names and does not refuse.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let refused = parts.any(|p| p.split_once('=').is_some_and(|(key, q)| is_q(key) && is_zero(q)));
+        (!refused).then_some(kind)
+    })
 }
 
 const MANIFEST_TYPES: [&str; 6] = [

@@ -30,6 +30,11 @@ pub(crate) enum Route<'a> {
     Revision,
     /// `/`: the page for people.
     Page,
+    /// `/crane/repositories[/v1]`, or with `/v2`: Crane's own lists for operators.
+    Crane {
+        /// Whether it is the list of what today's clients pull.
+        v2: bool,
+    },
     /// Docker's v1.
     V1(V1<'a>),
     /// Docker's v2 and OCI.
@@ -85,7 +90,7 @@ impl Route<'_> {
             Route::V1(_) => Api::V1,
             Route::V2(_) => Api::V2,
             Route::Unknown(api) => *api,
-            Route::Health | Route::Ready | Route::Revision | Route::Page => Api::Plain,
+            Route::Health | Route::Ready | Route::Revision | Route::Page | Route::Crane { .. } => Api::Plain,
         }
     }
 }
@@ -110,6 +115,12 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     }
     if let Some(rest) = path.strip_prefix("/v1/") {
         return v1(rest).map_or(Route::Unknown(Api::V1), Route::V1);
+    }
+    // Crane takes them with a slash at the end, too.
+    match path.strip_prefix("/crane/").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {
+        Some("repositories" | "repositories/v1") => return Route::Crane { v2: false },
+        Some("repositories/v2") => return Route::Crane { v2: true },
+        _ => {}
     }
     match path {
         "/" => Route::Page,
@@ -184,6 +195,12 @@ mod tests {
             ("/-/healthz".into(), Route::Health),
             ("/-/readyz".into(), Route::Ready),
             ("/-/revision".into(), Route::Revision),
+            ("/crane/repositories".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/v1".into(), Route::Crane { v2: false }),
+            ("/crane/repositories/v2".into(), Route::Crane { v2: true }),
+            ("/crane/repositories/v3".into(), Route::Unknown(Api::Plain)),
+            ("/crane".into(), Route::Unknown(Api::Plain)),
             ("/-/other".into(), Route::Unknown(Api::Plain)),
             ("/v3/".into(), Route::Unknown(Api::Plain)),
             ("/v20/".into(), Route::Unknown(Api::Plain)),

@@ -1,7 +1,5 @@
 //! Lists: repositories, tags, referrers.
 
-use std::ops::Bound;
-
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 use raas_types::{Descriptor, Digest, media_type};
@@ -22,9 +20,7 @@ pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response
         repositories: Vec<&'a str>,
     }
     let page = Page::read(query)?;
-    let after = page.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let names =
-        catalog.repositories.range::<str, _>((after, Bound::Unbounded)).map(|(name, _)| name.as_str());
+    let names = catalog.names_after(page.last.as_deref());
     let (repositories, next) = page.cut(names);
     Ok(list(&List { repositories }, "/v2/_catalog", next))
 }

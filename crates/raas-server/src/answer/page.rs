@@ -17,24 +17,29 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 pub(super) fn answer(asked: &Asked<'_>) -> Response {
     let host = escape(asked.host.unwrap_or("localhost"));
     let vendor = escape(asked.site.vendor.as_str());
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{vendor}</title></head>\n\
-         <body>\n<h1>Images of {vendor}</h1>\n"
-    );
-    let repositories = &asked.catalog.repositories;
-    if repositories.is_empty() {
-        html.push_str("<p>Nothing is published here yet.</p>\n");
+    let mut body = format!("<h1>Images of {vendor}</h1>\n");
+    let mut names = asked.catalog.names_after(None).peekable();
+    if names.peek().is_none() {
+        body.push_str("<p>Nothing is published here yet.</p>\n");
     } else {
-        html.push_str("<ul>\n");
-        for repository in repositories.values() {
-            let name = escape(repository.name.as_str());
-            let reference = example(repository);
+        body.push_str("<ul>\n");
+        for name in names {
+            let reference = asked.catalog.repositories.get(name).map(|r| example(r)).unwrap_or_default();
+            let name = escape(name);
             // Writing to a string does not fail.
-            let _ = writeln!(html, "<li>{name}: <code>docker pull {host}/{name}{reference}</code></li>");
+            let _ = writeln!(body, "<li>{name}: <code>docker pull {host}/{name}{reference}</code></li>");
         }
-        html.push_str("</ul>\n");
+        body.push_str("</ul>\n");
     }
-    html.push_str("</body>\n</html>\n");
+    html(&vendor, &body)
+}
+
+/// A page with this body. Both texts are HTML.
+pub(super) fn html(title: &str, body: &str) -> Response {
+    let html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
+         <body>\n{body}</body>\n</html>\n"
+    );
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
@@ -53,7 +58,7 @@ fn example(repository: &Repository) -> String {
 }
 
 /// Makes a text mean itself in HTML, in an element and in a quoted attribute.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

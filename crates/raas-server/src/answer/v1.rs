@@ -147,7 +147,7 @@ fn search(asked: &Asked<'_>) -> Response {
     let words = query.to_ascii_lowercase();
     let catalog = asked.catalog;
     let mut names: Vec<&str> =
-        catalog.repositories.keys().chain(catalog.v1.keys()).map(|n| n.as_str()).collect();
+        catalog.names_after(None).chain(catalog.v1.keys().map(|name| name.as_str())).collect();
     names.sort_unstable();
     names.dedup();
     let results: Vec<Entry<'_>> = names

@@ -2,14 +2,14 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
-use raas_types::{Digest, DigestError, ObjectKey, RepositoryName};
+use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type};
 
 use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
 use crate::Response;
 use crate::body::Body;
-use crate::catalog::{Blob, Manifest, Repository};
+use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
-use crate::negotiate::{accepts_index, has_already};
+use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
 use crate::site::Place;
 use crate::{file, proxy};
@@ -38,6 +38,9 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
 
 fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
     let catalog = asked.catalog;
+    if let Some(decision) = legacy(asked, &route) {
+        return decision;
+    }
     let repository = |name: &str| catalog.repository(name).ok_or_else(|| no_repository(name));
     Ok(match route {
         V2::Base => reply(StatusCode::OK, "application/json", "{}").into(),
@@ -47,7 +50,7 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let repository = repository(name)?;
             by_tag(
                 repository,
-                repository.tag(tag).ok_or_else(|| no_manifest(repository, tag))?,
+                repository.tag(tag).ok_or_else(|| no_manifest(&repository.name, tag))?,
                 asked.headers,
             )
             .into()
@@ -56,20 +59,62 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let repository = repository(name)?;
             let digest = known(digest)?;
             let found = digest.as_ref().and_then(|digest| repository.manifest(digest));
-            let unknown = || no_manifest(repository, &digest.map_or("that digest".into(), |d| d.to_string()));
+            let unknown =
+                || no_manifest(&repository.name, &digest.map_or("that digest".into(), |d| d.to_string()));
             manifest(found.ok_or_else(unknown)?, IMMUTABLE, asked.headers).into()
         }
         V2::Blob(name, digest) => {
             let repository = repository(name)?;
             let digest = known(digest)?;
             let found = digest.as_ref().and_then(|digest| repository.blob(digest));
-            blob(asked, repository, found.ok_or_else(|| no_blob(repository, digest))?)?
+            blob(asked, repository, found.ok_or_else(|| no_blob(&repository.name, digest))?)?
         }
         V2::Referrers(name, digest) => {
             listing::referrers(repository(name)?, known(digest)?, asked.uri.query()).into()
         }
         V2::Upload => return Err(Failure::new(Code::UploadUnknown, "there are no uploads to this registry")),
     })
+}
+
+/// The answer for a repository of a document that raas did not write: where Crane would send the client.
+fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>> {
+    let found = |name: &str| {
+        let known = asked.catalog.repository(name).is_some();
+        asked.catalog.legacy(name).filter(|_| !known)
+    };
+    let reads = || Reads {
+        lists: names(asked.headers, media_type::DOCKER_LIST),
+        schema2: names(asked.headers, media_type::DOCKER_MANIFEST),
+    };
+    let location = match route {
+        V2::Base | V2::Catalog | V2::Upload => return None,
+        V2::Tags(name) => found(name)?.url("tags/list"),
+        V2::Tag(name, tag) => {
+            let repository = found(name)?;
+            // What goes into the URL is a tag, and nothing else.
+            let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(no_manifest(&repository.name, tag))) };
+            repository.manifest(tag.as_str(), reads())
+        }
+        V2::Manifest(name, digest) | V2::Blob(name, digest) => {
+            let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
+            match known(digest.clone()) {
+                Ok(Some(digest)) if blob => repository.url(&format!("blobs/{digest}")),
+                Ok(Some(digest)) => repository.manifest(&digest.to_string(), reads()),
+                Ok(None) if blob => return Some(Err(no_blob(&repository.name, None))),
+                Ok(None) => return Some(Err(no_manifest(&repository.name, "that digest"))),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+        // Nothing is known of attachments, which an empty index says.
+        V2::Referrers(name, digest) => {
+            let repository = found(name)?;
+            let index = || listing::referrers(&Repository::empty(repository.name.clone()), None, None);
+            return Some(known(digest.clone()).map(|_| index().into()));
+        }
+    };
+    let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Some(Ok(response.into()))
 }
 
 /// A digest that raas can have: `None` for one of an algorithm that it does not compute, which nothing has.
@@ -166,15 +211,14 @@ fn no_repository(name: &str) -> Failure {
     }
 }
 
-fn no_manifest(repository: &Repository, reference: &str) -> Failure {
+fn no_manifest(repository: &RepositoryName, reference: &str) -> Failure {
     let shown: String = reference.chars().take(200).collect();
-    Failure::new(Code::ManifestUnknown, format!("repository `{}` has no manifest `{shown}`", repository.name))
+    Failure::new(Code::ManifestUnknown, format!("repository `{repository}` has no manifest `{shown}`"))
         .detail("reference", shown)
 }
 
-fn no_blob(repository: &Repository, digest: Option<Digest>) -> Failure {
-    let failure =
-        Failure::new(Code::BlobUnknown, format!("repository `{}` has no such blob", repository.name));
+fn no_blob(repository: &RepositoryName, digest: Option<Digest>) -> Failure {
+    let failure = Failure::new(Code::BlobUnknown, format!("repository `{repository}` has no such blob"));
     match digest {
         Some(digest) => failure.detail("digest", digest.to_string()),
         None => failure,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raas_types::crane::{Content, Document, DocumentError, ManifestEntry, V1Content, V2Extension, tree};
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
-use super::{Blob, Manifest, Repository, V1Image, V1Repository, V1Source};
+use super::{Blob, LegacyRepository, Manifest, Repository, V1Image, V1Repository, V1Source};
 
 /// What a document that loads is good for.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(crate) enum Good {
     V1(Arc<V1Repository>),
     /// Manifests and blobs.
     V2(Arc<Repository>),
+    /// The same, of a document that does not say what they are.
+    Legacy(Arc<LegacyRepository>),
     /// A repository that takes a credential to see, so for now nobody sees it.
     Protected(RepositoryName),
 }
@@ -25,6 +27,7 @@ impl Good {
         match self {
             Good::V1(repository) => &repository.name,
             Good::V2(repository) => &repository.name,
+            Good::Legacy(repository) => &repository.name,
             Good::Protected(name) => name,
         }
     }
@@ -37,8 +40,6 @@ pub(crate) enum Fault {
     Read(#[from] io::Error),
     #[error(transparent)]
     Document(#[from] DocumentError),
-    #[error("it has no `raas` object, so there is nothing to answer from memory")]
-    NoExtension,
     #[error("tag `{0}` is of manifest {1}, which it does not list")]
     Tag(Tag, Digest),
     #[error("tag `{0}` is of image {1}, which it does not list")]
@@ -77,8 +78,11 @@ pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Re
     }
     match document.content {
         Content::V1(v1) => load_v1(document.name, &document.url, v1).map(|r| Good::V1(Arc::new(r))),
-        Content::V2(v2) => {
-            let extension = v2.raas.ok_or(Fault::NoExtension)?;
+        Content::V2(mut v2) => {
+            let Some(extension) = v2.raas.take() else {
+                let legacy = LegacyRepository::new(document.name, folder(&document.url)?, v2);
+                return Ok(Good::Legacy(Arc::new(legacy)));
+            };
             let before = match before {
                 Some(Good::V2(repository)) => Some(repository.as_ref()),
                 _ => None,

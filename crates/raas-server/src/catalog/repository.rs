@@ -41,6 +41,11 @@ impl Repository {
         Self { name, tags: tags.into(), manifests: manifests.into(), blobs: blobs.into() }
     }
 
+    /// A repository in which there is nothing.
+    pub(crate) fn empty(name: RepositoryName) -> Self {
+        Self::new(name, Vec::new(), Vec::new(), Vec::new())
+    }
+
     pub(crate) fn tag(&self, tag: &str) -> Option<&Arc<Manifest>> {
         let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
         Some(&self.tags[at].1)

@@ -120,7 +120,7 @@ impl<S: PartialEq> Shelf<S> {
         }
         self.claimed = losers;
         let revision = String::from_utf8_lossy(&catalog.revision);
-        let (repositories, v1) = (catalog.repositories.len(), catalog.v1.len());
+        let (repositories, v1) = (catalog.repositories.len() + catalog.legacy.len(), catalog.v1.len());
         tracing::info!(place = self.place, %revision, repositories, v1, "metadata loaded");
         self.catalog = Arc::new(catalog);
     }
@@ -130,6 +130,7 @@ fn is_home(path: &str, good: &Good) -> bool {
     match good {
         Good::V1(repository) => path == tree::v1_document(&repository.name),
         Good::V2(repository) => path == tree::document(&repository.name),
+        Good::Legacy(repository) => path == tree::document(&repository.name),
         Good::Protected(_) => true,
     }
 }

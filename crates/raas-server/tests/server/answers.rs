@@ -3,10 +3,11 @@
 
 use std::sync::LazyLock;
 
+use raas_types::crane::V2Content;
 use raas_types::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use raas_types::{Digest, ObjectKey};
 
-use crate::support::{Answer, Folders, Published, Server, image_id, store_v1, v1_document};
+use crate::support::{Answer, Folders, Published, Server, image_id, pulp_document, store_v1, v1_document};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -82,6 +83,18 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
         "crane/data/pulp.json",
         &v1_document("pulp", &[], &[(foreign_id, None), (local_id, None)], false),
     );
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let pulp4 = V2Content {
+        schema2: texts(&["two"]),
+        lists: texts(&["multi", &Digest::of(b"list").to_string()]),
+        amd64_tags: [("multi".to_owned(), (Digest::of(b"child").to_string(), 2))].into(),
+        ..V2Content::default()
+    };
+    folders.write("crane/data/legacy/four.json", &pulp_document("legacy/four", pulp4));
+    let pulp2 = V2Content { flat: true, ..V2Content::default() };
+    folders.write("crane/data/legacy/two.json", &pulp_document("legacy/two", pulp2));
+    // Of what raas knows more can be told.
+    folders.write("crane/data/tools/app-of-pulp.json", &pulp_document("tools/app", V2Content::default()));
     for (name, id) in [("tools/old", one), ("tools/old", shared), ("pulp", local_id)] {
         store_v1(&folders, name, id);
     }
@@ -107,6 +120,8 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
         ("{missing}", missing.to_string()),
         ("{short}", short.to_string()),
         ("{nothing}", Digest::of(b"nothing").to_string()),
+        ("{list of pulp}", Digest::of(b"list").to_string()),
+        ("{child of pulp}", Digest::of(b"child").to_string()),
         ("{sha512}", format!("sha512:{}", "ab".repeat(64))),
         ("{1}", one.to_string()),
         ("{2}", two.to_string()),
@@ -386,6 +401,60 @@ fn v1_images() {
 }
 
 #[test]
+fn documents_of_pulp() {
+    let to = |path, url| {
+        get(path, 307)
+            .header("location", url)
+            .header("docker-distribution-api-version", "registry/2.0")
+            .header("cache-control", "no-store")
+            .is("")
+    };
+    let all = "application/vnd.docker.distribution.manifest.v2+json, \
+               application/vnd.docker.distribution.manifest.list.v2+json;q=0.5";
+    let two = "application/vnd.docker.distribution.manifest.v2+json";
+    let base = "https://bucket.example.com/legacy/four";
+    let url = |rest: &str| -> &'static str { format!("{base}/{rest}").leak() };
+    check(&[
+        to("/v2/legacy/four/manifests/multi", url("manifests/list/multi")).with("accept", all),
+        to("/v2/legacy/four/manifests/multi", url("manifests/2/{child of pulp}")).with("accept", two),
+        to("/v2/legacy/four/manifests/two", url("manifests/2/two"))
+            .with("accept", all)
+            .header("vary", "Accept"),
+        to("/v2/legacy/four/manifests/two", url("manifests/1/two")),
+        to("/v2/legacy/four/manifests/{list of pulp}", url("manifests/list/{list of pulp}")),
+        to("/v2/legacy/four/blobs/{blob}", url("blobs/{blob}")),
+        to("/v2/legacy/four/tags/list", url("tags/list")),
+        to("/v2/library/legacy/four/tags/list", url("tags/list")),
+        to("/v2/legacy/two/manifests/1.0", "https://bucket.example.com/legacy/two/manifests/1.0"),
+        head("/v2/legacy/four/blobs/{blob}", 307).header("location", url("blobs/{blob}")),
+        get("/v2/legacy/four/referrers/{blob}", 200).has(r#""manifests":[]"#),
+        v2_error("GET", "/v2/legacy/four/blobs/x", 400, "DIGEST_INVALID"),
+        v2_error("GET", "/v2/legacy/four/blobs/{sha512}", 404, "BLOB_UNKNOWN"),
+        v2_error("GET", "/v2/legacy/four/manifests/%2e%2e", 404, "MANIFEST_UNKNOWN"),
+        v2_error("PUT", "/v2/legacy/four/manifests/two", 405, "UNSUPPORTED"),
+        get("/v2/tools/app/manifests/1.0", 200),
+        get("/v1/search?q=legacy", 200).has(r#""num_results":2"#),
+        get("/", 200).has("docker pull registry.example.com/legacy/four<"),
+    ]);
+}
+
+#[test]
+fn cranes_own_lists() {
+    let json = |path| get(path, 200).with("accept", JSON).header("content-type", JSON).has_not("hidden");
+    check(&[
+        json("/crane/repositories")
+            .has(r#""tools/old":{"image_ids":["{1}","{2}","{3}","{4}"],"tags":{"images":"{2}","#),
+        json("/crane/repositories/v1").has(r#""protected":false"#),
+        json("/crane/repositories/v2").has(r#""legacy/two":{"protected":false},"library/only""#),
+        json("/crane/repositories/v2/").has(r#""tools/app":{"protected":false}"#).header("vary", "Accept"),
+        get("/crane/repositories", 200).header("content-type", "text/html; charset=utf-8").has("tools/old"),
+        get("/crane/repositories/v2", 200).has("<code>tools/app</code>").has_not("hidden"),
+        row("POST", "/crane/repositories", 405),
+        get("/crane/other", 404),
+    ]);
+}
+
+#[test]
 fn v2_base() {
     let version = "docker-distribution-api-version";
     check(&[
@@ -578,14 +647,14 @@ fn tag_lists() {
 fn the_catalog() {
     check(&[
         get("/v2/_catalog", 200)
-            .is(r#"{"repositories":["a/manifests/b","library/only","tools/app"]}"#)
+            .is(r#"{"repositories":["a/manifests/b","legacy/four","legacy/two","library/only","tools/app"]}"#)
             .header("content-type", JSON)
             .no("link"),
         get("/v2/_catalog?n=1&last=a", 200)
             .is(r#"{"repositories":["a/manifests/b"]}"#)
             .header("link", "</v2/_catalog?n=1&last=a%2Fmanifests%2Fb>; rel=\"next\""),
         get("/v2/_catalog?n=5&last=a%2Fmanifests%2Fb", 200)
-            .is(r#"{"repositories":["library/only","tools/app"]}"#),
+            .is(r#"{"repositories":["legacy/four","legacy/two","library/only","tools/app"]}"#),
         get("/v2/_catalog?n=0", 200).is(r#"{"repositories":[]}"#),
         v2_error("GET", "/v2/_catalog?n=1.5", 400, "PAGINATION_NUMBER_INVALID"),
     ]);

@@ -180,6 +180,11 @@ fn document(name: &RepositoryName, protected: bool, content: Content) -> Vec<u8>
     Document { repository: name.to_string(), name: name.clone(), url, protected, content }.to_bytes()
 }
 
+/// A document of version 2 to 4 as Pulp writes it.
+pub(crate) fn pulp_document(name: &str, content: V2Content) -> Vec<u8> {
+    document(&name.parse().unwrap(), false, Content::V2(content))
+}
+
 /// A version 1 document. Without `raas` it is as Pulp writes it.
 pub(crate) fn v1_document(
     name: &str,

@@ -48,6 +48,8 @@ pub struct V1Content {
 /// Manifests and blobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct V2Content {
+    /// Whether all manifests lie in one folder, whatever their schema is (version 2).
+    pub flat: bool,
     /// Digests and tags that are schema 2 manifests (version 3 and up).
     pub schema2: BTreeSet<String>,
     /// Digests and tags that are manifest lists (version 4).
@@ -134,6 +136,7 @@ impl Document {
                 })
             }
             2..=4 => Content::V2(V2Content {
+                flat: raw.version == 2,
                 schema2: raw.schema2_data.unwrap_or_default(),
                 lists: raw.manifest_list_data.unwrap_or_default(),
                 amd64_tags: raw.manifest_list_amd64_tags.unwrap_or_default(),
@@ -174,9 +177,13 @@ impl Document {
                 raw.raas = v1.raas.as_ref().map(to_value);
             }
             Content::V2(v2) => {
-                raw.schema2_data = Some(v2.schema2.clone());
-                raw.manifest_list_data = Some(v2.lists.clone());
-                raw.manifest_list_amd64_tags = Some(v2.amd64_tags.clone());
+                if v2.flat {
+                    raw.version = 2;
+                } else {
+                    raw.schema2_data = Some(v2.schema2.clone());
+                    raw.manifest_list_data = Some(v2.lists.clone());
+                    raw.manifest_list_amd64_tags = Some(v2.amd64_tags.clone());
+                }
                 raw.raas = v2.raas.as_ref().map(to_value);
             }
         }
@@ -232,6 +239,15 @@ mod tests {
         let document = Document::parse(BRIEF.as_bytes()).unwrap();
         let Content::V1(v1) = &document.content else { panic!("version 1 is v1 content") };
         assert_eq!((v1.images.len(), v1.tags.len(), document.protected), (1, 1, false));
+        assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
+    }
+
+    #[test]
+    fn a_version_2_document_survives_writing() {
+        let two = r#"{"type": "pulp-docker-redirect", "version": 2, "repository": "a", "repo-registry-id": "a",
+            "url": "https://x/a/"}"#;
+        let document = Document::parse(two.as_bytes()).unwrap();
+        assert!(matches!(&document.content, Content::V2(v2) if v2.flat));
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
     }
 

@@ -1,0 +1,76 @@
+//! Crane's own lists: for the operators, and their scripts, that came from Crane.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderValue};
+use raas_types::{ImageId, Tag};
+use serde::Serialize;
+
+use super::page::{escape, html};
+use super::{Asked, NO_CACHE, reply};
+use crate::Response;
+use crate::negotiate::names;
+
+/// A repository of Docker v1 images. Nobody sees one that is protected.
+#[derive(Serialize)]
+struct V1Entry {
+    image_ids: Vec<ImageId>,
+    tags: BTreeMap<Tag, ImageId>,
+    protected: bool,
+}
+
+/// A repository of today's kind.
+#[derive(Serialize)]
+struct V2Entry {
+    protected: bool,
+}
+
+pub(super) fn answer(asked: &Asked<'_>, v2: bool) -> Response {
+    let catalog = asked.catalog;
+    if v2 {
+        let entries: BTreeMap<&str, V2Entry> =
+            catalog.names_after(None).map(|name| (name, V2Entry { protected: false })).collect();
+        return list(asked, &entries, entries.keys().map(|name| ((*name).to_owned(), String::new())));
+    }
+    let entries: BTreeMap<&str, V1Entry> = catalog
+        .v1
+        .iter()
+        .map(|(name, repository)| {
+            let image_ids = repository.images().map(|(id, _)| *id).collect();
+            let tags = repository.tags.iter().cloned().collect();
+            (name.as_str(), V1Entry { image_ids, tags, protected: false })
+        })
+        .collect();
+    let rows = entries.iter().map(|(name, entry)| {
+        let tags: Vec<&str> = entry.tags.keys().map(Tag::as_str).collect();
+        ((*name).to_owned(), format!("{} images; tags: {}", entry.image_ids.len(), tags.join(", ")))
+    });
+    list(asked, &entries, rows)
+}
+
+/// JSON for who names it, a page for everybody else.
+fn list(
+    asked: &Asked<'_>,
+    entries: &impl Serialize,
+    rows: impl Iterator<Item = (String, String)>,
+) -> Response {
+    let mut response = if names(asked.headers, "application/json") {
+        let json = serde_json::to_vec(entries).expect("text, lists and maps of text have a JSON form");
+        let mut response = reply(StatusCode::OK, "application/json", json);
+        response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+        response
+    } else {
+        let mut body = String::from("<h1>Repositories</h1>\n<ul>\n");
+        for (name, more) in rows {
+            let separator = if more.is_empty() { "" } else { ": " };
+            // Writing to a string does not fail.
+            let _ = writeln!(body, "<li><code>{}</code>{separator}{}</li>", escape(&name), escape(&more));
+        }
+        body.push_str("</ul>\n");
+        html("Repositories", &body)
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
