@@ -204,7 +204,7 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     assert_eq!(pulled.len(), 2, "both platforms of the operator's image");
     client.pull("app", "1.0");
     assert!(!sandbox.files("acme/bucket").iter().any(|key| key.starts_with("ubi9/")));
-    let status = sandbox.json(&["status", "acme", "--federation", "--json"]);
+    let status = sandbox.json(&["status", "acme", "--federation", "--deep", "--json"]);
     assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
     let listing = sandbox.json(&["list", "acme", "--json"]);
     let ubi = &listing["vendors"][0]["repositories"][1];
