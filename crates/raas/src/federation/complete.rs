@@ -35,7 +35,7 @@ pub(super) fn document(
         }
         None if v2.schema2.is_empty() && v2.lists.is_empty() => {
             notes.push(format!(
-                "{} lists neither layers nor manifests: it masks and publishes nothing",
+                "{} lists neither layers nor manifests: its requests are redirected, and it masks nothing",
                 found.origin
             ));
             return Ok(());

@@ -39,8 +39,8 @@ impl OperatorDocuments {
             }
             let path = match &document.content {
                 Content::V1(_) => tree::operators_v1_document(name),
-                Content::V2(v2) if v2.raas.is_some() => tree::operators_document(name),
-                Content::V2(_) => continue,
+                // One without layers is served by redirects alone.
+                Content::V2(_) => tree::operators_document(name),
             };
             name.check_publishable()?;
             if let Some(first) = origins.insert(path.clone(), &found.origin) {

@@ -95,7 +95,7 @@ impl GitError {
 impl GitErrorKind {
     /// What git's words mean. The first that fits counts: later lines follow from earlier ones.
     fn of(said: &str) -> Self {
-        const WORDS: [(GitErrorKind, &[&str]); 5] = [
+        const WORDS: [(GitErrorKind, &[&str]); 6] = [
             (
                 GitErrorKind::Authentication,
                 &[
@@ -123,9 +123,10 @@ impl GitErrorKind {
                     "failed to update ref",
                     "incorrect old value",
                     "reference already exists",
-                    "remote rejected",
                 ],
             ),
+            // Whatever else it is refused for is no race.
+            (GitErrorKind::Declined, &["remote rejected"]),
             (
                 GitErrorKind::NotFound,
                 &[
@@ -218,6 +219,10 @@ mod tests {
             (
                 " ! [remote rejected] x -> main (cannot lock ref 'refs/heads/main': is at a but expected b)",
                 GitErrorKind::Rejected,
+            ),
+            (
+                " ! [remote rejected] x -> main (branch is currently checked out)\nerror: failed to push some refs",
+                GitErrorKind::Declined,
             ),
             (" ! [remote rejected] x -> main (pre-receive hook declined)", GitErrorKind::Declined),
             ("fatal: unable to access 'http://x/': Could not resolve host: x", GitErrorKind::Unreachable),

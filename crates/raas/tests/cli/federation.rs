@@ -204,7 +204,7 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     assert_eq!(pulled.len(), 2, "both platforms of the operator's image");
     client.pull("app", "1.0");
     assert!(!sandbox.files("acme/bucket").iter().any(|key| key.starts_with("ubi9/")));
-    let status = sandbox.json(&["status", "acme", "--federation", "--json"]);
+    let status = sandbox.json(&["status", "acme", "--federation", "--deep", "--json"]);
     assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
     let listing = sandbox.json(&["list", "acme", "--json"]);
     let ubi = &listing["vendors"][0]["repositories"][1];
@@ -231,6 +231,30 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     // And the other way about: what the vendor has, the operator cannot take.
     cdn.set("/metadata/index.json", r#"["ubi9.json"]"#);
     sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
+}
+
+/// Pulp's older documents say nothing of what they publish.
+#[test]
+fn a_document_without_layers_and_manifests_is_served_by_redirects() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    sandbox.write(
+        "metadata/old.json",
+        r#"{"type": "pulp-docker-redirect", "version": 2, "repository": "old", "repo-registry-id": "old",
+            "url": "https://cdn.example.com/old/", "protected": false}"#,
+    );
+    sandbox.write("raas.cfg", "[redhat]\nmetadata = metadata\n");
+    let (layout, _) = base.app();
+    let path = sandbox.write("app.tar", layout.tar());
+    let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("it masks nothing"), "{said}");
+    let server = sandbox.serve(&[]);
+    let answer = Client::new(server.address).get("/v2/old/manifests/latest");
+    assert!((300..400).contains(&answer.status), "{}", answer.status);
+    assert_eq!(answer.headers["location"], "https://cdn.example.com/old/manifests/latest");
+    let status = sandbox.json(&["status", "acme", "--json"]);
+    assert!(status["checks"].as_array().unwrap().iter().all(|check| check["outcome"] == "ok"), "{status:#}");
 }
 
 #[test]
