@@ -33,6 +33,8 @@ impl Git {
     pub(crate) fn create(&self, branch: &str) -> Result<(), GitError> {
         let branch = format!("--initial-branch={branch}");
         let mut command = plain_command();
+        // Not as the user's own repositories are made: raas looks at the files of this one.
+        command.env("GIT_DEFAULT_REF_FORMAT", "files").env("GIT_DEFAULT_HASH", "sha1");
         command.args(["init", "--bare", "--quiet", "--template=", &branch, "--"]).arg(&self.folder);
         self.succeed(command, "init").map(drop)
     }
@@ -96,7 +98,21 @@ impl Git {
 fn plain_command() -> Command {
     let mut command = Command::new("git");
     // A hook or an alias that calls raas must not lead it into the repository that it was called from.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"] {
+    // Source: `git rev-parse --local-env-vars`, but for settings, which the user may mean for raas too.
+    for name in [
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    ] {
         command.env_remove(name);
     }
     command

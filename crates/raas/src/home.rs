@@ -153,9 +153,14 @@ impl Vendor {
         let lock = || {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             file.lock()?;
+            // A git that outlives a killed run keeps the lock for as long as it may still write.
+            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
             Ok::<_, io::Error>(file)
         };
-        lock().context(|| format!("cannot lock {}", path.display()))
+        let lock = lock().context(|| format!("cannot lock {}", path.display()))?;
+        // From here on nobody else writes.
+        self.record().recover()?;
+        Ok(lock)
     }
 }
 

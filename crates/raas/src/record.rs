@@ -5,7 +5,7 @@ mod reader;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Context as _, Failure, Kind};
@@ -193,33 +193,61 @@ impl Record {
         self.head()?.ok_or_else(|| self.git.odd("git made no commit").into())
     }
 
+    /// Takes away what a killed git holds against everybody: its lock files. The caller holds the vendor's lock, so
+    /// no git that may write is alive.
+    pub(crate) fn recover(&self) -> Result<(), Failure> {
+        let folder = self.git.folder();
+        let locks = |name: &str| name.ends_with(".lock");
+        let recover = || {
+            remove(folder, &|name| locks(name) || name.starts_with("fast_import_crash_"))?;
+            remove_below(&folder.join("refs"), &locks)
+        };
+        recover().context(|| format!("cannot recover the record in {}", folder.display()))
+    }
+
     /// Packs what many publications have made of small files, where that is worth it, and removes what runs that
     /// were killed have left. The caller holds the vendor's lock, so nobody else writes here.
     pub(crate) fn tidy(&self) -> Result<(), Failure> {
         let folder = self.git.folder();
-        remove_unfinished(&folder.join("objects"))
+        // A pack that is kept for a fast-import that has been killed is never packed together with others.
+        let unfinished = |name: &str| name.starts_with("tmp_") || name.ends_with(".keep");
+        remove_below(&folder.join("objects"), &unfinished)
             .context(|| format!("cannot tidy the record in {}", folder.display()))?;
         self.git.run(&["gc", "--auto", "--quiet"])?;
         Ok(())
     }
 }
 
-/// Removes git's own temporary files, and locks of runs that were killed.
-fn remove_unfinished(objects: &std::path::Path) -> io::Result<()> {
-    for entry in fs::read_dir(objects)? {
+/// Removes the files of a folder whose names are meant; one that is not there has none.
+fn remove(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            remove_unfinished(&path)?;
-        } else if entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_")) {
-            fs::remove_file(&path)?;
+        let named = entry.file_name().to_str().is_some_and(meant);
+        if named && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
         }
     }
-    let branch_lock = objects.with_file_name("refs").join("heads").join("main.lock");
-    match fs::remove_file(branch_lock) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    Ok(())
+}
+
+/// As [`remove`], in all folders below too.
+fn remove_below(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    remove(folder, meant)?;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_below(&entry.path(), meant)?;
+        }
     }
+    Ok(())
 }
 
 impl CommitId {
@@ -296,11 +324,24 @@ mod tests {
     fn what_killed_runs_left_is_tidied_away() {
         let (record, _folder) = record();
         record.commit(None, &[change("a", Some("1"))], "One").unwrap();
-        let left = record.git.folder().join("objects/pack/tmp_pack_x");
-        fs::create_dir_all(left.parent().unwrap()).unwrap();
-        fs::write(&left, b"half").unwrap();
+        let folder = record.git.folder();
+        fs::create_dir_all(folder.join("objects/pack")).unwrap();
+        let write = |name: &str| fs::write(folder.join(name), b"half").unwrap();
+        ["objects/pack/tmp_pack_x", "objects/pack/pack-x.keep"].map(write);
+        ["HEAD.lock", "packed-refs.lock", "config.lock", "refs/heads/main.lock", "fast_import_crash_9"]
+            .map(write);
+        let head = record.head().unwrap();
+        record.recover().unwrap();
+        record.commit(head.as_ref(), &[change("a", Some("2"))], "Two").unwrap();
         record.tidy().unwrap();
-        assert!(!left.exists());
+        let mut left = Vec::new();
+        crate::files::walk(folder, "", &mut |path, _| {
+            if [".lock", ".keep", "tmp_", "crash"].iter().any(|mark| path.contains(mark)) {
+                left.push(path.to_owned());
+            }
+        })
+        .unwrap();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
