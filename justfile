@@ -34,6 +34,10 @@ e2e-config:
 s3:
     python3 tests/e2e/s3.py
 
+# Publishing to S3 against skopeo with docker-registry, and against aws s3 cp
+bench-s3:
+    python3 tests/e2e/bench_s3.py
+
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
     python3 tests/e2e/memory.py

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -26,6 +27,7 @@ import services
 
 LAYERS, LAYER = 16, 64 << 20
 MIB = 1 << 20
+MOST_MEMORY = 96  # MiB
 
 
 def make_image(folder):
@@ -98,7 +100,9 @@ class Registry:
                                "regionendpoint": service.url, "bucket": bucket, "secure": False, "v4auth": True},
                         "redirect": {"disable": True}},
             "http": {"addr": f"127.0.0.1:{self.port}"}}))
-        self.process = parts.Process(["docker-registry", "serve", config], folder / "registry.log")
+        # A bundle of certificates that is set for other programs stops this one.
+        command = ["env", "-u", "AWS_CA_BUNDLE", "docker-registry", "serve", config]
+        self.process = parts.Process(command, folder / "registry.log")
 
     def __enter__(self):
         self.process.__enter__()
@@ -138,7 +142,10 @@ def main():
     program = parts.build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder:
         work = pathlib.Path(folder)
-        make_image(work / "image")
+        # In a process of its own: what this one has ever used counts as used by the commands that it starts.
+        maker = multiprocessing.Process(target=make_image, args=(work / "image",))
+        maker.start()
+        maker.join()
         contenders = {"raas": lambda *where: with_raas(program, *where), "skopeo + docker-registry": with_skopeo}
         if shutil.which("aws"):
             contenders["aws s3 cp"] = with_aws
@@ -168,6 +175,8 @@ def tell(results):
         if base:
             print(f"{'  against raas':26} {wall / base[0]:6.2f}x {processor / base[1]:6.2f}x {most / base[2]:8.2f}x")
         base = base or (wall, processor, most)
+    if base[2] > MOST_MEMORY:
+        raise SystemExit(f"raas used more than {MOST_MEMORY} MiB")
 
 
 main()

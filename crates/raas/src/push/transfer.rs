@@ -132,7 +132,8 @@ impl Transfer<'_> {
         layers: Vec<(Digest, Content, SavedAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let packed = in_parallel(self.storage.in_flight(1), layers, |(diff_id, content, action)| {
+        let (at_once, workers) = packing(self.storage.in_flight(1), layers.len());
+        let packed = in_parallel(at_once, layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
                 SavedAction::Reuse(known, how) => {
@@ -145,7 +146,7 @@ impl Transfer<'_> {
                     self.place(&known.digest, known.size, &how, count)?;
                     (layer, None)
                 }
-                SavedAction::Pack => (self.pack(&content, diff_id, count)?, None),
+                SavedAction::Pack => (self.pack(&content, diff_id, workers, count)?, None),
             };
             Ok((diff_id, layer, location))
         })?;
@@ -165,10 +166,16 @@ impl Transfer<'_> {
     }
 
     /// Packs a layer whose plain digest the image's config says.
-    fn pack(&self, content: &Content, diff_id: Digest, count: &Mutex<Count>) -> Result<PackedLayer, Failure> {
+    fn pack(
+        &self,
+        content: &Content,
+        diff_id: Digest,
+        workers: usize,
+        count: &Mutex<Count>,
+    ) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
         let mut upload = self.storage.create(Draft::default())?;
-        let packed = pack(content, None, &mut upload, cores(), self.limits, &|bytes| bar.advance(bytes))?;
+        let packed = pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes))?;
         if packed.diff_id != diff_id {
             let rule = raas_image::Rule::DiffId { expected: diff_id, found: packed.diff_id };
             return Err(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }.into());
@@ -273,9 +280,17 @@ pub(super) fn note(count: &Mutex<Count>, change: impl FnOnce(&mut Count)) {
     change(&mut count.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// Threads that pack one layer. Each holds some blocks of it in memory, so there is a bound.
-pub(super) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(8)
+/// Layers that are packed at once. What is slow, packing, uses all cores for each.
+const PACKED_AT_ONCE: usize = 3;
+
+/// Threads that pack, in all. Each holds some blocks of its layer in memory, so there is a bound.
+const PACKERS: usize = 12;
+
+/// How many of these layers to pack at once, where the storage takes so many, and with how many threads for each.
+pub(super) fn packing(in_flight: usize, layers: usize) -> (usize, usize) {
+    let at_once = in_flight.min(PACKED_AT_ONCE).min(layers).max(1);
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(8);
+    (at_once, cores.min(PACKERS / at_once))
 }
 
 /// Does the work of each item, so many at a time, and gives the results in order. After a failure no more are begun.

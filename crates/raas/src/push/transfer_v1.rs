@@ -9,7 +9,7 @@ use raas_types::{ImageId, ObjectKey, RepositoryName, V1File};
 
 use super::plan::V1Action;
 use super::remote;
-use super::transfer::{Count, Stored, StoredV1, Transfer, cores, in_parallel, note};
+use super::transfer::{Count, Stored, StoredV1, Transfer, in_parallel, note, packing};
 use crate::failure::{Failure, Kind};
 use crate::storage::Draft;
 
@@ -32,9 +32,10 @@ impl Transfer<'_> {
         images: Vec<(ImageId, V1Action)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let at_once = self.storage.in_flight(UPLOADS);
-        let done =
-            in_parallel(at_once, images, |(id, action)| self.v1_image(id, &set.images[&id], action, count))?;
+        let (at_once, workers) = packing(self.storage.in_flight(UPLOADS), images.len());
+        let done = in_parallel(at_once, images, |(id, action)| {
+            self.v1_image(id, &set.images[&id], action, workers, count)
+        })?;
         let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();
         let mut stored = Stored::default();
         for one in done.values() {
@@ -61,18 +62,19 @@ impl Transfer<'_> {
         id: ImageId,
         image: &V1Image,
         action: V1Action,
+        workers: usize,
         count: &Mutex<Count>,
     ) -> Result<Done, Failure> {
         match action {
             V1Action::Elsewhere(folder) => self.v1_masked(id, image, folder),
             V1Action::Reuse(repository, entry) => {
-                let packed = self.v1_reuse(id, image, &repository, &entry, count)?;
+                let packed = self.v1_reuse(id, image, &repository, &entry, workers, count)?;
                 self.v1_small_files(id, image, count)?;
                 Ok(Done { id, entry, layer: packed, json: None })
             }
             V1Action::Store => {
                 let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
-                let packed = self.v1_store(id, content, count)?;
+                let packed = self.v1_store(id, content, workers, count)?;
                 self.v1_small_files(id, image, count)?;
                 Ok(Done {
                     id,
@@ -85,13 +87,19 @@ impl Transfer<'_> {
     }
 
     /// Stores a layer as it is and packed, reading it once.
-    fn v1_store(&self, id: ImageId, content: &Content, count: &Mutex<Count>) -> Result<Packed, Failure> {
+    fn v1_store(
+        &self,
+        id: ImageId,
+        content: &Content,
+        workers: usize,
+        count: &Mutex<Count>,
+    ) -> Result<Packed, Failure> {
         let bar = self.progress.layer(&id.short(), content.size());
         let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
         let mut raw = self.storage.create(Draft::of(&key, content.size()))?;
         let mut blob = self.storage.create(Draft::default())?;
         let advance = |bytes| bar.advance(bytes);
-        let packed = pack(content, Some(&mut raw), &mut blob, cores(), self.limits, &advance)?;
+        let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance)?;
         raw.commit(&key)?;
         self.tell_stored(&key, packed.raw_size, count);
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
@@ -108,6 +116,7 @@ impl Transfer<'_> {
         image: &V1Image,
         repository: &RepositoryName,
         entry: &V1ImageEntry,
+        workers: usize,
         count: &Mutex<Count>,
     ) -> Result<PackedLayer, Failure> {
         let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
@@ -130,7 +139,7 @@ impl Transfer<'_> {
         let layer_there = self.held.has(&layer_key(repository), entry.size)?;
         let (Some(blob_size), true) = (blob_size, layer_there) else {
             // The bucket has lost what the record says: it is stored anew, which gives the same blob.
-            return Ok(PackedLayer::stored(&self.v1_store(id, content, count)?));
+            return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, count)?));
         };
         for (from, to, size) in [
             (layer_key(repository), layer_key(self.name), entry.size),

@@ -21,7 +21,7 @@ const MOST_FOR_ONE: usize = 2;
 ///
 /// Who waits for a buffer may then hold one that is not full, of the other upload, and it will not be full before the
 /// wait is over. Were all buffers held so, nobody would ever go on. Of a single upload, who waits holds none.
-pub(super) const PAIRS: usize = 3;
+pub(super) const PAIRS: usize = 2;
 
 const _: () = assert!(PAIRS * MOST_FOR_ONE < PARTS);
 
@@ -52,9 +52,12 @@ impl Pool {
         let count = room.div_ceil(PART).clamp(1, MOST_FOR_ONE);
         let permit = self.left.clone().acquire_many_owned(count as u32).await;
         let permit = permit.expect("nobody closes the pool");
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // Small objects do not take a whole part's memory; large ones get what others have used.
-        let bytes = if room == PART { idle().unwrap_or_default() } else { Vec::new() };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Small objects do not take a whole part's memory; parts get what others have used.
+        let bytes = if room == PART { idle.pop() } else { None }.unwrap_or_default();
+        // What nobody uses counts too.
+        idle.truncate(self.left.available_permits());
+        drop(idle);
         Buffer { bytes, room, pool: self.clone(), _permit: permit }
     }
 }
@@ -128,5 +131,14 @@ mod tests {
         drop(held);
         drop(again);
         assert_eq!(pool.left.available_permits(), PARTS);
+        // Idle buffers make room for others.
+        let mut many: Vec<Buffer> = (0..PARTS).map(|_| runtime.block_on(pool.take(PART))).collect();
+        for buffer in &mut many {
+            assert_eq!(buffer.fill(b"x"), 1);
+        }
+        drop(many);
+        assert_eq!(pool.idle.lock().unwrap().len(), PARTS);
+        let _single = runtime.block_on(pool.take(2 * PART - 1));
+        assert_eq!(pool.idle.lock().unwrap().len(), PARTS - 2);
     }
 }
