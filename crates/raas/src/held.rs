@@ -1,9 +1,10 @@
 //! What the bucket holds of the repository, as one listing tells it: a push asks for each object, and a service is
 //! asked once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use md5::{Digest as _, Md5};
 use raas_types::{ObjectKey, Reference, RepositoryName};
@@ -19,18 +20,28 @@ pub(crate) struct Held<'a> {
     objects: Mutex<BTreeMap<String, Listed>>,
 }
 
+/// For how long an object that no publication names is taken for there: half of the grace period that `raas gc` gives
+/// it. An older one is stored anew, so that no push comes to rely on what is being removed at that moment, perhaps on
+/// another machine.
+const TRUSTED: Duration = Duration::from_secs(12 * 3600);
+
 impl<'a> Held<'a> {
     /// Lists the repository's v2 objects; with `v1` those of Docker v1 too, which needs a listing of all repositories
-    /// whose names go on after this one's.
+    /// whose names go on after this one's. `published` are the keys that the repository's last publication names.
     pub(crate) fn read(
         storage: &'a dyn Storage,
         repository: &'a RepositoryName,
         v1: bool,
+        published: &BTreeSet<String>,
     ) -> Result<Self, StorageError> {
         let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
         let mut objects = BTreeMap::new();
+        let now = SystemTime::now();
         storage.list(&prefix, &mut |listed| {
-            objects.insert(listed.key.clone(), listed);
+            let age = now.duration_since(listed.modified).unwrap_or_default();
+            if age < TRUSTED || published.contains(&listed.key) {
+                objects.insert(listed.key.clone(), listed);
+            }
         })?;
         Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
     }
@@ -115,14 +126,31 @@ mod tests {
         let storage = Directory::new(folder.path().to_owned());
         let name: RepositoryName = "app".parse().unwrap();
         let key = ObjectKey::TagsList(name.clone());
-        let put = |content: &[u8]| Held::read(&storage, &name, false).unwrap().put(&key, content).unwrap();
+        let put = |content: &[u8]| {
+            Held::read(&storage, &name, false, &BTreeSet::new()).unwrap().put(&key, content).unwrap()
+        };
         assert!(put(b"one"));
         assert!(!put(b"one"));
         assert!(put(b"two"));
-        let held = Held::read(&storage, &name, false).unwrap();
+        let held = Held::read(&storage, &name, false, &BTreeSet::new()).unwrap();
         assert_eq!((held.size(&key).unwrap(), held.has(&key, 3).unwrap()), (Some(3), true));
         assert_eq!(held.keys("app/_v2/tags/"), ["app/_v2/tags/list"]);
         let other = ObjectKey::TagsList("other".parse().unwrap());
         assert_eq!(held.size(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn what_gc_may_be_removing_is_stored_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        let name: RepositoryName = "app".parse().unwrap();
+        let key = ObjectKey::TagsList(name.clone());
+        let published = BTreeSet::from([key.to_string()]);
+        Held::read(&storage, &name, false, &published).unwrap().put(&key, b"x").unwrap();
+        let old = SystemTime::now() - 2 * TRUSTED;
+        let file = std::fs::File::options().append(true).open(folder.path().join(key.to_string())).unwrap();
+        file.set_modified(old).unwrap();
+        assert!(Held::read(&storage, &name, false, &published).unwrap().has(&key, 1).unwrap());
+        assert!(!Held::read(&storage, &name, false, &BTreeSet::new()).unwrap().has(&key, 1).unwrap());
     }
 }

@@ -8,7 +8,7 @@ mod documents;
 mod message;
 mod tag_objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::held::Held;
 use crate::home::{Home, Vendor};
+use crate::inventory;
 use crate::record::{CommitId, Record};
 use crate::servers::Note;
 use crate::snapshot;
@@ -72,7 +73,8 @@ impl<'a> Publication<'a> {
         let record = vendor.record();
         let head = record.head()?;
         // Under the lock: what other pushes have stored under tags until now is seen.
-        let held = Held::read(storage, name, false)?;
+        let published = published_keys(&record, head.as_ref(), name)?;
+        let held = Held::read(storage, name, false, &published)?;
         let snapshot = config.vendor(vendor.name()).s3_bucket.is_some();
         Ok(Self { vendor, storage, held, snapshot, record, head, _lock: lock })
     }
@@ -136,6 +138,56 @@ impl<'a> Publication<'a> {
         self.record.tidy()?;
         Ok(done)
     }
+}
+
+/// The keys of the objects that the repository's publication names.
+pub(crate) fn published_keys(
+    record: &Record,
+    head: Option<&CommitId>,
+    name: &RepositoryName,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut keys = BTreeSet::new();
+    let Some(head) = head else { return Ok(keys) };
+    for path in [tree::document(name), tree::v1_document(name)] {
+        // One that cannot be read names nothing: all of it is stored anew.
+        let document = record.read(head, &path)?.and_then(|bytes| Document::parse(&bytes).ok());
+        if let Some(document) = document {
+            inventory::objects(&document, &mut |key, _| {
+                keys.insert(key.to_string());
+            });
+        }
+    }
+    Ok(keys)
+}
+
+/// Brings everything that follows from the last publication up to date: the objects named by tag, the metadata in the
+/// bucket, the checkout, whatever has become of them. A run that was killed may have left them behind.
+pub(crate) fn complete(vendor: &Vendor, config: &Config, storage: &dyn Storage) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    let record = vendor.record();
+    let Some(head) = record.head()? else { return Ok(()) };
+    for name in repositories(&record, &head)? {
+        let held = Held::read(storage, &name, false, &published_keys(&record, Some(&head), &name)?)?;
+        tag_objects::update(storage, &held, &record, &head, &name, &mut |_, _, _| {})?;
+    }
+    if config.vendor(vendor.name()).s3_bucket.is_some() {
+        snapshot::publish(&record, storage, vendor.folder())?;
+    }
+    vendor.checkout().repair(&record, &head)
+}
+
+/// The vendor's own repositories.
+fn repositories(record: &Record, head: &CommitId) -> Result<Vec<RepositoryName>, Failure> {
+    let mut documents = record.files(head, tree::DATA)?;
+    documents.retain(|file| file.path.ends_with(".json") && !tree::is_operators(&file.path));
+    let mut names = Vec::new();
+    record.read_each(&documents, |file, bytes| {
+        // What does not parse is for `raas status` to tell.
+        let name = Document::parse(&bytes).ok().map(|document| document.name);
+        names.extend(name.filter(|name| tree::document(name) == file.path));
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 impl Current {

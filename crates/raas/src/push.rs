@@ -20,6 +20,7 @@ mod report;
 mod transfer;
 mod transfer_v1;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use raas_image::{Image, Limits, Wanted};
@@ -30,7 +31,7 @@ use crate::failure::Failure;
 use crate::federation::{OperatorDocuments, Sources};
 use crate::held::Held;
 use crate::home::Home;
-use crate::publication::{Current, FollowUp};
+use crate::publication::{Current, FollowUp, published_keys};
 use crate::storage;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
@@ -104,7 +105,14 @@ pub(crate) fn push(
         }
     }
     let known = lookup::Known::read(&vendor, &image)?;
-    let held = Held::read(storage, name, matches!(image, Image::V1(_)))?;
+    let published = match vendor.exists() {
+        true => {
+            let record = vendor.record();
+            published_keys(&record, record.head()?.as_ref(), name)?
+        }
+        false => BTreeSet::new(),
+    };
+    let held = Held::read(storage, name, matches!(image, Image::V1(_)), &published)?;
     let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress

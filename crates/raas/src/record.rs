@@ -327,9 +327,10 @@ mod tests {
         let folder = record.git.folder();
         fs::create_dir_all(folder.join("objects/pack")).unwrap();
         let write = |name: &str| fs::write(folder.join(name), b"half").unwrap();
-        ["objects/pack/tmp_pack_x", "objects/pack/pack-x.keep"].map(write);
+        ["objects/pack/tmp_pack_x", "objects/pack/pack-x.keep"].iter().for_each(|name| write(name));
         ["HEAD.lock", "packed-refs.lock", "config.lock", "refs/heads/main.lock", "fast_import_crash_9"]
-            .map(write);
+            .iter()
+            .for_each(|name| write(name));
         let head = record.head().unwrap();
         record.recover().unwrap();
         record.commit(head.as_ref(), &[change("a", Some("2"))], "Two").unwrap();

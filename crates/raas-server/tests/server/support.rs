@@ -214,6 +214,7 @@ pub(crate) fn v1_document(
         size: 5,
         diff_id: Digest::of(b"layer"),
         blob: Digest::of(b"blob"),
+        json: None,
         location: location.map(str::to_owned),
     };
     let extension =

@@ -60,6 +60,9 @@ pub struct V1ImageEntry {
     pub diff_id: Digest,
     /// The blob that today's clients pull for it.
     pub blob: Digest,
+    /// Digest of the `json` file, where it is in the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<Digest>,
     /// For a masked image: the folder URL that has its `layer`, `json` and `ancestry`, without a slash at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
+use crate::publication;
 use crate::servers::{self, Note};
 use crate::{http, output, storage};
 
@@ -91,11 +92,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     prepared.iter().for_each(|line| say(line.clone()));
     storage::probe(storage.as_ref())?;
     say(format!("Storage {} can be written, read, listed and cleaned", storage.place()));
-    // A publication that a killed run has made and not shown.
-    if let Some(head) = vendor.record().head()? {
-        let _lock = vendor.lock()?;
-        vendor.checkout().repair(&vendor.record(), &head)?;
-    }
+    publication::complete(&vendor, &config, storage.as_ref())?;
     let notes = servers::living(&home.servers())
         .context(|| format!("cannot look for servers in {}", home.servers().display()))?;
     let serving: Vec<Note> = notes.into_iter().filter(|note| note.serves(vendor.name())).collect();

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use raas_types::RepositoryName;
 use raas_types::crane::{Content, Document, V2Content, tree};
 
 use super::compose::Composer;
 use super::report::Report;
 use super::transfer::Stored;
+use super::transfer_v1;
 use super::{Options, Progress};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::federation::OperatorDocuments;
 use crate::home::Vendor;
-use crate::publication::{Done, Message, Publication};
+use crate::publication::{Current, Done, Message, Publication};
 use crate::storage::Storage;
 
 /// Publishes what is stored, and the operator's documents beside it; gives the commit that holds it, which is the
@@ -36,6 +38,7 @@ pub(super) fn publish(
         None => Vec::new(),
     };
     let manifest_paths = manifest_paths.into_iter().map(|file| file.path).collect();
+    check_same_images(name, &current, stored)?;
     let base_url = storage.base_url();
     let composer = Composer { vendor: vendor.name(), name, base_url: &base_url, prune: options.prune };
     let mut files = composer.compose(&current, &manifest_paths, stored, |digest| {
@@ -75,4 +78,16 @@ pub(super) fn publish(
     report.removed_tags = removed_tags;
     report.commit = Some(done.commit.to_string());
     Ok(done)
+}
+
+/// Another push may have published an image of the same id while this one was storing it.
+fn check_same_images(name: &RepositoryName, current: &Current, stored: &Stored) -> Result<(), Failure> {
+    let published = current.v1.iter().filter_map(|v1| v1.raas.as_ref()).flat_map(|raas| &raas.images);
+    for (id, old) in published {
+        let new = stored.v1.as_ref().and_then(|v1| v1.images.get(id));
+        if new.is_some_and(|new| new.layer != old.layer) {
+            return Err(transfer_v1::another(id, name, "layer"));
+        }
+    }
+    Ok(())
 }

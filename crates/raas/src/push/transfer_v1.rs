@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use raas_image::{Content, Packed, PackedLayer, Packing, V1Image, V1Set, build_from_v1, fingerprint, pack};
 use raas_types::crane::{BlobEntry, V1ImageEntry};
-use raas_types::{ImageId, ObjectKey, RepositoryName, V1File};
+use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File};
 
 use super::plan::V1Action;
 use super::remote;
@@ -69,16 +69,16 @@ impl Transfer<'_> {
             V1Action::Elsewhere(folder) => self.v1_masked(id, image, folder),
             V1Action::Reuse(repository, entry) => {
                 let packed = self.v1_reuse(id, image, &repository, &entry, workers, count)?;
-                self.v1_small_files(id, image, count)?;
+                let entry = V1ImageEntry { json: Some(self.v1_small_files(id, image, count)?), ..entry };
                 Ok(Done { id, entry, layer: packed, json: None })
             }
             V1Action::Store => {
                 let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
                 let packed = self.v1_store(id, content, workers, count)?;
-                self.v1_small_files(id, image, count)?;
+                let json = self.v1_small_files(id, image, count)?;
                 Ok(Done {
                     id,
-                    entry: entry_of(&packed, None),
+                    entry: V1ImageEntry { json: Some(json), ..entry_of(&packed, None) },
                     layer: PackedLayer::stored(&packed),
                     json: None,
                 })
@@ -124,14 +124,11 @@ impl Transfer<'_> {
         let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes))?;
         bar.done();
         if found.raw != entry.layer {
-            let message = format!(
-                "image {id} is published in {repository} with another layer ({}, here {}); a Docker v1 image never \
-                 changes under its id",
-                entry.layer, found.raw
-            );
-            return Err(Failure::new(Kind::Refused, message).hint(
-                "build the image anew, so that it gets an id of its own; or unpublish the other one first",
-            ));
+            return Err(another(&id, repository, "layer"));
+        }
+        let json = image.json.as_ref().ok_or_else(|| missing_json(&id))?.read_all(self.limits.json)?;
+        if entry.json.is_some_and(|published| published != Digest::of(&json)) {
+            return Err(another(&id, repository, "json"));
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
@@ -160,11 +157,13 @@ impl Transfer<'_> {
         })
     }
 
-    fn v1_small_files(&self, id: ImageId, image: &V1Image, count: &Mutex<Count>) -> Result<(), Failure> {
+    /// Stores an image's json and ancestry; gives the json's digest.
+    fn v1_small_files(&self, id: ImageId, image: &V1Image, count: &Mutex<Count>) -> Result<Digest, Failure> {
         let json = image.json.as_ref().ok_or_else(|| missing_json(&id))?.read_all(self.limits.json)?;
         self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Json), &json, count)?;
         let ancestry = image.ancestry_json();
-        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, count)
+        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, count)?;
+        Ok(Digest::of(&json))
     }
 
     /// A masked layer is read, for what today's clients must be told of it, and not stored.
@@ -189,7 +188,24 @@ impl Transfer<'_> {
 
 fn entry_of(packed: &Packed, location: Option<String>) -> V1ImageEntry {
     let blob = if location.is_some() { packed.raw } else { packed.blob };
-    V1ImageEntry { layer: packed.raw, size: packed.raw_size, diff_id: packed.diff_id, blob, location }
+    V1ImageEntry {
+        layer: packed.raw,
+        size: packed.raw_size,
+        diff_id: packed.diff_id,
+        blob,
+        json: None,
+        location,
+    }
+}
+
+/// Two images of one id, of which one is published.
+pub(super) fn another(id: &ImageId, repository: &RepositoryName, file: &str) -> Failure {
+    let message = format!(
+        "image {id} is published in {repository} with another {file}; a Docker v1 image never changes under its id"
+    );
+    Failure::new(Kind::Refused, message).hint(
+        "build the image anew, so that it gets an id of its own; or take the other one out first: raas unpublish",
+    )
 }
 
 fn missing_layer(id: &ImageId) -> raas_image::ImageError {

@@ -197,6 +197,29 @@ fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
 }
 
 #[test]
+fn a_docker_v1_image_that_is_published_never_changes_under_its_id() {
+    let sandbox = Sandbox::new();
+    let export = Export::chain("app", 2);
+    let path = sandbox.write("app.tar", export.tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let before = sandbox.files("acme/bucket");
+    let id = export.id(1);
+    let json = sandbox.home().join(format!("acme/bucket/app/{id}/json"));
+    let published = std::fs::read(&json).unwrap();
+    let mut files = export.files();
+    files.replace(&format!("web/{id}/json"), "\"id\"", "\"comment\":\"another\",\"id\"");
+    let other_json = sandbox.write("json.tar", files.tar());
+    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_json]);
+    assert!(failure.contains(&id) && failure.contains("another json"), "{failure}");
+    let mut export = export;
+    export.images[1].layer = layer(&[("other", b"content")]);
+    let other_layer = sandbox.write("layer.tar", export.tar());
+    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_layer]);
+    assert!(failure.contains(&id) && failure.contains("another layer"), "{failure}");
+    assert_eq!((std::fs::read(&json).unwrap(), sandbox.files("acme/bucket")), (published, before));
+}
+
+#[test]
 fn what_a_terminal_obeys_is_shown_and_not_sent() {
     let sandbox = Sandbox::new();
     let layers = [layer(&[("a", b"a")])];

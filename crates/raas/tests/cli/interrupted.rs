@@ -64,6 +64,11 @@ fn a_publication_whose_push_was_killed_after_its_commit_is_shown_by_the_next_ser
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     // As if the push had been killed before its checkout.
     let checkout = sandbox.home().join("acme/checkout");
+    let bucket = sandbox.files("acme/bucket");
+    let named_by_tag = ["manifests/2/latest", "tags/list"];
+    for name in named_by_tag {
+        std::fs::remove_file(sandbox.home().join("acme/bucket/app/_v2").join(name)).unwrap();
+    }
     std::fs::remove_dir_all(&checkout).unwrap();
     std::fs::create_dir(&checkout).unwrap();
     let status = sandbox.run(&["status", "acme", "--json"]);
@@ -76,4 +81,22 @@ fn a_publication_whose_push_was_killed_after_its_commit_is_shown_by_the_next_ser
         thread::sleep(Duration::from_millis(20));
     }
     client.pull("app", "latest");
+    // What is in the bucket for others is completed by whoever publishes next, or by a setup.
+    assert_ne!(sandbox.files("acme/bucket"), bucket);
+    sandbox.ok(&["setup", "acme"]);
+    assert_eq!(sandbox.files("acme/bucket"), bucket);
+}
+
+#[test]
+fn locks_of_a_killed_git_hold_nobody_up() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let record = sandbox.home().join("acme/metadata.git");
+    for name in ["HEAD.lock", "config.lock", "packed-refs.lock", "refs/heads/main.lock"] {
+        std::fs::write(record.join(name), "").unwrap();
+    }
+    let other = sandbox.write("other.tar", Export::chain("other", 2).tar());
+    sandbox.ok(&["push", "acme", "other", "--from", &other]);
+    assert_eq!(sandbox.commits("acme"), 2);
 }
