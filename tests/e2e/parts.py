@@ -54,9 +54,9 @@ def wait_for(what, condition, seconds=30):
 class Process:
     """A program that runs until the end of the `with`."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, env=None):
         self.log = open(log, "wb")
-        self.child = subprocess.Popen([str(word) for word in command], stdout=self.log, stderr=subprocess.STDOUT)
+        self.child = subprocess.Popen([str(word) for word in command], stdout=self.log, stderr=subprocess.STDOUT, env=env)
 
     def __enter__(self):
         return self

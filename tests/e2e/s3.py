@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Vendors in real S3 services: every sample is pushed to Garage and to moto, is there as it should be, and costs a few
-requests when it is pushed again. Builds Garage on its first run, which takes about ten minutes.
+"""Vendors in real S3 services: every sample is pushed to Garage and to moto, is there as it should be, costs a few
+requests when it is pushed again, and is pulled with docker, podman and skopeo through the redirects. Builds Garage on
+its first run, which takes about ten minutes. Needs root.
 
 usage: s3.py [garage|moto]
 """
 import hashlib
+import http.client
 import io
 import json
 import pathlib
@@ -13,10 +15,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+import urllib.request
 
 import parts
 import services
 import sources
+from pulls import pull_everywhere
 
 MOST_REQUESTS = 6
 PART = 8 << 20
@@ -43,6 +48,85 @@ def samples(raas, config, service):
         most = max(most, again["requests"])
     checks(raas, config, "storage", "record", "metadata", "images")
     print(f"ok    {service.name}: every sample is stored; the same again costs at most {most} requests", flush=True)
+
+
+def redirect_of(address, name):
+    """Where the first layer of an image is served from: the status and the location."""
+    connection = http.client.HTTPConnection(*address.rsplit(":", 1))
+
+    def get(path):
+        connection.request("GET", path, headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location"), answer.read()
+
+    layer = json.loads(get(f"/v2/{name}/manifests/1.0")[2])["layers"][0]["digest"]
+    status, location, _ = get(f"/v2/{name}/blobs/{layer}")
+    return status, location
+
+
+def pulled(raas, config, service, clients, skopeo, work):
+    """Every sample, through signed redirects; then what gc leaves."""
+    with raas.serve(work / "serve.log", "bigdatainc", "--config", config) as server:
+        pulls = 0
+        for name, _, _, tags in sources.samples():
+            pulls += pull_everywhere(clients, skopeo, server.address, f"samples/{name}", tags)
+        status, location = redirect_of(server.address, "samples/docker-save")
+        assert status == 307 and location.startswith(service.url) and "X-Amz-Signature=" in location, (status, location)
+        print(f"ok    {service.name}: {pulls} pulls through signed redirects", flush=True)
+        # Another image under the same name leaves the first one's content to be collected.
+        name, path, more, tags = next(sample for sample in sources.samples() if sample[0] == "pulp3-new")
+        raas("--config", config, "push", "bigdatainc", "samples/oci-multi", "--prune", "--from", path, *more)
+        time.sleep(1.1)
+        gc = ["--config", config, "gc", "bigdatainc", "--keep-days", "0", "--grace-hours", "0", "--json"]
+        found = json.loads(raas(*gc))
+        removed = json.loads(raas(*gc, "--yes"))
+        assert found["garbage"] and removed["garbage"] == found["garbage"] and removed["removed"], (found, removed)
+        pull_everywhere(clients, skopeo, server.address, "samples/oci-multi", tags)
+        whole = json.loads(raas("--config", config, "status", "bigdatainc", "--deep", "--json"))
+        assert whole["healthy"] and not [c for c in whole["checks"] if c["outcome"] != "ok"], whole
+        print(f"ok    {service.name}: gc removed {len(removed['garbage'])} objects, and what is published pulls", flush=True)
+
+
+def without_a_home(raas, program, config, service, clients, skopeo, work):
+    """A server that knows the bucket alone, and follows what is published there."""
+    port = services.free_port()
+    command = [program, "serve", "bigdatainc", "--listen", f"127.0.0.1:{port}", "--metadata", "s3://bigdata-images/registry",
+               "--s3-endpoint", service.url, "--s3-region", service.region, "--s3-path-style"]
+    environment = service.environment() | {"HOME": "/nonexistent"}
+    environment.pop("AWS_ENDPOINT_URL")
+    with parts.Process(command, work / "alone.log", env=environment):
+        address = f"127.0.0.1:{port}"
+        tags = lambda name: json.loads(urllib.request.urlopen(f"http://{address}/v2/{name}/tags/list").read())["tags"]
+
+        def has(name, tag):
+            try:
+                return tag in tags(name)
+            except OSError:
+                return False
+
+        parts.wait_for("the server without a home", lambda: has("samples/pulp2", "latest"))
+        name, path, more, expected = next(iter(sources.samples()))
+        raas("--config", config, "push", "bigdatainc", "later", "--from", path, *more)
+        parts.wait_for("a publication in the bucket", lambda: has("later", "latest"))
+        pull_everywhere(clients, skopeo, address, "later", expected)
+    print(f"ok    {service.name}: a server without a home follows the bucket", flush=True)
+
+
+def other_access(service, program, clients, skopeo, work, access):
+    """A vendor whose objects are public, or pass through the server."""
+    raas = parts.Raas(program, work / access)
+    config = work / f"{access}.cfg"
+    config.write_text(service.raas_cfg("open", f"{access}-images", f"access = {access}"))
+    print(raas("--config", config, "setup", "open", "--create"), end="", flush=True)
+    name, path, more, tags = next(sample for sample in sources.samples() if sample[0] == "docker-save")
+    raas("--config", config, "push", "open", "app", "--from", path, *more)
+    with raas.serve(work / f"{access}.log", "open", "--config", config) as server:
+        status, location = redirect_of(server.address, "app")
+        expected = (200, None) if access == "proxy" else (307, location)
+        assert (status, location) == expected and "X-Amz" not in (location or ""), (status, location)
+        if access == "proxy" or service.name == "moto":
+            pull_everywhere(clients, skopeo, server.address, "app", tags)
+    print(f"ok    {service.name}: access = {access}", flush=True)
 
 
 def large(raas, config, service, work):
@@ -91,7 +175,7 @@ def add(tar, name, content):
     tar.addfile(info, io.BytesIO(content))
 
 
-def run(service, program, work):
+def run(service, program, clients, skopeo, work):
     raas = parts.Raas(program, work / "home")
     config = work / "raas.cfg"
     config.write_text(service.raas_cfg("bigdatainc", "bigdata-images", "s3_prefix = registry"))
@@ -99,9 +183,10 @@ def run(service, program, work):
     print(raas("--config", config, "setup", "bigdatainc", "--create"), end="", flush=True)
     samples(raas, config, service)
     large(raas, config, service, work)
-    public = work / "public.cfg"
-    public.write_text(service.raas_cfg("open", "open-images", "access = public"))
-    print(raas("--config", public, "setup", "open", "--create"), end="", flush=True)
+    pulled(raas, config, service, clients, skopeo, work)
+    without_a_home(raas, program, config, service, clients, skopeo, work)
+    for access in ["public", "proxy"]:
+        other_access(service, program, clients, skopeo, work, access)
 
 
 def main():
@@ -110,10 +195,15 @@ def main():
     wanted = sys.argv[1:] or ["garage", "moto"]
     with tempfile.TemporaryDirectory(prefix="raas-s3-") as folder:
         work = pathlib.Path(folder)
-        for kind in [services.Garage, services.Moto]:
-            if kind.name in wanted:
-                with kind(work / kind.name) as service:
-                    run(service, program, work / kind.name)
+        for name in ["docker", "podman"]:
+            (work / name).mkdir()
+        skopeo = parts.Skopeo(work / "skopeo")
+        with parts.Docker(work / "docker") as docker:
+            clients = [docker, parts.Podman(work / "podman")]
+            for kind in [services.Garage, services.Moto]:
+                if kind.name in wanted:
+                    with kind(work / kind.name) as service:
+                        run(service, program, clients, skopeo, work / kind.name)
     print("all passed")
 
 
