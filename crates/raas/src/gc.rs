@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use raas_types::crane::{Document, tree};
+use raas_types::{Digest, ObjectKey};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -56,12 +57,13 @@ pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) ->
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&vendor.record(), since)?;
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
+    let snapshots = snapshots_kept(storage)?;
     storage.list("", &mut |Listed { key, size, modified, .. }| {
         // The storage's own objects, which are no content.
-        if key.starts_with('_') {
+        if key.starts_with('_') && !is_snapshot(&key) {
             return;
         }
-        if named.contains(&key) {
+        if named.contains(&key) || snapshots.contains(&key) {
             garbage.kept += 1;
         } else if now.duration_since(modified).unwrap_or_default() < policy.grace {
             garbage.young += 1;
@@ -76,6 +78,33 @@ pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) ->
         }
     }
     Ok(garbage)
+}
+
+/// Snapshots of the metadata that are kept beside the one that servers read: a server that has just read an older
+/// pointer still gets its archive.
+const SNAPSHOTS: usize = 20;
+
+fn is_snapshot(key: &str) -> bool {
+    // `ObjectKey::Snapshot`; the pointer beside them is none.
+    let name = ObjectKey::Snapshot(Digest::of(b"")).to_string();
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let rest = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    rest.is_some_and(|rest| rest.split('.').next().is_some_and(|hex| Digest::from_hex(hex).is_ok()))
+}
+
+/// The snapshots that are kept: the one that the pointer names, and the newest others.
+fn snapshots_kept(storage: &dyn Storage) -> Result<BTreeSet<String>, Failure> {
+    let mut all = Vec::new();
+    storage.list("_", &mut |listed| {
+        if is_snapshot(&listed.key) {
+            all.push((listed.modified, listed.key));
+        }
+    })?;
+    all.sort();
+    let newest = all.into_iter().rev().take(SNAPSHOTS).map(|(_, key)| key);
+    let standing =
+        crate::snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
+    Ok(newest.chain(standing).collect())
 }
 
 /// The keys that publications since then name.
@@ -102,4 +131,17 @@ fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure
         })?;
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_snapshots_and_the_pointer_is_none() {
+        assert!(is_snapshot(&ObjectKey::Snapshot(Digest::of(b"x")).to_string()));
+        for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
+            assert!(!is_snapshot(&other.to_string()), "{other}");
+        }
+    }
 }

@@ -66,7 +66,7 @@ pub(crate) fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> R
 }
 
 /// The pointer as it is in the bucket; one that cannot be read is as good as none.
-fn standing(storage: &dyn Storage) -> Result<Option<Pointer>, Failure> {
+pub(crate) fn standing(storage: &dyn Storage) -> Result<Option<Pointer>, Failure> {
     let key = ObjectKey::Pointer;
     let Some(content) = storage.read(&key)? else { return Ok(None) };
     let mut bytes = Vec::new();
