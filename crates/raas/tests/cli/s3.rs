@@ -45,7 +45,10 @@ fn assert_stored(sandbox: &Sandbox) {
 fn layout(seed: u64, size: usize) -> Vec<u8> {
     let mut layout = Layout::new();
     let small = layout.layer(&[("small", b"small")], Pack::Gzip);
-    let large = layout.layer(&[("large", &noise(seed, size))], Pack::Plain);
+    // No two parts of it are the same; it is sooner made than one that does not compress.
+    let period = noise(seed, 10_007);
+    let large = period.repeat(size / period.len() + 1);
+    let large = layout.layer(&[("large", &large[..size])], Pack::Plain);
     let image = layout.image("amd64", &[small, large]);
     layout.tag(&image, "1.0");
     layout.tar()
