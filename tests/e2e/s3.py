@@ -74,14 +74,14 @@ def pulled(raas, config, service, clients, skopeo, work):
         assert status == 307 and location.startswith(service.url) and "X-Amz-Signature=" in location, (status, location)
         print(f"ok    {service.name}: {pulls} pulls through signed redirects", flush=True)
         # Another image under the same name leaves the first one's content to be collected.
-        name, path, more, tags = next(sample for sample in sources.samples() if sample[0] == "pulp3-new")
-        raas("--config", config, "push", "bigdatainc", "samples/oci-multi", "--prune", "--from", path, *more)
+        name, path, more, tags = next(sample for sample in sources.samples() if sample[0] == "base-new")
+        raas("--config", config, "push", "bigdatainc", "samples/docker-save", "--prune", "--from", path, *more)
         time.sleep(1.1)
         gc = ["--config", config, "gc", "bigdatainc", "--keep-days", "0", "--grace-hours", "0", "--json"]
         found = json.loads(raas(*gc))
         removed = json.loads(raas(*gc, "--yes"))
         assert found["garbage"] and removed["garbage"] == found["garbage"] and removed["removed"], (found, removed)
-        pull_everywhere(clients, skopeo, server.address, "samples/oci-multi", tags)
+        pull_everywhere(clients, skopeo, server.address, "samples/docker-save", tags)
         whole = json.loads(raas("--config", config, "status", "bigdatainc", "--deep", "--json"))
         assert whole["healthy"] and not [c for c in whole["checks"] if c["outcome"] != "ok"], whole
         print(f"ok    {service.name}: gc removed {len(removed['garbage'])} objects, and what is published pulls", flush=True)
@@ -144,7 +144,8 @@ def large(raas, config, service, work):
         parts.wait_for("half of the layer", lambda: stored() - before > PARTS / 2 * PART)
         child.kill()
         child.wait()
-        whole = PARTS
+        # Half of the parts are there; what is not about parts takes about fourteen.
+        whole = PARTS // 2 + 18
     report = json.loads(raas(*push, "--json"))
     assert report["requests"] < whole, report
     print(f"ok    {service.name}: a layer in {PARTS} parts: {report['requests']} requests, {report['seconds']:.1f} s", flush=True)

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use raas_types::crane::{Document, Severity, lint, tree};
-use raas_types::{RepositoryName, VendorName};
+use raas_types::{ObjectKey, RepositoryName, VendorName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -17,7 +17,7 @@ use crate::home::{Home, Vendor};
 use crate::output::number;
 use crate::push::{Progress, bytes};
 use crate::storage::{self, Storage};
-use crate::{files, http, inventory, servers};
+use crate::{files, http, inventory, servers, snapshot};
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -117,6 +117,10 @@ pub(crate) fn check(
             Err(failure) => Check::unable("storage", failure),
         });
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
+        if let (Ok(storage), true) = (&storage, config.vendor(name).s3_bucket.is_some()) {
+            let check = check_snapshot(&vendor, storage.as_ref());
+            checks.push(check.unwrap_or_else(|failure| Check::unable("snapshot", &failure)));
+        }
         let documents = documents(&vendor, image);
         match &documents {
             Ok(documents) => {
@@ -182,6 +186,34 @@ fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
     let strange = go.into_iter().map(|path| format!("{path}: not in the commit"));
     let fix = format!("somebody changed {}: {complete}", vendor.checkout().folder().display());
     Ok(Check::failed("record", found, fix).details(missing.chain(strange).collect()))
+}
+
+/// Whether servers elsewhere are given the last publication.
+fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failure> {
+    let Some(head) = vendor.record().head()? else {
+        return Ok(Check::ok("snapshot", "nothing is published yet"));
+    };
+    let complete = format!("raas setup {} writes it", vendor.name());
+    Ok(match snapshot::standing(storage)? {
+        Some(pointer) if pointer.revision == head.as_str() => {
+            match storage.stat(&ObjectKey::Snapshot(pointer.digest))? {
+                Some(found) if found.size == pointer.size => {
+                    Check::ok("snapshot", "the bucket's metadata is of the last publication")
+                }
+                _ => Check::failed(
+                    "snapshot",
+                    "the archive of the bucket's metadata is missing or damaged",
+                    complete,
+                ),
+            }
+        }
+        Some(pointer) => {
+            let found =
+                format!("the bucket's metadata is of commit {}, not of the last one", pointer.revision);
+            Check::failed("snapshot", found, complete)
+        }
+        None => Check::failed("snapshot", "the bucket has no metadata for servers elsewhere", complete),
+    })
 }
 
 /// A document that servers are given.

@@ -36,9 +36,10 @@ fn check<'a>(status: &'a Value, name: &str) -> &'a Value {
 fn assert_stored(sandbox: &Sandbox) {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for name in ["storage", "metadata", "images"] {
+    for name in ["storage", "metadata", "images", "snapshot"] {
         assert_eq!(check(&status, name)["outcome"], "ok", "{status:#}");
     }
+    assert!(!status.to_string().contains("leftovers"), "{status:#}");
 }
 
 /// An image with a layer of about so many bytes.
@@ -97,6 +98,25 @@ fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests()
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["url"], format!("{}/{BUCKET}/reg/oci/_v2/", server.url()));
     assert!(sandbox.files("acme/bucket").is_empty());
+}
+
+#[test]
+fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 1000));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    let keys = server.keys(BUCKET);
+    let pointer = keys.iter().find(|key| key.ends_with("_metadata/current")).unwrap();
+    let good = server.object(BUCKET, pointer).unwrap();
+    server.put(BUCKET, pointer, b"{");
+    let output = sandbox.run(&["status", "acme", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(check(&status, "snapshot")["outcome"], "failed", "{status:#}");
+    sandbox.ok(&["setup", "acme"]);
+    assert_stored(&sandbox);
+    let revision = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["revision"].clone();
+    assert_eq!(revision(&server.object(BUCKET, pointer).unwrap()), revision(&good));
 }
 
 #[test]
