@@ -13,6 +13,9 @@ pub(super) const PART: usize = 8 << 20;
 /// Parts in memory, being filled or being sent.
 pub(super) const PARTS: usize = 7;
 
+/// Objects up to this, in bytes, have memory of just their length.
+const SMALL: usize = 256 << 10;
+
 /// The most that one buffer counts for: an object that is sent whole is up to two parts long. Objects of more than
 /// 140 GiB have larger parts than this says.
 const MOST_FOR_ONE: usize = 2;
@@ -53,10 +56,14 @@ impl Pool {
         let permit = self.left.clone().acquire_many_owned(count as u32).await;
         let permit = permit.expect("nobody closes the pool");
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // Small objects do not take a whole part's memory; parts get what others have used.
-        let bytes = if room == PART { idle.pop() } else { None }.unwrap_or_default();
-        // What nobody uses counts too.
-        idle.truncate(self.left.available_permits());
+        let mut bytes = Vec::new();
+        if room > PART {
+            // What nobody uses counts too.
+            idle.truncate(self.left.available_permits());
+        } else if room > SMALL {
+            // The same memory again and again: allocators do badly with large pieces that come and go.
+            bytes = idle.pop().unwrap_or_default();
+        }
         drop(idle);
         Buffer { bytes, room, pool: self.clone(), _permit: permit }
     }
@@ -68,7 +75,8 @@ impl Buffer {
         let taken = bytes.len().min(self.room - self.bytes.len());
         if self.bytes.capacity() < self.bytes.len() + taken {
             // At once all that it may come to: growing by doubling would hold twice as much for a while.
-            self.bytes.reserve_exact(self.room - self.bytes.len());
+            let whole = if self.room > SMALL && self.room <= PART { PART } else { self.room };
+            self.bytes.reserve_exact(whole - self.bytes.len());
         }
         self.bytes.extend_from_slice(&bytes[..taken]);
         taken
