@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 
 import parts
@@ -112,21 +113,27 @@ def without_a_home(raas, program, config, service, clients, skopeo, work):
     print(f"ok    {service.name}: a server without a home follows the bucket", flush=True)
 
 
-def other_access(service, program, clients, skopeo, work, access):
+def other_access(service, program, clients, skopeo, work, access, *more_settings):
     """A vendor whose objects are public, or pass through the server."""
-    raas = parts.Raas(program, work / access)
-    config = work / f"{access}.cfg"
-    config.write_text(service.raas_cfg("open", f"{access}-images", f"access = {access}"))
+    folder = "-".join([access, *(setting.split(" ")[0].replace("_", "-") for setting in more_settings)])
+    raas = parts.Raas(program, work / folder)
+    config = work / f"{folder}.cfg"
+    config.write_text(service.raas_cfg("open", f"{folder}-images", f"access = {access}", *more_settings))
     print(raas("--config", config, "setup", "open", "--create"), end="", flush=True)
     name, path, more, tags = next(sample for sample in sources.samples() if sample[0] == "docker-save")
     raas("--config", config, "push", "open", "app", "--from", path, *more)
-    with raas.serve(work / f"{access}.log", "open", "--config", config) as server:
+    with raas.serve(work / f"{folder}.log", "open", "--config", config) as server:
         status, location = redirect_of(server.address, "app")
         expected = (200, None) if access == "proxy" else (307, location)
         assert (status, location) == expected and "X-Amz" not in (location or ""), (status, location)
         if access == "proxy" or service.name == "moto":
             pull_everywhere(clients, skopeo, server.address, "app", tags)
-    print(f"ok    {service.name}: access = {access}", flush=True)
+    if more_settings:
+        layer = urllib.parse.urlsplit(location).path.removeprefix(f"/{folder}-images/")
+        acl = json.loads(services.aws(service, "s3api", "get-object-acl", "--bucket", f"{folder}-images", "--key", urllib.parse.unquote(layer)))
+        everybody = [grant["Permission"] for grant in acl["Grants"] if grant["Grantee"].get("URI", "").endswith("/AllUsers")]
+        assert everybody == ["READ"], acl
+    print(f"ok    {service.name}: access = {access} {' '.join(more_settings)}", flush=True)
 
 
 def large(raas, config, service, work):
@@ -188,6 +195,8 @@ def run(service, program, clients, skopeo, work):
     without_a_home(raas, program, config, service, clients, skopeo, work)
     for access in ["public", "proxy"]:
         other_access(service, program, clients, skopeo, work, access)
+    if service.name == "moto":
+        other_access(service, program, clients, skopeo, work, "public", "s3_public_acl = yes")
 
 
 def main():

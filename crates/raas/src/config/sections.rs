@@ -106,6 +106,9 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_prefix: Option<String>,
     /// `s3_path_style`: whether the bucket stands in the path and not in the host name.
     pub(crate) s3_path_style: bool,
+    /// `s3_public_acl`: whether objects of `access = public` are stored with an ACL that lets everybody read them, for
+    /// a service that has no bucket policies.
+    pub(crate) s3_public_acl: bool,
     /// `access`: how clients get at objects.
     pub(crate) access: Access,
     /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
@@ -237,6 +240,7 @@ impl VendorSettings {
         "s3_region",
         "s3_prefix",
         "s3_path_style",
+        "s3_public_acl",
         "access",
         "cdn_url",
         "registry_host",
@@ -270,6 +274,7 @@ impl VendorSettings {
                 "s3_region" => vendor.s3_region = Some(text(value)?),
                 "s3_prefix" => vendor.s3_prefix = Some(text(value)?.trim_matches('/').to_owned()),
                 "s3_path_style" => vendor.s3_path_style = yes_or_no(value)?,
+                "s3_public_acl" => vendor.s3_public_acl = yes_or_no(value)?,
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_host = Some(text(value)?),

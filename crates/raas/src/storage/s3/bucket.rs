@@ -208,9 +208,10 @@ impl Shared {
 
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let public = self.place.access == Access::Public;
+        let by_acl = self.place.acl.is_some();
         let block = PublicAccessBlockConfiguration::builder()
-            .block_public_acls(true)
-            .ignore_public_acls(true)
+            .block_public_acls(!by_acl)
+            .ignore_public_acls(!by_acl)
             .block_public_policy(!public)
             .restrict_public_buckets(!public)
             .build();
@@ -231,7 +232,9 @@ impl Shared {
             .await;
         let done = prepared.try_to(self, "Blocking of public access", SET_BLOCK, result).await?;
         if done.is_some() {
-            prepared.say(if public {
+            prepared.say(if by_acl {
+                "Public access is by the ACL of each object"
+            } else if public {
                 "Public access is by policy alone, never by ACL"
             } else {
                 "Public access is blocked"
@@ -243,6 +246,9 @@ impl Shared {
     async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found = self.bucket_policy(prepared).await?;
         let bucket = &self.place.bucket;
+        if self.place.acl.is_some() {
+            return Ok(());
+        }
         if self.place.access != Access::Public {
             return match found.as_deref().and_then(policy::without_public_read) {
                 None => Ok(()),
@@ -270,8 +276,8 @@ impl Shared {
         match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
             Some(_) => prepared.say(format!("Everybody may read {}", self.place.name())),
             None => prepared.say(format!(
-                "Make the objects of {bucket} readable for everybody by the service's own means, or set \
-                 `access = presigned` in section [{}] of raas.cfg",
+                "Set `s3_public_acl = yes` in section [{}] of raas.cfg if the service has ACLs of objects; or make the \
+                 objects of {bucket} readable for everybody by the service's own means; or set `access = presigned`",
                 self.place.vendor
             )),
         }

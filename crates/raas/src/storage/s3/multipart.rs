@@ -288,7 +288,10 @@ impl Shared {
             .key(key)
             .checksum_algorithm(ChecksumAlgorithm::Sha256);
         let request = match target {
-            Target::Final(key) => request.content_type(key.content_type()).cache_control(key.cache_control()),
+            Target::Final(key) => request
+                .content_type(key.content_type())
+                .cache_control(key.cache_control())
+                .set_acl(self.place.acl.clone()),
             Target::Temporary(_) => request,
         };
         let what = || format!("cannot begin to store {key}");

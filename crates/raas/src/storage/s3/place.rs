@@ -1,5 +1,6 @@
 //! Which bucket, where, and below which prefix.
 
+use aws_sdk_s3::types::ObjectCannedAcl;
 use raas_types::{ObjectKey, VendorName};
 
 use crate::config::{Access, VendorSettings};
@@ -19,6 +20,8 @@ pub(in crate::storage) struct Place {
     pub(super) endpoint: Option<String>,
     /// How clients get at the objects.
     pub(super) access: Access,
+    /// The ACL that objects are stored with, where access is by ACL.
+    pub(super) acl: Option<ObjectCannedAcl>,
     path_style: bool,
     /// The base URL of the objects, where it is not the bucket's own.
     public_url: Option<String>,
@@ -41,6 +44,8 @@ impl Place {
             region: region.to_owned(),
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
             access: settings.access,
+            acl: (settings.s3_public_acl && settings.access == Access::Public)
+                .then_some(ObjectCannedAcl::PublicRead),
             // A certificate for *.s3.… does not cover a name with dots in it.
             path_style: settings.s3_path_style || bucket.contains('.'),
             public_url: settings.cdn_url.clone().filter(|_| settings.access == Access::Cdn),

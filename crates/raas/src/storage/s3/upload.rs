@@ -131,6 +131,7 @@ impl Shared {
             .client
             .put_object()
             .bucket(&self.place.bucket)
+            .set_acl(self.place.acl.clone())
             .key(self.place.key(key))
             .content_type(key.content_type())
             .cache_control(key.cache_control())
