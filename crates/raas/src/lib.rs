@@ -33,6 +33,7 @@ mod push;
 mod record;
 mod registry;
 mod republish;
+mod run_folder;
 mod scratch;
 mod servers;
 mod sites;

@@ -1,27 +1,21 @@
-//! A private folder for as long as a command runs.
+//! A private folder for as long as a command runs, for what nobody else may see.
 //!
-//! It is removed however the command ends: by itself, by a signal (`interrupt`), or, after a kill, by the next run,
-//! which sees by its lock that nobody lives there any more.
-//!
-//! ```text
-//! <parent>/<name>         the folder, for this user alone
-//! <parent>/<name>.lock    locked for as long as the run lives
-//! ```
+//! It is removed however the command ends: by itself, by a signal (`interrupt`), or, after a kill, by the next run
+//! (`run_folder`).
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 
 use crate::interrupt;
+use crate::run_folder::{self, RunFolder};
 
 /// A private folder, removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    folder: PathBuf,
-    lock_path: PathBuf,
-    _lock: File,
-    _interrupted: interrupt::Folder,
+    run: RunFolder,
+    _interrupted: Option<interrupt::Folder>,
 }
 
 impl Scratch {
@@ -35,64 +29,22 @@ impl Scratch {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        sweep(parent)?;
-        loop {
-            let (lock, lock_path) = tempfile::Builder::new()
-                .suffix(".lock")
-                .tempfile_in(parent)?
-                .keep()
-                .map_err(|error| error.error)?;
-            lock.lock()?;
-            // Between its making and its locking another run may have swept it away as dead.
-            if lock.metadata()?.nlink() == 0 {
-                continue;
-            }
-            let folder = lock_path.with_extension("");
-            let interrupted = interrupt::Folder::new(folder.clone());
-            DirBuilder::new().mode(0o700).create(&folder)?;
-            return Ok(Self { folder, lock_path, _lock: lock, _interrupted: interrupted });
-        }
+        run_folder::sweep(parent)?;
+        let mut interrupted = None;
+        let known = |folder: &Path| interrupted = Some(interrupt::Folder::new(folder.to_owned()));
+        let run = RunFolder::begin(parent, 0o700, known)?;
+        Ok(Self { run, _interrupted: interrupted })
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.run.folder()
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is swept by the next run.
-        if fs::remove_dir_all(&self.folder).is_ok() {
-            drop(fs::remove_file(&self.lock_path));
-        }
-    }
-}
-
-/// Removes the folders of runs that are gone.
-fn sweep(parent: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
-        let lock_path = entry?.path();
-        if lock_path.extension().is_none_or(|end| end != "lock") {
-            continue;
-        }
-        let Ok(lock) = File::open(&lock_path) else { continue };
-        match lock.try_lock() {
-            Ok(()) => {
-                match fs::remove_dir_all(lock_path.with_extension("")) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-                drop(fs::remove_file(&lock_path));
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]

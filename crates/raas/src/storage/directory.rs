@@ -8,9 +8,8 @@
 //!
 //! No repository's name begins with `_`, so no object can lie among the uploads.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,6 +19,7 @@ use raas_types::ObjectKey;
 
 use super::{Draft, Found, Listed, OnStored, Storage, StorageError, Upload};
 use crate::files;
+use crate::run_folder::{self, RunFolder};
 
 const UPLOADS: &str = "_uploads";
 
@@ -34,12 +34,10 @@ pub(crate) struct Directory {
     run: OnceLock<Arc<Run>>,
 }
 
-/// The folder of a run's unfinished uploads; it goes with the run.
+/// This run's unfinished uploads.
 #[derive(Debug)]
 struct Run {
-    folder: PathBuf,
-    lock_path: PathBuf,
-    _lock: File,
+    folder: RunFolder,
     next: AtomicU64,
 }
 
@@ -65,29 +63,12 @@ impl Directory {
 impl Run {
     fn begin(uploads: &Path) -> io::Result<Self> {
         fs::create_dir_all(uploads)?;
-        loop {
-            let (lock, lock_path) = tempfile::Builder::new()
-                .suffix(".lock")
-                .tempfile_in(uploads)?
-                .keep()
-                .map_err(|error| error.error)?;
-            lock.lock()?;
-            // Between its making and its locking another run may have swept it away as dead.
-            if lock.metadata()?.nlink() == 0 {
-                continue;
-            }
-            let folder = lock_path.with_extension("");
-            fs::create_dir(&folder)?;
-            return Ok(Self { folder, lock_path, _lock: lock, next: AtomicU64::new(0) });
-        }
+        Ok(Self { folder: RunFolder::begin(uploads, 0o755, |_| {})?, next: AtomicU64::new(0) })
     }
-}
 
-impl Drop for Run {
-    fn drop(&mut self) {
-        // What is left over here is swept by the next run.
-        drop(fs::remove_dir_all(&self.folder));
-        drop(fs::remove_file(&self.lock_path));
+    /// A path for a file that is not there yet.
+    fn next_path(&self) -> PathBuf {
+        self.folder.folder().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 }
 
@@ -95,7 +76,7 @@ impl Storage for Directory {
     fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
         let begin = || {
             let run = self.run()?;
-            let path = run.folder.join(run.next.fetch_add(1, Ordering::Relaxed).to_string());
+            let path = run.next_path();
             let file = File::create_new(&path)?;
             let on_stored = draft.on_stored;
             Ok(DirectoryUpload { root: self.root.clone(), path, file, on_stored, _run: run })
@@ -131,7 +112,7 @@ impl Storage for Directory {
         // An object is replaced and never changed, so two names for one file are as good as two files.
         let link = || {
             let run = self.run()?;
-            let between = run.folder.join(run.next.fetch_add(1, Ordering::Relaxed).to_string());
+            let between = run.next_path();
             if fs::hard_link(self.path(from), &between).is_err() {
                 fs::copy(self.path(from), &between)?;
                 File::open(&between)?.sync_data()?;
@@ -179,7 +160,7 @@ impl Storage for Directory {
 
     fn sweep(&self) -> Result<usize, StorageError> {
         let uploads = self.root.join(UPLOADS);
-        sweep(&uploads)
+        run_folder::sweep(&uploads)
             .map_err(|error| StorageError::new(format!("cannot tidy {}", uploads.display()), error))
     }
 
@@ -199,41 +180,6 @@ impl Storage for Directory {
     fn in_flight(&self, _uploads_each: usize) -> usize {
         IN_FLIGHT
     }
-}
-
-fn sweep(uploads: &Path) -> io::Result<usize> {
-    let entries = match fs::read_dir(uploads) {
-        Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut swept = 0;
-    for entry in entries {
-        let lock_path = entry?.path();
-        if lock_path.extension().is_none_or(|end| end != "lock") {
-            continue;
-        }
-        let lock = match File::open(&lock_path) {
-            Ok(lock) => lock,
-            Err(error) if is_absent(&error) => continue,
-            Err(error) => return Err(error),
-        };
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => continue,
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => {}
-        }
-        // A run that has just ended, or another sweep, was faster.
-        if lock.metadata()?.nlink() == 0 {
-            continue;
-        }
-        match fs::remove_dir_all(lock_path.with_extension("")) {
-            Err(error) if !is_absent(&error) => return Err(error),
-            _ => fs::remove_file(&lock_path)?,
-        }
-        swept += 1;
-    }
-    Ok(swept)
 }
 
 /// Whether an error says that there is no such object: a part of its key may be a file.
