@@ -27,11 +27,11 @@ mod upload;
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use raas_types::ObjectKey;
 use tokio::runtime::{Handle, Runtime};
 
@@ -52,6 +52,9 @@ const THREADS: usize = 2;
 
 /// From how many seconds on a difference of the clocks is told.
 const SKEW: i64 = 60;
+
+/// Credentials that end sooner than this are warned of: a source that renews them does so earlier.
+const ENDING: Duration = Duration::from_secs(10 * 60);
 
 /// A vendor's bucket.
 pub(super) struct S3 {
@@ -177,7 +180,11 @@ impl Storage for S3 {
             "this machine's clock is {} s {way} the service's: signed URLs live shorter or longer for it",
             ahead.abs()
         );
-        if ahead.abs() > SKEW { vec![warning] } else { Vec::new() }
+        let skewed = (ahead.abs() > SKEW).then_some(warning);
+        // Whether there are credentials at all is told by whatever needs them.
+        let credentials = self.engine.block_on(self.shared().credentials.provide_credentials());
+        let ending = credentials.ok().and_then(|found| ending(found.expiry()?, SystemTime::now()));
+        skewed.into_iter().chain(ending).collect()
     }
 
     fn base_url(&self) -> String {
@@ -195,6 +202,18 @@ impl Storage for S3 {
     fn requests(&self) -> Option<u64> {
         Some(self.shared().seen.requests())
     }
+}
+
+/// A warning of credentials that end soon. A renewing source has put newer ones in their place before.
+fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
+    let left = expires.duration_since(now).unwrap_or_default();
+    (left < ENDING).then(|| {
+        format!(
+            "the credentials end in {} s, and every URL that is signed with them ends then too: larger layers may not \
+             be pulled to their end",
+            left.as_secs()
+        )
+    })
 }
 
 impl Shared {

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use raas_testkit::s3::{Fault, Server, What};
 use raas_types::{Digest, ObjectKey};
@@ -433,4 +432,12 @@ fn a_bucket_that_everybody_may_write_to_is_refused() {
     server.set(BUCKET, "acl", acl);
     let refused = told(storage.prepare(true).unwrap_err());
     assert!(refused.contains("ACL WRITE"), "{refused}");
+}
+
+#[test]
+fn credentials_that_end_soon_are_warned_of() {
+    let now = SystemTime::now();
+    assert_eq!(super::ending(now + Duration::from_secs(3600), now), None);
+    assert!(super::ending(now + Duration::from_secs(60), now).unwrap().contains("end in 60 s"));
+    assert!(super::ending(now - Duration::from_secs(60), now).unwrap().contains("end in 0 s"));
 }
