@@ -3,6 +3,7 @@
 
 mod commit;
 mod error;
+mod login;
 mod objects;
 mod remote;
 

@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("{}", output::harmless(&failure.to_string()));
+            output::error(&failure.to_string());
             failure.exit_code()
         }
     }

@@ -32,6 +32,12 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// Writes a line to standard error. It may be closed or full: that must not end a publication, and there is nobody left
+/// to tell.
+pub(crate) fn error(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{}", harmless(text)));
+}
+
 /// Writes one JSON value, for scripts.
 pub(crate) fn json(value: &impl Serialize) {
     // Not made harmless: JSON escapes control characters by itself.

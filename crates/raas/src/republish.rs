@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::history;
 use crate::home::{Home, Vendor};
+use crate::output;
 use crate::publication::{Current, FollowUp, Message, Publication};
 use crate::record::{CommitId, Record};
 use crate::storage::{self, Storage};
@@ -149,7 +150,7 @@ fn finish(
     let done = publication.commit(files, std::slice::from_ref(name), message, &mut |_, _, _| {})?;
     let say = |line: &str| {
         if !request.quiet {
-            eprintln!("{line}");
+            output::error(line);
         }
     };
     let Request { home, config, no_backup, .. } = *request;

@@ -17,6 +17,7 @@ use crate::config::{Access, Config, VendorSettings};
 use crate::credentials;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
+use crate::output;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites, Named, alone};
 
@@ -151,7 +152,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
         // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
         if let Err(failure) = catch_up(&vendor) {
-            eprintln!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name());
+            output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
         }
     }
     runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
@@ -228,7 +229,7 @@ async fn serve_alone(
     let (listener, address) = bind(listen).await?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let options = Options { certificate, ..options(metrics).await? };
-    eprintln!("Serving {vendor} on {scheme}://{address}");
+    output::error(&format!("Serving {vendor} on {scheme}://{address}"));
     answer(listener, vec![site], options, address, None).await
 }
 
@@ -271,11 +272,17 @@ async fn answer(
 fn say_where(note: &Note, vendors: &[Vendor]) {
     let address = note.reachable();
     match vendors {
-        [] => eprintln!("Serving on http://{address}; no vendor is set up yet (raas setup ISV)"),
-        [one] => eprintln!("Serving {} on http://{address}", one.name()),
+        [] => {
+            output::error(&format!("Serving on http://{address}; no vendor is set up yet (raas setup ISV)"));
+        }
+        [one] => output::error(&format!("Serving {} on http://{address}", one.name())),
         several => {
             for vendor in several {
-                eprintln!("Serving {0} on http://{0}.localhost:{1}", vendor.name(), address.port());
+                output::error(&format!(
+                    "Serving {0} on http://{0}.localhost:{1}",
+                    vendor.name(),
+                    address.port()
+                ));
             }
         }
     }
@@ -290,7 +297,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        eprintln!("Stopping; requests in flight are finished first");
+        output::error("Stopping; requests in flight are finished first");
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}

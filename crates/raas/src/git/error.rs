@@ -167,10 +167,14 @@ pub(crate) fn redact(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, behind) = rest.split_at(at + 3);
         out.push_str(before);
-        let end = behind.find(|c: char| c == '/' || c.is_whitespace() || "'\"`".contains(c));
-        let host = &behind[..end.unwrap_or(behind.len())];
-        out.push_str(host.rsplit_once('@').map_or(host, |(_, host)| host));
-        rest = &behind[host.len()..];
+        // As far as an address can go: a password may hold a slash though it must not.
+        let end = behind.find(|c: char| c.is_whitespace() || "'\"`".contains(c)).unwrap_or(behind.len());
+        let (address, after) = behind.split_at(end);
+        // The next address of a text without blanks is none of this one.
+        let address = address.rsplit_once('@').map_or(address, |(_, shown)| shown);
+        // A query may be a token.
+        out.push_str(address.split(['?', '#']).next().unwrap_or_default());
+        rest = after;
     }
     out.push_str(rest);
     out

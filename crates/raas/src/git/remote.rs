@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::login::Login;
 use super::{Git, GitError, plain_command};
 use crate::interrupt;
 
@@ -26,18 +27,21 @@ impl Remote {
     /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist.
     pub(crate) fn clone_into(&self, folder: &Path, branch: Option<&str>) -> Result<(), GitError> {
         let mut command = plain_command();
+        let login = Login::of(&self.address);
+        login.apply(&mut command);
         // The last commit alone: the history is not read here, and pushing on top of it needs no more.
         command.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template="]);
         if let Some(branch) = branch {
             command.arg(format!("--branch={branch}"));
         }
-        command.arg("--").arg(&self.address).arg(folder);
+        command.arg("--").arg(&login.address).arg(folder);
         self.run(command, "clone").map(drop)
     }
 
     /// Fetches the last commit of a branch into the branch of the same name.
     pub(crate) fn fetch(&self, git: &Git, branch: &str) -> Result<(), GitError> {
         let mut command = git.command();
+        Login::of(&self.address).apply(&mut command);
         command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok"]);
         command.args(["origin", &format!("+refs/heads/{branch}:refs/heads/{branch}")]);
         self.run(command, "fetch").map(drop)
@@ -46,6 +50,7 @@ impl Remote {
     /// Pushes a commit to a branch, which must be in its history.
     pub(crate) fn push(&self, git: &Git, commit: &str, branch: &str) -> Result<(), GitError> {
         let mut command = git.command();
+        Login::of(&self.address).apply(&mut command);
         command.args(["push", "--quiet", "origin", &format!("{commit}:refs/heads/{branch}")]);
         self.run(command, "push").map(drop)
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::output::harmless;
+use crate::output::{self, harmless};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Where progress is shown: standard error, or nowhere.
@@ -48,7 +48,7 @@ impl Progress {
             // Above the bars. A terminal that has gone away is no reason to stop publishing.
             drop(self.bars.println(line));
         } else {
-            eprintln!("{line}");
+            output::error(line);
         }
     }
 

@@ -405,3 +405,28 @@ fn end_orphans(script: &str) {
     }
     assert!(Path::new(script).exists());
 }
+
+/// `ps` shows everybody the arguments of every program.
+#[test]
+fn no_password_of_an_address_is_in_the_process_list() {
+    let sandbox = Sandbox::new();
+    // A server that takes the connection and is silent, so that git can be looked at.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://jane:hunter2@{}/x.git", silent.local_addr().unwrap());
+    let mut command = sandbox.command(&["--git-timeout", "20", "config", "show"]);
+    command.env("RAAS_CONF_REPO", &address).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let _connection = silent.accept().unwrap();
+    let mut seen = 0;
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(arguments) = std::fs::read(process.path().join("cmdline")) else { continue };
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        if arguments.contains(&silent.local_addr().unwrap().to_string()) {
+            seen += 1;
+            assert!(!arguments.contains("hunter2"), "{arguments}");
+        }
+    }
+    assert!(seen > 0, "git is there to be looked at");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

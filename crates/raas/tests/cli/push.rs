@@ -239,3 +239,13 @@ fn what_the_bucket_has_lost_is_stored_again() {
     }
     assert_eq!(sandbox.files("acme/bucket"), whole);
 }
+
+#[test]
+fn a_standard_error_that_takes_nothing_stops_no_publication() {
+    let sandbox = Sandbox::new();
+    let path = utf8(fixtures::oci_multi());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = sandbox.command(&["push", "acme", "app", "--from", &path]).stderr(full).status().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(sandbox.commits("acme"), 1);
+}

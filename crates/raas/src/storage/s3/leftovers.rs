@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::errors::{Action, Facts};
 use super::{Engine, Shared, client};
 use crate::interrupt;
+use crate::output;
 use crate::storage::StorageError;
 
 /// How long an unfinished upload of another run is left alone: that run may live, or may be run again.
@@ -109,8 +110,8 @@ async fn interrupted() -> io::Result<()> {
 impl Shared {
     /// Removes all that this run would leave behind.
     async fn remove_all(self: &Arc<Self>) {
-        eprintln!(
-            "Interrupted: removing unfinished uploads; what is stored is not sent again by the next push"
+        output::error(
+            "Interrupted: removing unfinished uploads; what is stored is not sent again by the next push",
         );
         loop {
             let open = self.leftovers.interrupt();
