@@ -24,7 +24,7 @@ import services
 import sources
 from pulls import pull_everywhere
 
-MOST_REQUESTS = 6
+MOST_REQUESTS = 7
 PART = 8 << 20
 PARTS = 24
 

@@ -19,6 +19,7 @@ use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::inventory;
 use crate::record::Record;
+use crate::snapshot;
 use crate::storage::{Listed, Storage};
 
 /// What may be removed.
@@ -53,6 +54,8 @@ pub(crate) struct Garbage {
 /// A document of the days kept cannot be read: then nothing is removed, since it cannot be known what it names.
 pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) -> Result<Garbage, Failure> {
     let _lock = vendor.lock()?;
+    // What another home has published would all be garbage here.
+    snapshot::refuse_another_record(&vendor.record(), storage)?;
     let now = SystemTime::now();
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&vendor.record(), since)?;
@@ -103,7 +106,7 @@ fn snapshots_kept(storage: &dyn Storage) -> Result<BTreeSet<String>, Failure> {
     all.sort();
     let newest = all.into_iter().rev().take(SNAPSHOTS).map(|(_, key)| key);
     let standing =
-        crate::snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
+        snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
     Ok(newest.chain(standing).collect())
 }
 

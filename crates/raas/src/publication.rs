@@ -76,6 +76,9 @@ impl<'a> Publication<'a> {
         let published = published_keys(&record, head.as_ref(), name)?;
         let held = Held::read(storage, name, false, &published)?;
         let snapshot = config.vendor(vendor.name()).s3_bucket.is_some();
+        if snapshot {
+            snapshot::refuse_another_record(&record, storage)?;
+        }
         Ok(Self { vendor, storage, held, snapshot, record, head, _lock: lock })
     }
 

@@ -38,8 +38,8 @@ const ATTEMPTS: usize = 10;
 /// Makes the bucket's pointer stand at the record's last commit, or leaves it at a later one. Nothing is done where
 /// it stands there already, so this mends what a run that was killed has left.
 ///
-/// `record` is the vendor's, brought up to date with what other machines publish each time its head is asked for;
-/// `spool` is a folder for the archive in the making.
+/// `record` is the vendor's, the one of the home that publishes to this bucket; `spool` is a folder for the archive in
+/// the making.
 pub(crate) fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> Result<(), Failure> {
     let mut made: Option<(CommitId, Pointer)> = None;
     for _ in 0..ATTEMPTS {
@@ -75,6 +75,37 @@ pub(crate) fn standing(storage: &dyn Storage) -> Result<Option<Pointer>, Failure
     Ok(Pointer::parse(&bytes).ok())
 }
 
+/// Refuses if the bucket's metadata is of a record that this one does not know: another home publishes there, and
+/// what it has published would vanish from the registry with the next pointer, and from the bucket with the next `gc`.
+pub(crate) fn refuse_another_record(record: &Record, storage: &dyn Storage) -> Result<(), Failure> {
+    match standing(storage)? {
+        Some(pointer) if !knows(record, &pointer)? => Err(another_record(storage, &pointer)),
+        _ => Ok(()),
+    }
+}
+
+fn knows(record: &Record, standing: &Pointer) -> Result<bool, Failure> {
+    match CommitId::parse(&standing.revision) {
+        Ok(commit) => record.has(&commit),
+        // No commit at all: a pointer that is damaged is written anew.
+        Err(_) => Ok(true),
+    }
+}
+
+fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failure {
+    let message = format!(
+        "{} holds the metadata of another home, published as commit {} at {}",
+        storage.place(),
+        standing.revision,
+        standing.published
+    );
+    Failure::new(Kind::Environment, message).hint(format!(
+        "publish from that home: a bucket has one. If it is lost for good, copy its `metadata.git` from a backup, or \
+         remove {} from the bucket: then the registry holds what is published from here on, and nothing else",
+        ObjectKey::Pointer
+    ))
+}
+
 /// Whether the pointer is of the commit or of a later one, and its archive is there.
 fn stands(
     record: &Record,
@@ -83,9 +114,11 @@ fn stands(
     standing: &Pointer,
 ) -> Result<bool, Failure> {
     if standing.revision != head.as_str() {
+        if !knows(record, standing)? {
+            return Err(another_record(storage, standing));
+        }
         let Ok(other) = CommitId::parse(&standing.revision) else { return Ok(false) };
-        // A commit that the record does not know is of another record, which this one replaces.
-        return Ok(record.is_ancestor(head, &other).unwrap_or(false));
+        return record.is_ancestor(head, &other);
     }
     let archive = storage.stat(&ObjectKey::Snapshot(standing.digest))?;
     Ok(archive.is_some_and(|found| found.size == standing.size))

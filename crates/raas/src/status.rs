@@ -207,6 +207,10 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
                 ),
             }
         }
+        Some(_) if snapshot::refuse_another_record(&vendor.record(), storage).is_err() => {
+            let found = "the bucket's metadata is of another home, which publishes there too";
+            Check::failed("snapshot", found, "publish from that home: a bucket has one")
+        }
         Some(pointer) => {
             let found =
                 format!("the bucket's metadata is of commit {}, not of the last one", pointer.revision);

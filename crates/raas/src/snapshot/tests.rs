@@ -107,17 +107,28 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
 }
 
 #[test]
-fn a_later_pointer_stays_and_one_of_another_record_does_not() {
+fn a_later_pointer_stays() {
     let bench = Bench::new();
     bench.commit(&[("crane/data/app.json", "one")]);
     let two = bench.commit(&[("crane/data/app.json", "two")]);
     bench.publish();
-    let pointer = bench.pointer();
-    assert_eq!(pointer.revision, two.as_str());
+    assert_eq!(bench.pointer().revision, two.as_str());
+}
+
+#[test]
+fn what_another_record_has_published_is_not_replaced() {
+    let bench = Bench::new();
+    let one = bench.commit(&[("crane/data/app.json", "one")]);
+    bench.publish();
     let other = Bench::new();
-    let first = other.commit(&[("crane/data/other.json", "one")]);
+    other.commit(&[("crane/data/other.json", "one")]);
+    let failure = publish(&other.record, &bench.storage, other.folder.path()).unwrap_err().to_string();
+    assert!(failure.contains("another home") && failure.contains(one.as_str()), "{failure}");
+    assert_eq!(bench.pointer().revision, one.as_str());
+    refuse_another_record(&bench.record, &bench.storage).unwrap();
+    // As the hint says for a home that is lost.
+    bench.storage.delete(&ObjectKey::Pointer).unwrap();
     publish(&other.record, &bench.storage, other.folder.path()).unwrap();
-    assert_eq!(bench.pointer().revision, first.as_str());
 }
 
 type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;

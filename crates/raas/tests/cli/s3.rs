@@ -86,8 +86,9 @@ fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests()
             stored + first["present"]["objects"].as_u64().unwrap()
         });
         assert_eq!(again["requests"], server.asked().len());
-        // Unfinished uploads, two listings for the push and one for the record of tags, the pointer and its archive.
-        assert_eq!(server.asked().len(), 6, "{name}: {:?}", server.asked());
+        // Unfinished uploads, two listings for the push and one for the record of tags, the pointer before the
+        // commit and after it, and its archive.
+        assert_eq!(server.asked().len(), 7, "{name}: {:?}", server.asked());
         assert_eq!(server.keys(BUCKET), keys);
     }
     assert!(server.keys(BUCKET).iter().all(|key| key.starts_with("reg/") && !key.contains("_uploads")));
@@ -370,4 +371,24 @@ fn setup_uses_and_remembers_a_bucket_that_it_is_given() {
     assert!(said.contains(&format!("s3://{BUCKET}")) && said.contains("Remembered in raas.cfg"), "{said}");
     let after = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
     assert_eq!(after, format!("{before}\n[acme]\ns3_bucket = {BUCKET}\n"));
+}
+
+/// The registry would hold the last one's images alone, and `gc` would take the other's content.
+#[test]
+fn two_homes_that_publish_to_one_bucket_do_not_replace_each_other() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "one", "--from", &path]);
+    let pointer = || server.object(BUCKET, "reg/_metadata/current").unwrap();
+    let (before, keys) = (pointer(), server.keys(BUCKET));
+    let path = two.write("app.tar", layout(2, 1000));
+    let failure = two.fails(4, &["push", "acme", "two", "--from", &path]);
+    assert!(failure.contains("another home") && failure.contains("publish from that home"), "{failure}");
+    assert_eq!(two.commits("acme"), 0, "nothing is published, here or there");
+    let failure = two.fails(4, &["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"]);
+    assert!(failure.contains("another home"), "{failure}");
+    assert_eq!(pointer(), before);
+    assert!(keys.iter().all(|key| server.keys(BUCKET).contains(key)));
+    one.ok(&["push", "acme", "one", "--from", &path]);
 }
