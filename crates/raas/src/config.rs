@@ -16,6 +16,7 @@ use raas_types::VendorName;
 
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
+use crate::redact;
 use ini::{Ini, IniError};
 pub(crate) use masks::Masks;
 pub(crate) use repository::ReadFile;
@@ -146,7 +147,7 @@ impl Config {
 fn settings(ini: &Ini) -> Vec<Setting> {
     let of = |section: &str| {
         let shown = |key: &str, value: &ini::Value| {
-            if sections::SECRETS.contains(&key) { "***".to_owned() } else { crate::git::redact(&value.text) }
+            if sections::SECRETS.contains(&key) { "***".to_owned() } else { redact::text(&value.text) }
         };
         let entries = ini.section(section);
         let setting = |(key, value): (&str, &ini::Value)| Setting {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 pub(crate) use commit::Commit;
-pub(crate) use error::{GitError, GitErrorKind, redact};
+pub(crate) use error::{GitError, GitErrorKind};
 pub(crate) use objects::Objects;
 pub(crate) use remote::Remote;
 

@@ -17,7 +17,15 @@ pub(crate) struct Held<'a> {
     repository: &'a RepositoryName,
     /// Whether the objects of Docker v1 are listed too.
     v1: bool,
-    objects: Mutex<BTreeMap<String, Listed>>,
+    objects: Mutex<BTreeMap<String, Object>>,
+}
+
+/// An object of the listing.
+#[derive(Debug, Clone)]
+struct Object {
+    listed: Listed,
+    /// Whether it is relied on to stay.
+    trusted: bool,
 }
 
 /// For how long an object that no publication names is taken for there: half of the grace period that `raas gc` gives
@@ -39,9 +47,8 @@ impl<'a> Held<'a> {
         let now = SystemTime::now();
         storage.list(&prefix, &mut |listed| {
             let age = now.duration_since(listed.modified).unwrap_or_default();
-            if age < TRUSTED || published.contains(&listed.key) {
-                objects.insert(listed.key.clone(), listed);
-            }
+            let trusted = age < TRUSTED || published.contains(&listed.key);
+            objects.insert(listed.key.clone(), Object { listed, trusted });
         })?;
         Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
     }
@@ -49,7 +56,7 @@ impl<'a> Held<'a> {
     /// The length of an object in bytes; `None` if there is none. For one of another repository the storage is asked.
     pub(crate) fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         if self.is_listed(key) {
-            return Ok(self.objects().get(&key.to_string()).map(|listed| listed.size));
+            return Ok(self.trusted(key).map(|listed| listed.size));
         }
         Ok(self.storage.stat(key)?.map(|found| found.size))
     }
@@ -70,14 +77,21 @@ impl<'a> Held<'a> {
         Ok(true)
     }
 
-    /// The keys below a prefix of this repository.
+    fn trusted(&self, key: &ObjectKey) -> Option<Listed> {
+        self.objects()
+            .get(&key.to_string())
+            .filter(|object| object.trusted)
+            .map(|object| object.listed.clone())
+    }
+
+    /// The keys below a prefix of this repository, of all that is there.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         self.objects().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
     /// Whether the object has just these bytes.
     fn holds(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
-        let Some(listed) = self.objects().get(&key.to_string()).cloned() else { return Ok(false) };
+        let Some(listed) = self.trusted(key) else { return Ok(false) };
         let size = content.len() as u64;
         if listed.size != size {
             return Ok(false);
@@ -105,7 +119,7 @@ impl<'a> Held<'a> {
         }
     }
 
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Listed>> {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,6 +165,8 @@ mod tests {
         let file = std::fs::File::options().append(true).open(folder.path().join(key.to_string())).unwrap();
         file.set_modified(old).unwrap();
         assert!(Held::read(&storage, &name, false, &published).unwrap().has(&key, 1).unwrap());
-        assert!(!Held::read(&storage, &name, false, &BTreeSet::new()).unwrap().has(&key, 1).unwrap());
+        let unnamed = Held::read(&storage, &name, false, &BTreeSet::new()).unwrap();
+        assert!(!unnamed.has(&key, 1).unwrap());
+        assert_eq!(unnamed.keys("app/"), [key.to_string()], "it is there to be removed all the same");
     }
 }

@@ -1,4 +1,4 @@
-//! The one HTTP client of the command line: its time-outs, and what of an address may be shown.
+//! The one HTTP client of the command line, and its time-outs.
 
 mod patient;
 
@@ -57,26 +57,4 @@ pub(crate) fn ask(address: SocketAddr, vendor: &VendorName, path: &str) -> Resul
 /// The commit that a server of ours serves of this vendor.
 pub(crate) fn revision(address: SocketAddr, vendor: &VendorName) -> Result<String, ureq::Error> {
     ask(address, vendor, "/-/revision").map(|text| text.trim().to_owned())
-}
-
-/// A URL as it may stand in messages: without user name, password and query, which may hold a signature.
-pub(crate) fn without_credentials(url: &str) -> String {
-    let plain = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = plain.split_once("://") else { return "an address".into() };
-    // A password may hold a slash though it must not. What stands before an `@` is never shown, at the cost of a path
-    // that has one.
-    let shown = rest.rsplit_once('@').map_or(rest, |(_, shown)| shown);
-    format!("{scheme}://{shown}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_credentials;
-
-    #[test]
-    fn secrets_of_an_address_are_not_shown() {
-        assert_eq!(without_credentials("https://u:p@x.org/a.tar?sig=1#f"), "https://x.org/a.tar");
-        assert_eq!(without_credentials("https://x.org"), "https://x.org");
-        assert_eq!(without_credentials("https://u:p/q@x.org/a"), "https://x.org/a");
-    }
 }

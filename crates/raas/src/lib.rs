@@ -31,6 +31,7 @@ mod publication;
 mod published;
 mod push;
 mod record;
+mod redact;
 mod registry;
 mod republish;
 mod run_folder;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::source::FILE;
 use crate::failure::{Context as _, Failure, Kind};
-use crate::git::{GitErrorKind, Remote, redact};
+use crate::git::{GitErrorKind, Remote};
 use crate::home::Home;
 use crate::record::{Change, CommitId, Record};
+use crate::redact;
 use crate::scratch::Scratch;
 
 /// A clone that lives as long as the command.
@@ -50,7 +51,7 @@ impl ConfigRepository {
         {
             let message = format!(
                 "{} has no {FILE} on branch {}: is it the configuration repository?",
-                redact(&repository.remote.address),
+                redact::text(&repository.remote.address),
                 repository.branch
             );
             return Err(Failure::new(Kind::Usage, message)

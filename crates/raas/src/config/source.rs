@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::repository::ConfigRepository;
 use crate::failure::{Context as _, Failure, Kind};
-use crate::git::{Remote, redact};
+use crate::git::Remote;
 use crate::home::Home;
+use crate::redact;
 
 /// The file in the current folder, or at the root of the repository.
 pub(super) const FILE: &str = "raas.cfg";
@@ -107,7 +108,7 @@ impl fmt::Display for Source {
             Source::None => f.write_str("no configuration"),
             Source::File(path) => write!(f, "{}", path.display()),
             Source::Repository(repository) => {
-                write!(f, "{FILE} of {}, branch {}", redact(repository.address()), repository.branch())
+                write!(f, "{FILE} of {}, branch {}", redact::text(repository.address()), repository.branch())
             }
         }
     }

@@ -11,9 +11,10 @@ use super::base_images::{self, BaseLayer};
 use super::{complete, web};
 use crate::config::{Config, Place};
 use crate::failure::{Context as _, Failure, Kind};
-use crate::git::{Remote, redact};
+use crate::git::Remote;
 use crate::home::Home;
 use crate::record::Record;
+use crate::redact;
 use crate::scratch::Scratch;
 use crate::{files, http};
 
@@ -106,7 +107,7 @@ impl Sources {
             .context(|| format!("cannot make a private folder in {}", parent.display()))?;
         let clone = scratch.folder().join("clone");
         remote.clone_into(&clone, None)?;
-        let shown = redact(&remote.address);
+        let shown = redact::text(&remote.address);
         let record = Record::at_head(clone.join(".git"));
         let listed = match record.head()? {
             Some(head) => record.files(&head, folder.unwrap_or_default())?,

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::failure::{Failure, Kind};
+use crate::redact;
 
 /// A git command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +41,18 @@ impl GitError {
     pub(super) fn said(verb: &str, place: &str, said: &str) -> Self {
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| is_worth_telling(line)).collect();
         let kind = GitErrorKind::of(said);
-        let place = redact(place);
-        Self { kind, message: format!("`git {verb}` failed in {place}"), said: redact(&lines.join("; ")) }
+        let place = redact::text(place);
+        Self {
+            kind,
+            message: format!("`git {verb}` failed in {place}"),
+            said: redact::text(&lines.join("; ")),
+        }
     }
 
     pub(super) fn timed_out(verb: &str, place: &str, seconds: u64) -> Self {
         Self {
             kind: GitErrorKind::TimedOut,
-            message: format!("`git {verb}` in {} took longer than {seconds} s", redact(place)),
+            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(place)),
             said: String::new(),
         }
     }
@@ -160,26 +165,6 @@ fn is_worth_telling(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("Cloning into")
 }
 
-/// A text without the user names and passwords of the addresses in it.
-pub(crate) fn redact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, behind) = rest.split_at(at + 3);
-        out.push_str(before);
-        // As far as an address can go: a password may hold a slash though it must not.
-        let end = behind.find(|c: char| c.is_whitespace() || "'\"`".contains(c)).unwrap_or(behind.len());
-        let (address, after) = behind.split_at(end);
-        // The next address of a text without blanks is none of this one.
-        let address = address.rsplit_once('@').map_or(address, |(_, shown)| shown);
-        // A query may be a token.
-        out.push_str(address.split(['?', '#']).next().unwrap_or_default());
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
 impl From<GitError> for Failure {
     fn from(error: GitError) -> Self {
         let hint = error.hint();
@@ -244,11 +229,11 @@ mod tests {
     #[test]
     fn passwords_in_addresses_are_not_told() {
         assert_eq!(
-            redact("for 'https://u:p@x.org/a' and https://t@y"),
+            redact::text("for 'https://u:p@x.org/a' and https://t@y"),
             "for 'https://x.org/a' and https://y"
         );
-        assert_eq!(redact("https://u:p@x@z.org"), "https://z.org");
-        assert_eq!(redact("git@x.org:a/b"), "git@x.org:a/b");
+        assert_eq!(redact::text("https://u:p@x@z.org"), "https://z.org");
+        assert_eq!(redact::text("git@x.org:a/b"), "git@x.org:a/b");
         let failure = Failure::from(GitError::said(
             "clone",
             "https://u:secret@x/r",

@@ -25,8 +25,7 @@ impl Login {
         let web = address.split_once("://").filter(|(scheme, _)| {
             scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
         });
-        // Everything before the last `@`: a password may hold a slash or an `@` though it should not.
-        let split = web.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        let split = web.and_then(|(scheme, rest)| Some((scheme, split(rest)?)));
         let Some((scheme, (login, rest))) = split else {
             return Self { address: address.to_owned(), user: None };
         };
@@ -44,6 +43,17 @@ impl Login {
             command.args(["-c", "credential.helper=", "-c", &helper]).env(USER, user).env(PASSWORD, password);
         }
     }
+}
+
+/// The login of what stands behind the scheme, and the rest; `None` if it has none.
+fn split(rest: &str) -> Option<(&str, &str)> {
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    if let Some(at) = authority.rfind('@') {
+        return Some((&rest[..at], &rest[at + 1..]));
+    }
+    // A password may hold a slash though it must not: then what looks like a port is none. A path may well have an `@`.
+    let (_, port) = authority.split_once(':')?;
+    if port.bytes().all(|b| b.is_ascii_digit()) { None } else { rest.rsplit_once('@') }
 }
 
 /// Undoes percent-encoding; what is none stays as it is.
@@ -74,7 +84,15 @@ mod tests {
         assert_eq!(of("https://jane:s%40c@h/x.git"), ("https://h/x.git".into(), some("jane", "s@c")));
         assert_eq!(of("http://token@h/x"), ("http://h/x".into(), some("token", "")));
         assert_eq!(of("https://u:a/b@h/x"), ("https://h/x".into(), some("u", "a/b")));
-        for other in ["https://h/x.git", "git@h:x.git", "ssh://git@h/x", "file:///a@b"] {
+        assert_eq!(of("https://u:p@h/team@x.git"), ("https://h/team@x.git".into(), some("u", "p")));
+        for other in [
+            "https://h/user@team/x.git",
+            "http://h:8080/a@b.git",
+            "https://h/x.git",
+            "git@h:x.git",
+            "ssh://git@h/x",
+            "file:///a@b",
+        ] {
             assert_eq!(of(other), (other.to_owned(), None));
         }
     }

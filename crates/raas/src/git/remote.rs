@@ -14,7 +14,7 @@ use crate::interrupt;
 /// A repository elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// Its address, which may hold a password: see [`super::redact`].
+    /// Its address, which may hold a password: see [`crate::redact`].
     pub(crate) address: String,
     /// How long one command may take.
     pub(crate) patience: Duration,

@@ -10,6 +10,7 @@ use raas_types::RepositoryName;
 use super::{Options, Progress};
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
+use crate::redact;
 
 /// The value of `--from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,7 @@ fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
 
 /// Begins a download; its length, where the server says it.
 fn download(url: &str) -> Result<(Input, Option<u64>), Failure> {
-    let shown = crate::http::without_credentials(url);
+    let shown = redact::url(url);
     let (stream, size) = crate::http::download(url).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot download {shown}")).caused_by(error).hint(
             "check the address with `curl -I`; a private one may be downloaded first and given as a path",

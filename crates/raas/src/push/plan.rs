@@ -163,9 +163,9 @@ impl Planner<'_> {
                 // A layer that must not be redistributed: clients fetch it from the URL in the manifest, unless the
                 // bucket has it.
                 (None, Some(url)) if blob.content.is_none() => {
-                    match self.blob(&blob.digest, blob.size, None) {
-                        Ok(there) => there,
-                        Err(_) => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
+                    match self.in_bucket(&blob.digest, blob.size, self.known.blobs.get(&blob.digest))? {
+                        Some(there) => there,
+                        None => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
                     }
                 }
                 (None, _) => self.blob(&blob.digest, blob.size, blob.content.as_ref())?,
@@ -177,13 +177,8 @@ impl Planner<'_> {
 
     /// Where a blob that belongs in the bucket comes from.
     fn blob(&self, digest: &Digest, size: u64, content: Option<&Content>) -> Result<BlobAction, Failure> {
-        if self.stored(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
-            return Ok(BlobAction::Present);
-        }
-        if let Some(elsewhere) = self.known.blobs.get(digest)
-            && self.stored(&ObjectKey::Blob(elsewhere.repository.clone(), *digest), size)?
-        {
-            return Ok(BlobAction::Copy(elsewhere.clone()));
+        if let Some(there) = self.in_bucket(digest, size, self.known.blobs.get(digest))? {
+            return Ok(there);
         }
         match content {
             Some(content) => Ok(BlobAction::Store(content.clone())),
@@ -195,8 +190,22 @@ impl Planner<'_> {
         }
     }
 
-    fn stored(&self, key: &ObjectKey, size: u64) -> Result<bool, Failure> {
-        Ok(self.held.has(key, size)?)
+    /// What is to be done with a blob that the bucket has: in this repository, or in the one where it is known.
+    fn in_bucket(
+        &self,
+        digest: &Digest,
+        size: u64,
+        known: Option<&StoredBlob>,
+    ) -> Result<Option<BlobAction>, Failure> {
+        if self.held.has(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
+            return Ok(Some(BlobAction::Present));
+        }
+        match known {
+            Some(known) if self.held.has(&ObjectKey::Blob(known.repository.clone(), *digest), size)? => {
+                Ok(Some(BlobAction::Copy(known.clone())))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn saved(&mut self, set: SavedSet) -> Result<PlannedImage, Failure> {
@@ -216,7 +225,7 @@ impl Planner<'_> {
                     SavedAction::Elsewhere(PackedLayer { digest, size, diff_id: *diff_id, packing }, location)
                 }
                 None => match self.known.packed.get(diff_id) {
-                    Some(stored) => match self.reusable(stored)? {
+                    Some(stored) => match self.in_bucket(&stored.digest, stored.size, Some(stored))? {
                         Some(action) => SavedAction::Reuse(stored.clone(), action),
                         None => SavedAction::Pack,
                     },
@@ -226,14 +235,6 @@ impl Planner<'_> {
             planned.push((*diff_id, content.clone(), action));
         }
         Ok(PlannedImage::Saved(set, planned))
-    }
-
-    fn reusable(&self, stored: &StoredBlob) -> Result<Option<BlobAction>, Failure> {
-        if self.stored(&ObjectKey::Blob(self.name.clone(), stored.digest), stored.size)? {
-            return Ok(Some(BlobAction::Present));
-        }
-        let there = self.stored(&ObjectKey::Blob(stored.repository.clone(), stored.digest), stored.size)?;
-        Ok(there.then(|| BlobAction::Copy(stored.clone())))
     }
 
     fn v1(&mut self, set: V1Set) -> Result<PlannedImage, Failure> {

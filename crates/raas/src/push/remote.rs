@@ -8,13 +8,14 @@ use raas_image::Content;
 use super::Progress;
 use crate::failure::{Failure, Kind};
 use crate::http;
+use crate::redact;
 
 /// The longest layer, in bytes: what `raas-image` unpacks of one at most.
 const MAX_SIZE: u64 = 64 * 1024 * 1024 * 1024;
 
 /// The content of a URL, in a file without a name that is gone when it is closed.
 pub(super) fn fetch(url: &str, spool: &Path, progress: &Progress) -> Result<Content, Failure> {
-    let shown = http::without_credentials(url);
+    let shown = redact::url(url);
     progress.say(&format!("Reading {shown}, which the source does not have"));
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         Failure::new(Kind::Environment, format!("cannot read {shown}, where a masked layer should be served"))

@@ -14,6 +14,7 @@ use super::challenge::Challenge;
 use crate::config::Secret;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::http;
+use crate::redact;
 
 /// A client of registries, with one name and password for those that ask.
 pub(crate) struct Client {
@@ -107,7 +108,7 @@ impl Client {
             request = request.header("authorization", authorization);
         }
         request.call().map_err(|error| {
-            Failure::new(Kind::Environment, format!("cannot ask {}", http::without_credentials(url)))
+            Failure::new(Kind::Environment, format!("cannot ask {}", redact::url(url)))
                 .caused_by(error)
                 .hint("check the name in `mask_images` and the network")
         })
@@ -148,7 +149,7 @@ impl Client {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let shown = http::without_credentials(url);
+        let shown = redact::url(url);
         let response = self.ask(url, "application/json", basic)?;
         if !response.status().is_success() {
             let message = format!("{shown} gives no token: it answers {}", response.status());
