@@ -244,11 +244,7 @@ def main():
     program = parts.build()
     with tempfile.TemporaryDirectory(prefix="raas-e2e-") as folder:
         work = pathlib.Path(folder)
-        for name in ["docker", "podman"]:
-            (work / name).mkdir()
-        skopeo = parts.Skopeo(work / "skopeo")
-        with parts.Docker(work / "docker") as docker:
-            clients = [docker, parts.Podman(work / "podman")]
+        with parts.clients(work) as (clients, skopeo):
             for way in ["file", "ssh", "http"]:
                 transcript(program, work, clients, skopeo, way)
             base_in_another_registry(program, work, clients, skopeo)

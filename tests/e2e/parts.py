@@ -1,4 +1,5 @@
 """The real programs that the end-to-end tests run: raas, docker, podman, skopeo."""
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -170,6 +171,15 @@ class Skopeo:
                 assert "sha256:" + hashlib.sha256(blob(layer["digest"])).hexdigest() == layer["digest"], layer
             found[f"{config['os']}/{config['architecture']}"] = [plain_digest(blob(l["digest"])) for l in manifest["layers"]]
         return found
+
+
+@contextlib.contextmanager
+def clients(work):
+    """The clients that pull one platform at a time, and skopeo, which copies all."""
+    for name in ["docker", "podman"]:
+        (work / name).mkdir()
+    with Docker(work / "docker") as docker:
+        yield [docker, Podman(work / "podman")], Skopeo(work / "skopeo")
 
 
 class Cdn:

@@ -105,11 +105,7 @@ def main():
     wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="raas-e2e-") as folder:
         work = pathlib.Path(folder)
-        for name in ["docker", "podman"]:
-            (work / name).mkdir()
-        skopeo = parts.Skopeo(work / "skopeo")
-        with parts.Docker(work / "docker") as docker:
-            clients = [docker, parts.Podman(work / "podman")]
+        with parts.clients(work) as (clients, skopeo):
             samples(parts.Raas(program, work / "home"), clients, skopeo, wanted, work / "serve.log")
             if not wanted:
                 federation(program, work, clients, skopeo)

@@ -205,11 +205,7 @@ def main():
     wanted = sys.argv[1:] or ["garage", "moto"]
     with tempfile.TemporaryDirectory(prefix="raas-s3-") as folder:
         work = pathlib.Path(folder)
-        for name in ["docker", "podman"]:
-            (work / name).mkdir()
-        skopeo = parts.Skopeo(work / "skopeo")
-        with parts.Docker(work / "docker") as docker:
-            clients = [docker, parts.Podman(work / "podman")]
+        with parts.clients(work) as (clients, skopeo):
             for kind in [services.Garage, services.Moto]:
                 if kind.name in wanted:
                     with kind(work / kind.name) as service:

@@ -71,6 +71,17 @@ impl ObjectKey {
         format!("{repository}/_v2/")
     }
 
+    /// The prefix under which a repository's manifests lie, images or indexes, `<image>/_v2/manifests/{2,list}/`.
+    pub fn manifests_prefix(repository: &RepositoryName, index: bool) -> String {
+        format!("{repository}/_v2/manifests/{}/", if index { "list" } else { "2" })
+    }
+
+    /// Whether a key, as text, is that of a [`Snapshot`](Self::Snapshot).
+    pub fn is_snapshot(key: &str) -> bool {
+        let hex = key.strip_prefix("_metadata/").and_then(|name| name.strip_suffix(".tar.gz"));
+        hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
+    }
+
     /// The media type to store and serve the object with.
     pub fn content_type(&self) -> &str {
         match self {
@@ -119,7 +130,7 @@ impl fmt::Display for ObjectKey {
             ObjectKey::V1(repository, id, file) => write!(f, "{repository}/{id}/{}", file.name()),
             ObjectKey::Blob(repository, digest) => write!(f, "{repository}/_v2/blobs/{digest}"),
             ObjectKey::Manifest { repository, index, reference, .. } => {
-                write!(f, "{repository}/_v2/manifests/{}/{reference}", if *index { "list" } else { "2" })
+                write!(f, "{}{reference}", Self::manifests_prefix(repository, *index))
             }
             ObjectKey::TagsList(repository) => write!(f, "{repository}/_v2/tags/list"),
             ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
@@ -156,6 +167,14 @@ mod tests {
         ];
         for (key, path) in table {
             assert_eq!(key.to_string(), path);
+        }
+    }
+
+    #[test]
+    fn snapshots_are_known_by_their_keys() {
+        assert!(ObjectKey::is_snapshot(&ObjectKey::Snapshot(Digest::of(b"x")).to_string()));
+        for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
+            assert!(!ObjectKey::is_snapshot(&other.to_string()), "{other}");
         }
     }
 }

@@ -8,11 +8,12 @@
 //! it. The vendor's lock is held from the reading of the record to the last removal, so no push on this machine can
 //! publish in between.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use raas_types::ObjectKey;
 use raas_types::crane::{Document, tree};
-use raas_types::{Digest, ObjectKey};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -60,21 +61,22 @@ pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) ->
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&vendor.record(), since)?;
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
-    let snapshots = snapshots_kept(storage)?;
-    storage.list("", &mut |Listed { key, size, modified, .. }| {
-        // The storage's own objects, which are no content.
-        if key.starts_with('_') && !is_snapshot(&key) {
-            return;
+    let mut snapshots = Vec::new();
+    storage.list("", &mut |listed| {
+        if ObjectKey::is_snapshot(&listed.key) {
+            snapshots.push(listed);
+        } else if !listed.key.starts_with('_') {
+            garbage.judge(&listed, named.contains(&listed.key), now, policy.grace);
         }
-        if named.contains(&key) || snapshots.contains(&key) {
-            garbage.kept += 1;
-        } else if now.duration_since(modified).unwrap_or_default() < policy.grace {
-            garbage.young += 1;
-        } else {
-            garbage.bytes += size;
-            garbage.garbage.insert(key, size);
-        }
+        // All else that begins so is the storage's own, and no content.
     })?;
+    let standing =
+        snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
+    snapshots.sort_by_key(|listed| Reverse(listed.modified));
+    for (n, listed) in snapshots.iter().enumerate() {
+        let kept = n < SNAPSHOTS || standing.as_ref() == Some(&listed.key);
+        garbage.judge(listed, kept, now, policy.grace);
+    }
     if policy.remove {
         for key in garbage.garbage.keys() {
             storage.delete_key(key)?;
@@ -87,27 +89,17 @@ pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) ->
 /// pointer still gets its archive.
 const SNAPSHOTS: usize = 20;
 
-fn is_snapshot(key: &str) -> bool {
-    // `ObjectKey::Snapshot`; the pointer beside them is none.
-    let name = ObjectKey::Snapshot(Digest::of(b"")).to_string();
-    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let rest = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
-    rest.is_some_and(|rest| rest.split('.').next().is_some_and(|hex| Digest::from_hex(hex).is_ok()))
-}
-
-/// The snapshots that are kept: the one that the pointer names, and the newest others.
-fn snapshots_kept(storage: &dyn Storage) -> Result<BTreeSet<String>, Failure> {
-    let mut all = Vec::new();
-    storage.list("_", &mut |listed| {
-        if is_snapshot(&listed.key) {
-            all.push((listed.modified, listed.key));
+impl Garbage {
+    fn judge(&mut self, listed: &Listed, kept: bool, now: SystemTime, grace: Duration) {
+        if kept {
+            self.kept += 1;
+        } else if now.duration_since(listed.modified).unwrap_or_default() < grace {
+            self.young += 1;
+        } else {
+            self.bytes += listed.size;
+            self.garbage.insert(listed.key.clone(), listed.size);
         }
-    })?;
-    all.sort();
-    let newest = all.into_iter().rev().take(SNAPSHOTS).map(|(_, key)| key);
-    let standing =
-        snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
-    Ok(newest.chain(standing).collect())
+    }
 }
 
 /// The keys that publications since then name.
@@ -134,17 +126,4 @@ fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure
         })?;
     }
     Ok(named)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn archives_are_snapshots_and_the_pointer_is_none() {
-        assert!(is_snapshot(&ObjectKey::Snapshot(Digest::of(b"x")).to_string()));
-        for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
-            assert!(!is_snapshot(&other.to_string()), "{other}");
-        }
-    }
 }

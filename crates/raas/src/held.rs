@@ -53,6 +53,11 @@ impl<'a> Held<'a> {
         Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
     }
 
+    /// Whose objects they are.
+    pub(crate) fn repository(&self) -> &RepositoryName {
+        self.repository
+    }
+
     /// The length of an object in bytes; `None` if there is none. For one of another repository the storage is asked.
     pub(crate) fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         if self.is_listed(key) {

@@ -83,9 +83,9 @@ impl<'a> Publication<'a> {
     }
 
     /// What the repository publishes so far.
-    pub(crate) fn current(&self, name: &RepositoryName) -> Result<Current, Failure> {
+    pub(crate) fn current(&self) -> Result<Current, Failure> {
         match &self.head {
-            Some(head) => Current::read(&self.record, head, name),
+            Some(head) => Current::read(&self.record, head, self.held.repository()),
             None => Ok(Current::default()),
         }
     }
@@ -93,24 +93,22 @@ impl<'a> Publication<'a> {
     /// Stores a manifest under its digest.
     pub(crate) fn put_manifest(
         &self,
-        name: &RepositoryName,
         digest: &Digest,
         media_type: &str,
         bytes: &[u8],
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
-        let key = ObjectKey::manifest(name, Reference::Digest(*digest), media_type);
+        let key = ObjectKey::manifest(self.held.repository(), Reference::Digest(*digest), media_type);
         let written = self.held.put(&key, bytes)?;
         tell(&key, bytes.len() as u64, written);
         Ok(())
     }
 
-    /// Publishes these files, each a path with its content or with nothing if it goes, and brings the repositories'
+    /// Publishes these files, each a path with its content or with nothing if it goes, and brings the repository's
     /// objects named by tag and the checkout up to date. Where nothing differs, the last commit is the one.
     pub(crate) fn commit(
         self,
         files: BTreeMap<String, Option<Vec<u8>>>,
-        repositories: &[RepositoryName],
         message: &Message,
         tell: Tell<'_>,
     ) -> Result<Done, Failure> {
@@ -131,9 +129,7 @@ impl<'a> Publication<'a> {
                 Done { commit, changed: true }
             }
         };
-        for name in repositories {
-            tag_objects::update(self.storage, &self.held, &self.record, &done.commit, name, tell)?;
-        }
+        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell)?;
         if self.snapshot {
             snapshot::publish(&self.record, self.storage, self.vendor.folder())?;
         }
@@ -171,7 +167,7 @@ pub(crate) fn complete(vendor: &Vendor, config: &Config, storage: &dyn Storage) 
     let Some(head) = record.head()? else { return Ok(()) };
     for name in repositories(&record, &head)? {
         let held = Held::read(storage, &name, false, &published_keys(&record, Some(&head), &name)?)?;
-        tag_objects::update(storage, &held, &record, &head, &name, &mut |_, _, _| {})?;
+        tag_objects::update(storage, &held, &record, &head, &mut |_, _, _| {})?;
     }
     if config.vendor(vendor.name()).s3_bucket.is_some() {
         snapshot::publish(&record, storage, vendor.folder())?;

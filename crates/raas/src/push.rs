@@ -105,12 +105,11 @@ pub(crate) fn push(
         }
     }
     let known = lookup::Known::read(&vendor, &image)?;
-    let published = match vendor.exists() {
-        true => {
-            let record = vendor.record();
-            published_keys(&record, record.head()?.as_ref(), name)?
-        }
-        false => BTreeSet::new(),
+    let published = if vendor.exists() {
+        let record = vendor.record();
+        published_keys(&record, record.head()?.as_ref(), name)?
+    } else {
+        BTreeSet::new()
     };
     let held = Held::read(storage, name, matches!(image, Image::V1(_)), &published)?;
     let plan = plan::Plan::new(name, image, &masks, &known, &held)?;

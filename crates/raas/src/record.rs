@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Context as _, Failure, Kind};
+use crate::files;
 use crate::git::{self, Git};
 pub(crate) use reader::Reader;
 
@@ -236,18 +237,13 @@ fn remove(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
 
 /// As [`remove`], in all folders below too.
 fn remove_below(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
-    remove(folder, meant)?;
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_below(&entry.path(), meant)?;
+    let mut found = Vec::new();
+    files::walk(folder, "", &mut |path, _| {
+        if path.rsplit('/').next().is_some_and(meant) {
+            found.push(folder.join(path));
         }
-    }
-    Ok(())
+    })?;
+    found.into_iter().try_for_each(fs::remove_file)
 }
 
 impl CommitId {
@@ -336,7 +332,7 @@ mod tests {
         record.commit(head.as_ref(), &[change("a", Some("2"))], "Two").unwrap();
         record.tidy().unwrap();
         let mut left = Vec::new();
-        crate::files::walk(folder, "", &mut |path, _| {
+        files::walk(folder, "", &mut |path, _| {
             if [".lock", ".keep", "tmp_", "crash"].iter().any(|mark| path.contains(mark)) {
                 left.push(path.to_owned());
             }

@@ -86,7 +86,7 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
     }
     check::content(storage, name, &then)?;
 
-    let now = publication.current(name)?;
+    let now = publication.current()?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
     let files = files_of(record, storage, &head, &target, name, protected)?;
     let v2 = then.v2.unwrap_or_default();
@@ -96,7 +96,7 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
     manifests.retain(|file| paths.contains_key(&file.path));
     record.read_each(&manifests, |file, bytes| {
         let digest = &paths[&file.path];
-        publication.put_manifest(name, digest, &v2.manifests[digest].media_type, &bytes, &mut |_, _, _| {})
+        publication.put_manifest(digest, &v2.manifests[digest].media_type, &bytes, &mut |_, _, _| {})
     })?;
     let mut message = Message::new("Roll back", name, v2.tags.keys());
     message.tags = v2.tags.clone();
@@ -112,7 +112,7 @@ pub(crate) fn unpublish(request: &Request<'_>, tag: Option<&Tag>) -> Result<Outc
     let storage = storage::open(&vendor, request.config)?;
     let storage = storage.as_ref();
     let publication = Publication::begin(&vendor, request.config, storage, name)?;
-    let current = publication.current(name)?;
+    let current = publication.current()?;
     let unknown = |what: String| {
         Failure::new(Kind::Usage, format!("{what} is not published")).hint("`raas list ISV` lists what is")
     };
@@ -147,7 +147,7 @@ fn finish(
     tags: BTreeMap<Tag, Digest>,
 ) -> Result<Outcome, Failure> {
     let name = request.name;
-    let done = publication.commit(files, std::slice::from_ref(name), message, &mut |_, _, _| {})?;
+    let done = publication.commit(files, message, &mut |_, _, _| {})?;
     let say = |line: &str| {
         if !request.quiet {
             output::error(line);

@@ -84,7 +84,8 @@ pub(crate) fn refuse_another_record(record: &Record, storage: &dyn Storage) -> R
     }
 }
 
-fn knows(record: &Record, standing: &Pointer) -> Result<bool, Failure> {
+/// Whether the record has the commit that a pointer is of.
+pub(crate) fn knows(record: &Record, standing: &Pointer) -> Result<bool, Failure> {
     match CommitId::parse(&standing.revision) {
         Ok(commit) => record.has(&commit),
         // No commit at all: a pointer that is damaged is written anew.

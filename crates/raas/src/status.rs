@@ -207,7 +207,7 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
                 ),
             }
         }
-        Some(_) if snapshot::refuse_another_record(&vendor.record(), storage).is_err() => {
+        Some(pointer) if !snapshot::knows(&vendor.record(), &pointer)? => {
             let found = "the bucket's metadata is of another home, which publishes there too";
             Check::failed("snapshot", found, "publish from that home: a bucket has one")
         }
@@ -324,7 +324,7 @@ fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progr
             "delete them and push the images again: raas stores what is missing",
         )
         .details(read.wrong),
-        Err(error) => Check::unable("content", &error.into()),
+        Err(failure) => Check::unable("content", &failure),
     }
 }
 

@@ -174,3 +174,9 @@ impl From<StorageError> for io::Error {
         io::Error::other(error)
     }
 }
+
+/// A path as it stands in a URL, its slashes kept. Source: RFC 3986, section 2.3.
+fn escaped(path: &[u8]) -> String {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
+    path.iter().map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
+}

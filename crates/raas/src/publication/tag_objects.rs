@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
-use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag, media_type};
+use raas_types::{ObjectKey, Reference, RepositoryName, Tag};
 use serde::Serialize;
 
 use super::{Current, Tell};
@@ -26,9 +26,9 @@ pub(super) fn update(
     held: &Held<'_>,
     record: &Record,
     commit: &CommitId,
-    name: &RepositoryName,
     tell: Tell<'_>,
 ) -> Result<(), Failure> {
+    let name = held.repository();
     let v2 = Current::read(record, commit, name)?.v2;
     let list_key = ObjectKey::TagsList(name.clone());
     let mut expected = BTreeSet::new();
@@ -56,25 +56,12 @@ pub(super) fn update(
     } else {
         storage.delete(&list_key)?;
     }
-    for media_type in [media_type::OCI_MANIFEST, media_type::OCI_INDEX] {
-        remove_others(storage, held, name, media_type, &expected)?;
-    }
-    Ok(())
-}
-
-fn remove_others(
-    storage: &dyn Storage,
-    held: &Held<'_>,
-    name: &RepositoryName,
-    media_type: &str,
-    expected: &BTreeSet<String>,
-) -> Result<(), Failure> {
-    let of = |reference| ObjectKey::manifest(name, reference, media_type);
-    let sample = of(Reference::Digest(Digest::of(b""))).to_string();
-    let folder = sample.split_at(sample.rfind('/').map_or(0, |at| at + 1)).0;
-    for key in held.keys(folder).iter().filter(|key| !expected.contains(*key)) {
-        if let Some(Ok(tag)) = key.strip_prefix(folder).map(str::parse::<Tag>) {
-            storage.delete(&of(Reference::Tag(tag)))?;
+    for index in [false, true] {
+        let folder = ObjectKey::manifests_prefix(name, index);
+        for key in held.keys(&folder).iter().filter(|key| !expected.contains(*key)) {
+            if key.strip_prefix(&folder).is_some_and(|name| name.parse::<Tag>().is_ok()) {
+                storage.delete_key(key)?;
+            }
         }
     }
     Ok(())

@@ -43,10 +43,9 @@ impl Progress {
         if !self.lines {
             return;
         }
-        let line = &*harmless(line);
         if self.terminal {
             // Above the bars. A terminal that has gone away is no reason to stop publishing.
-            drop(self.bars.println(line));
+            drop(self.bars.println(harmless(line)));
         } else {
             output::error(line);
         }

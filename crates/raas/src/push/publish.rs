@@ -32,7 +32,7 @@ pub(super) fn publish(
 ) -> Result<Done, Failure> {
     let name = &options.image.name;
     let publication = Publication::begin(vendor, config, storage, name)?;
-    let current = publication.current(name)?;
+    let current = publication.current()?;
     let manifest_paths = match &publication.head {
         Some(head) => publication.record.files(head, &tree::manifests(name))?,
         None => Vec::new(),
@@ -63,16 +63,15 @@ pub(super) fn publish(
         }
     };
     for (digest, manifest) in &stored.manifests {
-        publication.put_manifest(name, digest, &manifest.media_type, &manifest.bytes, &mut tell)?;
+        publication.put_manifest(digest, &manifest.media_type, &manifest.bytes, &mut tell)?;
     }
-    let repositories = std::slice::from_ref(name);
     let mut message = Message::new("Publish", name, stored.tags.keys());
     message.tags = stored.tags.clone();
     message.notes.push(source);
     if options.prune {
         message.notes.push("The repository was made equal to the source.".into());
     }
-    let done = publication.commit(files, repositories, &message, &mut tell)?;
+    let done = publication.commit(files, &message, &mut tell)?;
     report.changed = done.changed;
     report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
     report.removed_tags = removed_tags;

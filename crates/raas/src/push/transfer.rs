@@ -83,7 +83,7 @@ impl Transfer<'_> {
         blobs: Vec<(Blob, BlobAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let entries = in_parallel(self.storage.in_flight(1), blobs, |(blob, action)| {
+        let entries = parallel::each(self.storage.in_flight(1), blobs, |(blob, action)| {
             let location = match &action {
                 BlobAction::Elsewhere(location) => Some(location.clone()),
                 _ => None,
@@ -133,7 +133,7 @@ impl Transfer<'_> {
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
         let (at_once, workers) = packing(self.storage.in_flight(1), layers.len());
-        let packed = in_parallel(at_once, layers, |(diff_id, content, action)| {
+        let packed = parallel::each(at_once, layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
                 SavedAction::Reuse(known, how) => {
@@ -291,13 +291,4 @@ pub(super) fn packing(in_flight: usize, layers: usize) -> (usize, usize) {
     let at_once = in_flight.min(PACKED_AT_ONCE).min(layers).max(1);
     let cores = thread::available_parallelism().map_or(1, usize::from).min(8);
     (at_once, cores.min(PACKERS / at_once))
-}
-
-/// Does the work of each item, so many at a time, and gives the results in order. After a failure no more are begun.
-pub(super) fn in_parallel<T: Send, R: Send>(
-    at_once: usize,
-    items: Vec<T>,
-    work: impl Fn(T) -> Result<R, Failure> + Sync,
-) -> Result<Vec<R>, Failure> {
-    parallel::each(at_once, items, work)
 }

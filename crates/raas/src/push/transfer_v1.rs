@@ -9,8 +9,9 @@ use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File};
 
 use super::plan::V1Action;
 use super::remote;
-use super::transfer::{Count, Stored, StoredV1, Transfer, in_parallel, note, packing};
+use super::transfer::{Count, Stored, StoredV1, Transfer, note, packing};
 use crate::failure::{Failure, Kind};
+use crate::parallel;
 use crate::storage::Draft;
 
 /// Each layer is stored as it is and packed.
@@ -33,7 +34,7 @@ impl Transfer<'_> {
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
         let (at_once, workers) = packing(self.storage.in_flight(UPLOADS), images.len());
-        let done = in_parallel(at_once, images, |(id, action)| {
+        let done = parallel::each(at_once, images, |(id, action)| {
             self.v1_image(id, &set.images[&id], action, workers, count)
         })?;
         let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();

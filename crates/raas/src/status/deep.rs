@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use raas_types::crane::Document;
 use raas_types::{Digest, ObjectKey, Sha256};
 
+use crate::failure::Failure;
 use crate::inventory;
+use crate::parallel;
 use crate::push::Progress;
 use crate::storage::{Storage, StorageError};
 
@@ -30,7 +29,7 @@ pub(super) fn read_all(
     documents: &[Document],
     storage: &dyn Storage,
     progress: &Progress,
-) -> Result<Reading, StorageError> {
+) -> Result<Reading, Failure> {
     let mut objects = BTreeMap::new();
     for document in documents {
         inventory::objects(document, &mut |key, told| {
@@ -41,42 +40,24 @@ pub(super) fn read_all(
     }
     let total = objects.values().map(|(_, size)| size).sum();
     let bar = progress.layer("reading", total);
-    let bytes = AtomicU64::new(0);
-    let wrong = Mutex::new(Vec::new());
-    let failure = Mutex::new(None);
-    let queue = Mutex::new(objects.iter());
-    let next = || queue.lock().ok().and_then(|mut queue| queue.next());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((key, (expected, _))) = next() {
-                    let read = hash(storage, key, &mut |count| {
-                        bytes.fetch_add(count, Ordering::Relaxed);
-                        bar.advance(count);
-                    });
-                    match read {
-                        Ok(found) if found == Some(*expected) => {}
-                        Ok(found) => {
-                            let found = found.map_or("missing".into(), |found| {
-                                format!("its content has the digest {found}")
-                            });
-                            wrong.lock().expect("no holder panics").push(format!("{key}: {found}"));
-                        }
-                        Err(error) => {
-                            failure.lock().expect("no holder panics").get_or_insert(error);
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    if let Some(error) = failure.into_inner().expect("no holder panics") {
-        return Err(error);
-    }
-    let mut wrong = wrong.into_inner().expect("no holder panics");
+    let count = objects.len();
+    let read = parallel::each(AT_ONCE, objects.into_iter().collect(), |(key, (expected, _))| {
+        let mut bytes = 0;
+        let found = hash(storage, &key, &mut |count| {
+            bytes += count;
+            bar.advance(count);
+        })?;
+        let wrong = match found {
+            Some(found) if found == expected => None,
+            Some(found) => Some(format!("{key}: its content has the digest {found}")),
+            None => Some(format!("{key}: missing")),
+        };
+        Ok((bytes, wrong))
+    })?;
+    let bytes = read.iter().map(|(bytes, _)| bytes).sum();
+    let mut wrong: Vec<String> = read.into_iter().filter_map(|(_, wrong)| wrong).collect();
     wrong.sort();
-    Ok(Reading { objects: objects.len(), bytes: bytes.into_inner(), wrong })
+    Ok(Reading { objects: count, bytes, wrong })
 }
 
 /// The digest of an object's content; `None` if there is no such object.

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
-use super::{Draft, Found, Listed, OnStored, Storage, StorageError, Upload};
+use super::{Draft, Found, Listed, OnStored, Storage, StorageError, Upload, escaped};
 use crate::files;
 use crate::run_folder::{self, RunFolder};
 
@@ -165,12 +165,7 @@ impl Storage for Directory {
     }
 
     fn base_url(&self) -> String {
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
-        let escaped: String = std::os::unix::ffi::OsStrExt::as_bytes(self.root.as_os_str())
-            .iter()
-            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
-            .collect();
-        format!("file://{escaped}")
+        format!("file://{}", escaped(std::os::unix::ffi::OsStrExt::as_bytes(self.root.as_os_str())))
     }
 
     fn place(&self) -> String {

@@ -6,7 +6,7 @@ use raas_types::ObjectKey;
 use super::errors::Action;
 use super::leftovers::Leftover;
 use super::{Shared, client};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, escaped};
 
 const GIB: u64 = 1 << 30;
 
@@ -41,12 +41,7 @@ impl Shared {
 
     /// `<bucket>/<key>`, as a header has it.
     fn source(&self, key: &str) -> String {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
-        let escaped: String = key
-            .bytes()
-            .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-            .collect();
-        format!("{}/{escaped}", self.place.bucket)
+        format!("{}/{}", self.place.bucket, escaped(key.as_bytes()))
     }
 
     /// Copies an object in parts of `step` bytes.
