@@ -58,6 +58,10 @@ pub enum ObjectKey {
     Snapshot(Digest),
     /// Which of them is served: `_metadata/current`
     Pointer,
+    /// A part of the record's history, for others who publish, and for nobody else: `_record/<hex>.pack`
+    History(Digest),
+    /// Says that somebody publishes at the moment: `_turns/<name>`
+    Turn(String),
 }
 
 impl ObjectKey {
@@ -76,20 +80,29 @@ impl ObjectKey {
         format!("{repository}/_v2/manifests/{}/", if index { "list" } else { "2" })
     }
 
+    /// The prefix under which the turns of those who publish lie.
+    pub const TURNS: &str = "_turns/";
+
     /// Whether a key, as text, is that of a [`Snapshot`](Self::Snapshot).
     pub fn is_snapshot(key: &str) -> bool {
-        let hex = key.strip_prefix("_metadata/").and_then(|name| name.strip_suffix(".tar.gz"));
-        hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
+        is_named_by_digest(key, "_metadata/", ".tar.gz")
+    }
+
+    /// Whether a key, as text, is that of a part of the [`History`](Self::History).
+    pub fn is_history(key: &str) -> bool {
+        is_named_by_digest(key, "_record/", ".pack")
     }
 
     /// The media type to store and serve the object with.
     pub fn content_type(&self) -> &str {
         match self {
-            ObjectKey::V1(_, _, V1File::Layer) | ObjectKey::Blob(..) | ObjectKey::Probe(_) => {
-                "application/octet-stream"
-            }
+            ObjectKey::V1(_, _, V1File::Layer)
+            | ObjectKey::Blob(..)
+            | ObjectKey::History(_)
+            | ObjectKey::Probe(_) => "application/octet-stream",
             ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry)
             | ObjectKey::TagsList(_)
+            | ObjectKey::Turn(_)
             | ObjectKey::Pointer => "application/json",
             ObjectKey::Snapshot(_) => "application/gzip",
             ObjectKey::Manifest { media_type, .. } => media_type,
@@ -103,13 +116,14 @@ impl ObjectKey {
             ObjectKey::V1(..)
             | ObjectKey::Blob(..)
             | ObjectKey::Snapshot(_)
+            | ObjectKey::History(_)
             | ObjectKey::Manifest { reference: Reference::Digest(_), .. } => {
                 "public, max-age=31536000, immutable"
             }
             ObjectKey::Manifest { reference: Reference::Tag(_), .. }
             | ObjectKey::TagsList(_)
             | ObjectKey::Pointer => "no-cache",
-            ObjectKey::Probe(_) => "no-store",
+            ObjectKey::Probe(_) | ObjectKey::Turn(_) => "no-store",
         }
     }
 
@@ -124,6 +138,11 @@ impl ObjectKey {
     }
 }
 
+fn is_named_by_digest(key: &str, folder: &str, ending: &str) -> bool {
+    let hex = key.strip_prefix(folder).and_then(|name| name.strip_suffix(ending));
+    hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -136,6 +155,8 @@ impl fmt::Display for ObjectKey {
             ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
             ObjectKey::Snapshot(digest) => write!(f, "_metadata/{}.tar.gz", digest.hex()),
             ObjectKey::Pointer => f.write_str("_metadata/current"),
+            ObjectKey::History(digest) => write!(f, "_record/{}.pack", digest.hex()),
+            ObjectKey::Turn(name) => write!(f, "{}{name}", Self::TURNS),
         }
     }
 }
@@ -164,6 +185,8 @@ mod tests {
             (ObjectKey::TagsList(name), "tools/app/_v2/tags/list".to_owned()),
             (ObjectKey::Snapshot(digest), format!("_metadata/{}.tar.gz", digest.hex())),
             (ObjectKey::Pointer, "_metadata/current".to_owned()),
+            (ObjectKey::History(digest), format!("_record/{}.pack", digest.hex())),
+            (ObjectKey::Turn("x".into()), "_turns/x".to_owned()),
         ];
         for (key, path) in table {
             assert_eq!(key.to_string(), path);
@@ -171,10 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn snapshots_are_known_by_their_keys() {
-        assert!(ObjectKey::is_snapshot(&ObjectKey::Snapshot(Digest::of(b"x")).to_string()));
+    fn snapshots_and_history_are_known_by_their_keys() {
+        let (snapshot, history) = (
+            ObjectKey::Snapshot(Digest::of(b"x")).to_string(),
+            ObjectKey::History(Digest::of(b"x")).to_string(),
+        );
+        assert!(ObjectKey::is_snapshot(&snapshot) && ObjectKey::is_history(&history));
         for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
             assert!(!ObjectKey::is_snapshot(&other.to_string()), "{other}");
         }
+        assert!(!ObjectKey::is_snapshot(&history) && !ObjectKey::is_history(&snapshot));
     }
 }

@@ -17,6 +17,21 @@ pub struct Pointer {
     pub sequence: u64,
     /// When the pointer was written, as in RFC 3339, by the publisher's clock.
     pub published: String,
+    /// The history of the record up to that commit, for others who publish: packs, each on top of those before it.
+    /// Servers need none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryPiece>,
+}
+
+/// A part of the record's history, as git packs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryPiece {
+    /// The pack's digest, and so its key.
+    pub digest: Digest,
+    /// The pack's length in bytes.
+    pub size: u64,
+    /// The last commit in it.
+    pub tip: String,
 }
 
 impl Pointer {
@@ -32,8 +47,8 @@ impl Pointer {
     /// It is not JSON of that form, or names an archive that is too long to be read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
         let pointer: Self = serde_json::from_slice(bytes)?;
-        let id = pointer.revision.as_bytes();
-        if id.is_empty() || id.len() > 64 || !id.iter().all(u8::is_ascii_hexdigit) {
+        let tips = pointer.history.iter().map(|piece| &piece.tip);
+        if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
             return Err(PointerError::Revision);
         }
         if pointer.size > Self::MAX_ARCHIVE {
@@ -50,14 +65,18 @@ impl Pointer {
     }
 }
 
+fn is_commit(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// Why bytes are not a pointer.
 #[derive(Debug, thiserror::Error)]
 pub enum PointerError {
     /// Not JSON, a key missing, or a value of the wrong type.
     #[error("it is no pointer: {0}")]
     Json(#[from] serde_json::Error),
-    /// `revision` is not the id of a commit.
-    #[error("its `revision` is not the id of a commit")]
+    /// `revision`, or a `tip` of the history, is not the id of a commit.
+    #[error("its `revision` or a `tip` of its history is not the id of a commit")]
     Revision,
     /// More than a server reads.
     #[error("its archive has {0} bytes; at most {max} are read", max = Pointer::MAX_ARCHIVE)]
@@ -76,12 +95,14 @@ mod tests {
             revision: "0123abc".into(),
             sequence: 3,
             published: "2026-01-01T00:00:00Z".into(),
+            history: vec![HistoryPiece { digest: Digest::of(b"pack"), size: 4, tip: "beef".into() }],
         };
         assert_eq!(Pointer::parse(&pointer.to_bytes()).unwrap(), pointer);
         let text = String::from_utf8(pointer.to_bytes()).unwrap();
         for (from, to) in [
             ("0123abc", "../0123"),
             ("0123abc", ""),
+            ("beef", "beef/"),
             (": 7", ": 268435457"),
             (": 7", ": -1"),
             ("sha256:", "sha512:"),
@@ -90,6 +111,8 @@ mod tests {
         ] {
             assert!(Pointer::parse(text.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
         }
-        assert!(Pointer::parse(text.replace("{", "{\"later\": [1],").as_bytes()).is_ok());
+        assert!(Pointer::parse(text.replacen('{', "{\"later\": [1],", 1).as_bytes()).is_ok());
+        let (before, _) = text.split_once(",\n  \"history\"").unwrap();
+        assert_eq!(Pointer::parse(format!("{before}}}").as_bytes()).unwrap().history, []);
     }
 }

@@ -91,9 +91,9 @@ impl Cli {
                 serve::run(globals.home.clone(), &config()?.without_source(), *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
-            Command::List(arguments) => list::run(&home()?, &arguments),
-            Command::Log(arguments) => log::run(&home()?, &arguments),
-            Command::Diff(arguments) => diff::run(&home()?, &arguments),
+            Command::List(arguments) => list::run(&home()?, &config()?, &arguments),
+            Command::Log(arguments) => log::run(&home()?, &config()?, &arguments),
+            Command::Diff(arguments) => diff::run(&home()?, &config()?, &arguments),
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),

@@ -5,8 +5,8 @@
 //! children of indexes and what is attached to images among them, so nothing is followed and nothing is missed.
 //!
 //! What is removed is older than the grace period as well: a push that runs stores its content before anything names
-//! it. The vendor's lock is held from the reading of the record to the last removal, so no push on this machine can
-//! publish in between.
+//! it. The vendor's lock, and the turn among homes that share a bucket, is held from the reading of the record to the last
+//! removal, so no push can publish in between.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,14 @@ use raas_types::ObjectKey;
 use raas_types::crane::{Document, tree};
 use serde::Serialize;
 
+use crate::catch_up::catch_up;
+use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::inventory;
+use crate::publication::take_turn;
 use crate::record::Record;
-use crate::snapshot;
+use crate::snapshot::{self, Turn};
 use crate::storage::{Listed, Storage};
 
 /// What may be removed.
@@ -53,41 +56,49 @@ pub(crate) struct Garbage {
 ///
 /// # Errors
 /// A document of the days kept cannot be read: then nothing is removed, since it cannot be known what it names.
-pub(crate) fn collect(vendor: &Vendor, storage: &dyn Storage, policy: Policy) -> Result<Garbage, Failure> {
+pub(crate) fn collect(
+    vendor: &Vendor,
+    config: &Config,
+    storage: &dyn Storage,
+    policy: Policy,
+) -> Result<Garbage, Failure> {
     let _lock = vendor.lock()?;
+    let record = vendor.record();
+    let shared = config.vendor(vendor.name()).s3_bucket.is_some();
+    let mut turn = if shared && policy.remove { Some(take_turn(vendor, storage)?) } else { None };
     // What another home has published would all be garbage here.
-    snapshot::refuse_another_record(&vendor.record(), storage)?;
+    let pointer =
+        if shared { catch_up(&record, &vendor.checkout(), storage, vendor.folder())? } else { None };
     let now = SystemTime::now();
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
-    let named = named(&vendor.record(), since)?;
+    let named = named(&record, since)?;
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
-    let mut snapshots = Vec::new();
+    let mut metadata = Vec::new();
     storage.list("", &mut |listed| {
-        if ObjectKey::is_snapshot(&listed.key) {
-            snapshots.push(listed);
+        if ObjectKey::is_snapshot(&listed.key) || ObjectKey::is_history(&listed.key) {
+            metadata.push(listed);
         } else if !listed.key.starts_with('_') {
             garbage.judge(&listed, named.contains(&listed.key), now, policy.grace);
         }
         // All else that begins so is the storage's own, and no content.
     })?;
-    let standing =
-        snapshot::standing(storage)?.map(|pointer| ObjectKey::Snapshot(pointer.digest).to_string());
-    snapshots.sort_by_key(|listed| Reverse(listed.modified));
-    for (n, listed) in snapshots.iter().enumerate() {
-        let kept = n < SNAPSHOTS || standing.as_ref() == Some(&listed.key);
-        garbage.judge(listed, kept, now, policy.grace);
+    let standing: BTreeSet<String> = pointer.iter().flat_map(snapshot::keys).collect();
+    metadata.sort_by_key(|listed| Reverse(listed.modified));
+    for (n, listed) in metadata.iter().enumerate() {
+        garbage.judge(listed, n < METADATA || standing.contains(&listed.key), now, policy.grace);
     }
     if policy.remove {
         for key in garbage.garbage.keys() {
+            turn.as_mut().map_or(Ok(()), Turn::keep)?;
             storage.delete_key(key)?;
         }
     }
     Ok(garbage)
 }
 
-/// Snapshots of the metadata that are kept beside the one that servers read: a server that has just read an older
-/// pointer still gets its archive.
-const SNAPSHOTS: usize = 20;
+/// Objects of the metadata that are kept beside those that the pointer names: whoever has just read an older pointer
+/// still gets what that one names.
+const METADATA: usize = 40;
 
 impl Garbage {
     fn judge(&mut self, listed: &Listed, kept: bool, now: SystemTime, grace: Duration) {

@@ -8,7 +8,7 @@ mod objects;
 mod remote;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) use commit::Commit;
 pub(crate) use error::{GitError, GitErrorKind};
@@ -62,6 +62,14 @@ impl Git {
         let said = self.succeed(command, arguments[0])?;
         // A message is for people's eyes, whatever its bytes.
         Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    /// As [`run`](Self::run), with an input, and with what it says in a file.
+    pub(crate) fn pass(&self, arguments: &[&str], from: Stdio, to: Stdio) -> Result<(), GitError> {
+        let mut command = self.command();
+        command.args(arguments).stdin(from).stdout(to).stderr(Stdio::piped());
+        let said = command.spawn().and_then(Child::wait_with_output).map_err(GitError::no_git)?;
+        if said.status.success() { Ok(()) } else { Err(self.failed(arguments[0], &said)) }
     }
 
     /// As [`run`](Self::run), for the commands that say no with exit code 1.

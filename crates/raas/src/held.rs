@@ -95,7 +95,7 @@ impl<'a> Held<'a> {
     }
 
     /// Whether the object has just these bytes.
-    fn holds(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
+    pub(crate) fn holds(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
         let Some(listed) = self.trusted(key) else { return Ok(false) };
         let size = content.len() as u64;
         if listed.size != size {
@@ -120,7 +120,11 @@ impl<'a> Held<'a> {
             ObjectKey::Blob(repository, _)
             | ObjectKey::TagsList(repository)
             | ObjectKey::Manifest { repository, .. } => repository == self.repository,
-            ObjectKey::Snapshot(_) | ObjectKey::Pointer | ObjectKey::Probe(_) => false,
+            ObjectKey::Snapshot(_)
+            | ObjectKey::Pointer
+            | ObjectKey::History(_)
+            | ObjectKey::Turn(_)
+            | ObjectKey::Probe(_) => false,
         }
     }
 

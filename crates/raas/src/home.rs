@@ -6,6 +6,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/lock            locked while a publication is made
+//! <home>/<isv>/id              tells this home from others that publish to the vendor's bucket
 //! <home>/_servers/<id>.json    a running server's address (servers)
 //! ```
 
@@ -19,6 +20,7 @@ use raas_types::crane::tree;
 
 use crate::checkout::Checkout;
 use crate::failure::{Context as _, Failure, Kind};
+use crate::files;
 use crate::record::Record;
 
 /// The folder that holds everything.
@@ -144,6 +146,22 @@ impl Vendor {
 
     pub(crate) fn checkout(&self) -> Checkout {
         Checkout::new(self.folder.join("checkout"))
+    }
+
+    /// What tells this home from others that publish to the vendor's bucket; it is made up when it is first asked for. The
+    /// caller holds the vendor's lock.
+    pub(crate) fn id(&self) -> Result<String, Failure> {
+        let path = self.folder.join("id");
+        let cannot = || format!("cannot use {}", path.display());
+        match fs::read_to_string(&path) {
+            Ok(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => return Ok(id),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context(cannot),
+            // None yet, or one that is damaged.
+            _ => {}
+        }
+        let id = format!("{:032x}", fastrand::u128(..));
+        files::replace(&path, id.as_bytes()).context(cannot)?;
+        Ok(id)
     }
 
     /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.

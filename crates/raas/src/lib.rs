@@ -7,6 +7,7 @@
 
 mod aws;
 mod backup;
+mod catch_up;
 mod checkout;
 mod cli;
 mod commands;
@@ -16,6 +17,7 @@ mod difference;
 mod failure;
 mod federation;
 mod files;
+mod follow;
 mod gc;
 mod git;
 mod held;

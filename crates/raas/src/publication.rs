@@ -1,11 +1,15 @@
 //! Changing what a vendor publishes: one commit under the vendor's lock, and what follows from it.
 //!
 //! The commit is the publication. A run that is killed before it has published nothing; one that is killed after
-//! it leaves the objects named by tag and the checkout behind, which any later publication of the image, and any
-//! server that starts, brings up to date.
+//! it leaves the objects named by tag, the metadata in the bucket and the checkout behind, which any later publication
+//! brings up to date, whatever image it is of, and any server of this home that starts.
+//!
+//! Where the objects are in a bucket of a service, several homes may publish to it. A home publishes in its turn, and on
+//! top of what the others have published ([`crate::catch_up`]).
 
 mod documents;
 mod message;
+mod settle;
 mod tag_objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +24,13 @@ use crate::failure::{Failure, Kind};
 use crate::held::Held;
 use crate::home::{Home, Vendor};
 use crate::inventory;
-use crate::record::{CommitId, Record};
+use crate::record::{Change, CommitId, Record};
 use crate::servers::Note;
-use crate::snapshot;
+use crate::snapshot::{self, Patience, Publisher, Turn};
 use crate::storage::Storage;
 use crate::wait;
 pub(crate) use message::{Message, parse_tag_line};
+pub(crate) use settle::{complete, recover};
 
 /// Told of each object: its key, its length, and whether it had to be written.
 pub(crate) type Tell<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
@@ -36,12 +41,25 @@ pub(crate) struct Publication<'a> {
     storage: &'a dyn Storage,
     /// What the bucket holds of the repository.
     held: Held<'a>,
-    /// Whether the metadata goes into the bucket too, for servers elsewhere.
-    snapshot: bool,
+    /// Whether other homes may publish to the bucket too, and servers elsewhere read it.
+    shared: bool,
+    /// Where what follows from the last publication is not done yet: up to which commit it is.
+    unsettled: Option<settle::Since>,
     pub(crate) record: Record,
     /// The last publication.
     pub(crate) head: Option<CommitId>,
+    /// The turn among homes, if it was taken.
+    turn: Option<Turn<'a>>,
     _lock: File,
+}
+
+/// Whether to wait until no other home publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At once, to see what there is to do. Nothing can be changed where other homes may publish too.
+    Now,
+    /// In this home's turn.
+    InTurn,
 }
 
 /// What a repository publishes so far.
@@ -62,24 +80,25 @@ pub(crate) struct Done {
 }
 
 impl<'a> Publication<'a> {
-    /// Waits for the vendor's lock. What is published is of one repository, and of the operator.
+    /// Waits for the vendor's lock, and takes in what other homes have published. What is published is of one
+    /// repository, and of the operator.
     pub(crate) fn begin(
         vendor: &'a Vendor,
         config: &Config,
         storage: &'a dyn Storage,
         name: &'a RepositoryName,
+        when: When,
     ) -> Result<Self, Failure> {
         let lock = vendor.lock()?;
         let record = vendor.record();
+        let shared = config.vendor(vendor.name()).s3_bucket.is_some();
+        let turn = if shared && when == When::InTurn { Some(take_turn(vendor, storage)?) } else { None };
+        let unsettled = settle::since(vendor, &record, shared.then_some(storage))?;
         let head = record.head()?;
         // Under the lock: what other pushes have stored under tags until now is seen.
         let published = published_keys(&record, head.as_ref(), name)?;
         let held = Held::read(storage, name, false, &published)?;
-        let snapshot = config.vendor(vendor.name()).s3_bucket.is_some();
-        if snapshot {
-            snapshot::refuse_another_record(&record, storage)?;
-        }
-        Ok(Self { vendor, storage, held, snapshot, record, head, _lock: lock })
+        Ok(Self { vendor, storage, held, shared, unsettled, record, head, turn, _lock: lock })
     }
 
     /// What the repository publishes so far.
@@ -104,14 +123,8 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// Publishes these files, each a path with its content or with nothing if it goes, and brings the repository's
-    /// objects named by tag and the checkout up to date. Where nothing differs, the last commit is the one.
-    pub(crate) fn commit(
-        self,
-        files: BTreeMap<String, Option<Vec<u8>>>,
-        message: &Message,
-        tell: Tell<'_>,
-    ) -> Result<Done, Failure> {
+    /// What of these files, each a path with its content or with nothing if it goes, is not published so.
+    pub(crate) fn changes(&self, files: BTreeMap<String, Option<Vec<u8>>>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
         let reader = self.head.as_ref().map(|head| self.record.reader(head, tree::DATA)).transpose()?;
         for (path, content) in files {
@@ -120,23 +133,61 @@ impl<'a> Publication<'a> {
                 changes.push((path, content));
             }
         }
-        drop(reader);
-        documents::check(&changes)?;
+        Ok(changes)
+    }
+
+    /// Whether that needs the turn, which this publication does not have: then it is to be begun anew.
+    pub(crate) fn waits_for_turn(&self, changes: &[Change]) -> Result<bool, Failure> {
+        if !self.shared || self.turn.is_some() {
+            return Ok(false);
+        }
+        if self.unsettled.is_some() || !changes.is_empty() {
+            return Ok(true);
+        }
+        match &self.head {
+            // Another hand may have changed what is stored under tags.
+            Some(head) => Ok(!tag_objects::are_whole(&self.held, &self.record, head)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Publishes changes, and brings the repository's objects named by tag, the metadata in the bucket and the checkout
+    /// up to date. Where nothing changes, the last commit is the one.
+    pub(crate) fn commit(
+        mut self,
+        changes: &[Change],
+        message: &Message,
+        tell: Tell<'_>,
+    ) -> Result<Done, Failure> {
+        debug_assert!(!self.shared || self.turn.is_some() || changes.is_empty(), "others may publish too");
+        documents::check(changes)?;
+        let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
+        keep()?;
+        if let (Some(since), Some(head)) = (&self.unsettled, &self.head) {
+            let name = self.held.repository();
+            settle::tag_objects(self.storage, &self.record, since, head, Some(name), &mut keep)?;
+        }
         let done = match &self.head {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {
-                let commit = self.record.commit(head.as_ref(), &changes, &message.to_string())?;
+                let commit = self.record.commit(head.as_ref(), changes, &message.to_string())?;
                 Done { commit, changed: true }
             }
         };
         tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell)?;
-        if self.snapshot {
+        if self.shared && (done.changed || self.unsettled.is_some()) {
+            keep()?;
             snapshot::publish(&self.record, self.storage, self.vendor.folder())?;
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
         self.record.tidy()?;
         Ok(done)
     }
+}
+
+/// Waits until no other home publishes to the bucket. The caller holds the vendor's lock.
+pub(crate) fn take_turn<'a>(vendor: &Vendor, storage: &'a dyn Storage) -> Result<Turn<'a>, Failure> {
+    Turn::take(storage, &Publisher::new(&vendor.id()?), &Patience::default())
 }
 
 /// The keys of the objects that the repository's publication names.
@@ -157,36 +208,6 @@ pub(crate) fn published_keys(
         }
     }
     Ok(keys)
-}
-
-/// Brings everything that follows from the last publication up to date: the objects named by tag, the metadata in the
-/// bucket, the checkout, whatever has become of them. A run that was killed may have left them behind.
-pub(crate) fn complete(vendor: &Vendor, config: &Config, storage: &dyn Storage) -> Result<(), Failure> {
-    let _lock = vendor.lock()?;
-    let record = vendor.record();
-    let Some(head) = record.head()? else { return Ok(()) };
-    for name in repositories(&record, &head)? {
-        let held = Held::read(storage, &name, false, &published_keys(&record, Some(&head), &name)?)?;
-        tag_objects::update(storage, &held, &record, &head, &mut |_, _, _| {})?;
-    }
-    if config.vendor(vendor.name()).s3_bucket.is_some() {
-        snapshot::publish(&record, storage, vendor.folder())?;
-    }
-    vendor.checkout().repair(&record, &head)
-}
-
-/// The vendor's own repositories.
-fn repositories(record: &Record, head: &CommitId) -> Result<Vec<RepositoryName>, Failure> {
-    let mut documents = record.files(head, tree::DATA)?;
-    documents.retain(|file| file.path.ends_with(".json") && !tree::is_operators(&file.path));
-    let mut names = Vec::new();
-    record.read_each(&documents, |file, bytes| {
-        // What does not parse is for `raas status` to tell.
-        let name = Document::parse(&bytes).ok().map(|document| document.name);
-        names.extend(name.filter(|name| tree::document(name) == file.path));
-        Ok(())
-    })?;
-    Ok(names)
 }
 
 impl Current {

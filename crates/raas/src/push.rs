@@ -26,6 +26,7 @@ use std::time::Instant;
 use raas_image::{Image, Limits, Wanted};
 use raas_types::{ImageArgument, Tag, VendorName};
 
+use crate::catch_up;
 use crate::config::{Config, Masks};
 use crate::failure::Failure;
 use crate::federation::{OperatorDocuments, Sources};
@@ -94,9 +95,13 @@ pub(crate) fn push(
         vendor.create()?;
         progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
     }
-    let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
     let storage = storage::open(&vendor, config)?;
     let storage = storage.as_ref();
+    if vendor.exists() && config.vendor(vendor.name()).s3_bucket.is_some() {
+        // What other homes have stored need not be stored again.
+        catch_up::refresh_from(&vendor, storage)?;
+    }
+    let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
     if !options.dry_run {
         // Of runs that were killed; a run that still lives keeps its own.
         let swept = storage.sweep()?;

@@ -1,5 +1,6 @@
 //! What is published, as commits: the audit log, and the one place where a publication becomes true.
 
+mod exchange;
 mod reader;
 
 use std::fmt;
@@ -87,7 +88,12 @@ impl Record {
         // <mode> SP <type> SP <object> TAB <path> NUL
         let line = |line: &str| {
             let (facts, path) = line.split_once('\t')?;
-            Some(RecordedFile { path: path.to_owned(), object: facts.split(' ').nth(2)?.to_owned() })
+            // Commits may come from other homes, and what is in them becomes files.
+            let plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+            plain.then_some(RecordedFile {
+                path: path.to_owned(),
+                object: facts.split(' ').nth(2)?.to_owned(),
+            })
         };
         listing
             .split_terminator('\0')

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::history;
 use crate::home::{Home, Vendor};
 use crate::output;
-use crate::publication::{Current, FollowUp, Message, Publication};
+use crate::publication::{Current, FollowUp, Message, Publication, When};
 use crate::record::{CommitId, Record};
 use crate::storage::{self, Storage};
 
@@ -53,7 +53,7 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
     let vendor = request.home.existing(request.vendor)?;
     let storage = storage::open(&vendor, request.config)?;
     let storage = storage.as_ref();
-    let publication = Publication::begin(&vendor, request.config, storage, name)?;
+    let publication = Publication::begin(&vendor, request.config, storage, name, When::InTurn)?;
     let record = &publication.record;
     let never = || {
         Failure::new(Kind::Usage, format!("{name} has never been published"))
@@ -111,7 +111,7 @@ pub(crate) fn unpublish(request: &Request<'_>, tag: Option<&Tag>) -> Result<Outc
     let vendor = request.home.existing(request.vendor)?;
     let storage = storage::open(&vendor, request.config)?;
     let storage = storage.as_ref();
-    let publication = Publication::begin(&vendor, request.config, storage, name)?;
+    let publication = Publication::begin(&vendor, request.config, storage, name, When::InTurn)?;
     let current = publication.current()?;
     let unknown = |what: String| {
         Failure::new(Kind::Usage, format!("{what} is not published")).hint("`raas list ISV` lists what is")
@@ -147,7 +147,8 @@ fn finish(
     tags: BTreeMap<Tag, Digest>,
 ) -> Result<Outcome, Failure> {
     let name = request.name;
-    let done = publication.commit(files, message, &mut |_, _, _| {})?;
+    let changes = publication.changes(files)?;
+    let done = publication.commit(&changes, message, &mut |_, _, _| {})?;
     let say = |line: &str| {
         if !request.quiet {
             output::error(line);

@@ -1,13 +1,16 @@
-//! A publication's metadata in the vendor's bucket, so that servers anywhere need nothing but the bucket.
+//! A publication's metadata in the vendor's bucket, so that servers anywhere need nothing but the bucket, and so that
+//! several homes can publish to it.
 //!
 //! An archive of a commit's files lies under its own digest and never changes; the pointer says which archive is
-//! served. The archive is stored before the pointer names it, so whoever follows the pointer finds it whole.
+//! served, and where the history up to that commit lies ([`history`]). What the pointer names is stored before it, so
+//! whoever follows it finds all of it whole.
 //!
 //! # Two publishers at once
 //!
-//! Commits of the record have one order, since each is made on top of the last. A publisher writes the pointer only
-//! after its commit is in the record, and then *looks again*: it is done when the pointer stands at the record's
-//! last commit, as the record says it then, or at a later one. So an older pointer never stays:
+//! Of one home, commits of the record have one order, since each is made on top of the last; of several homes too,
+//! since a home makes a commit only in its turn ([`turn`]), on top of what the bucket's pointer says then. A publisher
+//! writes the pointer only after its commit is in the record, and then *looks again*: it is done when the pointer
+//! stands at the record's last commit, as the record says it then, or at a later one. So an older pointer never stays:
 //!
 //! Let the last commit be L. Its publisher P writes a pointer of L after L is in the record. Suppose the last
 //! write of all left an older pointer, by a publisher Q. Then that write came after P's, so after L was in the
@@ -18,6 +21,9 @@
 //! pointer stands. Where the storage refuses to replace what is not as it was read, that is closed too, since Q's
 //! write then fails: see [`replace`].
 
+mod history;
+mod turn;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -26,11 +32,13 @@ use std::time::SystemTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use raas_types::crane::tree;
-use raas_types::{ObjectKey, Pointer, Sha256, Utc};
+use raas_types::{HistoryPiece, ObjectKey, Pointer, Sha256, Utc};
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::{Draft, Storage, StorageError};
+pub(crate) use history::take_in;
+pub(crate) use turn::{Patience, Publisher, Turn};
 
 /// How often a publisher meets another one before it gives up.
 const ATTEMPTS: usize = 10;
@@ -53,7 +61,10 @@ pub(crate) fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> R
         }
         let (_, pointer) = match made.take().filter(|(commit, _)| *commit == head) {
             Some(made) => made,
-            None => (head.clone(), store(record, storage, &head, spool)?),
+            None => {
+                let history = history::store(record, storage, standing.as_ref(), &head, spool)?;
+                (head.clone(), store(record, storage, &head, history, spool)?)
+            }
         };
         replace(storage, &pointer)?;
         made = Some((head, pointer));
@@ -75,34 +86,17 @@ pub(crate) fn standing(storage: &dyn Storage) -> Result<Option<Pointer>, Failure
     Ok(Pointer::parse(&bytes).ok())
 }
 
-/// Refuses if the bucket's metadata is of a record that this one does not know: another home publishes there, and
-/// what it has published would vanish from the registry with the next pointer, and from the bucket with the next `gc`.
-pub(crate) fn refuse_another_record(record: &Record, storage: &dyn Storage) -> Result<(), Failure> {
-    match standing(storage)? {
-        Some(pointer) if !knows(record, &pointer)? => Err(another_record(storage, &pointer)),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the record has the commit that a pointer is of.
-pub(crate) fn knows(record: &Record, standing: &Pointer) -> Result<bool, Failure> {
-    match CommitId::parse(&standing.revision) {
-        Ok(commit) => record.has(&commit),
-        // No commit at all: a pointer that is damaged is written anew.
-        Err(_) => Ok(true),
-    }
-}
-
-fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failure {
+/// For a bucket whose metadata is of a record that has nothing in common with this one.
+pub(crate) fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failure {
     let message = format!(
-        "{} holds the metadata of another home, published as commit {} at {}",
+        "{} holds the metadata of another registry, published as commit {} at {}",
         storage.place(),
         standing.revision,
         standing.published
     );
     Failure::new(Kind::Environment, message).hint(format!(
-        "publish from that home: a bucket has one. If it is lost for good, copy its `metadata.git` from a backup, or \
-         remove {} from the bucket: then the registry holds what is published from here on, and nothing else",
+        "publish from a home that knows that registry, or from one that has published nothing of this vendor yet. If \
+         the registry in the bucket is given up, remove {} there: then the registry is what this home has published",
         ObjectKey::Pointer
     ))
 }
@@ -115,12 +109,23 @@ fn stands(
     standing: &Pointer,
 ) -> Result<bool, Failure> {
     if standing.revision != head.as_str() {
-        if !knows(record, standing)? {
+        let Ok(other) = CommitId::parse(&standing.revision) else { return Ok(false) };
+        if !record.has(&other)? {
             return Err(another_record(storage, standing));
         }
-        let Ok(other) = CommitId::parse(&standing.revision) else { return Ok(false) };
         return record.is_ancestor(head, &other);
     }
+    is_whole(storage, standing)
+}
+
+/// The keys of what a pointer names.
+pub(crate) fn keys(pointer: &Pointer) -> Vec<String> {
+    let history = pointer.history.iter().map(|piece| ObjectKey::History(piece.digest).to_string());
+    history.chain([ObjectKey::Snapshot(pointer.digest).to_string()]).collect()
+}
+
+/// Whether the archive that a pointer names is there.
+pub(crate) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
     let archive = storage.stat(&ObjectKey::Snapshot(standing.digest))?;
     Ok(archive.is_some_and(|found| found.size == standing.size))
 }
@@ -142,6 +147,7 @@ fn store(
     record: &Record,
     storage: &dyn Storage,
     commit: &CommitId,
+    history: Vec<HistoryPiece>,
     spool: &Path,
 ) -> Result<Pointer, Failure> {
     let cannot = || format!("cannot make the archive of commit {} in {}", commit.short(), spool.display());
@@ -155,6 +161,7 @@ fn store(
         revision: commit.to_string(),
         sequence: record.depth(commit)?,
         published: Utc::of(SystemTime::now()).to_string(),
+        history,
     };
     if size > Pointer::MAX_ARCHIVE {
         let message = format!("the metadata of commit {} is an archive of {size} bytes", commit.short());
@@ -163,15 +170,19 @@ fn store(
             Pointer::MAX_ARCHIVE
         )));
     }
-    let key = ObjectKey::Snapshot(pointer.digest);
-    if storage.stat(&key)?.is_some_and(|found| found.size == size) {
-        return Ok(pointer);
-    }
     file.rewind().context(cannot)?;
-    let mut upload = storage.create(Draft::of(&key, size))?;
-    io::copy(&mut file, &mut upload).map_err(|error| StorageError::writing(&key, error))?;
-    upload.commit(&key)?;
+    put(storage, &ObjectKey::Snapshot(pointer.digest), size, &mut file)?;
     Ok(pointer)
+}
+
+/// Stores what is named by its digest, unless it is there.
+fn put(storage: &dyn Storage, key: &ObjectKey, size: u64, file: &mut File) -> Result<(), Failure> {
+    if storage.stat(key)?.is_some_and(|found| found.size == size) {
+        return Ok(());
+    }
+    let mut upload = storage.create(Draft::of(key, size))?;
+    io::copy(file, &mut upload).map_err(|error| StorageError::writing(key, error))?;
+    Ok(upload.commit(key)?)
 }
 
 /// Writes the archive of a commit: the same bytes for the same commit, whoever makes it.

@@ -8,14 +8,16 @@ use std::fs;
 use std::net::SocketAddr;
 
 use raas_types::crane::{Document, Severity, lint, tree};
-use raas_types::{ObjectKey, RepositoryName, VendorName};
+use raas_types::{ObjectKey, Pointer, RepositoryName, VendorName};
 use serde::{Deserialize, Serialize};
 
+use crate::catch_up;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, Vendor};
 use crate::output::number;
 use crate::push::{Progress, bytes};
+use crate::record::CommitId;
 use crate::storage::{self, Storage};
 use crate::{files, http, inventory, servers, snapshot};
 
@@ -116,6 +118,10 @@ pub(crate) fn check(
             Ok(storage) => check_storage(storage.as_ref()),
             Err(failure) => Check::unable("storage", failure),
         });
+        if let (Ok(storage), true) = (&storage, config.vendor(name).s3_bucket.is_some()) {
+            // Another home may have published since; why it cannot be known is told with the snapshot.
+            drop(catch_up::refresh_from(&vendor, storage.as_ref()));
+        }
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         if let (Ok(storage), true) = (&storage, config.vendor(name).s3_bucket.is_some()) {
             let check = check_snapshot(&vendor, storage.as_ref());
@@ -207,9 +213,8 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
                 ),
             }
         }
-        Some(pointer) if !snapshot::knows(&vendor.record(), &pointer)? => {
-            let found = "the bucket's metadata is of another home, which publishes there too";
-            Check::failed("snapshot", found, "publish from that home: a bucket has one")
+        Some(pointer) if !is_known(vendor, &pointer)? => {
+            Check::unable("snapshot", &snapshot::another_record(storage, &pointer))
         }
         Some(pointer) => {
             let found =
@@ -218,6 +223,11 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
         }
         None => Check::failed("snapshot", "the bucket has no metadata for servers elsewhere", complete),
     })
+}
+
+fn is_known(vendor: &Vendor, pointer: &Pointer) -> Result<bool, Failure> {
+    // No commit at all: a pointer that is damaged is written anew.
+    CommitId::parse(&pointer.revision).map_or(Ok(true), |commit| vendor.record().has(&commit))
 }
 
 /// A document that servers are given.

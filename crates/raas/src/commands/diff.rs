@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::catch_up::refresh_or_say;
+use crate::config::Config;
 use crate::difference::{self, Difference, TagChange};
 use crate::failure::{Failure, Kind};
 use crate::history;
@@ -32,8 +34,9 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.existing(&arguments.vendor)?;
+    refresh_or_say(&vendor, config);
     let record = vendor.record();
     let nothing = || Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()));
     let head = record.head()?.ok_or_else(nothing)?;

@@ -53,7 +53,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     let storage = storage::open(&vendor, config)?;
     // What runs that were killed left unfinished.
     storage.sweep()?;
-    let garbage = collect(&vendor, storage.as_ref(), policy)?;
+    let garbage = collect(&vendor, config, storage.as_ref(), policy)?;
     if arguments.json {
         output::json(&garbage);
     } else {

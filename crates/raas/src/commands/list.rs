@@ -6,6 +6,8 @@ use clap::Args;
 use raas_types::VendorName;
 use serde::Serialize;
 
+use crate::catch_up::refresh_or_say;
+use crate::config::Config;
 use crate::failure::{Context as _, Failure};
 use crate::home::Home;
 use crate::listing::{self, ListedRepository};
@@ -35,13 +37,14 @@ struct ListedVendor {
     repositories: Vec<ListedRepository>,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendors = match &arguments.vendor {
         Some(name) => vec![home.existing(name)?],
         None => home.vendors().context(|| format!("cannot read {}", home.root().display()))?,
     };
     let mut listing = Listing { vendors: Vec::new() };
     for vendor in vendors {
+        refresh_or_say(&vendor, config);
         let repositories = listing::repositories(&vendor.record())?;
         listing.vendors.push(ListedVendor { vendor: vendor.name().clone(), repositories });
     }

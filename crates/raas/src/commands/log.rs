@@ -7,6 +7,8 @@ use clap::Args;
 use raas_types::{Digest, RepositoryName, VendorName};
 use serde::Serialize;
 
+use crate::catch_up::refresh_or_say;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::history::{self, Entry};
 use crate::home::Home;
@@ -42,8 +44,9 @@ struct Told<'a> {
     tags: BTreeMap<String, Digest>,
 }
 
-pub(crate) fn run(home: &Home, arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.existing(&arguments.vendor)?;
+    refresh_or_say(&vendor, config);
     let record = vendor.record();
     let paths = arguments.image.as_ref().map(history::paths_of).unwrap_or_default();
     let entries = match record.head()? {

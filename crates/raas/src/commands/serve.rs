@@ -16,10 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Access, Config, VendorSettings};
 use crate::credentials;
 use crate::failure::{Context as _, Failure, Kind};
+use crate::follow;
 use crate::home::{Home, Vendor};
 use crate::output;
+use crate::publication;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites, Named, alone};
+use crate::storage;
 
 /// Serve the registries of vendors.
 ///
@@ -151,10 +154,11 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
     let sites = HomeSites::new(&home, config, vendors, buckets)?;
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
         // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
-        if let Err(failure) = catch_up(&vendor) {
+        if let Err(failure) = catch_up(&vendor, config) {
             output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
         }
     }
+    follow::others(&home, config, &arguments.vendors);
     runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -191,13 +195,9 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A push that was killed between its commit and the checkout has published: show it.
-fn catch_up(vendor: &Vendor) -> Result<(), Failure> {
-    let _lock = vendor.lock()?;
-    match vendor.record().head()? {
-        Some(head) => vendor.checkout().repair(&vendor.record(), &head),
-        None => Ok(()),
-    }
+/// A push that was killed after its commit has published: show it.
+fn catch_up(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
+    publication::recover(vendor, config, storage::open(vendor, config)?.as_ref())
 }
 
 async fn serve(

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::federation::OperatorDocuments;
 use crate::home::Vendor;
-use crate::publication::{Current, Done, Message, Publication};
+use crate::publication::{Current, Done, Message, Publication, When};
 use crate::storage::Storage;
 
 /// Publishes what is stored, and the operator's documents beside it; gives the commit that holds it, which is the
@@ -30,8 +30,31 @@ pub(super) fn publish(
     report: &mut Report,
     progress: &Progress,
 ) -> Result<Done, Failure> {
+    // Most pushes of what is there already change nothing, and need not wait for other homes.
+    for when in [When::Now, When::InTurn] {
+        let publication = Publication::begin(vendor, config, storage, &options.image.name, when)?;
+        if let Some(done) =
+            attempt(publication, vendor, storage, options, stored, operator, report, progress)?
+        {
+            return Ok(done);
+        }
+    }
+    unreachable!("a publication in its turn waits for none")
+}
+
+/// Publishes; nothing if this has to be in the home's turn.
+#[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
+fn attempt(
+    publication: Publication<'_>,
+    vendor: &Vendor,
+    storage: &dyn Storage,
+    options: &Options,
+    stored: &Stored,
+    operator: &OperatorDocuments,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<Option<Done>, Failure> {
     let name = &options.image.name;
-    let publication = Publication::begin(vendor, config, storage, name)?;
     let current = publication.current()?;
     let manifest_paths = match &publication.head {
         Some(head) => publication.record.files(head, &tree::manifests(name))?,
@@ -52,6 +75,10 @@ pub(super) fn publish(
     };
     let removed_tags = current.tags().filter(|tag| !now.contains_key(*tag)).cloned().collect();
     files.extend(operator.changes(&publication)?);
+    let changes = publication.changes(files)?;
+    if publication.waits_for_turn(&changes)? {
+        return Ok(None);
+    }
 
     let source = format!("Source: {} ({})", report.source.name, report.source.kind);
     let mut tell = |key: &raas_types::ObjectKey, size: u64, written: bool| {
@@ -71,12 +98,12 @@ pub(super) fn publish(
     if options.prune {
         message.notes.push("The repository was made equal to the source.".into());
     }
-    let done = publication.commit(files, &message, &mut tell)?;
+    let done = publication.commit(&changes, &message, &mut tell)?;
     report.changed = done.changed;
     report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
     report.removed_tags = removed_tags;
     report.commit = Some(done.commit.to_string());
-    Ok(done)
+    Ok(Some(done))
 }
 
 /// Another push may have published an image of the same id while this one was storing it.

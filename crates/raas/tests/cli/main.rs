@@ -16,3 +16,4 @@ mod serve;
 mod serve_alone;
 mod setup_and_status;
 mod side_by_side;
+mod two_homes;

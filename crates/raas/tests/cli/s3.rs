@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 
-const BUCKET: &str = "acme-images";
+pub(crate) const BUCKET: &str = "acme-images";
 
 /// A sandbox whose vendor `acme` has this service's bucket.
-fn sandbox(server: &Server, more: &str) -> Sandbox {
+pub(crate) fn sandbox(server: &Server, more: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let config = format!(
         "[aws]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = hunter2\n\n\
@@ -33,7 +33,7 @@ fn check<'a>(status: &'a Value, name: &str) -> &'a Value {
 }
 
 /// The storage and its objects are as the documents say.
-fn assert_stored(sandbox: &Sandbox) {
+pub(crate) fn assert_stored(sandbox: &Sandbox) {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     for name in ["storage", "metadata", "images", "snapshot"] {
@@ -42,7 +42,7 @@ fn assert_stored(sandbox: &Sandbox) {
 }
 
 /// An image with a layer of about so many bytes.
-fn layout(seed: u64, size: usize) -> Vec<u8> {
+pub(crate) fn layout(seed: u64, size: usize) -> Vec<u8> {
     let mut layout = Layout::new();
     let small = layout.layer(&[("small", b"small")], Pack::Gzip);
     // No two parts of it are the same; it is sooner made than one that does not compress.
@@ -371,24 +371,4 @@ fn setup_uses_and_remembers_a_bucket_that_it_is_given() {
     assert!(said.contains(&format!("s3://{BUCKET}")) && said.contains("Remembered in raas.cfg"), "{said}");
     let after = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
     assert_eq!(after, format!("{before}\n[acme]\ns3_bucket = {BUCKET}\n"));
-}
-
-/// The registry would hold the last one's images alone, and `gc` would take the other's content.
-#[test]
-fn two_homes_that_publish_to_one_bucket_do_not_replace_each_other() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
-    let path = one.write("app.tar", layout(1, 1000));
-    one.ok(&["push", "acme", "one", "--from", &path]);
-    let pointer = || server.object(BUCKET, "reg/_metadata/current").unwrap();
-    let (before, keys) = (pointer(), server.keys(BUCKET));
-    let path = two.write("app.tar", layout(2, 1000));
-    let failure = two.fails(4, &["push", "acme", "two", "--from", &path]);
-    assert!(failure.contains("another home") && failure.contains("publish from that home"), "{failure}");
-    assert_eq!(two.commits("acme"), 0, "nothing is published, here or there");
-    let failure = two.fails(4, &["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"]);
-    assert!(failure.contains("another home"), "{failure}");
-    assert_eq!(pointer(), before);
-    assert!(keys.iter().all(|key| server.keys(BUCKET).contains(key)));
-    one.ok(&["push", "acme", "one", "--from", &path]);
 }

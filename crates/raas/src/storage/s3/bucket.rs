@@ -208,7 +208,7 @@ impl Shared {
 
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let public = self.place.access == Access::Public;
-        let by_acl = self.place.acl.is_some();
+        let by_acl = self.place.by_acl;
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(!by_acl)
             .ignore_public_acls(!by_acl)
@@ -246,7 +246,7 @@ impl Shared {
     async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found = self.bucket_policy(prepared).await?;
         let bucket = &self.place.bucket;
-        if self.place.acl.is_some() {
+        if self.place.by_acl {
             return Ok(());
         }
         if self.place.access != Access::Public {

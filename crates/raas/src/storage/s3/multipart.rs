@@ -291,7 +291,7 @@ impl Shared {
             Target::Final(key) => request
                 .content_type(key.content_type())
                 .cache_control(key.cache_control())
-                .set_acl(self.place.acl.clone()),
+                .set_acl(self.place.acl(key)),
             Target::Temporary(_) => request,
         };
         let what = || format!("cannot begin to store {key}");

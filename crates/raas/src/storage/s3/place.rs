@@ -20,8 +20,8 @@ pub(in crate::storage) struct Place {
     pub(super) endpoint: Option<String>,
     /// How clients get at the objects.
     pub(super) access: Access,
-    /// The ACL that objects are stored with, where access is by ACL.
-    pub(super) acl: Option<ObjectCannedAcl>,
+    /// Whether access is by the ACL of each object.
+    pub(super) by_acl: bool,
     path_style: bool,
     /// The base URL of the objects, where it is not the bucket's own.
     public_url: Option<String>,
@@ -44,8 +44,7 @@ impl Place {
             region: region.to_owned(),
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
             access: settings.access,
-            acl: (settings.s3_public_acl && settings.access == Access::Public)
-                .then_some(ObjectCannedAcl::PublicRead),
+            by_acl: settings.s3_public_acl && settings.access == Access::Public,
             // A certificate for *.s3.… does not cover a name with dots in it.
             path_style: settings.s3_path_style || bucket.contains('.'),
             public_url: settings.cdn_url.clone().filter(|_| settings.access == Access::Cdn),
@@ -54,6 +53,12 @@ impl Place {
 
     pub(super) fn path_style(&self) -> bool {
         self.path_style
+    }
+
+    /// The ACL that an object is stored with, where access is by ACL. What is for those who publish stays private.
+    pub(super) fn acl(&self, key: &ObjectKey) -> Option<ObjectCannedAcl> {
+        let private = matches!(key, ObjectKey::History(_) | ObjectKey::Turn(_) | ObjectKey::Probe(_));
+        (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
     }
 
     /// The key as the bucket knows it.
@@ -123,7 +128,12 @@ impl Place {
 
     /// All objects below the prefix in a policy.
     pub(super) fn objects_arn(&self) -> String {
-        format!("{}/{}*", self.arn(), self.prefix)
+        self.arn_of("*")
+    }
+
+    /// The objects below the prefix whose keys match, in a policy.
+    pub(super) fn arn_of(&self, pattern: &str) -> String {
+        format!("{}/{}{pattern}", self.arn(), self.prefix)
     }
 }
 

@@ -7,15 +7,19 @@ use super::place::Place;
 /// Marks the statement that raas writes.
 const SID: &str = "RaasPublicRead";
 
-/// The policy with everybody's permission to read the objects, beside whatever else it says; `None` if it says so
-/// already.
+/// What everybody may read of a public bucket: images, and the metadata for servers that have no credentials. Who has
+/// published what when (`_record/`) is for those who publish.
+const PUBLIC: [&str; 5] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry", "_metadata/*"];
+
+/// The policy with everybody's permission to read what clients and servers read, beside whatever else it says; `None`
+/// if it says so already.
 pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<String> {
     let ours = json!({
         "Sid": SID,
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": place.objects_arn(),
+        "Resource": PUBLIC.map(|pattern| place.arn_of(pattern)),
     });
     let mut policy = parse(policy).unwrap_or_else(|| json!({"Version": "2012-10-17", "Statement": []}));
     let mut statements = statements(&policy);
@@ -116,7 +120,7 @@ mod tests {
     fn reading_is_added_beside_other_statements_and_taken_away_again() {
         let others = r#"{"Version":"2012-10-17","Statement":{"Sid":"Other","Effect":"Deny","Principal":"*","Action":"s3:*"}}"#;
         let with = with_public_read(Some(others), &place()).unwrap();
-        assert!(with.contains("arn:aws:s3:::bytes/reg/*") && with.contains("Other"));
+        assert!(with.contains("arn:aws:s3:::bytes/reg/*/_v2/*") && with.contains("Other"));
         assert_eq!(with_public_read(Some(&with), &place()), None);
         let Some(Remaining::Policy(without)) = without_public_read(&with) else { panic!() };
         assert!(without.contains("Other") && !without.contains(SID));

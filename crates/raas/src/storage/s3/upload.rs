@@ -131,7 +131,7 @@ impl Shared {
             .client
             .put_object()
             .bucket(&self.place.bucket)
-            .set_acl(self.place.acl.clone())
+            .set_acl(self.place.acl(key))
             .key(self.place.key(key))
             .content_type(key.content_type())
             .cache_control(key.cache_control())

@@ -1,0 +1,72 @@
+//! What a server of a home does beside serving: it takes in what other homes publish to the buckets of its vendors.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use raas_types::VendorName;
+
+use crate::catch_up;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::home::{Home, Vendor};
+use crate::output;
+use crate::storage::{self, Storage};
+
+/// How often the buckets are asked.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Follows the vendors of a home, or those that are named, for as long as the process lives. Where no vendor has a
+/// bucket of a service, there is nobody to follow.
+pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
+    if !config.has_buckets() {
+        return;
+    }
+    let (home, config, only) = (home.clone(), config.clone(), only.to_vec());
+    thread::spawn(move || {
+        let mut follower = Follower { config, open: BTreeMap::new(), told: BTreeMap::new() };
+        loop {
+            thread::sleep(EVERY);
+            // A home that cannot be read is told of by the server.
+            for vendor in home.vendors().into_iter().flatten() {
+                if only.is_empty() || only.contains(vendor.name()) {
+                    follower.follow(&vendor);
+                }
+            }
+        }
+    });
+}
+
+struct Follower {
+    config: Config,
+    open: BTreeMap<VendorName, Box<dyn Storage>>,
+    /// What was last told of a vendor that cannot be followed.
+    told: BTreeMap<VendorName, String>,
+}
+
+impl Follower {
+    fn follow(&mut self, vendor: &Vendor) {
+        let name = vendor.name();
+        if self.config.vendor(name).s3_bucket.is_none() {
+            return;
+        }
+        match self.refresh(vendor) {
+            Ok(()) => drop(self.told.remove(name)),
+            Err(failure) => {
+                let failure = failure.to_string();
+                if self.told.get(name) != Some(&failure) {
+                    output::error(&format!("What others publish of {name} cannot be seen:\n{failure}"));
+                    self.told.insert(name.clone(), failure);
+                }
+            }
+        }
+    }
+
+    fn refresh(&mut self, vendor: &Vendor) -> Result<(), Failure> {
+        let name = vendor.name();
+        if !self.open.contains_key(name) {
+            self.open.insert(name.clone(), storage::open(vendor, &self.config)?);
+        }
+        catch_up::refresh_from(vendor, self.open[name].as_ref())
+    }
+}

@@ -1,0 +1,142 @@
+//! What follows from a publication's commit, where the run that made it was killed before that was done.
+
+use std::collections::BTreeSet;
+
+use raas_types::RepositoryName;
+use raas_types::crane::{Document, tree};
+
+use super::{published_keys, tag_objects, take_turn};
+use crate::catch_up::catch_up;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::held::Held;
+use crate::home::Vendor;
+use crate::record::{CommitId, Record};
+use crate::snapshot;
+use crate::storage::Storage;
+
+/// Up to where all is done.
+#[derive(Debug)]
+pub(super) enum Since {
+    /// Nobody knows: it may be nothing.
+    Unknown,
+    /// All up to this commit.
+    Commit(CommitId),
+}
+
+/// Where what follows from the last publication is not done: up to where it is. In a bucket that is `shared` with other
+/// homes the pointer to the metadata is written last, and on this machine the checkout. The caller holds the vendor's
+/// lock; what other homes have published is taken in.
+pub(super) fn since(
+    vendor: &Vendor,
+    record: &Record,
+    shared: Option<&dyn Storage>,
+) -> Result<Option<Since>, Failure> {
+    if let Some(storage) = shared {
+        let pointer = catch_up(record, &vendor.checkout(), storage, vendor.folder())?;
+        let Some(head) = record.head()? else { return Ok(None) };
+        return Ok(match pointer {
+            None => Some(Since::Unknown),
+            Some(pointer) if pointer.revision != head.as_str() => {
+                Some(Since::Commit(CommitId::parse(&pointer.revision)?))
+            }
+            Some(pointer) if snapshot::is_whole(storage, &pointer)? => None,
+            Some(_) => Some(Since::Commit(head)),
+        });
+    }
+    let Some(head) = record.head()? else { return Ok(None) };
+    Ok(match vendor.checkout().revision()? {
+        Some(revision) if revision == head => None,
+        Some(revision) if record.has(&revision)? => Some(Since::Commit(revision)),
+        _ => Some(Since::Unknown),
+    })
+}
+
+/// Brings the objects named by tag up to date, of all repositories that have changed since then, but for one.
+pub(super) fn tag_objects(
+    storage: &dyn Storage,
+    record: &Record,
+    since: &Since,
+    head: &CommitId,
+    but: Option<&RepositoryName>,
+    keep: &mut dyn FnMut() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut names = repositories(record, head)?;
+    if let Since::Commit(since) = since {
+        // What was taken out has objects to be removed.
+        names.extend(repositories(record, since)?);
+        let changed = record.changed(since, head)?;
+        let changed: BTreeSet<&str> = changed.iter().map(|(path, _)| path.as_str()).collect();
+        names.retain(|name| changed.contains(tree::document(name).as_str()));
+    }
+    for name in names.iter().filter(|name| Some(*name) != but) {
+        keep()?;
+        let held = Held::read(storage, name, false, &published_keys(record, Some(head), name)?)?;
+        tag_objects::update(storage, &held, record, head, &mut |_, _, _| {})?;
+    }
+    Ok(())
+}
+
+/// Brings everything that follows from the last publication up to date, whatever has become of it: the objects named by
+/// tag, the metadata in the bucket, the checkout.
+pub(crate) fn complete(vendor: &Vendor, config: &Config, storage: &dyn Storage) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    make_up(vendor, config, storage, |_| Since::Unknown)
+}
+
+/// As [`complete`], for what a run that was killed has left alone.
+pub(crate) fn recover(vendor: &Vendor, config: &Config, storage: &dyn Storage) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    let record = vendor.record();
+    let checkout = vendor.checkout();
+    let shared = is_shared(vendor, config).then_some(storage);
+    if shared.is_some()
+        && let Some(head) = record.head()?
+    {
+        // Whether or not the service answers.
+        checkout.repair(&record, &head)?;
+    }
+    match since(vendor, &record, shared)? {
+        Some(_) => make_up(vendor, config, storage, |since| since),
+        None => record.head()?.map_or(Ok(()), |head| checkout.repair(&record, &head)),
+    }
+}
+
+fn make_up(
+    vendor: &Vendor,
+    config: &Config,
+    storage: &dyn Storage,
+    from: impl FnOnce(Since) -> Since,
+) -> Result<(), Failure> {
+    let record = vendor.record();
+    let shared = is_shared(vendor, config).then_some(storage);
+    let mut turn = shared.map(|storage| take_turn(vendor, storage)).transpose()?;
+    let found = since(vendor, &record, shared)?;
+    let Some(head) = record.head()? else { return Ok(()) };
+    let from = from(found.unwrap_or_else(|| Since::Commit(head.clone())));
+    let mut keep = || turn.as_mut().map_or(Ok(()), |turn| turn.keep());
+    tag_objects(storage, &record, &from, &head, None, &mut keep)?;
+    keep()?;
+    if let Some(storage) = shared {
+        snapshot::publish(&record, storage, vendor.folder())?;
+    }
+    vendor.checkout().repair(&record, &head)
+}
+
+fn is_shared(vendor: &Vendor, config: &Config) -> bool {
+    config.vendor(vendor.name()).s3_bucket.is_some()
+}
+
+/// The vendor's own repositories.
+fn repositories(record: &Record, head: &CommitId) -> Result<BTreeSet<RepositoryName>, Failure> {
+    let mut documents = record.files(head, tree::DATA)?;
+    documents.retain(|file| file.path.ends_with(".json") && !tree::is_operators(&file.path));
+    let mut names = BTreeSet::new();
+    record.read_each(&documents, |file, bytes| {
+        // What does not parse is for `raas status` to tell.
+        let name = Document::parse(&bytes).ok().map(|document| document.name);
+        names.extend(name.filter(|name| tree::document(name) == file.path));
+        Ok(())
+    })?;
+    Ok(names)
+}

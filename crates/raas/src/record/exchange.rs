@@ -1,0 +1,59 @@
+//! Commits on their way from one home's record to another's, as packs.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::process::Stdio;
+
+use super::{BRANCH, CommitId, Record};
+use crate::failure::{Context as _, Failure};
+
+impl Record {
+    /// Writes the commits that lead to one, and all that is in them, into a file; without those that lead to `since`.
+    pub(crate) fn write_pack(
+        &self,
+        since: Option<&CommitId>,
+        to: &CommitId,
+        file: &File,
+    ) -> Result<(), Failure> {
+        let wanted = match since {
+            Some(since) => format!("{to}\n^{since}\n"),
+            None => format!("{to}\n"),
+        };
+        let prepare = || {
+            let mut list = tempfile::tempfile()?;
+            list.write_all(wanted.as_bytes())?;
+            list.rewind()?;
+            Ok::<_, io::Error>((Stdio::from(list), Stdio::from(file.try_clone()?)))
+        };
+        let (list, file) = prepare().context(|| "cannot pack the record".into())?;
+        let arguments = ["pack-objects", "--quiet", "--stdout", "--revs", "--thin", "--delta-base-offset"];
+        Ok(self.git.pass(&arguments, list, file)?)
+    }
+
+    /// Takes in what [`write_pack`](Self::write_pack) wrote elsewhere. Every object is checked, and that all that it
+    /// refers to is there. No branch moves.
+    pub(crate) fn take_pack(&self, file: File) -> Result<(), Failure> {
+        let arguments = ["index-pack", "--strict", "--stdin", "--fix-thin"];
+        Ok(self.git.pass(&arguments, Stdio::from(file), Stdio::null())?)
+    }
+
+    /// Moves the branch on to a commit that the record has. The caller holds the vendor's lock.
+    pub(crate) fn advance(&self, from: Option<&CommitId>, to: &CommitId) -> Result<(), Failure> {
+        // An empty old value means that the branch must not be there.
+        let from = from.map_or("", CommitId::as_str);
+        self.git.run(&["update-ref", BRANCH, to.as_str(), from])?;
+        Ok(())
+    }
+
+    /// Keeps a commit that the branch is going to leave.
+    pub(crate) fn set_aside(&self, commit: &CommitId) -> Result<String, Failure> {
+        let name = format!("refs/raas/aside/{commit}");
+        self.git.run(&["update-ref", &name, commit.as_str()])?;
+        Ok(name)
+    }
+
+    /// Whether two commits have a common past.
+    pub(crate) fn is_related(&self, one: &CommitId, other: &CommitId) -> Result<bool, Failure> {
+        Ok(self.git.ask(&["merge-base", one.as_str(), other.as_str()])?.is_some())
+    }
+}

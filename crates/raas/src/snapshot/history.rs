@@ -1,0 +1,119 @@
+//! The record's history in the bucket, for other homes to publish on top of.
+//!
+//! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
+//! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
+
+use super::put;
+use crate::failure::{Context as _, Failure, Kind};
+use crate::record::{CommitId, Record};
+use crate::storage::Storage;
+
+/// How many packs lead to a commit at most.
+const PIECES: usize = 20;
+
+/// The longest pack, in bytes, that raas takes in.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// Stores what leads to a commit and is not in the bucket; gives all pieces of its history.
+pub(super) fn store(
+    record: &Record,
+    storage: &dyn Storage,
+    standing: Option<&Pointer>,
+    head: &CommitId,
+    spool: &Path,
+) -> Result<Vec<HistoryPiece>, Failure> {
+    let mut pieces = standing.map(|pointer| pointer.history.clone()).unwrap_or_default();
+    let since = pieces.last().and_then(|piece| CommitId::parse(&piece.tip).ok());
+    let since = match since {
+        Some(since) if since == *head => return Ok(pieces),
+        Some(since)
+            if pieces.len() < PIECES && record.has(&since)? && record.is_ancestor(&since, head)? =>
+        {
+            Some(since)
+        }
+        _ => None,
+    };
+    if since.is_none() {
+        pieces.clear();
+    }
+    let cannot = || format!("cannot make a pack of commit {} in {}", head.short(), spool.display());
+    let mut file = tempfile::tempfile_in(spool).context(cannot)?;
+    record.write_pack(since.as_ref(), head, &file)?;
+    file.rewind().context(cannot)?;
+    let (digest, size) = digest(&mut file).context(cannot)?;
+    if size > MAX_SIZE {
+        let message = format!("the history up to commit {} is a pack of {size} bytes", head.short());
+        return Err(Failure::new(Kind::Environment, message)
+            .hint(format!("others take in at most {MAX_SIZE} bytes; take images off the registry")));
+    }
+    file.rewind().context(cannot)?;
+    put(storage, &ObjectKey::History(digest), size, &mut file)?;
+    pieces.push(HistoryPiece { digest, size, tip: head.to_string() });
+    Ok(pieces)
+}
+
+/// Takes the history that leads to a pointer's commit into the record. No branch moves.
+pub(crate) fn take_in(
+    record: &Record,
+    storage: &dyn Storage,
+    pointer: &Pointer,
+    spool: &Path,
+) -> Result<(), Failure> {
+    for piece in &pointer.history {
+        if record.has(&CommitId::parse(&piece.tip)?)? {
+            continue;
+        }
+        let key = ObjectKey::History(piece.digest);
+        let file = fetch(storage, &key, piece, spool)?;
+        record.take_pack(file)?;
+    }
+    if record.has(&CommitId::parse(&pointer.revision)?)? {
+        return Ok(());
+    }
+    let message = format!(
+        "{} does not hold the history of its last publication, commit {}",
+        storage.place(),
+        pointer.revision
+    );
+    Err(Failure::new(Kind::Environment, message).hint(
+        "it was published by an older raas: publish anything from that home with this one, and try again",
+    ))
+}
+
+fn fetch(
+    storage: &dyn Storage,
+    key: &ObjectKey,
+    piece: &HistoryPiece,
+    spool: &Path,
+) -> Result<File, Failure> {
+    let wrong = |what: &str| {
+        Failure::new(Kind::Environment, format!("{key} of {} {what}", storage.place()))
+            .hint("publish anything from the home that published last: it stores what is missing")
+    };
+    let cannot = || format!("cannot read {key} into {}", spool.display());
+    if piece.size > MAX_SIZE {
+        return Err(wrong("is too long to be a part of the history"));
+    }
+    let content = storage.read(key)?.ok_or_else(|| wrong("is missing"))?;
+    let mut file = tempfile::tempfile_in(spool).context(cannot)?;
+    io::copy(&mut content.take(piece.size + 1), &mut file).context(cannot)?;
+    file.flush().and_then(|()| file.rewind()).context(cannot)?;
+    if digest(&mut file).context(cannot)? != (piece.digest, piece.size) {
+        return Err(wrong("is damaged"));
+    }
+    file.rewind().context(cannot)?;
+    Ok(file)
+}
+
+fn digest(file: &mut File) -> io::Result<(Digest, u64)> {
+    let mut digest = Sha256::default();
+    io::copy(file, &mut digest)?;
+    let length = digest.length();
+    Ok((digest.finish(), length))
+}

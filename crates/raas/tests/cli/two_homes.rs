@@ -1,0 +1,166 @@
+//! Operators on several machines who publish to one bucket.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use raas_testkit::docker_save::{self, LayerPlaces, Saved};
+use raas_testkit::layers::{layer, noise};
+use raas_testkit::s3::{Fault, Server, What};
+use serde_json::Value;
+
+use crate::s3::{BUCKET, assert_stored, layout, sandbox};
+use crate::sandbox::{Sandbox, succeeded};
+
+/// An image with this one tag.
+fn saved(seed: u64, name: &str) -> Vec<u8> {
+    let layers = [layer(&[("a", &noise(seed, 500))])];
+    docker_save::newer(&[Saved { names: &[name], layers: &layers }], LayerPlaces::Folders).tar()
+}
+
+/// What is published, as `image:tag`.
+fn published(home: &Sandbox) -> BTreeSet<String> {
+    let listing = home.json(&["list", "acme", "--json"]);
+    let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
+    let tags = |repository: &Value| {
+        let name = repository["name"].as_str().unwrap().to_owned();
+        let tags = repository["tags"].as_array().unwrap().iter();
+        tags.map(|tag| format!("{name}:{}", tag["tag"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    repositories.iter().flat_map(tags).collect()
+}
+
+#[test]
+fn each_publishes_on_top_of_what_the_others_have() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "one", "--from", &path]);
+    // A home that is new finds what there is.
+    two.ok(&["setup", "acme"]);
+    assert_eq!(two.json(&["log", "acme", "--json"]), one.json(&["log", "acme", "--json"]));
+    let path = two.write("app.tar", layout(1, 1000));
+    server.forget();
+    let report = two.json(&["push", "acme", "one", "--json", "--from", &path]);
+    assert_eq!((&report["changed"], &report["stored"]["objects"]), (&false.into(), &0.into()));
+    let path = two.write("two.tar", layout(2, 1000));
+    two.ok(&["push", "acme", "two", "--from", &path]);
+    assert_eq!(published(&one), ["one:1.0", "two:1.0"].map(String::from).into());
+    // What the other has published is rolled back, and is no garbage.
+    let path = two.write("three.tar", layout(3, 1000));
+    two.ok(&["push", "acme", "one", "--from", &path]);
+    one.ok(&["rollback", "acme", "one"]);
+    one.ok(&["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"]);
+    two.ok(&["unpublish", "acme", "two"]);
+    assert_eq!(published(&one), ["one:1.0".to_owned()].into());
+    assert_stored(&one);
+    assert_stored(&two);
+    let log = |home: &Sandbox| home.json(&["log", "acme", "--json"]);
+    assert_eq!((log(&one), log(&two).as_array().unwrap().len()), (log(&two), 5));
+    assert!(server.keys(BUCKET).iter().all(|key| !key.contains("_turns")));
+}
+
+#[test]
+fn several_at_once_lose_nothing() {
+    let server = Server::new(&[BUCKET]);
+    let homes: Vec<Sandbox> = (0..4).map(|_| sandbox(&server, "")).collect();
+    let mut running = Vec::new();
+    let mut expected = BTreeSet::new();
+    for (n, home) in homes.iter().enumerate() {
+        // All of one image, a tag each, and of an image of their own.
+        for (image, tag) in [("shared".to_owned(), format!("{n}")), (format!("own{n}"), "1".to_owned())] {
+            let name = format!("{image}:{tag}");
+            let path = home.write(&format!("{image}.tar"), saved(n as u64, &name));
+            let mut command = home.command(&["push", "acme", &image, "--from", &path]);
+            running.push(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+            expected.insert(name);
+        }
+    }
+    for child in running {
+        succeeded(&child.wait_with_output().unwrap());
+    }
+    for home in &homes {
+        assert_eq!(published(home), expected);
+    }
+    assert_stored(&homes[0]);
+    assert_eq!(homes[0].json(&["log", "acme", "--json"]).as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn what_never_reached_the_bucket_is_set_aside_and_told() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "one", "--from", &path]);
+    two.ok(&["setup", "acme"]);
+    // Its commit is made, and the first object after it is refused.
+    let lost = one.write("lost.tar", layout(2, 1000));
+    let keys_before_commit = 4 + 1;
+    server.fail(Fault {
+        after: keys_before_commit,
+        ..Fault::always("PutObject", What::Refuse(403, "AccessDenied"))
+    });
+    one.fails(4, &["push", "acme", "lost", "--from", &lost]);
+    server.behave();
+    assert_eq!(one.commits("acme"), 2, "the commit is made");
+    // Its turn was left behind, as by a kill; nobody else came in between: the same home goes on.
+    let path = two.write("two.tar", layout(3, 1000));
+    two.ok(&["push", "acme", "two", "--from", &path]);
+    let output = one.run(&["push", "acme", "lost", "--from", &lost]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    succeeded(&output);
+    assert!(
+        said.contains("never reached s3://acme-images/reg") && said.contains("refs/raas/aside/"),
+        "{said}"
+    );
+    let all = ["lost:1.0", "one:1.0", "two:1.0"].map(String::from);
+    assert_eq!((published(&one), published(&two)), (all.clone().into(), all.into()));
+}
+
+#[test]
+fn another_registry_in_the_bucket_is_left_alone() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "one", "--from", &path]);
+    // The other home has published already, to a folder.
+    let bucket = std::fs::read_to_string(two.path("raas.cfg")).unwrap();
+    two.write("raas.cfg", "");
+    let path = two.write("app.tar", layout(2, 1000));
+    two.ok(&["push", "acme", "two", "--from", &path]);
+    two.write("raas.cfg", bucket);
+    let before = server.keys(BUCKET);
+    for arguments in [
+        &["push", "acme", "two", "--from", &path][..],
+        &["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"],
+        &["unpublish", "acme", "two"],
+        &["setup", "acme"],
+    ] {
+        let failure = two.fails(4, arguments);
+        assert!(failure.contains("another registry") && failure.contains("hint: "), "{failure}");
+    }
+    assert_eq!(server.keys(BUCKET), before);
+    // What it knows is told all the same.
+    assert_eq!(published(&two), ["two:1.0".to_owned()].into());
+}
+
+#[test]
+fn history_that_is_damaged_is_not_taken_in() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let path = one.write("app.tar", layout(1, 1000));
+    one.ok(&["push", "acme", "one", "--from", &path]);
+    let pack = server.keys(BUCKET).into_iter().find(|key| key.contains("_record/")).unwrap();
+    let good = server.object(BUCKET, &pack).unwrap();
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    server.put(BUCKET, &pack, &bad);
+    assert!(two.fails(4, &["setup", "acme"]).contains("is damaged"));
+    server.put(BUCKET, &pack, &good);
+    two.ok(&["setup", "acme"]);
+    let fsck = |home: &Sandbox| {
+        let mut git = Command::new("git");
+        git.arg("--git-dir").arg(home.home().join("acme/metadata.git")).args(["fsck", "--strict"]);
+        git.stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!(fsck(&two));
+}
