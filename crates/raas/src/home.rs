@@ -5,6 +5,7 @@
 //! <home>/<isv>/bucket/         the vendor's objects (storage)
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
+//! <home>/<isv>/uploads/        notes of uploads to a bucket of a service (storage)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/id              tells this home from others that publish to the vendor's bucket
 //! <home>/_servers/<id>.json    a running server's address (servers)
@@ -138,6 +139,11 @@ impl Vendor {
 
     pub(crate) fn bucket(&self) -> PathBuf {
         self.folder.join("bucket")
+    }
+
+    /// Where runs note the uploads to a bucket of a service that they have begun.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.folder.join("uploads")
     }
 
     pub(crate) fn record(&self) -> Record {

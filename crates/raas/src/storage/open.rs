@@ -28,7 +28,7 @@ fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str)
     if let Some(registry) = &settings.registry_host {
         refuse_below(registry, &place)?;
     }
-    Ok(S3::new(runtime, &loaded, place))
+    Ok(S3::new(runtime, &loaded, place, vendor.uploads()))
 }
 
 /// Many clients forward the registry's credentials to hosts below the registry's own, and a bucket refuses requests

@@ -23,9 +23,11 @@ mod pool;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod upload;
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +44,7 @@ use leftovers::Leftovers;
 pub(super) use place::Place;
 use pool::Pool;
 use reader::S3Reader;
+use unfinished::Unfinished;
 use upload::S3Upload;
 
 /// Layers at once, of one upload each.
@@ -75,17 +78,25 @@ struct Shared {
     credentials: SharedCredentialsProvider,
     pool: Arc<Pool>,
     leftovers: Leftovers,
+    unfinished: Unfinished,
     patience: Patience,
     seen: Arc<Seen>,
 }
 
 impl S3 {
-    /// A bucket, which need not exist. Nothing is asked yet.
-    pub(super) fn new(runtime: Runtime, config: &SdkConfig, place: Place) -> Self {
-        Self::with_patience(runtime, config, place, &Patience::default())
+    /// A bucket, which need not exist. Nothing is asked yet. Runs of one home share a folder, which need not exist either,
+    /// for notes of what they upload.
+    pub(super) fn new(runtime: Runtime, config: &SdkConfig, place: Place, notes: PathBuf) -> Self {
+        Self::with_patience(runtime, config, place, notes, &Patience::default())
     }
 
-    fn with_patience(runtime: Runtime, config: &SdkConfig, place: Place, patience: &Patience) -> Self {
+    fn with_patience(
+        runtime: Runtime,
+        config: &SdkConfig,
+        place: Place,
+        notes: PathBuf,
+        patience: &Patience,
+    ) -> Self {
         let seen = Arc::new(Seen::default());
         let shared = Shared {
             client: client::client(config, &place, patience, &seen),
@@ -93,6 +104,7 @@ impl S3 {
             credentials: config.credentials_provider().expect("`aws::load` gives one"),
             pool: Pool::new(),
             leftovers: Leftovers::default(),
+            unfinished: Unfinished::new(notes),
             patience: patience.clone(),
             seen,
         };

@@ -144,8 +144,11 @@ impl Shared {
         }
     }
 
-    /// Removes what runs that were killed have left longer ago than the grace, and says how much that was.
+    /// Removes what runs that were killed have left longer ago than the grace, and says how much that was. What runs of
+    /// this home have left since is taken over, to be gone on with.
     pub(super) async fn sweep(&self) -> Result<usize, StorageError> {
+        // Without notes there is nothing to go on with, and that is all.
+        drop(self.unfinished.take_over());
         let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(0) };
         let mut stale = self.stale_uploads(before).await?;
         stale.extend(self.stale_objects(before).await?);

@@ -63,7 +63,7 @@ struct Earlier {
 }
 
 impl Multipart {
-    /// Begins an upload, or goes on with one of the same key that another run has left.
+    /// Begins an upload, or goes on with one of the same key that a run that was killed has left.
     pub(super) fn begin(
         engine: &Arc<Engine>,
         target: Target,
@@ -83,6 +83,9 @@ impl Multipart {
                 return Ok((Session { key, id, shared: shared.clone() }, there));
             }
             let id = shared.create_upload(&target, &key).await?;
+            if let Target::Final(_) = target {
+                shared.unfinished.begun(&key, &id);
+            }
             Ok::<_, StorageError>((Session { key, id, shared: shared.clone() }, BTreeMap::new()))
         })?;
         engine.block_on(shared.leftovers.add(session.leftover()));
@@ -144,6 +147,7 @@ impl Multipart {
         completed?;
         self.done = true;
         engine.shared.leftovers.remove(&self.session.leftover());
+        engine.shared.unfinished.ended(&self.session.id);
         match &self.target {
             Target::Final(_) => Ok(()),
             Target::Temporary(_) => engine.block_on(self.put_in_place(key)),
@@ -191,6 +195,11 @@ impl Drop for Multipart {
                 shared.remove_leftover(&leftover).await;
             }
         });
+        if keep {
+            shared.unfinished.free(&self.session.id);
+        } else {
+            shared.unfinished.ended(&self.session.id);
+        }
         shared.leftovers.remove(&leftover);
     }
 }
@@ -258,7 +267,7 @@ impl Session {
             .await;
         let Err(error) = completed else { return Ok(()) };
         let error_facts = Facts::of(&error);
-        // An answer that was lost, or another run that has sent the same and was first.
+        // An answer that was lost.
         if error_facts.is("NoSuchUpload")
             && shared.head(&self.key, key).await?.is_some_and(|found| found.size == size)
         {
@@ -303,32 +312,30 @@ impl Shared {
         }
     }
 
-    /// An upload of this key that another run has left and that has parts of this size, with its parts. Those that
-    /// do not fit are removed.
+    /// An upload of this key that a run that was killed has left and that has parts of this size, with its parts. Those
+    /// that do not fit are removed.
     ///
     /// Going on is a saving and no duty: where it cannot be found out, there is none.
     async fn resumable(&self, key: &str, part_size: usize) -> Option<(String, BTreeMap<i32, Earlier>)> {
-        let listed =
-            self.client.list_multipart_uploads().bucket(&self.place.bucket).prefix(key).send().await.ok()?;
-        let mut uploads: Vec<_> = listed
-            .uploads
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|upload| upload.key() == Some(key))
-            .collect();
-        uploads.sort_by_key(|upload| upload.initiated);
-        let mut found = None;
-        for upload in uploads.into_iter().rev() {
-            let Some(id) = upload.upload_id else { continue };
-            let Ok(parts) = self.parts(key, &id).await else { continue };
+        let mut found: Option<(String, BTreeMap<i32, Earlier>)> = None;
+        for id in self.unfinished.take(key) {
+            let Ok(parts) = self.parts(key, &id).await else {
+                self.unfinished.ended(&id);
+                continue;
+            };
             let last = parts.keys().next_back().copied();
             let fits = |(number, part): (&i32, &Earlier)| {
                 part.size == part_size as u64 || (Some(*number) == last && part.size < part_size as u64)
             };
-            if found.is_none() && parts.iter().all(fits) {
-                found = Some((id, parts));
+            let best = found.as_ref().is_none_or(|(_, best)| best.len() < parts.len());
+            let unfit = if best && parts.iter().all(fits) {
+                found.replace((id, parts)).map(|(id, _)| id)
             } else {
-                self.remove_leftover(&Leftover { key: key.to_owned(), upload: Some(id) }).await;
+                Some(id)
+            };
+            if let Some(id) = unfit {
+                self.remove_leftover(&Leftover { key: key.to_owned(), upload: Some(id.clone()) }).await;
+                self.unfinished.ended(&id);
             }
         }
         found

@@ -1,6 +1,7 @@
 //! The bucket against a service that does as it is told, and one that does not.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use raas_testkit::s3::{Fault, Server, What};
@@ -26,6 +27,12 @@ fn settings() -> VendorSettings {
 }
 
 fn connect(endpoint: &str, settings: &VendorSettings) -> S3 {
+    // No notes can be kept there: nobody else goes on with what it has begun.
+    run_of(Path::new("/dev/null/notes"), endpoint, settings)
+}
+
+/// As a run of a home that keeps its notes there.
+fn run_of(notes: &Path, endpoint: &str, settings: &VendorSettings) -> S3 {
     let runtime = S3::runtime().unwrap();
     let aws = Aws {
         access_key_id: Some("AKIAEXAMPLE".into()),
@@ -41,7 +48,7 @@ fn connect(endpoint: &str, settings: &VendorSettings) -> S3 {
         answer: Duration::from_secs(2),
         standstill: Duration::from_secs(1),
     };
-    S3::with_patience(runtime, &config, place, &patience)
+    S3::with_patience(runtime, &config, place, notes.to_owned(), &patience)
 }
 
 fn service() -> (S3, Server) {
@@ -175,6 +182,27 @@ fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
         assert_eq!(server.object(BUCKET, &full(&content)), Some(content));
         assert!(server.uploads(BUCKET).is_empty());
     }
+}
+
+#[test]
+fn an_upload_of_a_run_that_lives_is_left_alone() {
+    let server = Server::new(&[BUCKET]);
+    let notes = tempfile::tempdir().unwrap();
+    let content = noise(1, (20 << 20) + 5);
+    let begin = || {
+        let run = run_of(notes.path(), &server.url(), &settings());
+        run.sweep().unwrap();
+        let mut upload = run.create(known(&content)).unwrap();
+        upload.write_all(&content).unwrap();
+        (run, upload)
+    };
+    let ((_one, first), (_two, second)) = (begin(), begin());
+    assert_eq!(server.uploads(BUCKET).len(), 2);
+    for upload in [first, second] {
+        upload.commit(&key_of(&content)).unwrap();
+    }
+    assert_eq!(server.object(BUCKET, &full(&content)), Some(content));
+    assert!(server.uploads(BUCKET).is_empty());
 }
 
 #[test]
