@@ -157,8 +157,9 @@ pub(crate) fn check(
 
 fn check_storage(storage: &dyn Storage) -> Check {
     let place = storage.place();
-    match storage::probe(storage) {
-        Ok(()) => {
+    // Also whether everybody may write there, which may have come about since it was set up.
+    match storage::probe(storage).and_then(|()| storage.prepare(false)) {
+        Ok(_) => {
             let found = format!("{place} can be written, read, listed and cleaned");
             let warnings = storage.warnings();
             if warnings.is_empty() {

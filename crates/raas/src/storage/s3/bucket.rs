@@ -95,9 +95,11 @@ impl Prepared {
 
 impl Shared {
     async fn bucket_exists(&self) -> Result<bool, StorageError> {
-        match self.client.head_bucket().bucket(&self.place.bucket).send().await {
+        // A listing and no HEAD, whose refusals have no body that would say why.
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
+        match request.max_keys(1).send().await {
             Ok(_) => Ok(true),
-            Err(error) if Facts::of(&error).status == Some(404) => Ok(false),
+            Err(error) if Facts::of(&error).is("NoSuchBucket") => Ok(false),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }

@@ -107,6 +107,16 @@ impl Facts {
             || (self.code.is_none() && self.status == Some(403))
     }
 
+    /// The service's word for it, as AWS would say it.
+    fn known_code(&self) -> &str {
+        match self.code.as_deref().unwrap_or_default() {
+            // Garage's words for wrong credentials.
+            "AccessDenied" if self.said.contains("No such key") => "InvalidAccessKeyId",
+            "AccessDenied" if self.said.contains("Invalid signature") => "SignatureDoesNotMatch",
+            code => code,
+        }
+    }
+
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
@@ -199,7 +209,7 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
             ),
         );
     };
-    match facts.code.as_deref().unwrap_or_default() {
+    match facts.known_code() {
         "NoSuchBucket" => (
             format!("there is no such bucket at {}", place.service()),
             format!(
@@ -336,6 +346,14 @@ mod tests {
             ),
             (Facts { status: Some(301), ..Facts::default() }, "not in region us-east-1"),
             (coded(503, "SlowDown"), "slower pace"),
+            (
+                Facts { said: "Forbidden: No such key: GK1".into(), ..coded(403, "AccessDenied") },
+                "does not know the access key",
+            ),
+            (
+                Facts { said: "Forbidden: Invalid signature".into(), ..coded(403, "AccessDenied") },
+                "secret key is not the one",
+            ),
             (coded(500, "InternalError"), "failed with status 500"),
             (Facts::default(), "https://s3.us-east-1.amazonaws.com does not answer"),
             (

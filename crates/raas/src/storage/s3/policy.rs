@@ -59,7 +59,7 @@ pub(super) fn public_writes(policy: &str) -> Vec<String> {
     let Some(policy) = parse(Some(policy)) else { return Vec::new() };
     let mut found = Vec::new();
     for statement in statements(&policy) {
-        if statement["Effect"] != "Allow" || !is_everybody(&statement["Principal"]) {
+        if statement["Effect"] != "Allow" || !is_for_everybody(&statement) {
             continue;
         }
         let actions = words(&statement["Action"]);
@@ -90,6 +90,46 @@ fn words(value: &Value) -> Vec<String> {
         Value::Array(words) => words.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
+}
+
+fn is_for_everybody(statement: &Value) -> bool {
+    // All but some are as good as all.
+    let everybody = statement.get("NotPrincipal").is_some() || is_everybody(&statement["Principal"]);
+    everybody && !is_limited(&statement["Condition"])
+}
+
+/// Whether a condition leaves only callers or places that are named in it. Source: "The meaning of public", Amazon S3
+/// User Guide.
+fn is_limited(condition: &Value) -> bool {
+    const LIMITING: [&str; 11] = [
+        "aws:principalaccount",
+        "aws:principalarn",
+        "aws:principalorgid",
+        "aws:principalorgpaths",
+        "aws:sourceaccount",
+        "aws:sourcearn",
+        "aws:sourceorgid",
+        "aws:sourcevpc",
+        "aws:sourcevpce",
+        "aws:userid",
+        "s3:dataaccesspointarn",
+    ];
+    let Value::Object(operators) = condition else { return false };
+    operators.iter().any(|(operator, keys)| {
+        let operator = operator.to_ascii_lowercase();
+        let names_them = matches!(
+            operator.as_str(),
+            "stringequals" | "stringequalsignorecase" | "stringlike" | "arnequals" | "arnlike"
+        );
+        let Value::Object(keys) = keys else { return false };
+        names_them
+            && keys.iter().any(|(key, values)| {
+                let values = words(values);
+                LIMITING.contains(&key.to_ascii_lowercase().as_str())
+                    && !values.is_empty()
+                    && !values.iter().any(|value| value.contains(['*', '?']))
+            })
+    })
 }
 
 fn is_everybody(principal: &Value) -> bool {
@@ -146,9 +186,23 @@ mod tests {
         for (principal, action, found) in table {
             assert_eq!(!public_writes(&policy(principal, action)).is_empty(), found, "{principal} {action}");
         }
-        assert!(
-            !public_writes(r#"{"Statement":{"Effect":"Allow","Principal":"*","NotAction":"s3:Get*"}}"#)
-                .is_empty()
-        );
+        let table = [
+            (r#""Principal":"*","NotAction":"s3:Get*""#, true),
+            (r#""NotPrincipal":{"AWS":"arn:aws:iam::1:root"},"Action":"s3:PutObject""#, true),
+            (
+                r#""Principal":"*","Action":"s3:*","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}"#,
+                false,
+            ),
+            (r#""Principal":"*","Action":"s3:*","Condition":{"StringLike":{"aws:PrincipalArn":"*"}}"#, true),
+            (
+                r#""Principal":"*","Action":"s3:*","Condition":{"StringNotEquals":{"aws:SourceVpce":"v"}}"#,
+                true,
+            ),
+            (r#""Principal":"*","Action":"s3:*","Condition":{"Bool":{"aws:SecureTransport":"true"}}"#, true),
+        ];
+        for (rest, found) in table {
+            let policy = format!(r#"{{"Statement":{{"Effect":"Allow",{rest}}}}}"#);
+            assert_eq!(!public_writes(&policy).is_empty(), found, "{policy}");
+        }
     }
 }
