@@ -37,7 +37,7 @@ pub enum NameError {
     /// Not by the grammar of vendor names.
     #[error(
         "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
-         as in a host name, and not `localhost`"
+         as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are none"
     )]
     Vendor(String),
 }
@@ -111,6 +111,10 @@ impl VendorName {
     }
 }
 
+/// As a label the first would be `localhost.localhost`, and clients have ideas of their own about that name. A vendor's
+/// section of the configuration has its name, and the others are sections of another kind.
+const NO_VENDORS: [&str; 5] = ["localhost", "aws", "openshift", "pulpserver", "redhat"];
+
 impl FromStr for VendorName {
     type Err = NameError;
 
@@ -120,8 +124,7 @@ impl FromStr for VendorName {
             && text.bytes().all(inner)
             && !text.starts_with('-')
             && !text.ends_with('-')
-            // As a label it would be `localhost.localhost`, and clients have ideas of their own about that name.
-            && text != "localhost";
+            && !NO_VENDORS.contains(&text);
         if good {
             Ok(VendorName(text.into()))
         } else {
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn vendor_names_are_host_labels() {
         assert!("bigdatainc".parse::<VendorName>().is_ok());
-        for bad in ["", "Big", "a.b", "a/b", "-a", "a-", "..", "localhost", &"a".repeat(64)] {
+        for bad in ["", "Big", "a.b", "a/b", "-a", "a-", "..", "localhost", "aws", &"a".repeat(64)] {
             assert!(bad.parse::<VendorName>().is_err(), "{bad}");
         }
     }

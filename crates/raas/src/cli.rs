@@ -55,7 +55,7 @@ impl Globals {
             file: self.config.clone(),
             // As an empty variable is meant.
             repository: self.config_repo.clone().filter(|address| !address.is_empty()),
-            branch: self.configenv.clone(),
+            branch: self.configenv.clone().filter(|branch| !branch.is_empty()),
             patience: Duration::from_secs(self.git_timeout),
         };
         Config::load(&asked, &|| Home::new(self.home.clone()))

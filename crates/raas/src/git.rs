@@ -138,6 +138,8 @@ fn plain_command() -> Command {
         .args(["-c", "maintenance.autoDetach=false"])
         // Every commit is part of the audit log, and on the disk when it is made.
         .args(["-c", "core.fsync=committed"])
+        // A server that says nothing more is not waited for by a git whose raas was killed.
+        .args(["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"])
         // Hooks are for people who work in a repository; none of ours is one to work in.
         .args(["-c", "core.hooksPath=/dev/null"])
         .stdin(Stdio::null());

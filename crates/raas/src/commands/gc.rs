@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// From how many hours of grace on no push can be met that takes content for there which is being removed: see `held.rs`.
+const SAFE_GRACE: u32 = 24;
+
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.vendor(&arguments.vendor);
     if !vendor.exists() {
@@ -50,6 +53,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         grace: hours(arguments.grace_hours),
         remove: arguments.yes,
     };
+    if arguments.yes && arguments.grace_hours < SAFE_GRACE {
+        output::error(&format!(
+            "Note: a push that runs at this moment, here or elsewhere, may lose what it has stored; it would have to be \
+             run again. {SAFE_GRACE} hours of grace are safe"
+        ));
+    }
     let storage = storage::open(&vendor, config)?;
     // What runs that were killed left unfinished.
     storage.sweep()?;

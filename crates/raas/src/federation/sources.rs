@@ -1,11 +1,12 @@
 //! Gathering what the operator serves from where the configuration says it is.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 
 use raas_types::crane::{Document, tree};
-use raas_types::{Digest, ImageId};
+use raas_types::{Digest, ImageId, Manifest};
 
 use super::base_images::{self, BaseLayer};
 use super::{complete, web};
@@ -89,7 +90,7 @@ impl Sources {
             if name.ends_with(".json") {
                 self.read_file(&path.join(&name))?;
             } else if is_manifest(&name) {
-                let bytes = fs::read(path.join(&name)).context(cannot)?;
+                let bytes = read_bounded(&path.join(&name), Manifest::MAX_SIZE)?;
                 self.beside.insert(Digest::of(&bytes), bytes);
             }
         }
@@ -97,7 +98,7 @@ impl Sources {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), Failure> {
-        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read_bounded(path, Document::MAX_SIZE)?;
         self.add(&path.display().to_string(), &bytes)
     }
 
@@ -145,6 +146,20 @@ impl Sources {
     }
 }
 
+/// A file's bytes, if they are not too many: a path may lead to anything.
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path).context(cannot)?.take(most + 1).read_to_end(&mut bytes).context(cannot)?;
+    if bytes.len() as u64 > most {
+        let message = format!("{} has more than {most} bytes", path.display());
+        return Err(
+            Failure::new(Kind::Usage, message).hint("check `metadata` in [redhat]: is it a document?")
+        );
+    }
+    Ok(bytes)
+}
+
 /// Whether a path is that of a manifest beside a document, as in the metadata tree of raas.
 fn is_manifest(path: &str) -> bool {
     let name: raas_types::RepositoryName = "x".parse().expect("a name");
@@ -158,6 +173,13 @@ fn is_manifest(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let failure = read_bounded(Path::new("/dev/zero"), 1000).unwrap_err().to_string();
+        assert!(failure.contains("more than 1000 bytes"), "{failure}");
+        assert_eq!(read_bounded(Path::new("/dev/null"), 0).unwrap(), b"");
+    }
 
     #[test]
     fn manifests_are_told_by_their_place() {

@@ -13,6 +13,8 @@ pub(crate) struct GitError {
     pub(crate) kind: GitErrorKind,
     message: String,
     said: String,
+    /// Whether it is about a repository elsewhere.
+    remote: bool,
 }
 
 /// What went wrong.
@@ -41,9 +43,11 @@ impl GitError {
     pub(super) fn said(verb: &str, place: &str, said: &str) -> Self {
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| is_worth_telling(line)).collect();
         let kind = GitErrorKind::of(said);
+        let remote = !place.starts_with('/');
         let place = redact::text(place);
         Self {
             kind,
+            remote,
             message: format!("`git {verb}` failed in {place}"),
             said: redact::text(&lines.join("; ")),
         }
@@ -54,6 +58,7 @@ impl GitError {
             kind: GitErrorKind::TimedOut,
             message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(place)),
             said: String::new(),
+            remote: true,
         }
     }
 
@@ -62,6 +67,7 @@ impl GitError {
             kind: GitErrorKind::Other,
             message: format!("git in {}: {what}", folder.display()),
             said: String::new(),
+            remote: false,
         }
     }
 
@@ -71,6 +77,7 @@ impl GitError {
             kind: GitErrorKind::NoGit,
             message: "cannot run `git`, which keeps the record of what is published".into(),
             said: error.to_string(),
+            remote: false,
         }
     }
 
@@ -92,6 +99,8 @@ impl GitError {
             }
             GitErrorKind::TimedOut => "check the network, or allow more time with --git-timeout SECONDS",
             GitErrorKind::NoGit => "install git",
+            // Of a repository elsewhere its own words have to do.
+            GitErrorKind::Other if self.remote => return None,
             GitErrorKind::Other => "`git fsck` in that folder tells whether the repository is damaged",
         })
     }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use raas_types::{Reference, RepositoryName};
 
+use crate::redact;
+
 /// An image in a registry that runs: `[docker://]host[:port]/name[:tag][@digest]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImageReference {
@@ -44,7 +46,7 @@ impl FromStr for ImageReference {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| {
-            let shown: String = text.chars().take(200).collect();
+            let shown: String = redact::text(text).chars().take(200).collect();
             format!(
                 "`{shown}` is not an image in a registry: {why}; expected host/name:tag, or a path that begins with `/` or `./`"
             )
@@ -106,5 +108,7 @@ mod tests {
         for bad in ["", "ubi9", "library/debian", "x.org/A", "x.org/a:", "/a", "x.org/a@sha256:1"] {
             assert!(bad.parse::<ImageReference>().is_err(), "{bad}");
         }
+        let told = "http://u:SECRET@x.org/a".parse::<ImageReference>().unwrap_err();
+        assert!(told.contains("x.org/a") && !told.contains("SECRET"), "{told}");
     }
 }
