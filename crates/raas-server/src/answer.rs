@@ -159,7 +159,9 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
     }
     let host = host::requested(request);
     let Some(site) = host::pick(snapshot, host) else {
-        return fail(api, &Failure::new(Code::NotFound, "there is no registry at this host")).into();
+        // In v2 no repository's name is known at such a host. Clients take the code for what it says, and one that
+        // reads UNSUPPORTED takes the registry for one of another API.
+        return fail(api, &Failure::new(Code::NameUnknown, "there is no registry at this host")).into();
     };
     let Some(catalog) = &site.catalog else {
         let message = "this registry has not loaded what it publishes yet; try again later";

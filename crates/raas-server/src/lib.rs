@@ -34,6 +34,7 @@ mod stamp;
 mod tls;
 mod watch;
 
+pub use host::{HostName, HostNameError};
 pub use listen::{Options, serve};
 pub use origin::{
     AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,

@@ -125,8 +125,13 @@ pub async fn serve(
 
 /// Loads all sites for the first time.
 async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) -> io::Result<Watcher<S>> {
-    let bench =
-        Bench { client: Arc::clone(&shared.client), every: options.remote_poll, runtime: Handle::current() };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let bench = Bench {
+        client: Arc::clone(&shared.client),
+        every: options.remote_poll,
+        runtime: Handle::current(),
+        unpacking: Arc::new(Semaphore::new(processors)),
+    };
     let mut watcher = Watcher::new(Arc::new(sites), bench);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
     let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;

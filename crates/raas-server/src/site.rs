@@ -1,5 +1,6 @@
 //! Sites: what is served, for whom, and where the bytes are.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,19 +14,29 @@ use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::health::Health;
+use crate::host::HostName;
 use crate::origin::Origin;
 
 /// A vendor's registry, as it is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteConfig {
-    /// The vendor, whose name is the first label of the site's host.
+    /// The vendor, whose name is the first label of the site's host below `localhost`.
     pub vendor: VendorName,
+    /// The hosts that the site is asked for at, beside that one.
+    pub hosts: Vec<HostName>,
     /// Where the metadata comes from.
     pub metadata: Metadata,
     /// Where the objects are.
     pub bucket: Bucket,
     /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
     pub users: Option<PathBuf>,
+}
+
+impl SiteConfig {
+    /// A site without a host of its own, and without users.
+    pub fn new(vendor: VendorName, metadata: Metadata, bucket: Bucket) -> Self {
+        Self { vendor, hosts: Vec::new(), metadata, bucket, users: None }
+    }
 }
 
 /// Where a site's metadata comes from.
@@ -61,7 +72,7 @@ pub enum Bucket {
 /// What knows which sites there are.
 pub trait SiteSource: Send + Sync + 'static {
     /// All sites, as they are set up now. It is asked again at every poll, so that vendors set up later appear; it
-    /// may read files. Of two sites of one vendor the first counts. On an error, the server goes on with the sites
+    /// may read files. Of two sites of one vendor the first counts, and of two of one host the first by vendor. On an error, the server goes on with the sites
     /// that it has.
     fn sites(&self) -> io::Result<Vec<SiteConfig>>;
 }
@@ -126,8 +137,11 @@ pub(crate) struct Site {
     pub(crate) faulty: Arc<AtomicUsize>,
 }
 
-/// All sites as they are served, ordered by vendor. It never changes; the next one replaces it.
+/// All sites as they are served. It never changes; the next one replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
+    /// Ordered by vendor.
     pub(crate) sites: Vec<Site>,
+    /// Which of them is asked for at a host.
+    pub(crate) hosts: HashMap<HostName, usize>,
 }

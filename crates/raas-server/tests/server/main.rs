@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod fleet;
 mod limits;
 mod metrics;
 mod reload;
