@@ -108,7 +108,12 @@ impl Config {
 
     /// Whether any vendor has a bucket.
     pub(crate) fn has_buckets(&self) -> bool {
-        self.vendors.values().any(|vendor| vendor.s3_bucket.is_some())
+        self.with_buckets().next().is_some()
+    }
+
+    /// The vendors that have a bucket, in order.
+    pub(crate) fn with_buckets(&self) -> impl Iterator<Item = (&VendorName, &VendorSettings)> {
+        self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
     /// The same without a hold on where it came from: a private clone goes now, and not when the command ends.
@@ -136,7 +141,7 @@ impl Config {
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
-            vendors: VendorSettings::read_all(&ini)?.into_iter().collect(),
+            vendors: VendorSettings::read_all(&ini, folder)?.into_iter().collect(),
             source: Source::None,
             patience: Duration::default(),
             settings: settings(&ini),
@@ -229,6 +234,15 @@ mod tests {
             ),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
+            (
+                "[acme]\nregistry_host = https://a.example",
+                "line 2: `https://a.example` is not the name of a host",
+            ),
+            ("[acme]\nregistry_host = acme.localhost", "line 2: `acme.localhost` is below `localhost`"),
+            (
+                "[acme]\nregistry_host = r.a, R.b.\n[other]\ns3_bucket = b\nregistry_host = r.b:443",
+                "line 5: r.b is the `registry_host` of [acme] already",
+            ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),
             ("[openshift]\nauth_token = ${NOWHERE}", "line 2: the environment has no NOWHERE"),
         ];

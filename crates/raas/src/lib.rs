@@ -16,6 +16,7 @@ mod difference;
 mod failure;
 mod federation;
 mod files;
+mod fleet;
 mod gc;
 mod git;
 mod held;

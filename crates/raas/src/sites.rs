@@ -52,13 +52,17 @@ impl HomeSites {
     }
 
     fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
-        let bucket = self.buckets.bucket(&self.config.vendor(vendor.name()));
+        let settings = self.config.vendor(vendor.name());
+        let bucket = self.buckets.bucket(&settings);
         let bucket = bucket.map_err(|error| io::Error::other(wrong(vendor.name(), &error).to_string()))?;
         Ok(SiteConfig {
-            vendor: vendor.name().clone(),
-            metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
-            bucket: bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+            hosts: settings.registry_hosts,
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
+            ..SiteConfig::new(
+                vendor.name().clone(),
+                Metadata::Folder(vendor.checkout().folder().to_owned()),
+                bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+            )
         })
     }
 }
@@ -140,7 +144,11 @@ pub(crate) fn alone(
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None })
+    Ok(SiteConfig {
+        hosts: settings.registry_hosts.clone(),
+        users: settings.htpasswd.clone(),
+        ..SiteConfig::new(vendor.clone(), metadata, bucket)
+    })
 }
 
 fn open(url: &str) -> Result<Origin, AddressError> {
@@ -152,6 +160,7 @@ fn at(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> Vendo
 }
 
 /// Makes buckets of settings.
+#[derive(Debug)]
 pub(crate) struct Buckets {
     aws: Aws,
     credentials: Arc<dyn CredentialSource>,

@@ -1,7 +1,9 @@
 //! What each section of `raas.cfg` holds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use raas_server::{HostName, HostNameError};
 use raas_types::VendorName;
 
 use super::ini::{Ini, IniError, Value};
@@ -94,7 +96,7 @@ pub(crate) struct Pulpserver {
 }
 
 /// A vendor's section, named like the vendor.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VendorSettings {
     /// `s3_bucket`: the vendor's bucket; without one, objects are kept in the home.
     pub(crate) s3_bucket: Option<String>,
@@ -113,8 +115,10 @@ pub(crate) struct VendorSettings {
     pub(crate) access: Access,
     /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
     pub(crate) cdn_url: Option<String>,
-    /// `registry_host`: the host name that people pull from.
-    pub(crate) registry_host: Option<String>,
+    /// `registry_host`: the hosts that people pull from.
+    pub(crate) registry_hosts: Vec<HostName>,
+    /// `htpasswd`: the users who see protected repositories, for a server without a home.
+    pub(crate) htpasswd: Option<PathBuf>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
 }
@@ -244,12 +248,14 @@ impl VendorSettings {
         "access",
         "cdn_url",
         "registry_host",
+        "htpasswd",
         "openshift_domain",
     ];
 
     /// Every vendor's section.
-    pub(super) fn read_all(ini: &Ini) -> Result<Vec<(VendorName, Self)>, IniError> {
+    pub(super) fn read_all(ini: &Ini, folder: &Path) -> Result<Vec<(VendorName, Self)>, IniError> {
         let others = ini.sections().filter(|section| !OWN_SECTIONS.contains(&section.name));
+        let mut hosts = BTreeMap::new();
         others
             .map(|section| {
                 let vendor = section.name.parse().map_err(|error| IniError {
@@ -260,12 +266,22 @@ impl VendorSettings {
                         OWN_SECTIONS.join("], [")
                     ),
                 })?;
-                Ok((vendor, Self::read(ini, section.name)?))
+                let settings = Self::read(ini, section.name, folder)?;
+                for host in &settings.registry_hosts {
+                    if let Some(other) = hosts.insert(host.clone(), section.name) {
+                        let named = ini.section(section.name).find(|(key, _)| *key == "registry_host");
+                        return Err(IniError {
+                            line: named.map_or(section.line, |(_, value)| value.line()),
+                            message: format!("{host} is the `registry_host` of [{other}] already"),
+                        });
+                    }
+                }
+                Ok((vendor, settings))
             })
             .collect()
     }
 
-    fn read(ini: &Ini, section: &str) -> Result<Self, IniError> {
+    fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
         let mut vendor = VendorSettings::default();
         each(ini, section, Self::KEYS, |key, value| {
             match key {
@@ -277,7 +293,8 @@ impl VendorSettings {
                 "s3_public_acl" => vendor.s3_public_acl = yes_or_no(value)?,
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
-                "registry_host" => vendor.registry_host = Some(text(value)?),
+                "registry_host" => vendor.registry_hosts = hosts(value)?,
+                "htpasswd" => vendor.htpasswd = Some(folder.join(text(value)?)),
                 _ => vendor.openshift_domain = Some(text(value)?),
             }
             Ok(())
@@ -378,6 +395,20 @@ fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError>
             word.parse().map(BaseImage::Registry).map_err(|message: String| value.error(message))
         })
         .collect()
+}
+
+/// Comma-, space- or line-separated. A port is no part of what vendors are told apart by.
+fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
+    let without_port = |word: &str| match word.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut hosts = words(value)
+        .map(|word| without_port(word).parse().map_err(|error: HostNameError| value.error(error.to_string())))
+        .collect::<Result<Vec<HostName>, _>>()?;
+    hosts.sort();
+    hosts.dedup();
+    Ok(hosts)
 }
 
 fn words(value: &Value) -> impl Iterator<Item = &str> {

@@ -67,6 +67,15 @@ impl Source {
         }
     }
 
+    /// The file of this machine that it is, or would be; nothing for a repository.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Source::None => Some(FILE.into()),
+            Source::File(path) => Some(path.clone()),
+            Source::Repository(_) => None,
+        }
+    }
+
     /// The file's bytes; empty if there is none yet.
     pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
         match self {

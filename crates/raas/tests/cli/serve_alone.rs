@@ -62,14 +62,19 @@ fn a_folder_of_metadata_and_a_folder_of_objects_are_enough() {
     let vendor = sandbox.home().join("acme");
     let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
     let other = Sandbox::new();
+    let of = |vendor: &str, folder: &Path| format!("{vendor}={}", folder.display());
     let server = other.serve_alone(&[
-        "acme",
         "--metadata",
-        metadata.to_str().unwrap(),
+        &of("acme", &metadata),
         "--bucket",
-        bucket.to_str().unwrap(),
+        &of("acme", &bucket),
+        "--metadata",
+        &of("empty", other.path("nothing").as_ref()),
+        "--bucket",
+        &of("empty", &bucket),
     ]);
-    Client::new(server.address).pull("app", "latest");
+    Client::of(server.address, "acme.localhost").pull("app", "latest");
+    assert_eq!(Client::of(server.address, "empty.localhost").get("/v2/app/manifests/latest").status, 404);
     assert!(!other.home().exists(), "it made no home");
     assert_eq!(server.stop(), Some(0));
 }
@@ -157,11 +162,14 @@ fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
 #[test]
 fn what_cannot_be_served_is_told_before_it_is_tried() {
     let sandbox = Sandbox::new();
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 11] = [
         (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
         (&["--metadata", "m"], "needs its name"),
         (&["a", "b", "--metadata", "m"], "needs its name"),
         (&["a", "--metadata", "m"], "--bucket"),
+        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "where the metadata of b is"),
+        (&["--from-config"], "no vendor of the configuration"),
+        (&["--from-config", "--metadata", "a=m"], "cannot be used with"),
         (&["a", "--metadata", "ftp://x"], "s3://BUCKET"),
         (&["a", "--bucket", "b"], "--metadata"),
         (&["a", "--metadata", "s3://b", "--access", "cdn"], "cdn_url"),
