@@ -37,7 +37,8 @@ mod watch;
 pub use host::{HostName, HostNameError};
 pub use listen::{Options, serve};
 pub use origin::{
-    AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
+    AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
+    CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,
 };
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;
