@@ -78,6 +78,15 @@ fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, se
 }
 
 impl Asked<'_> {
+    /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
+    fn location(&self, url: String, size: u64) -> HeaderValue {
+        match &self.site.crane {
+            // The rules' texts were checked when they were read, and are no part of a header by themselves.
+            Some(rules) => checked(rules.location(url, size)),
+            None => checked(url),
+        }
+    }
+
     /// Whether somebody asks who may be a user, and has not said so.
     fn may_be_user(&self) -> bool {
         self.visitor == Visitor::Stranger && self.site.users.is_some()

@@ -5,17 +5,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use hyper::Method;
 use hyper::header::HeaderValue;
-use raas_types::{ObjectKey, VendorName};
+use raas_types::{ObjectKey, RepositoryName, VendorName};
 
 use crate::auth::Users;
+use crate::below::{Below, Links};
 use crate::catalog::Catalog;
+use crate::crane::CraneRules;
 use crate::error::{Code, Failure};
 use crate::health::Health;
 use crate::host::HostName;
 use crate::origin::Origin;
+use crate::passing::Passing;
 
 /// A vendor's registry, as it is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +34,16 @@ pub struct SiteConfig {
     pub bucket: Bucket,
     /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
     pub users: Option<PathBuf>,
+    /// The repositories whose bytes are passed on, where clients are sent to the bucket for the rest.
+    pub passing: Option<Passing>,
+    /// The rules of a legacy Crane, where the site stands in for one.
+    pub crane: Option<CraneRules>,
 }
 
 impl SiteConfig {
-    /// A site without a host of its own, and without users.
+    /// A site without a host of its own, without users and without exceptions.
     pub fn new(vendor: VendorName, metadata: Metadata, bucket: Bucket) -> Self {
-        Self { vendor, hosts: Vec::new(), metadata, bucket, users: None }
+        Self { vendor, hosts: Vec::new(), metadata, bucket, users: None, passing: None, crane: None }
     }
 }
 
@@ -44,6 +52,8 @@ impl SiteConfig {
 pub enum Metadata {
     /// A folder that holds the metadata tree, followed as it changes.
     Folder(PathBuf),
+    /// A folder of a legacy Crane, with documents anywhere below it, looked at so often.
+    Crane(PathBuf, Duration),
     /// Archives of the tree, and the pointer that says which of them is served.
     Snapshots(Origin),
 }
@@ -52,7 +62,7 @@ impl Metadata {
     /// What the log calls it.
     pub(crate) fn shown(&self) -> String {
         match self {
-            Metadata::Folder(folder) => folder.display().to_string(),
+            Metadata::Folder(folder) | Metadata::Crane(folder, _) => folder.display().to_string(),
             Metadata::Snapshots(origin) => origin.shown().to_owned(),
         }
     }
@@ -67,6 +77,8 @@ pub enum Bucket {
     Redirect(Origin),
     /// The server takes the bytes from there and passes them on.
     Proxy(Origin),
+    /// There is none: documents say where everything is, as a legacy Crane's do.
+    Nowhere,
 }
 
 /// What knows which sites there are.
@@ -87,24 +99,26 @@ impl SiteSource for Vec<SiteConfig> {
 /// Where an object's bytes come from.
 pub(crate) enum Place {
     /// A file of this machine, to be streamed.
-    File(PathBuf),
+    File(Below),
     /// A URL that the client is sent to.
     Elsewhere(HeaderValue),
     /// A bucket that the server asks itself.
     Passed(Origin),
+    /// Nowhere here.
+    Nowhere,
 }
 
 impl Bucket {
     /// Where the object with this key is. A key is made of parsed names and digests only, so no request can name
     /// anything outside the folder or the bucket.
-    pub(crate) fn place(
-        &self,
-        method: &Method,
-        key: &ObjectKey,
-        size: Option<u64>,
-    ) -> Result<Place, Failure> {
+    fn place(&self, method: &Method, key: &ObjectKey, size: Option<u64>) -> Result<Place, Failure> {
         match self {
-            Bucket::Folder(folder) => Ok(Place::File(folder.join(key.to_string()))),
+            Bucket::Folder(folder) => Ok(Place::File(Below {
+                folder: folder.clone(),
+                path: key.to_string(),
+                links: Links::Refused,
+            })),
+            Bucket::Nowhere => Ok(Place::Nowhere),
             Bucket::Proxy(origin) => Ok(Place::Passed(origin.clone())),
             Bucket::Redirect(origin) => match origin.url(method, key, size) {
                 Ok(url) => {
@@ -129,12 +143,35 @@ pub(crate) struct Site {
     pub(crate) vendor: VendorName,
     pub(crate) bucket: Bucket,
     pub(crate) users: Option<Arc<Users>>,
+    pub(crate) passing: Option<Passing>,
+    pub(crate) crane: Option<CraneRules>,
     /// Nothing until it was first loaded.
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// How the metadata is, where it is in a bucket.
     pub(crate) health: Option<Arc<Health>>,
     /// How many documents do not load.
     pub(crate) faulty: Arc<AtomicUsize>,
+}
+
+impl Site {
+    /// Where an object of a repository is.
+    pub(crate) fn place(
+        &self,
+        method: &Method,
+        repository: &RepositoryName,
+        key: &ObjectKey,
+        size: Option<u64>,
+    ) -> Result<Place, Failure> {
+        match (self.passes(repository), &self.bucket) {
+            (Some(passing), Bucket::Redirect(_)) => Ok(Place::Passed(passing.origin.clone())),
+            (_, bucket) => bucket.place(method, key, size),
+        }
+    }
+
+    /// How this repository's bytes are passed on; nothing if they are not by an exception.
+    pub(crate) fn passes(&self, repository: &RepositoryName) -> Option<&Passing> {
+        self.passing.as_ref().filter(|passing| passing.has(repository))
+    }
 }
 
 /// All sites as they are served. It never changes; the next one replaces it.

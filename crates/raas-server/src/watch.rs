@@ -27,7 +27,7 @@ mod folder;
 mod shelf;
 mod snapshots;
 
-use folder::Folder;
+use folder::{Folder, Layout};
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
 pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
@@ -94,7 +94,7 @@ struct Watched {
 /// A site's metadata, followed.
 enum Followed {
     /// By looking at it at every poll.
-    Folder(Folder),
+    Folder(Box<Folder>),
     /// By a task of its own, so that a slow bucket keeps nobody waiting.
     Snapshots {
         health: Arc<Health>,
@@ -107,7 +107,11 @@ enum Followed {
 impl Followed {
     fn begin(metadata: &Metadata, bench: &Bench, after: Duration) -> Self {
         match metadata {
-            Metadata::Folder(folder) => Followed::Folder(Folder::new(folder.clone())),
+            Metadata::Folder(folder) => Followed::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas))),
+            Metadata::Crane(folder, every) => {
+                let layout = Layout::Crane { every: *every, looked: None };
+                Followed::Folder(Box::new(Folder::new(folder.clone(), layout)))
+            }
             Metadata::Snapshots(origin) => {
                 let health = Arc::new(Health::default());
                 let following = snapshots::follow(bench.clone(), origin.clone(), Arc::clone(&health), after);
@@ -243,6 +247,8 @@ impl<S: SiteSource> Watcher<S> {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
             users: site.users.clone(),
+            passing: site.config.passing.clone(),
+            crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),
             faulty: site.metadata.faulty(),

@@ -308,3 +308,24 @@ fn a_proxied_bucket_that_is_not_there_is_unavailable() {
     assert_eq!(site.server.get(&site.blob(&site.blob)).status, 503);
     assert_eq!(site.server.get("/v2/tools/app/manifests/1.0").status, 200);
 }
+
+/// A folder
+#[test]
+fn no_link_leads_out_of_a_folder() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let layer = app.blob_entry(LAYER, None);
+    let digest = app.image(DOCKER_MANIFEST, "app", "");
+    app.tag("latest", digest);
+    folders.publish(&app);
+    let outside = folders.metadata().join("outside");
+    std::fs::write(&outside, LAYER).unwrap();
+    let path = folders.bucket().join(ObjectKey::Blob(app.name.clone(), layer).to_string());
+    std::os::unix::fs::symlink(&outside, &path).unwrap();
+    let server = Server::start(vec![folders.site()]);
+    let ask = || server.get(&format!("/v2/app/blobs/{layer}")).status;
+    assert_eq!(ask(), 500);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&outside, &path).unwrap();
+    assert_eq!(ask(), 200, "repositories share content by hard links");
+}

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// Answers this status and says this code, as S3 does.
     Says(u16, &'static str),
+    /// Sends on to another path.
+    SendsOn(&'static str),
     /// Takes the request and says nothing.
     Silent,
     /// Knows no ranges.
@@ -130,6 +132,7 @@ impl Upstream {
                 let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
                 (status, String::new(), body.into_bytes())
             }
+            (Some(Fault::SendsOn(path)), _) => (307, format!("location: {path}\r\n"), Vec::new()),
             (Some(Fault::Silent), _) => (200, "x-silent: yes\r\n".into(), Vec::new()),
             _ if state.private && !query.contains("&X-Amz-Signature=") => (403, String::new(), Vec::new()),
             (_, None) => (404, String::new(), b"none".to_vec()),
