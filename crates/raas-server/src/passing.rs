@@ -15,8 +15,8 @@ use crate::origin::Origin;
 pub struct Passing {
     /// The repositories.
     pub repositories: Vec<RepositoryPattern>,
-    /// Where the server takes their objects from.
-    pub origin: Origin,
+    /// Where the server takes their objects from, if clients are sent to a bucket for the rest.
+    pub origin: Option<Origin>,
     /// The hosts that masked layers are taken from. Metadata names them, and a server must not fetch whatever that
     /// says: it may reach what its clients may not.
     pub hosts: BTreeSet<HostName>,
@@ -79,7 +79,6 @@ impl Passing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::BaseUrl;
 
     #[test]
     fn names_and_those_below_are_meant() {
@@ -106,7 +105,7 @@ mod tests {
     fn only_hosts_that_the_operator_names_are_asked() {
         let passing = Passing {
             repositories: Vec::new(),
-            origin: Origin::Open(BaseUrl::parse("https://bucket.example").unwrap()),
+            origin: None,
             hosts: ["cdn.example.com".parse().unwrap()].into(),
         };
         let table = [

@@ -162,8 +162,8 @@ impl Site {
         key: &ObjectKey,
         size: Option<u64>,
     ) -> Result<Place, Failure> {
-        match (self.passes(repository), &self.bucket) {
-            (Some(passing), Bucket::Redirect(_)) => Ok(Place::Passed(passing.origin.clone())),
+        match (self.passes(repository).and_then(|passing| passing.origin.as_ref()), &self.bucket) {
+            (Some(origin), Bucket::Redirect(_)) => Ok(Place::Passed(origin.clone())),
             (_, bucket) => bucket.place(method, key, size),
         }
     }

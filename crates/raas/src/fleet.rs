@@ -14,7 +14,6 @@ use raas_types::VendorName;
 
 use crate::config::{Config, VendorSettings};
 use crate::failure::{Failure, Kind};
-use crate::output;
 use crate::sites::{Buckets, Named, alone};
 
 /// How often a file is looked at, and how often a repository is cloned anew.
@@ -106,8 +105,9 @@ impl Fleet {
         let site = match alone(vendor, &place, None, settings, &self.buckets) {
             Ok(site) => Some(site),
             Err(failure) => {
-                let goes_on = if before.is_some() { "as it was before" } else { "not at all" };
-                output::error(&format!("Vendor {vendor} is served {goes_on}:\n{failure}"));
+                let serves = if before.is_some() { "as it was before" } else { "nothing" };
+                let reason = failure.to_string().replace('\n', "; ");
+                tracing::error!(%vendor, serves, reason, "a vendor's section cannot be served");
                 before
             }
         };

@@ -51,8 +51,11 @@ impl Site {
         folders.write("crane/data/tools/app/_v1.json", &v1_document("tools/app", &[], &images, true));
         let origin = with_key(&bucket);
         let host = "127.0.0.1".parse().unwrap();
-        let passing =
-            Passing { repositories: vec!["tools/*".parse().unwrap()], origin, hosts: BTreeSet::from([host]) };
+        let passing = Passing {
+            repositories: vec!["tools/*".parse().unwrap()],
+            origin: Some(origin),
+            hosts: BTreeSet::from([host]),
+        };
         let site =
             SiteConfig { bucket: Bucket::Redirect(open(&bucket)), passing: Some(passing), ..folders.site() };
         Self { server: Server::start(vec![site]), bucket, base, _folders: folders }

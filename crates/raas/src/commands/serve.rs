@@ -73,14 +73,15 @@ pub(crate) fn run(
     start_log(arguments.log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Threads that read files: as many as a disk can use.
-        .max_blocking_threads(64)
+        // Threads that read files, as many as a disk can use, and that look names up, where hundreds of buckets may
+        // all be at names that nobody answers for.
+        .max_blocking_threads(256)
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
     let without_home = arguments.without_home;
     // A section that nobody serves costs a question at most.
-    let needed = without_home.is_asked() || config.has_buckets();
+    let needed = without_home.needs_credentials() || config.has_buckets();
     let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
     let (listen, metrics) = (arguments.listen, arguments.metrics);
     if without_home.from_config {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use raas_server::{HostName, HostNameError};
 use raas_types::VendorName;
 
+use super::delivery::Delivery;
 use super::ini::{Ini, IniError, Value};
 use super::masks::MaskedName;
 use super::secret::Secret;
@@ -121,6 +122,8 @@ pub(crate) struct VendorSettings {
     pub(crate) htpasswd: Option<PathBuf>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
+    /// A CDN's tokens, and what is passed on.
+    pub(crate) delivery: Delivery,
 }
 
 /// How clients get at the objects of a bucket.
@@ -250,6 +253,14 @@ impl VendorSettings {
         "registry_host",
         "htpasswd",
         "openshift_domain",
+        "cdn_akamai_secret",
+        "cdn_akamai_param",
+        "cdn_akamai_ttl",
+        "cdn_akamai_algo",
+        "cdn_cloudfront_key_id",
+        "cdn_cloudfront_key",
+        "proxy_repositories",
+        "proxy_hosts",
     ];
 
     /// Every vendor's section.
@@ -295,10 +306,18 @@ impl VendorSettings {
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_hosts = hosts(value)?,
                 "htpasswd" => vendor.htpasswd = Some(folder.join(text(value)?)),
-                _ => vendor.openshift_domain = Some(text(value)?),
+                "openshift_domain" => vendor.openshift_domain = Some(text(value)?),
+                key => vendor.delivery.take(key, value, folder)?,
             }
             Ok(())
         })?;
+        let all = vendor.access == Access::Proxy || vendor.s3_bucket.is_none();
+        let contradiction = vendor.delivery.contradiction(all);
+        if let Some((about, message)) = contradiction
+            && let Some((key, value)) = ini.section(section).find(|(key, _)| *key == about)
+        {
+            return Err(value.error(format!("`{key}`: {message}")));
+        }
         if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "access")
             && vendor.access == Access::Cdn
             && vendor.cdn_url.is_none()
@@ -336,8 +355,16 @@ pub(super) fn all() -> [(&'static str, &'static [&'static str]); 5] {
 }
 
 /// The keys whose values are never shown.
-pub(super) const SECRETS: [&str; 5] =
-    ["auth_token", "password", "registry_password", "aws_secret_access_key", "aws_session_token"];
+pub(super) const SECRETS: [&str; 7] = [
+    "auth_token",
+    "password",
+    "registry_password",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "cdn_akamai_secret",
+    // It may be the key itself, and not the name of its file.
+    "cdn_cloudfront_key",
+];
 
 /// Takes each key of a section; one that is not known is told with what was probably meant.
 fn each(
@@ -398,7 +425,7 @@ fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError>
 }
 
 /// Comma-, space- or line-separated. A port is no part of what vendors are told apart by.
-fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
+pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
     let without_port = |word: &str| match word.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
         _ => word.to_owned(),
@@ -411,15 +438,15 @@ fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
     Ok(hosts)
 }
 
-fn words(value: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn words(value: &Value) -> impl Iterator<Item = &str> {
     value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
-fn text(value: &Value) -> Result<String, IniError> {
+pub(super) fn text(value: &Value) -> Result<String, IniError> {
     if value.text.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(value.text.clone()) }
 }
 
-fn yes_or_no(value: &Value) -> Result<bool, IniError> {
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, IniError> {
     // As ConfigParser reads them.
     match value.text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),

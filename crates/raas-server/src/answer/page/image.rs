@@ -153,7 +153,9 @@ fn place(asked: &Asked<'_>, repository: &Repository, blob: &Descriptor) -> Strin
             return "this registry".to_owned();
         }
         (Some(location), _) => location,
-        (None, Bucket::Redirect(_)) if passes.is_some() => return "this registry".to_owned(),
+        (None, Bucket::Redirect(_)) if passes.is_some_and(|passing| passing.origin.is_some()) => {
+            return "this registry".to_owned();
+        }
         (None, Bucket::Redirect(origin)) => origin.shown(),
         (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return "this registry".to_owned(),
     };

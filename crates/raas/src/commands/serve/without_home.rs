@@ -1,14 +1,14 @@
 //! `raas serve` without a home: what the command line says of vendors, or leaves to `raas.cfg`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use raas_server::{CertificateFiles, SiteConfig};
 use raas_types::VendorName;
 
-use crate::config::{Access, Config, VendorSettings};
+use crate::config::{Access, Config, CraneConf, VendorSettings};
 use crate::failure::{Failure, Kind};
-use crate::sites::{Buckets, Named, alone};
+use crate::sites::{Buckets, Named, alone, crane};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a home")]
@@ -28,6 +28,10 @@ pub(super) struct WithoutHome {
     /// within seconds, or a minute if it is in a git repository
     #[arg(long, env = "RAAS_FROM_CONFIG", group = "without_home")]
     pub(super) from_config: bool,
+
+    /// Serve the documents of a legacy Crane as its crane.conf says; the vendor is called `crane` if none is named
+    #[arg(long, value_name = "FILE", env = "CRANE_CONFIG_PATH", group = "without_home")]
+    crane_config: Option<PathBuf>,
 
     /// Where a vendor's objects are, likewise [default: as [ISV] in raas.cfg says, else where the metadata is]
     #[arg(
@@ -50,7 +54,8 @@ pub(super) struct WithoutHome {
         value_name = "[ISV=]FILE",
         env = "RAAS_HTPASSWD",
         value_parser = |text: &str| OfVendor::parse(text, |file| Ok(PathBuf::from(file))),
-        requires = "metadata"
+        requires = "without_home",
+        conflicts_with = "from_config"
     )]
     htpasswd: Vec<OfVendor<PathBuf>>,
 
@@ -115,6 +120,11 @@ impl<T> OfVendor<T> {
 impl WithoutHome {
     /// Whether the server is to do without a home.
     pub(super) fn is_asked(&self) -> bool {
+        self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
+    }
+
+    /// Whether URLs may have to be signed. Crane's never are with a key of S3.
+    pub(super) fn needs_credentials(&self) -> bool {
         self.from_config || !self.metadata.is_empty()
     }
 
@@ -124,13 +134,16 @@ impl WithoutHome {
         certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key })
     }
 
-    /// A site for each `--metadata`.
+    /// A site for each `--metadata`, or for the `--crane-config`.
     pub(super) fn sites(
         &self,
         vendors: &[VendorName],
         config: &Config,
         buckets: &Buckets,
     ) -> Result<Vec<SiteConfig>, Failure> {
+        if let Some(file) = &self.crane_config {
+            return Ok(vec![self.crane(file, vendors, config)?]);
+        }
         let metadata = by_vendor("--metadata", &self.metadata, vendors)?;
         let named: Vec<VendorName> = metadata.iter().map(|(vendor, _)| (*vendor).clone()).collect();
         if let Some(without) = vendors.iter().find(|vendor| !named.contains(vendor)) {
@@ -147,6 +160,30 @@ impl WithoutHome {
             sites.push(site);
         }
         Ok(sites)
+    }
+
+    fn crane(&self, file: &Path, vendors: &[VendorName], config: &Config) -> Result<SiteConfig, Failure> {
+        let vendor = match vendors {
+            [] => "crane".parse().expect("it is the name of a vendor"),
+            [one] => one.clone(),
+            _ => return Err(Failure::new(Kind::Usage, "--crane-config is of one vendor")),
+        };
+        let conf = CraneConf::load(file)?;
+        if !conf.data_dir.is_dir() {
+            let missing =
+                format!("{}: `data_dir`, {}, is no folder", file.display(), conf.data_dir.display());
+            return Err(
+                Failure::new(Kind::Usage, missing).hint("name the folder of the documents in [general]")
+            );
+        }
+        for note in &conf.notes {
+            tracing::info!(file = %file.display(), note);
+        }
+        let named = [vendor.clone()];
+        let users = by_vendor("--htpasswd", &self.htpasswd, &named)?;
+        let mut site = crane(&vendor, &conf, &config.vendor(&vendor));
+        site.users = of(&users, &vendor).cloned().or(site.users);
+        Ok(site)
     }
 
     /// The vendor's section, with what the command line says before it.
