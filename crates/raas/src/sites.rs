@@ -279,6 +279,16 @@ impl Buckets {
     }
 }
 
+/// Whether a vendor's section says how a CDN is asked, as far as this machine can tell: its key, above all.
+pub(crate) fn check(vendor: &VendorName, settings: &VendorSettings) -> Result<(), Failure> {
+    if settings.access != Access::Cdn {
+        return Ok(());
+    }
+    let made =
+        cdn(settings).map_err(SiteError::from).and_then(|base| delivery::cdn(base, &settings.delivery));
+    made.map(drop).map_err(|error| wrong(vendor, &error))
+}
+
 /// The CDN stands before the bucket, so the bucket's keys are its paths, with the prefix.
 fn cdn(settings: &VendorSettings) -> Result<BaseUrl, AddressError> {
     let base = settings.cdn_url.as_deref().unwrap_or_default();
