@@ -287,7 +287,8 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_millis(300),
+        patience: Duration::from_secs(60),
+        quiet: Duration::from_millis(300),
         ..Options::default()
     };
     let sites = vec![site("acme", with_key(&upstream)), site("silent", silent_origin)];
