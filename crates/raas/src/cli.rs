@@ -51,15 +51,18 @@ struct Globals {
 }
 
 impl Globals {
-    fn config(&self) -> Result<Config, Failure> {
-        let asked = Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             file: self.config.clone(),
             // As an empty variable is meant.
             repository: self.config_repo.clone().filter(|address| !address.is_empty()),
             branch: self.configenv.clone(),
             patience: Duration::from_secs(self.git_timeout),
-        };
-        Config::load(&asked, &|| Home::new(self.home.clone()))
+        }
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.asked(), &|| Home::new(self.home.clone()))
     }
 }
 
@@ -89,10 +92,10 @@ impl Cli {
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
             // It may run for months, and without a home.
             Command::Serve(arguments) => {
-                let config = config()?;
-                let (home, file) = (globals.home.clone(), config.source.file());
-                let reload = Reload { file, load: Box::new(move || globals.config()) };
-                serve::run(home, &config.without_source(), reload, *arguments)
+                let config = config()?.without_source();
+                let (home, asked) = (globals.home.clone(), globals.asked());
+                let reload = Reload { asked, load: Box::new(move || globals.config()) };
+                serve::run(home, &config, reload, *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
             Command::List(arguments) => list::run(&home()?, &arguments),

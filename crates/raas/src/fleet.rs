@@ -1,10 +1,7 @@
 //! The vendors of `raas.cfg` that have a bucket, as sites of a server without a home, as the file says at any time.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,18 +9,19 @@ use arc_swap::ArcSwap;
 use raas_server::{SiteConfig, SiteSource};
 use raas_types::VendorName;
 
-use crate::config::{Config, VendorSettings};
+use crate::config::{Asked, Config, VendorSettings};
 use crate::failure::{Failure, Kind};
+use crate::interrupt;
 use crate::sites::{Buckets, Named, alone};
 
-/// How often a file is looked at, and how often a repository is cloned anew.
+/// How often a file is looked at, and how often a repository is asked for its last commit.
 const FILE_EVERY: Duration = Duration::from_millis(200);
 const REPOSITORY_EVERY: Duration = Duration::from_secs(60);
 
 /// How the configuration is read again.
 pub(crate) struct Reload {
-    /// The file that it is in; nothing if it is in a repository.
-    pub(crate) file: Option<PathBuf>,
+    /// Where it is.
+    pub(crate) asked: Asked,
     pub(crate) load: Box<dyn Fn() -> Result<Config, Failure> + Send>,
 }
 
@@ -69,6 +67,8 @@ impl Fleet {
             return Err(Failure::new(Kind::Usage, "no vendor of the configuration can be served")
                 .hint("set `s3_bucket` in the sections of vendors in raas.cfg"));
         }
+        // The server ends in its own way, also while a repository is cloned.
+        interrupt::ended_elsewhere();
         std::thread::Builder::new()
             .name("configuration".into())
             .spawn(move || follow(&reload, &latest))
@@ -124,24 +124,20 @@ impl SiteSource for Fleet {
     }
 }
 
-/// Reads the configuration again and again, in a thread of its own: a repository may take its time.
+/// Reads the configuration again whenever it has changed, in a thread of its own: a repository may take its time.
 fn follow(reload: &Reload, latest: &Latest) {
-    let stamp = |file: &PathBuf| {
-        let metadata = fs::metadata(file).ok()?;
-        Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-    };
+    let every = if reload.asked.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
     // Not as it was when the server read it first: it may have changed since.
     let mut seen = None;
     loop {
-        std::thread::sleep(if reload.file.is_some() { FILE_EVERY } else { REPOSITORY_EVERY });
-        if let Some(file) = &reload.file {
-            let now = stamp(file);
-            if now.is_some() && now == seen {
-                continue;
-            }
-            seen = now;
+        std::thread::sleep(every);
+        let now = reload.asked.version();
+        if now.is_some() && now == seen {
+            continue;
         }
         let loaded = (reload.load)().map(Config::without_source).map_err(|failure| failure.to_string());
+        // What could not be had is tried again.
+        seen = now.filter(|_| loaded.is_ok() || !reload.asked.is_in_repository());
         latest.store(Arc::new(loaded));
     }
 }
@@ -154,7 +150,7 @@ mod tests {
     use raas_server::{Bucket, Credentials, Origin};
 
     use super::*;
-    use crate::config::{Asked, Aws};
+    use crate::config::Aws;
     use crate::home::Home;
 
     fn buckets() -> Buckets {
@@ -189,16 +185,14 @@ mod tests {
             fs::write(&new, text).unwrap();
             fs::rename(new, &file).unwrap();
         };
+        let asked = Asked { file: Some(file.clone()), ..Asked::default() };
         let load = {
-            let file = file.clone();
-            move || {
-                let asked = Asked { file: Some(file.clone()), ..Asked::default() };
-                Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
-            }
+            let asked = asked.clone();
+            move || Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
         };
         let first = "[acme]\ns3_bucket = a\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
         write(first);
-        let reload = Reload { file: Some(file.clone()), load: Box::new(load.clone()) };
+        let reload = Reload { asked, load: Box::new(load.clone()) };
         let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), buckets()).unwrap();
         let acme = "acme https://a.s3.eu-west-1.amazonaws.com r.acme.com";
         assert_eq!(shown(&fleet.sites().unwrap()), [acme], "one without a bucket needs a home");
@@ -222,7 +216,7 @@ mod tests {
 
     #[test]
     fn who_is_named_must_have_a_bucket() {
-        let reload = || Reload { file: None, load: Box::new(|| Ok(Config::default())) };
+        let reload = || Reload { asked: Asked::default(), load: Box::new(|| Ok(Config::default())) };
         let failure = Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], buckets());
         assert!(failure.err().unwrap().to_string().contains("acme has no bucket"));
         let failure = Fleet::new(&Config::default(), reload(), Vec::new(), buckets());
