@@ -30,6 +30,10 @@ e2e:
 e2e-config:
     python3 tests/e2e/config.py
 
+# CDNs that check their tokens, and a Crane's configuration, with real clients
+e2e-delivery:
+    python3 tests/e2e/delivery.py
+
 # Every sample in real S3 services; builds Garage on its first run
 s3:
     python3 tests/e2e/s3.py

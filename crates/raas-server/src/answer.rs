@@ -78,6 +78,15 @@ fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, se
 }
 
 impl Asked<'_> {
+    /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
+    fn location(&self, url: String, size: u64) -> HeaderValue {
+        match &self.site.crane {
+            // The rules' texts were checked when they were read, and are no part of a header by themselves.
+            Some(rules) => checked(rules.location(url, size)),
+            None => checked(url),
+        }
+    }
+
     /// Whether somebody asks who may be a user, and has not said so.
     fn may_be_user(&self) -> bool {
         self.visitor == Visitor::Stranger && self.site.users.is_some()
@@ -159,7 +168,9 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
     }
     let host = host::requested(request);
     let Some(site) = host::pick(snapshot, host) else {
-        return fail(api, &Failure::new(Code::NotFound, "there is no registry at this host")).into();
+        // In v2 no repository's name is known at such a host. Clients take the code for what it says, and one that
+        // reads UNSUPPORTED takes the registry for one of another API.
+        return fail(api, &Failure::new(Code::NameUnknown, "there is no registry at this host")).into();
     };
     let Some(catalog) = &site.catalog else {
         let message = "this registry has not loaded what it publishes yet; try again later";

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,19 +12,29 @@ use hyper::header::{HeaderMap, HeaderValue};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Response;
+use crate::below::Below;
 use crate::body::Body;
 use crate::error::{Code, Failure};
 use crate::part;
 
 /// A file to answer with.
 pub(crate) struct Plan {
-    pub(crate) path: PathBuf,
+    pub(crate) file: Below,
     /// The length that the document gives.
     pub(crate) size: Option<u64>,
     /// The answer for the whole file, but for its length.
     pub(crate) headers: HeaderMap,
-    /// Where to send the client if the file is not there.
-    pub(crate) otherwise: Option<HeaderValue>,
+    pub(crate) otherwise: Otherwise,
+}
+
+/// What to answer if the file is not there.
+pub(crate) enum Otherwise {
+    /// It was promised, so this is the registry's fault.
+    Fault,
+    /// The client finds it there.
+    Elsewhere(HeaderValue),
+    /// Nobody promised it.
+    Unknown(Failure),
 }
 
 /// What came of a plan.
@@ -43,43 +52,41 @@ pub(crate) enum Opened {
 impl Plan {
     /// Opens the file, and answers it or the part of it that the request asks for.
     pub(crate) async fn open(self, method: &Method, request: &HeaderMap) -> Opened {
-        let Plan { path, size, headers, otherwise } = self;
+        let Plan { file, size, headers, otherwise } = self;
         let opening = spawn_blocking(move || {
-            let opened = File::open(&path).and_then(|file| {
-                let metadata = file.metadata()?;
-                if metadata.is_file() {
-                    Ok((file, metadata.len()))
-                } else {
-                    Err(io::ErrorKind::NotFound.into())
-                }
-            });
-            (path, opened)
+            let opened = file.open();
+            (file, opened)
         });
-        let (path, opened) = match opening.await {
+        let (below, opened) = match opening.await {
             Ok(opened) => opened,
             Err(_) => return Opened::Failed(Failure::new(Code::Unknown, "the server is stopping")),
         };
         let fault = match opened {
             Ok((file, length)) if size.is_none_or(|size| size == length) => {
-                return answer(file, path, length, headers, method, request);
+                return answer(file, below.shown(), length, headers, method, request);
             }
             Ok((_, length)) => format!("it has {length} bytes instead of {}", size.unwrap_or_default()),
-            Err(error) => match otherwise {
-                Some(location) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) => match (error.kind(), otherwise) {
+                (io::ErrorKind::NotFound, Otherwise::Elsewhere(location)) => {
                     return Opened::Elsewhere(location);
                 }
+                (io::ErrorKind::NotFound, Otherwise::Unknown(failure)) => return Opened::Failed(failure),
                 _ => error.to_string(),
             },
         };
         // The document promises it, so this is the registry's fault and not the client's, who may try again.
-        tracing::error!(path = %path.display(), fault, "a published object is not in the bucket as it should be");
+        tracing::error!(
+            path = below.shown(),
+            fault,
+            "a published object is not in the bucket as it should be"
+        );
         Opened::Failed(Failure::new(Code::Unknown, "the object is published but cannot be read from storage"))
     }
 }
 
 fn answer(
     file: File,
-    path: PathBuf,
+    path: String,
     length: u64,
     mut headers: HeaderMap,
     method: &Method,
@@ -99,7 +106,7 @@ fn answer(
 /// more than two pieces of it are in memory.
 pub(crate) struct Stream {
     file: Arc<File>,
-    path: PathBuf,
+    path: String,
     start: u64,
     left: u64,
     state: State,
@@ -118,7 +125,7 @@ impl Stream {
     /// How many bytes are read at once: few enough for memory, many enough to make little of each read's cost.
     const PIECE: u64 = 64 * 1024;
 
-    fn new(file: File, path: PathBuf, start: u64, left: u64) -> Self {
+    fn new(file: File, path: String, start: u64, left: u64) -> Self {
         Self { file: Arc::new(file), path, start, left, state: State::Fresh }
     }
 
@@ -172,7 +179,7 @@ impl Stream {
             }
             Err(error) => {
                 // The connection breaks, so that the client sees that the bytes are not all there.
-                tracing::error!(path = %self.path.display(), %error, "an object broke off while it was sent");
+                tracing::error!(path = self.path, %error, "an object broke off while it was sent");
                 self.state = State::Over;
                 Err(error)
             }

@@ -1,17 +1,16 @@
 //! What is known of a site's metadata that is followed in a bucket: what serves, and what is wrong.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use raas_types::Pointer;
-use tokio::sync::watch;
 
 use crate::catalog::Catalog;
 
 /// Written by who follows the metadata, read by everybody.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Health {
     /// What is served; nothing before anything was found out.
     catalog: ArcSwapOption<Catalog>,
@@ -20,7 +19,7 @@ pub(crate) struct Health {
     /// How many documents of it do not load.
     faulty: Arc<AtomicUsize>,
     news: Mutex<News>,
-    tried: watch::Sender<bool>,
+    tried: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -30,18 +29,6 @@ struct News {
     /// When what serves was last found to be what the bucket has.
     good: Option<Instant>,
     sequence: u64,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            catalog: ArcSwapOption::empty(),
-            refusals: AtomicU64::new(0),
-            faulty: Arc::default(),
-            news: Mutex::default(),
-            tried: watch::Sender::new(false),
-        }
-    }
 }
 
 impl Health {
@@ -55,7 +42,7 @@ impl Health {
             news.good = Some(Instant::now());
             news.sequence = pointer.map_or(0, |pointer| pointer.sequence);
         });
-        self.tried.send_replace(true);
+        self.tried.store(true, Ordering::Relaxed);
     }
 
     /// What the bucket has is not taken. Whether that is news.
@@ -66,7 +53,7 @@ impl Health {
             news.refusal = Some(reason.to_owned());
             new
         });
-        self.tried.send_replace(true);
+        self.tried.store(true, Ordering::Relaxed);
         new
     }
 
@@ -100,10 +87,9 @@ impl Health {
         &self.faulty
     }
 
-    /// Waits until the bucket was asked once, however that ended.
-    pub(crate) async fn tried(&self) {
-        // It fails only when the sender is gone, and that is part of this.
-        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
+    /// Whether the bucket was asked once, however that ended.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.tried.load(Ordering::Relaxed)
     }
 
     fn told<T>(&self, change: impl FnOnce(&mut News) -> T) -> T {

@@ -10,10 +10,12 @@
 mod access;
 mod answer;
 mod auth;
+mod below;
 mod body;
 mod catalog;
 mod client;
 mod connection;
+mod crane;
 mod error;
 mod file;
 mod health;
@@ -23,6 +25,7 @@ mod metrics;
 mod negotiate;
 mod origin;
 mod part;
+mod passing;
 mod proxy;
 mod query;
 mod range;
@@ -34,10 +37,14 @@ mod stamp;
 mod tls;
 mod watch;
 
+pub use crane::{ContentFolders, CraneRules};
+pub use host::{HostName, HostNameError};
 pub use listen::{Options, serve};
 pub use origin::{
-    AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
+    AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
+    CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,
 };
+pub use passing::{Passing, RepositoryPattern};
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;
 

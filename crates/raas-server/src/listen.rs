@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::answer::answer_operator;
 use crate::connection::{Connections, ended, http1};
+use crate::health::Health;
 use crate::shared::Shared;
 use crate::site::SiteSource;
 use crate::tls::{Certificate, CertificateFiles};
@@ -34,6 +35,8 @@ pub struct Options {
     pub remote_poll: Duration,
     /// How long the server waits at its start for metadata in buckets, before it serves what it has.
     pub patience: Duration,
+    /// How long it waits so for a next one when some have come: one that is silent must not hold up the others.
+    pub quiet: Duration,
     /// Where what is counted is told, at `/metrics`; nowhere by default, since it names every repository.
     pub metrics: Option<Arc<TcpListener>>,
     /// How long requests in flight may take when the server stops.
@@ -54,6 +57,7 @@ impl Default for Options {
             poll: Duration::from_millis(200),
             remote_poll: Duration::from_secs(1),
             patience: Duration::from_secs(15),
+            quiet: Duration::from_secs(2),
             metrics: None,
             grace: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
@@ -125,8 +129,13 @@ pub async fn serve(
 
 /// Loads all sites for the first time.
 async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) -> io::Result<Watcher<S>> {
-    let bench =
-        Bench { client: Arc::clone(&shared.client), every: options.remote_poll, runtime: Handle::current() };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let bench = Bench {
+        client: Arc::clone(&shared.client),
+        every: options.remote_poll,
+        runtime: Handle::current(),
+        unpacking: Arc::new(Semaphore::new(processors)),
+    };
     let mut watcher = Watcher::new(Arc::new(sites), bench);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
     let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
@@ -135,13 +144,8 @@ async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) 
     if healths.is_empty() {
         return Ok(watcher);
     }
-    let tried = async {
-        for health in &healths {
-            health.tried().await;
-        }
-    };
     // What is not there by then appears as everything does that appears later.
-    let _ = timeout(options.patience, tried).await;
+    let _ = timeout(options.patience, most_were_tried(&healths, options.quiet)).await;
     let polling = spawn_blocking(move || {
         let snapshot = watcher.poll();
         (watcher, snapshot)
@@ -151,6 +155,23 @@ async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) 
         shared.current.store(Arc::new(snapshot));
     }
     Ok(watcher)
+}
+
+/// Waits until all were asked once, or some were and no other for a while.
+async fn most_were_tried(healths: &[Arc<Health>], quiet: Duration) {
+    /// Nobody notices so little at a start.
+    const STEP: Duration = Duration::from_millis(10);
+    let (mut before, mut since) = (0, Instant::now());
+    loop {
+        let tried = healths.iter().filter(|health| health.was_tried()).count();
+        if tried > before {
+            (before, since) = (tried, Instant::now());
+        }
+        if tried == healths.len() || (tried > 0 && since.elapsed() >= quiet) {
+            return;
+        }
+        tokio::time::sleep(STEP).await;
+    }
 }
 
 /// Answers whoever looks after the server, on a port of their own, since what is counted names every vendor and

@@ -8,10 +8,16 @@ use hyper::Method;
 use raas_types::ObjectKey;
 
 mod address;
+mod akamai;
+mod cdn;
+mod cloudfront;
 mod credentials;
 mod signer;
 
 pub use address::{AddressError, BaseUrl, S3Location};
+pub use akamai::{AkamaiToken, TokenAlgorithm};
+pub use cdn::{Cdn, CdnError, CdnToken};
+pub use cloudfront::CloudFront;
 pub use credentials::{CredentialError, CredentialSource, Credentials};
 pub use signer::Signer;
 
@@ -22,6 +28,8 @@ pub enum Origin {
     Open(BaseUrl),
     /// In a private bucket of an S3 service, by URLs that are signed and soon expire.
     Signed(Arc<Signer>),
+    /// Behind a CDN that asks for a token, which is made here and soon expires.
+    Cdn(Arc<Cdn>),
 }
 
 impl Origin {
@@ -35,6 +43,7 @@ impl Origin {
         match self {
             Origin::Open(base) => Ok(base.of(key)),
             Origin::Signed(signer) => signer.url(method, key, size.unwrap_or(0), SystemTime::now()),
+            Origin::Cdn(cdn) => cdn.url(key, size.unwrap_or(0), SystemTime::now()),
         }
     }
 
@@ -43,6 +52,7 @@ impl Origin {
         match self {
             Origin::Open(base) => base.as_str(),
             Origin::Signed(signer) => signer.address().as_str(),
+            Origin::Cdn(cdn) => cdn.base().as_str(),
         }
     }
 }

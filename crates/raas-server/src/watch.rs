@@ -1,6 +1,6 @@
 //! Keeps the snapshot up with what is published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use raas_types::VendorName;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,16 +16,18 @@ use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
+use crate::host::HostName;
 use crate::shared::Shared;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
 
 mod archive;
 mod documents;
+mod error_code;
 mod folder;
 mod shelf;
 mod snapshots;
 
-use folder::Folder;
+use folder::{Folder, Layout};
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
 pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
@@ -61,7 +64,14 @@ pub(crate) struct Bench {
     pub(crate) every: Duration,
     /// Where the tasks run.
     pub(crate) runtime: Handle,
+    /// For unpacking archives: as many at once as there are processors, so that a fleet that starts leaves threads
+    /// and memory to who is served.
+    pub(crate) unpacking: Arc<Semaphore>,
 }
+
+/// How far apart the first looks at buckets are that appear together: with hundreds of them, not all are asked at
+/// one instant. Later looks are apart by chance.
+const APART: Duration = Duration::from_millis(2);
 
 /// What is known of the sites' metadata.
 pub(crate) struct Watcher<S> {
@@ -70,6 +80,8 @@ pub(crate) struct Watcher<S> {
     sites: BTreeMap<VendorName, Watched>,
     /// The last error of the source, so that it is told once.
     complaint: Option<String>,
+    /// The hosts that several sites claim, so that it is told once.
+    claimed: BTreeSet<HostName>,
 }
 
 /// A site, and what is followed of it.
@@ -82,7 +94,7 @@ struct Watched {
 /// A site's metadata, followed.
 enum Followed {
     /// By looking at it at every poll.
-    Folder(Folder),
+    Folder(Box<Folder>),
     /// By a task of its own, so that a slow bucket keeps nobody waiting.
     Snapshots {
         health: Arc<Health>,
@@ -93,17 +105,16 @@ enum Followed {
 }
 
 impl Followed {
-    fn begin(metadata: &Metadata, bench: &Bench) -> Self {
+    fn begin(metadata: &Metadata, bench: &Bench, after: Duration) -> Self {
         match metadata {
-            Metadata::Folder(folder) => Followed::Folder(Folder::new(folder.clone())),
+            Metadata::Folder(folder) => Followed::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas))),
+            Metadata::Crane(folder, every) => {
+                let layout = Layout::Crane { every: *every, looked: None };
+                Followed::Folder(Box::new(Folder::new(folder.clone(), layout)))
+            }
             Metadata::Snapshots(origin) => {
                 let health = Arc::new(Health::default());
-                let following = snapshots::follow(
-                    Arc::clone(&bench.client),
-                    origin.clone(),
-                    Arc::clone(&health),
-                    bench.every,
-                );
+                let following = snapshots::follow(bench.clone(), origin.clone(), Arc::clone(&health), after);
                 Followed::Snapshots { health, task: bench.runtime.spawn(following), seen: None }
             }
         }
@@ -158,7 +169,7 @@ impl Drop for Followed {
 
 impl<S: SiteSource> Watcher<S> {
     pub(crate) fn new(source: Arc<S>, bench: Bench) -> Self {
-        Self { source, bench, sites: BTreeMap::new(), complaint: None }
+        Self { source, bench, sites: BTreeMap::new(), complaint: None, claimed: BTreeSet::new() }
     }
 
     /// Loads everything for the first time.
@@ -195,6 +206,7 @@ impl<S: SiteSource> Watcher<S> {
     fn update(&mut self, configs: Vec<SiteConfig>) -> bool {
         let mut before = std::mem::take(&mut self.sites);
         let mut changed = false;
+        let mut begun = 0;
         for config in configs {
             if self.sites.contains_key(&config.vendor) {
                 continue;
@@ -210,7 +222,8 @@ impl<S: SiteSource> Watcher<S> {
                 _ => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
-                    let metadata = Followed::begin(&config.metadata, &self.bench);
+                    let metadata = Followed::begin(&config.metadata, &self.bench, APART * begun);
+                    begun += u32::from(metadata.health().is_some());
                     Watched { config, metadata, users: None }
                 }
             };
@@ -229,15 +242,37 @@ impl<S: SiteSource> Watcher<S> {
         changed
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
         let site = |site: &Watched| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
             users: site.users.clone(),
+            passing: site.config.passing.clone(),
+            crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),
             faulty: site.metadata.faulty(),
         };
-        Snapshot { sites: self.sites.values().map(site).collect() }
+        Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }
+    }
+
+    /// Which site has which host.
+    fn hosts(&mut self) -> HashMap<HostName, usize> {
+        let mut hosts = HashMap::new();
+        let mut claimed = BTreeSet::new();
+        for (at, site) in self.sites.values().enumerate() {
+            for host in &site.config.hosts {
+                let first = *hosts.entry(host.clone()).or_insert(at);
+                if first != at {
+                    if !self.claimed.contains(host) {
+                        let vendor = &site.config.vendor;
+                        tracing::error!(%host, %vendor, "another vendor has this host already, and is served at it");
+                    }
+                    claimed.insert(host.clone());
+                }
+            }
+        }
+        self.claimed = claimed;
+        hosts
     }
 }

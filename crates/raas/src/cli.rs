@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{config, diff, gc, lint, list, log, push, rollback, serve, setup, status, unpublish};
 use crate::config::{Asked, Config};
 use crate::failure::Failure;
+use crate::fleet::Reload;
 use crate::home::Home;
 
 /// A registry as a service: give vendors a container registry of their own, and publish images to it.
@@ -25,7 +26,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 a check does not hold; 2 the command line or the configuration is wrong; 3 the input is not \
 fit to be published; 4 a disk, a network, a service or a program failed.";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Globals {
     /// The folder that keeps vendors, their objects and the record of what is published [default: RAAS_HOME, or raas
     /// in the XDG data folder]
@@ -50,15 +51,18 @@ struct Globals {
 }
 
 impl Globals {
-    fn config(&self) -> Result<Config, Failure> {
-        let asked = Asked {
+    fn asked(&self) -> Asked {
+        Asked {
             file: self.config.clone(),
             // As an empty variable is meant.
             repository: self.config_repo.clone().filter(|address| !address.is_empty()),
             branch: self.configenv.clone().filter(|branch| !branch.is_empty()),
             patience: Duration::from_secs(self.git_timeout),
-        };
-        Config::load(&asked, &|| Home::new(self.home.clone()))
+        }
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.asked(), &|| Home::new(self.home.clone()))
     }
 }
 
@@ -88,7 +92,10 @@ impl Cli {
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
             // It may run for months, and without a home.
             Command::Serve(arguments) => {
-                serve::run(globals.home.clone(), &config()?.without_source(), *arguments)
+                let config = config()?.without_source();
+                let (home, asked) = (globals.home.clone(), globals.asked());
+                let reload = Reload { asked, load: Box::new(move || globals.config()) };
+                serve::run(home, &config, reload, *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),
             Command::List(arguments) => list::run(&home()?, &config()?, &arguments),

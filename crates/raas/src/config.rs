@@ -1,5 +1,7 @@
 //! `raas.cfg`: what the operator has set.
 
+mod crane;
+mod delivery;
 mod edit;
 mod ini;
 mod masks;
@@ -17,6 +19,8 @@ use raas_types::VendorName;
 use crate::failure::{Failure, Kind};
 use crate::home::Home;
 use crate::redact;
+pub(crate) use crane::CraneConf;
+pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
 pub(crate) use masks::Masks;
 pub(crate) use repository::ReadFile;
@@ -108,7 +112,12 @@ impl Config {
 
     /// Whether any vendor has a bucket.
     pub(crate) fn has_buckets(&self) -> bool {
-        self.vendors.values().any(|vendor| vendor.s3_bucket.is_some())
+        self.with_buckets().next().is_some()
+    }
+
+    /// The vendors that have a bucket, in order.
+    pub(crate) fn with_buckets(&self) -> impl Iterator<Item = (&VendorName, &VendorSettings)> {
+        self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
     /// The same without a hold on where it came from: a private clone goes now, and not when the command ends.
@@ -136,7 +145,7 @@ impl Config {
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
-            vendors: VendorSettings::read_all(&ini)?.into_iter().collect(),
+            vendors: VendorSettings::read_all(&ini, folder)?.into_iter().collect(),
             source: Source::None,
             patience: Duration::default(),
             settings: settings(&ini),
@@ -229,6 +238,30 @@ mod tests {
             ),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
+            ("[acme]\ncdn_akamai_algo = rot13", "line 2: `rot13` is no algorithm"),
+            ("[acme]\ncdn_akamai_ttl = soon", "line 2: `soon` is no number of seconds"),
+            (
+                "[acme]\naccess = cdn\ncdn_url = https://c\ncdn_cloudfront_key = k.pem",
+                "line 4: `cdn_cloudfront_key`: it needs `cdn_cloudfront_key_id`",
+            ),
+            (
+                "[acme]\ncdn_akamai_secret = ab\ncdn_cloudfront_key_id = K2",
+                "line 2: `cdn_akamai_secret`: a CDN is Akamai or CloudFront",
+            ),
+            (
+                "[acme]\nproxy_repositories = app, Tools",
+                "line 2: `Tools` is neither the name of a repository",
+            ),
+            ("[acme]\ns3_bucket = b\nproxy_hosts = cdn.example.com", "line 3: `proxy_hosts`: it needs"),
+            (
+                "[acme]\nregistry_host = https://a.example",
+                "line 2: `https://a.example` is not the name of a host",
+            ),
+            ("[acme]\nregistry_host = acme.localhost", "line 2: `acme.localhost` is below `localhost`"),
+            (
+                "[acme]\nregistry_host = r.a, R.b.\n[other]\ns3_bucket = b\nregistry_host = r.b:443",
+                "line 5: r.b is the `registry_host` of [acme] already",
+            ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),
             ("[openshift]\nauth_token = ${NOWHERE}", "line 2: the environment has no NOWHERE"),
         ];
@@ -266,7 +299,16 @@ mod tests {
             })
             .collect();
         let any = |_: &str| Some("x".to_owned());
-        let config = Config::read(all.as_bytes(), Path::new("raas.cfg"), &any).unwrap();
+        // A CDN is one or the other, and the template has both.
+        for other in ["cdn_akamai_secret = ", "cdn_cloudfront_key"] {
+            let text: String = all
+                .lines()
+                .filter(|line| !line.starts_with(other))
+                .fold(String::new(), |text, line| text + line + "\n");
+            Config::read(text.as_bytes(), Path::new("raas.cfg"), &any).unwrap();
+        }
+        let config =
+            Config { settings: settings(&Ini::parse(all.as_bytes(), &any).unwrap()), ..Config::default() };
         for (section, keys) in sections::all() {
             for key in keys {
                 let found = config.settings.iter().any(|s| s.section == section && s.key == **key);

@@ -17,6 +17,7 @@ mod difference;
 mod failure;
 mod federation;
 mod files;
+mod fleet;
 mod follow;
 mod gc;
 mod git;

@@ -1,18 +1,24 @@
 //! From what the operator has set to the sites that the server serves.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use raas_server::{
-    AddressError, BaseUrl, Bucket, CredentialSource, Metadata, Origin, S3Location, Signer, SiteConfig,
-    SiteSource,
+    AddressError, BaseUrl, Bucket, CdnError, Metadata, Origin, Passing, SiteConfig, SiteSource,
 };
 use raas_types::VendorName;
 
-use crate::config::{Access, Aws, Config, VendorSettings};
+use crate::config::{Access, Config, CraneConf, VendorSettings};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, Vendor};
+
+mod buckets;
+mod delivery;
+
+pub(crate) use buckets::Buckets;
+use buckets::cdn;
 
 /// The file of a vendor's folder that holds its users, as `htpasswd -B` writes it.
 const USERS: &str = "htpasswd";
@@ -24,7 +30,12 @@ pub(crate) struct HomeSites {
     /// Those that are served; all if it is empty.
     only: Vec<VendorName>,
     buckets: Buckets,
+    /// What was made of the vendors' sections.
+    made: Mutex<BTreeMap<VendorName, Made>>,
 }
+
+/// A vendor's bucket, if it has one, and what is passed on.
+type Made = (Option<Bucket>, Option<Passing>);
 
 impl HomeSites {
     /// The named vendors of a home, or all.
@@ -37,9 +48,10 @@ impl HomeSites {
         only: Vec<VendorName>,
         buckets: Buckets,
     ) -> Result<Self, Failure> {
-        let sites = Self { home: home.clone(), config: config.clone(), only, buckets };
+        let made = Mutex::default();
+        let sites = Self { home: home.clone(), config: config.clone(), only, buckets, made };
         for name in &sites.only {
-            sites.buckets.bucket(&sites.config.vendor(name)).map_err(|error| wrong(name, &error))?;
+            sites.made(name)?;
         }
         Ok(sites)
     }
@@ -52,14 +64,33 @@ impl HomeSites {
     }
 
     fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
-        let bucket = self.buckets.bucket(&self.config.vendor(vendor.name()));
-        let bucket = bucket.map_err(|error| io::Error::other(wrong(vendor.name(), &error).to_string()))?;
+        let (bucket, passing) =
+            self.made(vendor.name()).map_err(|failure| io::Error::other(failure.to_string()))?;
         Ok(SiteConfig {
-            vendor: vendor.name().clone(),
-            metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
-            bucket: bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+            hosts: self.config.vendor(vendor.name()).registry_hosts,
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
+            passing,
+            ..SiteConfig::new(
+                vendor.name().clone(),
+                Metadata::Folder(vendor.checkout().folder().to_owned()),
+                bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+            )
         })
+    }
+
+    /// The vendor's bucket and what of it is passed on. It is asked for at every poll, and made once: the key of a
+    /// CDN takes its time to read, and the configuration stays as it was read.
+    fn made(&self, vendor: &VendorName) -> Result<Made, Failure> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = made.get(vendor) {
+            return Ok(known.clone());
+        }
+        let settings = self.config.vendor(vendor);
+        let make = || Ok((self.buckets.bucket(&settings)?, self.buckets.own(&settings)?));
+        let (bucket, own) = make().map_err(|error: SiteError| wrong(vendor, &error))?;
+        let new = (bucket, delivery::passing(&settings, own));
+        made.insert(vendor.clone(), new.clone());
+        Ok(new)
     }
 }
 
@@ -69,7 +100,18 @@ impl SiteSource for HomeSites {
     }
 }
 
-fn wrong(vendor: &VendorName, error: &AddressError) -> Failure {
+/// Why a vendor's bytes cannot be served as its section says.
+#[derive(Debug, thiserror::Error)]
+enum SiteError {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Cdn(#[from] CdnError),
+    #[error("the key of the CDN, {path}, cannot be read: {error}")]
+    Key { path: String, error: io::Error },
+}
+
+fn wrong(vendor: &VendorName, error: &SiteError) -> Failure {
     Failure::new(Kind::Usage, format!("the bucket of {vendor} cannot be served from"))
         .caused_by(error.to_string())
         .hint(format!("correct [{vendor}] in raas.cfg"))
@@ -118,13 +160,27 @@ pub(crate) fn alone(
         (None, Named::Url(_)) if settings.s3_bucket.is_none() => Some(metadata),
         (None, _) => None,
     };
-    let site = || {
+    let site = || -> Result<_, SiteError> {
+        let mut own = None;
         let bucket = match objects {
             Some(Named::Folder(folder)) => Some(Bucket::Folder(folder.clone())),
-            Some(Named::Url(url)) if settings.access == Access::Proxy => Some(Bucket::Proxy(open(url)?)),
-            Some(Named::Url(url)) => Some(Bucket::Redirect(open(url)?)),
-            Some(Named::S3(bucket, prefix)) => buckets.bucket(&at(settings, bucket, prefix))?,
-            None => buckets.bucket(settings)?,
+            Some(Named::Url(url)) => {
+                own = Some(open(url)?);
+                Some(match settings.access {
+                    Access::Proxy => Bucket::Proxy(open(url)?),
+                    Access::Cdn => Bucket::Redirect(delivery::cdn(BaseUrl::parse(url)?, &settings.delivery)?),
+                    Access::Presigned | Access::Public => Bucket::Redirect(open(url)?),
+                })
+            }
+            Some(Named::S3(bucket, prefix)) => {
+                let settings = at(settings, bucket, prefix);
+                own = Some(buckets.origin(&settings, bucket)?);
+                buckets.bucket(&settings)?
+            }
+            None => {
+                own = buckets.own(settings)?;
+                buckets.bucket(settings)?
+            }
         };
         let metadata = match metadata {
             Named::Folder(folder) => Metadata::Folder(folder.clone()),
@@ -133,14 +189,29 @@ pub(crate) fn alone(
                 Metadata::Snapshots(buckets.origin(&at(settings, bucket, prefix), bucket)?)
             }
         };
-        Ok((metadata, bucket))
+        Ok((metadata, bucket, own))
     };
-    let (metadata, bucket) = site().map_err(|error| wrong(vendor, &error))?;
+    let (metadata, bucket, own) = site().map_err(|error| wrong(vendor, &error))?;
     let bucket = bucket.ok_or_else(|| {
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None })
+    Ok(SiteConfig {
+        hosts: settings.registry_hosts.clone(),
+        users: settings.htpasswd.clone(),
+        passing: delivery::passing(settings, own),
+        ..SiteConfig::new(vendor.clone(), metadata, bucket)
+    })
+}
+
+/// A site that stands in for a legacy Crane.
+pub(crate) fn crane(vendor: &VendorName, conf: &CraneConf, settings: &VendorSettings) -> SiteConfig {
+    SiteConfig {
+        hosts: settings.registry_hosts.clone(),
+        users: settings.htpasswd.clone(),
+        crane: Some(conf.rules.clone()),
+        ..SiteConfig::new(vendor.clone(), Metadata::Crane(conf.data_dir.clone(), conf.every), Bucket::Nowhere)
+    }
 }
 
 fn open(url: &str) -> Result<Origin, AddressError> {
@@ -151,74 +222,24 @@ fn at(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> Vendo
     VendorSettings { s3_bucket: Some(bucket.to_owned()), s3_prefix: prefix.clone(), ..settings.clone() }
 }
 
-/// Makes buckets of settings.
-pub(crate) struct Buckets {
-    aws: Aws,
-    credentials: Arc<dyn CredentialSource>,
-}
-
-impl Buckets {
-    /// With what `[aws]` says, and these credentials for all of them.
-    pub(crate) fn new(aws: &Aws, credentials: Arc<dyn CredentialSource>) -> Self {
-        Self { aws: aws.clone(), credentials }
+/// Whether a vendor's section says how a CDN is asked, as far as this machine can tell: its key, above all.
+pub(crate) fn check(vendor: &VendorName, settings: &VendorSettings) -> Result<(), Failure> {
+    if settings.access != Access::Cdn {
+        return Ok(());
     }
-
-    /// The vendor's bucket; nothing if it has none.
-    fn bucket(&self, settings: &VendorSettings) -> Result<Option<Bucket>, AddressError> {
-        let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
-        let location = self.location(settings, bucket);
-        Ok(Some(match settings.access {
-            Access::Presigned => Bucket::Redirect(Origin::Signed(self.signer(&location)?)),
-            Access::Public => Bucket::Redirect(Origin::Open(location.base_url()?)),
-            Access::Cdn => Bucket::Redirect(Origin::Open(cdn(settings)?)),
-            Access::Proxy => Bucket::Proxy(Origin::Signed(self.signer(&location)?)),
-        }))
-    }
-
-    /// How this machine itself reads the bucket.
-    fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
-        let location = self.location(settings, bucket);
-        Ok(match settings.access {
-            Access::Public => Origin::Open(location.base_url()?),
-            Access::Presigned | Access::Cdn | Access::Proxy => Origin::Signed(self.signer(&location)?),
-        })
-    }
-
-    fn location(&self, settings: &VendorSettings, bucket: &str) -> S3Location {
-        let environment = || {
-            let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-            set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
-        };
-        let region = settings.s3_region.clone().or_else(|| self.aws.region.clone()).or_else(environment);
-        S3Location {
-            endpoint: settings.s3_endpoint.clone(),
-            // The one that services without regions go by.
-            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
-            bucket: bucket.to_owned(),
-            prefix: settings.s3_prefix.clone(),
-            path_style: settings.s3_path_style,
-        }
-    }
-
-    fn signer(&self, location: &S3Location) -> Result<Arc<Signer>, AddressError> {
-        Ok(Arc::new(Signer::new(location, Arc::clone(&self.credentials))?))
-    }
-}
-
-/// The CDN stands before the bucket, so the bucket's keys are its paths, with the prefix.
-fn cdn(settings: &VendorSettings) -> Result<BaseUrl, AddressError> {
-    let base = settings.cdn_url.as_deref().unwrap_or_default();
-    match settings.s3_prefix.as_deref() {
-        Some(prefix) if !prefix.is_empty() => BaseUrl::parse(&format!("{base}/{prefix}")),
-        _ => BaseUrl::parse(base),
-    }
+    let made =
+        cdn(settings).map_err(SiteError::from).and_then(|base| delivery::cdn(base, &settings.delivery));
+    made.map(drop).map_err(|error| wrong(vendor, &error))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use raas_server::Credentials;
 
     use super::*;
+    use crate::config::Aws;
 
     fn buckets() -> Buckets {
         let key = Credentials {
@@ -247,11 +268,13 @@ mod tests {
         let origin = |origin: &Origin| match origin {
             Origin::Open(base) => format!("open {}", base.as_str()),
             Origin::Signed(signer) => format!("signed {}", signer.address().as_str()),
+            Origin::Cdn(cdn) => format!("cdn {}", cdn.base().as_str()),
         };
         match bucket {
             Bucket::Folder(folder) => format!("folder {}", folder.display()),
             Bucket::Redirect(to) => format!("redirect {}", origin(to)),
             Bucket::Proxy(from) => format!("proxy {}", origin(from)),
+            Bucket::Nowhere => "nowhere".to_owned(),
         }
     }
 
@@ -304,6 +327,7 @@ mod tests {
                 Metadata::Folder(folder) => folder.display().to_string(),
                 Metadata::Snapshots(Origin::Open(base)) => base.as_str().to_owned(),
                 Metadata::Snapshots(Origin::Signed(signer)) => signer.address().as_str().to_owned(),
+                other => panic!("{other:?}"),
             };
             assert_eq!((at.as_str(), shown(&site.bucket).as_str()), (from, bucket), "{metadata} {objects:?}");
         }

@@ -11,7 +11,9 @@ use super::{Asked, Decision, NO_CACHE, checked, fail, reads, redirect, refuse, r
 use crate::Response;
 use crate::body::Body;
 use crate::catalog::{V1Repository, V1Source};
+use crate::crane::CraneRules;
 use crate::error::{Code, Failure};
+use crate::file::Otherwise;
 use crate::metrics::To;
 use crate::query;
 use crate::route::{Api, V1};
@@ -80,7 +82,8 @@ fn images(asked: &Asked<'_>, repository: &V1Repository) -> Response {
     let images: Vec<Image> = repository.images().map(|(id, _)| Image { id: *id }).collect();
     let mut response = json(&images);
     // Where a client asks for the images: here, by the name that it knows us by.
-    if let Some(host) = asked.host.and_then(|host| HeaderValue::from_str(host).ok()) {
+    let endpoint = asked.site.crane.as_ref().and_then(CraneRules::endpoint);
+    if let Some(host) = endpoint.or_else(|| HeaderValue::from_str(asked.host?).ok()) {
         response.headers_mut().insert(ENDPOINTS, host);
     }
     response
@@ -100,6 +103,13 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     }
     let size = image.size.filter(|_| file == V1File::Layer);
     let known = size.filter(|_| asked.method == Method::HEAD);
+    if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref())
+        && !matches!(image.source, V1Source::Elsewhere(_))
+    {
+        let file = folders.v1(&repository.id, &format!("{id}/{}", file.name()));
+        let otherwise = Otherwise::Unknown(Failure::new(Code::NotFound, "no such image"));
+        return Ok(Decision::File(file::Plan { file, size, headers, otherwise }));
+    }
     let sent = |to: To, location: HeaderValue| {
         if asked.method == Method::GET {
             asked.redirected(to, size.unwrap_or(0));
@@ -108,20 +118,35 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     };
     let otherwise = match &image.source {
         V1Source::Bucket => None,
-        V1Source::BucketOr(url) => Some(checked(format!("{url}/{id}/{}", file.name()))),
+        V1Source::BucketOr(url) => {
+            Some(asked.location(format!("{url}/{id}/{}", file.name()), size.unwrap_or(0)))
+        }
         V1Source::Elsewhere(folder) => {
-            let location = checked(format!("{folder}/{}", file.name()));
+            let url = format!("{folder}/{}", file.name());
+            let passing = asked.site.passes(&repository.name).filter(|passing| passing.may_ask(&url));
+            if passing.is_some() && known.is_none() {
+                let source = proxy::Source::Url { url, digest: None };
+                return Ok(Decision::PassOn(proxy::Plan { source, size, headers }));
+            }
+            let location = asked.location(url, size.unwrap_or(0));
             let elsewhere = || sent(To::Elsewhere, location);
             return Ok(known.map_or_else(elsewhere, |size| from_document(headers, size)));
         }
     };
-    Ok(match (asked.site.bucket.place(asked.method, &key, size)?, otherwise, known) {
-        (Place::File(path), otherwise, _) => Decision::File(file::Plan { path, size, headers, otherwise }),
+    Ok(match (asked.site.place(asked.method, &repository.name, &key, size)?, otherwise, known) {
+        (Place::File(file), otherwise, _) => {
+            let otherwise = otherwise.map_or(Otherwise::Fault, Otherwise::Elsewhere);
+            Decision::File(file::Plan { file, size, headers, otherwise })
+        }
         // Whether a bucket elsewhere has it is not asked: the document says where its publisher put it.
         (_, Some(location), _) => sent(To::Elsewhere, location),
         (_, None, Some(size)) => from_document(headers, size),
         (Place::Elsewhere(location), ..) => sent(To::Bucket, location),
-        (Place::Passed(origin), ..) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
+        (Place::Passed(origin), ..) => {
+            let source = proxy::Source::Object(origin, key);
+            Decision::PassOn(proxy::Plan { source, size, headers })
+        }
+        (Place::Nowhere, ..) => return Err(Failure::new(Code::NotFound, "no such image")),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::Response;
 use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
+use crate::file::Otherwise;
 use crate::metrics::{Pull, To};
 use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
@@ -99,20 +100,37 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
         lists: names(asked.headers, media_type::DOCKER_LIST),
         schema2: names(asked.headers, media_type::DOCKER_MANIFEST),
     };
-    let location = match route {
+    let unknown_tag = |repository: &RepositoryName, tag: &str| no_manifest(repository, tag);
+    // Where in the repository it lies, the type of what lies there, and what to say if a folder has it not.
+    let (repository, rest, kind, absent) = match route {
         V2::Base | V2::Catalog | V2::Upload => return None,
-        V2::Tags(name) => found(name)?.url("tags/list"),
+        V2::Tags(name) => {
+            let repository = found(name)?;
+            (repository, "tags/list".to_owned(), "application/json", no_repository(name))
+        }
         V2::Tag(name, tag) => {
             let repository = found(name)?;
             // What goes into the URL is a tag, and nothing else.
-            let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(no_manifest(&repository.name, tag))) };
-            repository.manifest(tag.as_str(), reads())
+            let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(unknown_tag(&repository.name, tag))) };
+            let rest = repository.manifest(tag.as_str(), reads());
+            let kind = manifest_kind(&rest);
+            (repository, rest, kind, unknown_tag(&repository.name, tag.as_str()))
         }
         V2::Manifest(name, digest) | V2::Blob(name, digest) => {
             let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
             match known(digest.clone()) {
-                Ok(Some(digest)) if blob => repository.url(&format!("blobs/{digest}")),
-                Ok(Some(digest)) => repository.manifest(&digest.to_string(), reads()),
+                Ok(Some(digest)) if blob => {
+                    if let Some(url) = repository.elsewhere(&digest) {
+                        return Some(Ok(sent(asked.location(url.to_owned(), 0)).into()));
+                    }
+                    let absent = no_blob(&repository.name, Some(digest));
+                    (repository, format!("blobs/{digest}"), "application/octet-stream", absent)
+                }
+                Ok(Some(digest)) => {
+                    let rest = repository.manifest(&digest.to_string(), reads());
+                    let kind = manifest_kind(&rest);
+                    (repository, rest, kind, no_manifest(&repository.name, &digest.to_string()))
+                }
                 Ok(None) if blob => return Some(Err(no_blob(&repository.name, None))),
                 Ok(None) => return Some(Err(no_manifest(&repository.name, "that digest"))),
                 Err(failure) => return Some(Err(failure)),
@@ -125,9 +143,35 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
             return Some(known(digest.clone()).map(|_| index().into()));
         }
     };
-    let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location));
+    if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, NO_CACHE);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let V2::Manifest(_, Ok(digest)) | V2::Blob(_, Ok(digest)) = route {
+            headers.insert(CONTENT_DIGEST, checked(digest.to_string()));
+            headers.insert(header::ETAG, checked(format!("\"{digest}\"")));
+        }
+        let (file, otherwise) = (folders.v2(&repository.id, &rest), Otherwise::Unknown(absent));
+        return Some(Ok(Decision::File(file::Plan { file, size: None, headers, otherwise })));
+    }
+    Some(Ok(sent(asked.location(repository.url(&rest), 0)).into()))
+}
+
+fn sent(location: HeaderValue) -> Response {
+    let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    Some(Ok(response.into()))
+    response
+}
+
+/// The media type of what lies at a place of manifests, as Crane says it.
+fn manifest_kind(rest: &str) -> &'static str {
+    match rest.split('/').nth(1) {
+        Some("list") => media_type::DOCKER_LIST,
+        Some("2") => media_type::DOCKER_MANIFEST,
+        _ => "application/json",
+    }
 }
 
 /// A digest that raas can have: `None` for one of an algorithm that it does not compute, which nothing has.
@@ -201,9 +245,13 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
         *response.headers_mut() = headers;
         return Ok(response.into());
     }
-    if let Some(location) = &blob.location
-        && asked.method == Method::GET
-    {
+    let passes = asked.site.passes(&repository.name);
+    let masked = blob.location.as_deref().filter(|_| asked.method == Method::GET);
+    let (passed, masked) = match masked {
+        Some(location) if passes.is_some_and(|passing| passing.may_ask(location)) => (Some(location), None),
+        masked => (None, masked),
+    };
+    if let Some(location) = masked {
         asked.redirected(To::Elsewhere, blob.size);
         let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
         response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
@@ -220,15 +268,23 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
         return Ok(response.into());
     }
     let size = Some(blob.size);
-    Ok(match asked.site.bucket.place(asked.method, &key, size)? {
-        Place::File(path) => Decision::File(file::Plan { path, size, headers, otherwise: None }),
+    if let Some(location) = passed {
+        let source = proxy::Source::Url { url: location.to_owned(), digest: Some(blob.digest) };
+        return Ok(Decision::PassOn(proxy::Plan { source, size, headers }));
+    }
+    Ok(match asked.site.place(asked.method, &repository.name, &key, size)? {
+        Place::File(file) => Decision::File(file::Plan { file, size, headers, otherwise: Otherwise::Fault }),
         Place::Elsewhere(location) => {
             asked.redirected(To::Bucket, blob.size);
             let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
             response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
             response.into()
         }
-        Place::Passed(origin) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
+        Place::Passed(origin) => {
+            let source = proxy::Source::Object(origin, key);
+            Decision::PassOn(proxy::Plan { source, size, headers })
+        }
+        Place::Nowhere => return Err(no_blob(&repository.name, Some(blob.digest))),
     })
 }
 

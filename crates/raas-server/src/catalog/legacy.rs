@@ -1,15 +1,21 @@
 //! A repository of a document that raas did not write: the server knows where everything lies, and nothing of it.
 
-use raas_types::RepositoryName;
+use std::collections::BTreeMap;
+
 use raas_types::crane::V2Content;
+use raas_types::{Digest, RepositoryName};
 
 /// A repository as Pulp publishes it, all of it below one URL.
 #[derive(Debug)]
 pub(crate) struct LegacyRepository {
     pub(crate) name: RepositoryName,
+    /// Pulp's id of it.
+    pub(crate) id: Box<str>,
     /// Without a slash at the end; it may stand in a header.
     url: Box<str>,
     content: V2Content,
+    /// The blobs that are not below the URL, and the URLs that have them.
+    elsewhere: BTreeMap<Digest, Box<str>>,
 }
 
 /// What a client can read, as far as it says.
@@ -20,23 +26,36 @@ pub(crate) struct Reads {
 }
 
 impl LegacyRepository {
-    pub(crate) fn new(name: RepositoryName, url: Box<str>, content: V2Content) -> Self {
-        Self { name, url, content }
+    pub(crate) fn new(
+        name: RepositoryName,
+        id: String,
+        url: Box<str>,
+        mut content: V2Content,
+        elsewhere: BTreeMap<Digest, Box<str>>,
+    ) -> Self {
+        // They become part of a URL or of a path.
+        content.amd64_tags.retain(|_, (digest, _)| digest.parse::<Digest>().is_ok());
+        Self { name, id: id.into(), url, content, elsewhere }
     }
 
-    /// Where something lies that has one place: `blobs/<digest>`, `tags/list`.
+    /// The URL that has a blob, if it is not below the repository's own.
+    pub(crate) fn elsewhere(&self, digest: &Digest) -> Option<&str> {
+        self.elsewhere.get(digest).map(AsRef::as_ref)
+    }
+
+    /// The URL of something that lies in the repository: `blobs/<digest>`, `tags/list`.
     pub(crate) fn url(&self, rest: &str) -> String {
         format!("{}/{rest}", self.url)
     }
 
-    /// Where the manifest lies that a client gets for a tag or a digest: by kind, as Crane chooses it. A digest that
+    /// Where in the repository the manifest lies that a client gets for a tag or a digest: by kind, as Crane chooses it. A digest that
     /// the document knows lies where it lies, whatever the client says; Crane sends a client that names no type to
     /// a schema 1 manifest of that digest, which cannot be.
     pub(crate) fn manifest(&self, reference: &str, reads: Reads) -> String {
         let V2Content { flat, schema2, lists, amd64_tags, .. } = &self.content;
         let digest = reference.contains(':');
         if *flat {
-            return self.url(&format!("manifests/{reference}"));
+            return format!("manifests/{reference}");
         }
         let is_list = lists.contains(reference) && (reads.lists || digest);
         let is_schema2 = schema2.contains(reference) && (reads.schema2 || digest);
@@ -48,7 +67,7 @@ impl LegacyRepository {
             None if is_schema2 => ("2", reference),
             None => ("1", reference),
         };
-        self.url(&format!("manifests/{kind}/{reference}"))
+        format!("manifests/{kind}/{reference}")
     }
 }
 
@@ -59,38 +78,54 @@ mod tests {
     #[test]
     fn manifests_are_chosen_as_crane_chooses_them() {
         let list = format!("sha256:{}", "a".repeat(64));
+        let (x, y) = (format!("sha256:{}", "b".repeat(64)), format!("sha256:{}", "c".repeat(64)));
         let content = V2Content {
             schema2: ["two".into(), "both".into()].into(),
             lists: ["multi".into(), "foreign".into(), "both".into(), list.clone()].into(),
-            amd64_tags: [("multi".into(), ("sha256:x".into(), 2)), ("old".into(), ("sha256:y".into(), 1))]
-                .into(),
+            amd64_tags: [
+                ("multi".into(), (x.clone(), 2)),
+                ("old".into(), (y.clone(), 1)),
+                ("hostile".into(), ("../../../etc/passwd".into(), 2)),
+            ]
+            .into(),
             ..V2Content::default()
         };
         let name: RepositoryName = "app".parse().unwrap();
-        let legacy = LegacyRepository::new(name.clone(), "https://x/app".into(), content);
+        let repository = |content| {
+            LegacyRepository::new(
+                name.clone(),
+                "app".into(),
+                "https://x/app".into(),
+                content,
+                BTreeMap::new(),
+            )
+        };
+        let legacy = repository(content);
         let reads = |lists, schema2| Reads { lists, schema2 };
         let (all, two, none) = (reads(true, true), reads(false, true), reads(false, false));
         let by_digest = format!("list/{list}");
+        let (two_x, one_y) = (format!("2/{x}"), format!("1/{y}"));
         let table = [
             ("multi", all, "list/multi"),
-            ("multi", two, "2/sha256:x"),
+            ("multi", two, two_x.as_str()),
             ("multi", none, "1/multi"),
             ("foreign", all, "list/foreign"),
             ("foreign", two, "1/foreign"),
             ("both", two, "2/both"),
-            ("old", two, "1/sha256:y"),
-            ("old", none, "1/sha256:y"),
+            ("old", two, one_y.as_str()),
+            ("old", none, one_y.as_str()),
             ("two", all, "2/two"),
             ("two", none, "1/two"),
             ("other", all, "1/other"),
+            ("hostile", two, "1/hostile"),
             (list.as_str(), none, by_digest.as_str()),
         ];
         for (reference, reads, rest) in table {
-            let expected = format!("https://x/app/manifests/{rest}");
+            let expected = format!("manifests/{rest}");
             assert_eq!(legacy.manifest(reference, reads), expected, "{reference} {reads:?}");
         }
         let flat = V2Content { flat: true, ..V2Content::default() };
-        let legacy = LegacyRepository::new(name, "https://x/app".into(), flat);
-        assert_eq!(legacy.manifest("1.0", all), "https://x/app/manifests/1.0");
+        let legacy = repository(flat);
+        assert_eq!(legacy.url(&legacy.manifest("1.0", all)), "https://x/app/manifests/1.0");
     }
 }

@@ -1,5 +1,6 @@
 //! From a document's bytes to the repository that it publishes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -71,9 +72,36 @@ pub(crate) trait Files {
 /// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
 /// manifests that both have are taken over from it.
 pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
-    let document = Document::parse(bytes)?;
+    with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
+}
+
+/// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for
+/// masked layers, which are nowhere else than where they are.
+pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<Good, Fault> {
+    with_protection(Document::parse(bytes)?, None, |document, _| {
+        let (name, id, url) = (document.name, document.repository, document.url);
+        Ok(match document.content {
+            Content::V1(v1) => Good::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
+            Content::V2(mut v2) => {
+                let blobs = v2.raas.take().map_or(BTreeMap::new(), |extension| extension.blobs);
+                let elsewhere =
+                    blobs.into_iter().filter_map(|(digest, entry)| Some((digest, entry.location?)));
+                let elsewhere = elsewhere.map(|(digest, url)| Ok((digest, location(&url)?)));
+                let elsewhere = elsewhere.collect::<Result<_, Fault>>()?;
+                Good::Legacy(Arc::new(LegacyRepository::new(name, id, folder(&url)?, v2, elsewhere)))
+            }
+        })
+    })
+}
+
+/// A document that is protected is so whether it loads or not.
+fn with_protection(
+    document: Document,
+    before: Option<&Good>,
+    load_content: impl FnOnce(Document, Option<&Good>) -> Result<Good, Fault>,
+) -> Result<Good, Fault> {
     if !document.protected {
-        return load_content(files, document, before);
+        return load_content(document, before);
     }
     // What is protected from now on must not go on being served as it was, whether it loads or not.
     let name = document.name.clone();
@@ -81,7 +109,7 @@ pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Re
         Some(Good::Protected(_, Some(good))) => Some(good.as_ref()),
         before => before,
     };
-    match load_content(files, document, before) {
+    match load_content(document, before) {
         Ok(good) => Ok(Good::Protected(name, Some(Box::new(good)))),
         Err(reason) => {
             tracing::warn!(%name, %reason, "a protected repository is not served to its users");
@@ -92,10 +120,12 @@ pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Re
 
 fn load_content(files: &dyn Files, document: Document, before: Option<&Good>) -> Result<Good, Fault> {
     match document.content {
-        Content::V1(v1) => load_v1(document.name, &document.url, v1).map(|r| Good::V1(Arc::new(r))),
+        Content::V1(v1) => load_v1(document.name, document.repository, &document.url, v1, false)
+            .map(|r| Good::V1(Arc::new(r))),
         Content::V2(mut v2) => {
             let Some(extension) = v2.raas.take() else {
-                let legacy = LegacyRepository::new(document.name, folder(&document.url)?, v2);
+                let (name, url) = (document.name, folder(&document.url)?);
+                let legacy = LegacyRepository::new(name, document.repository, url, v2, BTreeMap::new());
                 return Ok(Good::Legacy(Arc::new(legacy)));
             };
             let before = match before {
@@ -163,27 +193,35 @@ fn load_manifest(
     Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes))
 }
 
-fn load_v1(name: RepositoryName, url: &str, v1: V1Content) -> Result<V1Repository, Fault> {
+/// With `elsewhere`, nothing is in a bucket.
+fn load_v1(
+    name: RepositoryName,
+    id: String,
+    url: &str,
+    v1: V1Content,
+    elsewhere: bool,
+) -> Result<V1Repository, Fault> {
     if let Some((tag, id)) = v1.tags.iter().find(|(_, id)| !v1.images.contains(id)) {
         return Err(Fault::V1Tag(tag.clone(), *id));
     }
     let entries = v1.raas.map(|raas| raas.images);
     let mut images = Vec::with_capacity(v1.images.len());
-    for id in v1.images {
-        let image = match (entries.as_ref(), entries.as_ref().and_then(|entries| entries.get(&id))) {
+    for image_id in v1.images {
+        let image = match (entries.as_ref(), entries.as_ref().and_then(|entries| entries.get(&image_id))) {
             (_, Some(entry)) => V1Image {
                 source: match &entry.location {
                     Some(url) => V1Source::Elsewhere(folder(url)?),
+                    None if elsewhere => V1Source::BucketOr(folder(url)?),
                     None => V1Source::Bucket,
                 },
                 size: Some(entry.size),
             },
-            (Some(_), None) => V1Image { source: V1Source::Bucket, size: None },
-            (None, None) => V1Image { source: V1Source::BucketOr(folder(url)?), size: None },
+            (Some(_), None) if !elsewhere => V1Image { source: V1Source::Bucket, size: None },
+            (_, None) => V1Image { source: V1Source::BucketOr(folder(url)?), size: None },
         };
-        images.push((id, image));
+        images.push((image_id, image));
     }
-    Ok(V1Repository::new(name, v1.tags.into_iter().collect(), images))
+    Ok(V1Repository::new(name, id, v1.tags.into_iter().collect(), images))
 }
 
 /// The folder of an image's files, to which `/<file>` is added.

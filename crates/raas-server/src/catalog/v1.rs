@@ -6,6 +6,8 @@ use raas_types::{ImageId, RepositoryName, Tag};
 #[derive(Debug)]
 pub(crate) struct V1Repository {
     pub(crate) name: RepositoryName,
+    /// Pulp's id of it.
+    pub(crate) id: Box<str>,
     /// By name.
     pub(crate) tags: Box<[(Tag, ImageId)]>,
     /// By id.
@@ -45,12 +47,13 @@ impl V1Source {
 impl V1Repository {
     pub(crate) fn new(
         name: RepositoryName,
+        id: String,
         mut tags: Vec<(Tag, ImageId)>,
         mut images: Vec<(ImageId, V1Image)>,
     ) -> Self {
         tags.sort_unstable();
         images.sort_unstable_by_key(|(id, _)| *id);
-        Self { name, tags: tags.into(), images: images.into() }
+        Self { name, id: id.into(), tags: tags.into(), images: images.into() }
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Option<ImageId> {

@@ -181,14 +181,22 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
+/// How long any URL is good at least.
+pub(super) const LEAST: Duration = Duration::from_secs(5 * 60);
+
+/// How long a URL of an object is good that is not bound to a key's end: at least so long, and as long as a slow client
+/// may take.
+pub(super) fn lasting(least: Duration, size: u64) -> Duration {
+    const MOST: Duration = Duration::from_secs(12 * 60 * 60);
+    /// The slowest client that is waited for takes so many bytes a second.
+    const SLOWEST: u64 = 256 * 1024;
+    (least + Duration::from_secs(size / SLOWEST)).min(MOST.max(least))
+}
+
 /// How long a URL is good: enough for a slow client to begin every part of the object that it asks for again, and
 /// no longer than the key, since a URL dies with the key that signed it.
 fn lifetime(size: u64, expires: Option<SystemTime>, now: SystemTime) -> Result<Duration, CredentialError> {
-    const LEAST: u64 = 5 * 60;
-    const MOST: u64 = 12 * 60 * 60;
-    /// The slowest client that is waited for takes so many bytes a second.
-    const SLOWEST: u64 = 256 * 1024;
-    let by_size = Duration::from_secs((LEAST + size / SLOWEST).min(MOST));
+    let by_size = lasting(LEAST, size);
     let Some(expires) = expires else { return Ok(by_size) };
     match expires.duration_since(now) {
         Ok(left) if left >= Duration::from_secs(1) => Ok(by_size.min(left)),

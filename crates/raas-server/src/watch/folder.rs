@@ -10,18 +10,28 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raas_types::crane::{Document, tree};
 
-use super::documents::{self, Found};
+use super::documents::{self, Found, Scope};
 use super::shelf::Shelf;
-use crate::catalog::{Catalog, Fault, Files, Good, load};
+use crate::catalog::{Catalog, Fault, Files, Good, load, load_as_crane};
 use crate::stamp::Stamp;
+
+/// How documents lie in a folder, and how it tells that they changed.
+pub(super) enum Layout {
+    /// The metadata tree, with a revision.
+    Raas,
+    /// A legacy Crane's: documents anywhere, some of them links to elsewhere, and nothing but themselves to look at.
+    Crane { every: Duration, looked: Option<Instant> },
+}
 
 /// A metadata folder and what was last read of it.
 pub(super) struct Folder {
     root: PathBuf,
+    layout: Layout,
     shelf: Shelf<Stamp>,
     /// How many documents do not load.
     faulty: Arc<AtomicUsize>,
@@ -34,12 +44,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(super) fn new(root: PathBuf, layout: Layout) -> Self {
         let faulty = Arc::<AtomicUsize>::default();
         Self {
             shelf: Shelf::new(root.display().to_string(), Arc::clone(&faulty)),
             faulty,
             root,
+            layout,
             settled: None,
             complaint: None,
             unreadable: Vec::new(),
@@ -57,6 +68,12 @@ impl Folder {
 
     /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.
     pub(super) fn poll(&mut self) -> bool {
+        if let Layout::Crane { every, looked } = &mut self.layout {
+            if looked.is_some_and(|looked| looked.elapsed() < *every) {
+                return false;
+            }
+            *looked = Some(Instant::now());
+        }
         match self.try_poll() {
             Ok(changed) => {
                 self.complaint = None;
@@ -77,12 +94,15 @@ impl Folder {
 
     fn try_poll(&mut self) -> io::Result<bool> {
         // Read before the documents, so that the documents are at least what it names.
-        let stamp = self.revision_stamp()?;
+        let (stamp, folder, scope) = match self.layout {
+            Layout::Raas => (self.revision_stamp()?, tree::DATA, Scope::Published),
+            Layout::Crane { .. } => (None, ".", Scope::Everything),
+        };
         if stamp.is_some() && stamp == self.settled {
             return Ok(false);
         }
         let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
-        let found = match documents::find(&self.root, tree::DATA) {
+        let found = match documents::find(&self.root, folder, scope) {
             // Nothing is published yet, or nothing any more.
             Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => Found::default(),
             found => found?,
@@ -93,10 +113,10 @@ impl Folder {
             }
             self.unreadable = found.unreadable;
         }
-        let root = &self.root;
+        let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
         let outcome = self.shelf.take(
             found.documents,
-            |path, stamp, before| read_document(root, path, stamp, before),
+            |path, stamp, before| read_document(root, path, stamp, before, as_crane),
             // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
             |path| match fs::symlink_metadata(root.join(path)) {
                 Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
@@ -134,7 +154,13 @@ impl Folder {
 }
 
 /// Loads a document. The stamp becomes that of the file that was read.
-fn read_document(root: &Path, path: &str, stamp: &mut Stamp, before: Option<&Good>) -> Result<Good, Fault> {
+fn read_document(
+    root: &Path,
+    path: &str,
+    stamp: &mut Stamp,
+    before: Option<&Good>,
+    as_crane: bool,
+) -> Result<Good, Fault> {
     let file = File::open(root.join(path))?;
     *stamp = Stamp::from(&file.metadata()?);
     if stamp.length() > Document::MAX_SIZE {
@@ -142,7 +168,7 @@ fn read_document(root: &Path, path: &str, stamp: &mut Stamp, before: Option<&Goo
     }
     let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).map_err(|_| Fault::TooLong)?);
     file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
-    load(&Beside(root), &bytes, before)
+    if as_crane { load_as_crane(&bytes) } else { load(&Beside(root), &bytes, before) }
 }
 
 /// The files of the folder that a document lies in.

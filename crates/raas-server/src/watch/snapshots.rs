@@ -15,10 +15,12 @@ use hyper::{Method, Response, StatusCode};
 use raas_types::{Digest, ObjectKey, Pointer, PointerError, Sha256};
 use tokio::task::spawn_blocking;
 
+use super::Bench;
 use super::archive::{Archive, ArchiveError, Limits};
+use super::error_code::ErrorCode;
 use super::shelf::Shelf;
 use crate::catalog::{Catalog, load};
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 use crate::health::Health;
 use crate::origin::{CredentialError, Origin};
 
@@ -31,12 +33,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Why what a bucket has is not served.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error("there is no such bucket")]
+    NoBucket,
     #[error("no URL can be signed: {0}")]
     Sign(#[from] CredentialError),
     #[error("{0}: {1}")]
     Ask(ObjectKey, ClientError),
-    #[error("{0}: the service answers {1}")]
-    Status(ObjectKey, StatusCode),
+    #[error("{0}: the service answers {1}{2}")]
+    Status(ObjectKey, StatusCode, String),
     #[error("{0}: it broke off: {1}")]
     Broken(ObjectKey, String),
     #[error("{0}: it is longer than {1} bytes")]
@@ -55,36 +59,53 @@ pub(super) enum Refusal {
     Reader,
 }
 
-/// Looks at the pointer again and again, and tells what comes of it.
-pub(super) async fn follow(client: Arc<Client>, origin: Origin, health: Arc<Health>, every: Duration) {
-    let mut reader = Reader::new(origin, Arc::clone(health.faulty()));
+impl Refusal {
+    fn status(key: ObjectKey, status: StatusCode, code: Option<ErrorCode>) -> Self {
+        Refusal::Status(key, status, code.map_or(String::new(), |code| format!(" ({code})")))
+    }
+}
+
+/// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
+pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, after: Duration) {
+    let every = bench.every;
+    let mut reader = Reader::new(origin, bench, Arc::clone(health.faulty()));
     let mut pause = every;
+    let mut empty = false;
+    tokio::time::sleep(after).await;
     loop {
-        match reader.poll(&client).await {
+        match reader.poll().await {
             Ok(news) => {
                 pause = every;
                 health.good(news, reader.pointer.as_ref());
+                if reader.pointer.is_none() && !empty {
+                    empty = true;
+                    let bucket = reader.origin.shown();
+                    tracing::info!(bucket, "nothing is published there yet: the registry is empty");
+                }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 if health.refused(&reason) {
                     let bucket = reader.origin.shown();
-                    tracing::error!(
-                        bucket,
-                        reason,
-                        "published metadata is not taken; the last good one is served"
-                    );
+                    let serves = if health.catalog().is_some() { "the last good one" } else { "nothing" };
+                    tracing::error!(bucket, reason, serves, "what is published is not taken");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE.max(every));
             }
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(scattered(pause)).await;
     }
+}
+
+/// About as long, so that sites that began together, and servers that did, do not stay together.
+fn scattered(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9))
 }
 
 /// What is known of a bucket's metadata.
 struct Reader {
     origin: Origin,
+    bench: Bench,
     /// How many documents do not load.
     faulty: Arc<AtomicUsize>,
     /// The pointer whose archive is served.
@@ -96,30 +117,38 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(origin: Origin, faulty: Arc<AtomicUsize>) -> Self {
-        Self { origin, faulty, pointer: None, etag: None, shelf: None }
+    fn new(origin: Origin, bench: Bench, faulty: Arc<AtomicUsize>) -> Self {
+        Self { origin, bench, faulty, pointer: None, etag: None, shelf: None }
     }
 
     /// The catalog, if it is another one than before.
-    async fn poll(&mut self, client: &Client) -> Result<Option<Arc<Catalog>>, Refusal> {
+    async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, Refusal> {
         let known = self.etag.take();
-        let answer = self.ask(client, &ObjectKey::Pointer, known.as_ref()).await?;
+        let answer = self.ask(&ObjectKey::Pointer, known.as_ref()).await?;
         match answer.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => {
                 self.etag = known;
                 return Ok(None);
             }
-            // Nothing was ever published. The registry is there all the same, and empty.
-            StatusCode::NOT_FOUND if self.pointer.is_none() => return Ok(None),
-            StatusCode::NOT_FOUND => return Err(Refusal::Gone),
             StatusCode::OK => {}
-            status => return Err(Refusal::Status(ObjectKey::Pointer, status)),
+            status => {
+                let code = ErrorCode::read(answer).await;
+                return match status {
+                    StatusCode::NOT_FOUND if code.as_ref().is_some_and(ErrorCode::is_no_bucket) => {
+                        Err(Refusal::NoBucket)
+                    }
+                    // Nothing was ever published. The registry is there all the same, and empty.
+                    StatusCode::NOT_FOUND if self.pointer.is_none() => Ok(None),
+                    StatusCode::NOT_FOUND => Err(Refusal::Gone),
+                    status => Err(Refusal::status(ObjectKey::Pointer, status, code)),
+                };
+            }
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?)?;
         let news = match &self.pointer {
             Some(served) if served.digest == pointer.digest && served.revision == pointer.revision => None,
-            _ => Some(self.load(client, &pointer).await?),
+            _ => Some(self.load(&pointer).await?),
         };
         // From here on an unchanged pointer is one whose archive is served.
         self.pointer = Some(pointer);
@@ -128,16 +157,19 @@ impl Reader {
     }
 
     /// Takes the archive of a pointer, if it is just what the pointer says.
-    async fn load(&mut self, client: &Client, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
+    async fn load(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
         let key = ObjectKey::Snapshot(pointer.digest);
-        let answer = self.ask(client, &key, None).await?;
+        let answer = self.ask(&key, None).await?;
         if answer.status() != StatusCode::OK {
-            return Err(Refusal::Status(key, answer.status()));
+            let status = answer.status();
+            return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
         }
         let packed = read(answer, &key, pointer.size).await?;
         if packed.len() as u64 != pointer.size {
             return Err(Refusal::Size(key, packed.len() as u64, pointer.size));
         }
+        // Not before the bytes are here: a slow bucket must not keep the others from being read.
+        let _turn = self.bench.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
         let shelf = self.shelf.take();
         let mut shelf =
             shelf.unwrap_or_else(|| Shelf::new(self.origin.shown().to_owned(), Arc::clone(&self.faulty)));
@@ -153,13 +185,12 @@ impl Reader {
 
     async fn ask(
         &self,
-        client: &Client,
         key: &ObjectKey,
         unless: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, Refusal> {
         let url = self.origin.url(&Method::GET, key, None)?;
         let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let asked = client.ask(&Method::GET, &url, headers.as_slice()).await;
+        let asked = self.bench.client.ask(&Method::GET, &url, headers.as_slice()).await;
         asked.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 }
@@ -201,5 +232,22 @@ async fn read(answer: Response<Incoming>, key: &ObjectKey, limit: u64) -> Result
             }
             bytes.extend_from_slice(&piece);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_scattered_and_about_as_long() {
+        let second = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..100).map(|_| scattered(second)).collect();
+        assert!(
+            pauses
+                .iter()
+                .all(|pause| (Duration::from_millis(900)..=Duration::from_millis(1100)).contains(pause))
+        );
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use raas_server::{
-    BaseUrl, Bucket, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer, SiteConfig,
+    AkamaiToken, BaseUrl, Bucket, Cdn, CdnToken, CloudFront, CredentialError, CredentialSource, Credentials,
+    Origin, S3Location, Signer, SiteConfig, TokenAlgorithm,
 };
 use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{Digest, ImageId, ObjectKey, V1File};
@@ -307,4 +308,53 @@ fn a_proxied_bucket_that_is_not_there_is_unavailable() {
     let site = Site::new(false, |_| Bucket::Proxy(Origin::Open(url)));
     assert_eq!(site.server.get(&site.blob(&site.blob)).status, 503);
     assert_eq!(site.server.get("/v2/tools/app/manifests/1.0").status, 200);
+}
+
+/// A folder
+#[test]
+fn no_link_leads_out_of_a_folder() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let layer = app.blob_entry(LAYER, None);
+    let digest = app.image(DOCKER_MANIFEST, "app", "");
+    app.tag("latest", digest);
+    folders.publish(&app);
+    let outside = folders.metadata().join("outside");
+    std::fs::write(&outside, LAYER).unwrap();
+    let path = folders.bucket().join(ObjectKey::Blob(app.name.clone(), layer).to_string());
+    std::os::unix::fs::symlink(&outside, &path).unwrap();
+    let server = Server::start(vec![folders.site()]);
+    let ask = || server.get(&format!("/v2/app/blobs/{layer}")).status;
+    assert_eq!(ask(), 500);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&outside, &path).unwrap();
+    assert_eq!(ask(), 200, "repositories share content by hard links");
+}
+
+/// An open bucket or a CDN
+#[test]
+fn a_cdn_gets_its_token() {
+    let base = || BaseUrl::parse("https://cdn.example.com/x").unwrap();
+    let akamai = AkamaiToken::new("abc123", "_auth_", Duration::from_secs(300), TokenAlgorithm::Sha256);
+    let cloudfront = CloudFront::new("K2JCJMDEHXQW5F", include_str!("../data/cloudfront-ec.pem"));
+    let table = [
+        (CdnToken::Akamai(akamai.unwrap()), "?_auth_=exp="),
+        (CdnToken::CloudFront(cloudfront.unwrap()), "?Policy="),
+    ];
+    for (token, begin) in table {
+        let folders = Folders::new("acme");
+        let mut app = Published::new("app");
+        let layer = app.blob_entry(LAYER, None);
+        let masked = app.masked_image();
+        folders.publish(&app);
+        let bucket = Bucket::Redirect(Origin::Cdn(Arc::new(Cdn::new(base(), token).unwrap())));
+        let server = Server::start(vec![SiteConfig { bucket, ..folders.site() }]);
+        let answer = server.get(&format!("/v2/app/blobs/{layer}"));
+        let expected = format!("https://cdn.example.com/x/app/_v2/blobs/{layer}{begin}");
+        let location = answer.header("location").unwrap_or_default();
+        assert!(answer.status == 307 && location.starts_with(&expected), "{location}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let masked = server.get(&format!("/v2/app/blobs/{masked}"));
+        assert_eq!(masked.header("location"), Some(ELSEWHERE), "the vendor's CDN has it not");
+    }
 }

@@ -2,8 +2,11 @@
 
 mod answers;
 mod buckets;
+mod crane;
+mod fleet;
 mod limits;
 mod metrics;
+mod passing;
 mod reload;
 mod shutdown;
 mod sites;

@@ -127,12 +127,11 @@ fn bytes_are_counted_by_where_they_come_from() {
 fn the_state_of_the_metadata_is_told() {
     let upstream = Upstream::start(false);
     let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
-    let site = SiteConfig {
-        vendor: "acme".parse().unwrap(),
-        metadata: Metadata::Snapshots(origin.clone()),
-        bucket: Bucket::Redirect(origin),
-        users: None,
-    };
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
     let folders = Folders::new("other");
     folders.write("crane/data/bad.json", b"{");
     folders.revision("one");

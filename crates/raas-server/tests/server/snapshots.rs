@@ -15,20 +15,20 @@ use crate::upstream::{Fault, Upstream};
 
 const POINTER: &str = "/acme/images/_metadata/current";
 
-fn app(version: &str) -> Published {
+pub(crate) fn app(version: &str) -> Published {
     let mut app = Published::new("app");
     let digest = app.image(DOCKER_MANIFEST, version, "");
     app.tag("latest", digest);
     app
 }
 
-fn files(published: &Published) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(published: &Published) -> Vec<(String, Vec<u8>)> {
     let manifests = published.manifest_digests();
     let manifests = manifests.map(|d| (tree::manifest(&published.name, d), published.bytes(d).to_owned()));
     manifests.chain([(tree::document(&published.name), published.document(false))]).collect()
 }
 
-fn archive(revision: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn archive(revision: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let revision = [(tree::REVISION.to_owned(), revision.as_bytes().to_owned())];
     for (path, bytes) in files.iter().chain(&revision) {
@@ -44,7 +44,7 @@ fn path(digest: Digest) -> String {
     format!("/acme/images/{}", ObjectKey::Snapshot(digest))
 }
 
-fn pointer(revision: &str, archive: &[u8]) -> Pointer {
+pub(crate) fn pointer(revision: &str, archive: &[u8]) -> Pointer {
     Pointer {
         digest: Digest::of(archive),
         size: archive.len() as u64,
@@ -65,12 +65,11 @@ fn publish(upstream: &Upstream, revision: &str, files: &[(String, Vec<u8>)]) -> 
 }
 
 fn server(origin: Origin) -> Server {
-    let site = SiteConfig {
-        vendor: "acme".parse().unwrap(),
-        metadata: Metadata::Snapshots(origin.clone()),
-        bucket: Bucket::Redirect(origin),
-        users: None,
-    };
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
@@ -207,17 +206,54 @@ fn a_bucket_without_a_pointer_is_an_empty_registry() {
 }
 
 #[test]
+fn a_bucket_that_is_not_there_is_no_empty_registry() {
+    let upstream = Upstream::start(true);
+    upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
+    let options = Options {
+        poll: Duration::from_millis(20),
+        remote_poll: Duration::from_millis(20),
+        patience: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let origin = with_key(&upstream);
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
+    let server = Server::start_unready(vec![site], options);
+    let ready = server.get("/-/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.text().starts_with("not ready\n0 of 1 sites loaded, 1 behind their bucket, "),
+        "{}",
+        ready.text()
+    );
+    assert_eq!(server.get("/v2/app/manifests/latest").status, 503);
+    // A key that is not there is another matter, and so is a bucket that somebody makes meanwhile.
+    upstream.fail(POINTER, Fault::Says(404, "NoSuchKey"), usize::MAX);
+    assert!(soon(|| server.get("/-/readyz").status == 200));
+    assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
+    upstream.fail(POINTER, Fault::Status(0), 0);
+    publish(&upstream, "aa11", &files(&app("1")));
+    assert!(soon(|| serves(&server, &app("1"))));
+    // Gone with all that is in it, as happens when somebody removes the wrong one: the last good one is served.
+    upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded, 1 behind")));
+    assert!(serves(&server, &app("1")));
+}
+
+#[test]
 fn what_was_never_loaded_is_not_said_to_be_unknown() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     upstream.fail(POINTER, Fault::Status(403), 3);
     let origin = with_key(&upstream);
-    let site = SiteConfig {
-        vendor: "acme".parse().unwrap(),
-        metadata: Metadata::Snapshots(origin.clone()),
-        bucket: Bucket::Redirect(origin),
-        users: None,
-    };
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
@@ -242,16 +278,18 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
     let silent_origin = Origin::Open(BaseUrl::parse(&silent_url).unwrap());
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
-    let site = |vendor: &str, origin: Origin| SiteConfig {
-        vendor: vendor.parse().unwrap(),
-        metadata: Metadata::Snapshots(origin.clone()),
-        bucket: Bucket::Redirect(origin),
-        users: None,
+    let site = |vendor: &str, origin: Origin| {
+        SiteConfig::new(
+            vendor.parse().unwrap(),
+            Metadata::Snapshots(origin.clone()),
+            Bucket::Redirect(origin),
+        )
     };
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_millis(300),
+        patience: Duration::from_secs(60),
+        quiet: Duration::from_millis(300),
         ..Options::default()
     };
     let sites = vec![site("acme", with_key(&upstream)), site("silent", silent_origin)];

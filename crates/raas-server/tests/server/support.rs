@@ -39,12 +39,11 @@ impl Folders {
     }
 
     pub(crate) fn site(&self) -> SiteConfig {
-        SiteConfig {
-            vendor: self.vendor.parse().unwrap(),
-            metadata: Metadata::Folder(self.metadata()),
-            bucket: Bucket::Folder(self.bucket()),
-            users: None,
-        }
+        SiteConfig::new(
+            self.vendor.parse().unwrap(),
+            Metadata::Folder(self.metadata()),
+            Bucket::Folder(self.bucket()),
+        )
     }
 
     /// Writes a file of the metadata tree as a publisher does, by a rename.

@@ -12,6 +12,12 @@ use raas_types::Digest;
 pub(crate) enum Fault {
     /// Answers this status.
     Status(u16),
+    /// Answers this status and says this code, as S3 does.
+    Says(u16, &'static str),
+    /// Sends on to another path.
+    SendsOn(&'static str),
+    /// Takes the request and says nothing.
+    Silent,
     /// Knows no ranges.
     NoRanges,
     /// Ends the connection in the middle of the body.
@@ -96,6 +102,9 @@ impl Upstream {
                 headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
             }
             let (head, body) = self.answer(&method, &target, &headers);
+            if head.contains("x-silent") {
+                std::thread::park();
+            }
             let breaks = head.contains("x-breaks");
             writer.write_all(head.as_bytes())?;
             if method != "HEAD" {
@@ -119,6 +128,12 @@ impl Upstream {
         let object = state.objects.get(&path).cloned();
         let (status, more, body) = match (fault, object) {
             (Some(Fault::Status(status)), _) => (status, String::new(), b"fault".to_vec()),
+            (Some(Fault::Says(status, code)), _) => {
+                let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+                (status, String::new(), body.into_bytes())
+            }
+            (Some(Fault::SendsOn(path)), _) => (307, format!("location: {path}\r\n"), Vec::new()),
+            (Some(Fault::Silent), _) => (200, "x-silent: yes\r\n".into(), Vec::new()),
             _ if state.private && !query.contains("&X-Amz-Signature=") => (403, String::new(), Vec::new()),
             (_, None) => (404, String::new(), b"none".to_vec()),
             (fault, Some(bytes)) => serve(bytes, headers, fault),

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::federation::Sources;
 use crate::home::Home;
 use crate::output;
+use crate::sites;
 
 /// Look at the configuration.
 #[derive(Debug, Args)]
@@ -48,6 +49,9 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 fn check(home: &Home, config: &Config) -> Result<(), Failure> {
     // That it was read says that it is well formed.
     let sources = Sources::gather(config, home)?;
+    for (vendor, settings) in config.with_buckets() {
+        sites::check(vendor, settings)?;
+    }
     let masks = Masks::new(&config.redhat, &sources);
     output::line(&format!("ok: {}, {} keys", config.source, config.settings.len()));
     output::line(&format!("ok: {}", masks.summary()));

@@ -7,22 +7,27 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use raas_server::{CertificateFiles, Options, SiteConfig, SiteSource};
+use raas_server::{CertificateFiles, Options, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Access, Config, VendorSettings};
+use crate::config::Config;
 use crate::credentials;
 use crate::failure::{Context as _, Failure, Kind};
+use crate::fleet::{Fleet, Reload};
 use crate::follow;
 use crate::home::{Home, Vendor};
 use crate::output;
 use crate::publication;
 use crate::servers::{self, Note, Posted};
-use crate::sites::{Buckets, HomeSites, Named, alone};
+use crate::sites::{Buckets, HomeSites};
 use crate::storage;
+
+mod without_home;
+
+use without_home::WithoutHome;
 
 /// Serve the registries of vendors.
 ///
@@ -30,7 +35,8 @@ use crate::storage;
 /// with no vendor named new vendors too, appear within a second.
 ///
 /// With --metadata the server needs no home, no git and no volume: it follows what is published in a bucket or a
-/// folder, so that any number of them serve one vendor on any platform.
+/// folder, so that any number of them serve a vendor on any platform. With --from-config it does so for every vendor
+/// of raas.cfg that has a bucket, as the file says today; vendors are told apart by their registry_host.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The vendors [default: all]
@@ -50,66 +56,7 @@ pub(crate) struct Arguments {
     log: LogFormat,
 
     #[command(flatten)]
-    alone: Alone,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "One vendor without a home")]
-struct Alone {
-    /// Where the metadata of the one ISV is: s3://BUCKET[/PREFIX], the URL of such a place, or a folder
-    #[arg(long, value_name = "PLACE", env = "RAAS_METADATA", value_parser = Named::parse)]
-    metadata: Option<Named>,
-
-    /// Where its objects are, likewise [default: as [ISV] in raas.cfg says, else where the metadata is]
-    #[arg(long, value_name = "PLACE", env = "RAAS_BUCKET", value_parser = Named::parse, requires = "metadata")]
-    bucket: Option<Named>,
-
-    /// How clients get at them [default: as [ISV] in raas.cfg says, else presigned]
-    #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
-    access: Option<AccessArgument>,
-
-    /// The users who see protected repositories, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's
-    /// folder]
-    #[arg(long, value_name = "FILE", env = "RAAS_HTPASSWD", requires = "metadata")]
-    htpasswd: Option<PathBuf>,
-
-    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "RAAS_TLS_CERTIFICATE",
-        requires = "metadata",
-        requires = "tls_key"
-    )]
-    tls_certificate: Option<PathBuf>,
-
-    /// Its key
-    #[arg(long, value_name = "FILE", env = "RAAS_TLS_KEY", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
-
-    /// The S3 service, where it is not AWS
-    #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
-    s3_endpoint: Option<String>,
-
-    /// The region [default: AWS_REGION, else us-east-1]
-    #[arg(long, value_name = "REGION", env = "RAAS_S3_REGION", requires = "metadata")]
-    s3_region: Option<String>,
-
-    /// The bucket stands in the path, and not in the host name
-    #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
-    s3_path_style: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum AccessArgument {
-    /// The server redirects to signed URLs of a private bucket
-    Presigned,
-    /// The server redirects to the bucket, which everybody may read
-    Public,
-    /// The server redirects to the CDN of [ISV] in raas.cfg
-    Cdn,
-    /// The server passes the bytes on
-    Proxy,
+    without_home: WithoutHome,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -120,29 +67,37 @@ enum LogFormat {
     Json,
 }
 
-pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    home: Option<PathBuf>,
+    config: &Config,
+    reload: Reload,
+    arguments: Arguments,
+) -> Result<ExitCode, Failure> {
     start_log(arguments.log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Threads that read files: as many as a disk can use.
-        .max_blocking_threads(64)
+        // Threads that read files, as many as a disk can use, and that look names up, where hundreds of buckets may
+        // all be at names that nobody answers for.
+        .max_blocking_threads(256)
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
+    let without_home = arguments.without_home;
     // A section that nobody serves costs a question at most.
-    let needed = arguments.alone.metadata.is_some() || config.has_buckets();
+    let needed = without_home.needs_credentials() || config.has_buckets();
     let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
-    if let Some(metadata) = &arguments.alone.metadata {
-        let [vendor] = arguments.vendors.as_slice() else {
-            return Err(Failure::new(Kind::Usage, "--metadata is of one vendor, and needs its name")
-                .hint("raas serve ISV --metadata PLACE"));
-        };
-        let settings = arguments.alone.settings(config.vendor(vendor))?;
-        let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
-        site.users = arguments.alone.htpasswd;
-        let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
-        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
-        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, arguments.metrics))?;
+    let (listen, metrics) = (arguments.listen, arguments.metrics);
+    if without_home.from_config {
+        let certificate = without_home.certificate();
+        let fleet = Fleet::new(config, reload, arguments.vendors, buckets)?;
+        let said = said(&fleet.served());
+        runtime.block_on(serve_alone(fleet, &said, certificate, listen, metrics))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if without_home.is_asked() {
+        let sites = without_home.sites(&arguments.vendors, config, &buckets)?;
+        let said = said(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
+        runtime.block_on(serve_alone(sites, &said, without_home.certificate(), listen, metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -161,29 +116,6 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
     follow::others(&home, config, &arguments.vendors);
     runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
     Ok(ExitCode::SUCCESS)
-}
-
-impl Alone {
-    /// The vendor's section, with what the command line says before it.
-    fn settings(&self, section: VendorSettings) -> Result<VendorSettings, Failure> {
-        let mut settings = section;
-        settings.s3_endpoint = self.s3_endpoint.clone().or(settings.s3_endpoint);
-        settings.s3_region = self.s3_region.clone().or(settings.s3_region);
-        settings.s3_path_style |= self.s3_path_style;
-        settings.access = match self.access {
-            None => settings.access,
-            Some(AccessArgument::Presigned) => Access::Presigned,
-            Some(AccessArgument::Public) => Access::Public,
-            Some(AccessArgument::Cdn) => Access::Cdn,
-            Some(AccessArgument::Proxy) => Access::Proxy,
-        };
-        if settings.access == Access::Cdn && settings.cdn_url.is_none() {
-            return Err(Failure::new(Kind::Usage, "--access cdn needs the URL of the CDN").hint(
-                "set `cdn_url` in the vendor's section of raas.cfg, or give the CDN's URL to --bucket",
-            ));
-        }
-        Ok(settings)
-    }
 }
 
 /// Each client takes a descriptor, and one more while it gets a layer. The common soft limit of 1024 is for programs
@@ -220,8 +152,8 @@ async fn serve(
 
 /// Without a home there is nobody to leave a note for.
 async fn serve_alone(
-    site: SiteConfig,
-    vendor: &VendorName,
+    sites: impl SiteSource,
+    said: &str,
     certificate: Option<CertificateFiles>,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
@@ -229,8 +161,16 @@ async fn serve_alone(
     let (listener, address) = bind(listen).await?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let options = Options { certificate, ..options(metrics).await? };
-    output::error(&format!("Serving {vendor} on {scheme}://{address}"));
-    answer(listener, vec![site], options, address, None).await
+    output::error(&format!("Serving {said} on {scheme}://{address}"));
+    answer(listener, sites, options, address, None).await
+}
+
+/// One vendor by its name, several by how many they are.
+fn said(vendors: &[VendorName]) -> String {
+    match vendors {
+        [one] => one.to_string(),
+        several => format!("{} vendors", several.len()),
+    }
 }
 
 async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {

@@ -1,9 +1,12 @@
 //! What each section of `raas.cfg` holds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use raas_server::{HostName, HostNameError};
 use raas_types::VendorName;
 
+use super::delivery::Delivery;
 use super::ini::{Ini, IniError, Value};
 use super::masks::MaskedName;
 use super::secret::Secret;
@@ -94,7 +97,7 @@ pub(crate) struct Pulpserver {
 }
 
 /// A vendor's section, named like the vendor.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VendorSettings {
     /// `s3_bucket`: the vendor's bucket; without one, objects are kept in the home.
     pub(crate) s3_bucket: Option<String>,
@@ -113,10 +116,14 @@ pub(crate) struct VendorSettings {
     pub(crate) access: Access,
     /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
     pub(crate) cdn_url: Option<String>,
-    /// `registry_host`: the host name that people pull from.
-    pub(crate) registry_host: Option<String>,
+    /// `registry_host`: the hosts that people pull from.
+    pub(crate) registry_hosts: Vec<HostName>,
+    /// `htpasswd`: the users who see protected repositories, for a server without a home.
+    pub(crate) htpasswd: Option<PathBuf>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
+    /// A CDN's tokens, and what is passed on.
+    pub(crate) delivery: Delivery,
 }
 
 /// How clients get at the objects of a bucket.
@@ -244,12 +251,22 @@ impl VendorSettings {
         "access",
         "cdn_url",
         "registry_host",
+        "htpasswd",
         "openshift_domain",
+        "cdn_akamai_secret",
+        "cdn_akamai_param",
+        "cdn_akamai_ttl",
+        "cdn_akamai_algo",
+        "cdn_cloudfront_key_id",
+        "cdn_cloudfront_key",
+        "proxy_repositories",
+        "proxy_hosts",
     ];
 
     /// Every vendor's section.
-    pub(super) fn read_all(ini: &Ini) -> Result<Vec<(VendorName, Self)>, IniError> {
+    pub(super) fn read_all(ini: &Ini, folder: &Path) -> Result<Vec<(VendorName, Self)>, IniError> {
         let others = ini.sections().filter(|section| !OWN_SECTIONS.contains(&section.name));
+        let mut hosts = BTreeMap::new();
         others
             .map(|section| {
                 let vendor = section.name.parse().map_err(|error| IniError {
@@ -260,12 +277,22 @@ impl VendorSettings {
                         OWN_SECTIONS.join("], [")
                     ),
                 })?;
-                Ok((vendor, Self::read(ini, section.name)?))
+                let settings = Self::read(ini, section.name, folder)?;
+                for host in &settings.registry_hosts {
+                    if let Some(other) = hosts.insert(host.clone(), section.name) {
+                        let named = ini.section(section.name).find(|(key, _)| *key == "registry_host");
+                        return Err(IniError {
+                            line: named.map_or(section.line, |(_, value)| value.line()),
+                            message: format!("{host} is the `registry_host` of [{other}] already"),
+                        });
+                    }
+                }
+                Ok((vendor, settings))
             })
             .collect()
     }
 
-    fn read(ini: &Ini, section: &str) -> Result<Self, IniError> {
+    fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
         let mut vendor = VendorSettings::default();
         each(ini, section, Self::KEYS, |key, value| {
             match key {
@@ -277,11 +304,20 @@ impl VendorSettings {
                 "s3_public_acl" => vendor.s3_public_acl = yes_or_no(value)?,
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
-                "registry_host" => vendor.registry_host = Some(text(value)?),
-                _ => vendor.openshift_domain = Some(text(value)?),
+                "registry_host" => vendor.registry_hosts = hosts(value)?,
+                "htpasswd" => vendor.htpasswd = Some(folder.join(text(value)?)),
+                "openshift_domain" => vendor.openshift_domain = Some(text(value)?),
+                key => vendor.delivery.take(key, value, folder)?,
             }
             Ok(())
         })?;
+        let all = vendor.access == Access::Proxy || vendor.s3_bucket.is_none();
+        let contradiction = vendor.delivery.contradiction(all);
+        if let Some((about, message)) = contradiction
+            && let Some((key, value)) = ini.section(section).find(|(key, _)| *key == about)
+        {
+            return Err(value.error(format!("`{key}`: {message}")));
+        }
         if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "access")
             && vendor.access == Access::Cdn
             && vendor.cdn_url.is_none()
@@ -319,8 +355,16 @@ pub(super) fn all() -> [(&'static str, &'static [&'static str]); 5] {
 }
 
 /// The keys whose values are never shown.
-pub(super) const SECRETS: [&str; 5] =
-    ["auth_token", "password", "registry_password", "aws_secret_access_key", "aws_session_token"];
+pub(super) const SECRETS: [&str; 7] = [
+    "auth_token",
+    "password",
+    "registry_password",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "cdn_akamai_secret",
+    // It may be the key itself, and not the name of its file.
+    "cdn_cloudfront_key",
+];
 
 /// Takes each key of a section; one that is not known is told with what was probably meant.
 fn each(
@@ -380,15 +424,29 @@ fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError>
         .collect()
 }
 
-fn words(value: &Value) -> impl Iterator<Item = &str> {
+/// Comma-, space- or line-separated. A port is no part of what vendors are told apart by.
+pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
+    let without_port = |word: &str| match word.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut hosts = words(value)
+        .map(|word| without_port(word).parse().map_err(|error: HostNameError| value.error(error.to_string())))
+        .collect::<Result<Vec<HostName>, _>>()?;
+    hosts.sort();
+    hosts.dedup();
+    Ok(hosts)
+}
+
+pub(super) fn words(value: &Value) -> impl Iterator<Item = &str> {
     value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
 
-fn text(value: &Value) -> Result<String, IniError> {
+pub(super) fn text(value: &Value) -> Result<String, IniError> {
     if value.text.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(value.text.clone()) }
 }
 
-fn yes_or_no(value: &Value) -> Result<bool, IniError> {
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, IniError> {
     // As ConfigParser reads them.
     match value.text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,25 @@ pub(crate) struct Asked {
     pub(crate) branch: Option<String>,
     /// How long one git command may wait for the network.
     pub(crate) patience: Duration,
+}
+
+impl Asked {
+    /// Whether it is in a repository, where looking for changes takes a network.
+    pub(crate) fn is_in_repository(&self) -> bool {
+        self.file.is_none() && self.repository.is_some()
+    }
+
+    /// What tells whether it has changed: of a repository the branch's commit, of a file when it was written, and as
+    /// which; nothing if that cannot be told.
+    pub(crate) fn version(&self) -> Option<String> {
+        if let (None, Some(address)) = (&self.file, &self.repository) {
+            let remote = Remote { address: address.clone(), patience: self.patience };
+            return remote.head(self.branch.as_deref()).ok()?;
+        }
+        let file = self.file.as_deref().unwrap_or(Path::new(FILE));
+        let found = fs::metadata(file).ok()?;
+        Some(format!("{} {} {}.{}", found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+    }
 }
 
 /// Where the configuration comes from.

@@ -38,6 +38,17 @@ impl Remote {
         self.run(command, "clone").map(drop)
     }
 
+    /// The last commit of a branch, or of the default branch; nothing if there is none.
+    pub(crate) fn head(&self, branch: Option<&str>) -> Result<Option<String>, GitError> {
+        let mut command = plain_command();
+        let login = Login::of(&self.address);
+        login.apply(&mut command);
+        let reference = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+        command.args(["ls-remote", "--quiet", "--"]).arg(&login.address).arg(reference);
+        let said = self.run(command, "ls-remote")?;
+        Ok(said.split_whitespace().next().map(str::to_owned))
+    }
+
     /// Fetches the last commit of a branch into the branch of the same name.
     pub(crate) fn fetch(&self, git: &Git, branch: &str) -> Result<(), GitError> {
         let mut command = git.command();
@@ -119,6 +130,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let failed = remote("file:///nonexistent/r.git").clone_into(&folder.path().join("x"), None);
         assert_eq!(failed.unwrap_err().kind, GitErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_last_commit_is_told_without_a_clone() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = plain_command();
+            command.arg("-C").arg(folder.path()).args([
+                "-c",
+                "user.name=A",
+                "-c",
+                "user.email=a@example.com",
+            ]);
+            let output = command.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "--quiet", "--initial-branch=main"]);
+        let remote = remote(format!("file://{}", folder.path().display()));
+        assert_eq!(remote.head(None).unwrap(), None);
+        git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+        let one = git(&["rev-parse", "HEAD"]);
+        assert_eq!(remote.head(None).unwrap(), Some(one.clone()));
+        assert_eq!(remote.head(Some("main")).unwrap(), Some(one));
+        assert_eq!(remote.head(Some("other")).unwrap(), None);
     }
 
     #[test]

@@ -260,12 +260,11 @@ fn a_server_takes_what_is_published() {
     bench.publish();
     let bucket = Server::folder(&bench.folder.path().join("bucket"));
     let origin = Origin::Open(BaseUrl::parse(&bucket.url("")).unwrap());
-    let site = SiteConfig {
-        vendor: "acme".parse().unwrap(),
-        metadata: Metadata::Snapshots(origin.clone()),
-        bucket: Bucket::Redirect(origin),
-        users: None,
-    };
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();

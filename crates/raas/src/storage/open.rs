@@ -25,8 +25,8 @@ fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str)
     let region = loaded.region().map_or("us-east-1", |region| region.as_ref());
     let endpoint = settings.s3_endpoint.as_deref().or(loaded.endpoint_url());
     let place = Place::new(vendor.name(), bucket, settings, region, endpoint);
-    if let Some(registry) = &settings.registry_host {
-        refuse_below(registry, &place)?;
+    for registry in &settings.registry_hosts {
+        refuse_below(registry.as_str(), &place)?;
     }
     Ok(S3::new(runtime, &loaded, place, vendor.uploads()))
 }
@@ -35,7 +35,6 @@ fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str)
 /// that carry somebody else's.
 fn refuse_below(registry: &str, place: &Place) -> Result<(), Failure> {
     let host = place.host();
-    let registry = registry.split(':').next().unwrap_or(registry);
     if host != registry && !host.ends_with(&format!(".{registry}")) {
         return Ok(());
     }

@@ -430,3 +430,26 @@ fn no_password_of_an_address_is_in_the_process_list() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_key_of_a_cdn_is_looked_at_and_never_shown() {
+    let sandbox = Sandbox::new();
+    let config = |key: &str| {
+        format!(
+            "[acme]\ns3_bucket = b\naccess = cdn\ncdn_url = https://cdn.example.com\ncdn_cloudfront_key_id = K2\n\
+             cdn_cloudfront_key = {key}\n[other]\ns3_bucket = c\naccess = cdn\ncdn_url = https://cdn.example.com\n\
+             cdn_akamai_secret = abc123\n"
+        )
+    };
+    sandbox.write("raas.cfg", config("key.pem"));
+    let failure = sandbox.fails(2, &["config", "check"]);
+    assert!(failure.contains("acme") && failure.contains("key.pem"), "{failure}");
+    sandbox.write("key.pem", "-----BEGIN PRIVATE KEY-----");
+    let failure = sandbox.fails(2, &["config", "check"]);
+    assert!(failure.contains("not a PEM of an RSA key or of an ECDSA key"), "{failure}");
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../raas-server/tests/data/cloudfront-ec.pem");
+    sandbox.write("raas.cfg", config(key));
+    sandbox.ok(&["config", "check"]);
+    let shown = sandbox.ok(&["config", "show"]);
+    assert!(shown.contains("cdn_akamai_secret = ***") && !shown.contains("abc123"), "{shown}");
+}

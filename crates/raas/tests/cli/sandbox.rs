@@ -117,7 +117,11 @@ impl Sandbox {
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
+        // What it logs of its configuration comes before.
+        while !line.starts_with("Serving") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
+        }
         let address = line.trim().rsplit("http://").next().unwrap().parse();
         // The rest of what it says is let go, so that it never waits for us.
         thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));

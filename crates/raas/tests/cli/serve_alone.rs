@@ -63,14 +63,19 @@ fn a_folder_of_metadata_and_a_folder_of_objects_are_enough() {
     let vendor = sandbox.home().join("acme");
     let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
     let other = Sandbox::new();
+    let of = |vendor: &str, folder: &Path| format!("{vendor}={}", folder.display());
     let server = other.serve_alone(&[
-        "acme",
         "--metadata",
-        metadata.to_str().unwrap(),
+        &of("acme", &metadata),
         "--bucket",
-        bucket.to_str().unwrap(),
+        &of("acme", &bucket),
+        "--metadata",
+        &of("empty", other.path("nothing").as_ref()),
+        "--bucket",
+        &of("empty", &bucket),
     ]);
-    Client::new(server.address).pull("app", "latest");
+    Client::of(server.address, "acme.localhost").pull("app", "latest");
+    assert_eq!(Client::of(server.address, "empty.localhost").get("/v2/app/manifests/latest").status, 404);
     assert!(!other.home().exists(), "it made no home");
     assert_eq!(server.stop(), Some(0));
 }
@@ -158,11 +163,16 @@ fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
 #[test]
 fn what_cannot_be_served_is_told_before_it_is_tried() {
     let sandbox = Sandbox::new();
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 13] = [
         (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
         (&["--metadata", "m"], "needs its name"),
         (&["a", "b", "--metadata", "m"], "needs its name"),
         (&["a", "--metadata", "m"], "--bucket"),
+        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "where the metadata of b is"),
+        (&["--from-config"], "no vendor of the configuration"),
+        (&["--crane-config", "none.conf"], "none.conf"),
+        (&["a", "b", "--crane-config", "none.conf"], "of one vendor"),
+        (&["--from-config", "--metadata", "a=m"], "cannot be used with"),
         (&["a", "--metadata", "ftp://x"], "s3://BUCKET"),
         (&["a", "--bucket", "b"], "--metadata"),
         (&["a", "--metadata", "s3://b", "--access", "cdn"], "cdn_url"),
@@ -172,4 +182,31 @@ fn what_cannot_be_served_is_told_before_it_is_tried() {
         let failure = sandbox.fails(2, &[&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
         assert!(failure.contains(message), "{arguments:?}: {failure}");
     }
+}
+
+#[test]
+fn a_crane_is_replaced_with_its_own_configuration() {
+    let sandbox = Sandbox::new();
+    let id = "a".repeat(64);
+    let common = r#""type":"pulp-docker-redirect","repository":"app","repo-registry-id":"app","url":"http://pulp.example.com/app/""#;
+    let v1 = format!(r#"{{{common},"version":1,"images":[{{"id":"{id}"}}],"tags":{{"latest":"{id}"}}}}"#);
+    sandbox.write("v1.json", v1);
+    sandbox.write("v2.json", format!(r#"{{{common},"version":2}}"#));
+    let conf = format!(
+        "[general]\ndata_dir: {}\nendpoint: registry.example.com\n[cdn]\nurl_match: http://pulp\nurl_replace: https://cdn\n\
+         url_auth_secret: abc123\n[solr]\nurl: https://solr/?q={{0}}\n",
+        Path::new(&sandbox.path("v1.json")).parent().unwrap().display()
+    );
+    let path = sandbox.write("crane.conf", conf);
+    let server = sandbox.serve_alone(&["--crane-config", &path]);
+    let client = Client::new(server.address);
+    assert_eq!(
+        client.get("/v1/repositories/app/images").headers["x-docker-endpoints"],
+        "registry.example.com"
+    );
+    let tags = client.get("/v2/app/tags/list");
+    let location = &tags.headers["location"];
+    assert!(location.starts_with("https://cdn.example.com/app/tags/list?_auth_=exp="), "{location}");
+    assert_eq!(tags.status, 307);
+    assert!(!sandbox.home().exists());
 }

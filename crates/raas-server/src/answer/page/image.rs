@@ -147,10 +147,17 @@ fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> Str
 /// The host that a blob is served from.
 fn place(asked: &Asked<'_>, repository: &Repository, blob: &Descriptor) -> String {
     let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
+    let passes = asked.site.passes(&repository.name);
     let url = match (location, &asked.site.bucket) {
+        (Some(location), _) if passes.is_some_and(|passing| passing.may_ask(location)) => {
+            return "this registry".to_owned();
+        }
         (Some(location), _) => location,
+        (None, Bucket::Redirect(_)) if passes.is_some_and(|passing| passing.origin.is_some()) => {
+            return "this registry".to_owned();
+        }
         (None, Bucket::Redirect(origin)) => origin.shown(),
-        (None, Bucket::Folder(_) | Bucket::Proxy(_)) => return "this registry".to_owned(),
+        (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return "this registry".to_owned(),
     };
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -1,0 +1,77 @@
+//! Buckets of what is set for vendors.
+
+use std::sync::Arc;
+
+use raas_server::{AddressError, BaseUrl, Bucket, CredentialSource, Origin, S3Location, Signer};
+
+use super::{SiteError, delivery};
+use crate::config::{Access, Aws, VendorSettings};
+
+/// Makes buckets of settings.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    aws: Aws,
+    credentials: Arc<dyn CredentialSource>,
+}
+
+impl Buckets {
+    /// With what `[aws]` says, and these credentials for all of them.
+    pub(crate) fn new(aws: &Aws, credentials: Arc<dyn CredentialSource>) -> Self {
+        Self { aws: aws.clone(), credentials }
+    }
+
+    /// The vendor's bucket; nothing if it has none.
+    pub(super) fn bucket(&self, settings: &VendorSettings) -> Result<Option<Bucket>, SiteError> {
+        let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
+        let location = self.location(settings, bucket);
+        Ok(Some(match settings.access {
+            Access::Presigned => Bucket::Redirect(Origin::Signed(self.signer(&location)?)),
+            Access::Public => Bucket::Redirect(Origin::Open(location.base_url()?)),
+            Access::Cdn => Bucket::Redirect(delivery::cdn(cdn(settings)?, &settings.delivery)?),
+            Access::Proxy => Bucket::Proxy(Origin::Signed(self.signer(&location)?)),
+        }))
+    }
+
+    /// How this machine itself reads the vendor's bucket; nothing if it has none.
+    pub(super) fn own(&self, settings: &VendorSettings) -> Result<Option<Origin>, AddressError> {
+        settings.s3_bucket.as_ref().map(|bucket| self.origin(settings, bucket)).transpose()
+    }
+
+    /// How this machine itself reads the bucket.
+    pub(super) fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
+        let location = self.location(settings, bucket);
+        Ok(match settings.access {
+            Access::Public => Origin::Open(location.base_url()?),
+            Access::Presigned | Access::Cdn | Access::Proxy => Origin::Signed(self.signer(&location)?),
+        })
+    }
+
+    fn location(&self, settings: &VendorSettings, bucket: &str) -> S3Location {
+        let environment = || {
+            let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+            set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
+        };
+        let region = settings.s3_region.clone().or_else(|| self.aws.region.clone()).or_else(environment);
+        S3Location {
+            endpoint: settings.s3_endpoint.clone(),
+            // The one that services without regions go by.
+            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+            bucket: bucket.to_owned(),
+            prefix: settings.s3_prefix.clone(),
+            path_style: settings.s3_path_style,
+        }
+    }
+
+    fn signer(&self, location: &S3Location) -> Result<Arc<Signer>, AddressError> {
+        Ok(Arc::new(Signer::new(location, Arc::clone(&self.credentials))?))
+    }
+}
+
+/// The CDN stands before the bucket, so the bucket's keys are its paths, with the prefix.
+pub(super) fn cdn(settings: &VendorSettings) -> Result<BaseUrl, AddressError> {
+    let base = settings.cdn_url.as_deref().unwrap_or_default();
+    match settings.s3_prefix.as_deref() {
+        Some(prefix) if !prefix.is_empty() => BaseUrl::parse(&format!("{base}/{prefix}")),
+        _ => BaseUrl::parse(base),
+    }
+}
