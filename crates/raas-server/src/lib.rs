@@ -21,6 +21,7 @@ mod host;
 mod listen;
 mod metrics;
 mod negotiate;
+mod notify;
 mod origin;
 mod part;
 mod proxy;
@@ -35,6 +36,7 @@ mod tls;
 mod watch;
 
 pub use listen::{Options, serve};
+pub use notify::{Notify, NotifyError};
 pub use origin::{
     AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,
 };

@@ -4,6 +4,7 @@ mod answers;
 mod buckets;
 mod limits;
 mod metrics;
+mod notify;
 mod reload;
 mod shutdown;
 mod sites;

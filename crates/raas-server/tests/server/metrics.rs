@@ -63,14 +63,19 @@ fn pulls_are_counted_as_people_mean_them() {
         assert_eq!(counted.server.get(&format!("/v2/tools/app/manifests/{reference}")).status, 200);
     };
     let path = "/v2/tools/app/manifests/1.0";
-    // As podman pulls, and as docker does.
-    get("1.0");
+    // As docker pulls, and as podman does; another program is another client.
     assert_eq!(counted.server.ask("HEAD", path, &[]).status, 200);
     get(&one.to_string());
-    // An index: by its digest it has two tags, and its own manifests are part of its pull.
+    get("1.0");
+    let podman = [("user-agent", "containers/5.34 (github.com/containers/image)")];
+    assert_eq!(counted.server.ask("GET", path, &podman).status, 200);
+    // An index: its own manifests are part of its pull. By its digest it has two tags.
     get("multi");
     get(&index.to_string());
     get(&two.to_string());
+    let containerd = [("user-agent", "containerd/2.0")];
+    let by_digest = format!("/v2/tools/app/manifests/{index}");
+    assert_eq!(counted.server.ask("GET", &by_digest, &containerd).status, 200);
     // What the client has already, or what is not there, is no pull.
     let etag = format!("\"{one}\"");
     assert_eq!(counted.server.ask("GET", path, &[("if-none-match", &etag)]).status, 304);
@@ -87,6 +92,16 @@ fn pulls_are_counted_as_people_mean_them() {
     assert_eq!(of("@"), Some(1.0));
     let text = counted.asked("/metrics").text().to_owned();
     assert_eq!(text.lines().filter(|line| line.starts_with("raas_pulls_total{")).count(), 4, "{text}");
+    assert_eq!(counted.server.get("/v2/tools/app/tags/list").status, 200);
+    get("latest");
+    let others = r#"{vendor="acme",repository="tools/app"}"#;
+    assert_eq!(counted.number(&format!("raas_polls_total{others}")), Some(2.0), "HEAD, and 304");
+    assert_eq!(
+        counted.number(&format!("raas_mirror_pulls_total{others}")),
+        Some(1.0),
+        "after a list of tags"
+    );
+    assert_eq!(counted.number("raas_uncounted_requests_total"), Some(0.0));
     let signatures = r#"raas_attachment_pulls_total{vendor="acme",repository="tools/app",kind="sig"}"#;
     assert_eq!(counted.number(signatures), Some(2.0));
     assert_eq!(counted.number(r#"raas_responses_total{api="v2",class="3xx"}"#), Some(1.0));
@@ -94,6 +109,34 @@ fn pulls_are_counted_as_people_mean_them() {
     assert_eq!(counted.number(r#"raas_tags{vendor="acme"}"#), Some(4.0));
     assert_eq!(counted.number(r#"raas_repositories{vendor="acme"}"#), Some(1.0));
     assert!(counted.number("raas_sent_bytes_total") > Some(1000.0));
+    let answers = counted.number(r#"raas_response_seconds_count{api="v2"}"#);
+    assert!(answers > Some(10.0));
+    assert_eq!(counted.number(r#"raas_response_seconds_bucket{api="v2",le="+Inf"}"#), answers);
+    assert!(counted.number(r#"raas_response_seconds_sum{api="v2"}"#) > Some(0.0));
+}
+
+#[test]
+fn connections_are_counted_while_they_are_there() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    let open = std::net::TcpStream::connect(counted.server.address).unwrap();
+    assert!(soon(|| counted.number("raas_connections") == Some(1.0)));
+    drop(open);
+    assert!(soon(|| counted.number("raas_connections") == Some(0.0)));
+}
+
+#[test]
+fn documents_of_pulp_are_pulled_by_their_tags() {
+    let folders = Folders::new("acme");
+    let document = r#"{"type":"pulp-docker-redirect","version":2,"repository":"r","repo-registry-id":"old",
+        "url":"https://pulp.example.com/old","protected":false}"#;
+    folders.write("crane/data/old.json", document.as_bytes());
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    assert_eq!(counted.server.get("/v2/old/manifests/1.0").status, 307);
+    let pulls = r#"raas_pulls_total{vendor="acme",repository="old",tag="1.0"}"#;
+    assert_eq!(counted.number(pulls), Some(1.0));
 }
 
 #[test]
