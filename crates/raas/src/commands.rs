@@ -6,6 +6,7 @@ pub(crate) mod gc;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod pulls;
 pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod serve;

@@ -29,6 +29,7 @@ mod output;
 mod parallel;
 mod publication;
 mod published;
+mod pulls;
 mod push;
 mod record;
 mod redact;

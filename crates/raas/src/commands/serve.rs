@@ -1,10 +1,12 @@
 //! `raas serve`.
 
+mod address;
+mod watched;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use raas_server::{CertificateFiles, Options, SiteConfig, SiteSource};
@@ -34,13 +36,12 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     vendors: Vec<VendorName>,
 
-    /// The address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000")]
+    /// The address and port to listen on, or a port of this machine alone; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]
     listen: SocketAddr,
 
-    /// An address and port of its own to tell Prometheus what is counted, at /metrics
-    #[arg(long, value_name = "ADDRESS")]
-    metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    watched: watched::Watched,
 
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -118,6 +119,7 @@ enum LogFormat {
 }
 
 pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
+    arguments.watched.check()?;
     start_log(arguments.log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -139,7 +141,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         site.users = arguments.alone.htpasswd;
         let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
         let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
-        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, arguments.metrics))?;
+        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, &arguments.watched))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -155,7 +157,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
             output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
         }
     }
-    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
+    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, &arguments.watched))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,10 +207,10 @@ async fn serve(
     sites: HomeSites,
     only: Vec<VendorName>,
     listen: SocketAddr,
-    metrics: Option<SocketAddr>,
+    watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let options = options(metrics).await?;
+    let options = watched.options().await?;
     let note = Note { address, pid: std::process::id(), vendors: only };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
@@ -224,11 +226,11 @@ async fn serve_alone(
     vendor: &VendorName,
     certificate: Option<CertificateFiles>,
     listen: SocketAddr,
-    metrics: Option<SocketAddr>,
+    watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
-    let options = Options { certificate, ..options(metrics).await? };
+    let options = Options { certificate, ..watched.options().await? };
     output::error(&format!("Serving {vendor} on {scheme}://{address}"));
     answer(listener, vec![site], options, address, None).await
 }
@@ -241,14 +243,6 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
     })?;
     let address = listener.local_addr().context(|| format!("cannot listen on {listen}"))?;
     Ok((listener, address))
-}
-
-async fn options(metrics: Option<SocketAddr>) -> Result<Options, Failure> {
-    let metrics = match metrics {
-        Some(address) => Some(Arc::new(bind(address).await?.0)),
-        None => None,
-    };
-    Ok(Options { metrics, ..Options::default() })
 }
 
 /// Answers until it is told to stop; the note, if there is one, is taken away then.
