@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod credentials;
 mod difference;
+mod doctor;
 mod failure;
 mod federation;
 mod files;
