@@ -15,7 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::home::{Home, Vendor};
 
 /// The file of a vendor's folder that holds its users, as `htpasswd -B` writes it.
-const USERS: &str = "htpasswd";
+pub(crate) const USERS: &str = "htpasswd";
 
 /// The vendors of a home, as sites of the server.
 pub(crate) struct HomeSites {
@@ -151,6 +151,33 @@ fn at(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> Vendo
     VendorSettings { s3_bucket: Some(bucket.to_owned()), s3_prefix: prefix.clone(), ..settings.clone() }
 }
 
+/// Where clients are sent for what is in the vendor's bucket; nothing if the registry itself answers.
+pub(crate) fn object_url(aws: &Aws, settings: &VendorSettings) -> Result<Option<String>, AddressError> {
+    let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
+    let base = match settings.access {
+        Access::Proxy => return Ok(None),
+        Access::Cdn => cdn(settings)?,
+        Access::Presigned | Access::Public => location(aws, settings, bucket).base_url()?,
+    };
+    Ok(Some(base.as_str().to_owned()))
+}
+
+fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3Location {
+    let environment = || {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
+    };
+    let region = settings.s3_region.clone().or_else(|| aws.region.clone()).or_else(environment);
+    S3Location {
+        endpoint: settings.s3_endpoint.clone(),
+        // The one that services without regions go by.
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        bucket: bucket.to_owned(),
+        prefix: settings.s3_prefix.clone(),
+        path_style: settings.s3_path_style,
+    }
+}
+
 /// Makes buckets of settings.
 pub(crate) struct Buckets {
     aws: Aws,
@@ -185,19 +212,7 @@ impl Buckets {
     }
 
     fn location(&self, settings: &VendorSettings, bucket: &str) -> S3Location {
-        let environment = || {
-            let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-            set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
-        };
-        let region = settings.s3_region.clone().or_else(|| self.aws.region.clone()).or_else(environment);
-        S3Location {
-            endpoint: settings.s3_endpoint.clone(),
-            // The one that services without regions go by.
-            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
-            bucket: bucket.to_owned(),
-            prefix: settings.s3_prefix.clone(),
-            path_style: settings.s3_path_style,
-        }
+        location(&self.aws, settings, bucket)
     }
 
     fn signer(&self, location: &S3Location) -> Result<Arc<Signer>, AddressError> {
@@ -266,6 +281,9 @@ mod tests {
         for (access, expected) in table {
             let bucket = buckets().bucket(&settings(access)).unwrap().unwrap();
             assert_eq!(shown(&bucket), expected);
+            let clients = object_url(&Aws::default(), &settings(access)).unwrap();
+            let told = expected.strip_prefix("redirect ").and_then(|rest| rest.split(' ').nth(1));
+            assert_eq!(clients.as_deref(), told);
         }
         assert_eq!(buckets().bucket(&VendorSettings::default()).unwrap(), None);
     }

@@ -1,6 +1,7 @@
 //! Every check of a vendor's registry, from the folder to the server.
 
 mod deep;
+pub(crate) mod egress;
 pub(crate) mod federation;
 
 use std::collections::BTreeSet;
