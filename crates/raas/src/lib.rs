@@ -52,7 +52,17 @@ use clap::Parser as _;
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
-        Ok(code) => code,
+        Ok(code) => match output::lost() {
+            Some(error) => {
+                let failure =
+                    failure::Failure::new(failure::Kind::Environment, "cannot write to standard output")
+                        .caused_by(error)
+                        .hint("what was to be done is done; see to where the output goes, and ask again");
+                output::error(&failure.to_string());
+                failure.exit_code()
+            }
+            None => code,
+        },
         Err(failure) => {
             output::error(&failure.to_string());
             failure.exit_code()

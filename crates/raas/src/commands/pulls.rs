@@ -45,12 +45,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let lines = &report.lines;
     if lines.unreadable > 0 {
-        output::error(&format!("{} of none of an access log", number(lines.unreadable, "line")));
+        output::error(&format!("{} no part of an access log", number_are(lines.unreadable)));
     }
     if lines.access == 0 {
         output::error("There is no line of an access log; `raas serve --log json` writes them");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn number_are(lines: u64) -> String {
+    format!("{} {}", number(lines, "line"), if lines == 1 { "is" } else { "are" })
 }
 
 fn first(text: &str) -> Result<Utc, String> {
