@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod deploy;
 mod limits;
 mod metrics;
 mod notify;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
+use raas_server::{BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig};
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 
 use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
@@ -16,6 +16,11 @@ struct Counted {
 
 impl Counted {
     fn start(sites: Vec<SiteConfig>) -> Self {
+        Self::start_with(sites, Options::default())
+    }
+
+    fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
+        let secure = options.certificate.is_some();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -27,9 +32,10 @@ impl Counted {
             poll: Duration::from_millis(20),
             remote_poll: Duration::from_millis(50),
             metrics: Some(Arc::new(listener)),
-            ..Options::default()
+            ..options
         };
-        Self { server: Server::start_with(sites, options), metrics }
+        let start = if secure { Server::start_unready } else { Server::start_with };
+        Self { server: start(sites, options), metrics }
     }
 
     fn asked(&self, path: &str) -> Answer {
@@ -42,6 +48,42 @@ impl Counted {
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(str::to_owned);
         found.map(|number| number.parse().unwrap())
     }
+}
+
+/// What `/metrics` says of servers that have done everything that is counted.
+pub(crate) fn everything() -> String {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let one = app.image(DOCKER_MANIFEST, "one", "");
+    let signature = format!("sha256-{}.sig", one.hex());
+    let blob = app.blob(b"0123456789");
+    app.tag("1.0", one);
+    app.tag(&signature, one);
+    folders.publish(&app);
+    folders.revision("one");
+    let upstream = Upstream::start(false);
+    let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
+    let elsewhere = SiteConfig {
+        vendor: "other".parse().unwrap(),
+        metadata: Metadata::Snapshots(origin.clone()),
+        ..folders.site()
+    };
+    let notify = Some(Notify::new("http://127.0.0.1:1/", None).unwrap());
+    let sites = vec![SiteConfig { bucket: Bucket::Redirect(origin), ..folders.site() }, elsewhere];
+    let counted = Counted::start_with(sites, Options { notify, ..Options::default() });
+    let ask = |method: &str, agent: &str, path: &str| {
+        let url = format!("http://acme.localhost/v2/app/{path}");
+        assert!(counted.server.ask(method, &url, &[("user-agent", agent)]).status < 400, "{path}");
+    };
+    ask("HEAD", "docker", "manifests/1.0");
+    ask("GET", "docker", "manifests/1.0");
+    ask("GET", "Nexus/3", "manifests/1.0");
+    ask("GET", "cosign", &format!("manifests/{signature}"));
+    ask("GET", "docker", &format!("blobs/{blob}"));
+    let secured = tempfile::tempdir().unwrap();
+    let certificate = Some(crate::tls::issue(secured.path()));
+    let secure = Counted::start_with(vec![folders.site()], Options { certificate, ..Options::default() });
+    format!("{}{}", counted.asked("/metrics").text(), secure.asked("/metrics").text())
 }
 
 #[test]
