@@ -139,33 +139,25 @@ async fn respond(
     let (mut response, fetched) = answer(&shared, &request).await;
     let status = response.status();
     shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
-    if let Some(fetched) = fetched.as_ref().filter(|fetched| fetched.counts()) {
-        count(&shared, &request, client, status, fetched);
-    }
+    let good = status.is_success() || status.is_redirection();
     if let Some(record) = &mut record {
-        record.answered(status, fetched);
+        record.answered(status, fetched.clone());
+    }
+    if let Some(fetched) = fetched.filter(|fetched| good && fetched.counts()) {
+        count(&shared, &request, client, status, fetched);
     }
     response.body_mut().record(record, Arc::clone(&shared.metrics));
     Ok(response)
 }
 
 /// Leaves a request that was answered well to be counted.
-fn count(
-    shared: &Shared,
-    request: &Request<Incoming>,
-    client: IpAddr,
-    status: StatusCode,
-    fetched: &Fetched,
-) {
-    if !(status.is_success() || status.is_redirection()) {
-        return;
-    }
+fn count(shared: &Shared, request: &Request<Incoming>, client: IpAddr, status: StatusCode, fetched: Fetched) {
     let host = || {
         let host = host::requested(request)?.into();
         Some((host, shared.secure || shared.proxies > 0))
     };
     shared.tally.take(Asked {
-        fetched: fetched.clone(),
+        fetched,
         got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
         client,
         user_agent: request.headers().get(USER_AGENT).cloned(),

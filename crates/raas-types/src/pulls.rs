@@ -113,7 +113,7 @@ impl Counter {
         let tag = self.tag(fetch, visit);
         let known = self.visits.entry(visit, fetch.time);
         known.last = Some(tag.as_ref().into());
-        if !fetch.got {
+        if !fetch.got || kind::is_ours(fetch.user_agent) {
             return Counted::Poll;
         }
         // Digests that have no tag have nothing else that tells them apart.
@@ -248,6 +248,7 @@ mod tests {
 
     #[test]
     fn looks_and_attachments_are_no_pulls() {
+        conversation("raas/0.1.0", &[("GET index 1.0 I", "poll")]);
         conversation("watchtower", &[("HEAD manifest 1.0 one", "poll"), ("HEAD manifest 1.0 one", "poll")]);
         conversation(
             "cosign/v2.4",

@@ -91,6 +91,11 @@ pub fn is_mirror(user_agent: &str) -> bool {
         .any(|one| user_agent.get(..one.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(one)))
 }
 
+/// Whether a `User-Agent` is of raas itself, which reads manifests to check them or to mask their layers, and runs none.
+pub(super) fn is_ours(user_agent: &str) -> bool {
+    user_agent.starts_with("raas/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

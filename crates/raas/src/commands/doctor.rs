@@ -24,6 +24,7 @@ use crate::status::Outcome;
 ///
 /// Exit code 0 only if all of it holds.
 #[derive(Debug, Args)]
+#[command(override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE")]
 pub(crate) struct Arguments {
     /// HOST/IMAGE[:TAG|@DIGEST]; or a vendor and IMAGE[:TAG], on the vendor's `registry_host` or else on the server that
     /// runs here

@@ -16,6 +16,7 @@ use crate::pulls::{self, Report, Wanted, day};
 /// a client got, once for each client and tag within ten minutes; signatures and the like, looks with HEAD, and
 /// programs that copy whole repositories are counted apart. docs/pulls.md has the rule, which /metrics has too.
 #[derive(Debug, Args)]
+#[command(override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...")]
 pub(crate) struct Arguments {
     /// The vendor and the image [default: all], and the logs; `-` for standard input
     #[arg(value_name = "[ISV [IMAGE]] LOG", required = true, num_args = 1..)]

@@ -121,10 +121,11 @@ pub(super) fn follow(from: &str, location: &str) -> String {
     format!("{scheme}://{authority}/{}", location.trim_start_matches('/'))
 }
 
-/// Host and port of a URL.
+/// Host and port of a URL; who is named before them is nobody's business.
 pub(super) fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// The host without its port.
@@ -132,5 +133,24 @@ pub(super) fn bare(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart_and_followed() {
+        assert_eq!(authority("https://u:secret@x.org:8443/a?b=@c"), "x.org:8443");
+        assert_eq!((bare("x.org:8443"), bare("x.org"), bare("[::1]:5000")), ("x.org", "x.org", "[::1]"));
+        let table = [
+            ("https://y.org/z?w", "https://y.org/z?w"),
+            ("/z", "https://x.org:1/z"),
+            ("//y.org/z", "https://y.org/z"),
+        ];
+        for (location, expected) in table {
+            assert_eq!(follow("https://x.org:1/a/b?c", location), expected);
+        }
     }
 }

@@ -162,10 +162,11 @@ fn sent_on(url: &str) -> Option<String> {
     Some(answer.get_uri().authority()?.to_string())
 }
 
-/// Host and port of a URL.
+/// Host and port of a URL; who is named before them is nobody's business.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -181,6 +182,6 @@ mod tests {
         let begin = Server::scripted(move |_| Reply::new(307, "").with("Location", &to));
         assert_eq!(sent_on(&begin.url("/layer")), Some(end.address().to_string()));
         assert_eq!(sent_on("http://127.0.0.1:1/"), None);
-        assert_eq!(authority("https://x.org:8443/a?b"), "x.org:8443");
+        assert_eq!(authority("https://u:secret@x.org:8443/a?b"), "x.org:8443");
     }
 }
