@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::access::{self, Record};
+use crate::access::Record;
 use crate::answer::answer;
 use crate::metrics::{Asked, Fetched};
 use crate::shared::Shared;
@@ -134,8 +134,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<crate::Response, Infallible> {
     let started = Instant::now();
-    let client = access::client(request.headers(), remote, shared.proxies);
-    let mut record = Record::begin(&request, remote, client, started);
+    let mut record = Record::begin(&request, remote, started);
     let (mut response, fetched) = answer(&shared, &request).await;
     let status = response.status();
     shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
@@ -144,7 +143,7 @@ async fn respond(
         record.answered(status, fetched.clone());
     }
     if let Some(fetched) = fetched.filter(|fetched| good && fetched.counts()) {
-        count(&shared, &request, client, status, fetched);
+        count(&shared, &request, remote.ip(), status, fetched);
     }
     response.body_mut().record(record, Arc::clone(&shared.metrics));
     Ok(response)
@@ -154,7 +153,7 @@ async fn respond(
 fn count(shared: &Shared, request: &Request<Incoming>, client: IpAddr, status: StatusCode, fetched: Fetched) {
     let host = || {
         let host = host::requested(request)?.into();
-        Some((host, shared.secure || shared.proxies > 0))
+        Some((host, shared.secure))
     };
     shared.tally.take(Asked {
         fetched,

@@ -42,8 +42,6 @@ pub struct Options {
     pub metrics: Option<Arc<TcpListener>>,
     /// Who is told of pulls.
     pub notify: Option<Notify>,
-    /// How many proxies of the operator's own every request passes, each of which adds to `X-Forwarded-For`.
-    pub proxies: usize,
     /// How long requests in flight may take when the server stops.
     pub grace: Duration,
     /// How long a client may take to send a request's head, and how long a connection may wait for a request.
@@ -64,7 +62,6 @@ impl Default for Options {
             patience: Duration::from_secs(15),
             metrics: None,
             notify: None,
-            proxies: 0,
             grace: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
@@ -107,7 +104,6 @@ pub async fn serve(
         client,
         metrics: Arc::default(),
         tally: Tally::new(notifier),
-        proxies: options.proxies,
         secure: certificate.is_some(),
         certificate: certificate.clone(),
     });

@@ -17,8 +17,6 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Counts pulls.
     pub(crate) tally: Tally,
-    /// How many proxies of the operator's every request passes.
-    pub(crate) proxies: usize,
     /// Whether clients reach the server by TLS of its own.
     pub(crate) secure: bool,
     /// Its certificate then.

@@ -129,7 +129,7 @@ mod tests {
         let mut line = json!({
             "timestamp": format!("2026-11-{time}.123456Z"), "level": "INFO", "target": "access", "method": "GET",
             "host": "x", "path": "/", "status": 200, "bytes": 5, "ms": 0.1, "user_agent": agent,
-            "remote": "192.0.2.1:5", "client": "192.0.2.1", "vendor": "acme", "repository": "app",
+            "remote": "192.0.2.1:5", "vendor": "acme", "repository": "app",
         });
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         format!("{line}\n")

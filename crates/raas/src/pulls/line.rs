@@ -1,11 +1,11 @@
 //! A line of the access log, as `raas serve --log json` writes it.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use raas_types::pulls::{Fetch, Kind};
 use raas_types::{Digest, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// What is read of a line.
 #[derive(Debug, Deserialize)]
@@ -17,7 +17,8 @@ pub(super) struct Line<'a> {
     status: u16,
     #[serde(borrow)]
     user_agent: Cow<'a, str>,
-    client: IpAddr,
+    #[serde(deserialize_with = "address")]
+    remote: IpAddr,
     #[serde(borrow, default)]
     pub(super) vendor: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -68,7 +69,7 @@ impl<'a> Line<'a> {
         }
         Some(Fetch {
             time: self.timestamp.parse::<Utc>().ok()?,
-            client: self.client,
+            client: self.remote,
             user_agent: match &*self.user_agent {
                 // As the log has it for a client that does not say.
                 "-" => "",
@@ -82,5 +83,34 @@ impl<'a> Line<'a> {
             tags: self.tags.as_deref().unwrap_or_default(),
             digest: self.digest,
         })
+    }
+}
+
+/// With a port, where the client made the connection itself, or without.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<IpAddr, D::Error> {
+    let text = Cow::<str>::deserialize(from)?;
+    let direct = text.parse::<SocketAddr>().map(|address| address.ip());
+    direct.or_else(|_| text.parse()).map_err(|_| de::Error::custom("expected an address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_a_port_or_none() {
+        let read = |remote: &str| {
+            let text = format!(
+                r#"{{"timestamp":"2026-11-24T00:00:00Z","target":"access","method":"GET","status":200,"user_agent":"-",
+                "remote":"{remote}","vendor":"a","repository":"b","kind":"tags"}}"#
+            );
+            Line::read(text.as_bytes()).map(|line| line.fetch().unwrap().client.to_string())
+        };
+        for (remote, client) in
+            [("192.0.2.1:5", "192.0.2.1"), ("192.0.2.1", "192.0.2.1"), ("[::1]:5", "::1"), ("::1", "::1")]
+        {
+            assert_eq!(read(remote).unwrap(), client);
+        }
+        assert_eq!(read("nobody"), Err(Unread::Nothing));
     }
 }

@@ -1,4 +1,4 @@
-//! Who looks after a server, and what it must know of where it stands.
+//! Who looks after a server, and who is told of what it does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use raas_server::{Notify, Options};
 use super::{address, bind};
 use crate::failure::{Failure, Kind};
 
-/// What a server tells others, and who stands before it.
+/// What a server tells others.
 #[derive(Debug, Args)]
 pub(super) struct Watched {
     /// An address and port of its own to tell Prometheus what is counted, at /metrics
@@ -20,11 +20,6 @@ pub(super) struct Watched {
     /// sent along as Authorization
     #[arg(long, value_name = "URL", env = "RAAS_NOTIFY", hide_env_values = true)]
     notify: Option<String>,
-
-    /// How many proxies or load balancers of yours each request passes; the client's address is then the one that the
-    /// first of them wrote into X-Forwarded-For
-    #[arg(long, value_name = "COUNT", env = "RAAS_PROXIES", default_value_t = 0, hide_default_value = true)]
-    proxies: usize,
 }
 
 impl Watched {
@@ -49,6 +44,6 @@ impl Watched {
             Some(address) => Some(Arc::new(bind(address).await?.0)),
             None => None,
         };
-        Ok(Options { metrics, notify: self.notify()?, proxies: self.proxies, ..Options::default() })
+        Ok(Options { metrics, notify: self.notify()?, ..Options::default() })
     }
 }
