@@ -7,6 +7,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 
 use crate::host;
+use crate::metrics::Fetched;
 
 /// What a line says of a request. The query is left out: it may hold what is secret.
 pub(crate) struct Record {
@@ -17,6 +18,7 @@ pub(crate) struct Record {
     host: Option<String>,
     user_agent: Option<HeaderValue>,
     status: StatusCode,
+    fetched: Option<Fetched>,
 }
 
 impl Record {
@@ -31,12 +33,15 @@ impl Record {
                 host: host::requested(request).map(str::to_owned),
                 user_agent: request.headers().get(USER_AGENT).cloned(),
                 status: StatusCode::OK,
+                fetched: None,
             })
         })
     }
 
-    pub(crate) fn status(&mut self, status: StatusCode) {
+    /// What the answer is.
+    pub(crate) fn answered(&mut self, status: StatusCode, fetched: Option<Fetched>) {
         self.status = status;
+        self.fetched = fetched;
     }
 
     /// Writes the line. The values go in as text, which the log's own format quotes and escapes.
@@ -44,6 +49,11 @@ impl Record {
         let user_agent = self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or("-");
         // A tenth of a millisecond is fine enough to read, and coarse enough to compare.
         let ms = (self.started.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
+        // What is not known is left out of the line.
+        let fetched = self.fetched.as_ref();
+        let told = fetched.map(Fetched::told);
+        let digest = told.as_ref().and_then(|told| Some(told.digest?.to_string()));
+        let tags = told.as_ref().map(|told| told.tags.as_ref()).filter(|tags| !tags.is_empty());
         tracing::info!(
             target: "access",
             method = self.method.as_str(),
@@ -54,6 +64,12 @@ impl Record {
             ms,
             user_agent,
             remote = %self.remote,
+            vendor = fetched.map(|fetched| fetched.vendor.as_str()),
+            repository = fetched.map(|fetched| fetched.repository.as_str()),
+            kind = told.as_ref().map(|told| told.kind.name()),
+            tag = told.as_ref().and_then(|told| told.tag),
+            tags,
+            digest,
         );
     }
 }

@@ -1,8 +1,11 @@
 //! From a request to its answer.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use raas_types::RepositoryName;
 
 use crate::Response;
 use crate::auth::{self, Visitor};
@@ -10,7 +13,7 @@ use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
-use crate::metrics::{self, Metrics, To};
+use crate::metrics::{self, Fetched, Metrics, To, What};
 use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
 use crate::shared::Shared;
@@ -68,6 +71,8 @@ struct Asked<'a> {
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
+    /// What it turns out to be for.
+    fetched: &'a Cell<Option<Fetched>>,
 }
 
 /// The answer with what a client must do to be answered otherwise.
@@ -92,6 +97,12 @@ impl Asked<'_> {
         self.visitor == Visitor::Stranger && self.site.users.is_some()
     }
 
+    /// Notes what the request is for, for the access log and for what is counted.
+    fn fetched(&self, repository: &RepositoryName, what: What) {
+        let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
+        self.fetched.set(Some(Fetched { vendor, repository, what }));
+    }
+
     /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
     fn redirected(&self, to: To, size: u64) {
         let asked = self.headers.get(header::RANGE);
@@ -113,7 +124,7 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
             reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::render(&shared.metrics, &snapshot),
+                metrics::render(shared, &snapshot),
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
@@ -126,8 +137,8 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
     response
 }
 
-/// Answers a request.
-pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
+/// Answers a request, and says what it was for.
+pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> (Response, Option<Fetched>) {
     let Shared { current, client, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
     let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
@@ -135,7 +146,10 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response
         Some(users) => auth::visitor(users, request.headers()).await,
         None => Visitor::Stranger,
     };
-    let decision = decide(&current.load(), shared, visitor, request);
+    let (decision, fetched) = {
+        let fetched = Cell::default();
+        (decide(&current.load(), shared, visitor, request, &fetched), fetched.take())
+    };
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
@@ -150,10 +164,16 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response
         // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
         *response.body_mut() = Body::empty();
     }
-    response
+    (response, fetched)
 }
 
-fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &Request<B>) -> Decision {
+fn decide<B>(
+    snapshot: &Snapshot,
+    shared: &Shared,
+    visitor: Visitor,
+    request: &Request<B>,
+    fetched: &Cell<Option<Fetched>>,
+) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -194,6 +214,7 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
         method: request.method(),
         uri,
         headers: request.headers(),
+        fetched,
     };
     match route {
         Route::V2(route) => v2::answer(&asked, route),

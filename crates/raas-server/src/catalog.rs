@@ -133,9 +133,9 @@ impl Catalog {
     }
 
     /// The repository of that name. Crane takes `library/` off, so a name that only exists without it is found.
-    pub(crate) fn repository(&self, name: &str) -> Option<&Repository> {
+    pub(crate) fn repository(&self, name: &str) -> Option<&Arc<Repository>> {
         let found = self.repositories.get(name);
-        found.or_else(|| self.repositories.get(name.strip_prefix("library/")?)).map(AsRef::as_ref)
+        found.or_else(|| self.repositories.get(name.strip_prefix("library/")?))
     }
 
     /// The v1 image with this id, and the repository to take it from.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,10 +23,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 const TIMES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What this client calls itself.
+const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
+
 /// About how much of an answer a connection keeps in memory, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
 
-type Connections = HyperClient<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type Connections = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client with its connections, made when it is first needed: a server that asks nobody reads no certificates.
 #[derive(Debug, Default)]
@@ -70,12 +73,34 @@ impl Client {
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, ClientError> {
-        const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
         let mut request = Request::builder().method(method).uri(url).header(USER_AGENT, NAME);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Empty::new())?;
+        self.send(request.body(Full::default())?).await
+    }
+
+    /// Sends something, once; the status of the answer.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
+    ) -> Result<StatusCode, ClientError> {
+        /// What is read of the answer, for the connection to be of use again.
+        const MOST: usize = 64 * 1024;
+        let mut request = Request::post(url).header(USER_AGENT, NAME);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = self.send(request.body(Full::new(body))?).await?;
+        let status = answer.status();
+        // Nobody needs it; the status says all.
+        let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MOST).collect()).await;
+        Ok(status)
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let asked = self.0.get_or_init(connections).request(request);
         match tokio::time::timeout(ANSWER, asked).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -1,14 +1,16 @@
 //! One connection: its handshake, its protocol, its limits.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::USER_AGENT;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,10 +20,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::Record;
 use crate::answer::answer;
-use crate::route;
+use crate::metrics::{Asked, Fetched};
 use crate::shared::Shared;
 use crate::stall::Impatient;
 use crate::tls::Certificate;
+use crate::{host, route};
 
 /// The longest head of a request, in bytes: more than any client of a registry sends.
 const MAX_HEAD: usize = 32 * 1024;
@@ -43,6 +46,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Answers a client until it goes, or the server does.
     pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
+        let _counted = Counted::new(&self.shared);
         let stream = Impatient::new(stream, self.write_timeout);
         let Some(certificate) = &self.certificate else {
             return self.http1(stream, remote, watcher).await;
@@ -91,6 +95,22 @@ impl Connections {
     }
 }
 
+/// A connection that is counted until it is over.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(&shared.metrics.connections)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// HTTP/1 with the limits of every connection.
 pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
     let mut http = http1::Builder::new();
@@ -113,12 +133,33 @@ async fn respond(
     remote: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<crate::Response, Infallible> {
-    let mut record = Record::begin(&request, remote, Instant::now());
-    let mut response = answer(&shared, &request).await;
-    shared.metrics.answered(route::api(request.uri().path()), response.status());
+    let started = Instant::now();
+    let mut record = Record::begin(&request, remote, started);
+    let (mut response, fetched) = answer(&shared, &request).await;
+    let status = response.status();
+    shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
+    let good = status.is_success() || status.is_redirection();
     if let Some(record) = &mut record {
-        record.status(response.status());
+        record.answered(status, fetched.clone());
+    }
+    if let Some(fetched) = fetched.filter(|fetched| good && fetched.counts()) {
+        count(&shared, &request, remote.ip(), status, fetched);
     }
     response.body_mut().record(record, Arc::clone(&shared.metrics));
     Ok(response)
+}
+
+/// Leaves a request that was answered well to be counted.
+fn count(shared: &Shared, request: &Request<Incoming>, client: IpAddr, status: StatusCode, fetched: Fetched) {
+    let host = || {
+        let host = host::requested(request)?.into();
+        Some((host, shared.secure))
+    };
+    shared.tally.take(Asked {
+        fetched,
+        got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
+        client,
+        user_agent: request.headers().get(USER_AGENT).cloned(),
+        host: if shared.tally.notifier.is_some() { host() } else { None },
+    });
 }

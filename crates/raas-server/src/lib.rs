@@ -23,6 +23,7 @@ mod host;
 mod listen;
 mod metrics;
 mod negotiate;
+mod notify;
 mod origin;
 mod part;
 mod passing;
@@ -40,6 +41,7 @@ mod watch;
 pub use crane::{ContentFolders, CraneRules};
 pub use host::{HostName, HostNameError};
 pub use listen::{Options, serve};
+pub use notify::{Notify, NotifyError};
 pub use origin::{
     AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
     CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,8 +20,11 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::answer::answer_operator;
+use crate::client::Client;
 use crate::connection::{Connections, ended, http1};
 use crate::health::Health;
+use crate::metrics::{PAUSE, Tally};
+use crate::notify::{self, Notify};
 use crate::shared::Shared;
 use crate::site::SiteSource;
 use crate::tls::{Certificate, CertificateFiles};
@@ -39,6 +43,8 @@ pub struct Options {
     pub quiet: Duration,
     /// Where what is counted is told, at `/metrics`; nowhere by default, since it names every repository.
     pub metrics: Option<Arc<TcpListener>>,
+    /// Who is told of pulls.
+    pub notify: Option<Notify>,
     /// How long requests in flight may take when the server stops.
     pub grace: Duration,
     /// How long a client may take to send a request's head, and how long a connection may wait for a request.
@@ -59,6 +65,7 @@ impl Default for Options {
             patience: Duration::from_secs(15),
             quiet: Duration::from_secs(2),
             metrics: None,
+            notify: None,
             grace: Duration::from_secs(30),
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
@@ -87,7 +94,24 @@ pub async fn serve(
         }
         None => (None, None),
     };
-    let shared = Arc::new(Shared { secure: certificate.is_some(), ..Shared::default() });
+    let client = Arc::<Client>::default();
+    let (notifier, courier) = match options.notify.clone() {
+        Some(notify) => {
+            let (notifier, courier) =
+                notify::start(notify, Arc::clone(&client), listener.local_addr()?.to_string());
+            (Some(notifier), Some(courier))
+        }
+        None => (None, None),
+    };
+    let shared = Arc::new(Shared {
+        current: ArcSwap::default(),
+        client,
+        metrics: Arc::default(),
+        tally: Tally::new(notifier),
+        secure: certificate.is_some(),
+        certificate: certificate.clone(),
+    });
+    let _counting = Stopped(tokio::spawn(keep_counting(Arc::clone(&shared))));
     let watcher = load(&shared, sites, &options).await?;
     let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
     let operators = options.metrics.clone().map(|listener| {
@@ -95,7 +119,7 @@ pub async fn serve(
         Stopped(tokio::spawn(async move { serve_operators(&listener, shared, header_timeout).await }))
     });
     let connections = Arc::new(Connections {
-        shared,
+        shared: Arc::clone(&shared),
         certificate,
         header_timeout: options.header_timeout,
         write_timeout: options.write_timeout,
@@ -123,8 +147,20 @@ pub async fn serve(
     if timeout(options.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are broken off");
     }
+    if let Some(courier) = courier {
+        shared.tally.count(&shared.metrics.pulls);
+        courier.finish().await;
+    }
     drop((operators, following));
     Ok(())
+}
+
+/// Counts what requests left to be counted.
+async fn keep_counting(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        shared.tally.count(&shared.metrics.pulls);
+    }
 }
 
 /// Loads all sites for the first time.

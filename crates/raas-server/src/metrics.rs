@@ -4,29 +4,62 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use hyper::StatusCode;
+use raas_types::pulls::Counted;
 
 use crate::route::Api;
 
+mod latency;
 mod pulls;
+mod tally;
 mod text;
 
-pub(crate) use pulls::Pull;
+use latency::Latency;
+pub(crate) use pulls::{Fetched, What, one_tag};
+pub(crate) use tally::{Asked, PAUSE, Tally};
 pub(crate) use text::render;
 
 /// All that is counted since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// By vendor, repository and tag.
-    pulls: Family,
-    /// By vendor, repository and kind.
-    attachments: Family,
+    pub(crate) pulls: Pulls,
     /// By vendor and where the client was sent.
     redirected: Family,
     /// By API and class of status.
     responses: [[AtomicU64; 5]; 3],
+    /// By API.
+    latencies: [Latency; 3],
     sent: AtomicU64,
+    /// Connections that there are.
+    pub(crate) connections: AtomicU64,
+}
+
+/// Who asks for what, by vendor, repository, and what is said of each.
+#[derive(Debug, Default)]
+pub(crate) struct Pulls {
+    /// By tag.
+    pulls: Family,
+    /// By kind.
+    attachments: Family,
+    polls: Family,
+    mirrors: Family,
+}
+
+impl Pulls {
+    fn add(&self, vendor: &str, repository: &str, counted: &Counted<'_>) {
+        let (vendor, repository) = (("vendor", vendor), ("repository", repository));
+        match counted {
+            Counted::Pull(tag) => self.pulls.add(&[vendor, repository, ("tag", tag)], 1),
+            Counted::Attachment(kind) => {
+                self.attachments.add(&[vendor, repository, ("kind", kind.name())], 1);
+            }
+            Counted::Poll => self.polls.add(&[vendor, repository], 1),
+            Counted::Mirror => self.mirrors.add(&[vendor, repository], 1),
+            Counted::Again | Counted::Other => {}
+        }
+    }
 }
 
 /// Where a client was sent for bytes.
@@ -39,18 +72,6 @@ pub(crate) enum To {
 }
 
 impl Metrics {
-    /// A manifest was given to somebody who pulls.
-    pub(crate) fn pull(&self, vendor: &str, repository: &str, pull: &Pull<'_>) {
-        match pull {
-            Pull::Image(tag) => {
-                self.pulls.add(&[("vendor", vendor), ("repository", repository), ("tag", tag)], 1);
-            }
-            Pull::Attachment(kind) => {
-                self.attachments.add(&[("vendor", vendor), ("repository", repository), ("kind", kind)], 1);
-            }
-        }
-    }
-
     /// A client was sent for so many bytes.
     pub(crate) fn redirected(&self, vendor: &str, to: To, bytes: u64) {
         let to = match to {
@@ -60,8 +81,9 @@ impl Metrics {
         self.redirected.add(&[("vendor", vendor), ("to", to)], bytes);
     }
 
-    /// An answer began.
-    pub(crate) fn answered(&self, api: Api, status: StatusCode) {
+    /// An answer began, so long after its request came.
+    pub(crate) fn answered(&self, api: Api, status: StatusCode, after: Duration) {
+        self.latencies[api as usize].add(after);
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.responses[api as usize][class].fetch_add(1, Ordering::Relaxed);
     }

@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use raas_types::Validity;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -28,6 +30,8 @@ pub struct CertificateFiles {
 pub(crate) struct Certificate {
     files: CertificateFiles,
     current: ArcSwap<ServerConfig>,
+    /// When it ends, in seconds since 1970; 0 if it does not say.
+    ends: AtomicU64,
 }
 
 impl Certificate {
@@ -35,8 +39,9 @@ impl Certificate {
     pub(crate) async fn open(files: CertificateFiles) -> io::Result<(Arc<Self>, Stamps)> {
         let reading = spawn_blocking(move || {
             let stamps = Stamps::of(&files)?;
-            let current = ArcSwap::from_pointee(read(&files)?);
-            Ok((Arc::new(Self { files, current }), stamps))
+            let (config, ends) = read(&files)?;
+            let (current, ends) = (ArcSwap::from_pointee(config), AtomicU64::new(ends));
+            Ok((Arc::new(Self { files, current, ends }), stamps))
         });
         reading.await.map_err(io::Error::other)?
     }
@@ -44,6 +49,11 @@ impl Certificate {
     /// What a connection that begins now is answered with.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// When it ends, in seconds since 1970, if it says so.
+    pub(crate) fn ends(&self) -> Option<u64> {
+        Some(self.ends.load(Ordering::Relaxed)).filter(|ends| *ends > 0)
     }
 
     /// Looks at the files again and again. What cannot be used changes nothing: the two are replaced one after the
@@ -74,7 +84,9 @@ impl Certificate {
     fn poll(&self, seen: Stamps) -> io::Result<Stamps> {
         let stamps = Stamps::of(&self.files)?;
         if stamps != seen {
-            self.current.store(Arc::new(read(&self.files)?));
+            let (config, ends) = read(&self.files)?;
+            self.current.store(Arc::new(config));
+            self.ends.store(ends, Ordering::Relaxed);
             tracing::info!(file = %self.files.certificate.display(), "certificate loaded");
         }
         Ok(stamps)
@@ -93,16 +105,18 @@ impl Stamps {
     }
 }
 
-fn read(files: &CertificateFiles) -> io::Result<ServerConfig> {
-    let config = || -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
+fn read(files: &CertificateFiles) -> io::Result<(ServerConfig, u64)> {
+    let config = || -> Result<(ServerConfig, u64), Box<dyn std::error::Error + Send + Sync>> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&files.certificate)?.collect();
+        let chain = chain?;
+        let validity = chain.first().and_then(|certificate| Validity::of(certificate));
         let key = PrivateKeyDer::from_pem_file(&files.key)?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
         // It refuses a key that is not the certificate's.
-        let mut config = builder.with_single_cert(chain?, key)?;
+        let mut config = builder.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+        Ok((config, validity.map_or(0, |validity| validity.not_after.unix())))
     };
     config().map_err(|error| named(files, &error))
 }
@@ -110,4 +124,24 @@ fn read(files: &CertificateFiles) -> io::Result<ServerConfig> {
 fn named(files: &CertificateFiles, error: &dyn std::fmt::Display) -> io::Error {
     let (certificate, key) = (files.certificate.display(), files.key.display());
     io::Error::other(format!("certificate {certificate} with key {key}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_end_is_known() {
+        let made = rcgen::generate_simple_self_signed(vec!["acme.localhost".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: folder.path().join("tls.crt"),
+            key: folder.path().join("tls.key"),
+        };
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        fs::write(&files.certificate, made.cert.pem()).unwrap();
+        let (_, ends) = read(&files).unwrap();
+        // As rcgen has it where nothing is said.
+        assert_eq!(raas_types::Utc::from_unix(ends).to_string(), "4096-01-01T00:00:00Z");
+    }
 }

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use raas_server::{Options, SiteConfig, serve};
+use raas_server::{Bucket, Metadata, Options, SiteConfig, serve};
+use raas_types::Digest;
 use tokio::sync::oneshot;
 
 #[derive(Clone, Default)]
@@ -26,6 +27,10 @@ fn each_request_has_one_line_without_its_query() {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
+    let folder = tempfile::tempdir().unwrap();
+    let digest = publish(folder.path());
+    let root = folder.path().to_owned();
+    let site = SiteConfig::new("acme".parse().unwrap(), Metadata::Folder(root.clone()), Bucket::Folder(root));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -35,12 +40,15 @@ fn each_request_has_one_line_without_its_query() {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            serve(listener, Vec::<SiteConfig>::new(), Options::default(), async { drop(stopped.await) }).await
+            serve(listener, vec![site], Options::default(), async { drop(stopped.await) }).await
         })
     });
     for request in [
         "GET /-/healthz?token=secret HTTP/1.1\r\nhost: acme.localhost\r\nuser-agent: \"quoted\"\r\n",
         "HEAD /v2/%0a HTTP/1.1\r\nhost: x\r\n",
+        "GET /v2/app/manifests/1.0 HTTP/1.1\r\nhost: x\r\n",
+        &format!("GET /v2/app/manifests/{digest} HTTP/1.1\r\nhost: x\r\n"),
+        "GET /v2/app/tags/list HTTP/1.1\r\nhost: x\r\n",
     ] {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "{request}connection: close\r\n\r\n").unwrap();
@@ -55,7 +63,7 @@ fn each_request_has_one_line_without_its_query() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let access: Vec<_> =
         lines.iter().filter(|line| line["target"] == "access").map(|line| &line["fields"]).collect();
-    let [first, second] = access.as_slice() else { panic!("two lines: {text}") };
+    let [first, second, tag, by_digest, tags] = access.as_slice() else { panic!("five lines: {text}") };
     assert_eq!(first["method"], "GET");
     assert_eq!(first["host"], "acme.localhost");
     assert_eq!(first["path"], "/-/healthz");
@@ -66,4 +74,36 @@ fn each_request_has_one_line_without_its_query() {
         (&second["status"], &second["bytes"], &second["user_agent"]),
         (&400.into(), &0.into(), &"-".into())
     );
+    assert!(first.get("vendor").is_none() && second.get("kind").is_none(), "{text}");
+    let digest = digest.to_string();
+    for (line, expected) in [
+        (tag, ["manifest", "1.0", "-", &digest]),
+        (by_digest, ["manifest", "-", "1.0", &digest]),
+        (tags, ["tags", "-", "-", "-"]),
+    ] {
+        assert_eq!((&line["vendor"], &line["repository"]), (&"acme".into(), &"app".into()));
+        let found = ["kind", "tag", "tags", "digest"].map(|key| line[key].as_str().unwrap_or("-"));
+        assert_eq!(found, expected);
+    }
+}
+
+/// A repository with one tag, and that tag's manifest.
+fn publish(folder: &std::path::Path) -> Digest {
+    let manifest = br#"{"schemaVersion":2}"#;
+    let digest = Digest::of(manifest);
+    let document = serde_json::json!({
+        "type": "pulp-docker-redirect", "version": 4, "repository": "acme-app", "repo-registry-id": "app",
+        "url": "https://x/", "protected": false, "schema2_data": [], "manifest_list_data": [],
+        "manifest_list_amd64_tags": {},
+        "raas": {
+            "tags": {"1.0": digest}, "blobs": {},
+            "manifests": {digest.to_string(): {"media_type": "application/vnd.x+json", "size": manifest.len()}},
+        },
+    });
+    let manifests = folder.join("crane/data/app/_manifests/sha256");
+    std::fs::create_dir_all(&manifests).unwrap();
+    std::fs::write(manifests.join(digest.hex()), manifest).unwrap();
+    std::fs::write(folder.join("crane/data/app.json"), document.to_string()).unwrap();
+    std::fs::write(folder.join("revision"), "one\n").unwrap();
+    digest
 }

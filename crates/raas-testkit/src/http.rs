@@ -26,6 +26,59 @@ struct State {
     protected: Mutex<Vec<Protected>>,
     no_head: AtomicBool,
     ended: AtomicBool,
+    script: Option<Box<Script>>,
+}
+
+/// What a scripted server answers.
+type Script = dyn Fn(&Asked) -> Reply + Send + Sync;
+
+/// A request to a scripted server.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// `GET`, `HEAD`
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// By name in small letters.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// An answer of a scripted server.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Names and values; the length of the body is added if it is not there.
+    pub headers: Vec<(String, String)>,
+    /// What a GET gets.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// An answer without headers.
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
+    /// With a header; one of that name goes.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    fn head(&self) -> String {
+        let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        head.push_str("\r\n");
+        head
+    }
 }
 
 /// Paths that are shown to those alone who send an `Authorization`.
@@ -42,6 +95,7 @@ struct Head {
     path: String,
     authorization: Option<String>,
     range: Option<String>,
+    asked: Asked,
 }
 
 impl Server {
@@ -54,6 +108,11 @@ impl Server {
     /// Serves the files of a folder as they are when they are asked for.
     pub fn folder(folder: &Path) -> Self {
         Self::start(State { folder: Some(folder.to_owned()), ..State::default() })
+    }
+
+    /// Answers what a function says.
+    pub fn scripted(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(State { script: Some(Box::new(script)), ..State::default() })
     }
 
     /// Adds a path, or gives it another content.
@@ -147,6 +206,16 @@ impl State {
             }
             let Head { method, path, .. } = &head;
             *locked(&self.counts).entry((method.clone(), path.clone())).or_default() += 1;
+            if let Some(script) = &self.script {
+                let reply = script(&head.asked);
+                let mut bytes = reply.head().into_bytes();
+                if method != "HEAD" {
+                    bytes.extend(&reply.body);
+                }
+                // At once: a second write would wait for the client to have seen the first.
+                writer.write_all(&bytes)?;
+                continue;
+            }
             let (status, more, body) = self.answer(&head);
             let method = method.clone();
             let head = format!(
@@ -211,13 +280,15 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
         return Ok(None);
     };
     let path = target.split('?').next().unwrap_or_default();
-    let mut head = Head { method: method.to_owned(), path: path.to_owned(), ..Head::default() };
+    let asked = Asked { method: method.to_owned(), target: target.to_owned(), headers: BTreeMap::new() };
+    let mut head = Head { method: method.to_owned(), path: path.to_owned(), asked, ..Head::default() };
     let mut length = 0;
     loop {
         line.clear();
         reader.read_line(&mut line)?;
         let Some((key, value)) = line.trim_end().split_once(':') else { break };
         let value = value.trim();
+        head.asked.headers.insert(key.to_ascii_lowercase(), value.to_owned());
         match key.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap_or(0),
             "authorization" => head.authorization = Some(value.to_owned()),

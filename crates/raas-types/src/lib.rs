@@ -3,6 +3,7 @@
 //! Text from outside (a command line, an archive, a document, a request) is parsed into one of these once, where
 //! it enters; from there on the types carry the proof. This crate does no input or output.
 
+mod certificate;
 pub mod crane;
 mod digest;
 mod image_id;
@@ -12,9 +13,11 @@ pub mod media_type;
 mod name;
 mod object_key;
 mod pointer;
+pub mod pulls;
 mod reference;
 mod utc;
 
+pub use certificate::Validity;
 pub use digest::{Digest, DigestError, Sha256};
 pub use image_id::{ImageId, ImageIdError};
 pub use location::{Location, LocationError};
@@ -23,4 +26,4 @@ pub use name::{NameError, RepositoryName, VendorName};
 pub use object_key::{ObjectKey, V1File};
 pub use pointer::{HistoryPiece, Pointer, PointerError};
 pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};
-pub use utc::Utc;
+pub use utc::{Utc, UtcError};

@@ -1,6 +1,7 @@
 //! Points in time as the formats of HTTP services write them.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A second of UTC, in the years 1970 to 9999.
@@ -30,6 +31,45 @@ impl Utc {
     /// The number of days since 1970.
     pub fn day(self) -> u64 {
         self.seconds / 86_400
+    }
+
+    /// The number of seconds between two, whichever is first.
+    pub fn distance(self, other: Self) -> u64 {
+        self.seconds.abs_diff(other.seconds)
+    }
+
+    /// Reads `20130524T000000Z`.
+    pub fn parse_basic(text: &str) -> Result<Self, UtcError> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
+            return Err(UtcError);
+        }
+        Self::civil([&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[9..11], &bytes[11..13], &bytes[13..15]])
+    }
+
+    /// By the digits of year, month, day, hour, minute and second.
+    fn civil(digits: [&[u8]; 6]) -> Result<Self, UtcError> {
+        let mut numbers = [0_u64; 6];
+        for (number, digits) in numbers.iter_mut().zip(digits) {
+            for digit in digits {
+                let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0')).ok_or(UtcError)?;
+                *number = *number * 10 + digit;
+            }
+        }
+        let [year, month, day, hour, minute, second] = numbers;
+        // A leap second is the one after it, as everywhere.
+        if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
+            return Err(UtcError);
+        }
+        // Source: as for `date`, `days_from_civil`.
+        let shifted_year = year - u64::from(month <= 2);
+        let (era, of_era) = (shifted_year / 400, shifted_year % 400);
+        let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.saturating_sub(1);
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+        let found = Self::from_unix(days * 86_400 + hour * 3600 + minute * 60 + second);
+        // What is no day of its month is read as one of another.
+        let (_, found_month, found_day) = Self::from_unix(days * 86_400).date();
+        if (found_month, found_day) == (month, day) { Ok(found) } else { Err(UtcError) }
     }
 
     /// `20130524T000000Z`: ISO 8601's basic format, which AWS signs.
@@ -65,6 +105,43 @@ impl fmt::Display for Utc {
     }
 }
 
+/// A text that is not a time of UTC, `2013-05-24T00:00:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time such as 2013-05-24T00:00:00Z, or a day such as 2013-05-24")]
+pub struct UtcError;
+
+/// RFC 3339 in UTC, with or without a fraction of a second, which is left out; a day alone is its beginning.
+impl FromStr for Utc {
+    type Err = UtcError;
+
+    fn from_str(text: &str) -> Result<Self, UtcError> {
+        let bytes = text.as_bytes();
+        if bytes.len() < 10 || (bytes[4], bytes[7]) != (b'-', b'-') {
+            return Err(UtcError);
+        }
+        let day = [&bytes[..4], &bytes[5..7], &bytes[8..10]];
+        if bytes.len() == 10 {
+            return Self::civil([day[0], day[1], day[2], b"0", b"0", b"0"]);
+        }
+        if bytes.len() < 20
+            || !matches!(bytes[10], b'T' | b't' | b' ')
+            || (bytes[13], bytes[16]) != (b':', b':')
+        {
+            return Err(UtcError);
+        }
+        let fraction = bytes[19..].strip_suffix(b"Z").or_else(|| bytes[19..].strip_suffix(b"+00:00"));
+        let is_fraction = |rest: &[u8]| match rest {
+            [] => true,
+            [b'.', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        if !fraction.is_some_and(is_fraction) {
+            return Err(UtcError);
+        }
+        Self::civil([day[0], day[1], day[2], &bytes[11..13], &bytes[14..16], &bytes[17..19]])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +160,31 @@ mod tests {
             let utc = Utc::from_unix(seconds);
             assert_eq!(utc.to_string(), text);
             assert_eq!(utc.basic(), text.replace(['-', ':'], ""));
+            assert_eq!(text.parse(), Ok(utc));
+            assert_eq!(Utc::parse_basic(&utc.basic()), Ok(utc));
         }
+    }
+
+    #[test]
+    fn times_are_read_as_logs_and_people_write_them() {
+        let table = [
+            ("2013-05-24", Some(1_369_353_600)),
+            ("2013-05-24T00:00:01.999999Z", Some(1_369_353_601)),
+            ("2013-05-24 00:00:00+00:00", Some(1_369_353_600)),
+            ("2013-05-24T00:00:00", None),
+            ("2013-05-24T00:00:00.Z", None),
+            ("2013-05-24T00:00:00+02:00", None),
+            ("2013-02-29", None),
+            ("2013-13-01", None),
+            ("1969-12-31", None),
+            ("2013-05-2x", None),
+            ("20130524", None),
+            ("2013-05-24T24:00:00Z", None),
+            ("ü013-05-24", None),
+        ];
+        for (text, seconds) in table {
+            assert_eq!(text.parse::<Utc>().ok(), seconds.map(Utc::from_unix), "{text}");
+        }
+        assert_eq!(Utc::parse_basic("20130524X000000Z"), Err(UtcError));
     }
 }

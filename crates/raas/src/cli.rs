@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{config, diff, gc, lint, list, log, push, rollback, serve, setup, status, unpublish};
+use crate::commands::{
+    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
+};
 use crate::config::{Asked, Config};
 use crate::failure::Failure;
 use crate::fleet::Reload;
@@ -78,6 +80,8 @@ enum Command {
     Rollback(rollback::Arguments),
     Unpublish(unpublish::Arguments),
     Gc(gc::Arguments),
+    Doctor(doctor::Arguments),
+    Pulls(pulls::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
 }
@@ -104,6 +108,8 @@ impl Cli {
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
+            Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
+            Command::Pulls(arguments) => pulls::run(&arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }

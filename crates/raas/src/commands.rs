@@ -2,10 +2,12 @@
 
 pub(crate) mod config;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod gc;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod pulls;
 pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod serve;

@@ -156,7 +156,11 @@ impl Config {
 fn settings(ini: &Ini) -> Vec<Setting> {
     let of = |section: &str| {
         let shown = |key: &str, value: &ini::Value| {
-            if sections::SECRETS.contains(&key) { "***".to_owned() } else { redact::text(&value.text) }
+            match &value.written {
+                _ if sections::SECRETS.contains(&key) => "***".to_owned(),
+                // What somebody keeps in the environment is theirs to show.
+                written => redact::text(written.as_ref().unwrap_or(&value.text)),
+            }
         };
         let entries = ini.section(section);
         let setting = |(key, value): (&str, &ini::Value)| Setting {
@@ -280,9 +284,13 @@ mod tests {
 
     #[test]
     fn what_is_shown_holds_no_secret() {
-        let config = parse("[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\n").unwrap();
+        let config = parse(
+            "[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\nusername = a-${TOKEN}\n",
+        );
+        let config = config.unwrap();
         let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();
-        assert_eq!(shown, ["***", "https://x.org/a"]);
+        assert_eq!(shown, ["***", "https://x.org/a", "a-${TOKEN}"]);
+        assert_eq!(config.openshift.username.as_deref(), Some("a-hunter2"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod credentials;
 mod difference;
+mod doctor;
 mod failure;
 mod federation;
 mod files;
@@ -32,6 +33,7 @@ mod output;
 mod parallel;
 mod publication;
 mod published;
+mod pulls;
 mod push;
 mod record;
 mod redact;
@@ -53,7 +55,17 @@ use clap::Parser as _;
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
-        Ok(code) => code,
+        Ok(code) => match output::lost() {
+            Some(error) => {
+                let failure =
+                    failure::Failure::new(failure::Kind::Environment, "cannot write to standard output")
+                        .caused_by(error)
+                        .hint("what was to be done is done; see to where the output goes, and ask again");
+                output::error(&failure.to_string());
+                failure.exit_code()
+            }
+            None => code,
+        },
         Err(failure) => {
             output::error(&failure.to_string());
             failure.exit_code()

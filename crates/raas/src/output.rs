@@ -2,12 +2,29 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
-/// Writes a line. A reader that has gone away (`raas … | head`) is no failure.
+/// Why not all of the results were written.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line.
 pub(crate) fn line(text: &str) {
-    drop(writeln!(io::stdout().lock(), "{}", harmless(text)));
+    write(&harmless(text));
+}
+
+/// A reader that has gone away (`raas … | head`) is no failure; any other error is told at the end.
+fn write(text: &str) {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
+    }
+}
+
+/// Why not all of the results were written, if they were not.
+pub(crate) fn lost() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// Text as it may go to a terminal. Names come from archives and documents of any origin: what would move the cursor,
@@ -41,11 +58,7 @@ pub(crate) fn error(text: &str) {
 /// Writes one JSON value, for scripts.
 pub(crate) fn json(value: &impl Serialize) {
     // Not made harmless: JSON escapes control characters by itself.
-    drop(writeln!(
-        io::stdout().lock(),
-        "{}",
-        serde_json::to_string_pretty(value).expect("results have text keys only")
-    ));
+    write(&serde_json::to_string_pretty(value).expect("results have text keys only"));
 }
 
 /// A number of things: `1 object`, `2 objects`.

@@ -6,6 +6,7 @@ mod client;
 mod presence;
 mod reference;
 
+pub(crate) use challenge::Challenge;
 pub(crate) use client::Client;
 pub(crate) use presence::{Presence, ask};
 pub(crate) use reference::ImageReference;

@@ -10,7 +10,7 @@ use raas_server::{
 };
 use raas_types::VendorName;
 
-use crate::config::{Access, Config, CraneConf, VendorSettings};
+use crate::config::{Access, Aws, Config, CraneConf, VendorSettings};
 use crate::failure::{Failure, Kind};
 use crate::home::{Home, Vendor};
 
@@ -21,7 +21,7 @@ pub(crate) use buckets::Buckets;
 use buckets::cdn;
 
 /// The file of a vendor's folder that holds its users, as `htpasswd -B` writes it.
-const USERS: &str = "htpasswd";
+pub(crate) const USERS: &str = "htpasswd";
 
 /// The vendors of a home, as sites of the server.
 pub(crate) struct HomeSites {
@@ -222,6 +222,17 @@ fn at(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> Vendo
     VendorSettings { s3_bucket: Some(bucket.to_owned()), s3_prefix: prefix.clone(), ..settings.clone() }
 }
 
+/// Where clients are sent for what is in the vendor's bucket; nothing if the registry itself answers.
+pub(crate) fn object_url(aws: &Aws, settings: &VendorSettings) -> Result<Option<String>, AddressError> {
+    let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
+    let base = match settings.access {
+        Access::Proxy => return Ok(None),
+        Access::Cdn => cdn(settings)?,
+        Access::Presigned | Access::Public => buckets::location(aws, settings, bucket).base_url()?,
+    };
+    Ok(Some(base.as_str().to_owned()))
+}
+
 /// Whether a vendor's section says how a CDN is asked, as far as this machine can tell: its key, above all.
 pub(crate) fn check(vendor: &VendorName, settings: &VendorSettings) -> Result<(), Failure> {
     if settings.access != Access::Cdn {
@@ -289,6 +300,9 @@ mod tests {
         for (access, expected) in table {
             let bucket = buckets().bucket(&settings(access)).unwrap().unwrap();
             assert_eq!(shown(&bucket), expected);
+            let clients = object_url(&Aws::default(), &settings(access)).unwrap();
+            let told = expected.strip_prefix("redirect ").and_then(|rest| rest.split(' ').nth(1));
+            assert_eq!(clients.as_deref(), told);
         }
         assert_eq!(buckets().bucket(&VendorSettings::default()).unwrap(), None);
     }

@@ -1,6 +1,7 @@
 //! Every check of a vendor's registry, from the folder to the server.
 
 mod deep;
+pub(crate) mod egress;
 pub(crate) mod federation;
 
 use std::collections::BTreeSet;
@@ -63,19 +64,19 @@ pub(crate) enum Outcome {
 const MOST_DETAILS: usize = 20;
 
 impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Ok, found: found.into(), details: Vec::new(), fix: None }
     }
 
-    fn warning(name: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn warning(name: &'static str, found: impl Into<String>) -> Self {
         Self { outcome: Outcome::Warning, ..Self::ok(name, found) }
     }
 
-    fn failed(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn failed(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { outcome: Outcome::Failed, fix: Some(fix.into()), ..Self::ok(name, found) }
     }
 
-    fn details(mut self, mut details: Vec<String>) -> Self {
+    pub(crate) fn details(mut self, mut details: Vec<String>) -> Self {
         if details.len() > MOST_DETAILS {
             let more = details.len() - MOST_DETAILS;
             details.truncate(MOST_DETAILS);
@@ -85,7 +86,7 @@ impl Check {
         self
     }
 
-    fn fix(mut self, fix: impl Into<String>) -> Self {
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
     }

@@ -1,5 +1,7 @@
 //! Docker's v2 API and OCI distribution-spec 1.1, pull and discovery.
 
+use std::sync::Arc;
+
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type};
@@ -10,7 +12,7 @@ use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
 use crate::file::Otherwise;
-use crate::metrics::{Pull, To};
+use crate::metrics::{To, What};
 use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
 use crate::site::Place;
@@ -58,12 +60,21 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
     Ok(match route {
         V2::Base => reply(StatusCode::OK, "application/json", "{}").into(),
         V2::Catalog => listing::catalog(catalog, asked.uri.query())?.into(),
-        V2::Tags(name) => listing::tags(repository(name)?, asked.uri.query())?.into(),
+        V2::Tags(name) => {
+            let repository = repository(name)?;
+            asked.fetched(&repository.name, What::Tags);
+            listing::tags(repository, asked.uri.query())?.into()
+        }
         V2::Tag(name, tag) => {
             let repository = repository(name)?;
-            let tagged = repository.tag(tag).ok_or_else(|| no_manifest(&repository.name, tag))?;
-            let response = by_tag(repository, tagged, asked.headers);
-            count(asked, repository, &response, || Some(Pull::by_tag(tag, tagged)));
+            let found = repository.tagged(tag).ok_or_else(|| no_manifest(&repository.name, tag))?;
+            let (tag, tagged) = (found.0.clone(), Arc::clone(&found.1));
+            let answered = Arc::clone(chosen(repository, &tagged, asked.headers));
+            let mut response = manifest(&answered, NO_CACHE, asked.headers);
+            if tagged.is_index() {
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+            }
+            asked.fetched(&repository.name, What::Tag { tag, tagged, answered });
             response.into()
         }
         V2::Manifest(name, digest) => {
@@ -74,17 +85,23 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
                 || no_manifest(&repository.name, &digest.map_or("that digest".into(), |d| d.to_string()));
             let found = found.ok_or_else(unknown)?;
             let response = manifest(found, IMMUTABLE, asked.headers);
-            count(asked, repository, &response, || Pull::by_digest(repository, found));
+            let what = What::Digest { repository: Arc::clone(repository), manifest: Arc::clone(found) };
+            asked.fetched(&repository.name, what);
             response.into()
         }
         V2::Blob(name, digest) => {
             let repository = repository(name)?;
             let digest = known(digest)?;
             let found = digest.as_ref().and_then(|digest| repository.blob(digest));
+            if let Some(blob) = found {
+                asked.fetched(&repository.name, What::Blob(blob.digest));
+            }
             blob(asked, repository, found.ok_or_else(|| no_blob(&repository.name, digest))?)?
         }
         V2::Referrers(name, digest) => {
-            listing::referrers(repository(name)?, known(digest)?, asked.uri.query()).into()
+            let (repository, digest) = (repository(name)?, known(digest)?);
+            asked.fetched(&repository.name, What::Referrers(digest));
+            listing::referrers(repository, digest, asked.uri.query()).into()
         }
         V2::Upload => return Err(Failure::new(Code::UploadUnknown, "there are no uploads to this registry")),
     })
@@ -106,6 +123,7 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
         V2::Base | V2::Catalog | V2::Upload => return None,
         V2::Tags(name) => {
             let repository = found(name)?;
+            asked.fetched(&repository.name, What::Tags);
             (repository, "tags/list".to_owned(), "application/json", no_repository(name))
         }
         V2::Tag(name, tag) => {
@@ -114,12 +132,15 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
             let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(unknown_tag(&repository.name, tag))) };
             let rest = repository.manifest(tag.as_str(), reads());
             let kind = manifest_kind(&rest);
-            (repository, rest, kind, unknown_tag(&repository.name, tag.as_str()))
+            let absent = unknown_tag(&repository.name, tag.as_str());
+            asked.fetched(&repository.name, What::Legacy(tag));
+            (repository, rest, kind, absent)
         }
         V2::Manifest(name, digest) | V2::Blob(name, digest) => {
             let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
             match known(digest.clone()) {
                 Ok(Some(digest)) if blob => {
+                    asked.fetched(&repository.name, What::Blob(digest));
                     if let Some(url) = repository.elsewhere(&digest) {
                         return Some(Ok(sent(asked.location(url.to_owned(), 0)).into()));
                     }
@@ -183,33 +204,20 @@ fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, Failure>
     }
 }
 
-/// Counts a manifest that was given to somebody who pulls.
-fn count<'a>(
-    asked: &Asked<'_>,
-    repository: &Repository,
-    response: &Response,
-    pull: impl FnOnce() -> Option<Pull<'a>>,
-) {
-    if asked.method == Method::GET
-        && response.status() == StatusCode::OK
-        && let Some(pull) = pull()
-    {
-        asked.metrics.pull(asked.site.vendor.as_str(), repository.name.as_str(), &pull);
-    }
-}
-
-fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Response {
+/// The manifest that a client is given for a tag's.
+fn chosen<'a>(
+    repository: &'a Repository,
+    tagged: &'a Arc<Manifest>,
+    headers: &HeaderMap,
+) -> &'a Arc<Manifest> {
     if !tagged.is_index() {
-        return manifest(tagged, NO_CACHE, headers);
+        return tagged;
     }
     let simple = tagged.amd64.and_then(|digest| repository.manifest(&digest));
-    let chosen = match simple {
+    match simple {
         Some(simple) if !accepts_index(headers, tagged.media_type()) => simple,
         _ => tagged,
-    };
-    let mut response = manifest(chosen, NO_CACHE, headers);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
+    }
 }
 
 /// The manifest's bytes, or 304 if the client has them.

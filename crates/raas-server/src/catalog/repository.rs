@@ -47,8 +47,13 @@ impl Repository {
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Option<&Arc<Manifest>> {
+        self.tagged(tag).map(|(_, manifest)| manifest)
+    }
+
+    /// A tag as it is known here, with its manifest.
+    pub(crate) fn tagged(&self, tag: &str) -> Option<&(Tag, Arc<Manifest>)> {
         let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
-        Some(&self.tags[at].1)
+        Some(&self.tags[at])
     }
 
     pub(crate) fn manifest(&self, digest: &Digest) -> Option<&Arc<Manifest>> {

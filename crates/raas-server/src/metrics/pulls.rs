@@ -1,88 +1,105 @@
-//! What counts as a pull, and of what.
-//!
-//! Docker and containerd ask with HEAD for a tag and then with GET for the digest that it has; podman and skopeo ask
-//! with GET for the tag. Both are one pull of the tag. What is asked for with HEAD alone is a look, and an index's
-//! own manifests are a part of the pull of the index.
+//! What a request turned out to be for, as the access log tells it and as pulls are counted by it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use raas_types::Digest;
+use raas_types::pulls::{Kind, UNTAGGED};
+use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
 use crate::catalog::{Manifest, Repository};
 
-/// A pull.
+/// What a request was for. It is made on the way of every request, so making it copies no text.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub(crate) vendor: VendorName,
+    pub(crate) repository: RepositoryName,
+    pub(crate) what: What,
+}
+
+/// What of the repository.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// A manifest by its tag: the tag's own, and the one that was answered.
+    Tag { tag: Tag, tagged: Arc<Manifest>, answered: Arc<Manifest> },
+    /// A manifest by its digest.
+    Digest { repository: Arc<Repository>, manifest: Arc<Manifest> },
+    /// A manifest of which nothing is known here, by its tag.
+    Legacy(Tag),
+    /// A config or a layer.
+    Blob(Digest),
+    /// The list of tags.
+    Tags,
+    /// The list of what is attached to a manifest.
+    Referrers(Option<Digest>),
+}
+
+/// The same in the words of the access log.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Pull<'a> {
-    /// Of an image, by its tag; by the tags that it has, if it was asked for by its digest; `@` for an index that has
-    /// none any more.
-    Image(Cow<'a, str>),
-    /// Of something that is attached to an image.
-    Attachment(&'static str),
+pub(crate) struct Told<'a> {
+    pub(crate) kind: Kind,
+    /// The tag that was asked for.
+    pub(crate) tag: Option<&'a str>,
+    /// The tags of the digest that was asked for, `a|b`; empty if it has none.
+    pub(crate) tags: Cow<'a, str>,
+    pub(crate) digest: Option<Digest>,
 }
 
-impl<'a> Pull<'a> {
-    /// A manifest that was asked for by this tag.
-    pub(crate) fn by_tag(tag: &'a str, manifest: &Manifest) -> Self {
-        match attachment(tag) {
-            Some(kind) => Pull::Attachment(kind),
-            None if manifest.referrer.is_some() => Pull::Attachment("referrer"),
-            None => Pull::Image(tag.into()),
+impl Fetched {
+    /// Whether it can change what is counted.
+    pub(crate) fn counts(&self) -> bool {
+        !matches!(self.what, What::Blob(_))
+    }
+
+    /// The manifest that was answered.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        match &self.what {
+            What::Tag { answered, .. } => Some(answered),
+            What::Digest { manifest, .. } => Some(manifest),
+            _ => None,
         }
     }
 
-    /// A manifest that was asked for by its digest.
-    pub(crate) fn by_digest(repository: &'a Repository, manifest: &Manifest) -> Option<Self> {
-        /// As many as stand in a label.
-        const MOST: usize = 4;
-        let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MOST).collect();
-        if manifest.referrer.is_some() && tags.is_empty() {
-            return Some(Pull::Attachment("referrer"));
-        }
-        tags.sort_by_key(|tag| attachment(tag).is_some());
-        match tags.as_slice() {
-            [] => manifest.is_index().then(|| Pull::Image("@".into())),
-            [one] => Some(Pull::by_tag(one, manifest)),
-            [first, ..] if attachment(first).is_some() => Some(Pull::by_tag(first, manifest)),
-            several => Some(Pull::Image(several.join("|").into())),
+    pub(crate) fn told(&self) -> Told<'_> {
+        let plain = |kind, digest| Told { kind, tag: None, tags: "".into(), digest };
+        match &self.what {
+            What::Tag { tag, tagged, answered } => Told {
+                kind: kind(Some(tag.as_str()), tagged),
+                tag: Some(tag.as_str()),
+                tags: "".into(),
+                digest: Some(answered.digest),
+            },
+            What::Digest { repository, manifest } => by_digest(repository, manifest),
+            What::Legacy(tag) => Told { tag: Some(tag.as_str()), ..plain(Kind::Manifest, None) },
+            What::Blob(digest) => plain(Kind::Blob, Some(*digest)),
+            What::Tags => plain(Kind::Tags, None),
+            What::Referrers(digest) => plain(Kind::Referrers, *digest),
         }
     }
 }
 
-/// The kind of a tag by which cosign and its kin attach something to a digest: `sha256-<hex>.sig`; the fallback of
-/// the referrers API is such a tag without an end.
-///
-/// Source: cosign, "Signature Spec"; OCI distribution-spec 1.1, "Referrers Tag Schema".
-fn attachment(tag: &str) -> Option<&'static str> {
-    let rest = tag.strip_prefix("sha256-")?;
-    let (hex, end) = rest.split_once('.').unwrap_or((rest, ""));
-    Digest::from_hex(hex).ok()?;
-    Some(match end {
-        "sig" => "sig",
-        "att" => "att",
-        "sbom" => "sbom",
-        "" => "referrer",
-        _ => "other",
-    })
+fn kind(tag: Option<&str>, manifest: &Manifest) -> Kind {
+    match tag.and_then(Kind::of_tag) {
+        Some(kind) => kind,
+        None if manifest.referrer.is_some() => Kind::Referrer,
+        None if manifest.is_index() => Kind::Index,
+        None => Kind::Manifest,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn by_digest<'a>(repository: &'a Repository, manifest: &Manifest) -> Told<'a> {
+    /// As many as stand in a label.
+    const MOST: usize = 4;
+    let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MOST).collect();
+    tags.sort_by_key(|tag| Kind::of_tag(tag).is_some());
+    let kind = kind(tags.first().copied(), manifest);
+    let tags = match tags.as_slice() {
+        [one] => Cow::Borrowed(*one),
+        several => several.join("|").into(),
+    };
+    Told { kind, tag: None, tags, digest: Some(manifest.digest) }
+}
 
-    #[test]
-    fn attachments_are_told_from_images() {
-        let hex = "a".repeat(64);
-        let table = [
-            ("1.0".to_owned(), None),
-            (format!("sha256-{hex}.sig"), Some("sig")),
-            (format!("sha256-{hex}.att"), Some("att")),
-            (format!("sha256-{hex}.sbom"), Some("sbom")),
-            (format!("sha256-{hex}"), Some("referrer")),
-            (format!("sha256-{hex}.x"), Some("other")),
-            ("sha256-abc.sig".to_owned(), None),
-        ];
-        for (tag, kind) in table {
-            assert_eq!(attachment(&tag), kind, "{tag}");
-        }
-    }
+/// The tag that a notification names; none for a pull by a digest that has several or none.
+pub(crate) fn one_tag(label: &str) -> Option<&str> {
+    Some(label).filter(|label| *label != UNTAGGED && !label.contains('|'))
 }

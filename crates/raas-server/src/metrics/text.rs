@@ -5,23 +5,19 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
-use super::Metrics;
+use super::{Metrics, Tally};
+use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
 
 /// Everything that is counted, and what is served now.
-pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
+pub(crate) fn render(shared: &Shared, snapshot: &Snapshot) -> String {
+    let Shared { metrics, tally, certificate, .. } = shared;
+    tally.count(&metrics.pulls);
     let mut page = Page(String::with_capacity(4096));
     page.family("raas_build_info", "gauge", "The version that runs.");
     page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
 
-    page.family("raas_pulls_total", "counter", "Manifests of images given to somebody who pulls.");
-    page.lines("raas_pulls_total", metrics.pulls.all());
-    page.family(
-        "raas_attachment_pulls_total",
-        "counter",
-        "Manifests of signatures, attestations and the like given to somebody.",
-    );
-    page.lines("raas_attachment_pulls_total", metrics.attachments.all());
+    page.pulls(metrics, tally);
     page.family(
         "raas_redirected_bytes_total",
         "counter",
@@ -31,11 +27,19 @@ pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
     page.family("raas_sent_bytes_total", "counter", "Bytes of bodies that this server sent itself.");
     page.line("raas_sent_bytes_total", "", metrics.sent.load(Ordering::Relaxed));
     page.family("raas_responses_total", "counter", "Answers by API and class of status.");
-    for (api, classes) in ["v1", "v2", "other"].into_iter().zip(&metrics.responses) {
+    for (api, classes) in APIS.into_iter().zip(&metrics.responses) {
         for (class, number) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(classes) {
             let labels = labels(&[("api", api), ("class", class)]);
             page.line("raas_responses_total", &labels, number.load(Ordering::Relaxed));
         }
+    }
+    page.latencies(metrics);
+    page.family("raas_connections", "gauge", "Connections of clients that there are.");
+    page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
+    if let Some(ends) = certificate.as_ref().and_then(|certificate| certificate.ends()) {
+        let help = "When the server's own certificate ends, in seconds since 1970.";
+        page.family("raas_certificate_expiry_timestamp_seconds", "gauge", help);
+        page.line("raas_certificate_expiry_timestamp_seconds", "", ends);
     }
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
@@ -82,6 +86,9 @@ pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
     page.0
 }
 
+/// As they are numbered.
+const APIS: [&str; 3] = ["v1", "v2", "other"];
+
 struct Page(String);
 
 impl Page {
@@ -100,6 +107,49 @@ impl Page {
     fn lines(&mut self, name: &str, numbers: Vec<(Box<str>, u64)>) {
         for (labels, number) in numbers {
             self.line(name, &labels, number);
+        }
+    }
+
+    fn pulls(&mut self, metrics: &Metrics, tally: &Tally) {
+        let pulls = &metrics.pulls;
+        let families = [
+            ("raas_pulls_total", "Pulls of images by tag, once for each client.", &pulls.pulls),
+            (
+                "raas_attachment_pulls_total",
+                "Manifests of signatures, attestations and the like given to somebody.",
+                &pulls.attachments,
+            ),
+            ("raas_polls_total", "Looks at manifests, by HEAD or with what is known already.", &pulls.polls),
+            ("raas_mirror_pulls_total", "Pulls by those who copy a repository.", &pulls.mirrors),
+        ];
+        for (name, help, numbers) in families {
+            self.family(name, "counter", help);
+            self.lines(name, numbers.all());
+        }
+        self.family(
+            "raas_uncounted_requests_total",
+            "counter",
+            "Requests that are not in the counts above, since too many came at once.",
+        );
+        self.line("raas_uncounted_requests_total", "", tally.uncounted());
+        let Some(notifier) = &tally.notifier else { return };
+        for (name, help, number) in notifier.numbers() {
+            self.family(name, "counter", help);
+            self.line(name, "", number);
+        }
+    }
+
+    fn latencies(&mut self, metrics: &Metrics) {
+        const NAME: &str = "raas_response_seconds";
+        self.family(NAME, "histogram", "How long requests waited for their answer to begin, by API.");
+        for (api, latency) in APIS.into_iter().zip(&metrics.latencies) {
+            let cumulated = latency.cumulated();
+            let count = cumulated.last().map_or(0, |(_, count)| *count);
+            for (bound, number) in cumulated {
+                self.line(&format!("{NAME}_bucket"), &labels(&[("api", api), ("le", &bound)]), number);
+            }
+            self.line(&format!("{NAME}_sum"), &labels(&[("api", api)]), latency.sum());
+            self.line(&format!("{NAME}_count"), &labels(&[("api", api)]), count);
         }
     }
 

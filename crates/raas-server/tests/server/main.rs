@@ -3,9 +3,11 @@
 mod answers;
 mod buckets;
 mod crane;
+mod deploy;
 mod fleet;
 mod limits;
 mod metrics;
+mod notify;
 mod passing;
 mod reload;
 mod shutdown;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
+use raas_server::{BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig};
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 
 use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
@@ -16,6 +16,11 @@ struct Counted {
 
 impl Counted {
     fn start(sites: Vec<SiteConfig>) -> Self {
+        Self::start_with(sites, Options::default())
+    }
+
+    fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
+        let secure = options.certificate.is_some();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -27,9 +32,10 @@ impl Counted {
             poll: Duration::from_millis(20),
             remote_poll: Duration::from_millis(50),
             metrics: Some(Arc::new(listener)),
-            ..Options::default()
+            ..options
         };
-        Self { server: Server::start_with(sites, options), metrics }
+        let start = if secure { Server::start_unready } else { Server::start_with };
+        Self { server: start(sites, options), metrics }
     }
 
     fn asked(&self, path: &str) -> Answer {
@@ -42,6 +48,42 @@ impl Counted {
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(str::to_owned);
         found.map(|number| number.parse().unwrap())
     }
+}
+
+/// What `/metrics` says of servers that have done everything that is counted.
+pub(crate) fn everything() -> String {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let one = app.image(DOCKER_MANIFEST, "one", "");
+    let signature = format!("sha256-{}.sig", one.hex());
+    let blob = app.blob(b"0123456789");
+    app.tag("1.0", one);
+    app.tag(&signature, one);
+    folders.publish(&app);
+    folders.revision("one");
+    let upstream = Upstream::start(false);
+    let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
+    let elsewhere = SiteConfig {
+        vendor: "other".parse().unwrap(),
+        metadata: Metadata::Snapshots(origin.clone()),
+        ..folders.site()
+    };
+    let notify = Some(Notify::new("http://127.0.0.1:1/", None).unwrap());
+    let sites = vec![SiteConfig { bucket: Bucket::Redirect(origin), ..folders.site() }, elsewhere];
+    let counted = Counted::start_with(sites, Options { notify, ..Options::default() });
+    let ask = |method: &str, agent: &str, path: &str| {
+        let url = format!("http://acme.localhost/v2/app/{path}");
+        assert!(counted.server.ask(method, &url, &[("user-agent", agent)]).status < 400, "{path}");
+    };
+    ask("HEAD", "docker", "manifests/1.0");
+    ask("GET", "docker", "manifests/1.0");
+    ask("GET", "Nexus/3", "manifests/1.0");
+    ask("GET", "cosign", &format!("manifests/{signature}"));
+    ask("GET", "docker", &format!("blobs/{blob}"));
+    let secured = tempfile::tempdir().unwrap();
+    let certificate = Some(crate::tls::issue(secured.path()));
+    let secure = Counted::start_with(vec![folders.site()], Options { certificate, ..Options::default() });
+    format!("{}{}", counted.asked("/metrics").text(), secure.asked("/metrics").text())
 }
 
 #[test]
@@ -63,14 +105,19 @@ fn pulls_are_counted_as_people_mean_them() {
         assert_eq!(counted.server.get(&format!("/v2/tools/app/manifests/{reference}")).status, 200);
     };
     let path = "/v2/tools/app/manifests/1.0";
-    // As podman pulls, and as docker does.
-    get("1.0");
+    // As docker pulls, and as podman does; another program is another client.
     assert_eq!(counted.server.ask("HEAD", path, &[]).status, 200);
     get(&one.to_string());
-    // An index: by its digest it has two tags, and its own manifests are part of its pull.
+    get("1.0");
+    let podman = [("user-agent", "containers/5.34 (github.com/containers/image)")];
+    assert_eq!(counted.server.ask("GET", path, &podman).status, 200);
+    // An index: its own manifests are part of its pull. By its digest it has two tags.
     get("multi");
     get(&index.to_string());
     get(&two.to_string());
+    let containerd = [("user-agent", "containerd/2.0")];
+    let by_digest = format!("/v2/tools/app/manifests/{index}");
+    assert_eq!(counted.server.ask("GET", &by_digest, &containerd).status, 200);
     // What the client has already, or what is not there, is no pull.
     let etag = format!("\"{one}\"");
     assert_eq!(counted.server.ask("GET", path, &[("if-none-match", &etag)]).status, 304);
@@ -87,6 +134,16 @@ fn pulls_are_counted_as_people_mean_them() {
     assert_eq!(of("@"), Some(1.0));
     let text = counted.asked("/metrics").text().to_owned();
     assert_eq!(text.lines().filter(|line| line.starts_with("raas_pulls_total{")).count(), 4, "{text}");
+    assert_eq!(counted.server.get("/v2/tools/app/tags/list").status, 200);
+    get("latest");
+    let others = r#"{vendor="acme",repository="tools/app"}"#;
+    assert_eq!(counted.number(&format!("raas_polls_total{others}")), Some(2.0), "HEAD, and 304");
+    assert_eq!(
+        counted.number(&format!("raas_mirror_pulls_total{others}")),
+        Some(1.0),
+        "after a list of tags"
+    );
+    assert_eq!(counted.number("raas_uncounted_requests_total"), Some(0.0));
     let signatures = r#"raas_attachment_pulls_total{vendor="acme",repository="tools/app",kind="sig"}"#;
     assert_eq!(counted.number(signatures), Some(2.0));
     assert_eq!(counted.number(r#"raas_responses_total{api="v2",class="3xx"}"#), Some(1.0));
@@ -94,6 +151,34 @@ fn pulls_are_counted_as_people_mean_them() {
     assert_eq!(counted.number(r#"raas_tags{vendor="acme"}"#), Some(4.0));
     assert_eq!(counted.number(r#"raas_repositories{vendor="acme"}"#), Some(1.0));
     assert!(counted.number("raas_sent_bytes_total") > Some(1000.0));
+    let answers = counted.number(r#"raas_response_seconds_count{api="v2"}"#);
+    assert!(answers > Some(10.0));
+    assert_eq!(counted.number(r#"raas_response_seconds_bucket{api="v2",le="+Inf"}"#), answers);
+    assert!(counted.number(r#"raas_response_seconds_sum{api="v2"}"#) > Some(0.0));
+}
+
+#[test]
+fn connections_are_counted_while_they_are_there() {
+    let folders = Folders::new("acme");
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    let open = std::net::TcpStream::connect(counted.server.address).unwrap();
+    assert!(soon(|| counted.number("raas_connections") == Some(1.0)));
+    drop(open);
+    assert!(soon(|| counted.number("raas_connections") == Some(0.0)));
+}
+
+#[test]
+fn documents_of_pulp_are_pulled_by_their_tags() {
+    let folders = Folders::new("acme");
+    let document = r#"{"type":"pulp-docker-redirect","version":2,"repository":"r","repo-registry-id":"old",
+        "url":"https://pulp.example.com/old","protected":false}"#;
+    folders.write("crane/data/old.json", document.as_bytes());
+    folders.revision("one");
+    let counted = Counted::start(vec![folders.site()]);
+    assert_eq!(counted.server.get("/v2/old/manifests/1.0").status, 307);
+    let pulls = r#"raas_pulls_total{vendor="acme",repository="old",tag="1.0"}"#;
+    assert_eq!(counted.number(pulls), Some(1.0));
 }
 
 #[test]

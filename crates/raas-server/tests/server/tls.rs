@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use crate::support::{Folders, Published, Server, soon};
 
 /// Makes a certificate for `acme.localhost`, and puts it where the server looks.
-fn issue(folder: &Path) -> CertificateFiles {
+pub(crate) fn issue(folder: &Path) -> CertificateFiles {
     let made = rcgen::generate_simple_self_signed(vec!["acme.localhost".to_owned()]).unwrap();
     let files = CertificateFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
     fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();

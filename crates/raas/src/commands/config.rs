@@ -23,13 +23,25 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Read the configuration and everything that it names, and tell what is wrong
-    Check,
-    /// Print what is set, secrets as `***`
+    Check {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what is set, secrets as `***`, and what comes from the environment as it is written, `${NAME}`
     Show {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Serialize)]
+struct Checked {
+    source: String,
+    keys: usize,
+    masks: String,
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -40,20 +52,26 @@ struct Shown {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        Command::Check => check(home, config)?,
+        Command::Check { json } => check(home, config, json)?,
         Command::Show { json } => show(config, json),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(home: &Home, config: &Config) -> Result<(), Failure> {
+fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     // That it was read says that it is well formed.
     let sources = Sources::gather(config, home)?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }
     let masks = Masks::new(&config.redhat, &sources);
-    output::line(&format!("ok: {}, {} keys", config.source, config.settings.len()));
+    if json {
+        let notes = masks.notes().iter().map(|note| note.to_string()).collect();
+        let (source, keys) = (config.source.to_string(), config.settings.len());
+        output::json(&Checked { source, keys, masks: masks.summary(), notes });
+        return Ok(());
+    }
+    output::line(&format!("ok: {}, {}", config.source, output::number(config.settings.len(), "key")));
     output::line(&format!("ok: {}", masks.summary()));
     for note in masks.notes() {
         output::line(&format!("note: {note}"));

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::catch_up::refresh_or_say;
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::history::{self, Entry};
 use crate::home::Home;
 use crate::output;
@@ -53,6 +53,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         Some(head) => history::entries(&record, &head, &paths, arguments.max_count)?,
         None => Vec::new(),
     };
+    if let (Some(image), []) = (&arguments.image, entries.as_slice())
+        && arguments.max_count != Some(0)
+    {
+        let message = format!("{image} was never published by {}", arguments.vendor);
+        return Err(Failure::new(Kind::Usage, message).hint("`raas list ISV` lists what is published"));
+    }
     if arguments.json {
         output::json(&entries.iter().map(told).collect::<Vec<_>>());
     } else {

@@ -1,10 +1,13 @@
 //! `raas serve`.
 
+mod address;
+mod watched;
+mod without_home;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use raas_server::{CertificateFiles, Options, SiteSource};
@@ -24,9 +27,6 @@ use crate::publication;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites};
 use crate::storage;
-
-mod without_home;
-
 use without_home::WithoutHome;
 
 /// Serve the registries of vendors.
@@ -43,13 +43,12 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     vendors: Vec<VendorName>,
 
-    /// The address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000")]
+    /// The address and port to listen on, or a port of this machine alone; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]
     listen: SocketAddr,
 
-    /// An address and port of its own to tell Prometheus what is counted, at /metrics
-    #[arg(long, value_name = "ADDRESS")]
-    metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    watched: watched::Watched,
 
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -73,6 +72,7 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
+    arguments.watched.check()?;
     start_log(arguments.log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -86,18 +86,18 @@ pub(crate) fn run(
     // A section that nobody serves costs a question at most.
     let needed = without_home.needs_credentials() || config.has_buckets();
     let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
-    let (listen, metrics) = (arguments.listen, arguments.metrics);
+    let (listen, watched) = (arguments.listen, &arguments.watched);
     if without_home.from_config {
         let certificate = without_home.certificate();
         let fleet = Fleet::new(config, reload, arguments.vendors, buckets)?;
         let said = said(&fleet.served());
-        runtime.block_on(serve_alone(fleet, &said, certificate, listen, metrics))?;
+        runtime.block_on(serve_alone(fleet, &said, certificate, listen, watched))?;
         return Ok(ExitCode::SUCCESS);
     }
     if without_home.is_asked() {
         let sites = without_home.sites(&arguments.vendors, config, &buckets)?;
         let said = said(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
-        runtime.block_on(serve_alone(sites, &said, without_home.certificate(), listen, metrics))?;
+        runtime.block_on(serve_alone(sites, &said, without_home.certificate(), listen, watched))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -114,7 +114,7 @@ pub(crate) fn run(
         }
     }
     follow::others(&home, config, &arguments.vendors);
-    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
+    runtime.block_on(serve(&home, sites, arguments.vendors, listen, watched))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,10 +137,10 @@ async fn serve(
     sites: HomeSites,
     only: Vec<VendorName>,
     listen: SocketAddr,
-    metrics: Option<SocketAddr>,
+    watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let options = options(metrics).await?;
+    let options = watched.options().await?;
     let note = Note { address, pid: std::process::id(), vendors: only };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
@@ -156,11 +156,11 @@ async fn serve_alone(
     said: &str,
     certificate: Option<CertificateFiles>,
     listen: SocketAddr,
-    metrics: Option<SocketAddr>,
+    watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
-    let options = Options { certificate, ..options(metrics).await? };
+    let options = Options { certificate, ..watched.options().await? };
     output::error(&format!("Serving {said} on {scheme}://{address}"));
     answer(listener, sites, options, address, None).await
 }
@@ -181,14 +181,6 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
     })?;
     let address = listener.local_addr().context(|| format!("cannot listen on {listen}"))?;
     Ok((listener, address))
-}
-
-async fn options(metrics: Option<SocketAddr>) -> Result<Options, Failure> {
-    let metrics = match metrics {
-        Some(address) => Some(Arc::new(bind(address).await?.0)),
-        None => None,
-    };
-    Ok(Options { metrics, ..Options::default() })
 }
 
 /// Answers until it is told to stop; the note, if there is one, is taken away then.

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
+use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::Home;
+use crate::failure::{Context as _, Failure};
+use crate::home::{Home, Vendor};
 use crate::output;
-use crate::push::Progress;
+use crate::push::{Progress, bytes};
+use crate::status::egress::{Egress, Host};
 use crate::status::{self, Outcome, Status};
 
 /// Check a vendor's registry from end to end.
@@ -17,9 +19,9 @@ use crate::status::{self, Outcome, Status};
 /// Exit code 0 only if every check holds.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The vendor
-    #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    /// The vendor [with --egress, default: all]
+    #[arg(value_name = "ISV", required_unless_present = "egress")]
+    vendor: Option<VendorName>,
 
     /// Only this image's objects and documents
     #[arg(value_name = "IMAGE")]
@@ -33,18 +35,26 @@ pub(crate) struct Arguments {
     #[arg(long)]
     federation: bool,
 
+    /// Only list every host that a customer's firewall must allow, and how many bytes of each image come from where; with
+    /// --federation, the hosts that those elsewhere send clients on to are found out
+    #[arg(long, conflicts_with_all = ["deep", "image"])]
+    egress: bool,
+
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Some(vendor) = arguments.vendor.as_ref().filter(|_| !arguments.egress) else {
+        return egress(home, config, arguments);
+    };
     let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
     let deep = arguments.deep.then_some(&progress);
     let image = arguments.image.as_ref();
-    let mut status = status::check(home, config, &arguments.vendor, image, deep);
+    let mut status = status::check(home, config, vendor, image, deep);
     if arguments.federation {
-        status::federation::add(&mut status, &home.vendor(&arguments.vendor), image);
+        status::federation::add(&mut status, &home.vendor(vendor), image);
     }
     if arguments.json {
         output::json(&status);
@@ -52,6 +62,41 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         tell(&status);
     }
     Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    #[derive(Serialize)]
+    struct Told {
+        vendors: Vec<Egress>,
+    }
+    let vendors = match &arguments.vendor {
+        Some(name) => vec![home.existing(name)?],
+        None => home.vendors().context(|| format!("cannot read {}", home.root().display()))?,
+    };
+    let of = |vendor: &Vendor| status::egress::of(home, config, vendor, arguments.federation);
+    let vendors = vendors.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    if arguments.json {
+        output::json(&Told { vendors });
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Egress { vendor, hosts, images } in &vendors {
+        output::line(&format!("{vendor}"));
+        for Host { host, uses } in hosts {
+            let uses: Vec<&str> = uses.iter().copied().collect();
+            output::line(&format!("  {host:40}  {}", uses.join(", ")));
+        }
+        for image in images {
+            let tag = image.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+            for (host, from) in &image.from {
+                let share = match image.size {
+                    Some(size) => format!("{} of {}", bytes(*from), bytes(size)),
+                    None => "all".to_owned(),
+                };
+                output::line(&format!("  {:40}  {share} from {host}", format!("{}{tag}", image.image)));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(status: &Status) {

@@ -36,6 +36,8 @@ struct Entry {
 pub(super) struct Value {
     /// The value; lines that it goes on in are separated by line feeds.
     pub(super) text: String,
+    /// The same as it is written, if the environment has a part in it.
+    pub(super) written: Option<String>,
     /// The line of the key, from 1.
     line: usize,
 }
@@ -72,7 +74,9 @@ impl Ini {
     ) -> Result<Self, IniError> {
         let mut ini = Self::parse_plain(bytes)?;
         for Entry { value, .. } in &mut ini.entries {
-            value.text = expand(&value.text, environment).map_err(|message| value.error(message))?;
+            let expanded = expand(&value.text, environment).map_err(|message| value.error(message))?;
+            let written = std::mem::replace(&mut value.text, expanded);
+            value.written = Some(written).filter(|written| *written != value.text);
         }
         Ok(ini)
     }
@@ -129,7 +133,11 @@ impl Ini {
                 let message = format!("[{section}] has `{key}` already, in line {}", first.value.line);
                 return Err(IniError { line, message });
             }
-            ini.entries.push(Entry { section, key, value: Value { text: value.trim().to_owned(), line } });
+            ini.entries.push(Entry {
+                section,
+                key,
+                value: Value { text: value.trim().to_owned(), written: None, line },
+            });
             open = true;
         }
         Ok(ini)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// How to ask again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     /// With a name and a password.
     Basic,
     /// With a token from this URL.
@@ -13,7 +13,7 @@ pub(super) enum Challenge {
 
 impl Challenge {
     /// Reads a header; `None` for a scheme that raas does not speak.
-    pub(super) fn parse(header: &str) -> Option<Self> {
+    pub(crate) fn parse(header: &str) -> Option<Self> {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return Some(Challenge::Basic);

@@ -17,14 +17,19 @@ pub(crate) struct ImageReference {
 }
 
 impl ImageReference {
-    /// The base URL of the registry, without a slash at the end. As clients do, raas speaks without TLS to this
-    /// machine alone.
-    pub(crate) fn base_url(&self) -> String {
-        let host = match self.host.as_str() {
+    /// The registry's host and port, where its API is.
+    pub(crate) fn api_host(&self) -> &str {
+        match self.host.as_str() {
             // Docker Hub's API is not where its name says.
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             host => host,
-        };
+        }
+    }
+
+    /// The base URL of the registry, without a slash at the end. As clients do, raas speaks without TLS to this
+    /// machine alone.
+    pub(crate) fn base_url(&self) -> String {
+        let host = self.api_host();
         let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
         let local = matches!(bare, "localhost" | "127.0.0.1" | "[::1]");
         format!("{}://{host}", if local { "http" } else { "https" })

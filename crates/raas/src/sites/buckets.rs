@@ -47,23 +47,28 @@ impl Buckets {
     }
 
     fn location(&self, settings: &VendorSettings, bucket: &str) -> S3Location {
-        let environment = || {
-            let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-            set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
-        };
-        let region = settings.s3_region.clone().or_else(|| self.aws.region.clone()).or_else(environment);
-        S3Location {
-            endpoint: settings.s3_endpoint.clone(),
-            // The one that services without regions go by.
-            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
-            bucket: bucket.to_owned(),
-            prefix: settings.s3_prefix.clone(),
-            path_style: settings.s3_path_style,
-        }
+        location(&self.aws, settings, bucket)
     }
 
     fn signer(&self, location: &S3Location) -> Result<Arc<Signer>, AddressError> {
         Ok(Arc::new(Signer::new(location, Arc::clone(&self.credentials))?))
+    }
+}
+
+/// Where a bucket is.
+pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3Location {
+    let environment = || {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
+    };
+    let region = settings.s3_region.clone().or_else(|| aws.region.clone()).or_else(environment);
+    S3Location {
+        endpoint: settings.s3_endpoint.clone(),
+        // The one that services without regions go by.
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        bucket: bucket.to_owned(),
+        prefix: settings.s3_prefix.clone(),
+        path_style: settings.s3_path_style,
     }
 }
 

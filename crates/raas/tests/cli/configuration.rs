@@ -138,7 +138,8 @@ fn check_names_the_line_and_what_was_meant() {
         "{failure}"
     );
     sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
-    assert!(sandbox.ok(&["config", "check"]).contains("1 keys"));
+    assert!(sandbox.ok(&["config", "check"]).contains("1 key\n"));
+    assert_eq!(sandbox.json(&["config", "check", "--json"])["keys"], 1);
     let shown = sandbox.ok(&["config", "show"]);
     assert!(shown.contains("[openshift]\npassword = ***") && !shown.contains("hunter2"), "{shown}");
 }

@@ -56,6 +56,16 @@ fn log_tells_who_published_what() {
     assert_eq!(of_app[1]["commit"], first["commit"]);
     assert_eq!(of_app[1]["tags"]["app:1.0"], first["tags"]["1.0"]);
     assert!(sandbox.ok(&["log", "acme", "-n", "1"]).lines().count() == 1);
+    assert!(sandbox.fails(2, &["log", "acme", "nothing"]).contains("nothing was never published by acme"));
+    // A disk that is full is told of, a reader that has gone is not.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = sandbox.command(&["list", "--json"]).stdout(full).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("cannot write to standard output"), "{error}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(sandbox.command(&["list", "--json"]).stdout(writer).output().unwrap().status.success());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod gc;
 mod history;
 mod interrupted;
 mod masks;
+mod pulls;
 mod push;
 mod s3;
 mod serve;

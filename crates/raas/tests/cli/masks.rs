@@ -47,10 +47,29 @@ fn the_briefs_transcript_holds() {
     assert_eq!(v1.len(), 18, "six layers of three files: {v1:?}");
     assert!(!stored.iter().any(|key| key.contains(MASKED)));
 
+    let egress = &sandbox.json(&["status", "bigdatainc", "--egress", "--json"])["vendors"][0];
+    let (registry, elsewhere) = (server.address.to_string(), cdn.address().to_string());
+    let mut hosts = [
+        serde_json::json!({"host": registry, "uses": ["configs and layers", "manifests"]}),
+        serde_json::json!({"host": elsewhere, "uses": ["layers elsewhere"]}),
+    ];
+    hosts.sort_by_key(|host| host["host"].as_str().unwrap().to_owned());
+    assert_eq!(egress["hosts"], serde_json::json!(hosts));
+    let image = &egress["images"][0];
+    assert_eq!((&image["image"], &image["tag"]), (&"bigdata-app".into(), &"latest".into()));
+    let from = |host: &str| image["from"][host].as_u64().unwrap();
+    assert_eq!(image["size"], from(&registry) + from(&elsewhere));
+    let told = sandbox.ok(&["status", "--egress", "--federation"]);
+    assert!(told.contains(&format!("from {elsewhere}\n")) && told.starts_with("bigdatainc\n"), "{told}");
+
     let client = Client::new(server.address);
     let pulled = client.pull("bigdata-app", "latest");
     assert_eq!(pulled["linux/amd64"].layers.len(), 7);
-    assert_eq!(cdn.count("GET", &format!("/rhel7/{MASKED}/layer")), 1, "today's clients are sent there");
+    assert_eq!(
+        cdn.count("GET", &format!("/rhel7/{MASKED}/layer")),
+        2,
+        "asked for above, and today's clients are sent there"
+    );
     for file in ["layer", "json", "ancestry"] {
         let answer = client.get(&format!("/v1/images/{MASKED}/{file}"));
         assert_eq!(

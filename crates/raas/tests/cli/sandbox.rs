@@ -129,8 +129,13 @@ impl Sandbox {
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
+        self.serve_logged(arguments, Stdio::null())
+    }
+
+    /// A server that writes its log there.
+    pub(crate) fn serve_logged(&self, arguments: &[&str], log: impl Into<Stdio>) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.args(arguments).stderr(Stdio::null());
+        command.args(arguments).stderr(log);
         let child = command.spawn().unwrap();
         let notes = self.home().join("_servers");
         let prefix = format!("{}-", child.id());

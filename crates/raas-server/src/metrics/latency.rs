@@ -1,0 +1,62 @@
+//! How long requests wait for their answer to begin.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The upper bounds, in microseconds: an answer from memory takes some tens of them, a bucket that is passed on some
+/// thousands.
+const BOUNDS: [u64; 10] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000];
+
+/// A histogram.
+#[derive(Debug, Default)]
+pub(super) struct Latency {
+    /// Those up to each bound and over the one before it, and last those over all.
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// All together, in microseconds.
+    sum: AtomicU64,
+}
+
+impl Latency {
+    pub(super) fn add(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
+        self.buckets[at].fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Each upper bound in seconds, `+Inf` last, and how many were no longer than that.
+    pub(super) fn cumulated(&self) -> Vec<(String, u64)> {
+        let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e6).to_string());
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        let mut sum = 0;
+        bounds
+            .zip(&self.buckets)
+            .map(|(bound, bucket)| {
+                sum += bucket.load(Ordering::Relaxed);
+                (bound, sum)
+            })
+            .collect()
+    }
+
+    /// All together, in seconds.
+    pub(super) fn sum(&self) -> f64 {
+        self.sum.load(Ordering::Relaxed) as f64 / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_cumulated() {
+        let latency = Latency::default();
+        for micros in [1, 50, 51, 2_000, 60_000_000] {
+            latency.add(Duration::from_micros(micros));
+        }
+        let found = latency.cumulated();
+        let of = |bound: &str| found.iter().find(|(b, _)| b == bound).unwrap().1;
+        assert_eq!([of("0.00005"), of("0.0001"), of("0.005"), of("10"), of("+Inf")], [2, 3, 4, 4, 5]);
+        assert_eq!(latency.sum(), 60.002102);
+    }
+}

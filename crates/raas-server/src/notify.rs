@@ -1,0 +1,250 @@
+//! Telling somebody of pulls, in the format of CNCF distribution's notifications.
+//!
+//! Source: CNCF distribution, "Work with notifications".
+
+mod event;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{StatusCode, Uri};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::client::Client;
+pub(crate) use event::Notice;
+use event::Source;
+
+/// Who is told of pulls.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    url: String,
+    authorization: Option<HeaderValue>,
+    /// The first pause after a failure.
+    pause: Duration,
+}
+
+/// Why nobody can be told at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyError {
+    /// It is no URL of a web server, or it has a password in it.
+    #[error("expected a URL that begins with http:// or https:// and names no user and no password")]
+    Url,
+    /// It cannot stand in a header.
+    #[error("what to send as `Authorization` has characters that no header may have")]
+    Authorization,
+}
+
+impl Notify {
+    /// Pulls are told at this URL, with this `Authorization` (`Bearer …`), if there is one.
+    pub fn new(url: &str, authorization: Option<&str>) -> Result<Self, NotifyError> {
+        let parsed: Uri = url.parse().map_err(|_| NotifyError::Url)?;
+        let web = matches!(parsed.scheme_str(), Some("http" | "https"));
+        let authority = parsed.authority().ok_or(NotifyError::Url)?;
+        if !web || authority.as_str().contains('@') || authority.host().is_empty() {
+            return Err(NotifyError::Url);
+        }
+        let header = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| NotifyError::Authorization)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let authorization = authorization.map(header).transpose()?;
+        Ok(Self { url: url.to_owned(), authorization, pause: Duration::from_secs(1) })
+    }
+
+    /// With another first pause after a failure, for tests.
+    #[must_use]
+    pub fn pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    /// The address without its query, which may be secret.
+    fn shown(&self) -> &str {
+        self.url.split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
+/// What becomes of notices.
+#[derive(Debug, Default)]
+struct Numbers {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Where notices are left; it waits for nothing.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    queue: mpsc::Sender<Notice>,
+    numbers: Arc<Numbers>,
+}
+
+/// As many as wait for somebody who does not answer: some megabytes.
+const MOST: usize = 4096;
+
+/// As many as are sent at once.
+const BATCH: usize = 100;
+
+/// How long notices are gathered before they are sent.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// How often a batch is tried, and the longest pause between two times: a quarter of an hour in all.
+const TIMES: u32 = 20;
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long what still waits is sent when the server ends.
+const LAST: Duration = Duration::from_secs(5);
+
+impl Notifier {
+    pub(crate) fn tell(&self, notice: Notice) {
+        if self.queue.try_send(notice).is_err() {
+            self.numbers.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Name, meaning and value of each number.
+    pub(crate) fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
+        let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let Numbers { sent, dropped, failed } = &*self.numbers;
+        [
+            ("raas_notifications_sent_total", "Pulls that somebody was told of.", of(sent)),
+            ("raas_notifications_dropped_total", "Pulls that nobody was told of.", of(dropped)),
+            ("raas_notifications_failed_total", "Tries to tell of pulls that failed.", of(failed)),
+        ]
+    }
+}
+
+/// The one who sends.
+pub(crate) struct Courier {
+    task: JoinHandle<()>,
+    end: watch::Sender<bool>,
+}
+
+/// Begins to send notices; `address` is the server's.
+pub(crate) fn start(notify: Notify, client: Arc<Client>, address: String) -> (Notifier, Courier) {
+    let (queue, waiting) = mpsc::channel(MOST);
+    let numbers = Arc::new(Numbers::default());
+    let (end, ending) = watch::channel(false);
+    let source = Source::new(address);
+    let errand = Errand { notify, client, source, numbers: Arc::clone(&numbers), ending };
+    (Notifier { queue, numbers }, Courier { task: tokio::spawn(errand.run(waiting)), end })
+}
+
+impl Courier {
+    /// Sends what still waits, for a while.
+    pub(crate) async fn finish(mut self) {
+        self.end.send_replace(true);
+        if timeout(LAST, &mut self.task).await.is_err() {
+            tracing::warn!("some pulls could not be told of before the end");
+        }
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Errand {
+    notify: Notify,
+    client: Arc<Client>,
+    source: Source,
+    numbers: Arc<Numbers>,
+    ending: watch::Receiver<bool>,
+}
+
+impl Errand {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Notice>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let ending = *self.ending.borrow();
+            if ending {
+                waiting.close();
+            }
+            tokio::select! {
+                biased;
+                got = waiting.recv_many(&mut batch, BATCH) => if got == 0 { return },
+                _ = self.ending.changed(), if !ending => continue,
+            }
+            if batch.len() < BATCH && !ending {
+                self.pause(GATHER).await;
+                while batch.len() < BATCH
+                    && let Ok(notice) = waiting.try_recv()
+                {
+                    batch.push(notice);
+                }
+            }
+            self.deliver(&batch).await;
+            batch.clear();
+        }
+    }
+
+    /// Waits, but no longer than the server lives.
+    async fn pause(&mut self, pause: Duration) {
+        if !*self.ending.borrow() {
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.ending.changed() => {}
+            }
+        }
+    }
+
+    async fn deliver(&mut self, batch: &[Notice]) {
+        let body = event::envelope(batch, &self.source);
+        let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(event::MEDIA_TYPE))];
+        headers.extend(self.notify.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        let mut pause = self.notify.pause;
+        for time in 1..=TIMES {
+            let why = match self.client.post(&self.notify.url, &headers, body.clone()).await {
+                Ok(status) if is_taken(status) => {
+                    self.numbers.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                    return;
+                }
+                Ok(status) => io::Error::other(format!("it answers {status}")),
+                Err(error) => io::Error::other(error.to_string()),
+            };
+            self.numbers.failed.fetch_add(1, Ordering::Relaxed);
+            if time == 1 {
+                tracing::warn!(url = self.notify.shown(), error = %why, "pulls cannot be told of; they wait");
+            }
+            if *self.ending.borrow() {
+                break;
+            }
+            // Between half of it and all, so that many servers do not come at once.
+            self.pause(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+        self.numbers.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        tracing::error!(url = self.notify.shown(), pulls = batch.len(), "pulls were not told of");
+    }
+}
+
+/// As distribution has it: what is neither an error nor a redirect that nobody follows.
+fn is_taken(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_of_a_web_server_and_has_no_password() {
+        for good in ["https://hooks.example.com/pulls?key=x", "http://127.0.0.1:9"] {
+            assert!(Notify::new(good, None).is_ok(), "{good}");
+        }
+        for bad in ["", "hooks.example.com", "ftp://x/y", "https://u:secret@x/", "https:///x"] {
+            assert_eq!(Notify::new(bad, None).err(), Some(NotifyError::Url), "{bad}");
+        }
+        assert_eq!(Notify::new("http://x", Some("a\nb")).err(), Some(NotifyError::Authorization));
+        let notify = Notify::new("http://x/y?key=hunter1", Some("Bearer hunter2")).unwrap();
+        assert!(!format!("{notify:?}").contains("hunter2"));
+        assert_eq!(notify.shown(), "http://x/y");
+    }
+}

@@ -1,0 +1,142 @@
+//! The events, as distribution writes them.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use raas_types::{Digest, Utc};
+use serde::Serialize;
+
+use crate::metrics::{Asked, one_tag};
+
+/// The media type of an envelope.
+pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
+
+/// A pull, as far as it is somebody's own.
+#[derive(Debug, Serialize)]
+pub(crate) struct Notice {
+    id: String,
+    timestamp: String,
+    action: &'static str,
+    target: Target,
+    request: Request,
+    actor: Actor,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Target {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+    /// The same as `size`, for those who read what distribution wrote before 2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<usize>,
+    repository: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Request {
+    id: String,
+    addr: String,
+    host: String,
+    method: &'static str,
+    useragent: String,
+}
+
+/// Who asked: nobody is named, as in distribution without authentication.
+#[derive(Debug, Serialize)]
+struct Actor {}
+
+/// The server.
+#[derive(Debug, Serialize)]
+pub(super) struct Source {
+    addr: String,
+    #[serde(rename = "instanceID")]
+    instance: String,
+}
+
+impl Source {
+    pub(super) fn new(addr: String) -> Self {
+        Self { addr, instance: id() }
+    }
+}
+
+impl Notice {
+    pub(crate) fn new(time: SystemTime, asked: &Asked, label: &str) -> Self {
+        let manifest = asked.fetched.manifest();
+        let repository = asked.fetched.repository.as_str().to_owned();
+        let digest = manifest.map(|manifest| manifest.digest);
+        let tag = one_tag(label).map(str::to_owned);
+        let reference = digest.map(|digest| digest.to_string()).or_else(|| tag.clone());
+        let url = asked.host.as_ref().zip(reference).map(|((host, secure), reference)| {
+            let scheme = if *secure { "https" } else { "http" };
+            format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
+        });
+        let size = manifest.map(|manifest| manifest.bytes.len());
+        let user_agent = asked.user_agent.as_ref().and_then(|value| value.to_str().ok());
+        Self {
+            id: id(),
+            timestamp: Utc::of(time).to_string(),
+            action: "pull",
+            target: Target {
+                media_type: manifest.map(|manifest| manifest.media_type().to_owned()),
+                size,
+                digest,
+                length: size,
+                repository,
+                url,
+                tag,
+            },
+            request: Request {
+                id: id(),
+                addr: asked.client.to_string(),
+                host: asked.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
+                method: "GET",
+                useragent: user_agent.unwrap_or_default().to_owned(),
+            },
+            actor: Actor {},
+        }
+    }
+}
+
+/// What is sent: the events, each with the server that it is from.
+pub(super) fn envelope(notices: &[Notice], source: &Source) -> Bytes {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        #[serde(flatten)]
+        notice: &'a Notice,
+        source: &'a Source,
+    }
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        events: Vec<Event<'a>>,
+    }
+    let events = notices.iter().map(|notice| Event { notice, source }).collect();
+    serde_json::to_vec(&Envelope { events }).expect("events have text keys only").into()
+}
+
+/// A name that nothing else has: a UUID of version 4.
+fn id() -> String {
+    let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{random:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids() {
+        let id = id();
+        assert_eq!((id.len(), id.as_bytes()[14]), (36, b'4'));
+        assert!(b"89ab".contains(&id.as_bytes()[19]), "{id}");
+    }
+}

@@ -1,0 +1,39 @@
+//! The dashboard and the alerts name what `/metrics` has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::metrics::everything;
+
+fn read(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The words of a text that name metrics of ours.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("raas_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_name_what_metrics_has() {
+    let page = everything();
+    let told: BTreeSet<String> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(['{', ' ']).next().unwrap().to_owned())
+        .collect();
+    let dashboard = read("grafana/raas.json");
+    let parsed: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(parsed["panels"].as_array().unwrap().len() > 10);
+    let alerts = read("prometheus/raas.rules.yml");
+    for (file, text) in [("dashboard", &dashboard), ("alerts", &alerts)] {
+        let unknown: Vec<String> = named(text).difference(&told).cloned().collect();
+        assert!(unknown.is_empty(), "the {file} names what /metrics has not: {unknown:?}\n{page}");
+    }
+    // And all that is counted is to be seen.
+    let unseen: Vec<String> = told.difference(&named(&dashboard)).cloned().collect();
+    assert!(unseen.is_empty(), "the dashboard does not show {unseen:?}");
+}

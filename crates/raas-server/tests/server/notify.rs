@@ -1,0 +1,130 @@
+//! Whoever is told of pulls.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use raas_server::{Notify, Options};
+use raas_types::Digest;
+use raas_types::media_type::DOCKER_MANIFEST;
+use serde_json::Value;
+
+use crate::support::{Folders, Published, Server, soon};
+
+/// Takes notifications; answers these statuses first, and 200 from then on.
+struct Collector {
+    url: String,
+    /// Head and body of each request, with the status that it was answered with.
+    got: Arc<Mutex<Vec<(u16, String, Value)>>>,
+}
+
+impl Collector {
+    fn start(statuses: &'static [u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook?key=secret", listener.local_addr().unwrap());
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let (all, mut statuses) = (Arc::clone(&got), statuses.iter().copied());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).unwrap() > 0 {}
+                let length = head.to_lowercase();
+                let Some(length) = length.lines().find_map(|line| line.strip_prefix("content-length: "))
+                else {
+                    continue;
+                };
+                let mut body = vec![0; length.parse().unwrap()];
+                stream.read_exact(&mut body).unwrap();
+                let status = statuses.next().unwrap_or(200);
+                all.lock().unwrap().push((status, head, serde_json::from_slice(&body).unwrap()));
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        Self { url, got }
+    }
+
+    /// The events that were taken.
+    fn events(&self) -> Vec<Value> {
+        let got = self.got.lock().unwrap();
+        let taken = got.iter().filter(|(status, ..)| *status == 200);
+        taken.flat_map(|(_, _, body)| body["events"].as_array().unwrap().clone()).collect()
+    }
+}
+
+fn site() -> (Folders, Digest) {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("tools/app");
+    let one = app.image(DOCKER_MANIFEST, "one", "");
+    app.tag("1.0", one);
+    folders.publish(&app);
+    folders.revision("one");
+    (folders, one)
+}
+
+fn serve(folders: &Folders, url: &str) -> Server {
+    let notify = Notify::new(url, Some("Bearer hunter2")).unwrap().pause(Duration::from_millis(1));
+    Server::start_with(vec![folders.site()], Options { notify: Some(notify), ..Options::default() })
+}
+
+#[test]
+fn pulls_are_told_as_distribution_does_and_again_until_somebody_listens() {
+    let (folders, one) = site();
+    let collector = Collector::start(&[503, 401]);
+    let server = serve(&folders, &collector.url);
+    let path = "/v2/tools/app/manifests/1.0";
+    server.ask("HEAD", path, &[]);
+    server.ask("GET", path, &[("user-agent", "docker/27.0")]);
+    server.ask("GET", path, &[("user-agent", "docker/27.0")]);
+    assert!(soon(|| !collector.events().is_empty()));
+    let events = collector.events();
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(event["action"], "pull");
+    let size = event["target"]["size"].as_u64().unwrap();
+    assert_eq!(
+        event["target"],
+        serde_json::json!({
+            "mediaType": DOCKER_MANIFEST, "size": size, "length": size, "digest": one, "repository": "tools/app",
+            "url": format!("http://registry.example.com/v2/tools/app/manifests/{one}"), "tag": "1.0",
+        })
+    );
+    let request = &event["request"];
+    assert_eq!((&request["addr"], &request["method"]), (&"127.0.0.1".into(), &"GET".into()));
+    assert_eq!(
+        (&request["useragent"], &request["host"]),
+        (&"docker/27.0".into(), &"registry.example.com".into())
+    );
+    assert_eq!(
+        (&event["actor"], &event["source"]["addr"]),
+        (&serde_json::json!({}), &server.address.to_string().into())
+    );
+    for id in [&event["id"], &request["id"], &event["source"]["instanceID"]] {
+        assert_eq!(id.as_str().unwrap().len(), 36);
+    }
+    assert!(event["timestamp"].as_str().unwrap().ends_with('Z'));
+    let got = collector.got.lock().unwrap();
+    assert_eq!(got.iter().map(|(status, ..)| *status).collect::<Vec<_>>(), [503, 401, 200]);
+    let head = got[2].1.to_lowercase();
+    assert!(head.starts_with("post /hook?key=secret http/1.1"), "{head}");
+    assert!(head.contains("content-type: application/vnd.docker.distribution.events.v1+json"), "{head}");
+    assert!(head.contains("authorization: bearer hunter2"), "{head}");
+}
+
+#[test]
+fn what_waits_is_told_before_the_end_and_a_dead_listener_holds_nobody_up() {
+    let (folders, _) = site();
+    let collector = Collector::start(&[]);
+    let mut server = serve(&folders, &collector.url);
+    server.get("/v2/tools/app/manifests/1.0");
+    server.stop();
+    server.wait().unwrap();
+    assert_eq!(collector.events().len(), 1);
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = serve(&folders, &format!("http://{closed}/"));
+    assert_eq!(server.get("/v2/tools/app/manifests/1.0").status, 200);
+    server.stop();
+    server.wait().unwrap();
+}

@@ -1,0 +1,128 @@
+//! When a certificate is good, for whoever has to warn before it ends.
+//!
+//! Our own reader of the few fields before it: a library for X.509 would be larger than all that is needed of one.
+
+use crate::Utc;
+
+/// From when to when a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: Utc,
+    /// The last one.
+    pub not_after: Utc,
+}
+
+impl Validity {
+    /// Reads it from a certificate in DER; `None` if that is none.
+    ///
+    /// Source: RFC 5280, section 4.1: `Certificate`, `TBSCertificate`, `Validity`.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        const SEQUENCE: u8 = 0x30;
+        const INTEGER: u8 = 0x02;
+        const VERSION: u8 = 0xa0;
+        let mut outer = Der(certificate);
+        let mut signed = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
+        // The version is there in all but the first.
+        if signed.0.first() == Some(&VERSION) {
+            signed.take(VERSION)?;
+        }
+        signed.take(INTEGER)?;
+        // The signature's algorithm, and the issuer.
+        signed.take(SEQUENCE)?;
+        signed.take(SEQUENCE)?;
+        let mut validity = Der(signed.take(SEQUENCE)?);
+        Some(Self { not_before: validity.time()?, not_after: validity.time()? })
+    }
+}
+
+/// What is left of a sequence of values.
+struct Der<'a>(&'a [u8]);
+
+impl<'a> Der<'a> {
+    /// The content of the next value, which has this tag.
+    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (found, rest) = self.0.split_first()?;
+        let (first, mut rest) = rest.split_first()?;
+        let length = match usize::from(*first) {
+            short @ 0..=127 => short,
+            // A length of up to four bytes; no certificate is longer.
+            long @ 129..=132 => {
+                let (bytes, behind) = rest.split_at_checked(long - 128)?;
+                rest = behind;
+                bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
+            }
+            _ => return None,
+        };
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        (*found == tag).then_some(content)
+    }
+
+    /// Source: RFC 5280, section 4.1.2.5: years before 2050 have two digits.
+    fn time(&mut self) -> Option<Utc> {
+        const UTC_TIME: u8 = 0x17;
+        const GENERALIZED_TIME: u8 = 0x18;
+        let text = match *self.0.first()? {
+            UTC_TIME => {
+                let text = std::str::from_utf8(self.take(UTC_TIME)?).ok()?;
+                let century = if text.as_bytes().first()? < &b'5' { "20" } else { "19" };
+                format!("{century}{text}")
+            }
+            _ => std::str::from_utf8(self.take(GENERALIZED_TIME)?).ok()?.to_owned(),
+        };
+        let (day, time) = text.split_at_checked(8)?;
+        Utc::parse_basic(&format!("{day}T{time}")).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut out = vec![tag];
+        match content.len() {
+            short @ 0..=127 => out.push(short as u8),
+            long => out.extend([0x82, (long >> 8) as u8, long as u8]),
+        }
+        out.extend(content);
+        out
+    }
+
+    fn certificate(version: bool, times: [(u8, &str); 2]) -> Vec<u8> {
+        let mut signed = if version { value(0xa0, &value(2, &[2])) } else { Vec::new() };
+        signed.extend(value(2, &[1]));
+        signed.extend(value(0x30, &[]));
+        // Long enough for a length of two bytes.
+        signed.extend(value(0x30, &[0; 300]));
+        signed.extend(value(0x30, &times.map(|(tag, text)| value(tag, text.as_bytes())).concat()));
+        signed.extend(value(0x30, b"the subject and all behind it"));
+        value(0x30, &value(0x30, &signed))
+    }
+
+    #[test]
+    fn both_forms_of_time_are_read() {
+        let whole = certificate(true, [(0x17, "240229120000Z"), (0x18, "20500101000000Z")]);
+        let found = Validity::of(&whole).unwrap();
+        assert_eq!(found.not_before.to_string(), "2024-02-29T12:00:00Z");
+        assert_eq!(found.not_after.to_string(), "2050-01-01T00:00:00Z");
+        assert!(
+            Validity::of(&certificate(false, [(0x17, "990101000000Z"), (0x17, "491231235959Z")])).is_some()
+        );
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_none_and_no_panic() {
+        let whole = certificate(true, [(0x17, "240229120000Z"), (0x18, "20500101000000Z")]);
+        for length in 0..whole.len() {
+            assert_eq!(Validity::of(&whole[..length]), None);
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0xff;
+            let _ = Validity::of(&damaged);
+        }
+        assert_eq!(Validity::of(&certificate(true, [(0x17, "24022912000Z"), (0x17, "ü")])), None);
+    }
+}

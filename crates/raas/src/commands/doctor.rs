@@ -1,0 +1,171 @@
+//! `raas doctor`.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use raas_types::{ImageArgument, Reference, VendorName};
+
+use crate::config::{Config, Secret};
+use crate::doctor::{self, Asked, Diagnosis};
+use crate::failure::{Context as _, Failure, Kind};
+use crate::home::Home;
+use crate::output;
+use crate::registry::ImageReference;
+use crate::servers;
+use crate::status::Outcome;
+
+/// Do what docker, containerd and podman do to pull an image, step by step, and say what is wrong and what to do.
+///
+/// Any registry: its name, its port, its certificate, the ping, the login, the manifest as each client asks for it, and
+/// for the config and each layer what is said of it, where clients are sent, and what they get there. As docker, it
+/// speaks without TLS to addresses of this machine. A name and a password are taken from where docker and podman keep
+/// them.
+///
+/// Exit code 0 only if all of it holds.
+#[derive(Debug, Args)]
+#[command(override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE")]
+pub(crate) struct Arguments {
+    /// HOST/IMAGE[:TAG|@DIGEST]; or a vendor and IMAGE[:TAG], on the vendor's `registry_host` or else on the server that
+    /// runs here
+    #[arg(value_name = "[ISV] REFERENCE", required = true, num_args = 1..=2)]
+    words: Vec<String>,
+
+    /// Look at all platforms of an index [default: linux on this machine's processor, and linux/amd64]
+    #[arg(long)]
+    all_platforms: bool,
+
+    /// Download everything, and compare it with its digest
+    #[arg(long)]
+    deep: bool,
+
+    /// Speak without TLS
+    #[arg(long)]
+    plain_http: bool,
+
+    /// The user; the password is RAAS_REGISTRY_PASSWORD, or comes with --password-stdin
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+
+    /// Read the password from standard input
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(
+    home: &dyn Fn() -> Result<Home, Failure>,
+    config: &dyn Fn() -> Result<Config, Failure>,
+    arguments: &Arguments,
+) -> Result<ExitCode, Failure> {
+    let (host, name, reference) = match arguments.words.as_slice() {
+        [vendor, image] => of_vendor(home, config, vendor, image)?,
+        words => {
+            let text = words.first().map(String::as_str).unwrap_or_default();
+            let image: ImageReference = text.parse().map_err(|_| {
+                Failure::new(Kind::Usage, format!("`{text}` names no image in a registry"))
+                    .hint("HOST/IMAGE:TAG, such as registry.example.com/app:1.0; or a vendor and an image, `bigdatainc app:1.0`")
+            })?;
+            (image.api_host().to_owned(), image.name.clone(), image.reference)
+        }
+    };
+    let credentials = match &arguments.username {
+        Some(user) => Some((user.clone(), password(arguments.password_stdin)?)),
+        None => doctor::find_credentials(&host).map_err(|message| {
+            Failure::new(Kind::Environment, message)
+                .hint(format!("log in again (docker login {}), or give --username", doctor::host_key(&host)))
+        })?,
+    };
+    let diagnosis = doctor::examine(&Asked {
+        host,
+        name,
+        reference,
+        plain_http: arguments.plain_http,
+        credentials,
+        all_platforms: arguments.all_platforms,
+        deep: arguments.deep,
+    })?;
+    if arguments.json {
+        output::json(&diagnosis);
+    } else {
+        tell(&diagnosis, io::stdout().is_terminal());
+    }
+    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where a vendor's image is pulled from.
+fn of_vendor(
+    home: &dyn Fn() -> Result<Home, Failure>,
+    config: &dyn Fn() -> Result<Config, Failure>,
+    vendor: &str,
+    image: &str,
+) -> Result<(String, raas_types::RepositoryName, Reference), Failure> {
+    let vendor: VendorName = vendor.parse()?;
+    let (image, digest) = match image.split_once('@') {
+        Some((image, digest)) => (image, Some(digest)),
+        None => (image, None),
+    };
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(Kind::Usage, error.to_string());
+    let argument: ImageArgument = image.parse().map_err(|error| wrong(&error))?;
+    let reference = match (digest, argument.tag) {
+        (Some(digest), _) => digest.parse().map_err(|error| wrong(&error))?,
+        (None, Some(tag)) => Reference::Tag(tag),
+        (None, None) => "latest".parse().map_err(|error| wrong(&error))?,
+    };
+    if let Some(host) = config()?.vendor(&vendor).registry_hosts.first() {
+        return Ok((host.to_string(), argument.name, reference));
+    }
+    let home = home()?;
+    let notes = servers::living(&home.servers());
+    let notes = notes.context(|| format!("cannot look for servers in {}", home.servers().display()))?;
+    let note = notes.iter().find(|note| note.serves(&vendor)).ok_or_else(|| {
+        Failure::new(
+            Kind::Usage,
+            format!("nobody says where the registry of {vendor} is, and no server of it runs here"),
+        )
+        .hint(format!(
+            "set `registry_host` in [{vendor}] of raas.cfg, run `raas serve {vendor}`, or give HOST/IMAGE:TAG"
+        ))
+    })?;
+    // Under this name it is the vendor's whichever others are served.
+    Ok((format!("{vendor}.localhost:{}", note.reachable().port()), argument.name, reference))
+}
+
+fn password(stdin: bool) -> Result<Secret, Failure> {
+    if stdin {
+        let mut text = String::new();
+        io::stdin()
+            .take(64 * 1024)
+            .read_to_string(&mut text)
+            .context(|| "cannot read the password".into())?;
+        return Ok(Secret::new(text.trim_end_matches(['\r', '\n'])));
+    }
+    std::env::var("RAAS_REGISTRY_PASSWORD").map(Secret::new).map_err(|_| {
+        Failure::new(Kind::Usage, "there is no password for --username")
+            .hint("set RAAS_REGISTRY_PASSWORD, or give --password-stdin and the password on standard input")
+    })
+}
+
+fn tell(diagnosis: &Diagnosis, terminal: bool) {
+    output::line(&diagnosis.reference);
+    for check in &diagnosis.checks {
+        let outcome = match (check.outcome, terminal) {
+            (Outcome::Ok, true) => "\u{2713}",
+            (Outcome::Warning, true) => "!",
+            (Outcome::Failed, true) => "\u{2717}",
+            (Outcome::Ok, false) => "ok  ",
+            (Outcome::Warning, false) => "warn",
+            (Outcome::Failed, false) => "FAIL",
+        };
+        output::line(&format!("{outcome}  {:10}  {}", check.name, check.found));
+        if let Some(fix) = &check.fix {
+            output::line(&format!("                  fix: {fix}"));
+        }
+        for detail in &check.details {
+            output::line(&format!("                  {detail}"));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Who looks after a server, and who is told of what it does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use raas_server::{Notify, Options};
+
+use super::{address, bind};
+use crate::failure::{Failure, Kind};
+
+/// What a server tells others.
+#[derive(Debug, Args)]
+pub(super) struct Watched {
+    /// An address and port of its own to tell Prometheus what is counted, at /metrics
+    #[arg(long, value_name = "ADDRESS", value_parser = address::parse)]
+    metrics: Option<SocketAddr>,
+
+    /// A web server to tell of pulls, in the format of CNCF distribution's notifications; RAAS_NOTIFY_AUTHORIZATION is
+    /// sent along as Authorization
+    #[arg(long, value_name = "URL", env = "RAAS_NOTIFY", hide_env_values = true)]
+    notify: Option<String>,
+}
+
+impl Watched {
+    /// Checked before anything is begun.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.notify().map(drop)
+    }
+
+    fn notify(&self) -> Result<Option<Notify>, Failure> {
+        let Some(url) = self.notify.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        let authorization = std::env::var("RAAS_NOTIFY_AUTHORIZATION").ok().filter(|text| !text.is_empty());
+        let notify = Notify::new(url, authorization.as_deref()).map_err(|error| {
+            Failure::new(Kind::Usage, format!("--notify: {error}"))
+                .hint("give a password in the environment, as RAAS_NOTIFY_AUTHORIZATION='Bearer …'")
+        })?;
+        Ok(Some(notify))
+    }
+
+    /// The server's options; its port for Prometheus is taken now.
+    pub(super) async fn options(&self) -> Result<Options, Failure> {
+        let metrics = match self.metrics {
+            Some(address) => Some(Arc::new(bind(address).await?.0)),
+            None => None,
+        };
+        Ok(Options { metrics, notify: self.notify()?, ..Options::default() })
+    }
+}

@@ -1,0 +1,162 @@
+//! The name and password that docker and podman would take.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::config::Secret;
+
+/// As `docker login` and `podman login` write it.
+#[derive(Deserialize, Default)]
+struct AuthFile {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Entry {
+    #[serde(default)]
+    auth: String,
+}
+
+/// The name that credentials of a host are kept under.
+pub(crate) fn host_key(host: &str) -> &str {
+    match host {
+        "registry-1.docker.io" | "docker.io" => "index.docker.io",
+        other => other,
+    }
+}
+
+/// Looks where docker and podman look: the first file that knows the host counts.
+///
+/// # Errors
+/// A file that cannot be read, or a helper that fails, in words.
+pub(crate) fn find(host: &str) -> Result<Option<(String, Secret)>, String> {
+    for file in files(&|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
+        if let Some(found) = read(&file, host)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn files(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    let docker = environment("DOCKER_CONFIG").or_else(|| Some(environment("HOME")?.join(".docker")));
+    let podman = environment("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
+    let docker = docker.map(|folder| folder.join("config.json"));
+    environment("REGISTRY_AUTH_FILE").into_iter().chain(docker).chain(podman).collect()
+}
+
+fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
+    let shown = file.display();
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {shown}: {error}")),
+    };
+    // The reason is not told: it may quote what is secret.
+    let found: AuthFile =
+        serde_json::from_slice(&bytes).map_err(|_| format!("{shown} is not JSON as docker writes it"))?;
+    let is_host = |key: &str| {
+        let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+        key.split('/').next() == Some(host_key(host))
+    };
+    let helper = found.helpers.iter().find(|(key, _)| is_host(key)).map(|(_, helper)| helper);
+    let kept = found.auths.iter().find(|(key, _)| is_host(key));
+    if let Some((_, Entry { auth })) = kept
+        && !auth.is_empty()
+    {
+        let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (name, password) =
+            pair.ok_or_else(|| format!("{shown} has an entry for {host} that cannot be read"))?;
+        return Ok(Some((name.to_owned(), Secret::new(password.trim_end_matches('\0')))));
+    }
+    // With a store, an empty entry says that the store has it.
+    match helper.or(found.store.as_ref().filter(|_| kept.is_some())) {
+        Some(helper) => ask_helper(helper, kept.map_or(host_key(host), |(key, _)| key)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Source: docker/docker-credential-helpers, "Development": `get` takes the address on standard input.
+fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(rename = "Username")]
+        name: String,
+        #[serde(rename = "Secret")]
+        secret: String,
+    }
+    let program = format!("docker-credential-{helper}");
+    if !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return Err("the name of the credential helper is none".into());
+    }
+    let failed = |why: &dyn std::fmt::Display| format!("{program} tells no password: {why}");
+    let child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = child.map_err(|error| failed(&error))?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that reads nothing says why by its exit code.
+        drop(input.write_all(address.as_bytes()));
+    }
+    let output = child.wait_with_output().map_err(|error| failed(&error))?;
+    if !output.status.success() {
+        return Err(failed(&output.status));
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| failed(&"it answers no JSON"))?;
+    Ok((answer.name, Secret::new(answer.secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_docker_and_podman_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        let auth = STANDARD.encode("user:pass:word");
+        let text = format!(
+            r#"{{"auths":{{"registry.x.org":{{"auth":"{auth}"}},"https://index.docker.io/v1/":{{"auth":"{auth}"}},
+            "bad.org":{{"auth":"?"}},"kept.org":{{}}}},"credHelpers":{{"helped.org":"no such"}}}}"#
+        );
+        fs::write(&file, text).unwrap();
+        let found = |host: &str| {
+            read(&file, host).map(|found| found.map(|(name, secret)| (name, secret.expose().to_owned())))
+        };
+        let pair = Ok(Some(("user".to_owned(), "pass:word".to_owned())));
+        assert_eq!(found("registry.x.org"), pair);
+        assert_eq!(found("registry-1.docker.io"), pair);
+        assert_eq!(found("x.org"), Ok(None));
+        assert_eq!(found("kept.org"), Ok(None));
+        assert!(found("bad.org").unwrap_err().contains("cannot be read"));
+        assert!(found("helped.org").unwrap_err().contains("helper"));
+        fs::write(&file, "{hunter2").unwrap();
+        assert!(!found("x.org").unwrap_err().contains("hunter2"));
+        assert_eq!(read(&folder.path().join("none"), "x.org").unwrap(), None);
+    }
+
+    #[test]
+    fn podmans_own_variable_comes_first() {
+        let environment = |name: &str| Some(PathBuf::from(format!("/{name}")));
+        let found = files(&environment);
+        assert_eq!(found[0], Path::new("/REGISTRY_AUTH_FILE"));
+        assert_eq!(found[1], Path::new("/DOCKER_CONFIG/config.json"));
+    }
+}

@@ -1,0 +1,30 @@
+//! Whether clients give a registry's token to the host that it sends them to.
+
+/// Whether a client written in Go sends `Authorization` along when it is redirected from one host to another: to the
+/// same host at any port, and to hosts below it.
+///
+/// Source: Go, net/http, `shouldCopyHeaderOnRedirect`.
+pub(super) fn forwards(from: &str, to: &str) -> bool {
+    let (from, to) = (from.to_ascii_lowercase(), to.to_ascii_lowercase());
+    let is_address = |host: &str| host.parse::<std::net::Ipv4Addr>().is_ok() || host.contains(':');
+    to == from || (!is_address(&from) && to.strip_suffix(&from).is_some_and(|label| label.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_the_host_and_below_it() {
+        let table = [
+            ("x.org", "x.org", true),
+            ("x.org", "cdn.X.org", true),
+            ("x.org", "badx.org", false),
+            ("registry.x.org", "cdn.x.org", false),
+            ("127.0.0.1", "1.127.0.0.1", false),
+        ];
+        for (from, to, expected) in table {
+            assert_eq!(forwards(from, to), expected, "{from} {to}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What was counted.
+
+use std::collections::BTreeMap;
+
+use raas_types::Utc;
+use raas_types::pulls::{Counted, Fetch};
+use serde::{Serialize, Serializer};
+
+use super::line::Unread;
+
+/// As many rows as are kept apart; what comes then is counted together, under the tag [`OTHERS`].
+const MOST: usize = 1_000_000;
+const OTHERS: &str = "(others)";
+
+/// Pulls and the rest, by image.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    #[serde(serialize_with = "images")]
+    pub(crate) images: BTreeMap<(String, String), Image>,
+    pub(crate) lines: Lines,
+    #[serde(skip)]
+    rows: usize,
+}
+
+/// An image.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Image {
+    pub(crate) pulls: u64,
+    /// By tag and day since 1970.
+    #[serde(serialize_with = "tags")]
+    pub(crate) tags: BTreeMap<(String, u64), u64>,
+    pub(crate) polls: u64,
+    pub(crate) mirror_pulls: u64,
+    /// By kind.
+    pub(crate) attachments: BTreeMap<&'static str, u64>,
+}
+
+/// What was read.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Lines {
+    /// Lines of access logs.
+    pub(crate) access: u64,
+    /// Lines of the server's log about something else.
+    pub(crate) other: u64,
+    /// Lines that are neither.
+    pub(crate) unreadable: u64,
+}
+
+impl Report {
+    pub(super) fn skipped(&mut self, unread: Unread) {
+        match unread {
+            Unread::Other => self.lines.other += 1,
+            Unread::Text | Unread::Nothing => self.lines.unreadable += 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, fetch: &Fetch<'_>, counted: &Counted<'_>) {
+        if matches!(counted, Counted::Again | Counted::Other) {
+            return;
+        }
+        let room = self.rows < MOST;
+        let key = (fetch.vendor.to_owned(), fetch.repository.to_owned());
+        let key = if room || self.images.contains_key(&key) { key } else { (OTHERS.into(), OTHERS.into()) };
+        let image = self.images.entry(key).or_insert_with(|| {
+            self.rows += 1;
+            Image::default()
+        });
+        match counted {
+            Counted::Pull(tag) => {
+                image.pulls += 1;
+                let day = fetch.time.day();
+                let row = (tag.to_string(), day);
+                let row = if room || image.tags.contains_key(&row) { row } else { (OTHERS.into(), day) };
+                *image.tags.entry(row).or_insert_with(|| {
+                    self.rows += 1;
+                    0
+                }) += 1;
+            }
+            Counted::Poll => image.polls += 1,
+            Counted::Mirror => image.mirror_pulls += 1,
+            Counted::Attachment(kind) => *image.attachments.entry(kind.name()).or_default() += 1,
+            Counted::Again | Counted::Other => {}
+        }
+    }
+
+    /// Pulls of all images.
+    pub(crate) fn pulls(&self) -> u64 {
+        self.images.values().map(|image| image.pulls).sum()
+    }
+}
+
+/// `2026-11-24`
+pub(crate) fn day(day: u64) -> String {
+    let mut text = Utc::from_unix(day * 86_400).to_string();
+    text.truncate(10);
+    text
+}
+
+fn images<S: Serializer>(images: &BTreeMap<(String, String), Image>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        vendor: &'a str,
+        image: &'a str,
+        #[serde(flatten)]
+        counted: &'a Image,
+    }
+    to.collect_seq(images.iter().map(|((vendor, image), counted)| Named { vendor, image, counted }))
+}
+
+fn tags<S: Serializer>(tags: &BTreeMap<(String, u64), u64>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        tag: &'a str,
+        day: String,
+        pulls: u64,
+    }
+    to.collect_seq(tags.iter().map(|((tag, on), pulls)| Row { tag, day: day(*on), pulls: *pulls }))
+}

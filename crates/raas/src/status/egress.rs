@@ -1,0 +1,187 @@
+//! Every host that whoever pulls must reach, and how many bytes come from which: what a firewall must allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::{Content, Document, tree};
+use raas_types::{Digest, VendorName};
+use serde::Serialize;
+use ureq::ResponseExt as _;
+
+use crate::config::Config;
+use crate::failure::{Failure, Kind};
+use crate::home::{Home, Vendor};
+use crate::record::Reader;
+use crate::{http, published, servers, sites};
+
+/// What a vendor's registry needs of a firewall.
+#[derive(Debug, Serialize)]
+pub(crate) struct Egress {
+    pub(crate) vendor: VendorName,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) images: Vec<Image>,
+}
+
+/// A host.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Host {
+    /// With the port, where that is not the scheme's own.
+    pub(crate) host: String,
+    /// What for.
+    pub(crate) uses: BTreeSet<&'static str>,
+}
+
+/// A tag, or all of a repository that has none.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Image {
+    pub(crate) image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    /// Configs and layers of all platforms, in bytes; nothing where the document does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
+    /// How many of them come from which host.
+    pub(crate) from: BTreeMap<String, u64>,
+}
+
+/// Where a blob of the vendor's own is, and all hosts so far.
+struct Hosts {
+    own: String,
+    uses: BTreeMap<String, BTreeSet<&'static str>>,
+    /// One URL of each host elsewhere.
+    samples: BTreeMap<String, String>,
+}
+
+impl Hosts {
+    fn of(&mut self, location: Option<&str>) -> String {
+        let Some(location) = location else { return self.own.clone() };
+        let host = authority(location).to_owned();
+        self.uses.entry(host.clone()).or_default().insert("layers elsewhere");
+        self.samples.entry(host.clone()).or_insert_with(|| location.to_owned());
+        host
+    }
+}
+
+/// Finds out, from what is published and what is configured. With `ask`, each host elsewhere is asked for one layer, to
+/// see whether it sends clients on.
+pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
+    let settings = config.vendor(vendor.name());
+    let registry = match settings.registry_hosts.first() {
+        Some(host) => host.to_string(),
+        None => running(home, vendor).unwrap_or_else(|| format!("(the server of {})", vendor.name())),
+    };
+    let bucket = sites::object_url(&config.aws, &settings).map_err(|error| {
+        Failure::new(Kind::Usage, format!("the bucket of {} cannot be served from", vendor.name()))
+            .caused_by(error)
+            .hint(format!("correct [{}] in raas.cfg", vendor.name()))
+    })?;
+    let own = bucket.as_ref().map_or(registry.as_str(), |url| authority(url)).to_owned();
+    let mut hosts = Hosts { own: own.clone(), uses: BTreeMap::new(), samples: BTreeMap::new() };
+    let at_registry = hosts.uses.entry(registry).or_default();
+    at_registry.insert("manifests");
+    if vendor.folder().join(sites::USERS).is_file() {
+        at_registry.insert("tokens");
+    }
+    hosts.uses.entry(own).or_default().insert("configs and layers");
+    let mut images = Vec::new();
+    let record = vendor.record();
+    if let Some(head) = record.head()? {
+        let reader = record.reader(&head, tree::DATA)?;
+        for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
+            let bytes = reader.read(path)?.unwrap_or_default();
+            // One that does not parse is served by nobody, and told of by the lint.
+            if let Ok(document) = Document::parse(&bytes) {
+                images.extend(images_of(&reader, document, &mut hosts)?);
+            }
+        }
+    }
+    if ask {
+        for (host, sample) in std::mem::take(&mut hosts.samples) {
+            if let Some(other) = sent_on(&sample).filter(|other| *other != host) {
+                hosts.uses.entry(other).or_default().insert("layers elsewhere");
+            }
+        }
+    }
+    images.sort_by(|a, b| (&a.image, &a.tag).cmp(&(&b.image, &b.tag)));
+    let hosts = hosts.uses.into_iter().map(|(host, uses)| Host { host, uses }).collect();
+    Ok(Egress { vendor: vendor.name().clone(), hosts, images })
+}
+
+fn running(home: &Home, vendor: &Vendor) -> Option<String> {
+    let notes = servers::living(&home.servers()).ok()?;
+    notes.iter().find(|note| note.serves(vendor.name())).map(|note| note.reachable().to_string())
+}
+
+fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Result<Vec<Image>, Failure> {
+    let name = document.name.to_string();
+    let whole = |size, from| vec![Image { image: name.clone(), tag: None, size, from }];
+    Ok(match document.content {
+        Content::V2(v2) => {
+            let Some(raas) = v2.raas else {
+                // Clients are sent there for everything, and how much that is nobody says.
+                return Ok(whole(None, [(hosts.of(Some(&document.url)), 0)].into()));
+            };
+            let manifests = published::manifests(reader, &document.name, &raas)?;
+            let mut image = |tag: &raas_types::Tag, digest: &Digest| {
+                let reachable = published::reachable(&manifests, digest);
+                let found = reachable.iter().filter_map(|digest| manifests.get(digest));
+                let blobs: BTreeMap<Digest, u64> = found
+                    .flat_map(|manifest| manifest.blobs())
+                    .map(|blob| (blob.digest, blob.size))
+                    .collect();
+                let mut from = BTreeMap::new();
+                for (digest, size) in &blobs {
+                    let location = raas.blobs.get(digest).and_then(|entry| entry.location.as_deref());
+                    *from.entry(hosts.of(location)).or_default() += size;
+                }
+                Image {
+                    image: name.clone(),
+                    tag: Some(tag.to_string()),
+                    size: Some(blobs.values().sum()),
+                    from,
+                }
+            };
+            raas.tags.iter().map(|(tag, digest)| image(tag, digest)).collect()
+        }
+        Content::V1(v1) => {
+            let Some(raas) = v1.raas else {
+                hosts.of(Some(&document.url));
+                return Ok(Vec::new());
+            };
+            // The same layers as those of the tags, under other names: what they need is reached, and counted there.
+            for entry in raas.images.values() {
+                hosts.of(entry.location.as_deref());
+            }
+            Vec::new()
+        }
+    })
+}
+
+/// The host that answers in the end for a URL.
+fn sent_on(url: &str) -> Option<String> {
+    let answer = http::tolerant_agent().get(url).header("range", "bytes=0-0").call().ok()?;
+    Some(answer.get_uri().authority()?.to_string())
+}
+
+/// Host and port of a URL; who is named before them is nobody's business.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use raas_testkit::http::{Reply, Server};
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_sends_clients_on_is_followed() {
+        let end = Server::of([("/x/layer", "bytes")]);
+        let to = end.url("/x/layer?signature=x");
+        let begin = Server::scripted(move |_| Reply::new(307, "").with("Location", &to));
+        assert_eq!(sent_on(&begin.url("/layer")), Some(end.address().to_string()));
+        assert_eq!(sent_on("http://127.0.0.1:1/"), None);
+        assert_eq!(authority("https://u:secret@x.org:8443/a?b"), "x.org:8443");
+    }
+}
