@@ -1,7 +1,8 @@
 //! The files of the last publication in a folder, for servers to read.
 //!
-//! A publication's new manifests come first, then its documents, then `revision`, which tells servers to look, and
-//! what is gone goes last: a server that looks at any moment finds every document with all that it names.
+//! A publication's new manifests come first, then its documents, and those that are gone go; then `revision`, which
+//! tells servers to look once more and no more after that; and manifests that are gone go last: a server that looks at
+//! any moment finds every document with all that it names, and one that has seen the revision none that is gone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,15 +93,18 @@ impl Checkout {
         record: &Record,
         to: &CommitId,
         mut come: Vec<RecordedFile>,
-        mut go: Vec<String>,
+        go: Vec<String>,
     ) -> Result<(), Failure> {
         // A manifest is there before the document that names it.
         come.sort_by_key(|file| file.path.ends_with(".json"));
         self.write(UNFINISHED, b"")?;
         record.read_each(&come, |file, content| self.write(&file.path, &content))?;
+        let (documents, rest): (Vec<String>, Vec<String>) =
+            go.into_iter().partition(|path| path.ends_with(".json"));
+        documents.iter().try_for_each(|path| self.remove(path))?;
         self.write(tree::REVISION, to.as_str().as_bytes())?;
-        go.push(UNFINISHED.to_owned());
-        go.iter().try_for_each(|path| self.remove(path))
+        rest.iter().try_for_each(|path| self.remove(path))?;
+        self.remove(UNFINISHED)
     }
 
     fn difference(
@@ -205,6 +209,23 @@ mod tests {
         let two = bench.commit(&[("a.json", Some("2")), ("a/_manifests/x", None), ("b.json", Some("b"))]);
         assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
         assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+    }
+
+    #[test]
+    fn a_document_that_is_gone_goes_before_servers_are_told_and_its_manifests_after() {
+        let mut bench = Bench::new();
+        let one =
+            bench.commit(&[("a.json", Some("1")), ("b.json", Some("b")), ("b/_manifests/x", Some("m"))]);
+        bench.update(&one);
+        let two = bench.commit(&[("b.json", None), ("b/_manifests/x", None)]);
+        // So that it stops where servers would be told.
+        let out = bench.folder.path().join("out");
+        fs::remove_file(out.join(tree::REVISION)).unwrap();
+        fs::create_dir_all(out.join(tree::REVISION).join("in the way")).unwrap();
+        bench.checkout.repair(&bench.record, &two).unwrap_err();
+        assert_eq!((out.join("b.json").exists(), out.join("b/_manifests/x").exists()), (false, true));
+        fs::remove_dir_all(out.join(tree::REVISION)).unwrap();
+        assert_eq!(bench.update(&two), ["a.json=1"]);
     }
 
     #[test]

@@ -31,12 +31,12 @@ use without_home::WithoutHome;
 
 /// Serve the registries of vendors.
 ///
-/// One vendor is served under any host name; several are told apart by it, `ISV.localhost`. New publications, and
-/// with no vendor named new vendors too, appear within a second.
+/// One vendor is served under any host name; several are told apart by it: the `registry_host` of raas.cfg, or
+/// `ISV.localhost`. New publications, and with no vendor named new vendors too, appear within a second.
 ///
 /// With --metadata the server needs no home, no git and no volume: it follows what is published in a bucket or a
 /// folder, so that any number of them serve a vendor on any platform. With --from-config it does so for every vendor
-/// of raas.cfg that has a bucket, as the file says today; vendors are told apart by their registry_host.
+/// of raas.cfg that has a bucket, as the file says today.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The vendors [default: all]
