@@ -95,6 +95,13 @@ impl Server {
         self.state().put(bucket, key, bytes.to_vec(), Default::default());
     }
 
+    /// Takes an object away.
+    pub fn remove(&self, bucket: &str, key: &str) {
+        if let Some(bucket) = self.state().buckets.get_mut(bucket) {
+            bucket.objects.remove(key);
+        }
+    }
+
     /// All keys, in order.
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         self.state()

@@ -58,8 +58,14 @@ pub enum ObjectKey {
     Snapshot(Digest),
     /// Which of them is served: `_metadata/current`
     Pointer,
-    /// A part of the record's history, for others who publish, and for nobody else: `_record/<hex>.pack`
-    History(Digest),
+    /// A part of the record's history, up to the commit that it is named by too, for others who publish and for nobody
+    /// else: `_record/<commit>-<hex>.pack`
+    History {
+        /// The last commit in it.
+        tip: String,
+        /// The pack's digest.
+        digest: Digest,
+    },
     /// Says that somebody publishes at the moment: `_turns/<name>`
     Turn(String),
 }
@@ -83,14 +89,52 @@ impl ObjectKey {
     /// The prefix under which the turns of those who publish lie.
     pub const TURNS: &str = "_turns/";
 
+    /// The prefix under which the record's history lies.
+    pub const RECORD: &str = "_record/";
+
     /// Whether a key, as text, is that of a [`Snapshot`](Self::Snapshot).
     pub fn is_snapshot(key: &str) -> bool {
-        is_named_by_digest(key, "_metadata/", ".tar.gz")
+        let hex = key.strip_prefix("_metadata/").and_then(|name| name.strip_suffix(".tar.gz"));
+        hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
     }
 
     /// Whether a key, as text, is that of a part of the [`History`](Self::History).
     pub fn is_history(key: &str) -> bool {
-        is_named_by_digest(key, "_record/", ".pack")
+        Self::history_tip(key).is_some()
+    }
+
+    /// The last commit in a part of the [`History`](Self::History), by its key as text.
+    pub fn history_tip(key: &str) -> Option<&str> {
+        let (tip, hex) = key.strip_prefix(Self::RECORD)?.strip_suffix(".pack")?.split_once('-')?;
+        let is_commit = matches!(tip.len(), 40 | 64) && tip.bytes().all(|b| b.is_ascii_hexdigit());
+        (is_commit && Digest::from_hex(hex).is_ok()).then_some(tip)
+    }
+
+    /// Whether a key, as text, is that of an image's content, where raas would store it. Whatever else lies in a bucket is
+    /// somebody else's.
+    pub fn is_content(key: &str) -> bool {
+        let named = |name: &str| name.parse::<RepositoryName>().is_ok();
+        if let Some((name, rest)) = key.split_once("/_v2/") {
+            let parts: Vec<&str> = rest.split('/').collect();
+            return named(name)
+                && match parts.as_slice() {
+                    ["blobs", digest] => digest.parse::<Digest>().is_ok(),
+                    ["manifests", "2" | "list", reference] => reference.parse::<Reference>().is_ok(),
+                    ["tags", "list"] => true,
+                    _ => false,
+                };
+        }
+        let mut parts = key.rsplitn(3, '/');
+        let (file, id, name) = (parts.next(), parts.next(), parts.next());
+        file.is_some_and(|file| V1File::ALL.iter().any(|known| known.name() == file))
+            && id.is_some_and(|id| id.parse::<ImageId>().is_ok())
+            && name.is_some_and(named)
+    }
+
+    /// The prefix of another registry that a key, as text, belongs to, if it does: one further down in the same bucket.
+    pub fn registry_below(key: &str) -> Option<&str> {
+        let (prefix, rest) = key.split_once("/_metadata/").or_else(|| key.split_once("/_record/"))?;
+        (!rest.is_empty()).then_some(prefix)
     }
 
     /// The media type to store and serve the object with.
@@ -98,7 +142,7 @@ impl ObjectKey {
         match self {
             ObjectKey::V1(_, _, V1File::Layer)
             | ObjectKey::Blob(..)
-            | ObjectKey::History(_)
+            | ObjectKey::History { .. }
             | ObjectKey::Probe(_) => "application/octet-stream",
             ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry)
             | ObjectKey::TagsList(_)
@@ -116,7 +160,7 @@ impl ObjectKey {
             ObjectKey::V1(..)
             | ObjectKey::Blob(..)
             | ObjectKey::Snapshot(_)
-            | ObjectKey::History(_)
+            | ObjectKey::History { .. }
             | ObjectKey::Manifest { reference: Reference::Digest(_), .. } => {
                 "public, max-age=31536000, immutable"
             }
@@ -138,11 +182,6 @@ impl ObjectKey {
     }
 }
 
-fn is_named_by_digest(key: &str, folder: &str, ending: &str) -> bool {
-    let hex = key.strip_prefix(folder).and_then(|name| name.strip_suffix(ending));
-    hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
-}
-
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,7 +194,7 @@ impl fmt::Display for ObjectKey {
             ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
             ObjectKey::Snapshot(digest) => write!(f, "_metadata/{}.tar.gz", digest.hex()),
             ObjectKey::Pointer => f.write_str("_metadata/current"),
-            ObjectKey::History(digest) => write!(f, "_record/{}.pack", digest.hex()),
+            ObjectKey::History { tip, digest } => write!(f, "{}{tip}-{}.pack", Self::RECORD, digest.hex()),
             ObjectKey::Turn(name) => write!(f, "{}{name}", Self::TURNS),
         }
     }
@@ -185,7 +224,10 @@ mod tests {
             (ObjectKey::TagsList(name), "tools/app/_v2/tags/list".to_owned()),
             (ObjectKey::Snapshot(digest), format!("_metadata/{}.tar.gz", digest.hex())),
             (ObjectKey::Pointer, "_metadata/current".to_owned()),
-            (ObjectKey::History(digest), format!("_record/{}.pack", digest.hex())),
+            (
+                ObjectKey::History { tip: "beef".repeat(10), digest },
+                format!("_record/{}-{}.pack", "beef".repeat(10), digest.hex()),
+            ),
             (ObjectKey::Turn("x".into()), "_turns/x".to_owned()),
         ];
         for (key, path) in table {
@@ -194,11 +236,43 @@ mod tests {
     }
 
     #[test]
+    fn content_is_known_by_its_key_and_nothing_else_is() {
+        let id = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
+        let digest = Digest::of(b"");
+        let good = [
+            format!("a/b/_v2/blobs/{digest}"),
+            format!("a/_v2/manifests/2/{digest}"),
+            "a/_v2/manifests/list/1.0".into(),
+            "a/_v2/tags/list".into(),
+            format!("a/b/{id}/layer"),
+        ];
+        for key in good {
+            assert!(ObjectKey::is_content(&key), "{key}");
+        }
+        let bad = [
+            "website/index.html".to_owned(),
+            "a/_v2/blobs/x".into(),
+            "a/_v2/manifests/1/x".into(),
+            format!("A/_v2/blobs/{digest}"),
+            format!("_v2/blobs/{digest}"),
+            format!("{id}/layer"),
+            format!("a/{id}/layer/x"),
+            "_metadata/current".into(),
+            "reports/json".into(),
+        ];
+        for key in bad {
+            assert!(!ObjectKey::is_content(&key), "{key}");
+        }
+        assert_eq!(ObjectKey::registry_below("vendors/b/_metadata/current"), Some("vendors/b"));
+        assert_eq!(ObjectKey::registry_below("_metadata/current"), None);
+    }
+
+    #[test]
     fn snapshots_and_history_are_known_by_their_keys() {
-        let (snapshot, history) = (
-            ObjectKey::Snapshot(Digest::of(b"x")).to_string(),
-            ObjectKey::History(Digest::of(b"x")).to_string(),
-        );
+        let snapshot = ObjectKey::Snapshot(Digest::of(b"x")).to_string();
+        let tip = "beef".repeat(10);
+        let history = ObjectKey::History { tip: tip.clone(), digest: Digest::of(b"x") }.to_string();
+        assert_eq!(ObjectKey::history_tip(&history), Some(tip.as_str()));
         assert!(ObjectKey::is_snapshot(&snapshot) && ObjectKey::is_history(&history));
         for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
             assert!(!ObjectKey::is_snapshot(&other.to_string()), "{other}");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, ObjectKey, VendorName};
 
 /// What `_metadata/current` says. The archive that it names never changes; the pointer is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Pointer {
     pub sequence: u64,
     /// When the pointer was written, as in RFC 3339, by the publisher's clock.
     pub published: String,
+    /// The vendor, as whoever published calls it. Older versions did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<VendorName>,
     /// The history of the record up to that commit, for others who publish: packs, each on top of those before it.
     /// Servers need none of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -32,6 +35,13 @@ pub struct HistoryPiece {
     pub size: u64,
     /// The last commit in it.
     pub tip: String,
+}
+
+impl HistoryPiece {
+    /// Its key in the bucket.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::History { tip: self.tip.clone(), digest: self.digest }
+    }
 }
 
 impl Pointer {
@@ -95,6 +105,7 @@ mod tests {
             revision: "0123abc".into(),
             sequence: 3,
             published: "2026-01-01T00:00:00Z".into(),
+            vendor: Some("acme".parse().unwrap()),
             history: vec![HistoryPiece { digest: Digest::of(b"pack"), size: 4, tip: "beef".into() }],
         };
         assert_eq!(Pointer::parse(&pointer.to_bytes()).unwrap(), pointer);
@@ -112,7 +123,8 @@ mod tests {
             assert!(Pointer::parse(text.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
         }
         assert!(Pointer::parse(text.replacen('{', "{\"later\": [1],", 1).as_bytes()).is_ok());
-        let (before, _) = text.split_once(",\n  \"history\"").unwrap();
-        assert_eq!(Pointer::parse(format!("{before}}}").as_bytes()).unwrap().history, []);
+        let (before, _) = text.split_once(",\n  \"vendor\"").unwrap();
+        let older = Pointer::parse(format!("{before}}}").as_bytes()).unwrap();
+        assert_eq!((older.history, older.vendor), (vec![], None));
     }
 }

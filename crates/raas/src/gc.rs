@@ -16,7 +16,7 @@ use raas_types::ObjectKey;
 use raas_types::crane::{Document, tree};
 use serde::Serialize;
 
-use crate::catch_up::catch_up;
+use crate::catch_up::{When, catch_up};
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
@@ -65,27 +65,44 @@ pub(crate) fn collect(
     let _lock = vendor.lock()?;
     let record = vendor.record();
     let shared = config.vendor(vendor.name()).s3_bucket.is_some();
-    let mut turn = if shared && policy.remove { Some(take_turn(vendor, storage)?) } else { None };
+    let mut turn = if shared && policy.remove { Some(take_turn(vendor, storage, None)?) } else { None };
     // What another home has published would all be garbage here.
-    let pointer =
-        if shared { catch_up(&record, &vendor.checkout(), storage, vendor.folder())? } else { None };
-    let now = SystemTime::now();
+    let pointer = if shared { catch_up(vendor, &record, storage, When::InTurn)? } else { None };
+    let mut listing = Vec::new();
+    let mut below = None;
+    storage.list("", &mut |listed| {
+        if let Some(prefix) = ObjectKey::registry_below(&listed.key) {
+            below.get_or_insert_with(|| prefix.to_owned());
+        }
+        // All else is somebody else's, or the storage's own.
+        if [ObjectKey::is_content, ObjectKey::is_snapshot, ObjectKey::is_history]
+            .iter()
+            .any(|is| is(&listed.key))
+        {
+            listing.push(listed);
+        }
+    })?;
+    if let Some(prefix) = below {
+        let message = format!("{} holds another registry, below {prefix}/", storage.place());
+        return Err(Failure::new(Kind::Usage, message)
+            .hint("its content would be removed; give each vendor a bucket, or prefixes of which none is in another"));
+    }
+    // By the clock of those who told when objects were stored.
+    let now = storage.now();
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&record, since)?;
-    let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
-    let mut metadata = Vec::new();
-    storage.list("", &mut |listed| {
-        if ObjectKey::is_snapshot(&listed.key) || ObjectKey::is_history(&listed.key) {
-            metadata.push(listed);
-        } else if !listed.key.starts_with('_') {
-            garbage.judge(&listed, named.contains(&listed.key), now, policy.grace);
-        }
-        // All else that begins so is the storage's own, and no content.
-    })?;
     let standing: BTreeSet<String> = pointer.iter().flat_map(snapshot::keys).collect();
-    metadata.sort_by_key(|listed| Reverse(listed.modified));
-    for (n, listed) in metadata.iter().enumerate() {
-        garbage.judge(listed, n < METADATA || standing.contains(&listed.key), now, policy.grace);
+    let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
+    listing.sort_by_key(|listed| Reverse(listed.modified));
+    let mut metadata = 0;
+    for listed in &listing {
+        let kept = if ObjectKey::is_content(&listed.key) {
+            named.contains(&listed.key)
+        } else {
+            metadata += 1;
+            metadata <= METADATA || standing.contains(&listed.key)
+        };
+        garbage.judge(listed, kept, now, policy.grace);
     }
     if policy.remove {
         for key in garbage.garbage.keys() {

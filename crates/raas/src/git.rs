@@ -55,6 +55,25 @@ impl Git {
         String::from_utf8(said.stdout).map_err(|_| self.odd("it said something that is not UTF-8"))
     }
 
+    /// As [`run`](Self::run), whatever it says.
+    pub(crate) fn run_raw(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+        let mut command = self.command();
+        command.args(arguments);
+        Ok(self.succeed(command, arguments[0])?.stdout)
+    }
+
+    /// As [`run`](Self::run), at another time than now.
+    #[cfg(test)]
+    pub(crate) fn run_at(&self, seconds: u64, arguments: &[&str]) -> Result<String, GitError> {
+        let mut command = self.command();
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_DATE"), format!("{seconds} +0000"));
+            command.env(format!("GIT_{who}_NAME"), "x").env(format!("GIT_{who}_EMAIL"), "x@x");
+        }
+        command.args(arguments);
+        Ok(String::from_utf8_lossy(&self.succeed(command, arguments[0])?.stdout).into_owned())
+    }
+
     /// As [`run`](Self::run), with times told in UTC.
     pub(crate) fn run_in_utc(&self, arguments: &[&str]) -> Result<String, GitError> {
         let mut command = self.command();

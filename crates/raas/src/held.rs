@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use md5::{Digest as _, Md5};
 use raas_types::{ObjectKey, Reference, RepositoryName};
@@ -43,13 +43,16 @@ impl<'a> Held<'a> {
         published: &BTreeSet<String>,
     ) -> Result<Self, StorageError> {
         let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
-        let mut objects = BTreeMap::new();
-        let now = SystemTime::now();
-        storage.list(&prefix, &mut |listed| {
+        let mut all = Vec::new();
+        storage.list(&prefix, &mut |listed| all.push(listed))?;
+        // After the listing: by then a service has told its time.
+        let now = storage.now();
+        let judged = |listed: Listed| {
             let age = now.duration_since(listed.modified).unwrap_or_default();
             let trusted = age < TRUSTED || published.contains(&listed.key);
-            objects.insert(listed.key.clone(), Object { listed, trusted });
-        })?;
+            (listed.key.clone(), Object { listed, trusted })
+        };
+        let objects = all.into_iter().map(judged).collect();
         Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
     }
 
@@ -69,6 +72,15 @@ impl<'a> Held<'a> {
     /// Whether there is an object of just this length.
     pub(crate) fn has(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
         Ok(self.size(key)? == Some(size))
+    }
+
+    /// Whether there is an object of just this length now, relied on or not. For one of another repository, or of Docker v1
+    /// where those are not listed, the storage is asked.
+    pub(crate) fn is_there(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
+        if self.is_listed(key) {
+            return Ok(self.objects().get(&key.to_string()).is_some_and(|object| object.listed.size == size));
+        }
+        Ok(self.storage.stat(key)?.is_some_and(|found| found.size == size))
     }
 
     /// Stores bytes at hand, unless the object is there with just these; whether it had to.
@@ -122,7 +134,7 @@ impl<'a> Held<'a> {
             | ObjectKey::Manifest { repository, .. } => repository == self.repository,
             ObjectKey::Snapshot(_)
             | ObjectKey::Pointer
-            | ObjectKey::History(_)
+            | ObjectKey::History { .. }
             | ObjectKey::Turn(_)
             | ObjectKey::Probe(_) => false,
         }
@@ -170,7 +182,7 @@ mod tests {
         let key = ObjectKey::TagsList(name.clone());
         let published = BTreeSet::from([key.to_string()]);
         Held::read(&storage, &name, false, &published).unwrap().put(&key, b"x").unwrap();
-        let old = SystemTime::now() - 2 * TRUSTED;
+        let old = std::time::SystemTime::now() - 2 * TRUSTED;
         let file = std::fs::File::options().append(true).open(folder.path().join(key.to_string())).unwrap();
         file.set_modified(old).unwrap();
         assert!(Held::read(&storage, &name, false, &published).unwrap().has(&key, 1).unwrap());

@@ -7,21 +7,22 @@
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to a bucket of a service (storage)
 //! <home>/<isv>/lock            locked while a publication is made
-//! <home>/<isv>/id              tells this home from others that publish to the vendor's bucket
+//! <home>/<isv>/turn            notes this home's turn among those that publish to the vendor's bucket
 //! <home>/_servers/<id>.json    a running server's address (servers)
 //! ```
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use raas_types::VendorName;
 use raas_types::crane::tree;
 
 use crate::checkout::Checkout;
 use crate::failure::{Context as _, Failure, Kind};
-use crate::files;
 use crate::record::Record;
 
 /// The folder that holds everything.
@@ -154,36 +155,48 @@ impl Vendor {
         Checkout::new(self.folder.join("checkout"))
     }
 
-    /// What tells this home from others that publish to the vendor's bucket; it is made up when it is first asked for. The
-    /// caller holds the vendor's lock.
-    pub(crate) fn id(&self) -> Result<String, Failure> {
-        let path = self.folder.join("id");
-        let cannot = || format!("cannot use {}", path.display());
-        match fs::read_to_string(&path) {
-            Ok(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => return Ok(id),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context(cannot),
-            // None yet, or one that is damaged.
-            _ => {}
-        }
-        let id = format!("{:032x}", fastrand::u128(..));
-        files::replace(&path, id.as_bytes()).context(cannot)?;
-        Ok(id)
+    /// Where this home notes its turn among those that publish to the vendor's bucket.
+    pub(crate) fn turn(&self) -> PathBuf {
+        self.folder.join("turn")
     }
 
     /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.
     /// The system lets go of it when a run is killed.
     pub(crate) fn lock(&self) -> Result<File, Failure> {
+        self.lock_with(|file| file.lock().map(|()| true)).map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock), if that takes no longer than this.
+    pub(crate) fn lock_within(&self, patience: Duration) -> Result<Option<File>, Failure> {
+        let begun = Instant::now();
+        self.lock_with(|file| {
+            loop {
+                match file.try_lock() {
+                    Ok(()) => return Ok(true),
+                    Err(TryLockError::Error(error)) => return Err(error),
+                    Err(TryLockError::WouldBlock) if begun.elapsed() > patience => return Ok(false),
+                    Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        })
+    }
+
+    fn lock_with(&self, wait: impl FnOnce(&File) -> io::Result<bool>) -> Result<Option<File>, Failure> {
         let path = self.folder.join("lock");
         let lock = || {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-            file.lock()?;
+            if !wait(&file)? {
+                return Ok(None);
+            }
             // A git that outlives a killed run keeps the lock for as long as it may still write.
             rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
-            Ok::<_, io::Error>(file)
+            Ok::<_, io::Error>(Some(file))
         };
         let lock = lock().context(|| format!("cannot lock {}", path.display()))?;
-        // From here on nobody else writes.
-        self.record().recover()?;
+        if lock.is_some() {
+            // From here on nobody else writes.
+            self.record().recover()?;
+        }
         Ok(lock)
     }
 }

@@ -56,8 +56,8 @@ pub(crate) fn compare(
                 .push(format!("{}: {} bytes are stored, {size} are published", listed.key, listed.size));
         }
         Some(_) => compared.matching += 1,
-        // The storage's own objects: unfinished uploads, snapshots of the metadata.
-        None if listed.key.starts_with('_') => {}
+        // The storage's own objects, and what others keep in the same bucket.
+        None if !ObjectKey::is_content(&listed.key) => {}
         None if image.is_some() && !is_own(&listed.key[prefix.len()..]) => {}
         None => compared.left_over.push(listed.key),
     })?;

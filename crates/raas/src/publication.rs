@@ -19,6 +19,7 @@ use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
 use crate::backup;
+use crate::catch_up::When;
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::held::Held;
@@ -26,7 +27,7 @@ use crate::home::{Home, Vendor};
 use crate::inventory;
 use crate::record::{Change, CommitId, Record};
 use crate::servers::Note;
-use crate::snapshot::{self, Patience, Publisher, Turn};
+use crate::snapshot::{Holder, Look, Patience, Publisher, Turn};
 use crate::storage::Storage;
 use crate::wait;
 pub(crate) use message::{Message, parse_tag_line};
@@ -53,15 +54,6 @@ pub(crate) struct Publication<'a> {
     _lock: File,
 }
 
-/// Whether to wait until no other home publishes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
-    /// At once, to see what there is to do. Nothing can be changed where other homes may publish too.
-    Now,
-    /// In this home's turn.
-    InTurn,
-}
-
 /// What a repository publishes so far.
 #[derive(Debug, Default)]
 pub(crate) struct Current {
@@ -81,7 +73,8 @@ pub(crate) struct Done {
 
 impl<'a> Publication<'a> {
     /// Waits for the vendor's lock, and takes in what other homes have published. What is published is of one
-    /// repository, and of the operator.
+    /// repository, and of the operator. Before the turn it is seen what there is to do, and where other homes may publish
+    /// too, nothing can be changed.
     pub(crate) fn begin(
         vendor: &'a Vendor,
         config: &Config,
@@ -92,8 +85,11 @@ impl<'a> Publication<'a> {
         let lock = vendor.lock()?;
         let record = vendor.record();
         let shared = config.vendor(vendor.name()).s3_bucket.is_some();
-        let turn = if shared && when == When::InTurn { Some(take_turn(vendor, storage)?) } else { None };
-        let unsettled = settle::since(vendor, &record, shared.then_some(storage))?;
+        let turn = match when {
+            When::InTurn if shared => Some(take_turn(vendor, storage, Some(name))?),
+            When::Now | When::InTurn => None,
+        };
+        let unsettled = settle::since(vendor, &record, shared.then_some(storage), when)?;
         let head = record.head()?;
         // Under the lock: what other pushes have stored under tags until now is seen.
         let published = published_keys(&record, head.as_ref(), name)?;
@@ -109,14 +105,28 @@ impl<'a> Publication<'a> {
         }
     }
 
+    /// Refuses to publish content that has gone since it was stored, as by a `gc` that gave it too little time. What is
+    /// named by its digest was seen in the listing that this publication began with.
+    pub(crate) fn check_stored(&self, content: &[(ObjectKey, u64)]) -> Result<(), Failure> {
+        for (key, size) in content {
+            if !self.held.is_there(key, *size)? {
+                let message = format!("{key} was stored, and is not in {} any more", self.storage.place());
+                return Err(Failure::new(Kind::Environment, message)
+                    .hint("did a `raas gc` with little grace run at the same time? nothing was published; push again"));
+            }
+        }
+        Ok(())
+    }
+
     /// Stores a manifest under its digest.
     pub(crate) fn put_manifest(
-        &self,
+        &mut self,
         digest: &Digest,
         media_type: &str,
         bytes: &[u8],
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
+        self.turn.as_mut().map_or(Ok(()), Turn::keep)?;
         let key = ObjectKey::manifest(self.held.repository(), Reference::Digest(*digest), media_type);
         let written = self.held.put(&key, bytes)?;
         tell(&key, bytes.len() as u64, written);
@@ -161,8 +171,12 @@ impl<'a> Publication<'a> {
     ) -> Result<Done, Failure> {
         debug_assert!(!self.shared || self.turn.is_some() || changes.is_empty(), "others may publish too");
         documents::check(changes)?;
+        let abandoned = self.turn.as_mut().map(|turn| std::mem::take(&mut turn.abandoned));
         let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
         keep()?;
+        if let (Some(abandoned), Some(head)) = (&abandoned, &self.head) {
+            settle::restore(self.storage, &self.record, head, abandoned, &mut keep)?;
+        }
         if let (Some(since), Some(head)) = (&self.unsettled, &self.head) {
             let name = self.held.repository();
             settle::tag_objects(self.storage, &self.record, since, head, Some(name), &mut keep)?;
@@ -174,10 +188,13 @@ impl<'a> Publication<'a> {
                 Done { commit, changed: true }
             }
         };
-        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell)?;
+        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
         if self.shared && (done.changed || self.unsettled.is_some()) {
             keep()?;
-            snapshot::publish(&self.record, self.storage, self.vendor.folder())?;
+            let Self { record, storage, vendor, .. } = &self;
+            let (vendor, spool) = (vendor.name(), vendor.folder());
+            let publisher = Publisher { vendor, record, storage: *storage, spool };
+            publisher.publish(Look::Archive, self.turn.as_ref())?;
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
         self.record.tidy()?;
@@ -186,8 +203,12 @@ impl<'a> Publication<'a> {
 }
 
 /// Waits until no other home publishes to the bucket. The caller holds the vendor's lock.
-pub(crate) fn take_turn<'a>(vendor: &Vendor, storage: &'a dyn Storage) -> Result<Turn<'a>, Failure> {
-    Turn::take(storage, &Publisher::new(&vendor.id()?), &Patience::default())
+pub(crate) fn take_turn<'a>(
+    vendor: &Vendor,
+    storage: &'a dyn Storage,
+    name: Option<&RepositoryName>,
+) -> Result<Turn<'a>, Failure> {
+    Turn::take(storage, &Holder::new(name), &vendor.turn(), &Patience::default())
 }
 
 /// The keys of the objects that the repository's publication names.

@@ -89,8 +89,7 @@ impl Record {
         let line = |line: &str| {
             let (facts, path) = line.split_once('\t')?;
             // Commits may come from other homes, and what is in them becomes files.
-            let plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-            plain.then_some(RecordedFile {
+            is_plain(path).then_some(RecordedFile {
                 path: path.to_owned(),
                 object: facts.split(' ').nth(2)?.to_owned(),
             })
@@ -160,17 +159,21 @@ impl Record {
         }
         let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         // The first parents alone: with merges, what was published is what the branch was at.
-        let listing = self.git.run(&["rev-list", "--first-parent", "--timestamp", BRANCH])?;
+        let listing = self.git.run(&["rev-list", "--first-parent", "--reverse", "--timestamp", BRANCH])?;
         let mut commits = Vec::new();
+        // No commit was made before those that it was made on, whatever the clock of its machine said.
+        let mut made = 0;
         for line in listing.lines() {
             let (time, commit) =
                 line.split_once(' ').ok_or_else(|| self.git.odd("`git rev-list` said no time"))?;
-            commits.push(CommitId::parse(commit)?);
-            // This one was published before, and was the last one when the time began.
-            if time.parse::<u64>().is_ok_and(|time| time < since) {
-                break;
+            made = time.parse().unwrap_or(0).max(made);
+            if made < since {
+                // Another one took its place before that.
+                commits.clear();
             }
+            commits.push(CommitId::parse(commit)?);
         }
+        commits.reverse();
         Ok(commits)
     }
 
@@ -223,6 +226,11 @@ impl Record {
         self.git.run(&["gc", "--auto", "--quiet"])?;
         Ok(())
     }
+}
+
+/// Whether a path leads nowhere but down.
+fn is_plain(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// Removes the files of a folder whose names are meant; one that is not there has none.
@@ -279,6 +287,8 @@ impl fmt::Display for CommitId {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn record() -> (Record, tempfile::TempDir) {
@@ -320,6 +330,52 @@ mod tests {
         assert_eq!(changed, [("a/b.json", true), ("a/ü \"x\"", false), ("c", true)]);
         assert!(record.is_ancestor(&one, &two).unwrap());
         assert!(!record.is_ancestor(&two, &one).unwrap());
+    }
+
+    #[test]
+    fn what_others_could_not_have_published_is_refused() {
+        let (record, _folder) = record();
+        let good = [change("crane/data/a.json", Some("1")), change("crane/data/ü/_v1.json", Some("2"))];
+        let one = record.commit(None, &good, "One").unwrap();
+        record.check_tree(&one, "s3://b").unwrap();
+        for bad in ["revision", "crane/data/../x", "crane/datas/x"] {
+            let commit = record.commit(Some(&one), &[change(bad, Some("x"))], "Bad");
+            // git itself refuses some of them.
+            let Ok(commit) = commit else { continue };
+            let failure = record.check_tree(&commit, "s3://b").unwrap_err().to_string();
+            assert!(failure.contains("s3://b") && failure.contains("no metadata"), "{failure}");
+            record.advance(Some(&commit), &one).unwrap();
+        }
+    }
+
+    #[test]
+    fn times_that_go_back_are_not_believed() {
+        let (record, _folder) = record();
+        let day = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut parent = None;
+        let mut made = Vec::new();
+        // The third comes from a machine whose clock is wrong.
+        for (n, days) in [50, 3, 40, 1].into_iter().enumerate() {
+            let tree = record.git.run(&["mktree"]).unwrap();
+            let mut arguments =
+                vec!["commit-tree".to_owned(), tree.trim().to_owned(), "-m".into(), n.to_string()];
+            if let Some(parent) = &parent {
+                arguments.extend(["-p".to_owned(), String::clone(parent)]);
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let commit = record.git.run_at(seconds(day(days)), &arguments).unwrap().trim().to_owned();
+            made.push(CommitId::parse(&commit).unwrap());
+            parent = Some(commit);
+        }
+        record.advance(None, &made[3]).unwrap();
+        let current = record.current_since(day(30)).unwrap();
+        assert_eq!(
+            current,
+            made.iter().rev().cloned().collect::<Vec<_>>(),
+            "the first was current until 3 days ago"
+        );
+        assert_eq!(record.current_since(day(2)).unwrap().len(), 2);
     }
 
     #[test]

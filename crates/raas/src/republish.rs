@@ -9,12 +9,13 @@ use raas_types::crane::{Content, Document, tree};
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 use serde::Serialize;
 
+use crate::catch_up::When;
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::history;
 use crate::home::{Home, Vendor};
 use crate::output;
-use crate::publication::{Current, FollowUp, Message, Publication, When};
+use crate::publication::{Current, FollowUp, Message, Publication};
 use crate::record::{CommitId, Record};
 use crate::storage::{self, Storage};
 
@@ -53,8 +54,8 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
     let vendor = request.home.existing(request.vendor)?;
     let storage = storage::open(&vendor, request.config)?;
     let storage = storage.as_ref();
-    let publication = Publication::begin(&vendor, request.config, storage, name, When::InTurn)?;
-    let record = &publication.record;
+    let mut publication = Publication::begin(&vendor, request.config, storage, name, When::InTurn)?;
+    let record = &vendor.record();
     let never = || {
         Failure::new(Kind::Usage, format!("{name} has never been published"))
             .hint("`raas list ISV` lists the images")

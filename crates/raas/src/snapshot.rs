@@ -21,106 +21,134 @@
 //! pointer stands. Where the storage refuses to replace what is not as it was read, that is closed too, since Q's
 //! write then fails: see [`replace`].
 
+mod archive;
 mod history;
+mod refusal;
 mod turn;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::SystemTime;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use raas_types::crane::tree;
-use raas_types::{HistoryPiece, ObjectKey, Pointer, Sha256, Utc};
+use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::{Draft, Storage, StorageError};
+pub(crate) use history::knows_all;
 pub(crate) use history::take_in;
-pub(crate) use turn::{Patience, Publisher, Turn};
+pub(crate) use refusal::{another_record, another_vendor, without_pointer};
+pub(crate) use turn::{Holder, Patience, Turn};
 
 /// How often a publisher meets another one before it gives up.
 const ATTEMPTS: usize = 10;
 
-/// Makes the bucket's pointer stand at the record's last commit, or leaves it at a later one. Nothing is done where
-/// it stands there already, so this mends what a run that was killed has left.
-///
-/// `record` is the vendor's, the one of the home that publishes to this bucket; `spool` is a folder for the archive in
-/// the making.
-pub(crate) fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> Result<(), Failure> {
-    let mut made: Option<(CommitId, Pointer)> = None;
-    for _ in 0..ATTEMPTS {
-        // The record before the pointer: that is the look that the argument above is about.
-        let Some(head) = record.head()? else { return Ok(()) };
-        let standing = standing(storage)?;
-        if let Some(standing) = &standing
-            && stands(record, storage, &head, standing)?
-        {
-            return Ok(());
-        }
-        let (_, pointer) = match made.take().filter(|(commit, _)| *commit == head) {
-            Some(made) => made,
-            None => {
-                let history = history::store(record, storage, standing.as_ref(), &head, spool)?;
-                (head.clone(), store(record, storage, &head, history, spool)?)
-            }
-        };
-        replace(storage, &pointer)?;
-        made = Some((head, pointer));
-    }
-    Err(Failure::new(
-        Kind::Environment,
-        "the bucket's pointer to the metadata does not stay as it is written",
-    )
-    .hint("other runs publish at the same time, or another program writes there; push again"))
+/// How closely to look at what the pointer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At the archive, which servers read.
+    Archive,
+    /// At the history too, which others need who publish.
+    Everything,
 }
 
-/// The pointer as it is in the bucket; one that cannot be read is as good as none.
-pub(crate) fn standing(storage: &dyn Storage) -> Result<Option<Pointer>, Failure> {
+/// What a vendor's metadata is published from, and to.
+pub(crate) struct Publisher<'a> {
+    pub(crate) vendor: &'a VendorName,
+    /// The vendor's, of the home that publishes to this bucket.
+    pub(crate) record: &'a Record,
+    pub(crate) storage: &'a dyn Storage,
+    /// A folder for archives in the making.
+    pub(crate) spool: &'a Path,
+}
+
+impl Publisher<'_> {
+    /// Makes the bucket's pointer stand at the record's last commit, or leaves it at a later one. Nothing is done where
+    /// it stands there already, so this mends what a run that was killed has left. The turn, where homes have turns, is
+    /// asked right before the pointer is written.
+    pub(crate) fn publish(&self, look: Look, turn: Option<&Turn<'_>>) -> Result<(), Failure> {
+        let mut made: Option<(Option<Pointer>, Pointer)> = None;
+        for _ in 0..2 * ATTEMPTS {
+            // The record before the pointer: that is the look that the argument above is about.
+            let Some(head) = self.record.head()? else { return Ok(()) };
+            // What is missing or damaged is written anew: the caller has caught up.
+            let standing = standing(self.storage)?.pointer();
+            if let Some(standing) = &standing
+                && self.stands(&head, standing, look)?
+            {
+                return Ok(());
+            }
+            match made.take() {
+                // Nothing has changed since it was made.
+                Some((on, pointer)) if on == standing && pointer.revision == head.as_str() => {
+                    turn.map_or(Ok(()), Turn::confirm)?;
+                    replace(self.storage, &pointer)?;
+                }
+                _ => {
+                    let pointer = self.make(standing.as_ref(), &head)?;
+                    made = Some((standing, pointer));
+                }
+            }
+        }
+        Err(Failure::new(
+            Kind::Environment,
+            "the bucket's pointer to the metadata does not stay as it is written",
+        )
+        .hint("other runs publish at the same time, or another program writes there; push again"))
+    }
+
+    /// Stores all that a pointer to a commit names.
+    fn make(&self, standing: Option<&Pointer>, head: &CommitId) -> Result<Pointer, Failure> {
+        let history = history::store(self, standing, head)?;
+        archive::store(self, head, history)
+    }
+
+    /// Whether the pointer is of the commit or of a later one, and what it names is there.
+    fn stands(&self, head: &CommitId, standing: &Pointer, look: Look) -> Result<bool, Failure> {
+        if standing.revision != head.as_str() {
+            let other = CommitId::parse(&standing.revision)?;
+            if !self.record.has(&other)? {
+                return Err(another_record(self.storage, standing));
+            }
+            return self.record.is_ancestor(head, &other);
+        }
+        // Older versions stored no history.
+        let whole = !standing.history.is_empty() && is_whole(self.storage, standing)?;
+        Ok(whole && (look == Look::Archive || history::is_whole(self.storage, standing)?))
+    }
+}
+
+/// The pointer as it is in the bucket.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    Pointer(Pointer),
+    Missing,
+    Damaged(PointerError),
+}
+
+impl Standing {
+    /// The pointer, if there is a good one.
+    pub(crate) fn pointer(self) -> Option<Pointer> {
+        match self {
+            Standing::Pointer(pointer) => Some(pointer),
+            Standing::Missing | Standing::Damaged(_) => None,
+        }
+    }
+}
+
+/// Reads the pointer.
+pub(crate) fn standing(storage: &dyn Storage) -> Result<Standing, Failure> {
     let key = ObjectKey::Pointer;
-    let Some(content) = storage.read(&key)? else { return Ok(None) };
+    let Some(content) = storage.read(&key)? else { return Ok(Standing::Missing) };
     let mut bytes = Vec::new();
     let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
     read.context(|| format!("cannot read {key}"))?;
-    Ok(Pointer::parse(&bytes).ok())
-}
-
-/// For a bucket whose metadata is of a record that has nothing in common with this one.
-pub(crate) fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failure {
-    let message = format!(
-        "{} holds the metadata of another registry, published as commit {} at {}",
-        storage.place(),
-        standing.revision,
-        standing.published
-    );
-    Failure::new(Kind::Environment, message).hint(format!(
-        "publish from a home that knows that registry, or from one that has published nothing of this vendor yet. If \
-         the registry in the bucket is given up, remove {} there: then the registry is what this home has published",
-        ObjectKey::Pointer
-    ))
-}
-
-/// Whether the pointer is of the commit or of a later one, and its archive is there.
-fn stands(
-    record: &Record,
-    storage: &dyn Storage,
-    head: &CommitId,
-    standing: &Pointer,
-) -> Result<bool, Failure> {
-    if standing.revision != head.as_str() {
-        let Ok(other) = CommitId::parse(&standing.revision) else { return Ok(false) };
-        if !record.has(&other)? {
-            return Err(another_record(storage, standing));
-        }
-        return record.is_ancestor(head, &other);
-    }
-    is_whole(storage, standing)
+    Ok(Pointer::parse(&bytes).map_or_else(Standing::Damaged, Standing::Pointer))
 }
 
 /// The keys of what a pointer names.
 pub(crate) fn keys(pointer: &Pointer) -> Vec<String> {
-    let history = pointer.history.iter().map(|piece| ObjectKey::History(piece.digest).to_string());
+    let history = pointer.history.iter().map(|piece| piece.key().to_string());
     history.chain([ObjectKey::Snapshot(pointer.digest).to_string()]).collect()
 }
 
@@ -128,6 +156,11 @@ pub(crate) fn keys(pointer: &Pointer) -> Vec<String> {
 pub(crate) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
     let archive = storage.stat(&ObjectKey::Snapshot(standing.digest))?;
     Ok(archive.is_some_and(|found| found.size == standing.size))
+}
+
+/// Whether a home that is new finds all of the history that it needs to publish.
+pub(crate) fn has_history(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+    history::is_whole(storage, standing)
 }
 
 /// Replaces the pointer.
@@ -142,84 +175,11 @@ fn replace(storage: &dyn Storage, pointer: &Pointer) -> Result<(), Failure> {
     Ok(upload.commit(&key)?)
 }
 
-/// Stores the archive of a commit.
-fn store(
-    record: &Record,
-    storage: &dyn Storage,
-    commit: &CommitId,
-    history: Vec<HistoryPiece>,
-    spool: &Path,
-) -> Result<Pointer, Failure> {
-    let cannot = || format!("cannot make the archive of commit {} in {}", commit.short(), spool.display());
-    // Without a name, so that it is gone however this run ends.
-    let file = tempfile::tempfile_in(spool).context(cannot)?;
-    let (mut file, digest) = pack(record, commit, file)?;
-    let size = digest.length();
-    let pointer = Pointer {
-        digest: digest.finish(),
-        size,
-        revision: commit.to_string(),
-        sequence: record.depth(commit)?,
-        published: Utc::of(SystemTime::now()).to_string(),
-        history,
-    };
-    if size > Pointer::MAX_ARCHIVE {
-        let message = format!("the metadata of commit {} is an archive of {size} bytes", commit.short());
-        return Err(Failure::new(Kind::Environment, message).hint(format!(
-            "servers read at most {} bytes; take images off the registry",
-            Pointer::MAX_ARCHIVE
-        )));
-    }
-    file.rewind().context(cannot)?;
-    put(storage, &ObjectKey::Snapshot(pointer.digest), size, &mut file)?;
-    Ok(pointer)
-}
-
 /// Stores what is named by its digest. It is hardly ever there before, so nobody asks.
 fn put(storage: &dyn Storage, key: &ObjectKey, size: u64, file: &mut File) -> Result<(), Failure> {
     let mut upload = storage.create(Draft::of(key, size))?;
     io::copy(file, &mut upload).map_err(|error| StorageError::writing(key, error))?;
     Ok(upload.commit(key)?)
-}
-
-/// Writes the archive of a commit: the same bytes for the same commit, whoever makes it.
-fn pack(record: &Record, commit: &CommitId, to: File) -> Result<(File, Sha256), Failure> {
-    let cannot = || format!("cannot write the archive of commit {}", commit.short());
-    let packer = GzEncoder::new(Hashed { to, digest: Sha256::default() }, Compression::default());
-    let mut tar = tar::Builder::new(packer);
-    append(&mut tar, tree::REVISION, commit.as_str().as_bytes()).context(cannot)?;
-    // The record may hold more than is served.
-    let data = format!("{}/", tree::DATA);
-    record.read_each(&record.files(commit, &data)?, |file, content| {
-        append(&mut tar, &file.path, &content).context(cannot)
-    })?;
-    let hashed = tar.into_inner().and_then(GzEncoder::finish).context(cannot)?;
-    Ok((hashed.to, hashed.digest))
-}
-
-fn append(tar: &mut tar::Builder<impl Write>, path: &str, content: &[u8]) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, path, content)
-}
-
-/// A file whose bytes are hashed as they are written.
-struct Hashed {
-    to: File,
-    digest: Sha256,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }
 
 #[cfg(test)]

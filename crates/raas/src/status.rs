@@ -202,11 +202,16 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
         return Ok(Check::ok("snapshot", "nothing is published yet"));
     };
     let complete = format!("raas setup {} writes it", vendor.name());
-    Ok(match snapshot::standing(storage)? {
+    Ok(match snapshot::standing(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
             match storage.stat(&ObjectKey::Snapshot(pointer.digest))? {
                 Some(found) if found.size == pointer.size => {
-                    Check::ok("snapshot", "the bucket's metadata is of the last publication")
+                    if snapshot::has_history(storage, &pointer)? {
+                        Check::ok("snapshot", "the bucket's metadata is of the last publication")
+                    } else {
+                        let found = "the bucket lacks history that other homes need to publish";
+                        Check::failed("snapshot", found, complete)
+                    }
                 }
                 _ => Check::failed(
                     "snapshot",

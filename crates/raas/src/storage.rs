@@ -60,6 +60,21 @@ pub(crate) trait Storage: Send + Sync {
         Vec::new()
     }
 
+    /// What time it is by the clock that [`Found::modified`] is of, as far as the storage has shown.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    /// From now on, an interruption of this run removes the object before the program ends.
+    fn guard(&self, key: &ObjectKey) {
+        let _ = key;
+    }
+
+    /// The object has gone, or may stay.
+    fn unguard(&self, key: &ObjectKey) {
+        let _ = key;
+    }
+
     /// The URL before the keys, as it stands in documents, without a slash at the end.
     fn base_url(&self) -> String;
 

@@ -51,6 +51,7 @@ pub(crate) fn pointer(revision: &str, archive: &[u8]) -> Pointer {
         revision: revision.into(),
         sequence: 1,
         published: "2026-01-01T00:00:00Z".into(),
+        vendor: None,
         history: Vec::new(),
     }
 }

@@ -6,13 +6,13 @@ use raas_types::RepositoryName;
 use raas_types::crane::{Document, tree};
 
 use super::{published_keys, tag_objects, take_turn};
-use crate::catch_up::catch_up;
+use crate::catch_up::{When, catch_up};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::home::Vendor;
 use crate::record::{CommitId, Record};
-use crate::snapshot;
+use crate::snapshot::{self, Look, Publisher, Turn};
 use crate::storage::Storage;
 
 /// Up to where all is done.
@@ -31,16 +31,18 @@ pub(super) fn since(
     vendor: &Vendor,
     record: &Record,
     shared: Option<&dyn Storage>,
+    when: When,
 ) -> Result<Option<Since>, Failure> {
     if let Some(storage) = shared {
-        let pointer = catch_up(record, &vendor.checkout(), storage, vendor.folder())?;
+        let pointer = catch_up(vendor, record, storage, when)?;
         let Some(head) = record.head()? else { return Ok(None) };
         return Ok(match pointer {
             None => Some(Since::Unknown),
             Some(pointer) if pointer.revision != head.as_str() => {
                 Some(Since::Commit(CommitId::parse(&pointer.revision)?))
             }
-            Some(pointer) if snapshot::is_whole(storage, &pointer)? => None,
+            // Older versions stored no history.
+            Some(pointer) if !pointer.history.is_empty() && snapshot::is_whole(storage, &pointer)? => None,
             Some(_) => Some(Since::Commit(head)),
         });
     }
@@ -69,10 +71,21 @@ pub(super) fn tag_objects(
         let changed: BTreeSet<&str> = changed.iter().map(|(path, _)| path.as_str()).collect();
         names.retain(|name| changed.contains(tree::document(name).as_str()));
     }
-    for name in names.iter().filter(|name| Some(*name) != but) {
-        keep()?;
+    let names: Vec<RepositoryName> = names.into_iter().filter(|name| Some(name) != but).collect();
+    restore(storage, record, head, &names, keep)
+}
+
+/// Makes the objects named by tag of repositories what a commit says.
+pub(super) fn restore(
+    storage: &dyn Storage,
+    record: &Record,
+    head: &CommitId,
+    names: &[RepositoryName],
+    keep: &mut dyn FnMut() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for name in names {
         let held = Held::read(storage, name, false, &published_keys(record, Some(head), name)?)?;
-        tag_objects::update(storage, &held, record, head, &mut |_, _, _| {})?;
+        tag_objects::update(storage, &held, record, head, &mut |_, _, _| {}, keep)?;
     }
     Ok(())
 }
@@ -96,7 +109,7 @@ pub(crate) fn recover(vendor: &Vendor, config: &Config, storage: &dyn Storage) -
         // Whether or not the service answers.
         checkout.repair(&record, &head)?;
     }
-    match since(vendor, &record, shared)? {
+    match since(vendor, &record, shared, When::Now)? {
         Some(_) => make_up(vendor, config, storage, |since| since),
         None => record.head()?.map_or(Ok(()), |head| checkout.repair(&record, &head)),
     }
@@ -110,15 +123,18 @@ fn make_up(
 ) -> Result<(), Failure> {
     let record = vendor.record();
     let shared = is_shared(vendor, config).then_some(storage);
-    let mut turn = shared.map(|storage| take_turn(vendor, storage)).transpose()?;
-    let found = since(vendor, &record, shared)?;
+    let mut turn = shared.map(|storage| take_turn(vendor, storage, None)).transpose()?;
+    let found = since(vendor, &record, shared, When::InTurn)?;
     let Some(head) = record.head()? else { return Ok(()) };
     let from = from(found.unwrap_or_else(|| Since::Commit(head.clone())));
-    let mut keep = || turn.as_mut().map_or(Ok(()), |turn| turn.keep());
+    let abandoned = turn.as_mut().map(|turn| std::mem::take(&mut turn.abandoned)).unwrap_or_default();
+    let mut keep = || turn.as_mut().map_or(Ok(()), Turn::keep);
     tag_objects(storage, &record, &from, &head, None, &mut keep)?;
+    restore(storage, &record, &head, &abandoned, &mut keep)?;
     keep()?;
     if let Some(storage) = shared {
-        snapshot::publish(&record, storage, vendor.folder())?;
+        let publisher = Publisher { vendor: vendor.name(), record: &record, storage, spool: vendor.folder() };
+        publisher.publish(Look::Everything, turn.as_ref())?;
     }
     vendor.checkout().repair(&record, &head)
 }

@@ -20,16 +20,19 @@ struct TagsList<'a> {
     tags: Vec<&'a Tag>,
 }
 
-/// Makes them what the commit says, and removes those of tags that are gone.
+/// Makes them what the commit says, and removes those of tags that are gone. There may be thousands: `keep` is asked
+/// before each.
 pub(super) fn update(
     storage: &dyn Storage,
     held: &Held<'_>,
     record: &Record,
     commit: &CommitId,
     tell: Tell<'_>,
+    keep: &mut dyn FnMut() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let name = held.repository();
     let expected = expected(record, commit, name, &mut |key, bytes| {
+        keep()?;
         let written = held.put(key, bytes)?;
         tell(key, bytes.len() as u64, written);
         Ok(())

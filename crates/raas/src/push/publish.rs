@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use raas_types::RepositoryName;
 use raas_types::crane::{Content, Document, V2Content, tree};
+use raas_types::{ObjectKey, RepositoryName, V1File};
 
 use super::compose::Composer;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
 use super::{Options, Progress};
+use crate::catch_up::When;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::federation::OperatorDocuments;
 use crate::home::Vendor;
-use crate::publication::{Current, Done, Message, Publication, When};
+use crate::publication::{Current, Done, Message, Publication};
 use crate::storage::Storage;
 
 /// Publishes what is stored, and the operator's documents beside it; gives the commit that holds it, which is the
@@ -45,7 +46,7 @@ pub(super) fn publish(
 /// Publishes; nothing if this has to be in the home's turn.
 #[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
 fn attempt(
-    publication: Publication<'_>,
+    mut publication: Publication<'_>,
     vendor: &Vendor,
     storage: &dyn Storage,
     options: &Options,
@@ -79,9 +80,12 @@ fn attempt(
     if publication.waits_for_turn(&changes)? {
         return Ok(None);
     }
+    if !changes.is_empty() {
+        publication.check_stored(&content(name, stored))?;
+    }
 
     let source = format!("Source: {} ({})", report.source.name, report.source.kind);
-    let mut tell = |key: &raas_types::ObjectKey, size: u64, written: bool| {
+    let mut tell = |key: &ObjectKey, size: u64, written: bool| {
         if written {
             report.stored.add(size);
             progress.stored(key, size);
@@ -104,6 +108,15 @@ fn attempt(
     report.removed_tags = removed_tags;
     report.commit = Some(done.commit.to_string());
     Ok(Some(done))
+}
+
+/// The objects that hold layers and configs, each with its length.
+fn content(name: &RepositoryName, stored: &Stored) -> Vec<(ObjectKey, u64)> {
+    let blobs = stored.blobs.iter().filter(|(_, entry)| entry.location.is_none());
+    let blobs = blobs.map(|(digest, entry)| (ObjectKey::Blob(name.clone(), *digest), entry.size));
+    let images = stored.v1.iter().flat_map(|v1| &v1.images).filter(|(_, entry)| entry.location.is_none());
+    let images = images.map(|(id, entry)| (ObjectKey::V1(name.clone(), *id, V1File::Layer), entry.size));
+    blobs.chain(images).collect()
 }
 
 /// Another push may have published an image of the same id while this one was storing it.

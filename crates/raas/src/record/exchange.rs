@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::process::Stdio;
 
-use super::{BRANCH, CommitId, Record};
-use crate::failure::{Context as _, Failure};
+use raas_types::crane::{Document, tree};
+
+use super::{BRANCH, CommitId, Record, is_plain};
+use crate::failure::{Context as _, Failure, Kind};
 
 impl Record {
     /// Writes the commits that lead to one, and all that is in them, into a file; without those that lead to `since`.
@@ -35,6 +37,28 @@ impl Record {
     pub(crate) fn take_pack(&self, file: File) -> Result<(), Failure> {
         let arguments = ["index-pack", "--strict", "--stdin", "--fix-thin"];
         Ok(self.git.pass(&arguments, Stdio::from(file), Stdio::null())?)
+    }
+
+    /// Refuses a commit that others have made and that raas could not have: its files become files of this machine.
+    /// `place` is where it came from.
+    pub(crate) fn check_tree(&self, commit: &CommitId, place: &str) -> Result<(), Failure> {
+        let wrong = |what: &str| {
+            Failure::new(Kind::Environment, format!("commit {} of {place} {what}", commit.short()))
+                .hint("somebody has changed what is in the bucket; nothing of it was taken over")
+        };
+        let listing = self.git.run_raw(&["ls-tree", "-r", "-l", "-z", "--full-tree", commit.as_str()])?;
+        let listing = String::from_utf8(listing).map_err(|_| wrong("has names that are not UTF-8"))?;
+        for line in listing.split_terminator('\0') {
+            // <mode> SP <type> SP <object> SP+ <size> TAB <path> NUL
+            let Some((facts, path)) = line.split_once('\t') else { return Err(wrong("cannot be read")) };
+            let mut facts = facts.split_ascii_whitespace();
+            let (mode, size) = (facts.next(), facts.nth(2).and_then(|size| size.parse::<u64>().ok()));
+            let known = path.starts_with(&format!("{}/", tree::DATA)) && is_plain(path);
+            if mode != Some("100644") || !known || size.is_none_or(|size| size > Document::MAX_SIZE) {
+                return Err(wrong(&format!("has `{path}`, which is no metadata")));
+            }
+        }
+        Ok(())
     }
 
     /// Moves the branch on to a commit that the record has. The caller holds the vendor's lock.

@@ -3,13 +3,14 @@
 //! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
 //! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 
-use super::put;
+use super::{Publisher, put};
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::Storage;
@@ -20,15 +21,18 @@ const PIECES: usize = 20;
 /// The longest pack, in bytes, that raas takes in.
 const MAX_SIZE: u64 = 1 << 30;
 
-/// Stores what leads to a commit and is not in the bucket; gives all pieces of its history.
+/// Stores what leads to a commit and is not in the bucket; gives all pieces of its history. If one of those that should
+/// be there is not, one of everything takes their place.
 pub(super) fn store(
-    record: &Record,
-    storage: &dyn Storage,
+    publisher: &Publisher<'_>,
     standing: Option<&Pointer>,
     head: &CommitId,
-    spool: &Path,
 ) -> Result<Vec<HistoryPiece>, Failure> {
-    let mut pieces = standing.map(|pointer| pointer.history.clone()).unwrap_or_default();
+    let Publisher { record, storage, spool, .. } = *publisher;
+    let mut pieces = match standing {
+        Some(pointer) if is_whole(storage, pointer)? => pointer.history.clone(),
+        _ => Vec::new(),
+    };
     let since = pieces.last().and_then(|piece| CommitId::parse(&piece.tip).ok());
     let since = match since {
         Some(since) if since == *head => return Ok(pieces),
@@ -53,9 +57,39 @@ pub(super) fn store(
             .hint(format!("others take in at most {MAX_SIZE} bytes; take images off the registry")));
     }
     file.rewind().context(cannot)?;
-    put(storage, &ObjectKey::History(digest), size, &mut file)?;
-    pieces.push(HistoryPiece { digest, size, tip: head.to_string() });
+    let piece = HistoryPiece { digest, size, tip: head.to_string() };
+    put(storage, &piece.key(), size, &mut file)?;
+    pieces.push(piece);
     Ok(pieces)
+}
+
+/// Whether a pointer names its history, and all of it is there.
+pub(super) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+    let mut missing: BTreeMap<String, u64> =
+        standing.history.iter().map(|piece| (piece.key().to_string(), piece.size)).collect();
+    storage.list(ObjectKey::RECORD, &mut |listed| {
+        if missing.get(&listed.key) == Some(&listed.size) {
+            missing.remove(&listed.key);
+        }
+    })?;
+    Ok(missing.is_empty() && !standing.history.is_empty())
+}
+
+/// Whether all history in the bucket leads to what the record holds: then nobody has published anything that this home
+/// does not know.
+pub(crate) fn knows_all(record: &Record, storage: &dyn Storage) -> Result<bool, Failure> {
+    let mut tips = BTreeSet::new();
+    storage.list(ObjectKey::RECORD, &mut |listed| {
+        tips.extend(ObjectKey::history_tip(&listed.key).map(str::to_owned));
+    })?;
+    let Some(head) = record.head()? else { return Ok(tips.is_empty()) };
+    for tip in tips {
+        let tip = CommitId::parse(&tip)?;
+        if !record.has(&tip)? || !record.is_ancestor(&tip, &head)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Takes the history that leads to a pointer's commit into the record. No branch moves.
@@ -69,8 +103,7 @@ pub(crate) fn take_in(
         if record.has(&CommitId::parse(&piece.tip)?)? {
             continue;
         }
-        let key = ObjectKey::History(piece.digest);
-        let file = fetch(storage, &key, piece, spool)?;
+        let file = fetch(storage, piece, spool)?;
         record.take_pack(file)?;
     }
     if record.has(&CommitId::parse(&pointer.revision)?)? {
@@ -86,21 +119,17 @@ pub(crate) fn take_in(
     ))
 }
 
-fn fetch(
-    storage: &dyn Storage,
-    key: &ObjectKey,
-    piece: &HistoryPiece,
-    spool: &Path,
-) -> Result<File, Failure> {
+fn fetch(storage: &dyn Storage, piece: &HistoryPiece, spool: &Path) -> Result<File, Failure> {
+    let key = piece.key();
     let wrong = |what: &str| {
         Failure::new(Kind::Environment, format!("{key} of {} {what}", storage.place()))
-            .hint("publish anything from the home that published last: it stores what is missing")
+            .hint("run `raas setup ISV` in the home that published last: it stores what is missing")
     };
     let cannot = || format!("cannot read {key} into {}", spool.display());
     if piece.size > MAX_SIZE {
         return Err(wrong("is too long to be a part of the history"));
     }
-    let content = storage.read(key)?.ok_or_else(|| wrong("is missing"))?;
+    let content = storage.read(&key)?.ok_or_else(|| wrong("is missing"))?;
     let mut file = tempfile::tempfile_in(spool).context(cannot)?;
     io::copy(&mut content.take(piece.size + 1), &mut file).context(cannot)?;
     file.flush().and_then(|()| file.rewind()).context(cannot)?;

@@ -34,7 +34,7 @@ impl Bench {
     }
 
     fn pointer(&self) -> Pointer {
-        standing(&self.storage).unwrap().unwrap()
+        standing(&self.storage).unwrap().pointer().unwrap()
     }
 
     fn archives(&self) -> usize {
@@ -60,6 +60,11 @@ impl Bench {
     }
 }
 
+fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> Result<(), Failure> {
+    let vendor = &"acme".parse().unwrap();
+    Publisher { vendor, record, storage, spool }.publish(Look::Archive, None)
+}
+
 fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
     let changes: Vec<_> =
         files.iter().map(|(path, text)| ((*path).to_owned(), Some(text.as_bytes().to_vec()))).collect();
@@ -70,7 +75,7 @@ fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
 fn a_publication_is_an_archive_and_a_pointer_to_it() {
     let bench = Bench::new();
     bench.publish();
-    assert!(standing(&bench.storage).unwrap().is_none(), "nothing is published yet");
+    assert!(standing(&bench.storage).unwrap().pointer().is_none(), "nothing is published yet");
     let long = format!("crane/data/{}.json", "long/".repeat(60));
     bench.commit(&[("crane/data/app.json", "one"), (&long, "long"), ("logs/today.log", "not served")]);
     let two = bench.commit(&[("crane/data/app.json", "two")]);
@@ -101,9 +106,38 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
         let mut upload = bench.storage.create(Draft::default()).unwrap();
         upload.write_all(nonsense.as_bytes()).unwrap();
         upload.commit(&ObjectKey::Pointer).unwrap();
+        assert!(matches!(standing(&bench.storage).unwrap(), Standing::Damaged(_)), "{nonsense}");
+        assert!(knows_all(&bench.record, &bench.storage).unwrap());
+        assert!(!knows_all(&Bench::new().record, &bench.storage).unwrap());
         bench.publish();
         assert_eq!(bench.pointer().digest, pointer.digest);
     }
+}
+
+#[test]
+fn history_that_is_missing_is_stored_again_in_one_piece() {
+    let bench = Bench::new();
+    let publisher = |look| {
+        let vendor = &"acme".parse().unwrap();
+        let publisher =
+            Publisher { vendor, record: &bench.record, storage: &bench.storage, spool: bench.folder.path() };
+        publisher.publish(look, None).unwrap();
+    };
+    for n in 0..3 {
+        bench.commit(&[("crane/data/app.json", &n.to_string())]);
+        bench.publish();
+    }
+    let pieces = bench.pointer().history;
+    assert_eq!(pieces.len(), 3);
+    bench.storage.delete(&pieces[0].key()).unwrap();
+    bench.publish();
+    assert_eq!(bench.pointer().history, pieces, "servers need none of it");
+    publisher(Look::Everything);
+    let pointer = bench.pointer();
+    assert_eq!((pointer.history.len(), pointer.vendor), (1, Some("acme".parse().unwrap())));
+    let other = Bench::new();
+    take_in(&other.record, &bench.storage, &bench.pointer(), other.folder.path()).unwrap();
+    assert!(other.record.has(&CommitId::parse(&pointer.revision).unwrap()).unwrap());
 }
 
 #[test]

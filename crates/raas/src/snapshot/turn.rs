@@ -5,19 +5,26 @@
 //! the later one to write sees the other, since a listing shows what was written before: both may step back, and never
 //! do both go on. That needs nothing of the service but that.
 //!
-//! A turn is a lease. Who holds one writes its object anew from time to time, and one that was not for [`LEASE`], by
-//! the service's own clock, is taken away by others; who was away for that long, by its own clock, publishes nothing
-//! more. So a machine that dies keeps others waiting for minutes, and not for ever; one of the same home is known to
-//! be dead at once, since a home has a lock.
+//! A turn is a lease. Who holds one puts a new object in the place of its old one from time to time ([`Turn::keep`]), and
+//! one that is older than [`LEASE`], by the service's own clock, is taken away by others; whoever takes one away lists
+//! once more before it goes on. So a machine that dies keeps others waiting for minutes, and not for ever. Who finds its
+//! object gone has lost its turn, and publishes nothing more; it looks right before it writes the pointer
+//! ([`Turn::confirm`]).
+//!
+//! A home notes the object that it has put there, so that it knows it for its own and dead after a kill.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use raas_types::{ObjectKey, Utc};
+use raas_types::{ObjectKey, RepositoryName, Utc};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Context as _, Failure, Kind};
+use crate::files;
 use crate::output;
 use crate::storage::{Draft, Storage, StorageError};
 
@@ -27,27 +34,27 @@ const LEASE: Duration = Duration::from_secs(5 * 60);
 /// The longest object of a turn that is read, in bytes.
 const MAX_SIZE: u64 = 4096;
 
-/// A home that publishes to a bucket.
+/// Who publishes to a bucket, and what: the content of a turn's object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Publisher {
-    /// Tells homes apart.
-    pub(crate) home: String,
+pub(crate) struct Holder {
     /// The machine, for people.
     pub(crate) host: String,
     /// The process there, for people.
     pub(crate) process: u32,
     /// Since when it waits or publishes, by its own clock, for people.
     pub(crate) since: String,
+    /// The repository whose objects it may leave half changed.
+    pub(crate) repository: Option<RepositoryName>,
 }
 
-impl Publisher {
-    /// This process, of a home with this id.
-    pub(crate) fn new(home: &str) -> Self {
+impl Holder {
+    /// This process.
+    pub(crate) fn new(repository: Option<&RepositoryName>) -> Self {
         Self {
-            home: home.to_owned(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             since: Utc::of(SystemTime::now()).to_string(),
+            repository: repository.cloned(),
         }
     }
 }
@@ -81,26 +88,42 @@ pub(crate) struct Turn<'a> {
     storage: &'a dyn Storage,
     key: ObjectKey,
     content: Vec<u8>,
+    /// Where the home notes the key.
+    note: PathBuf,
     lease: Duration,
-    /// When its object was last begun to be written.
-    since: Instant,
+    /// When its object was begun to be written.
+    since: Duration,
+    /// The repositories that others, who died in their turn, may have left half changed.
+    pub(crate) abandoned: Vec<RepositoryName>,
 }
 
 impl<'a> Turn<'a> {
-    /// Waits until nobody else publishes. The caller holds the vendor's lock in its home.
+    /// Waits until nobody else publishes. The caller holds the vendor's lock in its home, which notes its turns in a
+    /// file.
     ///
     /// # Errors
     /// Others have published for longer than any of them may without a word.
     pub(crate) fn take(
         storage: &'a dyn Storage,
-        publisher: &Publisher,
+        publisher: &Holder,
+        note: &Path,
         patience: &Patience,
     ) -> Result<Self, Failure> {
         let begun = Instant::now();
         let mut told = false;
+        let mut abandoned = Vec::new();
+        // Of a run of this home that was killed.
+        if let Some(dead) = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS)) {
+            abandoned.extend(bury(storage, &dead)?);
+        }
         loop {
-            let turn = Self::put(storage, publisher, patience.lease)?;
-            let Some(other) = turn.other(&publisher.home)? else { return Ok(turn) };
+            let mut turn = Self::put(storage, publisher, note, patience.lease)?;
+            let other = turn.other()?;
+            abandoned.append(&mut turn.abandoned);
+            let Some(other) = other else {
+                turn.abandoned = abandoned;
+                return Ok(turn);
+            };
             drop(turn);
             let waited = begun.elapsed();
             if waited > patience.most {
@@ -120,72 +143,124 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Says that this home is still at it, where that is due. To be called before every step that others must not
-    /// see undone.
+    /// Says that this home is still at it, where that is due. To be called now and then.
     ///
     /// # Errors
-    /// It was away for so long that somebody else may publish.
+    /// It was silent for so long that somebody else may publish.
     pub(crate) fn keep(&mut self) -> Result<(), Failure> {
-        if self.since.elapsed() < self.lease / 4 {
+        if awake().saturating_sub(self.since) < self.lease / 4 {
             return Ok(());
         }
-        let now = Instant::now();
-        write(self.storage, &self.key, &self.content)?;
-        if self.since.elapsed() >= self.lease {
-            let message =
-                format!("publishing to {} took too long, and others may publish", self.storage.place());
-            return Err(Failure::new(Kind::Environment, message)
-                .hint("is the machine or its network very slow, or was it asleep? push again"));
-        }
-        self.since = now;
-        Ok(())
+        // A new one, and not the old one again: it may have been taken away.
+        let next = ObjectKey::Turn(name());
+        let since = awake();
+        self.storage.guard(&next);
+        let written = note_down(&self.note, &next)
+            .and_then(|()| Ok(write(self.storage, &next, &self.content)?))
+            .and_then(|()| self.confirm());
+        let old = std::mem::replace(&mut self.key, next);
+        self.since = since;
+        let removed = self.storage.delete(&old);
+        self.storage.unguard(&old);
+        written?;
+        Ok(removed?)
     }
 
-    fn put(storage: &'a dyn Storage, publisher: &Publisher, lease: Duration) -> Result<Self, Failure> {
-        let key = ObjectKey::Turn(format!("{}-{:016x}", publisher.home, fastrand::u64(..)));
+    /// To be called right before what others must not see undone.
+    ///
+    /// # Errors
+    /// Somebody has taken its object away.
+    pub(crate) fn confirm(&self) -> Result<(), Failure> {
+        let own = self.key.to_string();
+        let mut there = false;
+        self.storage.list(ObjectKey::TURNS, &mut |listed| there |= listed.key == own)?;
+        if there && awake().saturating_sub(self.since) < self.lease {
+            return Ok(());
+        }
+        let message = format!("publishing to {} took too long, and others may publish", self.storage.place());
+        Err(Failure::new(Kind::Environment, message)
+            .hint("is the machine or its network very slow, or was it asleep? push again"))
+    }
+
+    fn put(
+        storage: &'a dyn Storage,
+        publisher: &Holder,
+        note: &Path,
+        lease: Duration,
+    ) -> Result<Self, Failure> {
+        let key = ObjectKey::Turn(name());
         let content = serde_json::to_vec(publisher).expect("a publisher has text keys only");
-        let since = Instant::now();
+        note_down(note, &key)?;
+        storage.guard(&key);
+        let since = awake();
         // Made first, so that the object goes even if its writing fails with it there.
-        let turn = Self { storage, key, content, lease, since };
+        let note = note.to_owned();
+        let turn = Self { storage, key, content, note, lease, since, abandoned: Vec::new() };
         write(storage, &turn.key, &turn.content)?;
         Ok(turn)
     }
 
     /// The key of another one's object, if there is one. Those of the dead are removed.
-    fn other(&self, home: &str) -> Result<Option<String>, Failure> {
+    fn other(&mut self) -> Result<Option<String>, Failure> {
         let own_key = self.key.to_string();
-        let (mut own, mut others) = (None, Vec::new());
-        self.storage.list(ObjectKey::TURNS, &mut |listed| {
-            if listed.key == own_key {
-                own = Some(listed.modified);
-            } else {
-                others.push(listed);
+        loop {
+            let (mut own, mut others) = (None, Vec::new());
+            self.storage.list(ObjectKey::TURNS, &mut |listed| {
+                if listed.key == own_key {
+                    own = Some(listed.modified);
+                } else {
+                    others.push(listed);
+                }
+            })?;
+            let Some(now) = own else {
+                let message =
+                    format!("{} does not list an object that was just stored", self.storage.place());
+                return Err(Failure::new(Kind::Environment, message)
+                    .hint("several homes can publish only where a listing shows what was stored before"));
+            };
+            let is_dead =
+                |modified: SystemTime| now.duration_since(modified).unwrap_or_default() > self.lease;
+            let (dead, living): (Vec<_>, Vec<_>) =
+                others.into_iter().partition(|other| is_dead(other.modified));
+            for dead in &dead {
+                self.abandoned.extend(bury(self.storage, &dead.key)?);
             }
-        })?;
-        let Some(now) = own else {
-            let message = format!("{} does not list an object that was just stored", self.storage.place());
-            return Err(Failure::new(Kind::Environment, message)
-                .hint("several homes can publish only where a listing shows what was stored before"));
-        };
-        let same_home = format!("{}{home}-", ObjectKey::TURNS);
-        let mut living = None;
-        for other in others {
-            let silent = now.duration_since(other.modified).unwrap_or_default();
-            if other.key.starts_with(&same_home) || silent > self.lease {
-                self.storage.delete_key(&other.key)?;
-            } else {
-                living = Some(other.key);
+            // After a burial once more: who was taken for dead may have put a new object there just then.
+            if !living.is_empty() || dead.is_empty() {
+                return Ok(living.into_iter().next().map(|other| other.key));
             }
         }
-        Ok(living)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // One that stays ends by itself.
-        drop(self.storage.delete(&self.key));
+        match self.storage.delete(&self.key) {
+            Ok(()) => drop(fs::remove_file(&self.note)),
+            // It is known to be dead by this home, and ends by itself for others.
+            Err(error) => output::error(&format!(
+                "Note: {} cannot be removed, and keeps other homes waiting for {} minutes: {error}",
+                self.key,
+                self.lease.as_secs() / 60
+            )),
+        }
+        self.storage.unguard(&self.key);
     }
+}
+
+/// How long this machine has been up, also while it was asleep.
+fn awake() -> Duration {
+    let since = clock_gettime(ClockId::Boottime);
+    Duration::new(since.tv_sec.try_into().unwrap_or(0), since.tv_nsec.try_into().unwrap_or(0))
+}
+
+/// A name that no two turns have.
+fn name() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+fn note_down(note: &Path, key: &ObjectKey) -> Result<(), Failure> {
+    files::replace(note, key.to_string().as_bytes()).context(|| format!("cannot write {}", note.display()))
 }
 
 fn write(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), StorageError> {
@@ -194,16 +269,24 @@ fn write(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), S
     upload.commit(key)
 }
 
+/// Removes the object of somebody who died in its turn; gives the repository that it worked on.
+fn bury(storage: &dyn Storage, key: &str) -> Result<Option<RepositoryName>, Failure> {
+    let repository = read(storage, key).and_then(|publisher| publisher.repository);
+    storage.delete_key(key)?;
+    Ok(repository)
+}
+
+fn read(storage: &dyn Storage, key: &str) -> Option<Holder> {
+    let name = key.strip_prefix(ObjectKey::TURNS)?;
+    let mut bytes = Vec::new();
+    let content = storage.read(&ObjectKey::Turn(name.to_owned())).ok()??;
+    content.take(MAX_SIZE).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// Who holds a turn, for people's eyes.
 fn describe(storage: &dyn Storage, key: &str) -> String {
-    let name = key.strip_prefix(ObjectKey::TURNS).unwrap_or(key);
-    let read = || {
-        let mut bytes = Vec::new();
-        let content = storage.read(&ObjectKey::Turn(name.to_owned())).ok()??;
-        content.take(MAX_SIZE).read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice::<Publisher>(&bytes).ok()
-    };
-    match read() {
+    match read(storage, key) {
         Some(who) => format!("process {} of {}, since {}", who.process, who.host, who.since),
         None => "somebody else".to_owned(),
     }
@@ -223,75 +306,112 @@ mod tests {
         most: Duration::from_secs(60),
     };
 
-    fn left(storage: &Directory) -> usize {
-        let mut left = 0;
-        storage.list("", &mut |_| left += 1).unwrap();
-        left
+    struct Bench {
+        folder: tempfile::TempDir,
+        storage: Directory,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let storage = Directory::new(folder.path().join("bucket"));
+            Self { folder, storage }
+        }
+
+        fn take(&self, home: &str, patience: &Patience) -> Result<Turn<'_>, Failure> {
+            let publisher = Holder::new(Some(&home.parse().unwrap()));
+            Turn::take(&self.storage, &publisher, &self.folder.path().join(home), patience)
+        }
+
+        fn left(&self) -> usize {
+            let mut left = 0;
+            self.storage.list("", &mut |_| left += 1).unwrap();
+            left
+        }
+
+        /// As if it had been written so long ago.
+        fn age(&self, key: &ObjectKey, by: Duration) {
+            let path = self.folder.path().join("bucket").join(key.to_string());
+            let file = fs::File::options().append(true).open(path).unwrap();
+            file.set_modified(SystemTime::now() - by).unwrap();
+        }
     }
 
     #[test]
     fn one_at_a_time_has_its_turn() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Directory::new(folder.path().to_owned());
+        let bench = Bench::new();
         let (inside, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for home in 0..4 {
-                let (storage, inside, turns) = (&storage, &inside, &turns);
+                let (bench, inside, turns) = (&bench, &inside, &turns);
                 scope.spawn(move || {
-                    let publisher = Publisher::new(&format!("home{home}"));
                     for _ in 0..5 {
-                        let mut turn = Turn::take(storage, &publisher, &HASTY).unwrap();
+                        let mut turn = bench.take(&format!("home{home}"), &HASTY).unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two publish at once");
                         thread::sleep(Duration::from_millis(1));
                         turn.keep().unwrap();
+                        turn.confirm().unwrap();
                         turns.fetch_add(1, Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
                     }
                 });
             }
         });
-        assert_eq!((turns.into_inner(), left(&storage)), (20, 0));
+        assert_eq!((turns.into_inner(), bench.left()), (20, 0));
     }
 
     #[test]
-    fn the_dead_are_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Directory::new(folder.path().to_owned());
-        let (one, other) = (Publisher::new("one"), Publisher::new("other"));
+    fn the_dead_are_not_waited_for_and_what_they_worked_on_is_told() {
+        let bench = Bench::new();
         // Of the same home: it was killed, whenever that was.
-        std::mem::forget(Turn::take(&storage, &one, &HASTY).unwrap());
-        drop(Turn::take(&storage, &one, &HASTY).unwrap());
+        std::mem::forget(bench.take("one", &HASTY).unwrap());
+        let turn = bench.take("one", &HASTY).unwrap();
+        assert_eq!(turn.abandoned, ["one".parse().unwrap()]);
+        drop(turn);
         // Of another home, and silent for longer than it may be.
-        let brief = Patience { lease: Duration::from_millis(200), ..HASTY };
-        std::mem::forget(Turn::take(&storage, &other, &brief).unwrap());
-        drop(Turn::take(&storage, &one, &brief).unwrap());
-        assert_eq!(left(&storage), 0);
+        let other = std::mem::ManuallyDrop::new(bench.take("other", &HASTY).unwrap());
+        bench.age(&other.key, HASTY.lease * 2);
+        assert_eq!(bench.take("one", &HASTY).unwrap().abandoned, ["other".parse().unwrap()]);
+        assert_eq!(bench.left(), 0);
+        assert!(other.confirm().is_err(), "its turn was taken away");
+    }
+
+    #[test]
+    fn a_home_that_was_copied_waits_for_the_other_one() {
+        let bench = Bench::new();
+        let original = bench.take("home", &HASTY).unwrap();
+        // The copy has no note of what the original does since.
+        let impatient = Patience { most: Duration::from_millis(30), ..HASTY };
+        assert!(bench.take("copy", &impatient).is_err());
+        original.confirm().unwrap();
     }
 
     #[test]
     fn whoever_is_not_heard_of_for_long_publishes_nothing_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Directory::new(folder.path().to_owned());
-        let mut turn = Turn::take(&storage, &Publisher::new("one"), &HASTY).unwrap();
-        let first = storage.stat(&turn.key).unwrap().unwrap().modified;
+        let bench = Bench::new();
+        let mut turn = bench.take("one", &HASTY).unwrap();
+        let first = turn.key.clone();
         turn.keep().unwrap();
-        assert_eq!(storage.stat(&turn.key).unwrap().unwrap().modified, first, "it was just written");
-        turn.since = Instant::now() - HASTY.lease / 2;
+        assert_eq!(turn.key, first, "it was just written");
+        turn.since = awake() - HASTY.lease / 2;
         turn.keep().unwrap();
-        assert!(storage.stat(&turn.key).unwrap().unwrap().modified > first);
-        turn.since = Instant::now() - HASTY.lease;
-        assert!(turn.keep().unwrap_err().to_string().contains("took too long"));
+        assert!(turn.key != first && bench.left() == 1);
+        turn.confirm().unwrap();
+        turn.since = awake() - HASTY.lease;
+        assert!(turn.confirm().unwrap_err().to_string().contains("took too long"));
+        // Somebody was faster: no new object is worth anything.
+        turn.since = awake() - HASTY.lease / 2;
+        bench.storage.delete(&turn.key).unwrap();
+        assert!(turn.confirm().is_err());
     }
 
     #[test]
     fn who_is_waited_for_in_vain_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Directory::new(folder.path().to_owned());
-        let _turn = Turn::take(&storage, &Publisher::new("one"), &HASTY).unwrap();
+        let bench = Bench::new();
+        let _turn = bench.take("one", &HASTY).unwrap();
         let impatient = Patience { most: Duration::from_millis(30), ..HASTY };
-        let failed =
-            Turn::take(&storage, &Publisher::new("two"), &impatient).map(drop).unwrap_err().to_string();
+        let failed = bench.take("two", &impatient).map(drop).unwrap_err().to_string();
         assert!(failed.contains(&format!("process {}", std::process::id())), "{failed}");
-        assert_eq!(left(&storage), 1);
+        assert_eq!(bench.left(), 1);
     }
 }

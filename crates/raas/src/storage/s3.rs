@@ -40,7 +40,7 @@ use tokio::runtime::{Handle, Runtime};
 use super::{Draft, Found, Listed, Storage, StorageError, Upload};
 use client::{Patience, Seen};
 use errors::{Action, Facts};
-use leftovers::Leftovers;
+use leftovers::{Leftover, Leftovers};
 pub(super) use place::Place;
 use pool::Pool;
 use reader::S3Reader;
@@ -199,6 +199,21 @@ impl Storage for S3 {
         skewed.into_iter().chain(ending).collect()
     }
 
+    fn now(&self) -> SystemTime {
+        let (now, ahead) = (SystemTime::now(), self.shared().seen.ahead());
+        let by = Duration::from_secs(ahead.unsigned_abs());
+        if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+    }
+
+    fn guard(&self, key: &ObjectKey) {
+        self.engine.watch_for_interrupts();
+        self.engine.block_on(self.shared().leftovers.add(self.shared().leftover(key)));
+    }
+
+    fn unguard(&self, key: &ObjectKey) {
+        self.shared().leftovers.remove(&self.shared().leftover(key));
+    }
+
     fn base_url(&self) -> String {
         self.shared().place.base_url()
     }
@@ -229,6 +244,10 @@ fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
 }
 
 impl Shared {
+    fn leftover(&self, key: &ObjectKey) -> Leftover {
+        Leftover { key: self.place.key(key), upload: None }
+    }
+
     /// What is known of an object.
     async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
         match self.client.head_object().bucket(&self.place.bucket).key(full).send().await {

@@ -115,10 +115,45 @@ fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(check(&status, "snapshot")["outcome"], "failed", "{status:#}");
+    // A home that knows all that was published writes it again; to one that does not, it says nothing.
+    let other = self::sandbox(&server, "");
+    for arguments in [
+        &["setup", "acme"][..],
+        &["push", "acme", "two", "--from", &path],
+        &["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"],
+    ] {
+        server.put(BUCKET, pointer, b"{");
+        assert!(other.fails(4, arguments).contains("_metadata/current of s3://acme-images/reg is damaged"));
+        server.remove(BUCKET, pointer);
+        assert!(other.fails(4, arguments).contains("and no _metadata/current"));
+    }
+    sandbox.ok(&["setup", "acme"]);
+    server.put(BUCKET, pointer, b"{");
     sandbox.ok(&["setup", "acme"]);
     assert_stored(&sandbox);
     let revision = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["revision"].clone();
     assert_eq!(revision(&server.object(BUCKET, pointer).unwrap()), revision(&good));
+}
+
+#[test]
+fn what_others_keep_in_the_bucket_is_left_alone() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(1, 1000));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    server.put(BUCKET, "reg/website/index.html", b"x");
+    let gc = ["gc", "acme", "--yes", "--keep-days", "0", "--grace-hours", "0"];
+    sandbox.ok(&gc);
+    assert!(server.object(BUCKET, "reg/website/index.html").is_some());
+    assert_stored(&sandbox);
+    server.put(BUCKET, "reg/vendors/b/_metadata/current", b"{}");
+    let failure = sandbox.fails(2, &gc);
+    assert!(failure.contains("another registry, below vendors/b/"), "{failure}");
+    // A section that was copied.
+    let config = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    sandbox.write("raas.cfg", config.replace("[acme]", "[bcme]"));
+    let failure = sandbox.fails(2, &["setup", "bcme"]);
+    assert!(failure.contains("holds the registry of acme, and not of bcme"), "{failure}");
 }
 
 #[test]
@@ -293,7 +328,7 @@ fn an_interruption_leaves_no_unfinished_upload() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(said.contains("Interrupted: removing what is unfinished"), "{said}");
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(sandbox.commits("acme"), 0);
 }
@@ -319,7 +354,7 @@ fn an_interruption_leaves_no_clone_of_the_configuration_either() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(said.contains("Interrupted: removing what is unfinished"), "{said}");
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(fs::read_dir(sandbox.home().join("_config")).unwrap().count(), 0);
 }

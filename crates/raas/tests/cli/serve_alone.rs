@@ -33,6 +33,7 @@ fn snapshot(vendor: &Path) -> String {
         revision: revision.trim().to_owned(),
         sequence: 1,
         published: "2026-01-01T00:00:00Z".into(),
+        vendor: None,
         history: Vec::new(),
     };
     for (key, bytes) in

@@ -66,7 +66,7 @@ fn status_is_good_only_if_everything_is() {
     assert!(check(&status(&sandbox, 1, &[]), "images")["details"][0].as_str().unwrap().contains("missing"));
     fs::write(&blob, content).unwrap();
 
-    fs::write(bucket.join("app/_v2/blobs/stray"), b"x").unwrap();
+    fs::write(bucket.join(format!("app/_v2/blobs/sha256:{}", "0".repeat(64))), b"x").unwrap();
     let stray = status(&sandbox, 0, &[]);
     assert_eq!(check(&stray, "leftovers")["outcome"], "warning");
 

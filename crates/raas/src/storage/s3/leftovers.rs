@@ -96,13 +96,15 @@ impl Engine {
     }
 }
 
-/// Waits for Ctrl-C or a request to end.
+/// Waits for Ctrl-C, a request to end, or the end of the terminal.
 async fn interrupted() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
 }
@@ -111,7 +113,7 @@ impl Shared {
     /// Removes all that this run would leave behind.
     async fn remove_all(self: &Arc<Self>) {
         output::error(
-            "Interrupted: removing unfinished uploads; what is stored is not sent again by the next push",
+            "Interrupted: removing what is unfinished; what is stored is not sent again by the next push",
         );
         loop {
             let open = self.leftovers.interrupt();

@@ -57,7 +57,7 @@ impl Place {
 
     /// The ACL that an object is stored with, where access is by ACL. What is for those who publish stays private.
     pub(super) fn acl(&self, key: &ObjectKey) -> Option<ObjectCannedAcl> {
-        let private = matches!(key, ObjectKey::History(_) | ObjectKey::Turn(_) | ObjectKey::Probe(_));
+        let private = matches!(key, ObjectKey::History { .. } | ObjectKey::Turn(_) | ObjectKey::Probe(_));
         (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
     }
 
