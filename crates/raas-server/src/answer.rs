@@ -1,5 +1,8 @@
 //! From a request to its answer.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
@@ -118,12 +121,12 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 }
 
 /// Answers a request.
-pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response {
-    let Shared { current, client, .. } = shared;
+pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>, from: IpAddr) -> Response {
+    let Shared { current, client, throttle, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
     let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
     let visitor = match &users {
-        Some(users) => auth::visitor(users, request.headers()).await,
+        Some(users) => auth::visitor(users, throttle, from, request.headers()).await,
         None => Visitor::Stranger,
     };
     let decision = decide(&current.load(), shared, visitor, request);
@@ -166,6 +169,9 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
     let catalog = if visitor == Visitor::User { catalog.whole() } else { catalog };
+    if let Visitor::Guesser(wait) = visitor {
+        return wait_first(api, wait).into();
+    }
     if let (Route::Token, Some(users)) = (&route, &site.users) {
         return only_read(request, api, || token::answer(users, visitor)).into();
     }
@@ -194,6 +200,15 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
         }
     }
+}
+
+/// The answer to an address that was wrong too often.
+fn wait_first(api: Api, wait: Duration) -> Response {
+    let message = "too many wrong passwords or tokens came from your address; try again later";
+    let mut response = fail(api, &Failure::new(Code::TooManyRequests, message));
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
 }
 
 fn opened<B>(opened: Opened, request: &Request<B>) -> Response {

@@ -1,13 +1,17 @@
 //! Who asks: whether a request may see what is protected.
 
-use std::time::{Duration, SystemTime};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+mod throttle;
 mod users;
 
+pub use throttle::Limit;
+pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
 
 /// How long a token is good. It is asked for at the beginning of a pull, and is needed until the last layer of it
@@ -25,6 +29,17 @@ pub(crate) enum Visitor {
     User,
     /// Somebody with a wrong password, or with a token that is none or is over.
     Impostor,
+    /// Somebody whose address brought too many such, and who has to wait so long.
+    Guesser(Duration),
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Good(Visitor),
+    /// It was good, and its time is over. That is no guess.
+    Over,
+    Wrong,
 }
 
 /// What a client brings.
@@ -35,17 +50,37 @@ enum Brought<'a> {
     Nonsense,
 }
 
-/// Finds out who asks. A password takes a while; everything else none.
-pub(crate) async fn visitor(users: &Users, headers: &HeaderMap) -> Visitor {
+/// Finds out who asks, and from where. A password takes a while; everything else none.
+///
+/// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
+/// has to wait, right or wrong: that would tell.
+pub(crate) async fn visitor(
+    users: &Users,
+    throttle: &Throttle,
+    from: IpAddr,
+    headers: &HeaderMap,
+) -> Visitor {
+    let wrong = || {
+        let now = Instant::now();
+        if let Err(wait) = throttle.check(from, now) {
+            return Visitor::Guesser(wait);
+        }
+        throttle.wrong(from, now);
+        Visitor::Impostor
+    };
     match brought(headers) {
         Brought::Nothing => Visitor::Stranger,
         Brought::Nonsense => Visitor::Impostor,
-        Brought::Token(token) => users.holder(token, SystemTime::now()),
+        Brought::Token(token) => match users.holder(token, SystemTime::now()) {
+            Token::Good(visitor) => visitor,
+            Token::Over => Visitor::Impostor,
+            Token::Wrong => wrong(),
+        },
         Brought::Password(name, password) => {
-            if users.verify(name, password).await {
-                Visitor::User
-            } else {
-                Visitor::Impostor
+            match users.verify(name, password, || throttle.check(from, Instant::now())).await {
+                Ok(true) => Visitor::User,
+                Ok(false) => wrong(),
+                Err(wait) => Visitor::Guesser(wait),
             }
         }
     }

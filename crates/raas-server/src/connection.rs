@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::Record;
 use crate::answer::answer;
+use crate::forwarded;
 use crate::route;
 use crate::shared::Shared;
 use crate::stall::Impatient;
@@ -113,8 +114,10 @@ async fn respond(
     remote: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<crate::Response, Infallible> {
-    let mut record = Record::begin(&request, remote, Instant::now());
-    let mut response = answer(&shared, &request).await;
+    let started = Instant::now();
+    let remote = forwarded::client(&shared.trusted_proxies, remote, request.headers());
+    let mut record = Record::begin(&request, remote, started);
+    let mut response = answer(&shared, &request, remote.ip()).await;
     shared.metrics.answered(route::api(request.uri().path()), response.status());
     if let Some(record) = &mut record {
         record.status(response.status());

@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod error;
 mod file;
+mod forwarded;
 mod health;
 mod host;
 mod listen;
@@ -34,6 +35,8 @@ mod stamp;
 mod tls;
 mod watch;
 
+pub use auth::Limit;
+pub use ipnet::IpNet;
 pub use listen::{Options, serve};
 pub use origin::{
     AddressError, BaseUrl, CredentialError, CredentialSource, Credentials, Origin, S3Location, Signer,

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,6 +20,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::answer::answer_operator;
+use crate::auth::Limit;
 use crate::connection::{Connections, ended, http1};
 use crate::shared::Shared;
 use crate::site::SiteSource;
@@ -46,6 +48,10 @@ pub struct Options {
     pub max_connections: usize,
     /// The server's own certificate; it speaks plain HTTP without one, behind something that has one.
     pub certificate: Option<CertificateFiles>,
+    /// The proxies before the server, which are believed where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many wrong passwords and tokens an address may bring how fast.
+    pub limit: Limit,
 }
 
 impl Default for Options {
@@ -60,6 +66,8 @@ impl Default for Options {
             write_timeout: Duration::from_secs(60),
             max_connections: 10_000,
             certificate: None,
+            trusted_proxies: Vec::new(),
+            limit: Limit::default(),
         }
     }
 }
@@ -83,7 +91,7 @@ pub async fn serve(
         }
         None => (None, None),
     };
-    let shared = Arc::new(Shared { secure: certificate.is_some(), ..Shared::default() });
+    let shared = Arc::new(Shared::new(certificate.is_some(), options.trusted_proxies.clone(), options.limit));
     let watcher = load(&shared, sites, &options).await?;
     let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
     let operators = options.metrics.clone().map(|listener| {

@@ -16,7 +16,7 @@ use raas_types::{Digest, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{LIFETIME, Visitor, decode, encode};
+use super::{LIFETIME, Token, Visitor, decode, encode};
 use crate::stamp::Stamp;
 
 /// The longest file, in bytes.
@@ -120,15 +120,23 @@ impl Users {
         Ok(Some(Known::new(Some(stamp), &text)))
     }
 
-    /// Whether there is such a user with this password.
-    pub(crate) async fn verify(&self, name: String, password: String) -> bool {
+    /// Whether there is such a user with this password. It is looked at only if `check` allows it, and that is asked
+    /// again when it is its turn: of many that come at once few are looked at.
+    pub(super) async fn verify<E>(
+        &self,
+        name: String,
+        password: String,
+        check: impl Fn() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        check()?;
         let known = self.known.load_full();
         let both = Digest::of(format!("{}\0{password}", encode(name.as_bytes())).as_bytes());
         let remembered = || known.right.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered().get(&both).is_some_and(|when| when.elapsed() < REMEMBERED) {
-            return true;
+            return Ok(true);
         }
-        let Ok(_work) = self.work.acquire().await else { return false };
+        let _work = self.work.acquire().await.expect("nobody closes it");
+        check()?;
         let hash = known.hashes.get(&name).cloned();
         let working = spawn_blocking(move || {
             let right = bcrypt::verify(&password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false);
@@ -140,7 +148,7 @@ impl Users {
             remembered.retain(|_, when| when.elapsed() < REMEMBERED);
             remembered.insert(both, Instant::now());
         }
-        right
+        Ok(right)
     }
 
     /// A token for a user, or for a guest.
@@ -152,23 +160,23 @@ impl Users {
     }
 
     /// Who has this token.
-    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Visitor {
-        self.read_token(token, now).unwrap_or(Visitor::Impostor)
+    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
+        self.read_token(token, now).unwrap_or(Token::Wrong)
     }
 
-    fn read_token(&self, token: &str, now: SystemTime) -> Option<Visitor> {
+    fn read_token(&self, token: &str, now: SystemTime) -> Option<Token> {
         let (said, seal) = token.split_once('.')?;
         let said = decode(said)?;
         // It compares in constant time.
         self.known.load().key.clone().chain_update(&said).verify_slice(&decode(seal)?).ok()?;
         let (kind, end) = std::str::from_utf8(&said).ok()?.split_once(' ')?;
         if end.parse::<u64>().ok()? <= Utc::of(now).unix() {
-            return None;
+            return Some(Token::Over);
         }
         match kind {
             // Without a user's hash, the key is one that anybody can make.
-            "user" if !self.known.load().hashes.is_empty() => Some(Visitor::User),
-            "guest" => Some(Visitor::Guest),
+            "user" if !self.known.load().hashes.is_empty() => Some(Token::Good(Visitor::User)),
+            "guest" => Some(Token::Good(Visitor::Guest)),
             _ => None,
         }
     }
@@ -187,17 +195,17 @@ mod tests {
         let now = SystemTime::now();
         let token = users.token(Visitor::User, now);
         let other = Users::new(&file);
-        assert_eq!(other.holder(&token, now), Visitor::User, "another server has the same file");
-        assert_eq!(users.holder(&users.token(Visitor::Stranger, now), now), Visitor::Guest);
-        assert_eq!(users.holder(&token, now + LIFETIME), Visitor::Impostor);
+        assert_eq!(other.holder(&token, now), Token::Good(Visitor::User), "another server has the same file");
+        assert_eq!(users.holder(&users.token(Visitor::Stranger, now), now), Token::Good(Visitor::Guest));
+        assert_eq!(users.holder(&token, now + LIFETIME), Token::Over);
         for forged in ["", ".", "a.b", &token[1..], &token.replace('.', "x."), &format!("{token}A")] {
-            assert_eq!(users.holder(forged, now), Visitor::Impostor, "{forged}");
+            assert_eq!(users.holder(forged, now), Token::Wrong, "{forged}");
         }
         std::fs::write(&file, "one:$2y$05$another\n").unwrap();
         users.poll();
-        assert_eq!(users.holder(&token, now), Visitor::Impostor);
+        assert_eq!(users.holder(&token, now), Token::Wrong);
         let empty = Users::new(&folder.path().join("none"));
-        assert_eq!(empty.holder(&empty.token(Visitor::User, now), now), Visitor::Impostor);
+        assert_eq!(empty.holder(&empty.token(Visitor::User, now), now), Token::Wrong);
     }
 
     #[test]

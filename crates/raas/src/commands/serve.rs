@@ -21,6 +21,10 @@ use crate::output;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites, Named, alone};
 
+mod front;
+
+use front::Front;
+
 /// Serve the registries of vendors.
 ///
 /// One vendor is served under any host name; several are told apart by it, `ISV.localhost`. New publications, and
@@ -45,6 +49,9 @@ pub(crate) struct Arguments {
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
+
+    #[command(flatten)]
+    front: Front,
 
     #[command(flatten)]
     alone: Alone,
@@ -139,7 +146,8 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         site.users = arguments.alone.htpasswd;
         let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
         let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
-        runtime.block_on(serve_alone(site, vendor, certificate, arguments.listen, arguments.metrics))?;
+        let options = Options { certificate, ..arguments.front.options() };
+        runtime.block_on(serve_alone(site, vendor, options, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -155,7 +163,8 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
             output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
         }
     }
-    runtime.block_on(serve(&home, sites, arguments.vendors, arguments.listen, arguments.metrics))?;
+    let options = arguments.front.options();
+    runtime.block_on(serve(&home, sites, arguments.vendors, options, arguments.listen, arguments.metrics))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -204,11 +213,12 @@ async fn serve(
     home: &Home,
     sites: HomeSites,
     only: Vec<VendorName>,
+    options: Options,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let options = options(metrics).await?;
+    let options = with_metrics(options, metrics).await?;
     let note = Note { address, pid: std::process::id(), vendors: only };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
@@ -222,13 +232,13 @@ async fn serve(
 async fn serve_alone(
     site: SiteConfig,
     vendor: &VendorName,
-    certificate: Option<CertificateFiles>,
+    options: Options,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let scheme = if certificate.is_some() { "https" } else { "http" };
-    let options = Options { certificate, ..options(metrics).await? };
+    let scheme = if options.certificate.is_some() { "https" } else { "http" };
+    let options = with_metrics(options, metrics).await?;
     output::error(&format!("Serving {vendor} on {scheme}://{address}"));
     answer(listener, vec![site], options, address, None).await
 }
@@ -243,12 +253,12 @@ async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> 
     Ok((listener, address))
 }
 
-async fn options(metrics: Option<SocketAddr>) -> Result<Options, Failure> {
+async fn with_metrics(options: Options, metrics: Option<SocketAddr>) -> Result<Options, Failure> {
     let metrics = match metrics {
         Some(address) => Some(Arc::new(bind(address).await?.0)),
         None => None,
     };
-    Ok(Options { metrics, ..Options::default() })
+    Ok(Options { metrics, ..options })
 }
 
 /// Answers until it is told to stop; the note, if there is one, is taken away then.
