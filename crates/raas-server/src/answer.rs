@@ -66,24 +66,31 @@ struct Asked<'a> {
     catalog: &'a Catalog,
     metrics: &'a Metrics,
     secure: bool,
-    visitor: Visitor,
+    visitor: &'a Visitor,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
 }
 
-/// The answer with what a client must do to be answered otherwise.
-fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, secure: bool) -> Response {
-    let value = auth::challenge(host.unwrap_or("localhost"), scope, secure);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-    response
-}
-
 impl Asked<'_> {
-    /// Whether somebody asks who may be a user, and has not said so.
-    fn may_be_user(&self) -> bool {
-        self.visitor == Visitor::Stranger && self.site.users.is_some()
+    /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
+    fn may_be_user(&self) -> Option<Option<&'static str>> {
+        match self.visitor {
+            Visitor::Stranger if self.site.gate.asks() => Some(None),
+            // Tokens of others are for what they name: there may be another one for this.
+            Visitor::Holder(_) => Some(Some("insufficient_scope")),
+            _ => None,
+        }
+    }
+
+    /// The answer that asks who is there.
+    fn challenge(&self, api: Api, failure: &Failure, scope: Option<&str>, error: Option<&str>) -> Response {
+        let mut response = fail(api, failure);
+        let host = self.host.unwrap_or("localhost");
+        let value = self.site.gate.challenge(host, scope, self.secure, error);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        response
     }
 
     /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
@@ -124,19 +131,24 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>, from: IpAddr) -> Response {
     let Shared { current, client, throttle, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
-    let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
-    let visitor = match &users {
-        Some(users) => auth::visitor(users, throttle, from, request.headers()).await,
+    let gate = host::pick(&current.load(), host::requested(request))
+        .map(|site| &site.gate)
+        .filter(|gate| gate.asks())
+        .cloned();
+    let visitor = match &gate {
+        Some(gate) => auth::visitor(gate, throttle, from, request.headers()).await,
         None => Visitor::Stranger,
     };
-    let decision = decide(&current.load(), shared, visitor, request);
+    let decision = decide(&current.load(), shared, &visitor, request);
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
         Decision::File(plan) => opened(plan.open(method, headers).await, request),
         Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
     };
-    if visitor == Visitor::User && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE) {
+    if matches!(visitor, Visitor::User | Visitor::Holder(_))
+        && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE)
+    {
         // A cache between us must not give it to others.
         response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
@@ -147,7 +159,7 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>, from: IpAdd
     response
 }
 
-fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &Request<B>) -> Decision {
+fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: &Visitor, request: &Request<B>) -> Decision {
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -168,16 +180,16 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
         let message = "this registry has not loaded what it publishes yet; try again later";
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
-    let catalog = if visitor == Visitor::User { catalog.whole() } else { catalog };
+    let catalog = match visitor {
+        Visitor::User => catalog.whole(),
+        Visitor::Holder(granted) if granted.opens(&route, catalog.whole()) => catalog.whole(),
+        _ => catalog,
+    };
     if let Visitor::Guesser(wait) = visitor {
-        return wait_first(api, wait).into();
+        return wait_first(api, *wait).into();
     }
-    if let (Route::Token, Some(users)) = (&route, &site.users) {
+    if let (Route::Token, Some(users)) = (&route, &site.gate.users) {
         return only_read(request, api, || token::answer(users, visitor)).into();
-    }
-    if visitor == Visitor::Impostor {
-        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
-        return challenge(fail(api, &failure), host, None, shared.secure).into();
     }
     let asked = Asked {
         site,
@@ -190,6 +202,10 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: Visitor, request: &R
         uri,
         headers: request.headers(),
     };
+    if *visitor == Visitor::Impostor {
+        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
+        return asked.challenge(api, &failure, None, Some("invalid_token")).into();
+    }
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),

@@ -1,15 +1,21 @@
 //! Who asks: whether a request may see what is protected.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+mod gate;
+mod issuer;
 mod throttle;
 mod users;
 
+pub(crate) use gate::Gate;
+pub use issuer::TokenIssuer;
+pub(crate) use issuer::{Granted, Issuer};
 pub use throttle::Limit;
 pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
@@ -19,7 +25,7 @@ pub(crate) use users::Users;
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Visitor {
     /// Nobody in particular, who brings nothing.
     Stranger,
@@ -27,6 +33,8 @@ pub(crate) enum Visitor {
     Guest,
     /// A user, who sees what is protected.
     User,
+    /// Somebody with a token of another issuer, which opens what it names.
+    Holder(Arc<Granted>),
     /// Somebody with a wrong password, or with a token that is none or is over.
     Impostor,
     /// Somebody whose address brought too many such, and who has to wait so long.
@@ -34,11 +42,11 @@ pub(crate) enum Visitor {
 }
 
 /// What a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Token {
     Good(Visitor),
-    /// It was good, and its time is over. That is no guess.
-    Over,
+    /// It was good once, or is elsewhere. That is no guess.
+    Void,
     Wrong,
 }
 
@@ -54,12 +62,7 @@ enum Brought<'a> {
 ///
 /// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
 /// has to wait, right or wrong: that would tell.
-pub(crate) async fn visitor(
-    users: &Users,
-    throttle: &Throttle,
-    from: IpAddr,
-    headers: &HeaderMap,
-) -> Visitor {
+pub(crate) async fn visitor(gate: &Gate, throttle: &Throttle, from: IpAddr, headers: &HeaderMap) -> Visitor {
     let wrong = || {
         let now = Instant::now();
         if let Err(wait) = throttle.check(from, now) {
@@ -71,12 +74,14 @@ pub(crate) async fn visitor(
     match brought(headers) {
         Brought::Nothing => Visitor::Stranger,
         Brought::Nonsense => Visitor::Impostor,
-        Brought::Token(token) => match users.holder(token, SystemTime::now()) {
+        Brought::Token(token) => match gate.holder(token, SystemTime::now()) {
             Token::Good(visitor) => visitor,
-            Token::Over => Visitor::Impostor,
+            Token::Void => Visitor::Impostor,
             Token::Wrong => wrong(),
         },
         Brought::Password(name, password) => {
+            // Where nobody has a password, none is right, and there is nothing to be guessed.
+            let Some(users) = &gate.users else { return Visitor::Impostor };
             match users.verify(name, password, || throttle.check(from, Instant::now())).await {
                 Ok(true) => Visitor::User,
                 Ok(false) => wrong(),

@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod error;
 mod file;
+mod followed;
 mod forwarded;
 mod health;
 mod host;
@@ -35,7 +36,7 @@ mod stamp;
 mod tls;
 mod watch;
 
-pub use auth::Limit;
+pub use auth::{Limit, TokenIssuer};
 pub use ipnet::IpNet;
 pub use listen::{Options, serve};
 pub use origin::{

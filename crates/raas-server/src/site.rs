@@ -9,7 +9,7 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use raas_types::{ObjectKey, VendorName};
 
-use crate::auth::Users;
+use crate::auth::{Gate, TokenIssuer};
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::health::Health;
@@ -26,6 +26,8 @@ pub struct SiteConfig {
     pub bucket: Bucket,
     /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
     pub users: Option<PathBuf>,
+    /// Who else gives out tokens for it.
+    pub issuer: Option<TokenIssuer>,
 }
 
 /// Where a site's metadata comes from.
@@ -117,7 +119,7 @@ impl Bucket {
 pub(crate) struct Site {
     pub(crate) vendor: VendorName,
     pub(crate) bucket: Bucket,
-    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) gate: Gate,
     /// Nothing until it was first loaded.
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// How the metadata is, where it is in a bucket.

@@ -2,6 +2,7 @@
 
 mod edit;
 mod ini;
+mod issuer;
 mod masks;
 mod repository;
 mod secret;
@@ -106,6 +107,21 @@ impl Config {
         self.vendors.get(name).cloned().unwrap_or_default()
     }
 
+    /// Reads the files that say who may come in to the vendors' registries.
+    ///
+    /// # Errors
+    /// One cannot be read, or is not what it should be.
+    pub(crate) fn check_doors(&self) -> Result<(), Failure> {
+        for (vendor, settings) in &self.vendors {
+            let checked = settings.token_issuer.as_ref().map_or(Ok(()), |issuer| issuer.check());
+            checked.map_err(|error| {
+                Failure::new(Kind::Usage, format!("`token_keys` of [{vendor}] cannot be used"))
+                    .caused_by(error)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Whether any vendor has a bucket.
     pub(crate) fn has_buckets(&self) -> bool {
         self.vendors.values().any(|vendor| vendor.s3_bucket.is_some())
@@ -136,7 +152,7 @@ impl Config {
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
-            vendors: VendorSettings::read_all(&ini)?.into_iter().collect(),
+            vendors: VendorSettings::read_all(&ini, folder)?.into_iter().collect(),
             source: Source::None,
             patience: Duration::default(),
             settings: settings(&ini),
@@ -184,6 +200,19 @@ mod tests {
         assert_eq!(config.openshift.auth_token.as_ref().unwrap().expose(), "hunter2");
         assert_eq!(config.openshift.password.as_ref().unwrap().expose(), "ahunter2b${x}");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_issuer_of_tokens_is_named_as_a_whole() {
+        let whole = "[acme]\ntoken_realm = https://auth.example.com/token\ntoken_service = acme\ntoken_issuer = auth\n\
+                     token_keys = keys.json\n";
+        let acme = parse(whole).unwrap().vendor(&"acme".parse().unwrap());
+        let keys = Path::new("conf/keys.json");
+        let issuer = raas_server::TokenIssuer::new("https://auth.example.com/token", "acme", "auth", keys);
+        assert_eq!(acme.token_issuer, issuer.ok());
+        let error = parse("[acme]\ns3_bucket = b\ntoken_service = acme\n").unwrap_err();
+        assert!(error.starts_with("line 3: token_realm, token_service"), "{error}");
+        assert!(parse(&whole.replace("https", "ftp")).unwrap_err().starts_with("line 2: "));
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl HomeSites {
             metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
             bucket: bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
+            issuer: self.config.vendor(vendor.name()).token_issuer,
         })
     }
 }
@@ -140,7 +141,7 @@ pub(crate) fn alone(
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None })
+    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None, issuer: None })
 }
 
 fn open(url: &str) -> Result<Origin, AddressError> {

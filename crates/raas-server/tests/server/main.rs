@@ -10,5 +10,6 @@ mod sites;
 mod snapshots;
 mod support;
 mod tls;
+mod tokens;
 mod upstream;
 mod users;

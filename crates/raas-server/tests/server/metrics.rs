@@ -132,6 +132,7 @@ fn the_state_of_the_metadata_is_told() {
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
         users: None,
+        issuer: None,
     };
     let folders = Folders::new("other");
     folders.write("crane/data/bad.json", b"{");

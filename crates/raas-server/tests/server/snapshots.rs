@@ -69,6 +69,7 @@ fn server(origin: Origin) -> Server {
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
         users: None,
+        issuer: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -216,6 +217,7 @@ fn what_was_never_loaded_is_not_said_to_be_unknown() {
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
         users: None,
+        issuer: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -246,6 +248,7 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
         users: None,
+        issuer: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),

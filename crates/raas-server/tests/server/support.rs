@@ -44,6 +44,7 @@ impl Folders {
             metadata: Metadata::Folder(self.metadata()),
             bucket: Bucket::Folder(self.bucket()),
             users: None,
+            issuer: None,
         }
     }
 

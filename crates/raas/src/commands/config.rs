@@ -54,6 +54,7 @@ fn check(home: &Home, config: &Config) -> Result<(), Failure> {
     for note in masks.notes() {
         output::line(&format!("note: {note}"));
     }
+    config.check_doors()?;
     Ok(())
 }
 

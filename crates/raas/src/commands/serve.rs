@@ -21,8 +21,10 @@ use crate::output;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites, Named, alone};
 
+mod doors;
 mod front;
 
+use doors::Doors;
 use front::Front;
 
 /// Serve the registries of vendors.
@@ -55,6 +57,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     alone: Alone,
+
+    #[command(flatten)]
+    doors: Doors,
 }
 
 #[derive(Debug, Args)]
@@ -71,11 +76,6 @@ struct Alone {
     /// How clients get at them [default: as [ISV] in raas.cfg says, else presigned]
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
-
-    /// The users who see protected repositories, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's
-    /// folder]
-    #[arg(long, value_name = "FILE", env = "RAAS_HTPASSWD", requires = "metadata")]
-    htpasswd: Option<PathBuf>,
 
     /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
     #[arg(
@@ -143,7 +143,7 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         };
         let settings = arguments.alone.settings(config.vendor(vendor))?;
         let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
-        site.users = arguments.alone.htpasswd;
+        arguments.doors.open(&mut site, &settings)?;
         let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
         let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
         let options = Options { certificate, ..arguments.front.options() };

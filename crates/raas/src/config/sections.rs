@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use raas_server::TokenIssuer;
 use raas_types::VendorName;
 
 use super::ini::{Ini, IniError, Value};
+use super::issuer;
 use super::masks::MaskedName;
 use super::secret::Secret;
 use crate::registry::ImageReference;
@@ -115,6 +117,8 @@ pub(crate) struct VendorSettings {
     pub(crate) cdn_url: Option<String>,
     /// `registry_host`: the host name that people pull from.
     pub(crate) registry_host: Option<String>,
+    /// `token_realm`, `token_service`, `token_issuer`, `token_keys`: who else gives out tokens.
+    pub(crate) token_issuer: Option<TokenIssuer>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
 }
@@ -244,11 +248,15 @@ impl VendorSettings {
         "access",
         "cdn_url",
         "registry_host",
+        "token_realm",
+        "token_service",
+        "token_issuer",
+        "token_keys",
         "openshift_domain",
     ];
 
     /// Every vendor's section.
-    pub(super) fn read_all(ini: &Ini) -> Result<Vec<(VendorName, Self)>, IniError> {
+    pub(super) fn read_all(ini: &Ini, folder: &Path) -> Result<Vec<(VendorName, Self)>, IniError> {
         let others = ini.sections().filter(|section| !OWN_SECTIONS.contains(&section.name));
         others
             .map(|section| {
@@ -260,13 +268,18 @@ impl VendorSettings {
                         OWN_SECTIONS.join("], [")
                     ),
                 })?;
-                Ok((vendor, Self::read(ini, section.name)?))
+                Ok((vendor, Self::read(ini, section.name, folder)?))
             })
             .collect()
     }
 
-    fn read(ini: &Ini, section: &str) -> Result<Self, IniError> {
+    fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
         let mut vendor = VendorSettings::default();
+        let mut issuer = issuer::Parts::default();
+        for (key, value) in ini.section(section) {
+            issuer.take(key, value);
+        }
+        vendor.token_issuer = issuer.issuer(folder)?;
         each(ini, section, Self::KEYS, |key, value| {
             match key {
                 "s3_bucket" => vendor.s3_bucket = Some(text(value)?),
@@ -278,6 +291,7 @@ impl VendorSettings {
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_host = Some(text(value)?),
+                key if issuer::KEYS.contains(&key) => {}
                 _ => vendor.openshift_domain = Some(text(value)?),
             }
             Ok(())

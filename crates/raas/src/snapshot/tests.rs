@@ -266,6 +266,7 @@ fn a_server_takes_what_is_published() {
         metadata: Metadata::Snapshots(origin.clone()),
         bucket: Bucket::Redirect(origin),
         users: None,
+        issuer: None,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
