@@ -1,6 +1,5 @@
 //! From a request to its answer.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 
 use crate::Response;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, Peer, Visitor};
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
@@ -77,7 +76,7 @@ impl Asked<'_> {
     /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
     fn may_be_user(&self) -> Option<Option<&'static str>> {
         match self.visitor {
-            Visitor::Stranger if self.site.gate.asks() => Some(None),
+            Visitor::Stranger | Visitor::Uncertified(_) if self.site.gate.asks() => Some(None),
             // Tokens of others are for what they name: there may be another one for this.
             Visitor::Holder(_) => Some(Some("insufficient_scope")),
             _ => None,
@@ -114,7 +113,7 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
             reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::render(&shared.metrics, &snapshot),
+                metrics::render(&shared.metrics, &snapshot, shared.certificates.as_deref()),
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
@@ -128,15 +127,15 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 }
 
 /// Answers a request.
-pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>, from: IpAddr) -> Response {
+pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>, peer: &Peer<'_>) -> Response {
     let Shared { current, client, throttle, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
     let gate = host::pick(&current.load(), host::requested(request))
         .map(|site| &site.gate)
-        .filter(|gate| gate.asks())
+        .filter(|gate| gate.opens())
         .cloned();
     let visitor = match &gate {
-        Some(gate) => auth::visitor(gate, throttle, from, request.headers()).await,
+        Some(gate) => auth::visitor(gate, throttle, peer, request.headers()).await,
         None => Visitor::Stranger,
     };
     let decision = decide(&current.load(), shared, &visitor, request);
@@ -195,7 +194,7 @@ fn decide<B>(snapshot: &Snapshot, shared: &Shared, visitor: &Visitor, request: &
         site,
         catalog,
         metrics: &shared.metrics,
-        secure: shared.secure,
+        secure: shared.certificates.is_some(),
         visitor,
         host,
         method: request.method(),

@@ -8,11 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+mod client_ca;
 mod gate;
 mod issuer;
 mod throttle;
 mod users;
 
+pub use client_ca::check_client_ca;
+pub(crate) use client_ca::{ClientCa, Presented};
 pub(crate) use gate::Gate;
 pub use issuer::TokenIssuer;
 pub(crate) use issuer::{Granted, Issuer};
@@ -29,6 +32,8 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 pub(crate) enum Visitor {
     /// Nobody in particular, who brings nothing.
     Stranger,
+    /// The same, with a certificate that the site does not take, and why.
+    Uncertified(String),
     /// Nobody in particular, who has asked for a token.
     Guest,
     /// A user, who sees what is protected.
@@ -50,6 +55,14 @@ enum Token {
     Wrong,
 }
 
+/// What is known of a client without its request.
+pub(crate) struct Peer<'a> {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// The certificates that it has shown.
+    pub(crate) presented: Option<&'a Presented>,
+}
+
 /// What a client brings.
 enum Brought<'a> {
     Nothing,
@@ -58,11 +71,27 @@ enum Brought<'a> {
     Nonsense,
 }
 
-/// Finds out who asks, and from where. A password takes a while; everything else none.
+/// Finds out who asks, and from where. Who has a certificate that is taken need say nothing else. A password takes a while; everything else none.
 ///
 /// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
 /// has to wait, right or wrong: that would tell.
-pub(crate) async fn visitor(gate: &Gate, throttle: &Throttle, from: IpAddr, headers: &HeaderMap) -> Visitor {
+pub(crate) async fn visitor(
+    gate: &Gate,
+    throttle: &Throttle,
+    peer: &Peer<'_>,
+    headers: &HeaderMap,
+) -> Visitor {
+    let from = peer.address;
+    let mut stranger = Visitor::Stranger;
+    if let (Some(ca), Some(presented)) = (&gate.client_ca, peer.presented) {
+        match presented.is_of(ca) {
+            Ok(()) => return Visitor::User,
+            Err(reason) => stranger = Visitor::Uncertified(reason),
+        }
+    }
+    if !gate.asks() {
+        return stranger;
+    }
     let wrong = || {
         let now = Instant::now();
         if let Err(wait) = throttle.check(from, now) {
@@ -72,7 +101,7 @@ pub(crate) async fn visitor(gate: &Gate, throttle: &Throttle, from: IpAddr, head
         Visitor::Impostor
     };
     match brought(headers) {
-        Brought::Nothing => Visitor::Stranger,
+        Brought::Nothing => stranger,
         Brought::Nonsense => Visitor::Impostor,
         Brought::Token(token) => match gate.holder(token, SystemTime::now()) {
             Token::Good(visitor) => visitor,

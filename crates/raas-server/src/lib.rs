@@ -8,6 +8,7 @@
 //! `listen` → `connection` → `route` → `host` → `answer` → (`catalog` | `origin` | `file` | `proxy`) → `body`.
 
 mod access;
+mod acme;
 mod answer;
 mod auth;
 mod body;
@@ -36,7 +37,8 @@ mod stamp;
 mod tls;
 mod watch;
 
-pub use auth::{Limit, TokenIssuer};
+pub use acme::Acme;
+pub use auth::{Limit, TokenIssuer, check_client_ca};
 pub use ipnet::IpNet;
 pub use listen::{Options, serve};
 pub use origin::{

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use crate::acme::{Acme, Keeper};
 use crate::answer::answer_operator;
 use crate::auth::Limit;
 use crate::connection::{Connections, ended, http1};
 use crate::shared::Shared;
 use crate::site::SiteSource;
-use crate::tls::{Certificate, CertificateFiles};
+use crate::tls::{CertificateFiles, Certificates, Files, Tls};
 use crate::watch::{Bench, Watcher, keep_up};
 
 /// How the server behaves. The default is right for all but tests.
@@ -46,8 +48,13 @@ pub struct Options {
     pub write_timeout: Duration,
     /// How many connections there are at most; others wait.
     pub max_connections: usize,
-    /// The server's own certificate; it speaks plain HTTP without one, behind something that has one.
-    pub certificate: Option<CertificateFiles>,
+    /// The server's own certificates; it speaks plain HTTP without any, behind something that has some. A client is
+    /// shown the one of the name that it asks for, or else the first.
+    pub certificates: Vec<CertificateFiles>,
+    /// A folder of more, each `NAME.crt` with its `NAME.key`, followed as they come and go.
+    pub certificate_folder: Option<PathBuf>,
+    /// Certificates that the server gets for itself.
+    pub acme: Option<Acme>,
     /// The proxies before the server, which are believed where a request comes from.
     pub trusted_proxies: Vec<IpNet>,
     /// How many wrong passwords and tokens an address may bring how fast.
@@ -65,7 +72,9 @@ impl Default for Options {
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_connections: 10_000,
-            certificate: None,
+            certificates: Vec::new(),
+            certificate_folder: None,
+            acme: None,
             trusted_proxies: Vec::new(),
             limit: Limit::default(),
         }
@@ -83,15 +92,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     // Before the sites, which take longer: a certificate that is none is told at once.
-    let (certificate, following) = match options.certificate.clone() {
-        Some(files) => {
-            let (certificate, stamps) = Certificate::open(files).await?;
-            let following = Arc::clone(&certificate).follow(stamps, options.remote_poll);
-            (Some(certificate), Some(Stopped(tokio::spawn(following))))
-        }
-        None => (None, None),
+    let (tls, following) = certified(&options).await?.unzip();
+    let shared = Arc::new(Shared::new(
+        tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
+        options.trusted_proxies.clone(),
+        options.limit,
+    ));
+    let keeping = match (options.acme.clone(), &tls) {
+        (Some(acme), Some(tls)) => Some(keeping(acme, tls, &shared).await?),
+        _ => None,
     };
-    let shared = Arc::new(Shared::new(certificate.is_some(), options.trusted_proxies.clone(), options.limit));
     let watcher = load(&shared, sites, &options).await?;
     let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
     let operators = options.metrics.clone().map(|listener| {
@@ -100,7 +110,7 @@ pub async fn serve(
     });
     let connections = Arc::new(Connections {
         shared,
-        certificate,
+        tls,
         header_timeout: options.header_timeout,
         write_timeout: options.write_timeout,
     });
@@ -127,8 +137,30 @@ pub async fn serve(
     if timeout(options.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are broken off");
     }
-    drop((operators, following));
+    drop((operators, following, keeping));
     Ok(())
+}
+
+/// The server's certificates, and what keeps up with them; nothing if it has none.
+async fn certified(options: &Options) -> io::Result<Option<(Tls, Vec<Stopped>)>> {
+    if options.certificates.is_empty() && options.certificate_folder.is_none() && options.acme.is_none() {
+        return Ok(None);
+    }
+    let certificates = Arc::<Certificates>::default();
+    let (named, folder) = (options.certificates.clone(), options.certificate_folder.clone());
+    let files = Files::open(named, folder, Arc::clone(&certificates)).await?;
+    let following = files.follow(Arc::clone(&certificates), options.remote_poll);
+    let tls = Tls::new(certificates).map_err(io::Error::other)?;
+    Ok(Some((tls, vec![Stopped(tokio::spawn(following))])))
+}
+
+/// What keeps up certificates of an authority. It begins at once: until it has some, a connection waits for nothing.
+async fn keeping(acme: Acme, tls: &Tls, shared: &Shared) -> io::Result<Stopped> {
+    let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
+    let metrics = Arc::clone(&shared.metrics);
+    let opening = spawn_blocking(move || Keeper::open(acme, certificates, challenges, metrics));
+    let keeper = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    Ok(Stopped(tokio::spawn(keeper.keep())))
 }
 
 /// Loads all sites for the first time.

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     /// By API and class of status.
     responses: [[AtomicU64; 5]; 3],
     sent: AtomicU64,
+    /// By name.
+    certificate_failures: Family,
 }
 
 /// Where a client was sent for bytes.
@@ -58,6 +60,11 @@ impl Metrics {
             To::Elsewhere => "elsewhere",
         };
         self.redirected.add(&[("vendor", vendor), ("to", to)], bytes);
+    }
+
+    /// No new certificate could be had for a name.
+    pub(crate) fn certificate_failed(&self, name: &str) {
+        self.certificate_failures.add(&[("name", name)], 1);
     }
 
     /// An answer began.

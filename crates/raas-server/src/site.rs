@@ -28,6 +28,8 @@ pub struct SiteConfig {
     pub users: Option<PathBuf>,
     /// Who else gives out tokens for it.
     pub issuer: Option<TokenIssuer>,
+    /// The authorities whose client certificates let their owners see it, in PEM.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where a site's metadata comes from.

@@ -113,11 +113,15 @@ impl Config {
     /// One cannot be read, or is not what it should be.
     pub(crate) fn check_doors(&self) -> Result<(), Failure> {
         for (vendor, settings) in &self.vendors {
-            let checked = settings.token_issuer.as_ref().map_or(Ok(()), |issuer| issuer.check());
-            checked.map_err(|error| {
-                Failure::new(Kind::Usage, format!("`token_keys` of [{vendor}] cannot be used"))
-                    .caused_by(error)
-            })?;
+            let wrong = |key: &str, error: String| {
+                Failure::new(Kind::Usage, format!("`{key}` of [{vendor}] cannot be used")).caused_by(error)
+            };
+            if let Some(issuer) = &settings.token_issuer {
+                issuer.check().map_err(|error| wrong("token_keys", error))?;
+            }
+            if let Some(file) = &settings.client_ca {
+                raas_server::check_client_ca(file).map_err(|error| wrong("client_ca", error))?;
+            }
         }
         Ok(())
     }

@@ -52,14 +52,16 @@ impl HomeSites {
     }
 
     fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
-        let bucket = self.buckets.bucket(&self.config.vendor(vendor.name()));
+        let settings = self.config.vendor(vendor.name());
+        let bucket = self.buckets.bucket(&settings);
         let bucket = bucket.map_err(|error| io::Error::other(wrong(vendor.name(), &error).to_string()))?;
         Ok(SiteConfig {
             vendor: vendor.name().clone(),
             metadata: Metadata::Folder(vendor.checkout().folder().to_owned()),
             bucket: bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
-            issuer: self.config.vendor(vendor.name()).token_issuer,
+            issuer: settings.token_issuer,
+            client_ca: settings.client_ca,
         })
     }
 }
@@ -141,7 +143,7 @@ pub(crate) fn alone(
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None, issuer: None })
+    Ok(SiteConfig { vendor: vendor.clone(), metadata, bucket, users: None, issuer: None, client_ca: None })
 }
 
 fn open(url: &str) -> Result<Origin, AddressError> {

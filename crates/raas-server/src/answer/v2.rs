@@ -6,6 +6,7 @@ use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type
 
 use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
 use crate::Response;
+use crate::auth::Visitor;
 use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
@@ -40,6 +41,14 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
     match (decide(asked, route), asked.may_be_user()) {
         // Whether there is no such repository, or one that users see, is not told.
         (Err(failure), Some(error)) if failure.code == Code::NameUnknown => unauthorized(name, error),
+        // What its certificate lacks is told whether there is such a repository or not.
+        (Err(mut failure), None) if failure.code == Code::NameUnknown => {
+            if let Visitor::Uncertified(reason) = asked.visitor {
+                failure.message.push_str("; the client certificate is not taken here: ");
+                failure.message.push_str(reason);
+            }
+            fail(Api::V2, &failure).into()
+        }
         (decided, _) => finish(decided),
     }
 }

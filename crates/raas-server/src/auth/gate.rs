@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use hyper::header::HeaderValue;
 
-use super::{Issuer, Token, Users, challenge};
+use super::{ClientCa, Issuer, Token, Users, challenge};
 use crate::site::SiteConfig;
 
 /// What tells who may see what is protected. Nobody does where it is empty.
@@ -13,6 +13,7 @@ use crate::site::SiteConfig;
 pub(crate) struct Gate {
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) issuer: Option<Arc<Issuer>>,
+    pub(crate) client_ca: Option<Arc<ClientCa>>,
 }
 
 impl Gate {
@@ -35,7 +36,20 @@ impl Gate {
                 changed = true;
             }
         }
+        match (&self.client_ca, &config.client_ca) {
+            (Some(ca), Some(file)) if ca.file() == file => ca.poll(),
+            (None, None) => {}
+            (_, file) => {
+                self.client_ca = file.as_deref().map(|file| Arc::new(ClientCa::new(file)));
+                changed = true;
+            }
+        }
         changed
+    }
+
+    /// Whether anybody is let in.
+    pub(crate) fn opens(&self) -> bool {
+        self.asks() || self.client_ca.is_some()
     }
 
     /// Who has this token. Ours have two parts, and those of others three.

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 
 use super::Metrics;
 use crate::site::{Site, Snapshot};
+use crate::tls::Certificates;
 
 /// Everything that is counted, and what is served now.
-pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
+pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot, certificates: Option<&Certificates>) -> String {
     let mut page = Page(String::with_capacity(4096));
     page.family("raas_build_info", "gauge", "The version that runs.");
     page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
@@ -37,6 +38,8 @@ pub(crate) fn render(metrics: &Metrics, snapshot: &Snapshot) -> String {
             page.line("raas_responses_total", &labels, number.load(Ordering::Relaxed));
         }
     }
+
+    page.certificates(metrics, certificates);
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
         let catalog = site.catalog.as_ref()?;
@@ -101,6 +104,27 @@ impl Page {
         for (labels, number) in numbers {
             self.line(name, &labels, number);
         }
+    }
+
+    fn certificates(&mut self, metrics: &Metrics, certificates: Option<&Certificates>) {
+        const ENDS: &str = "raas_certificate_expiry_timestamp_seconds";
+        self.family(ENDS, "gauge", "When a certificate of the server's own is over, in seconds since 1970.");
+        let mut lines: Vec<_> = certificates
+            .iter()
+            .flat_map(|all| all.all())
+            .map(|certificate| {
+                (labels(&[("name", certificate.names.first().map_or("", String::as_str))]), certificate.ends)
+            })
+            .collect();
+        // Several of one name: the one that is shown comes first, and a label is told once.
+        lines.sort_by(|a, b| a.0.cmp(&b.0));
+        lines.dedup_by(|a, b| a.0 == b.0);
+        for (labels, ends) in lines {
+            self.line(ENDS, &labels, ends.as_secs());
+        }
+        const FAILURES: &str = "raas_certificate_failures_total";
+        self.family(FAILURES, "counter", "How often no new certificate could be had by ACME.");
+        self.lines(FAILURES, metrics.certificate_failures.all());
     }
 
     /// A gauge of every site that has it.

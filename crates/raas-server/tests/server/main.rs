@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod client_certificates;
 mod limits;
 mod metrics;
 mod reload;

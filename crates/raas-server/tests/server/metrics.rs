@@ -133,6 +133,7 @@ fn the_state_of_the_metadata_is_told() {
         bucket: Bucket::Redirect(origin),
         users: None,
         issuer: None,
+        client_ca: None,
     };
     let folders = Folders::new("other");
     folders.write("crane/data/bad.json", b"{");

@@ -70,6 +70,7 @@ fn server(origin: Origin) -> Server {
         bucket: Bucket::Redirect(origin),
         users: None,
         issuer: None,
+        client_ca: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -218,6 +219,7 @@ fn what_was_never_loaded_is_not_said_to_be_unknown() {
         bucket: Bucket::Redirect(origin),
         users: None,
         issuer: None,
+        client_ca: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),
@@ -249,6 +251,7 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
         bucket: Bucket::Redirect(origin),
         users: None,
         issuer: None,
+        client_ca: None,
     };
     let options = Options {
         poll: Duration::from_millis(20),

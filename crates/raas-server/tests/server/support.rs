@@ -45,6 +45,7 @@ impl Folders {
             bucket: Bucket::Folder(self.bucket()),
             users: None,
             issuer: None,
+            client_ca: None,
         }
     }
 

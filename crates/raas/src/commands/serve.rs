@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use raas_server::{CertificateFiles, Options, SiteConfig, SiteSource};
+use raas_server::{Options, SiteConfig, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -77,20 +77,6 @@ struct Alone {
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
 
-    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "RAAS_TLS_CERTIFICATE",
-        requires = "metadata",
-        requires = "tls_key"
-    )]
-    tls_certificate: Option<PathBuf>,
-
-    /// Its key
-    #[arg(long, value_name = "FILE", env = "RAAS_TLS_KEY", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
-
     /// The S3 service, where it is not AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
     s3_endpoint: Option<String>,
@@ -144,10 +130,9 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
         let settings = arguments.alone.settings(config.vendor(vendor))?;
         let mut site = alone(vendor, metadata, arguments.alone.bucket.as_ref(), &settings, &buckets)?;
         arguments.doors.open(&mut site, &settings)?;
-        let certificate = arguments.alone.tls_certificate.zip(arguments.alone.tls_key);
-        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
-        let options = Options { certificate, ..arguments.front.options() };
-        runtime.block_on(serve_alone(site, vendor, options, arguments.listen, arguments.metrics))?;
+        let options = arguments.front.options()?;
+        let secure = arguments.front.is_secure();
+        runtime.block_on(serve_alone(site, vendor, options, secure, arguments.listen, arguments.metrics))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -163,8 +148,17 @@ pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) 
             output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
         }
     }
-    let options = arguments.front.options();
-    runtime.block_on(serve(&home, sites, arguments.vendors, options, arguments.listen, arguments.metrics))?;
+    let options = arguments.front.options()?;
+    let secure = arguments.front.is_secure();
+    runtime.block_on(serve(
+        &home,
+        sites,
+        arguments.vendors,
+        secure,
+        options,
+        arguments.listen,
+        arguments.metrics,
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -213,13 +207,14 @@ async fn serve(
     home: &Home,
     sites: HomeSites,
     only: Vec<VendorName>,
+    secure: bool,
     options: Options,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
     let options = with_metrics(options, metrics).await?;
-    let note = Note { address, pid: std::process::id(), vendors: only };
+    let note = Note { address, pid: std::process::id(), vendors: only, secure };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
     let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
@@ -233,13 +228,13 @@ async fn serve_alone(
     site: SiteConfig,
     vendor: &VendorName,
     options: Options,
+    secure: bool,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let scheme = if options.certificate.is_some() { "https" } else { "http" };
     let options = with_metrics(options, metrics).await?;
-    output::error(&format!("Serving {vendor} on {scheme}://{address}"));
+    output::error(&format!("Serving {vendor} on {}://{address}", servers::scheme(secure)));
     answer(listener, vec![site], options, address, None).await
 }
 
@@ -280,16 +275,18 @@ async fn answer(
 }
 
 fn say_where(note: &Note, vendors: &[Vendor]) {
-    let address = note.reachable();
+    let (address, scheme) = (note.reachable(), servers::scheme(note.secure));
     match vendors {
         [] => {
-            output::error(&format!("Serving on http://{address}; no vendor is set up yet (raas setup ISV)"));
+            output::error(&format!(
+                "Serving on {scheme}://{address}; no vendor is set up yet (raas setup ISV)"
+            ));
         }
-        [one] => output::error(&format!("Serving {} on http://{address}", one.name())),
+        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
                 output::error(&format!(
-                    "Serving {0} on http://{0}.localhost:{1}",
+                    "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
                 ));

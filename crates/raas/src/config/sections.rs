@@ -119,6 +119,8 @@ pub(crate) struct VendorSettings {
     pub(crate) registry_host: Option<String>,
     /// `token_realm`, `token_service`, `token_issuer`, `token_keys`: who else gives out tokens.
     pub(crate) token_issuer: Option<TokenIssuer>,
+    /// `client_ca`: the authorities of client certificates.
+    pub(crate) client_ca: Option<PathBuf>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
 }
@@ -252,6 +254,7 @@ impl VendorSettings {
         "token_service",
         "token_issuer",
         "token_keys",
+        "client_ca",
         "openshift_domain",
     ];
 
@@ -291,6 +294,7 @@ impl VendorSettings {
                 "access" => vendor.access = Access::read(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_host = Some(text(value)?),
+                "client_ca" => vendor.client_ca = Some(folder.join(text(value)?)),
                 key if issuer::KEYS.contains(&key) => {}
                 _ => vendor.openshift_domain = Some(text(value)?),
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use raas_server::{SiteConfig, TokenIssuer};
+use raas_server::{SiteConfig, TokenIssuer, check_client_ca};
 
 use crate::config::VendorSettings;
 use crate::failure::{Failure, Kind};
@@ -35,6 +35,11 @@ pub(super) struct Doors {
     /// The issuer's keys: a JSON Web Key Set, or certificates and public keys in PEM
     #[arg(long, value_name = "FILE", env = "RAAS_TOKEN_KEYS", requires = "token_realm")]
     token_keys: Option<PathBuf>,
+
+    /// The authorities, in PEM, whose client certificates let their owners see everything [default: as client_ca of
+    /// [ISV] in raas.cfg says]. Clients must speak TLS to this server itself
+    #[arg(long, value_name = "FILE", env = "RAAS_CLIENT_CA", requires = "metadata")]
+    client_ca: Option<PathBuf>,
 }
 
 impl Doors {
@@ -52,9 +57,18 @@ impl Doors {
             _ => settings.token_issuer.clone(),
         };
         if let Some(issuer) = &site.issuer {
-            let wrong =
-                |error| Failure::new(Kind::Usage, "the keys of the issuer of tokens").caused_by(error);
+            let wrong = |error| {
+                Failure::new(Kind::Usage, "the keys of the issuer of tokens cannot be used").caused_by(error)
+            };
             issuer.check().map_err(wrong)?;
+        }
+        site.client_ca = self.client_ca.or_else(|| settings.client_ca.clone());
+        if let Some(file) = &site.client_ca {
+            let wrong = |error| {
+                Failure::new(Kind::Usage, "the authorities of client certificates cannot be used")
+                    .caused_by(error)
+            };
+            check_client_ca(file).map_err(wrong)?;
         }
         Ok(())
     }
