@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::order;
+use crate::client::causes;
 
 /// How long an authority may take to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +65,7 @@ impl HttpClient for Http {
         Box::pin(async move {
             match tokio::time::timeout(PATIENCE, asked).await {
                 Ok(Ok(response)) => Ok(response.into()),
-                Ok(Err(error)) => Err(Error::Other(Box::new(error))),
+                Ok(Err(error)) => Err(Error::Other(format!("no connection: {}", causes(&error)).into())),
                 Err(_) => Err(Error::Other("the authority does not answer".into())),
             }
         })

@@ -47,6 +47,10 @@ impl Folder {
         self.write(ACCOUNT, account)
     }
 
+    pub(super) fn forget_account(&self) -> io::Result<()> {
+        present(fs::remove_file(self.0.join(ACCOUNT))).map(drop)
+    }
+
     /// The certificate of a name, as it was kept.
     pub(super) fn certificate(&self, domain: &str) -> Result<Option<Certificate>, String> {
         let file = self.0.join(name_of(domain));

@@ -8,7 +8,7 @@ use instant_acme::{
     RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::client::Http;
 use super::folder::Folder;
@@ -20,6 +20,9 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 /// How long an authority may take to look, and to sign.
 const POLLING: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
+/// Source: RFC 8555, section 6.7.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
 /// A certification authority, and our account there.
 pub(super) struct Authority {
     http: Http,
@@ -27,7 +30,8 @@ pub(super) struct Authority {
     email: Option<String>,
     folder: Folder,
     challenges: Arc<Challenges>,
-    account: OnceCell<Account>,
+    /// Nothing until it is first needed.
+    account: Mutex<Option<Account>>,
 }
 
 impl Authority {
@@ -38,14 +42,26 @@ impl Authority {
         folder: Folder,
         challenges: Arc<Challenges>,
     ) -> Self {
-        Self { http, directory, email, folder, challenges, account: OnceCell::new() }
+        Self { http, directory, email, folder, challenges, account: Mutex::default() }
     }
 
     /// Gets a certificate for a name, and keeps it.
     pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
-        let account = self.account.get_or_try_init(|| self.open_account()).await?;
         let identifiers = [Identifier::Dns(domain.to_owned())];
-        let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+        let new = NewOrder::new(&identifiers);
+        let mut order = match self.account().await?.new_order(&new).await {
+            // An authority that has forgotten us, or was set up anew.
+            Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
+                tracing::warn!(
+                    directory = self.directory,
+                    "the authority does not know the account; it gets another"
+                );
+                *self.account.lock().await = None;
+                self.folder.forget_account()?;
+                self.account().await?.new_order(&new).await?
+            }
+            order => order?,
+        };
         let proofs = self.prove(domain, &mut order).await?;
         // Until the authority has looked.
         let status = order.poll_ready(&POLLING).await?;
@@ -65,6 +81,14 @@ impl Authority {
             tracing::error!(domain, %error, "the new certificate cannot be kept");
         }
         Ok(certificate)
+    }
+
+    async fn account(&self) -> Result<Account, Error> {
+        let mut account = self.account.lock().await;
+        match &*account {
+            Some(account) => Ok(account.clone()),
+            None => Ok(account.insert(self.open_account().await?).clone()),
+        }
     }
 
     async fn open_account(&self) -> Result<Account, Error> {

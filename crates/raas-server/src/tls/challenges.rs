@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ClientHello;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// The protocol of such connections.
 const PROTOCOL: &[u8] = b"acme-tls/1";
@@ -43,9 +44,13 @@ impl Challenges {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         let key = PrivateKeyDer::try_from(key.serialize_der())?;
-        let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let provider = default_provider();
+        let key = provider.key_provider.load_private_key(key)?;
+        // Not `with_single_cert`, which looks at the certificate, and does not know what makes it this one.
+        let shown = CertifiedKey::new(vec![certificate.into()], key);
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-        let mut config = builder.with_single_cert(vec![certificate.into()], key)?;
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         let name = name.to_ascii_lowercase();
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,5 +65,20 @@ impl Challenges {
         }
         let name = hello.server_name()?.to_ascii_lowercase();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_shown_until_it_is_dropped() {
+        let challenges = Arc::<Challenges>::default();
+        let proof = challenges.show("A.example.com", &[7; 32]).unwrap();
+        let shown = |name: &str| challenges.0.lock().unwrap().contains_key(name);
+        assert!(shown("a.example.com") && !shown("b.example.com"));
+        drop(proof);
+        assert!(!shown("a.example.com"));
     }
 }
