@@ -38,6 +38,10 @@ e2e-delivery:
 s3:
     python3 tests/e2e/s3.py
 
+# Certificates from a real ACME server, Debian's pebble
+acme:
+    python3 tests/e2e/acme.py
+
 # Publishing to S3 against skopeo with docker-registry, and against aws s3 cp
 bench-s3:
     python3 tests/e2e/bench_s3.py

@@ -1,18 +1,18 @@
 //! The access log: one line a request, at the target `access`.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 
+use crate::forwarded::Remote;
 use crate::host;
 use crate::metrics::Fetched;
 
 /// What a line says of a request. The query is left out: it may hold what is secret.
 pub(crate) struct Record {
     started: Instant,
-    remote: SocketAddr,
+    remote: Remote,
     method: Method,
     uri: Uri,
     host: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Begins a line, if anybody reads the log.
-    pub(crate) fn begin<B>(request: &Request<B>, remote: SocketAddr, started: Instant) -> Option<Box<Self>> {
+    pub(crate) fn begin<B>(request: &Request<B>, remote: Remote, started: Instant) -> Option<Box<Self>> {
         tracing::enabled!(target: "access", tracing::Level::INFO).then(|| {
             Box::new(Self {
                 started,

@@ -1,6 +1,7 @@
 //! From a request to its answer.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -8,7 +9,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use raas_types::RepositoryName;
 
 use crate::Response;
-use crate::auth::{self, Visitor};
+use crate::auth::{self, Peer, Visitor};
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
@@ -66,20 +67,13 @@ struct Asked<'a> {
     catalog: &'a Catalog,
     metrics: &'a Metrics,
     secure: bool,
-    visitor: Visitor,
+    visitor: &'a Visitor,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
     /// What it turns out to be for.
     fetched: &'a Cell<Option<Fetched>>,
-}
-
-/// The answer with what a client must do to be answered otherwise.
-fn challenge(mut response: Response, host: Option<&str>, scope: Option<&str>, secure: bool) -> Response {
-    let value = auth::challenge(host.unwrap_or("localhost"), scope, secure);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-    response
 }
 
 impl Asked<'_> {
@@ -92,9 +86,23 @@ impl Asked<'_> {
         }
     }
 
-    /// Whether somebody asks who may be a user, and has not said so.
-    fn may_be_user(&self) -> bool {
-        self.visitor == Visitor::Stranger && self.site.users.is_some()
+    /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
+    fn may_be_user(&self) -> Option<Option<&'static str>> {
+        match self.visitor {
+            Visitor::Stranger | Visitor::Uncertified(_) if self.site.gate.asks() => Some(None),
+            // Tokens of others are for what they name: there may be another one for this.
+            Visitor::Holder(_) => Some(Some("insufficient_scope")),
+            _ => None,
+        }
+    }
+
+    /// The answer that asks who is there.
+    fn challenge(&self, api: Api, failure: &Failure, scope: Option<&str>, error: Option<&str>) -> Response {
+        let mut response = fail(api, failure);
+        let host = self.host.unwrap_or("localhost");
+        let value = self.site.gate.challenge(host, scope, self.secure, error);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        response
     }
 
     /// Notes what the request is for, for the access log and for what is counted.
@@ -138,17 +146,24 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
 }
 
 /// Answers a request, and says what it was for.
-pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> (Response, Option<Fetched>) {
-    let Shared { current, client, .. } = shared;
+pub(crate) async fn answer<B>(
+    shared: &Shared,
+    request: &Request<B>,
+    peer: &Peer<'_>,
+) -> (Response, Option<Fetched>) {
+    let Shared { current, client, throttle, .. } = shared;
     // In statements of their own, so that the snapshot is let go before anything is waited for.
-    let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
-    let visitor = match &users {
-        Some(users) => auth::visitor(users, request.headers()).await,
+    let gate = host::pick(&current.load(), host::requested(request))
+        .map(|site| &site.gate)
+        .filter(|gate| gate.opens())
+        .cloned();
+    let visitor = match &gate {
+        Some(gate) => auth::visitor(gate, throttle, peer, request.headers()).await,
         None => Visitor::Stranger,
     };
     let (decision, fetched) = {
         let fetched = Cell::default();
-        (decide(&current.load(), shared, visitor, request, &fetched), fetched.take())
+        (decide(&current.load(), shared, &visitor, request, &fetched), fetched.take())
     };
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
@@ -156,7 +171,9 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> (Respons
         Decision::File(plan) => opened(plan.open(method, headers).await, request),
         Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
     };
-    if visitor == Visitor::User && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE) {
+    if matches!(visitor, Visitor::User | Visitor::Holder(_))
+        && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE)
+    {
         // A cache between us must not give it to others.
         response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
@@ -170,7 +187,7 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> (Respons
 fn decide<B>(
     snapshot: &Snapshot,
     shared: &Shared,
-    visitor: Visitor,
+    visitor: &Visitor,
     request: &Request<B>,
     fetched: &Cell<Option<Fetched>>,
 ) -> Decision {
@@ -196,19 +213,22 @@ fn decide<B>(
         let message = "this registry has not loaded what it publishes yet; try again later";
         return fail(api, &Failure::new(Code::Unavailable, message)).into();
     };
-    let catalog = if visitor == Visitor::User { catalog.whole() } else { catalog };
-    if let (Route::Token, Some(users)) = (&route, &site.users) {
-        return only_read(request, api, || token::answer(users, visitor)).into();
+    let catalog = match visitor {
+        Visitor::User => catalog.whole(),
+        Visitor::Holder(granted) if granted.opens(&route, catalog.whole()) => catalog.whole(),
+        _ => catalog,
+    };
+    if let Visitor::Guesser(wait) = visitor {
+        return wait_first(api, *wait).into();
     }
-    if visitor == Visitor::Impostor {
-        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
-        return challenge(fail(api, &failure), host, None, shared.secure).into();
+    if let (Route::Token, Some(users)) = (&route, &site.gate.users) {
+        return only_read(request, api, || token::answer(users, visitor)).into();
     }
     let asked = Asked {
         site,
         catalog,
         metrics: &shared.metrics,
-        secure: shared.secure,
+        secure: shared.is_secure(),
         visitor,
         host,
         method: request.method(),
@@ -216,6 +236,10 @@ fn decide<B>(
         headers: request.headers(),
         fetched,
     };
+    if *visitor == Visitor::Impostor {
+        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
+        return asked.challenge(api, &failure, None, Some("invalid_token")).into();
+    }
     match route {
         Route::V2(route) => v2::answer(&asked, route),
         Route::V1(route) => v1::answer(&asked, route),
@@ -226,6 +250,15 @@ fn decide<B>(
             fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
         }
     }
+}
+
+/// The answer to an address that was wrong too often.
+fn wait_first(api: Api, wait: Duration) -> Response {
+    let message = "too many wrong passwords or tokens came from your address; try again later";
+    let mut response = fail(api, &Failure::new(Code::TooManyRequests, message));
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
 }
 
 fn opened<B>(opened: Opened, request: &Request<B>) -> Response {

@@ -1,13 +1,26 @@
 //! Who asks: whether a request may see what is protected.
 
-use std::time::{Duration, SystemTime};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+mod client_ca;
+mod gate;
+mod issuer;
+mod throttle;
 mod users;
 
+pub use client_ca::check_client_ca;
+pub(crate) use client_ca::{ClientCa, Presented};
+pub(crate) use gate::Gate;
+pub use issuer::TokenIssuer;
+pub(crate) use issuer::{Granted, Issuer};
+pub use throttle::Limit;
+pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
 
 /// How long a token is good. It is asked for at the beginning of a pull, and is needed until the last layer of it
@@ -15,16 +28,39 @@ pub(crate) use users::Users;
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Visitor {
     /// Nobody in particular, who brings nothing.
     Stranger,
+    /// The same, with a certificate that the site does not take, and why.
+    Uncertified(String),
     /// Nobody in particular, who has asked for a token.
     Guest,
     /// A user, who sees what is protected.
     User,
+    /// Somebody with a token of another issuer, which opens what it names.
+    Holder(Arc<Granted>),
     /// Somebody with a wrong password, or with a token that is none or is over.
     Impostor,
+    /// Somebody whose address brought too many such, and who has to wait so long.
+    Guesser(Duration),
+}
+
+/// What a token is.
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    Good(Visitor),
+    /// It was good once, or is elsewhere. That is no guess.
+    Void,
+    Wrong,
+}
+
+/// What is known of a client without its request.
+pub(crate) struct Peer<'a> {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// The certificates that it has shown.
+    pub(crate) presented: Option<&'a Presented>,
 }
 
 /// What a client brings.
@@ -35,17 +71,50 @@ enum Brought<'a> {
     Nonsense,
 }
 
-/// Finds out who asks. A password takes a while; everything else none.
-pub(crate) async fn visitor(users: &Users, headers: &HeaderMap) -> Visitor {
+/// Finds out who asks, and from where. Who has a certificate that is taken need say nothing else. A password takes a while; everything else none.
+///
+/// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
+/// has to wait, right or wrong: that would tell.
+pub(crate) async fn visitor(
+    gate: &Gate,
+    throttle: &Throttle,
+    peer: &Peer<'_>,
+    headers: &HeaderMap,
+) -> Visitor {
+    let from = peer.address;
+    let mut stranger = Visitor::Stranger;
+    if let (Some(ca), Some(presented)) = (&gate.client_ca, peer.presented) {
+        match presented.is_of(ca) {
+            Ok(()) => return Visitor::User,
+            Err(reason) => stranger = Visitor::Uncertified(reason),
+        }
+    }
+    if !gate.asks() {
+        return stranger;
+    }
+    let wrong = || {
+        let now = Instant::now();
+        if let Err(wait) = throttle.check(from, now) {
+            return Visitor::Guesser(wait);
+        }
+        throttle.wrong(from, now);
+        Visitor::Impostor
+    };
     match brought(headers) {
-        Brought::Nothing => Visitor::Stranger,
+        Brought::Nothing => stranger,
         Brought::Nonsense => Visitor::Impostor,
-        Brought::Token(token) => users.holder(token, SystemTime::now()),
+        Brought::Token(token) => match gate.holder(token, SystemTime::now()) {
+            Token::Good(visitor) => visitor,
+            Token::Void => Visitor::Impostor,
+            Token::Wrong => wrong(),
+        },
         Brought::Password(name, password) => {
-            if users.verify(name, password).await {
-                Visitor::User
-            } else {
-                Visitor::Impostor
+            // Where nobody has a password, none is right, and there is nothing to be guessed.
+            let Some(users) = &gate.users else { return Visitor::Impostor };
+            match users.verify(name, password, || throttle.check(from, Instant::now())).await {
+                Ok(true) => Visitor::User,
+                Ok(false) => wrong(),
+                Err(wait) => Visitor::Guesser(wait),
             }
         }
     }

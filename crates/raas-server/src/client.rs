@@ -139,7 +139,7 @@ fn is_busy(status: StatusCode) -> bool {
 }
 
 /// An error with what it came from, which is where the reason stands.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,6 +1,7 @@
 //! One connection: its handshake, its protocol, its limits.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,18 +14,21 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::access::Record;
 use crate::answer::answer;
+use crate::auth::{Peer, Presented};
 use crate::metrics::{Asked, Fetched};
 use crate::shared::Shared;
 use crate::stall::Impatient;
-use crate::tls::Certificate;
-use crate::{host, route};
+use crate::tls::{Purpose, Tls};
+use crate::{forwarded, host, route};
 
 /// The longest head of a request, in bytes: more than any client of a registry sends.
 const MAX_HEAD: usize = 32 * 1024;
@@ -35,10 +39,18 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How many requests of one connection are answered at once in HTTP/2: more than clients ask for layers.
 const MAX_STREAMS: u32 = 64;
 
+/// Where a connection comes from.
+#[derive(Clone)]
+struct From {
+    remote: SocketAddr,
+    /// The certificates that the client has shown.
+    presented: Option<Arc<Presented>>,
+}
+
 /// What all connections of a server have in common.
 pub(crate) struct Connections {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) header_timeout: Duration,
     pub(crate) write_timeout: Duration,
 }
@@ -48,28 +60,52 @@ impl Connections {
     pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
         let _counted = Counted::new(&self.shared);
         let stream = Impatient::new(stream, self.write_timeout);
-        let Some(certificate) = &self.certificate else {
-            return self.http1(stream, remote, watcher).await;
+        let Some(tls) = &self.tls else {
+            return self.http1(stream, From { remote, presented: None }, watcher).await;
         };
-        let handshake = TlsAcceptor::from(certificate.current()).accept(stream);
-        match timeout(self.header_timeout, handshake).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.http2(stream, remote, watcher).await;
+        let stream = match timeout(self.header_timeout, self.handshake(tls, stream)).await {
+            Ok(Ok(Some(stream))) => stream,
+            // It has seen what it came for.
+            Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has looked"),
+            Ok(Err(error)) => return tracing::debug!(%remote, %error, "no TLS"),
+            Err(_) => return tracing::debug!(%remote, "TLS was too slow"),
+        };
+        let session = stream.get_ref().1;
+        let chain =
+            session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
+        let from = From { remote, presented: chain.map(|chain| Arc::new(Presented::new(chain))) };
+        if session.alpn_protocol() == Some(b"h2") {
+            self.http2(stream, from, watcher).await;
+        } else {
+            self.http1(stream, from, watcher).await;
+        }
+    }
+
+    /// A connection for requests, or nothing if it was for something else.
+    async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &Tls,
+        stream: T,
+    ) -> io::Result<Option<TlsStream<T>>> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let purpose = tls.purpose(&begun.client_hello(), &self.shared.current.load());
+        match purpose {
+            Purpose::Serve(config) => begun.into_stream(config).await.map(Some),
+            Purpose::Prove(config) => {
+                begun.into_stream(config).await?.shutdown().await?;
+                Ok(None)
             }
-            Ok(Ok(stream)) => self.http1(stream, remote, watcher).await,
-            Ok(Err(error)) => tracing::debug!(%remote, %error, "no TLS"),
-            Err(_) => tracing::debug!(%remote, "TLS was too slow"),
         }
     }
 
     async fn http1(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        remote: SocketAddr,
+        from: From,
         watcher: Watcher,
     ) {
-        let shared = Arc::clone(&self.shared);
-        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
+        let (shared, remote) = (Arc::clone(&self.shared), from.remote);
+        let service = service_fn(move |request| respond(Arc::clone(&shared), from.clone(), request));
         let connection = http1(self.header_timeout).serve_connection(TokioIo::new(stream), service);
         ended(remote, watcher.watch(connection).await);
     }
@@ -77,11 +113,11 @@ impl Connections {
     async fn http2(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        remote: SocketAddr,
+        from: From,
         watcher: Watcher,
     ) {
-        let shared = Arc::clone(&self.shared);
-        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
+        let (shared, remote) = (Arc::clone(&self.shared), from.remote);
+        let service = service_fn(move |request| respond(Arc::clone(&shared), from.clone(), request));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             // A client that is gone without a word is found out, and so is one that answers nothing any more.
@@ -130,12 +166,14 @@ pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
 
 async fn respond(
     shared: Arc<Shared>,
-    remote: SocketAddr,
+    from: From,
     request: Request<Incoming>,
 ) -> Result<crate::Response, Infallible> {
     let started = Instant::now();
+    let remote = forwarded::client(&shared.trusted_proxies, from.remote, request.headers());
+    let peer = Peer { address: remote.ip(), presented: from.presented.as_deref() };
     let mut record = Record::begin(&request, remote, started);
-    let (mut response, fetched) = answer(&shared, &request).await;
+    let (mut response, fetched) = answer(&shared, &request, &peer).await;
     let status = response.status();
     shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
     let good = status.is_success() || status.is_redirection();
@@ -153,7 +191,7 @@ async fn respond(
 fn count(shared: &Shared, request: &Request<Incoming>, client: IpAddr, status: StatusCode, fetched: Fetched) {
     let host = || {
         let host = host::requested(request)?.into();
-        Some((host, shared.secure))
+        Some((host, shared.is_secure()))
     };
     shared.tally.take(Asked {
         fetched,

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     Unauthorized,
+    TooManyRequests,
     NameUnknown,
     NameInvalid,
     ManifestUnknown,
@@ -29,6 +30,7 @@ impl Code {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Code::Unauthorized => "UNAUTHORIZED",
+            Code::TooManyRequests => "TOOMANYREQUESTS",
             Code::NameUnknown => "NAME_UNKNOWN",
             Code::NameInvalid => "NAME_INVALID",
             Code::ManifestUnknown => "MANIFEST_UNKNOWN",
@@ -47,6 +49,7 @@ impl Code {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Code::Unauthorized => StatusCode::UNAUTHORIZED,
+            Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Code::NameUnknown
             | Code::ManifestUnknown
             | Code::BlobUnknown

@@ -8,6 +8,7 @@
 //! `listen` → `connection` → `route` → `host` → `answer` → (`catalog` | `origin` | `file` | `proxy`) → `body`.
 
 mod access;
+mod acme;
 mod answer;
 mod auth;
 mod below;
@@ -18,6 +19,8 @@ mod connection;
 mod crane;
 mod error;
 mod file;
+mod followed;
+mod forwarded;
 mod health;
 mod host;
 mod listen;
@@ -38,8 +41,11 @@ mod stamp;
 mod tls;
 mod watch;
 
+pub use acme::Acme;
+pub use auth::{Limit, TokenIssuer, check_client_ca};
 pub use crane::{ContentFolders, CraneRules};
 pub use host::{HostName, HostNameError};
+pub use ipnet::IpNet;
 pub use listen::{Options, serve};
 pub use notify::{Notify, NotifyError};
 pub use origin::{

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +14,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use crate::acme::{Acme, Keeper};
 use crate::answer::answer_operator;
+use crate::auth::{Limit, Throttle};
 use crate::client::Client;
 use crate::connection::{Connections, ended, http1};
 use crate::health::Health;
@@ -27,7 +31,7 @@ use crate::metrics::{PAUSE, Tally};
 use crate::notify::{self, Notify};
 use crate::shared::Shared;
 use crate::site::SiteSource;
-use crate::tls::{Certificate, CertificateFiles};
+use crate::tls::{CertificateFiles, Certificates, Files, Tls};
 use crate::watch::{Bench, Watcher, keep_up};
 
 /// How the server behaves. The default is right for all but tests.
@@ -53,8 +57,24 @@ pub struct Options {
     pub write_timeout: Duration,
     /// How many connections there are at most; others wait.
     pub max_connections: usize,
-    /// The server's own certificate; it speaks plain HTTP without one, behind something that has one.
-    pub certificate: Option<CertificateFiles>,
+    /// The server's own certificates; it speaks plain HTTP without any, behind something that has some. A client is
+    /// shown the one of the name that it asks for, or else the first.
+    pub certificates: Vec<CertificateFiles>,
+    /// A folder of more, each `NAME.crt` with its `NAME.key`, followed as they come and go.
+    pub certificate_folder: Option<PathBuf>,
+    /// Certificates that the server gets for itself.
+    pub acme: Option<Acme>,
+    /// The proxies before the server, which are believed where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many wrong passwords and tokens an address may bring how fast.
+    pub limit: Limit,
+}
+
+impl Options {
+    /// Whether clients speak TLS to the server.
+    pub fn is_secure(&self) -> bool {
+        !self.certificates.is_empty() || self.certificate_folder.is_some() || self.acme.is_some()
+    }
 }
 
 impl Default for Options {
@@ -70,7 +90,11 @@ impl Default for Options {
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_connections: 10_000,
-            certificate: None,
+            certificates: Vec::new(),
+            certificate_folder: None,
+            acme: None,
+            trusted_proxies: Vec::new(),
+            limit: Limit::default(),
         }
     }
 }
@@ -86,14 +110,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     // Before the sites, which take longer: a certificate that is none is told at once.
-    let (certificate, following) = match options.certificate.clone() {
-        Some(files) => {
-            let (certificate, stamps) = Certificate::open(files).await?;
-            let following = Arc::clone(&certificate).follow(stamps, options.remote_poll);
-            (Some(certificate), Some(Stopped(tokio::spawn(following))))
-        }
-        None => (None, None),
-    };
+    let (tls, following) = certified(&options).await?.unzip();
     let client = Arc::<Client>::default();
     let (notifier, courier) = match options.notify.clone() {
         Some(notify) => {
@@ -108,9 +125,14 @@ pub async fn serve(
         client,
         metrics: Arc::default(),
         tally: Tally::new(notifier),
-        secure: certificate.is_some(),
-        certificate: certificate.clone(),
+        certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
+        trusted_proxies: options.trusted_proxies.clone(),
+        throttle: Throttle::new(options.limit),
     });
+    let keeping = match (options.acme.clone(), &tls) {
+        (Some(acme), Some(tls)) => Some(keeping(acme, tls, &shared).await?),
+        _ => None,
+    };
     let _counting = Stopped(tokio::spawn(keep_counting(Arc::clone(&shared))));
     let watcher = load(&shared, sites, &options).await?;
     let _watching = Stopped(tokio::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
@@ -120,7 +142,7 @@ pub async fn serve(
     });
     let connections = Arc::new(Connections {
         shared: Arc::clone(&shared),
-        certificate,
+        tls,
         header_timeout: options.header_timeout,
         write_timeout: options.write_timeout,
     });
@@ -151,7 +173,7 @@ pub async fn serve(
         shared.tally.count(&shared.metrics.pulls);
         courier.finish().await;
     }
-    drop((operators, following));
+    drop((operators, following, keeping));
     Ok(())
 }
 
@@ -161,6 +183,28 @@ async fn keep_counting(shared: Arc<Shared>) {
         tokio::time::sleep(PAUSE).await;
         shared.tally.count(&shared.metrics.pulls);
     }
+}
+
+/// The server's certificates, and what keeps up with them; nothing if it has none.
+async fn certified(options: &Options) -> io::Result<Option<(Tls, Vec<Stopped>)>> {
+    if !options.is_secure() {
+        return Ok(None);
+    }
+    let certificates = Arc::<Certificates>::default();
+    let (named, folder) = (options.certificates.clone(), options.certificate_folder.clone());
+    let files = Files::open(named, folder, Arc::clone(&certificates)).await?;
+    let following = files.follow(Arc::clone(&certificates), options.remote_poll);
+    let tls = Tls::new(certificates).map_err(io::Error::other)?;
+    Ok(Some((tls, vec![Stopped(tokio::spawn(following))])))
+}
+
+/// What keeps up certificates of an authority. It begins at once: until it has some, a connection waits for nothing.
+async fn keeping(acme: Acme, tls: &Tls, shared: &Shared) -> io::Result<Stopped> {
+    let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
+    let metrics = Arc::clone(&shared.metrics);
+    let opening = spawn_blocking(move || Keeper::open(acme, certificates, challenges, metrics));
+    let keeper = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    Ok(Stopped(tokio::spawn(keeper.keep())))
 }
 
 /// Loads all sites for the first time.

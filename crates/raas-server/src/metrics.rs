@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     /// By API.
     latencies: [Latency; 3],
     sent: AtomicU64,
+    /// By name.
+    certificate_failures: Family,
     /// Connections that there are.
     pub(crate) connections: AtomicU64,
 }
@@ -79,6 +81,16 @@ impl Metrics {
             To::Elsewhere => "elsewhere",
         };
         self.redirected.add(&[("vendor", vendor), ("to", to)], bytes);
+    }
+
+    /// A certificate is to be had for a name.
+    pub(crate) fn certificate_wanted(&self, name: &str) {
+        self.certificate_failures.add(&[("name", name)], 0);
+    }
+
+    /// No new certificate could be had for a name.
+    pub(crate) fn certificate_failed(&self, name: &str) {
+        self.certificate_failures.add(&[("name", name)], 1);
     }
 
     /// An answer began, so long after its request came.

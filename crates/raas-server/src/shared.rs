@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
+use crate::auth::Throttle;
 use crate::client::Client;
 use crate::metrics::{Metrics, Tally};
 use crate::site::Snapshot;
-use crate::tls::Certificate;
+use crate::tls::Certificates;
 
 /// One for a server.
 pub(crate) struct Shared {
@@ -17,8 +19,16 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Counts pulls.
     pub(crate) tally: Tally,
-    /// Whether clients reach the server by TLS of its own.
-    pub(crate) secure: bool,
-    /// Its certificate then.
-    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// The server's own certificates, if clients reach it by TLS of its own.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    /// The proxies that are believed whom they name.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) throttle: Throttle,
+}
+
+impl Shared {
+    /// Whether clients speak TLS to the server.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.certificates.is_some()
+    }
 }

@@ -11,7 +11,7 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use raas_types::{ObjectKey, RepositoryName, VendorName};
 
-use crate::auth::Users;
+use crate::auth::{Gate, TokenIssuer};
 use crate::below::{Below, Links};
 use crate::catalog::Catalog;
 use crate::crane::CraneRules;
@@ -34,6 +34,10 @@ pub struct SiteConfig {
     pub bucket: Bucket,
     /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
     pub users: Option<PathBuf>,
+    /// Who else gives out tokens for it.
+    pub issuer: Option<TokenIssuer>,
+    /// The authorities whose client certificates let their owners see it, in PEM.
+    pub client_ca: Option<PathBuf>,
     /// The repositories whose bytes are passed on, where clients are sent to the bucket for the rest.
     pub passing: Option<Passing>,
     /// The rules of a legacy Crane, where the site stands in for one.
@@ -41,9 +45,19 @@ pub struct SiteConfig {
 }
 
 impl SiteConfig {
-    /// A site without a host of its own, without users and without exceptions.
+    /// A site without a host of its own, that lets nobody in, and without exceptions.
     pub fn new(vendor: VendorName, metadata: Metadata, bucket: Bucket) -> Self {
-        Self { vendor, hosts: Vec::new(), metadata, bucket, users: None, passing: None, crane: None }
+        Self {
+            vendor,
+            hosts: Vec::new(),
+            metadata,
+            bucket,
+            users: None,
+            issuer: None,
+            client_ca: None,
+            passing: None,
+            crane: None,
+        }
     }
 }
 
@@ -142,7 +156,7 @@ impl Bucket {
 pub(crate) struct Site {
     pub(crate) vendor: VendorName,
     pub(crate) bucket: Bucket,
-    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) gate: Gate,
     pub(crate) passing: Option<Passing>,
     pub(crate) crane: Option<CraneRules>,
     /// Nothing until it was first loaded.

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::Users;
+use crate::auth::Gate;
 use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
@@ -88,7 +88,7 @@ pub(crate) struct Watcher<S> {
 struct Watched {
     config: SiteConfig,
     metadata: Followed,
-    users: Option<Arc<Users>>,
+    gate: Gate,
 }
 
 /// A site's metadata, followed.
@@ -216,23 +216,18 @@ impl<S: SiteSource> Watcher<S> {
                 Some(site) if site.config == config => site,
                 Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
-                    let users = site.users.filter(|users| config.users.as_deref() == Some(users.file()));
-                    Watched { config, users, ..site }
+                    Watched { config, ..site }
                 }
                 _ => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
                     let metadata = Followed::begin(&config.metadata, &self.bench, APART * begun);
                     begun += u32::from(metadata.health().is_some());
-                    Watched { config, metadata, users: None }
+                    Watched { config, metadata, gate: Gate::default() }
                 }
             };
             changed |= site.metadata.poll();
-            match (&site.users, &site.config.users) {
-                (Some(users), _) => users.poll(),
-                (None, Some(file)) => site.users = Some(Arc::new(Users::new(file))),
-                (None, None) => {}
-            }
+            changed |= site.gate.follow(&site.config);
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
@@ -246,7 +241,7 @@ impl<S: SiteSource> Watcher<S> {
         let site = |site: &Watched| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
-            users: site.users.clone(),
+            gate: site.gate.clone(),
             passing: site.config.passing.clone(),
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),

@@ -38,14 +38,16 @@ fn each_request_has_one_line_without_its_query() {
     let server = std::thread::spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        let options = Options { trusted_proxies, ..Options::default() };
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            serve(listener, vec![site], Options::default(), async { drop(stopped.await) }).await
+            serve(listener, vec![site], options, async { drop(stopped.await) }).await
         })
     });
     for request in [
         "GET /-/healthz?token=secret HTTP/1.1\r\nhost: acme.localhost\r\nuser-agent: \"quoted\"\r\n",
-        "HEAD /v2/%0a HTTP/1.1\r\nhost: x\r\n",
+        "HEAD /v2/%0a HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.113.9, 192.0.2.1\r\n",
         "GET /v2/app/manifests/1.0 HTTP/1.1\r\nhost: x\r\n",
         &format!("GET /v2/app/manifests/{digest} HTTP/1.1\r\nhost: x\r\n"),
         "GET /v2/app/tags/list HTTP/1.1\r\nhost: x\r\n",
@@ -70,6 +72,7 @@ fn each_request_has_one_line_without_its_query() {
     assert_eq!((&first["status"], &first["bytes"]), (&200.into(), &3.into()));
     assert_eq!(first["user_agent"], "\"quoted\"");
     assert!(first["ms"].is_number() && first["remote"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert_eq!(second["remote"], "192.0.2.1", "whom a trusted proxy names");
     assert_eq!(
         (&second["status"], &second["bytes"], &second["user_agent"]),
         (&400.into(), &0.into(), &"-".into())

@@ -1,6 +1,7 @@
 //! When a certificate is good, for whoever has to warn before it ends.
 //!
-//! Our own reader of the few fields before it: a library for X.509 would be larger than all that is needed of one.
+//! Our own reader of the few fields before it: a library for X.509 refuses what is wrong with others, such as a serial
+//! number of more than 20 bytes, and TLS takes such certificates.
 
 use crate::Utc;
 

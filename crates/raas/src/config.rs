@@ -4,6 +4,7 @@ mod crane;
 mod delivery;
 mod edit;
 mod ini;
+mod issuer;
 mod masks;
 mod repository;
 mod secret;
@@ -110,6 +111,25 @@ impl Config {
         self.vendors.get(name).cloned().unwrap_or_default()
     }
 
+    /// Reads the files that say who may come in to the vendors' registries.
+    ///
+    /// # Errors
+    /// One cannot be read, or is not what it should be.
+    pub(crate) fn check_doors(&self) -> Result<(), Failure> {
+        for (vendor, settings) in &self.vendors {
+            let wrong = |key: &str, error: String| {
+                Failure::new(Kind::Usage, format!("`{key}` of [{vendor}] cannot be used")).caused_by(error)
+            };
+            if let Some(issuer) = &settings.token_issuer {
+                issuer.check().map_err(|error| wrong("token_keys", error))?;
+            }
+            if let Some(file) = &settings.client_ca {
+                raas_server::check_client_ca(file).map_err(|error| wrong("client_ca", error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether any vendor has a bucket.
     pub(crate) fn has_buckets(&self) -> bool {
         self.with_buckets().next().is_some()
@@ -197,6 +217,19 @@ mod tests {
         assert_eq!(config.openshift.auth_token.as_ref().unwrap().expose(), "hunter2");
         assert_eq!(config.openshift.password.as_ref().unwrap().expose(), "ahunter2b${x}");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_issuer_of_tokens_is_named_as_a_whole() {
+        let whole = "[acme]\ntoken_realm = https://auth.example.com/token\ntoken_service = acme\ntoken_issuer = auth\n\
+                     token_keys = keys.json\n";
+        let acme = parse(whole).unwrap().vendor(&"acme".parse().unwrap());
+        let keys = Path::new("conf/keys.json");
+        let issuer = raas_server::TokenIssuer::new("https://auth.example.com/token", "acme", "auth", keys);
+        assert_eq!(acme.token_issuer, issuer.ok());
+        let error = parse("[acme]\ns3_bucket = b\ntoken_service = acme\n").unwrap_err();
+        assert!(error.starts_with("line 3: token_realm, token_service"), "{error}");
+        assert!(parse(&whole.replace("https", "ftp")).unwrap_err().starts_with("line 2: "));
     }
 
     #[test]

@@ -20,12 +20,25 @@ pub(crate) struct Note {
     pub(crate) pid: u32,
     /// The vendors that it was started for; empty for all.
     pub(crate) vendors: Vec<VendorName>,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub(crate) secure: bool,
+}
+
+/// The scheme of a server's URLs.
+pub(crate) fn scheme(secure: bool) -> &'static str {
+    if secure { "https" } else { "http" }
 }
 
 impl Note {
     /// Whether the server serves this vendor.
     pub(crate) fn serves(&self, vendor: &VendorName) -> bool {
         self.vendors.is_empty() || self.vendors.contains(vendor)
+    }
+
+    /// The base URL that programs on this machine use.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", scheme(self.secure), self.reachable())
     }
 
     /// The address that clients on this machine use: a server that listens everywhere is reached over loopback.
@@ -99,12 +112,19 @@ mod tests {
     #[test]
     fn notes_of_the_living_are_found_and_those_of_the_dead_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        let note =
-            Note { address: "0.0.0.0:5000".parse().unwrap(), pid: 7, vendors: vec!["acme".parse().unwrap()] };
+        let note = Note {
+            address: "0.0.0.0:5000".parse().unwrap(),
+            pid: 7,
+            vendors: vec!["acme".parse().unwrap()],
+            secure: true,
+        };
         assert_eq!(living(&folder.path().join("none")).unwrap(), []);
         let posted = post(folder.path(), &note).unwrap();
         assert_eq!(living(folder.path()).unwrap(), std::slice::from_ref(&note));
-        assert_eq!(note.reachable().to_string(), "127.0.0.1:5000");
+        assert_eq!(note.url(), "https://127.0.0.1:5000");
+        // As an older raas leaves it.
+        let old = r#"{"address":"127.0.0.1:5000","pid":7,"vendors":[]}"#;
+        assert_eq!(serde_json::from_str::<Note>(old).unwrap().url(), "http://127.0.0.1:5000");
         assert!(note.serves(&"acme".parse().unwrap()) && !note.serves(&"other".parse().unwrap()));
         drop(posted);
         fs::write(folder.path().join("9.json"), serde_json::to_vec(&note).unwrap()).unwrap();

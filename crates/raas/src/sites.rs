@@ -64,17 +64,18 @@ impl HomeSites {
     }
 
     fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
+        let settings = self.config.vendor(vendor.name());
         let (bucket, passing) =
             self.made(vendor.name()).map_err(|failure| io::Error::other(failure.to_string()))?;
+        let site = SiteConfig::new(
+            vendor.name().clone(),
+            Metadata::Folder(vendor.checkout().folder().to_owned()),
+            bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
+        );
         Ok(SiteConfig {
-            hosts: self.config.vendor(vendor.name()).registry_hosts,
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
             passing,
-            ..SiteConfig::new(
-                vendor.name().clone(),
-                Metadata::Folder(vendor.checkout().folder().to_owned()),
-                bucket.unwrap_or_else(|| Bucket::Folder(vendor.bucket())),
-            )
+            ..as_set(site, &settings)
         })
     }
 
@@ -196,21 +197,25 @@ pub(crate) fn alone(
         Failure::new(Kind::Usage, format!("nobody says where the objects of {vendor} are"))
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
-    Ok(SiteConfig {
-        hosts: settings.registry_hosts.clone(),
-        users: settings.htpasswd.clone(),
-        passing: delivery::passing(settings, own),
-        ..SiteConfig::new(vendor.clone(), metadata, bucket)
-    })
+    let site = SiteConfig::new(vendor.clone(), metadata, bucket);
+    Ok(SiteConfig { passing: delivery::passing(settings, own), ..as_set(site, settings) })
 }
 
 /// A site that stands in for a legacy Crane.
 pub(crate) fn crane(vendor: &VendorName, conf: &CraneConf, settings: &VendorSettings) -> SiteConfig {
+    let metadata = Metadata::Crane(conf.data_dir.clone(), conf.every);
+    let site = SiteConfig::new(vendor.clone(), metadata, Bucket::Nowhere);
+    SiteConfig { crane: Some(conf.rules.clone()), ..as_set(site, settings) }
+}
+
+/// The site with its hosts, and with those whom the vendor's section lets in.
+fn as_set(site: SiteConfig, settings: &VendorSettings) -> SiteConfig {
     SiteConfig {
         hosts: settings.registry_hosts.clone(),
         users: settings.htpasswd.clone(),
-        crane: Some(conf.rules.clone()),
-        ..SiteConfig::new(vendor.clone(), Metadata::Crane(conf.data_dir.clone(), conf.every), Bucket::Nowhere)
+        issuer: settings.token_issuer.clone(),
+        client_ca: settings.client_ca.clone(),
+        ..site
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn until_served(
     let begun = Instant::now();
     for note in serving {
         loop {
-            match http::revision(note.reachable(), vendor.name()) {
+            match http::revision(note, vendor.name()) {
                 Ok(revision) if serves(vendor, commit, &revision)? => break,
                 // It was stopped meanwhile.
                 _ if !still_runs(home, note) => break,

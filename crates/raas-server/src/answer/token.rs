@@ -22,8 +22,8 @@ struct Token<'a> {
     issued_at: String,
 }
 
-pub(super) fn answer(users: &Users, visitor: Visitor) -> Response {
-    if visitor == Visitor::Impostor {
+pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
+    if *visitor == Visitor::Impostor {
         let failure = Failure::new(Code::Unauthorized, "the user name or the password is wrong");
         let mut response = fail(Api::V2, &failure);
         let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");

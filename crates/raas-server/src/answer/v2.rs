@@ -8,6 +8,7 @@ use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type
 
 use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
 use crate::Response;
+use crate::auth::Visitor;
 use crate::body::Body;
 use crate::catalog::{Blob, Manifest, Reads, Repository};
 use crate::error::{Code, Failure};
@@ -31,18 +32,32 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
     if !reads(asked.method) {
         return refuse(Api::V2).into();
     }
-    let unauthorized = |scope: Option<&str>| {
+    let unauthorized = |scope: Option<&str>, error: Option<&str>| {
         let failure = Failure::new(Code::Unauthorized, "ask for a token first, with a password or without");
-        super::challenge(fail(Api::V2, &failure), asked.host, scope, asked.secure).into()
+        asked.challenge(Api::V2, &failure, scope, error).into()
     };
     // That is how a client finds out that it may log in; the specification has no other way.
-    if asked.may_be_user() && route == V2::Base {
-        return unauthorized(None);
+    if asked.may_be_user() == Some(None) && route == V2::Base {
+        return unauthorized(None, None);
     }
     let name = route.name();
-    match decide(asked, route) {
+    match (decide(asked, route), asked.may_be_user()) {
         // Whether there is no such repository, or one that users see, is not told.
-        Err(failure) if failure.code == Code::NameUnknown && asked.may_be_user() => unauthorized(name),
+        (Err(failure), Some(error)) if failure.code == Code::NameUnknown => unauthorized(name, error),
+        // What its certificate lacks is told whether there is such a repository or not.
+        (Err(mut failure), None) if failure.code == Code::NameUnknown => {
+            if let Visitor::Uncertified(reason) = asked.visitor {
+                failure.message.push_str("; the client certificate is not taken here: ");
+                failure.message.push_str(reason);
+            }
+            fail(Api::V2, &failure).into()
+        }
+        (decided, _) => finish(decided),
+    }
+}
+
+fn finish(decided: Result<Decision, Failure>) -> Decision {
+    match decided {
         Ok(mut decision) => {
             mark(decision.headers_mut());
             decision

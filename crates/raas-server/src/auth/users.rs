@@ -16,7 +16,7 @@ use raas_types::{Digest, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{LIFETIME, Visitor, decode, encode};
+use super::{LIFETIME, Token, Visitor, decode, encode};
 use crate::stamp::Stamp;
 
 /// The longest file, in bytes.
@@ -43,6 +43,8 @@ struct Known {
     stamp: Option<Stamp>,
     hashes: BTreeMap<String, String>,
     key: Hmac<sha2::Sha256>,
+    /// The key before: what was good by it is no guess.
+    former: Option<Hmac<sha2::Sha256>>,
     /// Names and passwords that were right, hashed, and when.
     right: Mutex<HashMap<Digest, Instant>>,
 }
@@ -54,7 +56,7 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    fn new(stamp: Option<Stamp>, text: &[u8]) -> Self {
+    fn new(stamp: Option<Stamp>, text: &[u8], former: Option<Hmac<sha2::Sha256>>) -> Self {
         let lines = String::from_utf8_lossy(text);
         let user = |line: &str| {
             let (name, hash) = line.trim().split_once(':')?;
@@ -66,6 +68,7 @@ impl Known {
             stamp,
             hashes: lines.lines().filter_map(user).collect(),
             key: Hmac::new_from_slice(key.to_string().as_bytes()).expect("HMAC takes a key of any length"),
+            former,
             right: Mutex::default(),
         }
     }
@@ -76,7 +79,7 @@ impl Users {
     pub(crate) fn new(file: &Path) -> Self {
         let users = Self {
             file: file.to_owned(),
-            known: ArcSwap::from_pointee(Known::new(None, b"")),
+            known: ArcSwap::from_pointee(Known::new(None, b"", None)),
             work: Semaphore::new(2),
             complaint: Mutex::default(),
         };
@@ -117,18 +120,27 @@ impl Users {
         }
         let mut text = Vec::new();
         file.take(MAX_SIZE).read_to_end(&mut text)?;
-        Ok(Some(Known::new(Some(stamp), &text)))
+        let former = Some(self.known.load().key.clone());
+        Ok(Some(Known::new(Some(stamp), &text, former)))
     }
 
-    /// Whether there is such a user with this password.
-    pub(crate) async fn verify(&self, name: String, password: String) -> bool {
+    /// Whether there is such a user with this password. It is looked at only if `check` allows it, and that is asked
+    /// again when it is its turn: of many that come at once few are looked at.
+    pub(super) async fn verify<E>(
+        &self,
+        name: String,
+        password: String,
+        check: impl Fn() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        check()?;
         let known = self.known.load_full();
         let both = Digest::of(format!("{}\0{password}", encode(name.as_bytes())).as_bytes());
         let remembered = || known.right.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered().get(&both).is_some_and(|when| when.elapsed() < REMEMBERED) {
-            return true;
+            return Ok(true);
         }
-        let Ok(_work) = self.work.acquire().await else { return false };
+        let _work = self.work.acquire().await.expect("nobody closes it");
+        check()?;
         let hash = known.hashes.get(&name).cloned();
         let working = spawn_blocking(move || {
             let right = bcrypt::verify(&password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false);
@@ -140,35 +152,39 @@ impl Users {
             remembered.retain(|_, when| when.elapsed() < REMEMBERED);
             remembered.insert(both, Instant::now());
         }
-        right
+        Ok(right)
     }
 
     /// A token for a user, or for a guest.
-    pub(crate) fn token(&self, visitor: Visitor, now: SystemTime) -> String {
-        let kind = if visitor == Visitor::User { "user" } else { "guest" };
+    pub(crate) fn token(&self, visitor: &Visitor, now: SystemTime) -> String {
+        let kind = if *visitor == Visitor::User { "user" } else { "guest" };
         let said = format!("{kind} {}", Utc::of(now + LIFETIME).unix());
         let seal = self.known.load().key.clone().chain_update(&said).finalize().into_bytes();
         format!("{}.{}", encode(said.as_bytes()), encode(&seal))
     }
 
     /// Who has this token.
-    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Visitor {
-        self.read_token(token, now).unwrap_or(Visitor::Impostor)
+    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
+        self.read_token(token, now).unwrap_or(Token::Wrong)
     }
 
-    fn read_token(&self, token: &str, now: SystemTime) -> Option<Visitor> {
+    fn read_token(&self, token: &str, now: SystemTime) -> Option<Token> {
         let (said, seal) = token.split_once('.')?;
         let said = decode(said)?;
+        let (known, seal) = (self.known.load(), decode(seal)?);
         // It compares in constant time.
-        self.known.load().key.clone().chain_update(&said).verify_slice(&decode(seal)?).ok()?;
+        let sealed = |key: &Hmac<_>| key.clone().chain_update(&said).verify_slice(&seal).is_ok();
+        if !sealed(&known.key) {
+            return known.former.as_ref().is_some_and(sealed).then_some(Token::Void);
+        }
         let (kind, end) = std::str::from_utf8(&said).ok()?.split_once(' ')?;
         if end.parse::<u64>().ok()? <= Utc::of(now).unix() {
-            return None;
+            return Some(Token::Void);
         }
         match kind {
             // Without a user's hash, the key is one that anybody can make.
-            "user" if !self.known.load().hashes.is_empty() => Some(Visitor::User),
-            "guest" => Some(Visitor::Guest),
+            "user" if !self.known.load().hashes.is_empty() => Some(Token::Good(Visitor::User)),
+            "guest" => Some(Token::Good(Visitor::Guest)),
             _ => None,
         }
     }
@@ -185,19 +201,19 @@ mod tests {
         std::fs::write(&file, "one:$2y$05$x\n").unwrap();
         let users = Users::new(&file);
         let now = SystemTime::now();
-        let token = users.token(Visitor::User, now);
+        let token = users.token(&Visitor::User, now);
         let other = Users::new(&file);
-        assert_eq!(other.holder(&token, now), Visitor::User, "another server has the same file");
-        assert_eq!(users.holder(&users.token(Visitor::Stranger, now), now), Visitor::Guest);
-        assert_eq!(users.holder(&token, now + LIFETIME), Visitor::Impostor);
+        assert_eq!(other.holder(&token, now), Token::Good(Visitor::User), "another server has the same file");
+        assert_eq!(users.holder(&users.token(&Visitor::Stranger, now), now), Token::Good(Visitor::Guest));
+        assert_eq!(users.holder(&token, now + LIFETIME), Token::Void);
         for forged in ["", ".", "a.b", &token[1..], &token.replace('.', "x."), &format!("{token}A")] {
-            assert_eq!(users.holder(forged, now), Visitor::Impostor, "{forged}");
+            assert_eq!(users.holder(forged, now), Token::Wrong, "{forged}");
         }
         std::fs::write(&file, "one:$2y$05$another\n").unwrap();
         users.poll();
-        assert_eq!(users.holder(&token, now), Visitor::Impostor);
+        assert_eq!(users.holder(&token, now), Token::Void);
         let empty = Users::new(&folder.path().join("none"));
-        assert_eq!(empty.holder(&empty.token(Visitor::User, now), now), Visitor::Impostor);
+        assert_eq!(empty.holder(&empty.token(&Visitor::User, now), now), Token::Wrong);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use super::{Metrics, Tally};
 use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
+use crate::tls::{Certificate, Certificates};
 
 /// Everything that is counted, and what is served now.
 pub(crate) fn render(shared: &Shared, snapshot: &Snapshot) -> String {
-    let Shared { metrics, tally, certificate, .. } = shared;
+    let Shared { metrics, tally, certificates, .. } = shared;
     tally.count(&metrics.pulls);
     let mut page = Page(String::with_capacity(4096));
     page.family("raas_build_info", "gauge", "The version that runs.");
@@ -36,11 +37,7 @@ pub(crate) fn render(shared: &Shared, snapshot: &Snapshot) -> String {
     page.latencies(metrics);
     page.family("raas_connections", "gauge", "Connections of clients that there are.");
     page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
-    if let Some(ends) = certificate.as_ref().and_then(|certificate| certificate.ends()) {
-        let help = "When the server's own certificate ends, in seconds since 1970.";
-        page.family("raas_certificate_expiry_timestamp_seconds", "gauge", help);
-        page.line("raas_certificate_expiry_timestamp_seconds", "", ends);
-    }
+    page.certificates(metrics, certificates.as_deref());
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
         let catalog = site.catalog.as_ref()?;
@@ -151,6 +148,26 @@ impl Page {
             self.line(&format!("{NAME}_sum"), &labels(&[("api", api)]), latency.sum());
             self.line(&format!("{NAME}_count"), &labels(&[("api", api)]), count);
         }
+    }
+
+    fn certificates(&mut self, metrics: &Metrics, certificates: Option<&Certificates>) {
+        let Some(certificates) = certificates else { return };
+        const ENDS: &str = "raas_certificate_expiry_timestamp_seconds";
+        self.family(ENDS, "gauge", "When a certificate of the server's own ends, in seconds since 1970.");
+        let of = |certificate: &Certificate| {
+            let name = certificate.names.first().map_or("", String::as_str);
+            (labels(&[("name", name)]), certificate.validity.not_after.unix())
+        };
+        let mut lines: Vec<_> = certificates.all().iter().map(of).collect();
+        // Several of one name: the one that is shown comes first, and a label is told once.
+        lines.sort_by(|a, b| a.0.cmp(&b.0));
+        lines.dedup_by(|a, b| a.0 == b.0);
+        for (labels, ends) in lines {
+            self.line(ENDS, &labels, ends);
+        }
+        const FAILURES: &str = "raas_certificate_failures_total";
+        self.family(FAILURES, "counter", "How often no new certificate could be had by ACME.");
+        self.lines(FAILURES, metrics.certificate_failures.all());
     }
 
     /// A gauge of every site that has it.

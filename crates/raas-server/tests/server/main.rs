@@ -2,6 +2,7 @@
 
 mod answers;
 mod buckets;
+mod client_certificates;
 mod crane;
 mod deploy;
 mod fleet;
@@ -15,5 +16,6 @@ mod sites;
 mod snapshots;
 mod support;
 mod tls;
+mod tokens;
 mod upstream;
 mod users;

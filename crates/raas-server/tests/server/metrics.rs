@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig};
+use raas_server::{Acme, BaseUrl, Bucket, Metadata, Notify, Options, Origin, SiteConfig};
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 
 use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
@@ -20,7 +20,7 @@ impl Counted {
     }
 
     fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
-        let secure = options.certificate.is_some();
+        let secure = options.is_secure();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -81,8 +81,18 @@ pub(crate) fn everything() -> String {
     ask("GET", "cosign", &format!("manifests/{signature}"));
     ask("GET", "docker", &format!("blobs/{blob}"));
     let secured = tempfile::tempdir().unwrap();
-    let certificate = Some(crate::tls::issue(secured.path()));
-    let secure = Counted::start_with(vec![folders.site()], Options { certificate, ..Options::default() });
+    let certificates = vec![crate::tls::issue(secured.path(), "acme.localhost")];
+    // Nobody is there to give out another.
+    let acme = Some(Acme {
+        domains: vec!["registry.example.com".to_owned()],
+        email: None,
+        folder: secured.path().join("acme"),
+        directory: "https://127.0.0.1:1/directory".to_owned(),
+        ca: None,
+        pause: Acme::PAUSE,
+    });
+    let options = Options { certificates, acme, ..Options::default() };
+    let secure = Counted::start_with(vec![folders.site()], options);
     format!("{}{}", counted.asked("/metrics").text(), secure.asked("/metrics").text())
 }
 

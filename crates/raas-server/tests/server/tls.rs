@@ -9,21 +9,24 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use raas_server::{CertificateFiles, Options};
+use raas_server::{Acme, CertificateFiles, Options};
 use raas_types::media_type::DOCKER_MANIFEST;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Folders, Published, Server, soon};
+use crate::support::{self, Folders, Published, Server, soon};
 
-/// Makes a certificate for `acme.localhost`, and puts it where the server looks.
-pub(crate) fn issue(folder: &Path) -> CertificateFiles {
-    let made = rcgen::generate_simple_self_signed(vec!["acme.localhost".to_owned()]).unwrap();
-    let files = CertificateFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+/// Makes a certificate for a name, and puts it where the server looks.
+pub(crate) fn issue(folder: &Path, name: &str) -> CertificateFiles {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let file = |end: &str| folder.join(format!("{name}.{end}"));
+    let files = CertificateFiles { certificate: file("crt"), key: file("key") };
     fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
     fs::write(&files.certificate, made.cert.pem()).unwrap();
     files
@@ -31,26 +34,105 @@ pub(crate) fn issue(folder: &Path) -> CertificateFiles {
 
 fn options(files: &CertificateFiles) -> Options {
     let quick = Duration::from_millis(50);
-    Options { poll: quick, remote_poll: quick, certificate: Some(files.clone()), ..Options::default() }
+    Options { poll: quick, remote_poll: quick, certificates: vec![files.clone()], ..Options::default() }
 }
 
 /// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
 fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
+    connect(server, trusted, h2, "acme.localhost", "acme.localhost", None, path)
+}
+
+/// A status and a body.
+pub(crate) type Asked = (u16, String);
+
+type Identity = Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>;
+
+/// Likewise, on a connection for one name, of another host, with a certificate of the client's own.
+pub(crate) fn ask_with(
+    server: &Server,
+    trusted: &Path,
+    h2: bool,
+    sni: &str,
+    host: &str,
+    identity: Identity,
+    path: &str,
+) -> Result<Asked, String> {
+    let (status, body) = connect(server, trusted, h2, sni, host, identity, path)?;
+    Ok((status.as_u16(), String::from_utf8(body.to_vec()).unwrap()))
+}
+
+/// Trusts just this certificate, whatever name it is for: which one is shown is what is tested.
+#[derive(Debug)]
+struct Pinned(CertificateDer<'static>);
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if *shown == self.0 {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("another certificate is shown".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn connect(
+    server: &Server,
+    trusted: &Path,
+    h2: bool,
+    sni: &str,
+    host: &str,
+    identity: Identity,
+    path: &str,
+) -> Result<(StatusCode, Bytes), String> {
+    let trusted = CertificateDer::from_pem_file(trusted).map_err(|error| error.to_string())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned(trusted)));
+    let mut config = match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key.clone_key()).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = TcpStream::connect(server.address).await.unwrap();
-        let name = ServerName::try_from("acme.localhost").unwrap();
+        let name = ServerName::try_from(sni.to_owned()).unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
-        let uri = format!("https://acme.localhost{path}");
+        let uri = format!("https://{host}{path}");
         let request = Request::get(if h2 { uri.as_str() } else { path });
-        let request = request.header("host", "acme.localhost").body(Empty::<Bytes>::new()).unwrap();
+        let request = request.header("host", host).body(Empty::<Bytes>::new()).unwrap();
         let response = if h2 {
             let (mut sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
@@ -80,7 +162,7 @@ fn published() -> (Folders, Published) {
 #[test]
 fn images_are_pulled_over_tls_by_http_1_and_2() {
     let (folders, app) = published();
-    let files = issue(folders.bucket().parent().unwrap());
+    let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
     let server = Server::start_unready(vec![folders.site()], options(&files));
     for h2 in [true, false] {
         let asked = |path: &str| ask(&server, &files.certificate, h2, path).unwrap();
@@ -97,7 +179,7 @@ fn images_are_pulled_over_tls_by_http_1_and_2() {
 fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
     let (folders, _) = published();
     let folder = folders.bucket().parent().unwrap().to_owned();
-    let files = issue(&folder);
+    let files = issue(&folder, "acme.localhost");
     let server = Server::start_unready(vec![folders.site()], options(&files));
     let first = folder.join("first.crt");
     fs::copy(&files.certificate, &first).unwrap();
@@ -109,7 +191,7 @@ fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
         std::thread::sleep(Duration::from_millis(200));
         assert!(works(&first));
     }
-    issue(&folder);
+    issue(&folder, "acme.localhost");
     assert!(soon(|| works(&files.certificate)));
     assert!(!works(&first));
 }
@@ -121,4 +203,84 @@ fn a_certificate_that_is_none_is_told_at_the_start() {
     let mut server = Server::start_unready(vec![folders.site()], options(&files));
     let error = server.wait().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/crt"), "{error}");
+}
+
+#[test]
+fn each_name_has_its_certificate_and_those_of_a_folder_come_and_go() {
+    let (folders, _) = published();
+    let root = folders.bucket().parent().unwrap().to_owned();
+    let (first, second) = (issue(&root, "acme.localhost"), issue(&root, "two.example.com"));
+    let folder = root.join("certificates");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("broken.crt"), "nonsense").unwrap();
+    fs::write(folder.join("broken.key"), "nonsense").unwrap();
+    let quick = Duration::from_millis(50);
+    let options = Options {
+        poll: quick,
+        remote_poll: quick,
+        certificates: vec![first.clone(), second.clone()],
+        certificate_folder: Some(folder.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_unready(vec![folders.site()], options);
+    let shown = |sni: &str, files: &CertificateFiles| {
+        let host = "acme.localhost";
+        ask_with(&server, &files.certificate, true, sni, host, None, "/v2/").is_ok_and(|asked| asked.0 == 200)
+    };
+    assert!(shown("acme.localhost", &first) && shown("two.example.com", &second));
+    assert!(shown("three.example.com", &first), "the first, for a name that none has");
+    let third = issue(&folder, "three.example.com");
+    assert!(soon(|| shown("three.example.com", &third)));
+    fs::remove_file(&third.key).unwrap();
+    assert!(soon(|| shown("three.example.com", &first)));
+}
+
+#[test]
+fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
+    let (folders, _) = published();
+    let root = folders.bucket().parent().unwrap().to_owned();
+    let own = issue(&root, "acme.localhost");
+    // Nobody listens there any more.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let acme = |domain: &str| Acme {
+        domains: vec![domain.to_owned()],
+        email: None,
+        folder: root.join("acme"),
+        directory: format!("https://{gone}/dir"),
+        ca: Some(own.certificate.clone()),
+        pause: Duration::from_millis(10),
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let operators = listener.local_addr().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = {
+        let _entered = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).unwrap()
+    };
+    let mut with = options(&own);
+    with.metrics = Some(Arc::new(listener));
+    with.acme = Some(acme("registry.example.com"));
+    let server = Server::start_unready(vec![folders.site()], with);
+    assert!(ask(&server, &own.certificate, true, "/v2/").is_ok());
+    let told = || support::ask(operators, "GET", "/metrics", &[]).text().to_owned();
+    let failures = "raas_certificate_failures_total{name=\"registry.example.com\"}";
+    let failed = |line: &str| line.strip_prefix(failures).is_some_and(|number| number != " 0");
+    assert!(soon(|| told().lines().any(failed)));
+    let text = told();
+    let ends = "raas_certificate_expiry_timestamp_seconds{name=\"";
+    assert!(text.contains(&format!("{ends}acme.localhost\"}}")), "{text}");
+    assert!(!text.contains(&format!("{ends}registry")), "nobody vouches for what is shown meanwhile: {text}");
+    drop(server);
+    // What is not a name, and what cannot be kept, is told at the start.
+    for (acme, reason) in [
+        (acme("../x.y"), "../x.y"),
+        (Acme { folder: own.key.clone(), ..acme("a.example.com") }, "acme.localhost.key"),
+        (Acme { directory: "nonsense".into(), ..acme("a.example.com") }, "directory"),
+        (Acme { ca: Some(own.key.clone()), ..acme("a.example.com") }, "acme.localhost.key"),
+    ] {
+        let with = Options { acme: Some(acme), ..Options::default() };
+        let error = Server::start_unready(vec![folders.site()], with).wait().unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
 }

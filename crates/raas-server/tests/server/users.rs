@@ -1,10 +1,11 @@
 //! What is protected, and who sees it. The headings are those of `docs/request-handling.md`, "Users".
 
 use std::fs;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_server::SiteConfig;
+use raas_server::{Limit, Options, SiteConfig};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use serde_json::Value;
@@ -32,6 +33,11 @@ fn basic(name: &str, password: &str) -> String {
 
 impl Site {
     fn new() -> Self {
+        // More than any of these tests brings.
+        Self::with_limit(Limit { wrong: 1000, ..Limit::default() })
+    }
+
+    fn with_limit(limit: Limit) -> Self {
         let folders = Folders::new("acme");
         let mut layer = String::new();
         for (name, protected) in [("open", false), ("secret", true)] {
@@ -46,7 +52,13 @@ impl Site {
         let users = folders.metadata().with_file_name("htpasswd");
         fs::write(&users, format!("# people\n{}plain:secret\n", password("ann", "päss:word"))).unwrap();
         let site = SiteConfig { users: Some(users.clone()), ..folders.site() };
-        Self { server: Server::start(vec![site]), folders, users, layer }
+        let options = Options {
+            poll: Duration::from_millis(50),
+            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
+            limit,
+            ..Options::default()
+        };
+        Self { server: Server::start_with(vec![site], options), folders, users, layer }
     }
 
     fn ask(&self, path: &str, authorization: &str) -> Answer {
@@ -139,6 +151,61 @@ fn who_is_wrong_is_told_so_everywhere() {
         assert_eq!(answer.status, 401);
         assert!(answer.header("www-authenticate").unwrap().starts_with("Basic "));
         assert_eq!(site.ask("/-/healthz", authorization).status, 200);
+    }
+}
+
+#[test]
+fn who_guesses_has_to_wait_and_nobody_else_does() {
+    let site = Site::with_limit(Limit { wrong: 3, forgotten: Duration::from_secs(60) });
+    let right = basic("ann", "päss:word");
+    let token = site.token(Some(&right));
+    let from = |address: &str, path: &str, authorization: &str| {
+        let headers = [("authorization", authorization), ("x-forwarded-for", address)];
+        site.server.ask("GET", path, &headers)
+    };
+    let guesser = "203.0.113.9, 192.0.2.1, 127.0.0.2";
+    for wrong in [basic("ann", "one"), basic("bob", "two"), "Bearer x.y".to_owned()] {
+        assert_eq!(from(guesser, "/token", &wrong).status, 401);
+    }
+    // Right or wrong is not told any more, whoever else it names.
+    for (path, authorization) in [
+        ("/token", &basic("ann", "three")),
+        ("/token", &right),
+        ("/v2/secret/manifests/latest", &right),
+        ("/v2/", &"Bearer x.y".to_owned()),
+    ] {
+        let answer = from("192.0.2.1", path, authorization);
+        assert_eq!(answer.status, 429, "{path}");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+        assert_eq!(
+            (answer.header("www-authenticate"), answer.header("cache-control")),
+            (None, Some("no-store"))
+        );
+        if path != "/token" {
+            let error: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(error["errors"][0]["code"], "TOOMANYREQUESTS");
+        }
+    }
+    // A token that is right cannot be a guess, and who brings nothing does not guess.
+    assert_eq!(from("192.0.2.1", "/v2/secret/manifests/latest", &token).status, 200);
+    assert_eq!(
+        site.server.ask("GET", "/v2/open/manifests/latest", &[("x-forwarded-for", "192.0.2.1")]).status,
+        200
+    );
+    assert_eq!(from("192.0.2.1", "/-/healthz", &right).status, 200);
+    for other in ["192.0.2.2", "2001:db8::1"] {
+        assert_eq!(from(other, "/token", &right).status, 200);
+        assert_eq!(from(other, "/token", &basic("ann", "four")).status, 401);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_guess_is_never_too_much() {
+    let site = Site::with_limit(Limit { wrong: 1, forgotten: Duration::from_secs(60) });
+    for _ in 0..3 {
+        assert_eq!(site.ask("/v2/", "Basic ???").status, 401);
+        assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 200);
     }
 }
 

@@ -64,6 +64,7 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }
+    config.check_doors()?;
     let masks = Masks::new(&config.redhat, &sources);
     if json {
         let notes = masks.notes().iter().map(|note| note.to_string()).collect();

@@ -1,6 +1,9 @@
 //! `raas serve`.
 
 mod address;
+mod doors;
+mod front;
+mod of_vendor;
 mod watched;
 mod without_home;
 
@@ -10,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use raas_server::{CertificateFiles, Options, SiteSource};
+use raas_server::{Options, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -27,6 +30,8 @@ use crate::publication;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites};
 use crate::storage;
+use doors::Doors;
+use front::Front;
 use without_home::WithoutHome;
 
 /// Serve the registries of vendors.
@@ -55,7 +60,13 @@ pub(crate) struct Arguments {
     log: LogFormat,
 
     #[command(flatten)]
+    front: Front,
+
+    #[command(flatten)]
     without_home: WithoutHome,
+
+    #[command(flatten)]
+    doors: Doors,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -73,6 +84,7 @@ pub(crate) fn run(
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
     arguments.watched.check()?;
+    let options = arguments.front.options()?;
     start_log(arguments.log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,16 +100,16 @@ pub(crate) fn run(
     let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
     let (listen, watched) = (arguments.listen, &arguments.watched);
     if without_home.from_config {
-        let certificate = without_home.certificate();
         let fleet = Fleet::new(config, reload, arguments.vendors, buckets)?;
         let said = said(&fleet.served());
-        runtime.block_on(serve_alone(fleet, &said, certificate, listen, watched))?;
+        runtime.block_on(serve_alone(fleet, &said, options, listen, watched))?;
         return Ok(ExitCode::SUCCESS);
     }
     if without_home.is_asked() {
-        let sites = without_home.sites(&arguments.vendors, config, &buckets)?;
+        let mut sites = without_home.sites(&arguments.vendors, config, &buckets)?;
+        arguments.doors.open(&mut sites)?;
         let said = said(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
-        runtime.block_on(serve_alone(sites, &said, without_home.certificate(), listen, watched))?;
+        runtime.block_on(serve_alone(sites, &said, options, listen, watched))?;
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::new(home)?;
@@ -114,7 +126,7 @@ pub(crate) fn run(
         }
     }
     follow::others(&home, config, &arguments.vendors);
-    runtime.block_on(serve(&home, sites, arguments.vendors, listen, watched))?;
+    runtime.block_on(serve(&home, sites, arguments.vendors, options, listen, watched))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,12 +148,13 @@ async fn serve(
     home: &Home,
     sites: HomeSites,
     only: Vec<VendorName>,
+    options: Options,
     listen: SocketAddr,
     watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let options = watched.options().await?;
-    let note = Note { address, pid: std::process::id(), vendors: only };
+    let options = watched.options(options).await?;
+    let note = Note { address, pid: std::process::id(), vendors: only, secure: options.is_secure() };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
     let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
@@ -154,14 +167,13 @@ async fn serve(
 async fn serve_alone(
     sites: impl SiteSource,
     said: &str,
-    certificate: Option<CertificateFiles>,
+    options: Options,
     listen: SocketAddr,
     watched: &watched::Watched,
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
-    let scheme = if certificate.is_some() { "https" } else { "http" };
-    let options = Options { certificate, ..watched.options().await? };
-    output::error(&format!("Serving {said} on {scheme}://{address}"));
+    let options = watched.options(options).await?;
+    output::error(&format!("Serving {said} on {}://{address}", servers::scheme(options.is_secure())));
     answer(listener, sites, options, address, None).await
 }
 
@@ -202,16 +214,18 @@ async fn answer(
 }
 
 fn say_where(note: &Note, vendors: &[Vendor]) {
-    let address = note.reachable();
+    let (address, scheme) = (note.reachable(), servers::scheme(note.secure));
     match vendors {
         [] => {
-            output::error(&format!("Serving on http://{address}; no vendor is set up yet (raas setup ISV)"));
+            output::error(&format!(
+                "Serving on {scheme}://{address}; no vendor is set up yet (raas setup ISV)"
+            ));
         }
-        [one] => output::error(&format!("Serving {} on http://{address}", one.name())),
+        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
                 output::error(&format!(
-                    "Serving {0} on http://{0}.localhost:{1}",
+                    "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
                 ));

@@ -127,7 +127,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
 fn await_answers(note: &Note, vendor: &Vendor) -> Result<(), Failure> {
     let begun = Instant::now();
     for path in ["/v1/_ping", "/v2/"] {
-        while let Err(error) = http::ask(note.reachable(), vendor.name(), path) {
+        while let Err(error) = http::answers(note, vendor.name(), path) {
             if begun.elapsed() > PATIENCE {
                 let message = format!(
                     "the server on {} does not answer {path} for {}",

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use raas_server::{HostName, HostNameError};
+use raas_server::{HostName, HostNameError, TokenIssuer};
 use raas_types::VendorName;
 
 use super::delivery::Delivery;
 use super::ini::{Ini, IniError, Value};
+use super::issuer;
 use super::masks::MaskedName;
 use super::secret::Secret;
 use crate::registry::ImageReference;
@@ -120,6 +121,10 @@ pub(crate) struct VendorSettings {
     pub(crate) registry_hosts: Vec<HostName>,
     /// `htpasswd`: the users who see protected repositories, for a server without a home.
     pub(crate) htpasswd: Option<PathBuf>,
+    /// `token_realm`, `token_service`, `token_issuer`, `token_keys`: who else gives out tokens.
+    pub(crate) token_issuer: Option<TokenIssuer>,
+    /// `client_ca`: the authorities of client certificates.
+    pub(crate) client_ca: Option<PathBuf>,
     /// `openshift_domain`: the platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
     /// A CDN's tokens, and what is passed on.
@@ -252,6 +257,11 @@ impl VendorSettings {
         "cdn_url",
         "registry_host",
         "htpasswd",
+        "token_realm",
+        "token_service",
+        "token_issuer",
+        "token_keys",
+        "client_ca",
         "openshift_domain",
         "cdn_akamai_secret",
         "cdn_akamai_param",
@@ -294,6 +304,11 @@ impl VendorSettings {
 
     fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
         let mut vendor = VendorSettings::default();
+        let mut issuer = issuer::Parts::default();
+        for (key, value) in ini.section(section) {
+            issuer.take(key, value);
+        }
+        vendor.token_issuer = issuer.issuer(folder)?;
         each(ini, section, Self::KEYS, |key, value| {
             match key {
                 "s3_bucket" => vendor.s3_bucket = Some(text(value)?),
@@ -306,7 +321,10 @@ impl VendorSettings {
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_hosts = hosts(value)?,
                 "htpasswd" => vendor.htpasswd = Some(folder.join(text(value)?)),
+                "client_ca" => vendor.client_ca = Some(folder.join(text(value)?)),
                 "openshift_domain" => vendor.openshift_domain = Some(text(value)?),
+                // They were taken together.
+                key if issuer::KEYS.contains(&key) => {}
                 key => vendor.delivery.take(key, value, folder)?,
             }
             Ok(())

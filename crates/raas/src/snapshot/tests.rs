@@ -305,7 +305,8 @@ fn a_server_takes_what_is_published() {
     let options = raas_server::Options { remote_poll: Duration::from_millis(50), ..Default::default() };
     runtime.spawn(raas_server::serve(listener, vec![site], options, std::future::pending()));
     let vendor = "acme".parse().unwrap();
-    let ask = |path: &str| crate::http::ask(address, &vendor, path).unwrap();
+    let note = crate::servers::Note { address, pid: 0, vendors: Vec::new(), secure: false };
+    let ask = |path: &str| crate::http::ask(&note, &vendor, path).unwrap();
     assert_eq!(ask("/-/revision"), one.as_str());
     assert_eq!(ask("/v1/repositories/app/tags"), "{}");
     let two = bench.commit(&[("crane/data/other/_v1.json", &document.replace("app", "other"))]);

@@ -106,3 +106,22 @@ fn a_port_that_is_taken_is_told_with_the_way_out() {
     let failure = sandbox.fails(4, &["serve", "--listen", &address]);
     assert!(failure.contains(&address) && failure.contains("--listen"), "{failure}");
 }
+
+#[test]
+fn a_server_of_a_home_speaks_tls_and_push_and_status_find_it() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
+    // For another name than the address that it is asked at.
+    let made = rcgen::generate_simple_self_signed(vec!["registry.example.com".to_owned()]).unwrap();
+    let certificate = sandbox.write("tls.crt", made.cert.pem());
+    let key = sandbox.write("tls.key", made.signing_key.serialize_pem());
+    let server = sandbox.serve(&["--tls-certificate", &certificate, "--tls-key", &key]);
+    sandbox.ok(&["setup", "acme"]);
+    // It waits until the server serves it.
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    // A registry with users asks them first, and answers all the same.
+    std::fs::write(sandbox.home().join("acme/htpasswd"), "ann:$2y$05$x\n").unwrap();
+    let status = sandbox.ok(&["status", "acme"]);
+    assert!(status.contains("serves the last publication"), "{status}");
+    assert_eq!(server.stop(), Some(0));
+}

@@ -38,12 +38,12 @@ impl Watched {
         Ok(Some(notify))
     }
 
-    /// The server's options; its port for Prometheus is taken now.
-    pub(super) async fn options(&self) -> Result<Options, Failure> {
+    /// The server's options with what is said here; its port for Prometheus is taken now.
+    pub(super) async fn options(&self, options: Options) -> Result<Options, Failure> {
         let metrics = match self.metrics {
             Some(address) => Some(Arc::new(bind(address).await?.0)),
             None => None,
         };
-        Ok(Options { metrics, notify: self.notify()?, ..Options::default() })
+        Ok(Options { metrics, notify: self.notify()?, ..options })
     }
 }

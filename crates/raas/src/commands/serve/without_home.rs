@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use raas_server::{CertificateFiles, SiteConfig};
+use raas_server::SiteConfig;
 use raas_types::VendorName;
 
+use super::of_vendor::{OfVendor, by_vendor, of};
 use crate::config::{Access, Config, CraneConf, VendorSettings};
 use crate::failure::{Failure, Kind};
 use crate::sites::{Buckets, Named, alone, crane};
@@ -47,32 +48,6 @@ pub(super) struct WithoutHome {
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
 
-    /// The users who see protected repositories, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's
-    /// folder; else as [ISV] in raas.cfg says]
-    #[arg(
-        long,
-        value_name = "[ISV=]FILE",
-        env = "RAAS_HTPASSWD",
-        value_parser = |text: &str| OfVendor::parse(text, |file| Ok(PathBuf::from(file))),
-        requires = "without_home",
-        conflicts_with = "from_config"
-    )]
-    htpasswd: Vec<OfVendor<PathBuf>>,
-
-    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "RAAS_TLS_CERTIFICATE",
-        requires = "without_home",
-        requires = "tls_key"
-    )]
-    tls_certificate: Option<PathBuf>,
-
-    /// Its key
-    #[arg(long, value_name = "FILE", env = "RAAS_TLS_KEY", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
-
     /// The S3 service, where it is not AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
     s3_endpoint: Option<String>,
@@ -98,25 +73,6 @@ enum AccessArgument {
     Proxy,
 }
 
-/// What is said of a vendor, or of the only one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct OfVendor<T> {
-    vendor: Option<VendorName>,
-    said: T,
-}
-
-impl<T> OfVendor<T> {
-    /// `ISV=…` is of that vendor. No URL begins like that, and no folder need: `./a=b`.
-    fn parse(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
-        if let Some((vendor, rest)) = text.split_once('=')
-            && let Ok(vendor) = vendor.parse()
-        {
-            return Ok(Self { vendor: Some(vendor), said: read(rest)? });
-        }
-        Ok(Self { vendor: None, said: read(text)? })
-    }
-}
-
 impl WithoutHome {
     /// Whether the server is to do without a home.
     pub(super) fn is_asked(&self) -> bool {
@@ -126,12 +82,6 @@ impl WithoutHome {
     /// Whether URLs may have to be signed. Crane's never are with a key of S3.
     pub(super) fn needs_credentials(&self) -> bool {
         self.from_config || !self.metadata.is_empty()
-    }
-
-    /// The server's own certificate.
-    pub(super) fn certificate(&self) -> Option<CertificateFiles> {
-        let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
-        certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key })
     }
 
     /// A site for each `--metadata`, or for the `--crane-config`.
@@ -151,13 +101,10 @@ impl WithoutHome {
                 .hint(format!("raas serve --metadata {without}=PLACE …")));
         }
         let objects = by_vendor("--bucket", &self.bucket, &named)?;
-        let users = by_vendor("--htpasswd", &self.htpasswd, &named)?;
         let mut sites = Vec::with_capacity(metadata.len());
         for (vendor, place) in metadata {
             let settings = self.settings(config.vendor(vendor))?;
-            let mut site = alone(vendor, place, of(&objects, vendor), &settings, buckets)?;
-            site.users = of(&users, vendor).cloned().or(site.users);
-            sites.push(site);
+            sites.push(alone(vendor, place, of(&objects, vendor), &settings, buckets)?);
         }
         Ok(sites)
     }
@@ -179,11 +126,7 @@ impl WithoutHome {
         for note in &conf.notes {
             tracing::info!(file = %file.display(), note);
         }
-        let named = [vendor.clone()];
-        let users = by_vendor("--htpasswd", &self.htpasswd, &named)?;
-        let mut site = crane(&vendor, &conf, &config.vendor(&vendor));
-        site.users = of(&users, &vendor).cloned().or(site.users);
-        Ok(site)
+        Ok(crane(&vendor, &conf, &config.vendor(&vendor)))
     }
 
     /// The vendor's section, with what the command line says before it.
@@ -205,87 +148,5 @@ impl WithoutHome {
             ));
         }
         Ok(settings)
-    }
-}
-
-/// What is said of each vendor. Without a name it is said of the only one there is.
-fn by_vendor<'a, T>(
-    option: &str,
-    all: &'a [OfVendor<T>],
-    vendors: &'a [VendorName],
-) -> Result<Vec<(&'a VendorName, &'a T)>, Failure> {
-    let mut found: Vec<(&VendorName, &T)> = Vec::with_capacity(all.len());
-    for OfVendor { vendor, said } in all {
-        let vendor = match (vendor, vendors) {
-            (Some(vendor), []) => vendor,
-            (Some(vendor), known) if known.contains(vendor) => vendor,
-            (Some(vendor), _) => {
-                return Err(Failure::new(Kind::Usage, format!("{option} is of {vendor}, who is not served")));
-            }
-            (None, [only]) => only,
-            (None, _) => {
-                return Err(Failure::new(
-                    Kind::Usage,
-                    format!("{option} is of one vendor, and needs its name"),
-                )
-                .hint(format!("raas serve ISV {option} PLACE, or {option} ISV=PLACE for each of several")));
-            }
-        };
-        if found.iter().any(|(other, _)| *other == vendor) {
-            return Err(Failure::new(Kind::Usage, format!("{option} says two things of {vendor}")));
-        }
-        found.push((vendor, said));
-    }
-    Ok(found)
-}
-
-fn of<'a, T>(all: &[(&VendorName, &'a T)], vendor: &VendorName) -> Option<&'a T> {
-    all.iter().find(|(other, _)| *other == vendor).map(|(_, said)| *said)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vendor_stands_before_what_is_said_of_it() {
-        let table = [
-            ("acme=s3://b/p", Some("acme"), "s3://b/p"),
-            ("s3://b/p", None, "s3://b/p"),
-            ("https://h/p?acme=1", None, "https://h/p?acme=1"),
-            ("./acme=x", None, "./acme=x"),
-            ("Acme=x", None, "Acme=x"),
-            ("acme=", Some("acme"), ""),
-        ];
-        for (text, vendor, said) in table {
-            let parsed = OfVendor::parse(text, |text| Ok(text.to_owned())).unwrap();
-            assert_eq!(parsed.vendor.as_ref().map(VendorName::as_str), vendor, "{text}");
-            assert_eq!(parsed.said, said, "{text}");
-        }
-    }
-
-    #[test]
-    fn everything_is_said_of_one_vendor_once() {
-        let (acme, other): (VendorName, VendorName) = ("acme".parse().unwrap(), "other".parse().unwrap());
-        let read = |texts: &[&str]| -> Vec<OfVendor<String>> {
-            texts.iter().map(|text| OfVendor::parse(text, |t| Ok(t.to_owned())).unwrap()).collect()
-        };
-        let ask = |texts: &[&str], vendors: &[VendorName]| {
-            let all = read(texts);
-            let found = by_vendor("--metadata", &all, vendors).map_err(|failure| failure.to_string())?;
-            Ok(found.into_iter().map(|(vendor, said)| format!("{vendor}:{said}")).collect::<Vec<_>>())
-        };
-        assert_eq!(ask(&["x"], std::slice::from_ref(&acme)), Ok(vec!["acme:x".to_owned()]));
-        assert_eq!(ask(&["other=x", "acme=y"], &[]), Ok(vec!["other:x".to_owned(), "acme:y".to_owned()]));
-        for (texts, vendors, message) in [
-            (&["x"][..], &[][..], "needs its name"),
-            (&["x"], &[acme.clone(), other], "needs its name"),
-            (&["acme=x", "acme=y"], &[], "two things of acme"),
-            (&["x", "acme=y"], std::slice::from_ref(&acme), "two things of acme"),
-            (&["other=x"], std::slice::from_ref(&acme), "other, who is not served"),
-        ] {
-            let failure: Result<Vec<String>, String> = ask(texts, vendors);
-            assert!(failure.as_ref().is_err_and(|f| f.contains(message)), "{texts:?}: {failure:?}");
-        }
     }
 }

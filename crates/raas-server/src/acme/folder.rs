@@ -1,0 +1,124 @@
+//! What is kept of an authority: the account and the certificates, with their keys.
+//!
+//! ```text
+//! <folder>/<host of the directory>/account.json
+//! <folder>/<host of the directory>/<name>.pem     the key, and the chain
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use hyper::Uri;
+
+use super::order::Error;
+use crate::tls::Certificate;
+
+const ACCOUNT: &str = "account.json";
+
+/// The folder of one authority: what a trial run of another gave out is not shown for real.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder, which only this user can look into if it is made here.
+    pub(super) fn open(folder: &Path, directory: &str) -> Result<Self, Error> {
+        let uri: Uri = directory.parse().map_err(|_| "the authority's directory is not a URL")?;
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https"));
+        let authority = authority.ok_or("the authority's directory is not an https URL")?;
+        let folder = folder.join(authority.as_str().replace(':', "_"));
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        let folder = Self(folder);
+        // Better now than after an authority was asked for something that cannot be kept.
+        folder
+            .write(".probe", b"")
+            .and_then(|()| fs::remove_file(folder.0.join(".probe")))
+            .map_err(|error| format!("cannot write to {}: {error}", folder.0.display()))?;
+        Ok(folder)
+    }
+
+    /// The account, as it was kept.
+    pub(super) fn account(&self) -> io::Result<Option<Vec<u8>>> {
+        present(fs::read(self.0.join(ACCOUNT)))
+    }
+
+    pub(super) fn keep_account(&self, account: &[u8]) -> io::Result<()> {
+        self.write(ACCOUNT, account)
+    }
+
+    pub(super) fn forget_account(&self) -> io::Result<()> {
+        present(fs::remove_file(self.0.join(ACCOUNT))).map(drop)
+    }
+
+    /// The certificate of a name, as it was kept.
+    pub(super) fn certificate(&self, domain: &str) -> Result<Option<Certificate>, String> {
+        let file = self.0.join(name_of(domain));
+        let kept = present(fs::read(&file)).map_err(|error| error.to_string())?;
+        let read = kept.map(|pem| Certificate::read(&pem, &pem)).transpose();
+        read.map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    pub(super) fn keep_certificate(&self, domain: &str, pem: &str) -> io::Result<()> {
+        self.write(&name_of(domain), pem.as_bytes())
+    }
+
+    /// Writes a file that only this user can read, whole or not at all.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let new = self.0.join(format!("{name}.new"));
+        present(fs::remove_file(&new))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+/// The file of a name, which was seen to be one: it has no slashes.
+fn name_of(domain: &str) -> String {
+    format!("{domain}.pem")
+}
+
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_for_this_user_alone_and_by_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("acme");
+        let kept = Folder::open(&root, "https://a.example.com:14000/dir").unwrap();
+        assert_eq!(kept.account().unwrap(), None);
+        kept.keep_account(b"one").unwrap();
+        kept.keep_account(b"two").unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["x.example.com".to_owned()]).unwrap();
+        let pem = made.signing_key.serialize_pem() + &made.cert.pem();
+        kept.keep_certificate("x.example.com", &pem).unwrap();
+        let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("a.example.com_14000"), 0o700);
+        assert_eq!(mode("a.example.com_14000/account.json"), 0o600);
+        assert_eq!(mode("a.example.com_14000/x.example.com.pem"), 0o600);
+        let again = Folder::open(&root, "https://a.example.com:14000/dir").unwrap();
+        assert_eq!(again.account().unwrap().as_deref(), Some(b"two".as_slice()));
+        assert_eq!(again.certificate("x.example.com").unwrap().unwrap().names, ["x.example.com"]);
+        assert!(again.certificate("y.example.com").unwrap().is_none());
+        let other = Folder::open(&root, "https://b.example.com/dir").unwrap();
+        assert!(other.certificate("x.example.com").unwrap().is_none());
+        for directory in ["http://a.example.com", "a.example.com", "https://"] {
+            assert!(Folder::open(&root, directory).is_err(), "{directory}");
+        }
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(Folder::open(&folder.path().join("file"), "https://a.example.com").is_err());
+    }
+}

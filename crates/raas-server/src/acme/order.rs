@@ -1,0 +1,145 @@
+//! One certificate: from the order to the chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order, OrderStatus,
+    RetryPolicy,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use tokio::sync::Mutex;
+
+use super::client::Http;
+use super::folder::Folder;
+use crate::tls::{Certificate, Challenges, Proof};
+
+/// Why there is no certificate.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long an authority may take to look, and to sign.
+const POLLING: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
+
+/// Source: RFC 8555, section 6.7.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
+/// A certification authority, and our account there.
+pub(super) struct Authority {
+    http: Http,
+    directory: String,
+    email: Option<String>,
+    folder: Folder,
+    challenges: Arc<Challenges>,
+    /// Nothing until it is first needed.
+    account: Mutex<Option<Account>>,
+}
+
+impl Authority {
+    pub(super) fn new(
+        http: Http,
+        directory: String,
+        email: Option<String>,
+        folder: Folder,
+        challenges: Arc<Challenges>,
+    ) -> Self {
+        Self { http, directory, email, folder, challenges, account: Mutex::default() }
+    }
+
+    /// Gets a certificate for a name, and keeps it.
+    pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
+        let identifiers = [Identifier::Dns(domain.to_owned())];
+        let new = NewOrder::new(&identifiers);
+        let mut order = match self.account().await?.new_order(&new).await {
+            // An authority that has forgotten us, or was set up anew.
+            Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
+                tracing::warn!(
+                    directory = self.directory,
+                    "the authority does not know the account; it gets another"
+                );
+                *self.account.lock().await = None;
+                self.folder.forget_account()?;
+                self.account().await?.new_order(&new).await?
+            }
+            order => order?,
+        };
+        let proofs = self.prove(domain, &mut order).await?;
+        // Until the authority has looked.
+        let status = order.poll_ready(&POLLING).await?;
+        if status == OrderStatus::Invalid {
+            return Err(refusal(&mut order).await);
+        }
+        drop(proofs);
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![domain.to_owned()])?;
+        params.distinguished_name = DistinguishedName::new();
+        order.finalize_csr(params.serialize_request(&key)?.der()).await?;
+        let chain = order.poll_certificate(&POLLING).await?;
+        let certificate = Certificate::read(chain.as_bytes(), key.serialize_pem().as_bytes())?;
+        let pem = key.serialize_pem() + &chain;
+        // It is shown whether it can be kept or not; the next start asks for another.
+        if let Err(error) = self.folder.keep_certificate(domain, &pem) {
+            tracing::error!(domain, %error, "the new certificate cannot be kept");
+        }
+        Ok(certificate)
+    }
+
+    async fn account(&self) -> Result<Account, Error> {
+        let mut account = self.account.lock().await;
+        match &*account {
+            Some(account) => Ok(account.clone()),
+            None => Ok(account.insert(self.open_account().await?).clone()),
+        }
+    }
+
+    async fn open_account(&self) -> Result<Account, Error> {
+        let builder = || Account::builder_with_http(Box::new(self.http.clone()));
+        if let Some(kept) = self.folder.account()? {
+            return Ok(builder().from_credentials(serde_json::from_slice(&kept)?).await?);
+        }
+        let contact = self.email.as_ref().map(|email| format!("mailto:{email}"));
+        let new = NewAccount {
+            contact: &contact.iter().map(String::as_str).collect::<Vec<_>>(),
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let (account, credentials) = builder().create(&new, self.directory.clone(), None).await?;
+        self.folder.keep_account(&serde_json::to_vec(&credentials)?)?;
+        Ok(account)
+    }
+
+    /// Shows that the name is ours, and says that it is shown.
+    async fn prove(&self, domain: &str, order: &mut Order) -> Result<Vec<Proof>, Error> {
+        let mut proofs = Vec::new();
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            match authorization.status {
+                AuthorizationStatus::Pending => {}
+                // It was shown not long ago.
+                AuthorizationStatus::Valid => continue,
+                other => return Err(format!("the authority holds the name to be {other:?}").into()),
+            }
+            let mut challenge = authorization
+                .challenge(ChallengeType::TlsAlpn01)
+                .ok_or("the authority does not offer the challenge tls-alpn-01")?;
+            let digest = challenge.key_authorization().digest();
+            proofs.push(self.challenges.show(domain, digest.as_ref())?);
+            challenge.set_ready().await?;
+        }
+        Ok(proofs)
+    }
+}
+
+/// Why the authority refuses an order, in its own words.
+async fn refusal(order: &mut Order) -> Error {
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        // What was asked for before the authority looked says nothing.
+        if let Ok(state) = authorization.refresh().await
+            && let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref())
+        {
+            return format!("the authority refuses the name: {problem}").into();
+        }
+    }
+    "the authority refuses the order".into()
+}

@@ -1,0 +1,105 @@
+//! Client certificates: which authority vouches for who sees what is protected.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::RootCertStore;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use crate::followed::FollowedFile;
+
+/// How long a certificate that was looked at is what it was: it may be over later on the same connection.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// The authorities of a site, as the file has them now.
+#[derive(Debug)]
+pub(crate) struct ClientCa {
+    path: PathBuf,
+    file: FollowedFile<Verifier>,
+}
+
+type Verifier = Arc<dyn ClientCertVerifier>;
+
+impl ClientCa {
+    pub(crate) fn new(path: &Path) -> Self {
+        let file = FollowedFile::new(path, "authorities of client certificates", verifier);
+        Self { path: path.to_owned(), file }
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file if it changed.
+    pub(crate) fn poll(&self) {
+        self.file.poll();
+    }
+}
+
+/// Looks whether there are certificates of authorities in a file, as `client_ca` names it.
+///
+/// # Errors
+/// It cannot be read, or has none.
+pub fn check_client_ca(file: &Path) -> Result<(), String> {
+    let bytes = std::fs::read(file).map_err(|error| error.to_string());
+    let checked = bytes.and_then(|bytes| verifier(&bytes)).map(drop);
+    checked.map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn verifier(bytes: &[u8]) -> Result<Verifier, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bytes) {
+        let certificate = certificate.map_err(|error| format!("no certificate in PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("a certificate cannot be used: {error}"))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// The certificates that a client has shown on its connection. That it has the key of the first, the handshake has
+/// seen; whose they are is another question for each site.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    chain: Vec<CertificateDer<'static>>,
+    judged: Mutex<Option<Judged>>,
+}
+
+#[derive(Debug)]
+struct Judged {
+    by: Arc<Verifier>,
+    when: Instant,
+    verdict: Result<(), String>,
+}
+
+impl Presented {
+    pub(crate) fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self { chain, judged: Mutex::default() }
+    }
+
+    /// Whether one of these authorities vouches for it; why not, if none does.
+    pub(super) fn is_of(&self, ca: &ClientCa) -> Result<(), String> {
+        let Some(by) = ca.file.current() else { return Err("this registry takes none at present".into()) };
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*judged
+            && Arc::ptr_eq(&before.by, &by)
+            && before.when.elapsed() < REMEMBERED
+        {
+            return before.verdict.clone();
+        }
+        let verdict = self.judge(&by);
+        *judged = Some(Judged { by, when: Instant::now(), verdict: verdict.clone() });
+        verdict
+    }
+
+    fn judge(&self, verifier: &Verifier) -> Result<(), String> {
+        let (first, others) = self.chain.split_first().ok_or("there is none")?;
+        let verdict = verifier.verify_client_cert(first, others, UnixTime::now());
+        verdict.map(drop).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,216 @@
+//! Tokens of another issuer: who signs them, and what one opens.
+//!
+//! Source: CNCF distribution, "Token Authentication Specification" and "Token Authentication Implementation".
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use raas_types::Utc;
+use serde::Deserialize;
+
+use super::{Token, Visitor};
+use crate::catalog::Catalog;
+use crate::followed::FollowedFile;
+use crate::route::{Route, V2};
+
+mod jwt;
+mod keys;
+
+use jwt::Jwt;
+use keys::Keys;
+
+/// How far the issuer's clock and ours may be apart, in seconds.
+const LEEWAY: u64 = 60;
+
+/// Who gives out tokens for a registry, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIssuer {
+    realm: String,
+    service: String,
+    issuer: String,
+    keys: PathBuf,
+}
+
+impl TokenIssuer {
+    /// `realm` is the URL that clients ask for tokens, `service` what they call this registry there and the audience
+    /// of its tokens, `issuer` who signs them, and `keys` the file of the keys: a JSON Web Key Set, or PEM with
+    /// certificates and public keys.
+    ///
+    /// # Errors
+    /// The realm is no URL, or one of the names is empty or cannot stand in a header.
+    pub fn new(realm: &str, service: &str, issuer: &str, keys: &Path) -> Result<Self, String> {
+        let fits = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+        let url = ["https://", "http://"].iter().find_map(|scheme| realm.strip_prefix(scheme));
+        if url.is_none_or(str::is_empty) || !fits(realm) || realm.contains(' ') {
+            return Err("the realm of tokens is not an http or https URL".into());
+        }
+        for (what, text) in [("service", service), ("issuer", issuer)] {
+            if text.is_empty() || !fits(text) {
+                return Err(format!("the {what} of tokens is empty, or not plain text"));
+            }
+        }
+        let (realm, service, issuer) = (realm.to_owned(), service.to_owned(), issuer.to_owned());
+        Ok(Self { realm, service, issuer, keys: keys.to_owned() })
+    }
+
+    /// Looks whether there are keys in the file.
+    ///
+    /// # Errors
+    /// It cannot be read, or has no key that can sign a token.
+    pub fn check(&self) -> Result<(), String> {
+        let bytes = std::fs::read(&self.keys).map_err(|error| format!("{}: {error}", self.keys.display()))?;
+        Keys::parse(&bytes).map(drop).map_err(|error| format!("{}: {error}", self.keys.display()))
+    }
+}
+
+/// An issuer with its keys, as the file has them now.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    config: TokenIssuer,
+    keys: FollowedFile<Keys>,
+}
+
+/// What a token opens.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The repositories that may be pulled from.
+    pull: Vec<String>,
+    /// Whether all names may be listed.
+    catalog: bool,
+}
+
+impl Granted {
+    /// Whether what is protected is shown to this request. A grant is for the repository that is found, which may be
+    /// one without `library/`.
+    pub(crate) fn opens(&self, route: &Route<'_>, whole: &Catalog) -> bool {
+        let Route::V2(route) = route else { return false };
+        match route.name() {
+            Some(name) => self.opens_repository(name, whole),
+            None => *route == V2::Catalog && self.catalog,
+        }
+    }
+
+    fn opens_repository(&self, name: &str, whole: &Catalog) -> bool {
+        let found = whole.repository(name).map(|repository| repository.name.as_str());
+        let found = found.or_else(|| whole.legacy(name).map(|repository| repository.name.as_str()));
+        self.pull.iter().any(|granted| granted == found.unwrap_or(name))
+    }
+}
+
+/// The claims that are looked at.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: Audience,
+    exp: f64,
+    nbf: Option<f64>,
+    #[serde(default)]
+    access: Option<Vec<Access>>,
+}
+
+/// Source: RFC 7519, section 4.1.3.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Access {
+    r#type: String,
+    name: String,
+    #[serde(default)]
+    actions: Vec<String>,
+}
+
+impl Issuer {
+    pub(crate) fn new(config: TokenIssuer) -> Self {
+        let keys = FollowedFile::new(&config.keys, "keys of tokens", Keys::parse);
+        Self { config, keys }
+    }
+
+    pub(crate) fn config(&self) -> &TokenIssuer {
+        &self.config
+    }
+
+    /// Reads the keys if they changed.
+    pub(crate) fn poll(&self) {
+        self.keys.poll();
+    }
+
+    /// The challenge that sends a client to the issuer. Everything in it was checked to fit.
+    pub(crate) fn challenge(&self, scope: Option<&str>, error: Option<&str>) -> String {
+        let TokenIssuer { realm, service, .. } = &self.config;
+        let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
+        let error = error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
+        format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}")
+    }
+
+    /// Who has this token. One that is signed, and over or for somebody else, is no guess, and neither is one by a
+    /// key that is gone: that is what all clients bring after the issuer has changed its key.
+    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
+        let Some(jwt) = Jwt::parse(token) else { return Token::Wrong };
+        let Some(keys) = self.keys.current() else { return Token::Void };
+        let Some(key) = keys.choose(&jwt, now) else { return Token::Void };
+        if !key.verifies(&jwt) {
+            return Token::Wrong;
+        }
+        match serde_json::from_slice(&jwt.claims) {
+            Ok(claims) if self.takes(&claims, Utc::of(now).unix()) => Token::Good(granted(claims)),
+            _ => Token::Void,
+        }
+    }
+
+    fn takes(&self, claims: &Claims, now: u64) -> bool {
+        let service = &self.config.service;
+        let for_us = match &claims.aud {
+            Audience::One(one) => one == service,
+            Audience::Several(several) => several.contains(service),
+        };
+        // Whole seconds of this era fit.
+        let now = now as f64;
+        let leeway = LEEWAY as f64;
+        claims.iss == self.config.issuer
+            && for_us
+            && now < claims.exp + leeway
+            && claims.nbf.is_none_or(|begin| begin <= now + leeway)
+    }
+}
+
+fn granted(claims: Claims) -> Visitor {
+    let mut granted = Granted { pull: Vec::new(), catalog: false };
+    for access in claims.access.unwrap_or_default() {
+        let allows = |action: &str| access.actions.iter().any(|one| one == action || one == "*");
+        match access.r#type.as_str() {
+            "repository" if allows("pull") => granted.pull.push(access.name),
+            "registry" if access.name == "catalog" && allows("*") => granted.catalog = true,
+            _ => {}
+        }
+    }
+    Visitor::Holder(Arc::new(granted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_stand_in_a_challenge_is_refused() {
+        let new = |realm, service, issuer| TokenIssuer::new(realm, service, issuer, Path::new("keys"));
+        assert!(new("https://auth.example.com/token?x=1", "registry", "auth").is_ok());
+        for (realm, service, issuer) in [
+            ("auth.example.com", "r", "i"),
+            ("https://", "r", "i"),
+            ("https://a\"b", "r", "i"),
+            ("https://a b", "r", "i"),
+            ("https://a", "", "i"),
+            ("https://a", "r\"", "i"),
+            ("https://a", "r", ""),
+            ("https://a", "r", "i\n"),
+        ] {
+            assert!(new(realm, service, issuer).is_err(), "{realm} {service} {issuer}");
+        }
+    }
+}

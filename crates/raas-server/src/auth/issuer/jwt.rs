@@ -1,0 +1,50 @@
+//! A signed token, taken apart.
+//!
+//! Source: RFC 7515 (JWS), section 7.1, and RFC 7519 (JWT).
+
+use serde::Deserialize;
+
+use super::super::decode;
+
+/// The longest token, in bytes; the head of a request has no room for more.
+const MAX_LENGTH: usize = 32 * 1024;
+
+/// A token of which nothing is known to be true yet.
+pub(super) struct Jwt<'a> {
+    pub(super) header: Header,
+    /// The JSON of the claims.
+    pub(super) claims: Vec<u8>,
+    /// What is signed.
+    pub(super) signed: &'a [u8],
+    pub(super) signature: Vec<u8>,
+}
+
+/// The header's fields that are looked at.
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) kid: Option<String>,
+    /// Certificates, that of the key first, each in base64 of DER.
+    #[serde(default)]
+    pub(super) x5c: Vec<String>,
+    /// Extensions that must be understood, and are not.
+    crit: Option<serde_json::Value>,
+}
+
+impl<'a> Jwt<'a> {
+    pub(super) fn parse(token: &'a str) -> Option<Self> {
+        if token.len() > MAX_LENGTH {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
+        let jwt = Self {
+            header,
+            claims: decode(claims)?,
+            signed: signed.as_bytes(),
+            signature: decode(signature)?,
+        };
+        jwt.header.crit.is_none().then_some(jwt)
+    }
+}

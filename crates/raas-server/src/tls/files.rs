@@ -1,0 +1,145 @@
+//! Certificates in files, followed, so that one that is renewed is used without a restart.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use super::{Certificate, Certificates};
+use crate::stamp::Stamp;
+
+/// The files of a certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and a root, in that order.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// The files, and what they were last good for.
+pub(crate) struct Files {
+    named: Vec<CertificateFiles>,
+    folder: Option<PathBuf>,
+    known: HashMap<CertificateFiles, Known>,
+    /// The last error with each, so that it is told once.
+    complaints: HashMap<PathBuf, String>,
+}
+
+struct Known {
+    stamps: (Stamp, Stamp),
+    certificate: Certificate,
+}
+
+impl Files {
+    /// Reads all of them. Unlike later, those that are named must be good.
+    pub(crate) async fn open(
+        named: Vec<CertificateFiles>,
+        folder: Option<PathBuf>,
+        into: Arc<Certificates>,
+    ) -> io::Result<Self> {
+        let reading = spawn_blocking(move || {
+            let mut files = Self { named, folder, known: HashMap::new(), complaints: HashMap::new() };
+            for pair in files.named.clone() {
+                files.load(&pair).map_err(|error| io::Error::other(shown(&pair, &error)))?;
+            }
+            if let Some(folder) = &files.folder {
+                let cannot =
+                    |error| io::Error::other(format!("certificates in {}: {error}", folder.display()));
+                pairs(folder).map_err(cannot)?;
+            }
+            files.poll(&into);
+            Ok(files)
+        });
+        reading.await.map_err(io::Error::other)?
+    }
+
+    /// Looks at the files again and again. What cannot be used changes nothing: the two of a certificate are replaced
+    /// one after the other, and for a moment do not fit.
+    pub(crate) async fn follow(mut self, into: Arc<Certificates>, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let into = Arc::clone(&into);
+            let polling = spawn_blocking(move || {
+                self.poll(&into);
+                self
+            });
+            match polling.await {
+                Ok(files) => self = files,
+                Err(error) => {
+                    tracing::error!(%error, "certificates are not followed any more");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, into: &Certificates) {
+        let mut wanted = self.named.clone();
+        if let Some(folder) = self.folder.clone() {
+            match pairs(&folder) {
+                Ok(found) => {
+                    self.complaints.remove(&folder);
+                    self.known.retain(|pair, _| self.named.contains(pair) || found.contains(pair));
+                    wanted.extend(found);
+                }
+                Err(error) => {
+                    self.complain(&folder, format!("certificates in {}: {error}", folder.display()));
+                    let mut before: Vec<_> =
+                        self.known.keys().filter(|pair| !self.named.contains(pair)).cloned().collect();
+                    before.sort_by(|a, b| a.certificate.cmp(&b.certificate));
+                    wanted.extend(before);
+                }
+            }
+        }
+        for pair in &wanted {
+            match self.load(pair) {
+                Ok(()) => drop(self.complaints.remove(&pair.certificate)),
+                Err(error) => self.complain(&pair.certificate, shown(pair, &error)),
+            }
+        }
+        let known = wanted.iter().filter_map(|pair| self.known.get(pair));
+        into.set_files(known.map(|known| known.certificate.clone()).collect());
+    }
+
+    fn load(&mut self, pair: &CertificateFiles) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let stamp = |path: &Path| fs::metadata(path).map(|found| Stamp::from(&found));
+        let stamps = (stamp(&pair.certificate)?, stamp(&pair.key)?);
+        if self.known.get(pair).is_some_and(|known| known.stamps == stamps) {
+            return Ok(());
+        }
+        let certificate = Certificate::read(&fs::read(&pair.certificate)?, &fs::read(&pair.key)?)?;
+        tracing::info!(file = %pair.certificate.display(), names = ?certificate.names, "certificate loaded");
+        self.known.insert(pair.clone(), Known { stamps, certificate });
+        Ok(())
+    }
+
+    fn complain(&mut self, path: &Path, error: String) {
+        if self.complaints.get(path) != Some(&error) {
+            tracing::error!(error, "a certificate cannot be used; the one before stays");
+            self.complaints.insert(path.to_owned(), error);
+        }
+    }
+}
+
+/// The certificates of a folder, by name: each `NAME.crt` that has a `NAME.key` beside it.
+fn pairs(folder: &Path) -> io::Result<Vec<CertificateFiles>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let certificate = entry?.path();
+        let key = certificate.with_extension("key");
+        if certificate.extension().is_some_and(|end| end == "crt") && key.is_file() {
+            found.push(CertificateFiles { certificate, key });
+        }
+    }
+    found.sort_by(|a, b| a.certificate.cmp(&b.certificate));
+    Ok(found)
+}
+
+fn shown(pair: &CertificateFiles, error: &dyn std::fmt::Display) -> String {
+    format!("certificate {} with key {}: {error}", pair.certificate.display(), pair.key.display())
+}

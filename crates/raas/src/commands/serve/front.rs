@@ -1,0 +1,192 @@
+//! How clients reach the server: its certificates, and what stands before it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use raas_server::{Acme, CertificateFiles, IpNet, Options};
+
+use crate::failure::{Failure, Kind};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How clients reach it")]
+pub(super) struct Front {
+    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart. Again for more
+    /// names, each with its --tls-key: a client is shown the one of the name that it asks for, or else the first
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_CERTIFICATE",
+        value_delimiter = ',',
+        requires = "tls_key"
+    )]
+    tls_certificate: Vec<PathBuf>,
+
+    /// Its key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_KEY",
+        value_delimiter = ',',
+        requires = "tls_certificate"
+    )]
+    tls_key: Vec<PathBuf>,
+
+    /// A folder of certificates, each NAME.crt with its NAME.key; they may come and go while the server runs
+    #[arg(long, value_name = "DIR", env = "RAAS_TLS_FOLDER")]
+    tls_folder: Option<PathBuf>,
+
+    /// A name that the server gets a certificate for by ACME, and renews it. The name must lead to it on port 443.
+    /// Giving it accepts the authority's terms of service
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "RAAS_ACME_DOMAIN",
+        value_delimiter = ',',
+        requires = "acme_folder"
+    )]
+    acme_domain: Vec<String>,
+
+    /// Where the authority writes to if something is wrong
+    #[arg(long, value_name = "ADDRESS", env = "RAAS_ACME_EMAIL", requires = "acme_domain")]
+    acme_email: Option<String>,
+
+    /// Where the account and the certificates are kept, with their keys; it must outlive the server
+    #[arg(long, value_name = "DIR", env = "RAAS_ACME_FOLDER", requires = "acme_domain")]
+    acme_folder: Option<PathBuf>,
+
+    /// The authority's directory
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RAAS_ACME_DIRECTORY",
+        requires = "acme_domain",
+        default_value = Acme::LETS_ENCRYPT
+    )]
+    acme_directory: String,
+
+    /// The roots to trust the directory by, in PEM, where it is a private one
+    #[arg(long, value_name = "FILE", env = "RAAS_ACME_CA", requires = "acme_domain")]
+    acme_ca: Option<PathBuf>,
+
+    /// Proxies before the server, as addresses or networks (10.0.0.0/8), separated by commas: the client's address is
+    /// then taken from the X-Forwarded-For (or else Forwarded) that they write [default: nobody is believed]
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        env = "RAAS_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl Front {
+    /// Options of the server.
+    ///
+    /// # Errors
+    /// There are not as many keys as certificates.
+    pub(super) fn options(&self) -> Result<Options, Failure> {
+        let (certificates, keys) = (&self.tls_certificate, &self.tls_key);
+        if certificates.len() != keys.len() {
+            let message =
+                format!("there are {} --tls-certificate and {} --tls-key", certificates.len(), keys.len());
+            return Err(
+                Failure::new(Kind::Usage, message).hint("give each certificate its key, in the same order")
+            );
+        }
+        let pair = |(certificate, key): (&PathBuf, &PathBuf)| CertificateFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
+        let acme = self.acme_folder.as_ref().map(|folder| Acme {
+            domains: self.acme_domain.iter().map(|name| name.trim().to_ascii_lowercase()).collect(),
+            email: self.acme_email.clone(),
+            folder: folder.clone(),
+            directory: self.acme_directory.clone(),
+            ca: self.acme_ca.clone(),
+            pause: Acme::PAUSE,
+        });
+        Ok(Options {
+            certificates: certificates.iter().zip(keys).map(pair).collect(),
+            certificate_folder: self.tls_folder.clone(),
+            acme,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..Options::default()
+        })
+    }
+}
+
+/// A network, or an address, which is one of its own.
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "expected an address or a network, such as 10.0.0.0/8".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        front: Front,
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        let parsed =
+            Alone::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
+        parsed.front.options().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_is_a_network_of_its_own() {
+        for (text, net) in [("10.0.0.0/8", "10.0.0.0/8"), (" 192.0.2.1", "192.0.2.1/32"), ("::1", "::1/128")]
+        {
+            assert_eq!(network(text).unwrap().to_string(), net);
+        }
+        assert!(network("proxy.example.com").unwrap_err().contains("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn each_certificate_has_its_key() {
+        let two = options(&[
+            "--tls-certificate",
+            "a",
+            "--tls-key",
+            "b",
+            "--tls-certificate",
+            "c",
+            "--tls-key",
+            "d",
+        ]);
+        let shown: Vec<_> = two
+            .unwrap()
+            .certificates
+            .iter()
+            .map(|pair| (pair.certificate.clone(), pair.key.clone()))
+            .collect();
+        assert_eq!(shown, [("a".into(), "b".into()), ("c".into(), "d".into())]);
+        let uneven = options(&["--tls-certificate", "a", "--tls-certificate", "c", "--tls-key", "d"]);
+        assert!(uneven.unwrap_err().contains("2 --tls-certificate and 1 --tls-key"));
+        assert!(options(&["--tls-certificate", "a"]).unwrap_err().contains("--tls-key"));
+    }
+
+    #[test]
+    fn acme_needs_a_folder_and_asks_lets_encrypt() {
+        assert!(options(&["--acme-domain", "a.example.com"]).unwrap_err().contains("--acme-folder"));
+        let acme = options(&["--acme-domain", "A.example.com,b.example.com", "--acme-folder", "f"])
+            .unwrap()
+            .acme
+            .unwrap();
+        assert_eq!(
+            (acme.domains, acme.directory.as_str()),
+            (vec!["a.example.com".into(), "b.example.com".into()], Acme::LETS_ENCRYPT)
+        );
+        assert!(options(&[]).unwrap().acme.is_none());
+    }
+}
