@@ -80,6 +80,15 @@ impl Server {
         self.state().age(by);
     }
 
+    /// Lets the objects whose keys have this in them be older by so much.
+    pub fn age_objects(&self, part: &str, by: Duration) {
+        for bucket in self.state().buckets.values_mut() {
+            for (_, object) in bucket.objects.iter_mut().filter(|(key, _)| key.contains(part)) {
+                object.modified -= by;
+            }
+        }
+    }
+
     /// An object's bytes.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         Some(self.state().buckets.get(bucket)?.objects.get(key)?.bytes.to_vec())

@@ -188,17 +188,48 @@ impl<'a> Publication<'a> {
                 Done { commit, changed: true }
             }
         };
-        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
-        if self.shared && (done.changed || self.unsettled.is_some()) {
-            keep()?;
-            let Self { record, storage, vendor, .. } = &self;
-            let (vendor, spool) = (vendor.name(), vendor.folder());
-            let publisher = Publisher { vendor, record, storage: *storage, spool };
-            publisher.publish(Look::Archive, self.turn.as_ref())?;
+        let told = self.tell_others(&done, tell);
+        if let Err(failure) = told {
+            self.take_back();
+            return Err(failure);
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
         self.record.tidy()?;
         Ok(done)
+    }
+}
+
+impl Publication<'_> {
+    /// Makes what others read of the bucket what a commit says.
+    fn tell_others(&mut self, done: &Done, tell: Tell<'_>) -> Result<(), Failure> {
+        let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
+        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
+        if self.shared && (done.changed || self.unsettled.is_some()) {
+            keep()?;
+            let Self { record, storage, vendor, .. } = &*self;
+            let (vendor, spool) = (vendor.name(), vendor.folder());
+            let publisher = Publisher { vendor, record, storage: *storage, spool };
+            publisher.publish(Look::Archive, self.turn.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Where the bucket does not say yet that it is published, another home may be the next to publish: then what is
+    /// stored under tags must be what is published still.
+    fn take_back(&mut self) {
+        let Some(turn) = &mut self.turn else { return };
+        if turn.confirm().is_err() {
+            // Whoever has the turn now has seen to it, or it cannot be known: it is left for them.
+            return turn.die();
+        }
+        let name = [self.held.repository().clone()];
+        let restored = self
+            .head
+            .as_ref()
+            .map(|head| settle::restore(self.storage, &self.record, head, &name, &mut || Ok(())));
+        if restored.is_none_or(|restored| restored.is_err()) {
+            turn.die();
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Turn<'a> {
     since: Duration,
     /// The repositories that others, who died in their turn, may have left half changed.
     pub(crate) abandoned: Vec<RepositoryName>,
+    /// Whether the object stays, since somebody else has to put right what this home could not.
+    stays: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -182,6 +184,11 @@ impl<'a> Turn<'a> {
             .hint("is the machine or its network very slow, or was it asleep? push again"))
     }
 
+    /// Ends the turn as if this home had died in it: whoever has the next one puts right what is half changed.
+    pub(crate) fn die(&mut self) {
+        self.stays = true;
+    }
+
     fn put(
         storage: &'a dyn Storage,
         publisher: &Holder,
@@ -195,7 +202,7 @@ impl<'a> Turn<'a> {
         let since = awake();
         // Made first, so that the object goes even if its writing fails with it there.
         let note = note.to_owned();
-        let turn = Self { storage, key, content, note, lease, since, abandoned: Vec::new() };
+        let turn = Self { storage, key, content, note, lease, since, abandoned: Vec::new(), stays: false };
         write(storage, &turn.key, &turn.content)?;
         Ok(turn)
     }
@@ -235,6 +242,9 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if self.stays {
+            return self.storage.unguard(&self.key);
+        }
         match self.storage.delete(&self.key) {
             Ok(()) => drop(fs::remove_file(&self.note)),
             // It is known to be dead by this home, and ends by itself for others.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use raas_testkit::docker_save::{self, LayerPlaces, Saved};
 use raas_testkit::layers::{layer, noise};
@@ -114,6 +116,57 @@ fn what_never_reached_the_bucket_is_set_aside_and_told() {
     );
     let all = ["lost:1.0", "one:1.0", "two:1.0"].map(String::from);
     assert_eq!((published(&one), published(&two)), (all.clone().into(), all.into()));
+}
+
+/// Whoever reads the bucket by itself finds under a tag what is published, and not what was about to be.
+#[test]
+fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
+    one.ok(&["push", "acme", "app", "--from", &first]);
+    two.ok(&["setup", "acme"]);
+    let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
+    let published = of_tag();
+    // The layer, the config, the turn, the manifest by its digest and by its tag: and no more.
+    let fault = Fault { after: 5, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) };
+    server.fail(fault);
+    one.fails(4, &["push", "acme", "app", "--from", &second]);
+    server.behave();
+    assert_ne!(of_tag(), published);
+    assert!(server.keys(BUCKET).iter().any(|key| key.contains("_turns/")), "its turn is for others to end");
+    server.age_objects("_turns/", Duration::from_secs(600));
+    let path = two.write("two.tar", layout(3, 1000));
+    two.ok(&["push", "acme", "two", "--from", &path]);
+    assert_eq!(of_tag(), published);
+    one.ok(&["push", "acme", "app", "--from", &second]);
+    assert_ne!(of_tag(), published);
+    assert_stored(&one);
+}
+
+#[test]
+fn what_goes_between_its_storing_and_its_publication_is_not_published() {
+    let server = Server::new(&[BUCKET]);
+    let home = sandbox(&server, "");
+    let path = home.write("app.tar", saved(1, "app:1"));
+    // The turn, after layer and config, takes its time.
+    server.fail(Fault { after: 2, ..Fault::once("PutObject", What::Slow(Duration::from_secs(1))) });
+    let mut command = home.command(&["push", "acme", "app", "--from", &path]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while server.count("PutObject") < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come so far");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let blob = server.keys(BUCKET).into_iter().find(|key| key.contains("/blobs/")).unwrap();
+    server.remove(BUCKET, &blob);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("is not in s3://acme-images/reg any more") && said.contains("raas gc"), "{said}");
+    assert_eq!(home.commits("acme"), 0);
+    home.ok(&["push", "acme", "app", "--from", &path]);
+    assert_stored(&home);
 }
 
 #[test]
