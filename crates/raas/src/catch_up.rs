@@ -67,7 +67,7 @@ pub(crate) fn refresh(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
     if config.vendor(vendor.name()).s3_bucket.is_none() {
         return Ok(());
     }
-    refresh_from(vendor, storage::open(vendor, config)?.as_ref())
+    refresh_from(vendor, storage::open_to_read(vendor, config)?.as_ref())
 }
 
 /// As [`refresh`], from storage that is open.
