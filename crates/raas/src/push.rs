@@ -13,6 +13,7 @@ mod lookup;
 mod origin;
 mod plan;
 mod progress;
+mod protection;
 mod publish;
 mod reference;
 mod remote;
