@@ -7,23 +7,32 @@
 //! ```
 //!
 //! The documents are those of the record's last commit at the moment of the push, not of the commit that is kept:
-//! whoever pushes last, and has seen what the others pushed, writes what is published last.
+//! whoever pushes last, and has seen what the others pushed, writes what is published last. Where other homes publish to
+//! the vendor's bucket too, that is looked for before each try.
+//!
+//! Publications of the image that could not be kept before get their lines with the next one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::catch_up;
 use crate::config::{Config, ReadFile, Source};
 use crate::failure::Failure;
 use crate::history::{self, Entry};
 use crate::home::Vendor;
-use crate::record::{Change, CommitId};
+use crate::record::{Change, CommitId, Record};
+use crate::storage::Storage;
+
+/// As many publications of an image are looked for in the logs.
+const MOST_MISSING: usize = 20;
 
 /// Keeps the publication that a commit made, if the configuration comes from a repository; says whether that has it.
 pub(crate) fn keep(
     config: &Config,
     vendor: &Vendor,
+    storage: &dyn Storage,
     commit: &CommitId,
     name: &RepositoryName,
     say: &dyn Fn(&str),
@@ -31,17 +40,22 @@ pub(crate) fn keep(
     let Source::Repository(repository) = &config.source else { return Ok(false) };
     let record = vendor.record();
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };
-    let mut paths: BTreeSet<String> = [tree::document(name), tree::v1_document(name)].into();
-    // The operator's documents may have come with the same commit.
-    paths.extend(history::touched(&record, commit)?.into_iter().filter(|path| path.ends_with(".json")));
     let changed = repository.change(&message(vendor.name(), &entry), &|read| {
-        let Some(head) = record.head()? else { return Ok(Vec::new()) };
-        let mut changes: Vec<Change> = Vec::new();
-        for path in &paths {
-            let Some(kept) = flat(vendor.name(), path) else { continue };
-            changes.push((kept, record.read(&head, path)?));
+        if config.vendor(vendor.name()).s3_bucket.is_some() {
+            catch_up::refresh_surely(vendor, storage)?;
         }
-        changes.extend(log_line(vendor.name(), &entry, read)?);
+        let Some(head) = record.head()? else { return Ok(Vec::new()) };
+        let mut logs = Logs { vendor: vendor.name(), read, changed: BTreeMap::new() };
+        let missing = missing(&record, &entry, name, &mut logs)?;
+        let mut changes: Vec<Change> = Vec::new();
+        for path in documents(&record, name, &entry, &missing)? {
+            let Some(kept) = flat(vendor.name(), &path) else { continue };
+            changes.push((kept, record.read(&head, &path)?));
+        }
+        for entry in &missing {
+            logs.add(entry)?;
+        }
+        changes.extend(logs.changed.into_iter().map(|(path, log)| (path, Some(log))));
         Ok(changes)
     });
     match changed {
@@ -57,20 +71,80 @@ pub(crate) fn keep(
     Ok(true)
 }
 
-/// The line of a publication, in the log of its day; nothing if it is there.
-fn log_line(vendor: &VendorName, entry: &Entry, read: &ReadFile<'_>) -> Result<Option<Change>, Failure> {
-    let day = entry.time.split('T').next().unwrap_or_default();
-    let path = format!("{vendor}/logs/{day}.log");
-    let mut log = read(&path)?.unwrap_or_default();
-    let commit = entry.commit.as_str().as_bytes();
-    if log.windows(commit.len()).any(|window| window == commit) {
-        return Ok(None);
+/// The paths of the image's documents, and of those of the operator's that came with these publications.
+fn documents(
+    record: &Record,
+    name: &RepositoryName,
+    entry: &Entry,
+    missing: &[Entry],
+) -> Result<BTreeSet<String>, Failure> {
+    let mut paths: BTreeSet<String> = [tree::document(name), tree::v1_document(name)].into();
+    for entry in missing.iter().chain([entry]) {
+        let touched = history::touched(record, &entry.commit)?;
+        paths.extend(touched.into_iter().filter(|path| path.ends_with(".json")));
     }
-    if log.last().is_some_and(|last| *last != b'\n') {
-        log.push(b'\n');
+    Ok(paths)
+}
+
+/// The publications whose lines are not there, the oldest first: this one, and those of the image before it up to one
+/// that has its line.
+fn missing(
+    record: &Record,
+    entry: &Entry,
+    name: &RepositoryName,
+    logs: &mut Logs<'_>,
+) -> Result<Vec<Entry>, Failure> {
+    let mut missing = Vec::new();
+    for earlier in history::entries(record, &entry.commit, &history::paths_of(name), Some(MOST_MISSING))? {
+        if logs.has(&earlier)? {
+            break;
+        }
+        missing.push(earlier);
     }
-    log.extend(line(entry).into_bytes());
-    Ok(Some((path, Some(log))))
+    missing.reverse();
+    // It may be of the operator's documents alone.
+    if missing.last().is_none_or(|last| last.commit != entry.commit) && !logs.has(entry)? {
+        missing.push(entry.clone());
+    }
+    Ok(missing)
+}
+
+/// The logs of a vendor, and what is added to them.
+struct Logs<'a> {
+    vendor: &'a VendorName,
+    read: &'a ReadFile<'a>,
+    /// Those that are added to, by their paths.
+    changed: BTreeMap<String, Vec<u8>>,
+}
+
+impl Logs<'_> {
+    /// The log of the day of a publication.
+    fn path(&self, entry: &Entry) -> String {
+        format!("{}/logs/{}.log", self.vendor, entry.time.split('T').next().unwrap_or_default())
+    }
+
+    /// Whether a publication has its line.
+    fn has(&self, entry: &Entry) -> Result<bool, Failure> {
+        let log = (self.read)(&self.path(entry))?.unwrap_or_default();
+        let commit = entry.commit.as_str().as_bytes();
+        Ok(log.windows(commit.len()).any(|window| window == commit))
+    }
+
+    /// Adds the line of a publication.
+    fn add(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let path = self.path(entry);
+        let log = match self.changed.remove(&path) {
+            Some(log) => Some(log),
+            None => (self.read)(&path)?,
+        };
+        let mut log = log.unwrap_or_default();
+        if log.last().is_some_and(|last| *last != b'\n') {
+            log.push(b'\n');
+        }
+        log.extend(line(entry).into_bytes());
+        self.changed.insert(path, log);
+        Ok(())
+    }
 }
 
 /// When, who, what, digests, commit.
@@ -99,23 +173,4 @@ fn flat(vendor: &VendorName, path: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_documents_are_kept_in_one_place() {
-        let vendor: VendorName = "acme".parse().unwrap();
-        let names = ["a/b", "a-b", "a.v1", "a/b.v1", "a__v1", "a/v1", "a"];
-        let mut kept = BTreeSet::new();
-        for name in names {
-            let name: RepositoryName = name.parse().unwrap();
-            for path in [tree::document(&name), tree::v1_document(&name)] {
-                let path = flat(&vendor, &path).unwrap();
-                assert!(!path.trim_start_matches("acme/metadata/").contains('/'), "{path}");
-                kept.insert(path);
-            }
-        }
-        assert_eq!(kept.len(), 2 * names.len());
-        assert_eq!(flat(&vendor, "README"), None);
-    }
-}
+mod tests;

@@ -101,13 +101,20 @@ pub(crate) fn refresh_from(vendor: &Vendor, storage: &dyn Storage) -> Result<(),
     }
 }
 
+/// As [`refresh_from`], for whoever must not go on without what others have published: it waits.
+pub(crate) fn refresh_surely(vendor: &Vendor, storage: &dyn Storage) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    catch_up(vendor, &vendor.record(), storage, When::Now).map(drop)
+}
+
 /// As [`refresh_from`], for commands that only read. A vendor without a bucket of a service has nothing to catch up with.
 /// Where the bucket cannot be asked, what this home knows has to do, and that is said.
 pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
     if config.vendor(vendor.name()).s3_bucket.is_none() {
         return;
     }
-    let refreshed = storage::open(vendor, config).and_then(|storage| refresh_from(vendor, storage.as_ref()));
+    let refreshed =
+        storage::open_to_read(vendor, config).and_then(|storage| refresh_from(vendor, storage.as_ref()));
     if let Err(failure) = refreshed {
         let failure = failure.to_string();
         let why = failure.strip_prefix("error: ").unwrap_or(&failure);

@@ -1,5 +1,6 @@
 //! `raas.cfg`: what the operator has set.
 
+mod bucket;
 mod crane;
 mod delivery;
 mod edit;
@@ -235,10 +236,10 @@ mod tests {
     #[test]
     fn a_vendor_has_a_section_of_its_own() {
         let config =
-            parse("[acme]\ns3_bucket = b\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\n")
+            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\n")
                 .unwrap();
         let acme = config.vendor(&"acme".parse().unwrap());
-        assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("b"), Some("x/y")));
+        assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("bbb"), Some("x/y")));
         assert_eq!((acme.s3_path_style, acme.access), (true, Access::Public));
         assert_eq!(config.vendor(&"other".parse().unwrap()).s3_bucket, None);
     }
@@ -289,14 +290,14 @@ mod tests {
                 "[acme]\nproxy_repositories = app, Tools",
                 "line 2: `Tools` is neither the name of a repository",
             ),
-            ("[acme]\ns3_bucket = b\nproxy_hosts = cdn.example.com", "line 3: `proxy_hosts`: it needs"),
+            ("[acme]\ns3_bucket = bbb\nproxy_hosts = cdn.example.com", "line 3: `proxy_hosts`: it needs"),
             (
                 "[acme]\nregistry_host = https://a.example",
                 "line 2: `https://a.example` is not the name of a host",
             ),
             ("[acme]\nregistry_host = acme.localhost", "line 2: `acme.localhost` is below `localhost`"),
             (
-                "[acme]\nregistry_host = r.a, R.b.\n[other]\ns3_bucket = b\nregistry_host = r.b:443",
+                "[acme]\nregistry_host = r.a, R.b.\n[other]\ns3_bucket = bbb\nregistry_host = r.b:443",
                 "line 5: r.b is the `registry_host` of [acme] already",
             ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),

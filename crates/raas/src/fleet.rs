@@ -190,11 +190,11 @@ mod tests {
             let asked = asked.clone();
             move || Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
         };
-        let first = "[acme]\ns3_bucket = a\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
+        let first = "[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
         write(first);
         let reload = Reload { asked, load: Box::new(load.clone()) };
         let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), buckets()).unwrap();
-        let acme = "acme https://a.s3.eu-west-1.amazonaws.com r.acme.com";
+        let acme = "acme https://aaa.s3.eu-west-1.amazonaws.com r.acme.com";
         assert_eq!(shown(&fleet.sites().unwrap()), [acme], "one without a bucket needs a home");
         assert_eq!(fleet.served(), ["acme".parse().unwrap()]);
         let soon = |holds: &dyn Fn() -> bool| {
@@ -204,13 +204,14 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
+        let bad = "access = cdn\ncdn_url = https://c.x\ncdn_akamai_secret = no hex\n";
         // One that cannot be served is told, and the others are served.
-        write(&format!("{first}[bad]\ns3_bucket = a b\n[other]\ns3_bucket = o\n"));
-        soon(&|| shown(&fleet.sites().unwrap()) == [acme, "other https://o.s3.eu-west-1.amazonaws.com "]);
+        write(&format!("{first}[bad]\ns3_bucket = bad\n{bad}[other]\ns3_bucket = ooo\n"));
+        soon(&|| shown(&fleet.sites().unwrap()) == [acme, "other https://ooo.s3.eu-west-1.amazonaws.com "]);
         assert_eq!(fleet.sites().unwrap(), fleet.sites().unwrap(), "nothing is made anew");
         write("[acme]\ns3_buckt = a\n");
         soon(&|| fleet.sites().is_err_and(|error| error.to_string().contains("did you mean `s3_bucket`?")));
-        write("[acme]\ns3_bucket = a b\nregistry_host = r.acme.com\n");
+        write(&format!("[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n{bad}"));
         soon(&|| fleet.sites().is_ok_and(|sites| shown(&sites) == [acme]));
     }
 

@@ -306,6 +306,7 @@ pub(crate) struct FollowUp<'a> {
     pub(crate) home: &'a Home,
     pub(crate) config: &'a Config,
     pub(crate) vendor: &'a Vendor,
+    pub(crate) storage: &'a dyn Storage,
     pub(crate) name: &'a RepositoryName,
     /// `--nocommit`
     pub(crate) no_backup: bool,
@@ -325,8 +326,8 @@ impl FollowUp<'_> {
         let servers = wait::servers_of(self.home, self.vendor)?;
         let served = wait::until_served(self.home, &servers, self.vendor, commit, self.say);
         // What is published is worth keeping, whether or not the server is well.
-        let backed_up =
-            !self.no_backup && backup::keep(self.config, self.vendor, commit, self.name, self.say)?;
+        let backed_up = !self.no_backup
+            && backup::keep(self.config, self.vendor, self.storage, commit, self.name, self.say)?;
         served?;
         Ok(Followed { servers, backed_up })
     }

@@ -13,6 +13,7 @@ mod lookup;
 mod origin;
 mod plan;
 mod progress;
+mod protection;
 mod publish;
 mod reference;
 mod remote;
@@ -148,7 +149,7 @@ pub(crate) fn push(
     let say = |line: &str| progress.say(line);
     let no_backup = options.no_backup;
     let followed =
-        FollowUp { home, config, vendor: &vendor, name, no_backup, say: &say }.run(&done.commit)?;
+        FollowUp { home, config, vendor: &vendor, storage, name, no_backup, say: &say }.run(&done.commit)?;
     let server = followed.servers.first();
     report.reference = reference::reference(home, vendor.name(), server, options, &report);
     report.served = server.is_some();

@@ -103,7 +103,7 @@ pub(crate) fn roll_back(request: &Request<'_>, to: Option<&str>) -> Result<Outco
     message.tags = v2.tags.clone();
     message.notes.push(format!("As in commit {target}"));
     let what = format!("Rolled {name} back to commit {}", target.short());
-    finish(request, &vendor, publication, files, &message, what, v2.tags)
+    finish(request, &vendor, storage, publication, files, &message, what, v2.tags)
 }
 
 /// Takes an image, or one tag, out of the registry.
@@ -135,12 +135,14 @@ pub(crate) fn unpublish(request: &Request<'_>, tag: Option<&Tag>) -> Result<Outc
         Some(tag) => format!("Took {name}:{tag} out of the registry"),
         None => format!("Took {name} out of the registry"),
     };
-    finish(request, &vendor, publication, files, &message, what, left)
+    finish(request, &vendor, storage, publication, files, &message, what, left)
 }
 
+#[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
 fn finish(
     request: &Request<'_>,
     vendor: &Vendor,
+    storage: &dyn Storage,
     publication: Publication<'_>,
     files: Files,
     message: &Message,
@@ -156,7 +158,8 @@ fn finish(
         }
     };
     let Request { home, config, no_backup, .. } = *request;
-    let followed = FollowUp { home, config, vendor, name, no_backup, say: &say }.run(&done.commit)?;
+    let followed =
+        FollowUp { home, config, vendor, storage, name, no_backup, say: &say }.run(&done.commit)?;
     Ok(Outcome {
         what,
         tags,

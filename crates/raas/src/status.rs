@@ -3,6 +3,7 @@
 mod deep;
 pub(crate) mod egress;
 pub(crate) mod federation;
+mod stored;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +19,9 @@ use crate::home::{Home, Vendor};
 use crate::output::number;
 use crate::push::{Progress, bytes};
 use crate::record::CommitId;
-use crate::storage::{self, Storage};
+use crate::storage::Storage;
 use crate::{files, http, inventory, servers, snapshot};
+use stored::Stored;
 
 /// What all checks found.
 #[derive(Debug, Serialize)]
@@ -112,29 +114,29 @@ pub(crate) fn check(
     let mut checks = Vec::new();
     if vendor.exists() {
         checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
-        // One that cannot be opened is told of once, as storage.
-        let storage = storage::open(&vendor, config);
-        checks.push(match &storage {
-            Ok(storage) => check_storage(storage.as_ref()),
-            Err(failure) => Check::unable("storage", failure),
-        });
-        if let (Ok(storage), true) = (&storage, config.vendor(name).s3_bucket.is_some()) {
+        let (check, stored) = stored::check(&vendor, config);
+        checks.push(check);
+        let shared = config.vendor(name).s3_bucket.is_some();
+        if let (Stored::Answers(storage), true) = (&stored, shared) {
             // Another home may have published since; why it cannot be known is told with the snapshot.
             drop(catch_up::refresh_from(&vendor, storage.as_ref()));
         }
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
-        if let (Ok(storage), true) = (&storage, config.vendor(name).s3_bucket.is_some()) {
-            let check = check_snapshot(&vendor, storage.as_ref());
-            checks.push(check.unwrap_or_else(|failure| Check::unable("snapshot", &failure)));
+        if shared {
+            checks.extend(stored.ask(&["snapshot"], |storage| {
+                let check = check_snapshot(&vendor, storage);
+                vec![check.unwrap_or_else(|failure| Check::unable("snapshot", &failure))]
+            }));
         }
         let documents = documents(&vendor, image);
         match &documents {
             Ok(documents) => {
                 checks.push(check_documents(&vendor, documents, image));
-                if let Ok(storage) = &storage
-                    && (image.is_none() || !documents.is_empty())
-                {
-                    checks.extend(check_images(&vendor, storage.as_ref(), documents, image, deep));
+                if image.is_none() || !documents.is_empty() {
+                    let names: &[_] = if deep.is_some() { &["images", "content"] } else { &["images"] };
+                    checks.extend(
+                        stored.ask(names, |storage| check_images(&vendor, storage, documents, image, deep)),
+                    );
                 }
             }
             Err(error) => checks.push(Check::failed(
@@ -153,26 +155,6 @@ pub(crate) fn check(
     }
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
     Status { vendor: name.clone(), platform: "local", healthy, checks }
-}
-
-fn check_storage(storage: &dyn Storage) -> Check {
-    let place = storage.place();
-    // Also whether everybody may write there, which may have come about since it was set up.
-    match storage::probe(storage).and_then(|()| storage.prepare(false)) {
-        Ok(_) => {
-            let found = format!("{place} can be written, read, listed and cleaned");
-            let warnings = storage.warnings();
-            if warnings.is_empty() {
-                Check::ok("storage", found)
-            } else {
-                Check::warning("storage", found).details(warnings)
-            }
-        }
-        Err(error) => {
-            let hint = format!("see to the disk and the permissions of {place}");
-            Check::unable("storage", &error.or_hint(hint).into())
-        }
-    }
 }
 
 fn check_record(vendor: &Vendor) -> Result<Check, Failure> {

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use raas_types::ObjectKey;
 
 pub(crate) use directory::Directory;
-pub(crate) use open::open;
+pub(crate) use open::{open, open_to_read};
 pub(crate) use probe::probe;
 
 /// Where a vendor's objects are kept. What every implementation promises stands in `suite.rs`, as tests.
@@ -43,6 +43,12 @@ pub(crate) trait Storage: Send + Sync {
 
     /// Names each object whose key begins with the prefix, in no order.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError>;
+
+    /// Asks whether it is there at all, and does not wait long for the answer. Whether it does what it should shows when it
+    /// is asked for that.
+    fn reach(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Removes what runs that were killed have left of unfinished uploads, and says how much of it there was. A run
     /// that still lives keeps its own.
@@ -150,11 +156,12 @@ pub(crate) struct StorageError {
     message: String,
     source: Box<dyn Error + Send + Sync>,
     hint: Option<String>,
+    unanswered: bool,
 }
 
 impl StorageError {
     pub(crate) fn new(message: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { message: message.into(), source: source.into(), hint: None }
+        Self { message: message.into(), source: source.into(), hint: None, unanswered: false }
     }
 
     /// Adds what the user can do.
@@ -167,6 +174,16 @@ impl StorageError {
     pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
+    }
+
+    /// Says that the service has not answered at all.
+    pub(crate) fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
+    }
+
+    /// Whether the service has not answered at all: asking for something else takes as long, and comes to the same.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered
     }
 
     /// For errors of an [`Upload`]'s `write`.

@@ -42,6 +42,8 @@ struct Checked {
     keys: usize,
     masks: String,
     notes: Vec<String>,
+    /// What is no error, and will be in the way.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -66,10 +68,11 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     }
     config.check_doors()?;
     let masks = Masks::new(&config.redhat, &sources);
+    let warnings = warnings(&masks);
     if json {
-        let notes = masks.notes().iter().map(|note| note.to_string()).collect();
+        let notes = masks.notes().to_vec();
         let (source, keys) = (config.source.to_string(), config.settings.len());
-        output::json(&Checked { source, keys, masks: masks.summary(), notes });
+        output::json(&Checked { source, keys, masks: masks.summary(), notes, warnings });
         return Ok(());
     }
     output::line(&format!("ok: {}, {}", config.source, output::number(config.settings.len(), "key")));
@@ -77,7 +80,22 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     for note in masks.notes() {
         output::line(&format!("note: {note}"));
     }
+    for warning in warnings {
+        output::line(&format!("warning: {warning}"));
+    }
     Ok(())
+}
+
+fn warnings(masks: &Masks) -> Vec<String> {
+    let without_place = masks.without_place();
+    let warning = || {
+        format!(
+            "nothing says where {} of `mask_layers` would be served from: images with one of them are refused; set \
+             `layer_url` in [redhat], or `metadata` with documents that list them",
+            output::number(without_place, "layer")
+        )
+    };
+    (without_place > 0).then(warning).into_iter().collect()
 }
 
 fn show(config: &Config, json: bool) {

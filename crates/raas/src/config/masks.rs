@@ -87,6 +87,17 @@ impl Masks {
         &self.notes
     }
 
+    /// How many layers are masked by name, while nothing says where they are served from: a push of an image with one of
+    /// them is refused.
+    pub(crate) fn without_place(&self) -> usize {
+        let is_placed = |MaskedName(id): &MaskedName| {
+            let digest: Digest = format!("sha256:{id}").parse().expect("an id has the digits of a digest");
+            self.images.contains_key(id)
+                || self.blobs.contains_key(self.packed.get(&digest).unwrap_or(&digest))
+        };
+        if self.base_url.is_some() { 0 } else { self.named.iter().filter(|name| !is_placed(name)).count() }
+    }
+
     /// How much is masked, for people.
     pub(crate) fn summary(&self) -> String {
         format!(
@@ -184,6 +195,7 @@ mod tests {
         assert_eq!(masks.blob(&Digest::of(b"")), None);
         let homeless = named(ID, None);
         assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
+        assert_eq!((masks.without_place(), homeless.without_place()), (0, 1));
     }
 
     #[test]
@@ -202,6 +214,11 @@ mod tests {
             let document = Document::parse(text.as_bytes()).unwrap();
             sources.documents.push(OperatorDocument::new("x", document));
         }
+        // What a document lists has a place, by whatever name it is masked besides.
+        let named =
+            [ID, &packed.hex(), &plain.hex(), &Digest::of(b"other").hex()].map(|hex| hex.parse().unwrap());
+        let masks = Masks::new(&Redhat { mask_layers: named.into(), ..Redhat::default() }, &sources);
+        assert_eq!(masks.without_place(), 1);
         let masks = Masks::new(&Redhat::default(), &sources);
         let image = masks.image(&ID.parse().unwrap()).unwrap();
         assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));

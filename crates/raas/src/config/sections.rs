@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use raas_server::{HostName, HostNameError, TokenIssuer};
 use raas_types::VendorName;
 
+use super::bucket;
 use super::delivery::Delivery;
 use super::ini::{Ini, IniError, Value};
 use super::issuer;
@@ -277,7 +278,7 @@ impl VendorSettings {
     pub(super) fn read_all(ini: &Ini, folder: &Path) -> Result<Vec<(VendorName, Self)>, IniError> {
         let others = ini.sections().filter(|section| !OWN_SECTIONS.contains(&section.name));
         let mut hosts = BTreeMap::new();
-        others
+        let vendors = others
             .map(|section| {
                 let vendor = section.name.parse().map_err(|error| IniError {
                     line: section.line,
@@ -299,7 +300,9 @@ impl VendorSettings {
                 }
                 Ok((vendor, settings))
             })
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        bucket::check_apart(ini, &vendors)?;
+        Ok(vendors)
     }
 
     fn read(ini: &Ini, section: &str, folder: &Path) -> Result<Self, IniError> {
@@ -314,7 +317,7 @@ impl VendorSettings {
                 "s3_bucket" => vendor.s3_bucket = Some(text(value)?),
                 "s3_endpoint" => vendor.s3_endpoint = Some(url(value)?),
                 "s3_region" => vendor.s3_region = Some(text(value)?),
-                "s3_prefix" => vendor.s3_prefix = Some(text(value)?.trim_matches('/').to_owned()),
+                "s3_prefix" => vendor.s3_prefix = bucket::prefix(value)?,
                 "s3_path_style" => vendor.s3_path_style = yes_or_no(value)?,
                 "s3_public_acl" => vendor.s3_public_acl = yes_or_no(value)?,
                 "access" => vendor.access = Access::read(value)?,
@@ -329,6 +332,9 @@ impl VendorSettings {
             }
             Ok(())
         })?;
+        if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "s3_bucket") {
+            bucket::check_name(value, vendor.s3_endpoint.is_some())?;
+        }
         let all = vendor.access == Access::Proxy || vendor.s3_bucket.is_none();
         let contradiction = vendor.delivery.contradiction(all);
         if let Some((about, message)) = contradiction

@@ -6,6 +6,7 @@ use raas_types::crane::{Content, Document, V2Content, tree};
 use raas_types::{ObjectKey, RepositoryName, V1File};
 
 use super::compose::Composer;
+use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
@@ -56,7 +57,12 @@ fn attempt(
     progress: &Progress,
 ) -> Result<Option<Done>, Failure> {
     let name = &options.image.name;
-    let current = publication.current()?;
+    let mut current = publication.current()?;
+    let protected_before = match &publication.head {
+        Some(head) if current.is_empty() => protection::before_removal(&publication.record, head, name)?,
+        _ => None,
+    };
+    current.protected |= protected_before.is_some();
     let manifest_paths = match &publication.head {
         Some(head) => publication.record.files(head, &tree::manifests(name))?,
         None => Vec::new(),
@@ -82,6 +88,13 @@ fn attempt(
     }
     if !changes.is_empty() {
         publication.check_stored(&content(name, stored))?;
+    }
+    if let Some(before) = protected_before {
+        progress.say(&format!(
+            "Note: {name} was protected when it was last published, in commit {}, and is so again: users alone see it. Set \
+             `protected` to false in its document of the record if everybody may",
+            before.short()
+        ));
     }
 
     let source = format!("Source: {} ({})", report.source.name, report.source.kind);

@@ -1,5 +1,10 @@
 //! Which storage a vendor has.
 
+use std::path::PathBuf;
+
+use aws_config::SdkConfig;
+use tokio::runtime::Runtime;
+
 use super::s3::{Place, S3};
 use super::{Directory, Storage};
 use crate::aws;
@@ -14,12 +19,27 @@ use crate::home::Vendor;
 pub(crate) fn open(vendor: &Vendor, config: &Config) -> Result<Box<dyn Storage>, Failure> {
     let settings = config.vendor(vendor.name());
     Ok(match &settings.s3_bucket {
-        Some(bucket) => Box::new(s3(vendor, config, &settings, bucket)?),
+        Some(bucket) => Box::new(s3(vendor, config, &settings, bucket, S3::new)?),
         None => Box::new(Directory::new(vendor.bucket())),
     })
 }
 
-fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str) -> Result<S3, Failure> {
+/// As [`open`], for commands that can do without it: they are told soon that a service does not answer.
+pub(crate) fn open_to_read(vendor: &Vendor, config: &Config) -> Result<Box<dyn Storage>, Failure> {
+    let settings = config.vendor(vendor.name());
+    Ok(match &settings.s3_bucket {
+        Some(bucket) => Box::new(s3(vendor, config, &settings, bucket, S3::hasty)?),
+        None => Box::new(Directory::new(vendor.bucket())),
+    })
+}
+
+fn s3(
+    vendor: &Vendor,
+    config: &Config,
+    settings: &VendorSettings,
+    bucket: &str,
+    new: fn(Runtime, &SdkConfig, Place, PathBuf) -> S3,
+) -> Result<S3, Failure> {
     let runtime = S3::runtime().context(|| "cannot start threads".into())?;
     let loaded = runtime.block_on(aws::load(&config.aws, settings.s3_region.as_deref()))?;
     let region = loaded.region().map_or("us-east-1", |region| region.as_ref());
@@ -28,7 +48,7 @@ fn s3(vendor: &Vendor, config: &Config, settings: &VendorSettings, bucket: &str)
     for registry in &settings.registry_hosts {
         refuse_below(registry.as_str(), &place)?;
     }
-    Ok(S3::new(runtime, &loaded, place, vendor.uploads()))
+    Ok(new(runtime, &loaded, place, vendor.uploads()))
 }
 
 /// Many clients forward the registry's credentials to hosts below the registry's own, and a bucket refuses requests

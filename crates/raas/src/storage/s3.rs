@@ -90,6 +90,11 @@ impl S3 {
         Self::with_patience(runtime, config, place, notes, &Patience::default())
     }
 
+    /// As [`new`](Self::new), for who would rather know soon that the service does not answer.
+    pub(super) fn hasty(runtime: Runtime, config: &SdkConfig, place: Place, notes: PathBuf) -> Self {
+        Self::with_patience(runtime, config, place, notes, &Patience::HASTY)
+    }
+
     fn with_patience(
         runtime: Runtime,
         config: &SdkConfig,
@@ -177,6 +182,13 @@ impl Storage for S3 {
         }))
     }
 
+    fn reach(&self) -> Result<(), StorageError> {
+        match self.engine.block_on(self.shared().reach()) {
+            Err(error) if error.is_unanswered() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn sweep(&self) -> Result<usize, StorageError> {
         self.engine.block_on(self.shared().sweep())
     }
@@ -258,6 +270,15 @@ impl Shared {
             Err(error) if Facts::of(&error).absent() => Ok(None),
             // Who may not list is told 403 of what is not there.
             Err(error) => Err(self.explain(format!("cannot look at {key}"), Action::GET, &error).await),
+        }
+    }
+
+    /// Lists one object, and does not wait long.
+    async fn reach(&self) -> Result<(), StorageError> {
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
+        match request.max_keys(1).customize().config_override(client::hasty()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 

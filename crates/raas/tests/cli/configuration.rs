@@ -140,6 +140,13 @@ fn check_names_the_line_and_what_was_meant() {
     sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
     assert!(sandbox.ok(&["config", "check"]).contains("1 key\n"));
     assert_eq!(sandbox.json(&["config", "check", "--json"])["keys"], 1);
+    let masks = format!("[redhat]\nmask_layers = {}\n", "e1".repeat(32));
+    sandbox.write("raas.cfg", &masks);
+    let said = sandbox.ok(&["config", "check"]);
+    assert!(said.contains("warning: nothing says where 1 layer of `mask_layers`"), "{said}");
+    sandbox.write("raas.cfg", format!("{masks}layer_url = https://cdn.example.com\n"));
+    assert_eq!(sandbox.json(&["config", "check", "--json"])["warnings"].as_array().unwrap().len(), 0);
+    sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
     let shown = sandbox.ok(&["config", "show"]);
     assert!(shown.contains("[openshift]\npassword = ***") && !shown.contains("hunter2"), "{shown}");
 }
@@ -437,8 +444,8 @@ fn a_key_of_a_cdn_is_looked_at_and_never_shown() {
     let sandbox = Sandbox::new();
     let config = |key: &str| {
         format!(
-            "[acme]\ns3_bucket = b\naccess = cdn\ncdn_url = https://cdn.example.com\ncdn_cloudfront_key_id = K2\n\
-             cdn_cloudfront_key = {key}\n[other]\ns3_bucket = c\naccess = cdn\ncdn_url = https://cdn.example.com\n\
+            "[acme]\ns3_bucket = bbb\naccess = cdn\ncdn_url = https://cdn.example.com\ncdn_cloudfront_key_id = K2\n\
+             cdn_cloudfront_key = {key}\n[other]\ns3_bucket = ccc\naccess = cdn\ncdn_url = https://cdn.example.com\n\
              cdn_akamai_secret = abc123\n"
         )
     };

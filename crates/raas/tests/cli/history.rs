@@ -194,6 +194,37 @@ fn unpublish_takes_a_tag_or_an_image_out_and_keeps_the_content() {
 }
 
 #[test]
+fn what_was_protected_is_so_when_it_comes_back() {
+    let sandbox = Sandbox::new();
+    push(&sandbox, "app", "1.0", "one");
+    let work = sandbox.path("record");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        sandbox.contain(&mut command);
+        let who = ["-c", "user.name=Jane", "-c", "user.email=jane@example.com"];
+        succeeded(&command.args(who).args(arguments).output().unwrap())
+    };
+    let record = sandbox.home().join("acme/metadata.git");
+    git(&["clone", "--quiet", record.to_str().unwrap(), work.to_str().unwrap()]);
+    let document = work.join("crane/data/app.json");
+    let text = fs::read_to_string(&document).unwrap();
+    let protected = text.replace("\"protected\": false", "\"protected\": true");
+    assert_ne!(protected, text);
+    fs::write(&document, protected).unwrap();
+    let work = work.to_str().unwrap();
+    git(&["-C", work, "commit", "--quiet", "--all", "-m", "Protect app"]);
+    git(&["-C", work, "push", "--quiet"]);
+    sandbox.ok(&["unpublish", "acme", "app"]);
+    let path = sandbox.write("again.tar", image("1.0", "one"));
+    let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
+    succeeded(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Note: app was protected when it was last published"), "{said}");
+    let published = fs::read_to_string(sandbox.home().join("acme/checkout/crane/data/app.json")).unwrap();
+    assert!(published.contains("\"protected\": true"), "{published}");
+}
+
+#[test]
 fn a_tag_shares_its_manifests_with_others() {
     let sandbox = Sandbox::new();
     let mut layout = Layout::new();

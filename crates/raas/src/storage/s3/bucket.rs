@@ -157,43 +157,29 @@ impl Shared {
     /// What nobody finishes is removed, even if raas never runs again.
     async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found = self.client.get_bucket_lifecycle_configuration().bucket(&self.place.bucket).send().await;
-        if let Ok(found) = found {
-            let rules = found.rules.unwrap_or_default();
-            if rules.iter().any(|rule| rule.id().is_some_and(|id| id.starts_with(RULE))) {
-                return Ok(());
-            }
-            if !rules.is_empty() {
-                // Writing them anew would lose what this program does not know of them.
-                prepared.say(format!(
-                    "The bucket has lifecycle rules of its own: add one that aborts multipart uploads below `{}` \
-                     after 2 days",
-                    self.place.prefix
-                ));
-                return Ok(());
-            }
+        let mut rules = found.ok().and_then(|found| found.rules).unwrap_or_default();
+        let is_ours = |rule: &LifecycleRule| rule.id().is_some_and(|id| id.starts_with(RULE));
+        let below = |rule: &LifecycleRule| {
+            let filter = rule.filter().and_then(LifecycleRuleFilter::prefix);
+            filter.unwrap_or_default() == self.place.prefix
+        };
+        if rules.iter().any(|rule| is_ours(rule) && below(rule)) {
+            return Ok(());
+        }
+        // Those of other prefixes that are raas's own are written again as they are.
+        if !rules.iter().all(is_ours) {
+            // Writing them anew would lose what this program does not know of them.
+            prepared.say(format!(
+                "The bucket has lifecycle rules of its own: add one that aborts multipart uploads below `{}` after 2 \
+                 days",
+                self.place.prefix
+            ));
+            return Ok(());
         }
         let days = (GRACE.as_secs() / (24 * 60 * 60)) as i32;
-        let rule = |name: &str, prefix: String| {
-            LifecycleRule::builder()
-                .id(format!("{RULE}-{name}"))
-                .status(ExpirationStatus::Enabled)
-                .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
-        };
-        let uploads = rule("uploads", self.place.prefix.clone())
-            .abort_incomplete_multipart_upload(
-                AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
-            )
-            .build()
-            .expect("the status is set");
-        let objects = rule("objects", self.place.uploads())
-            .expiration(LifecycleExpiration::builder().days(days).build())
-            .build()
-            .expect("the status is set");
-        let rules = BucketLifecycleConfiguration::builder()
-            .rules(uploads)
-            .rules(objects)
-            .build()
-            .expect("rules are set");
+        rules.extend(self.lifecycle_rules(days));
+        let rules =
+            BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are set");
         let result = self
             .client
             .put_bucket_lifecycle_configuration()
@@ -208,17 +194,44 @@ impl Shared {
         Ok(())
     }
 
+    fn lifecycle_rules(&self, days: i32) -> [LifecycleRule; 2] {
+        let rule = |name: &str, prefix: String| {
+            LifecycleRule::builder()
+                .id(format!("{RULE}-{name}-{}", policy::short_digest(&self.place.prefix)))
+                .status(ExpirationStatus::Enabled)
+                .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+        };
+        let uploads = rule("uploads", self.place.prefix.clone()).abort_incomplete_multipart_upload(
+            AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
+        );
+        let objects = rule("objects", self.place.uploads())
+            .expiration(LifecycleExpiration::builder().days(days).build());
+        [uploads, objects].map(|rule| rule.build().expect("the status is set"))
+    }
+
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let public = self.place.access == Access::Public;
         let by_acl = self.place.by_acl;
+        let found = self.client.get_public_access_block().bucket(&self.place.bucket).send().await;
+        let found = found.ok().and_then(|found| found.public_access_block_configuration);
+        let others = if public { Vec::new() } else { self.other_public_reads().await? };
+        // What another vendor's clients live on is not ours to end; nor is it ours to allow.
+        let stands = |now: Option<bool>| !public && (others.is_empty() || now == Some(true));
+        let now = found.as_ref();
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(!by_acl)
             .ignore_public_acls(!by_acl)
-            .block_public_policy(!public)
-            .restrict_public_buckets(!public)
+            .block_public_policy(stands(now.and_then(|now| now.block_public_policy)))
+            .restrict_public_buckets(stands(now.and_then(|now| now.restrict_public_buckets)))
             .build();
-        let found = self.client.get_public_access_block().bucket(&self.place.bucket).send().await;
-        if found.is_ok_and(|found| found.public_access_block_configuration == Some(block.clone())) {
+        if !others.is_empty() {
+            prepared.say(format!(
+                "Public policies are not blocked in bucket {}: everybody may read what is below {} by a statement of raas",
+                self.place.bucket,
+                others.join(", ")
+            ));
+        }
+        if found.as_ref() == Some(&block) {
             return Ok(());
         }
         if !public {
@@ -236,13 +249,22 @@ impl Shared {
         if done.is_some() {
             prepared.say(if by_acl {
                 "Public access is by the ACL of each object"
-            } else if public {
+            } else if public || !others.is_empty() {
                 "Public access is by policy alone, never by ACL"
             } else {
                 "Public access is blocked"
             });
         }
         Ok(())
+    }
+
+    /// The other prefixes of the bucket that everybody may read, as people write them.
+    async fn other_public_reads(&self) -> Result<Vec<String>, StorageError> {
+        // What cannot be looked at is told when the policy is set.
+        let policy = self.bucket_policy(&mut Prepared::default()).await?;
+        let others =
+            policy.map(|policy| policy::other_public_reads(&policy, &self.place)).unwrap_or_default();
+        Ok(others.iter().map(|prefix| format!("`{prefix}`")).collect())
     }
 
     async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
@@ -252,7 +274,7 @@ impl Shared {
             return Ok(());
         }
         if self.place.access != Access::Public {
-            return match found.as_deref().and_then(policy::without_public_read) {
+            return match found.as_deref().and_then(|found| policy::without_public_read(found, &self.place)) {
                 None => Ok(()),
                 Some(Remaining::Nothing) => {
                     let result = self.client.delete_bucket_policy().bucket(bucket).send().await;

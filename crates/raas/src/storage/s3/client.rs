@@ -36,6 +36,16 @@ pub(super) struct Patience {
     pub(super) standstill: Duration,
 }
 
+impl Patience {
+    /// For commands that can do without the service.
+    pub(super) const HASTY: Self = Self {
+        attempts: 2,
+        first_wait: Duration::from_millis(500),
+        answer: Duration::from_secs(10),
+        standstill: Duration::from_secs(10),
+    };
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {
@@ -103,10 +113,11 @@ pub(super) fn patient() -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRANSFER).build())
 }
 
-/// For what is done on the way out: once, and soon.
+/// For what is done on the way out, and for seeing whether the service is there: once again at most, and soon.
 pub(super) fn hasty() -> Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).build();
-    Builder::new().timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(2))
+    let retry = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
+    Builder::new().timeout_config(timeouts).retry_config(retry)
 }
 
 #[derive(Debug)]

@@ -187,7 +187,8 @@ fn explain(place: &Place, what: String, action: Action, facts: &Facts) -> Storag
     let (found, hint) = meaning(place, action, facts);
     let code = facts.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
     let said = Said(format!("{code}{}", facts.said));
-    StorageError::new(format!("{what} in bucket {bucket}: {found}"), said).hint(hint)
+    let error = StorageError::new(format!("{what} in bucket {bucket}: {found}"), said).hint(hint);
+    if facts.status.is_none() && facts.no_credentials.is_none() { error.unanswered() } else { error }
 }
 
 /// What happened, and what to do.

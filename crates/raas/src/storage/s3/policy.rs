@@ -1,10 +1,12 @@
 //! Bucket policies: who may read, and that nobody writes.
 
+use raas_types::Digest;
 use serde_json::{Value, json};
 
 use super::place::Place;
 
-/// Marks the statement that raas writes.
+/// Marks the statements that raas writes: that of a bucket without a prefix is called so, and so were those of all
+/// prefixes once; that of a prefix has a name of its own that begins so.
 const SID: &str = "RaasPublicRead";
 
 /// What everybody may read of a public bucket: images, and the metadata for servers that have no credentials. Who has
@@ -15,7 +17,7 @@ const PUBLIC: [&str; 5] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry", "_metad
 /// if it says so already.
 pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<String> {
     let ours = json!({
-        "Sid": SID,
+        "Sid": sid(&place.prefix),
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
@@ -26,17 +28,26 @@ pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<St
     if statements.contains(&ours) {
         return None;
     }
-    statements.retain(|statement| statement["Sid"] != SID);
+    statements.retain(|statement| !is_of(statement, place));
+    for statement in &mut statements {
+        // No two statements are called the same.
+        if statement["Sid"] == ours["Sid"]
+            && let Some(prefix) = prefix_of(statement, place)
+        {
+            statement["Sid"] = sid(&prefix).into();
+        }
+    }
     statements.push(ours);
     policy["Statement"] = statements.into();
     Some(policy.to_string())
 }
 
-/// The policy without the permission that raas has written; `None` if it has none. What is left may be empty.
-pub(super) fn without_public_read(policy: &str) -> Option<Remaining> {
+/// The policy without the permission that raas has written for this prefix; `None` if it has none. What is left may be
+/// empty.
+pub(super) fn without_public_read(policy: &str, place: &Place) -> Option<Remaining> {
     let mut policy = parse(Some(policy))?;
     let all = statements(&policy);
-    let kept: Vec<Value> = all.iter().filter(|statement| statement["Sid"] != SID).cloned().collect();
+    let kept: Vec<Value> = all.iter().filter(|statement| !is_of(statement, place)).cloned().collect();
     match kept.len() {
         len if len == all.len() => None,
         0 => Some(Remaining::Nothing),
@@ -45,6 +56,51 @@ pub(super) fn without_public_read(policy: &str) -> Option<Remaining> {
             Some(Remaining::Policy(policy.to_string()))
         }
     }
+}
+
+/// The other prefixes of the bucket that everybody may read by a statement of raas.
+pub(super) fn other_public_reads(policy: &str, place: &Place) -> Vec<String> {
+    let Some(policy) = parse(Some(policy)) else { return Vec::new() };
+    let prefixes = statements(&policy).into_iter().filter_map(|statement| prefix_of(&statement, place));
+    prefixes.filter(|prefix| *prefix != place.prefix).collect()
+}
+
+/// The name of the statement of a prefix. Such names have letters and digits alone.
+///
+/// Source: "IAM JSON policy elements: Sid", AWS Identity and Access Management User Guide.
+fn sid(prefix: &str) -> String {
+    if prefix.is_empty() { SID.to_owned() } else { format!("{SID}{}", short_digest(prefix)) }
+}
+
+/// Tells prefixes apart where their own characters cannot stand.
+pub(super) fn short_digest(prefix: &str) -> String {
+    Digest::of(prefix.as_bytes()).hex()[..16].to_owned()
+}
+
+/// Whether raas has written a statement for this prefix, or has called one so whose resources somebody has changed.
+fn is_of(statement: &Value, place: &Place) -> bool {
+    match prefix_of(statement, place) {
+        Some(prefix) => prefix == place.prefix,
+        None => statement["Sid"] == sid(&place.prefix).as_str(),
+    }
+}
+
+/// The prefix that raas has written a statement for, by what is to be read.
+fn prefix_of(statement: &Value, place: &Place) -> Option<String> {
+    let called = statement["Sid"].as_str()?.strip_prefix(SID)?;
+    if !called.is_empty() && (called.len() != 16 || !called.bytes().all(|b| b.is_ascii_hexdigit())) {
+        return None;
+    }
+    let bucket = format!("{}/", place.arn());
+    let prefix = |resource: &String| {
+        let path = resource.strip_prefix(&bucket)?;
+        // `*` alone was the pattern once.
+        let prefix = PUBLIC.iter().chain(["*"].iter()).find_map(|pattern| path.strip_suffix(pattern))?;
+        (prefix.is_empty() || prefix.ends_with('/')).then(|| prefix.to_owned())
+    };
+    let resources = words(&statement["Resource"]);
+    let first = prefix(resources.first()?)?;
+    resources.iter().all(|resource| prefix(resource).as_ref() == Some(&first)).then_some(first)
 }
 
 /// What a policy is without a statement.
@@ -151,9 +207,19 @@ mod tests {
     use super::*;
     use crate::config::VendorSettings;
 
-    fn place() -> Place {
-        let settings = VendorSettings { s3_prefix: Some("reg".into()), ..VendorSettings::default() };
+    fn place_of(prefix: &str) -> Place {
+        let s3_prefix = Some(prefix.to_owned());
+        let settings = VendorSettings { s3_prefix, ..VendorSettings::default() };
         Place::new(&"acme".parse().unwrap(), "bytes", &settings, "us-east-1", None)
+    }
+
+    fn place() -> Place {
+        place_of("reg")
+    }
+
+    /// As it was before each prefix had a statement of its own name.
+    fn older(place: &Place) -> String {
+        with_public_read(None, place).unwrap().replace(&sid(&place.prefix), SID)
     }
 
     #[test]
@@ -162,12 +228,42 @@ mod tests {
         let with = with_public_read(Some(others), &place()).unwrap();
         assert!(with.contains("arn:aws:s3:::bytes/reg/*/_v2/*") && with.contains("Other"));
         assert_eq!(with_public_read(Some(&with), &place()), None);
-        let Some(Remaining::Policy(without)) = without_public_read(&with) else { panic!() };
+        let Some(Remaining::Policy(without)) = without_public_read(&with, &place()) else { panic!() };
         assert!(without.contains("Other") && !without.contains(SID));
-        assert_eq!(without_public_read(&without), None);
+        assert_eq!(without_public_read(&without, &place()), None);
         let alone = with_public_read(None, &place()).unwrap();
-        assert_eq!(without_public_read(&alone), Some(Remaining::Nothing));
+        assert_eq!(without_public_read(&alone, &place()), Some(Remaining::Nothing));
         assert!(public_writes(&with).is_empty());
+    }
+
+    #[test]
+    fn each_prefix_of_a_bucket_has_a_statement_of_its_own() {
+        let (one, two, none) = (place_of("one"), place_of("two/b"), place_of(""));
+        let first = with_public_read(None, &one).unwrap();
+        assert!(with_public_read(None, &none).unwrap().contains(r#""Sid":"RaasPublicRead""#));
+        for before in [first, older(&one)] {
+            assert_eq!(other_public_reads(&before, &two), ["one/"]);
+            assert!(other_public_reads(&before, &one).is_empty());
+            assert_eq!(without_public_read(&before, &two), None);
+            let both = with_public_read(Some(&before), &two).unwrap();
+            assert!(both.contains("bytes/one/*/layer") && both.contains("bytes/two/b/*/layer"), "{both}");
+            let Some(Remaining::Policy(left)) = without_public_read(&both, &one) else { panic!() };
+            assert_eq!(other_public_reads(&left, &one), ["two/b/"]);
+            // Names have letters and digits alone, and no two are the same.
+            let all = with_public_read(Some(&before), &none).unwrap();
+            let all = with_public_read(Some(&all), &one).unwrap_or(all);
+            let all = parse(Some(&all)).unwrap();
+            let mut sids: Vec<&str> =
+                all["Statement"].as_array().unwrap().iter().map(|s| s["Sid"].as_str().unwrap()).collect();
+            sids.sort_unstable();
+            sids.dedup();
+            assert_eq!(sids.len(), 2, "{all}");
+            assert!(sids.iter().all(|sid| sid.bytes().all(|b| b.is_ascii_alphanumeric())));
+        }
+        // The older one of the own prefix is taken for what it is.
+        let renewed = with_public_read(Some(&older(&one)), &one).unwrap();
+        assert_eq!(Some(renewed), with_public_read(None, &one));
+        assert_eq!(without_public_read(&older(&one), &one), Some(Remaining::Nothing));
     }
 
     #[test]

@@ -433,6 +433,42 @@ fn everybody_may_read_a_public_bucket_and_no_other() {
 }
 
 #[test]
+fn vendors_that_share_a_bucket_leave_one_another_alone() {
+    let (_, server) = service();
+    let prepare = |prefix: &str, access: Access| {
+        let settings = VendorSettings { s3_prefix: Some(prefix.into()), access, ..settings() };
+        connect(&server.url(), &settings).prepare(true).unwrap().join("\n")
+    };
+    let set = |name: &str| server.setting(BUCKET, name).unwrap_or_default();
+    prepare("one", Access::Public);
+    prepare("two", Access::Public);
+    for part in ["bytes/one/*/layer", "bytes/two/*/layer"] {
+        assert!(set("policy").contains(part), "{}", set("policy"));
+    }
+    let said = prepare("two", Access::Presigned);
+    assert!(said.contains("not blocked in bucket bytes: everybody may read what is below `one/`"), "{said}");
+    let policy = set("policy");
+    assert!(policy.contains("bytes/one/*/layer") && !policy.contains("bytes/two/"), "{policy}");
+    let block = set("publicAccessBlock");
+    assert!(
+        block.contains("<BlockPublicPolicy>false<") && block.contains("<IgnorePublicAcls>true<"),
+        "{block}"
+    );
+    prepare("three", Access::Proxy);
+    let lifecycle = set("lifecycle");
+    for prefix in ["one/", "two/", "three/"] {
+        let rules = [format!("<Prefix>{prefix}<"), format!("<Prefix>{prefix}_uploads/<")];
+        assert!(rules.iter().all(|rule| lifecycle.matches(rule).count() == 1), "{lifecycle}");
+    }
+    // What somebody else has blocked stays so.
+    server.set(BUCKET, "publicAccessBlock", &block.replace("false", "true"));
+    prepare("two", Access::Presigned);
+    assert!(!set("publicAccessBlock").contains("false"));
+    prepare("one", Access::Presigned);
+    assert_eq!((set("policy"), set("publicAccessBlock").contains("false")), (String::new(), false));
+}
+
+#[test]
 fn what_a_service_does_not_have_is_told_and_no_error() {
     let server = Server::new(&[]);
     for operation in
