@@ -21,10 +21,10 @@ pub(crate) struct Record {
 
 impl Record {
     /// Begins a line, if anybody reads the log.
-    pub(crate) fn begin<B>(request: &Request<B>, remote: SocketAddr, started: Instant) -> Option<Box<Self>> {
+    pub(crate) fn begin<B>(request: &Request<B>, remote: SocketAddr) -> Option<Box<Self>> {
         tracing::enabled!(target: "access", tracing::Level::INFO).then(|| {
             Box::new(Self {
-                started,
+                started: Instant::now(),
                 remote,
                 method: request.method().clone(),
                 uri: request.uri().clone(),

@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::headers::{self, NO_BYTES};
 use crate::metrics::{self, Metrics, To};
 use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
@@ -123,15 +124,16 @@ pub(crate) async fn answer<B>(shared: &Shared, request: &Request<B>) -> Response
     // In statements of their own, so that the snapshot is let go before anything is waited for.
     let users = host::pick(&current.load(), host::requested(request)).and_then(|site| site.users.clone());
     let visitor = match &users {
-        Some(users) => auth::visitor(users, request.headers()).await,
+        Some(users) => Box::pin(auth::visitor(users, request.headers())).await,
         None => Visitor::Stranger,
     };
     let decision = decide(&current.load(), shared, visitor, request);
     let (method, headers) = (request.method(), request.headers());
+    // What is waited for is in boxes of its own, so that all other requests do not carry its size along.
     let mut response = match decision {
         Decision::Ready(response) => response,
-        Decision::File(plan) => opened(plan.open(method, headers).await, request),
-        Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
+        Decision::File(plan) => opened(Box::pin(plan.open(method, headers)).await, request),
+        Decision::PassOn(plan) => opened(Box::pin(plan.open(client, method, headers)).await, request),
     };
     if visitor == Visitor::User && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE) {
         // A cache between us must not give it to others.
@@ -286,7 +288,7 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let bytes = body.into();
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, bytes.len().into());
     let mut response = Response::new(Body::from(bytes));
@@ -296,9 +298,9 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 }
 
 fn redirect(status: StatusCode, location: HeaderValue) -> Response {
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     headers.insert(header::LOCATION, location);
-    headers.insert(header::CONTENT_LENGTH, 0_u64.into());
+    headers.insert(header::CONTENT_LENGTH, NO_BYTES);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

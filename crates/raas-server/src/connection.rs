@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -18,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access::Record;
 use crate::answer::answer;
+use crate::headers;
+use crate::idle::{self, Pace};
 use crate::route;
 use crate::shared::Shared;
 use crate::stall::Impatient;
@@ -64,10 +66,17 @@ impl Connections {
         remote: SocketAddr,
         watcher: Watcher,
     ) {
-        let shared = Arc::clone(&self.shared);
-        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
-        let connection = http1(self.header_timeout).serve_connection(TokioIo::new(stream), service);
-        ended(remote, watcher.watch(connection).await);
+        let client = Arc::new(Client::new(Arc::clone(&self.shared), remote));
+        let known = Arc::clone(&client);
+        let service = service_fn(move |request| respond(Arc::clone(&known), request));
+        // Without a timer: slow requests are found out by `idle`, for less.
+        let mut http = http1::Builder::new();
+        http.max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
+        let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+        match idle::watch(connection, &client.pace, self.header_timeout).await {
+            Some(result) => ended(remote, result),
+            None => tracing::debug!(%remote, "no request came"),
+        }
     }
 
     async fn http2(
@@ -76,8 +85,8 @@ impl Connections {
         remote: SocketAddr,
         watcher: Watcher,
     ) {
-        let shared = Arc::clone(&self.shared);
-        let service = service_fn(move |request| respond(Arc::clone(&shared), remote, request));
+        let client = Arc::new(Client::new(Arc::clone(&self.shared), remote));
+        let service = service_fn(move |request| respond(Arc::clone(&client), request));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             // A client that is gone without a word is found out, and so is one that answers nothing any more.
@@ -91,7 +100,20 @@ impl Connections {
     }
 }
 
-/// HTTP/1 with the limits of every connection.
+/// Who is answered on a connection, and what all its requests share.
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pace: Pace,
+    remote: SocketAddr,
+}
+
+impl Client {
+    fn new(shared: Arc<Shared>, remote: SocketAddr) -> Self {
+        Self { shared, pace: Pace::default(), remote }
+    }
+}
+
+/// HTTP/1 with the limits of every connection, for few clients.
 pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -108,17 +130,34 @@ pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
     }
 }
 
-async fn respond(
-    shared: Arc<Shared>,
-    remote: SocketAddr,
-    request: Request<Incoming>,
-) -> Result<crate::Response, Infallible> {
-    let mut record = Record::begin(&request, remote, Instant::now());
-    let mut response = answer(&shared, &request).await;
+async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<crate::Response, Infallible> {
+    let begun = Begun::new(client);
+    let Client { shared, remote, .. } = &*begun.client;
+    let mut record = Record::begin(&request, *remote);
+    let mut response = answer(shared, &request).await;
     shared.metrics.answered(route::api(request.uri().path()), response.status());
     if let Some(record) = &mut record {
         record.status(response.status());
     }
-    response.body_mut().record(record, Arc::clone(&shared.metrics));
+    response.body_mut().record(record, begun);
+    headers::keep(request.into_parts().0.headers);
     Ok(response)
+}
+
+/// A request that is being answered, until this is dropped.
+pub(crate) struct Begun {
+    pub(crate) client: Arc<Client>,
+}
+
+impl Begun {
+    fn new(client: Arc<Client>) -> Self {
+        client.pace.begin();
+        Self { client }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.client.pace.end();
+    }
 }

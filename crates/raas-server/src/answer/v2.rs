@@ -7,13 +7,13 @@ use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type
 use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
 use crate::Response;
 use crate::body::Body;
-use crate::catalog::{Blob, Manifest, Reads, Repository};
+use crate::catalog::{Blob, Manifest, Reads, Repository, digest_headers};
 use crate::error::{Code, Failure};
 use crate::metrics::{Pull, To};
 use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
 use crate::site::Place;
-use crate::{file, proxy};
+use crate::{file, headers, proxy};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -170,7 +170,7 @@ fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Re
 
 /// The manifest's bytes, or 304 if the client has them.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     headers.insert(CONTENT_DIGEST, manifest.digest_header.clone());
     headers.insert(header::ETAG, manifest.etag.clone());
     headers.insert(header::CACHE_CONTROL, cache);
@@ -189,47 +189,52 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
 }
 
 fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
-    let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
-    let digest = blob.digest.to_string();
-    let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(header::ETAG, checked(format!("\"{digest}\"")));
-    headers.insert(CONTENT_DIGEST, checked(digest));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
-    if has_already(asked.headers, headers[header::ETAG].as_bytes()) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = headers;
-        return Ok(response.into());
-    }
+    let (digest, etag) = digest_headers(&blob.digest);
+    let has_already = has_already(asked.headers, etag.as_bytes());
+    let sent = |to: To, location: HeaderValue| {
+        asked.redirected(to, blob.size);
+        let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
+        response.headers_mut().insert(CONTENT_DIGEST, digest.clone());
+        Decision::from(response)
+    };
+    let gets = asked.method == Method::GET && !has_already;
     if let Some(location) = &blob.location
-        && asked.method == Method::GET
+        && gets
     {
-        asked.redirected(To::Elsewhere, blob.size);
-        let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
-        response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
-        return Ok(response.into());
+        return Ok(sent(To::Elsewhere, checked(location.to_string())));
+    }
+    let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
+    let size = Some(blob.size);
+    let place = if gets { Some(asked.site.bucket.place(asked.method, &key, size)?) } else { None };
+    if let Some(Place::Elsewhere(location)) = place {
+        return Ok(sent(To::Bucket, location));
+    }
+    let mut headers = headers::empty();
+    headers.insert(header::ETAG, etag);
+    headers.insert(CONTENT_DIGEST, digest);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
+    if has_already {
+        return Ok(without_body(StatusCode::NOT_MODIFIED, headers));
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    if asked.method == Method::HEAD {
-        // From what the document says, wherever the bytes are: a URL that is signed for GET does not answer HEAD.
-        headers.insert(header::CONTENT_LENGTH, blob.size.into());
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let mut response = Response::new(Body::empty());
-        *response.headers_mut() = headers;
-        return Ok(response.into());
-    }
-    let size = Some(blob.size);
-    Ok(match asked.site.bucket.place(asked.method, &key, size)? {
-        Place::File(path) => Decision::File(file::Plan { path, size, headers, otherwise: None }),
-        Place::Elsewhere(location) => {
-            asked.redirected(To::Bucket, blob.size);
-            let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
-            response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
-            response.into()
+    Ok(match place {
+        Some(Place::File(path)) => Decision::File(file::Plan { path, size, headers, otherwise: None }),
+        Some(Place::Passed(origin)) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
+        // HEAD, from what the document says, wherever the bytes are: a URL that is signed for GET does not answer it.
+        Some(Place::Elsewhere(_)) | None => {
+            headers.insert(header::CONTENT_LENGTH, blob.size.into());
+            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            without_body(StatusCode::OK, headers)
         }
-        Place::Passed(origin) => Decision::PassOn(proxy::Plan { origin, key, size, headers }),
     })
+}
+
+fn without_body(status: StatusCode, headers: HeaderMap) -> Decision {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.into()
 }
 
 /// A repository that is not there, told from a name that none can have. One that nobody may see is not there.

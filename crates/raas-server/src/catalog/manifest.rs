@@ -38,14 +38,12 @@ impl Manifest {
     /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
     pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
         let understood = Understood::parse(&bytes, Some(media_type)).ok();
-        let quoted = Bytes::from(format!("\"{digest}\""));
-        let digest_text = quoted.slice(1..quoted.len() - 1);
-        let visible = "a digest and its quotes are visible ASCII";
+        let (digest_header, etag) = digest_headers(&digest);
         Self {
             content_type: content_type(media_type),
             content_length: bytes.len().into(),
-            digest_header: HeaderValue::from_maybe_shared(digest_text).expect(visible),
-            etag: HeaderValue::from_maybe_shared(quoted).expect(visible),
+            digest_header,
+            etag,
             platform: platform.map(|platform| platform.to_string().into()),
             amd64: understood.as_ref().and_then(amd64),
             referrer: understood.and_then(|u| referrer(u, digest, bytes.len() as u64)).map(Box::new),
@@ -61,6 +59,15 @@ impl Manifest {
     pub(crate) fn is_index(&self) -> bool {
         media_type::is_index(self.media_type())
     }
+}
+
+/// A digest as `Docker-Content-Digest` and as `ETag`; both share one text.
+pub(crate) fn digest_headers(digest: &Digest) -> (HeaderValue, HeaderValue) {
+    let quoted = Bytes::from(format!("\"{digest}\""));
+    let plain = quoted.slice(1..quoted.len() - 1);
+    let visible = "a digest and its quotes are visible ASCII";
+    let header = |text| HeaderValue::from_maybe_shared(text).expect(visible);
+    (header(plain), header(quoted))
 }
 
 fn content_type(media_type: &str) -> HeaderValue {
