@@ -81,6 +81,9 @@ impl HttpBody for Body {
         };
         if let Some(Ok(bytes)) = &piece {
             body.sent += bytes.len() as u64;
+            if let Some(request) = &body.request {
+                request.client.pace.moved();
+            }
         }
         Poll::Ready(piece.map(|result| result.map(Frame::data)))
     }

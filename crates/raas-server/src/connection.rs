@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::Record;
 use crate::answer::answer;
 use crate::headers;
-use crate::idle::{self, Pace};
+use crate::idle::{self, Pace, Patience};
 use crate::route;
 use crate::shared::Shared;
 use crate::stall::Impatient;
@@ -73,7 +73,9 @@ impl Connections {
         let mut http = http1::Builder::new();
         http.max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
         let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-        match idle::watch(connection, &client.pace, self.header_timeout).await {
+        // What is not taken is found out by `stall`: all of the connection stands still then.
+        let patience = Patience { request: self.header_timeout, answer: None };
+        match idle::watch(connection, &client.pace, patience).await {
             Some(result) => ended(remote, result),
             None => tracing::debug!(%remote, "no request came"),
         }
@@ -86,7 +88,8 @@ impl Connections {
         watcher: Watcher,
     ) {
         let client = Arc::new(Client::new(Arc::clone(&self.shared), remote));
-        let service = service_fn(move |request| respond(Arc::clone(&client), request));
+        let known = Arc::clone(&client);
+        let service = service_fn(move |request| respond(Arc::clone(&known), request));
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             // A client that is gone without a word is found out, and so is one that answers nothing any more.
@@ -95,8 +98,14 @@ impl Connections {
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(MAX_HEAD as u32)
             .max_send_buf_size(MAX_BUFFER);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        ended(remote, watcher.watch(connection).await);
+        let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+        // A client that opens no window takes nothing, and the connection does not stand still for that. It is waited
+        // for longer than for any bucket that is passed on.
+        let patience = Patience { request: self.header_timeout, answer: Some(self.write_timeout * 2) };
+        match idle::watch(connection, &client.pace, patience).await {
+            Some(result) => ended(remote, result),
+            None => tracing::debug!(%remote, "no request came, or no answer was taken"),
+        }
     }
 }
 

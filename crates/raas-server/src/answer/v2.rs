@@ -158,7 +158,7 @@ fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Re
     if !tagged.is_index() {
         return manifest(tagged, NO_CACHE, headers);
     }
-    let simple = tagged.amd64.and_then(|digest| repository.manifest(&digest));
+    let simple = tagged.amd64().and_then(|digest| repository.manifest(&digest));
     let chosen = match simple {
         Some(simple) if !accepts_index(headers, tagged.media_type()) => simple,
         _ => tagged,
@@ -171,18 +171,20 @@ fn by_tag(repository: &Repository, tagged: &Manifest, headers: &HeaderMap) -> Re
 /// The manifest's bytes, or 304 if the client has them.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
     let mut headers = headers::empty();
-    headers.insert(CONTENT_DIGEST, manifest.digest_header.clone());
-    headers.insert(header::ETAG, manifest.etag.clone());
+    let (digest, etag) = manifest.digest_headers();
+    let has_already = has_already(request, etag.as_bytes());
+    headers.insert(CONTENT_DIGEST, digest);
+    headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, cache);
-    let mut response = if has_already(request, manifest.etag.as_bytes()) {
+    let mut response = if has_already {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
         headers.insert(header::CONTENT_TYPE, manifest.content_type.clone());
-        headers.insert(header::CONTENT_LENGTH, manifest.content_length.clone());
+        headers.insert(header::CONTENT_LENGTH, manifest.len().into());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        Response::new(Body::from(manifest.bytes.clone()))
+        Response::new(Body::from(manifest.bytes()))
     };
     *response.headers_mut() = headers;
     response

@@ -1,26 +1,31 @@
 //! A manifest, ready to be answered.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_type};
 
-/// A manifest with the headers that it is answered with; cloning those copies no bytes.
+/// A manifest with the headers that it is answered with. There may be a hundred thousand of them in memory, so what it
+/// has is in one piece, and a header is a slice of it: that copies nothing.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub(crate) digest: Digest,
-    pub(crate) bytes: Bytes,
+    /// The digest in quotes, and then the manifest's bytes.
+    prepared: Bytes,
     pub(crate) content_type: HeaderValue,
-    pub(crate) content_length: HeaderValue,
-    /// The digest as text.
-    pub(crate) digest_header: HeaderValue,
-    /// The digest in quotes; it shares its text with `digest_header`.
-    pub(crate) etag: HeaderValue,
     /// What it runs on, where the document says.
-    pub(crate) platform: Option<Box<str>>,
+    pub(crate) platform: Option<Arc<str>>,
+    /// What few manifests have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug)]
+struct More {
     /// For an index: the manifest for clients that know no indexes.
-    pub(crate) amd64: Option<Digest>,
+    amd64: Option<Digest>,
     /// For a manifest that is attached to another.
-    pub(crate) referrer: Option<Box<Referrer>>,
+    referrer: Option<Referrer>,
 }
 
 /// What the referrers API tells of a manifest that is attached to another.
@@ -33,23 +38,54 @@ pub(crate) struct Referrer {
 }
 
 impl Manifest {
+    /// How long a digest in quotes is.
+    const QUOTED: usize = 73;
+
     /// Prepares bytes that have this digest. `media_type` is well-formed.
     ///
     /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
-    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
-        let understood = Understood::parse(&bytes, Some(media_type)).ok();
-        let (digest_header, etag) = digest_headers(&digest);
+    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: &[u8]) -> Self {
+        let understood = may_say_more(media_type, bytes)
+            .then(|| Understood::parse(bytes, Some(media_type)).ok())
+            .flatten();
+        let mut prepared = Vec::with_capacity(Self::QUOTED + bytes.len());
+        prepared.extend_from_slice(format!("\"{digest}\"").as_bytes());
+        prepared.extend_from_slice(bytes);
+        let amd64 = understood.as_ref().and_then(Understood::amd64_child);
+        let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64));
+        let more = amd64.is_some() || referrer.is_some();
         Self {
             content_type: content_type(media_type),
-            content_length: bytes.len().into(),
-            digest_header,
-            etag,
-            platform: platform.map(|platform| platform.to_string().into()),
-            amd64: understood.as_ref().and_then(amd64),
-            referrer: understood.and_then(|u| referrer(u, digest, bytes.len() as u64)).map(Box::new),
+            platform: platform.map(shared),
+            more: more.then(|| Box::new(More { amd64, referrer })),
             digest,
-            bytes,
+            prepared: prepared.into(),
         }
+    }
+
+    /// The manifest's own bytes.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.prepared.slice(Self::QUOTED..)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.prepared.len() - Self::QUOTED
+    }
+
+    /// The digest as `Docker-Content-Digest`, and in quotes as `ETag`.
+    pub(crate) fn digest_headers(&self) -> (HeaderValue, HeaderValue) {
+        headers(&self.prepared.slice(..Self::QUOTED))
+    }
+
+    /// For an index: the manifest for clients that know no indexes, the first linux/amd64 image, which is what a
+    /// document's `manifest_list_amd64_tags` names too.
+    pub(crate) fn amd64(&self) -> Option<Digest> {
+        self.more.as_ref()?.amd64
+    }
+
+    /// For a manifest that is attached to another.
+    pub(crate) fn referrer(&self) -> Option<&Referrer> {
+        self.more.as_ref()?.referrer.as_ref()
     }
 
     pub(crate) fn media_type(&self) -> &str {
@@ -61,13 +97,36 @@ impl Manifest {
     }
 }
 
+/// Whether there may be more to know of a manifest than its bytes. Of an image that is attached to nothing there is
+/// not, and reading nearly all of a large registry's manifests as JSON is most of what loading it takes.
+fn may_say_more(media_type: &str, bytes: &[u8]) -> bool {
+    // A key with a backslash may be any key.
+    let subject = |bytes: &[u8]| bytes.windows(7).any(|word| word == b"subject");
+    !media_type::is_image_manifest(media_type) || bytes.contains(&b'\\') || subject(bytes)
+}
+
 /// A digest as `Docker-Content-Digest` and as `ETag`; both share one text.
 pub(crate) fn digest_headers(digest: &Digest) -> (HeaderValue, HeaderValue) {
-    let quoted = Bytes::from(format!("\"{digest}\""));
-    let plain = quoted.slice(1..quoted.len() - 1);
-    let visible = "a digest and its quotes are visible ASCII";
-    let header = |text| HeaderValue::from_maybe_shared(text).expect(visible);
-    (header(plain), header(quoted))
+    headers(&Bytes::from(format!("\"{digest}\"")))
+}
+
+fn headers(quoted: &Bytes) -> (HeaderValue, HeaderValue) {
+    let header = |text: Bytes| {
+        HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
+    };
+    (header(quoted.slice(1..quoted.len() - 1)), header(quoted.clone()))
+}
+
+/// A platform's text; nearly all images have one of two, and those exist once for each thread that loads.
+fn shared(platform: &Platform) -> Arc<str> {
+    thread_local! {
+        static KNOWN: [Arc<str>; 2] = ["linux/amd64".into(), "linux/arm64".into()];
+    }
+    let text = platform.to_string();
+    KNOWN.with(|known| {
+        let found = known.iter().find(|known| ***known == *text);
+        found.map_or_else(|| text.as_str().into(), Arc::clone)
+    })
 }
 
 fn content_type(media_type: &str) -> HeaderValue {
@@ -79,15 +138,6 @@ fn content_type(media_type: &str) -> HeaderValue {
             || HeaderValue::from_str(media_type).expect("a well-formed media type is visible ASCII"),
             HeaderValue::from_static,
         )
-}
-
-/// The first linux/amd64 image of an index, which is what a document's `manifest_list_amd64_tags` names too.
-fn amd64(manifest: &Understood) -> Option<Digest> {
-    let child = manifest.children().iter().find(|child| {
-        media_type::is_image_manifest(&child.media_type)
-            && child.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64")
-    })?;
-    Some(child.digest)
 }
 
 /// Source: OCI distribution-spec 1.1, "Listing Referrers": the descriptor has the manifest's media type, digest,
@@ -103,4 +153,30 @@ fn referrer(manifest: Understood, digest: Digest, size: u64) -> Option<Referrer>
         artifact_type: manifest.artifact_type,
     };
     Some(Referrer { subject: manifest.subject?.digest, descriptor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_attached_is_found_however_it_is_written() {
+        let digest = Digest::of(b"");
+        let part = format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":0}}"#);
+        let image = |more: &str| format!(r#"{{"schemaVersion":2,"config":{part},"layers":[]{more}}}"#);
+        let table = [
+            (String::new(), false),
+            (format!(r#","subject":{part}"#), true),
+            (format!(r#","sub\u006aect":{part}"#), true),
+        ];
+        for (more, attached) in table {
+            let bytes = image(&more);
+            let manifest =
+                Manifest::new(Digest::of(bytes.as_bytes()), media_type::OCI_MANIFEST, None, bytes.as_bytes());
+            assert_eq!(manifest.referrer().is_some(), attached, "{more}");
+            assert_eq!((manifest.bytes().as_ref(), manifest.len()), (bytes.as_bytes(), bytes.len()));
+            let (plain, etag) = manifest.digest_headers();
+            assert_eq!(etag.as_bytes(), format!("\"{}\"", plain.to_str().unwrap()).as_bytes());
+        }
+    }
 }

@@ -25,7 +25,7 @@ impl<'a> Pull<'a> {
     pub(crate) fn by_tag(tag: &'a str, manifest: &Manifest) -> Self {
         match attachment(tag) {
             Some(kind) => Pull::Attachment(kind),
-            None if manifest.referrer.is_some() => Pull::Attachment("referrer"),
+            None if manifest.referrer().is_some() => Pull::Attachment("referrer"),
             None => Pull::Image(tag.into()),
         }
     }
@@ -35,7 +35,7 @@ impl<'a> Pull<'a> {
         /// As many as stand in a label.
         const MOST: usize = 4;
         let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MOST).collect();
-        if manifest.referrer.is_some() && tags.is_empty() {
+        if manifest.referrer().is_some() && tags.is_empty() {
             return Some(Pull::Attachment("referrer"));
         }
         tags.sort_by_key(|tag| attachment(tag).is_some());

@@ -1,7 +1,9 @@
 //! Reading an archive of metadata: bytes that come from a bucket, and that anybody who can write there can choose.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::ops::Range;
 
 use flate2::read::GzDecoder;
 use raas_types::Digest;
@@ -11,7 +13,10 @@ use crate::catalog::Files;
 
 /// The files of an archive, by path.
 pub(super) struct Archive {
-    files: BTreeMap<String, Vec<u8>>,
+    /// All files, one after the other: one piece of memory, which is given back as one when they are read.
+    bytes: Vec<u8>,
+    /// Where each of them is.
+    files: BTreeMap<String, Range<usize>>,
 }
 
 /// How much an archive may hold.
@@ -54,7 +59,7 @@ impl Archive {
         // One byte more than is allowed tells that there is more.
         let plain = GzDecoder::new(packed).take(limits.unpacked + 1);
         let mut tar = tar::Archive::new(plain);
-        let mut files = BTreeMap::new();
+        let (mut bytes, mut files) = (Vec::new(), BTreeMap::new());
         let mut left = limits.unpacked;
         for entry in tar.entries()? {
             let mut entry = entry?;
@@ -71,13 +76,12 @@ impl Archive {
             // What a header says is believed only as far as it is allowed.
             let size = entry.size();
             left = left.checked_sub(size).ok_or(ArchiveError::TooLong(limits.unpacked))?;
-            let mut bytes = Vec::new();
+            let begin = bytes.len();
             entry.read_to_end(&mut bytes)?;
-            if bytes.len() as u64 != size {
+            if (bytes.len() - begin) as u64 != size {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            bytes.shrink_to_fit();
-            if files.insert(path.clone(), bytes).is_some() {
+            if files.insert(path.clone(), begin..bytes.len()).is_some() {
                 return Err(ArchiveError::Twice(shown(&path)));
             }
         }
@@ -88,7 +92,9 @@ impl Archive {
             return Err(ArchiveError::TooLong(limits.unpacked));
         }
         match files.remove(tree::REVISION) {
-            Some(said) if said.trim_ascii() == revision.as_bytes() => Ok(Self { files }),
+            Some(said) if bytes[said.clone()].trim_ascii() == revision.as_bytes() => {
+                Ok(Self { bytes, files })
+            }
             _ => Err(ArchiveError::Revision),
         }
     }
@@ -97,19 +103,20 @@ impl Archive {
     /// for those below folders whose name begins with `_` or `.`.
     pub(super) fn documents(&self) -> Vec<(String, Digest)> {
         let documents = self.files.iter().filter(|(path, _)| is_document(path));
-        documents.map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect()
+        documents.map(|(path, at)| (path.clone(), Digest::of(&self.bytes[at.clone()]))).collect()
     }
 
     /// A file's bytes.
     pub(super) fn file(&self, path: &str) -> io::Result<&[u8]> {
-        self.files.get(path).map(Vec::as_slice).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let at = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&self.bytes[at.clone()])
     }
 }
 
 impl Files for Archive {
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let bytes = self.file(path)?;
-        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].to_owned())
+        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].into())
     }
 }
 
@@ -183,7 +190,7 @@ mod tests {
         .unwrap();
         let paths: Vec<String> = archive.documents().into_iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["crane/data/app.json", "crane/data/app/_v1.json"]);
-        assert_eq!(archive.read("crane/data/app.json", 2).unwrap(), b"on");
+        assert_eq!(archive.read("crane/data/app.json", 2).unwrap().as_ref(), b"on");
         assert!(archive.read("revision", 9).is_err());
     }
 

@@ -5,6 +5,7 @@
 //! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
 //! poll, and until it loads, what it last was good for goes on being served.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -149,11 +150,11 @@ fn read_document(root: &Path, path: &str, stamp: &mut Stamp, before: Option<&Goo
 struct Beside<'a>(&'a Path);
 
 impl Files for Beside<'_> {
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let file = File::open(self.0.join(path))?;
         let mut bytes = Vec::new();
         bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
         file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(bytes.into())
     }
 }

@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::{Folders, Published, Server, soon};
 
@@ -34,20 +35,30 @@ fn options(files: &CertificateFiles) -> Options {
     Options { poll: quick, remote_poll: quick, certificate: Some(files.clone()), ..Options::default() }
 }
 
-/// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
-fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
+type Stream = TokioIo<TlsStream<TcpStream>>;
+
+/// Connects for HTTP/2 or HTTP/1, trusting just this certificate.
+async fn connect(server: &Server, trusted: &Path, h2: bool) -> Result<Stream, String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(trusted).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let stream = TcpStream::connect(server.address).await.unwrap();
-        let name = ServerName::try_from("acme.localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from("acme.localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    Ok(TokioIo::new(stream.map_err(|error| error.to_string())?))
+}
+
+fn run<T>(client: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(client)
+}
+
+/// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
+fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
+    run(async {
+        let stream = connect(server, trusted, h2).await?;
         let uri = format!("https://acme.localhost{path}");
         let request = Request::get(if h2 { uri.as_str() } else { path });
         let request = request.header("host", "acme.localhost").body(Empty::<Bytes>::new()).unwrap();
@@ -121,4 +132,37 @@ fn a_certificate_that_is_none_is_told_at_the_start() {
     let mut server = Server::start_unready(vec![folders.site()], options(&files));
     let error = server.wait().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/crt"), "{error}");
+}
+
+/// What is asked for in HTTP/2, if anything, and held without being read until the connection is over.
+fn held(server: &Server, trusted: &Path, path: Option<&str>) -> bool {
+    run(async {
+        let stream = connect(server, trusted, true).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut answer = None;
+        if let Some(path) = path {
+            let request = Request::get(format!("https://acme.localhost{path}")).body(Empty::<Bytes>::new());
+            answer = Some(sender.send_request(request.unwrap()).await.unwrap());
+        }
+        // It answers pings all the while.
+        let over = tokio::time::timeout(Duration::from_secs(5), connection).await.is_ok();
+        drop((answer, sender));
+        over
+    })
+}
+
+#[test]
+fn a_client_of_http_2_that_asks_nothing_or_opens_no_window_is_given_up() {
+    let (folders, mut app) = published();
+    let blob = app.blob(&vec![7; 16 << 20]);
+    folders.publish(&app);
+    let files = issue(folders.bucket().parent().unwrap());
+    let quick = Duration::from_millis(100);
+    let options = Options { header_timeout: quick, write_timeout: quick, ..options(&files) };
+    let server = Server::start_unready(vec![folders.site()], options);
+    assert!(held(&server, &files.certificate, None), "an idle connection stays");
+    let path = format!("/v2/app/blobs/{blob}");
+    assert!(held(&server, &files.certificate, Some(&path)), "an answer that is not taken stays");
 }

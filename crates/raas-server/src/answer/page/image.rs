@@ -100,7 +100,7 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
 /// The images of a manifest: itself, or those that an index names and the repository has.
 fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'a>> {
     let understood =
-        |manifest: &Manifest| Understood::parse(&manifest.bytes, Some(manifest.media_type())).ok();
+        |manifest: &Manifest| Understood::parse(&manifest.bytes(), Some(manifest.media_type())).ok();
     let image = |manifest: &'a Manifest, platform: Option<String>| match understood(manifest)?.body {
         ManifestBody::Image { config, layers } => {
             let platform =
