@@ -113,7 +113,8 @@ impl Folder {
         if !outcome.changed && revision == told {
             return Ok(false);
         }
-        self.shelf.assemble(revision);
+        // The publisher writes that file last.
+        self.shelf.assemble(revision, stamp.map(|stamp| stamp.modified()));
         Ok(true)
     }
 

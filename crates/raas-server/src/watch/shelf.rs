@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use raas_types::Utc;
 use raas_types::crane::tree;
 
 use crate::catalog::{Catalog, Fault, Good};
@@ -162,12 +163,12 @@ impl<S: PartialEq + Send> Shelf<S> {
     }
 
     /// Makes the catalog anew.
-    pub(super) fn assemble(&mut self, revision: Bytes) {
+    pub(super) fn assemble(&mut self, revision: Bytes, published: Option<Utc>) {
         let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
         let mut documents: Vec<(&str, &Good)> = good.collect();
         // The document that lies where its name says comes before one that lies elsewhere.
         documents.sort_by_key(|(path, good)| !is_home(path, good));
-        let (catalog, claimed) = Catalog::new(revision, documents.iter().copied());
+        let (catalog, claimed) = Catalog::new(revision, published, documents.iter().copied());
         let mut losers = BTreeSet::new();
         for loser in claimed {
             let path = loser.document;

@@ -17,6 +17,7 @@ use crate::config::{Access, Config, VendorSettings};
 use crate::credentials;
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::{Home, Vendor};
+use crate::log::{self, LogFormat};
 use crate::output;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites, Named, alone};
@@ -45,6 +46,10 @@ pub(crate) struct Arguments {
     /// How the log is written, to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
+
+    /// Write no line for each request
+    #[arg(long)]
+    no_access_log: bool,
 
     #[command(flatten)]
     alone: Alone,
@@ -109,16 +114,8 @@ enum AccessArgument {
     Proxy,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// A line for people
-    Text,
-    /// A JSON object a line
-    Json,
-}
-
 pub(crate) fn run(home: Option<PathBuf>, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    start_log(arguments.log);
+    let _log = log::start(arguments.log, !arguments.no_access_log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files: as many as a disk can use.
@@ -306,12 +303,4 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
             std::process::exit(130);
         });
     })
-}
-
-fn start_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }
