@@ -135,7 +135,7 @@ def docker_registry(folder):
                   folder, "docker-registry", port)
 
 
-def raas(program, folder, name, port, *more, log=None):
+def raas(program, folder, name, port, *more):
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
     command = [program, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--metadata", folder / "tree", *more]
     return Server(command, folder, name, port, environment)
@@ -158,8 +158,8 @@ def main():
         ports = [services.free_port() for _ in range(6)]
         public = ["--bucket", "s3://acme-images", "--access", "public", "--s3-region", "eu-central-1"]
         signed = ["--bucket", "s3://acme-images", "--s3-region", "eu-central-1"]
-        with raas(program, work, "raas", ports[0], *public) as open_, \
-                raas(program, work, "raas-signed", ports[1], *signed) as private, \
+        with raas(program, work, "raas", ports[0], *public, "--no-access-log") as open_, \
+                raas(program, work, "raas-signed", ports[1], *signed, "--no-access-log") as private, \
                 raas(program, work, "raas-logs", ports[2], *public) as logging, \
                 nginx(work, ports[3], repository, digest, blob, location, "off") as plain, \
                 nginx(work, ports[4], repository, digest, blob, location, "/dev/null") as plain_logging, \

@@ -90,12 +90,12 @@ def latencies(port, repositories, count=20_000):
     return found
 
 
-def change(port, repositories, publish):
+def change(what, port, repositories, publish):
     """Seconds from a publication, once it lies there whole, until it is served: several, at odd moments."""
     found = []
     for n in range(8):
         repository = repositories[n * 997 % len(repositories)]
-        repository.image("new", f"new {n}", location=None)
+        repository.image("new", f"{what} {n}")
         expected = repository.bytes[repository.tags["new"]]
         begun = publish(repository, f"{n + 1:040x}")
         parts.wait_for("a changed document", lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected))
@@ -168,7 +168,7 @@ def measure(told, what, server, repositories, publish, poll):
     told.row(f"{what}: peak memory until ready", memory(pid, "VmHWM") / MIB, "MiB")
     found = latencies(server.port, repositories)
     told.row(f"{what}: memory after 20,000 requests", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
-    changes = change(server.port, repositories, publish)
+    changes = change(what, server.port, repositories, publish)
     told.row(f"{what}: a change is served, median", statistics.median(changes), "s", poll + CHANGE_S)
     told.row(f"{what}: a change is served, slowest of {len(changes)}", max(changes), "s", poll + CHANGE_S)
     told.row(f"{what}: memory after {len(changes)} changes", memory(pid) / MIB, "MiB")

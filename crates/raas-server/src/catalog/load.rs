@@ -159,7 +159,7 @@ fn load_manifest(
     if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
         return Err(Fault::ManifestBytes(path));
     }
-    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), &bytes))
+    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes.into_owned()))
 }
 
 fn load_v1(name: RepositoryName, url: &str, v1: V1Content) -> Result<V1Repository, Fault> {

@@ -6,13 +6,11 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_type};
 
-/// A manifest with the headers that it is answered with. There may be a hundred thousand of them in memory, so what it
-/// has is in one piece, and a header is a slice of it: that copies nothing.
+/// A manifest. There may be a hundred thousand of them in memory, so what is made in no time is not kept.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub(crate) digest: Digest,
-    /// The digest in quotes, and then the manifest's bytes.
-    prepared: Bytes,
+    bytes: Bytes,
     pub(crate) content_type: HeaderValue,
     /// What it runs on, where the document says.
     pub(crate) platform: Option<Arc<str>>,
@@ -38,19 +36,12 @@ pub(crate) struct Referrer {
 }
 
 impl Manifest {
-    /// How long a digest in quotes is.
-    const QUOTED: usize = 73;
-
     /// Prepares bytes that have this digest. `media_type` is well-formed.
     ///
     /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
-    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: &[u8]) -> Self {
-        let understood = may_say_more(media_type, bytes)
-            .then(|| Understood::parse(bytes, Some(media_type)).ok())
-            .flatten();
-        let mut prepared = Vec::with_capacity(Self::QUOTED + bytes.len());
-        prepared.extend_from_slice(format!("\"{digest}\"").as_bytes());
-        prepared.extend_from_slice(bytes);
+    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Vec<u8>) -> Self {
+        let may = may_say_more(media_type, &bytes);
+        let understood = may.then(|| Understood::parse(&bytes, Some(media_type)).ok()).flatten();
         let amd64 = understood.as_ref().and_then(Understood::amd64_child);
         let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64));
         let more = amd64.is_some() || referrer.is_some();
@@ -59,22 +50,22 @@ impl Manifest {
             platform: platform.map(shared),
             more: more.then(|| Box::new(More { amd64, referrer })),
             digest,
-            prepared: prepared.into(),
+            bytes: bytes.into_boxed_slice().into(),
         }
     }
 
     /// The manifest's own bytes.
     pub(crate) fn bytes(&self) -> Bytes {
-        self.prepared.slice(Self::QUOTED..)
+        self.bytes.clone()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.prepared.len() - Self::QUOTED
+        self.bytes.len()
     }
 
     /// The digest as `Docker-Content-Digest`, and in quotes as `ETag`.
     pub(crate) fn digest_headers(&self) -> (HeaderValue, HeaderValue) {
-        headers(&self.prepared.slice(..Self::QUOTED))
+        digest_headers(&self.digest)
     }
 
     /// For an index: the manifest for clients that know no indexes, the first linux/amd64 image, which is what a
@@ -107,14 +98,11 @@ fn may_say_more(media_type: &str, bytes: &[u8]) -> bool {
 
 /// A digest as `Docker-Content-Digest` and as `ETag`; both share one text.
 pub(crate) fn digest_headers(digest: &Digest) -> (HeaderValue, HeaderValue) {
-    headers(&Bytes::from(format!("\"{digest}\"")))
-}
-
-fn headers(quoted: &Bytes) -> (HeaderValue, HeaderValue) {
+    let quoted = Bytes::from(format!("\"{digest}\""));
     let header = |text: Bytes| {
         HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
     };
-    (header(quoted.slice(1..quoted.len() - 1)), header(quoted.clone()))
+    (header(quoted.slice(1..quoted.len() - 1)), header(quoted))
 }
 
 /// A platform's text; nearly all images have one of two, and those exist once for each thread that loads.
@@ -171,8 +159,8 @@ mod tests {
         ];
         for (more, attached) in table {
             let bytes = image(&more);
-            let manifest =
-                Manifest::new(Digest::of(bytes.as_bytes()), media_type::OCI_MANIFEST, None, bytes.as_bytes());
+            let digest = Digest::of(bytes.as_bytes());
+            let manifest = Manifest::new(digest, media_type::OCI_MANIFEST, None, bytes.clone().into_bytes());
             assert_eq!(manifest.referrer().is_some(), attached, "{more}");
             assert_eq!((manifest.bytes().as_ref(), manifest.len()), (bytes.as_bytes(), bytes.len()));
             let (plain, etag) = manifest.digest_headers();

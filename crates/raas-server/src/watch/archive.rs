@@ -16,7 +16,7 @@ pub(super) struct Archive {
     /// All files, one after the other: one piece of memory, which is given back as one when they are read.
     bytes: Vec<u8>,
     /// Where each of them is.
-    files: BTreeMap<String, Range<usize>>,
+    files: BTreeMap<Box<str>, Range<usize>>,
 }
 
 /// How much an archive may hold.
@@ -81,7 +81,7 @@ impl Archive {
             if (bytes.len() - begin) as u64 != size {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            if files.insert(path.clone(), begin..bytes.len()).is_some() {
+            if files.insert(path.as_str().into(), begin..bytes.len()).is_some() {
                 return Err(ArchiveError::Twice(shown(&path)));
             }
         }
@@ -103,7 +103,7 @@ impl Archive {
     /// for those below folders whose name begins with `_` or `.`.
     pub(super) fn documents(&self) -> Vec<(String, Digest)> {
         let documents = self.files.iter().filter(|(path, _)| is_document(path));
-        documents.map(|(path, at)| (path.clone(), Digest::of(&self.bytes[at.clone()]))).collect()
+        documents.map(|(path, at)| (path.to_string(), Digest::of(&self.bytes[at.clone()]))).collect()
     }
 
     /// A file's bytes.

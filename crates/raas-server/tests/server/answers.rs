@@ -319,7 +319,7 @@ fn operations() {
 #[test]
 fn the_page() {
     // The style and the script of the page, and no other: a browser counts their bytes as they are.
-    let policy = "default-src 'none'; style-src 'sha256-JY7CRN1hA8KlCu9F3fsW9HtyVK4ajovbLSYezM29+to='; script-src 'sha256-mNoW+/zvJnNtbYl6ESZu2uirI6k8MioNt4Y6Lf+jOqA='; \
+    let policy = "default-src 'none'; style-src 'sha256-+CAKdMzHnC5xssBNa10NLpZmUWFdvMdgp/cBUhAmvyo='; script-src 'sha256-mNoW+/zvJnNtbYl6ESZu2uirI6k8MioNt4Y6Lf+jOqA='; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let page = |path| get(path, 200).header("content-type", "text/html; charset=utf-8");
     check(&[
