@@ -182,6 +182,6 @@ mod tests {
         drop(closed);
         drop(log);
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
-        assert!(bytes >= MOST && bytes <= 2 * MOST, "{bytes}");
+        assert!((MOST..=2 * MOST).contains(&bytes), "{bytes}");
     }
 }
