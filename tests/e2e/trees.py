@@ -24,8 +24,8 @@ class Repository:
         self.tags, self.manifests, self.blobs, self.bytes = {}, {}, {}, {}
         self.amd64 = {}
 
-    def image(self, tag, seed, layers=6, location=None, architecture="amd64"):
-        """An image of six layers; all but the last are the same in all of a repository's images, as with real ones."""
+    def image(self, tag, seed, layers=4, location=None, architecture="amd64"):
+        """An image of four layers, as one on a base of two has; all but the last are the same in all of a repository's images."""
         parts = [(CONFIG, f"{self.name} {seed} config", 1470)]
         parts += [(LAYER, f"{self.name} layer {n}" if n < layers - 1 else f"{self.name} {seed}", 3_000_000 + n) for n in range(layers)]
         described = []
