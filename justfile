@@ -49,3 +49,23 @@ bench-s3:
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
     python3 tests/e2e/memory.py
+
+# Requests for a second and processor time, beside nginx and docker-registry; installs Debian's packages
+bench-serve:
+    python3 tests/e2e/bench_serve.py
+
+# A server of 10,000 repositories and 100,000 manifests: start, memory, changes, idle connections
+scale:
+    python3 tests/e2e/scale.py
+
+# What clients, operators and machines do to a server: slow and broken clients, replaced metadata, full disks, signals
+stress:
+    python3 tests/e2e/stress.py
+
+# The pages in Debian's chromium, on a desktop and a phone
+browser:
+    python3 tests/e2e/browser.py
+
+# Bytes that are nearly right into whatever reads bytes from outside, so many seconds for each; needs no nightly
+fuzz seconds="60":
+    cargo run --release --manifest-path fuzz/Cargo.toml --bin mutate -- {{seconds}}

@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::headers::{self, NO_BYTES};
 use crate::metrics::{self, Fetched, Metrics, To, What};
 use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
@@ -158,7 +159,7 @@ pub(crate) async fn answer<B>(
         .filter(|gate| gate.opens())
         .cloned();
     let visitor = match &gate {
-        Some(gate) => auth::visitor(gate, throttle, peer, request.headers()).await,
+        Some(gate) => Box::pin(auth::visitor(gate, throttle, peer, request.headers())).await,
         None => Visitor::Stranger,
     };
     let (decision, fetched) = {
@@ -166,10 +167,11 @@ pub(crate) async fn answer<B>(
         (decide(&current.load(), shared, &visitor, request, &fetched), fetched.take())
     };
     let (method, headers) = (request.method(), request.headers());
+    // What is waited for is in boxes of its own, so that all other requests do not carry its size along.
     let mut response = match decision {
         Decision::Ready(response) => response,
-        Decision::File(plan) => opened(plan.open(method, headers).await, request),
-        Decision::PassOn(plan) => opened(plan.open(client, method, headers).await, request),
+        Decision::File(plan) => opened(Box::pin(plan.open(method, headers)).await, request),
+        Decision::PassOn(plan) => opened(Box::pin(plan.open(client, method, headers)).await, request),
     };
     if matches!(visitor, Visitor::User | Visitor::Holder(_))
         && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE)
@@ -351,7 +353,7 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let bytes = body.into();
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, bytes.len().into());
     let mut response = Response::new(Body::from(bytes));
@@ -361,9 +363,9 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 }
 
 fn redirect(status: StatusCode, location: HeaderValue) -> Response {
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     headers.insert(header::LOCATION, location);
-    headers.insert(header::CONTENT_LENGTH, 0_u64.into());
+    headers.insert(header::CONTENT_LENGTH, NO_BYTES);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::access::Record;
-use crate::metrics::Metrics;
+use crate::connection::Begun;
 use crate::{file, proxy};
 
 /// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
@@ -18,7 +17,7 @@ pub(crate) struct Body {
     /// How many bytes went out.
     sent: u64,
     record: Option<Box<Record>>,
-    metrics: Option<Arc<Metrics>>,
+    request: Option<Begun>,
 }
 
 enum Content {
@@ -30,7 +29,7 @@ enum Content {
 
 impl Body {
     fn new(content: Content) -> Self {
-        Self { content, sent: 0, record: None, metrics: None }
+        Self { content, sent: 0, record: None, request: None }
     }
 
     pub(crate) fn empty() -> Self {
@@ -46,9 +45,9 @@ impl Body {
     }
 
     /// Lets the access log have a line when the answer is over, and what went out be counted.
-    pub(crate) fn record(&mut self, record: Option<Box<Record>>, metrics: Arc<Metrics>) {
+    pub(crate) fn record(&mut self, record: Option<Box<Record>>, request: Begun) {
         self.record = record;
-        self.metrics = Some(metrics);
+        self.request = Some(request);
     }
 }
 
@@ -82,6 +81,9 @@ impl HttpBody for Body {
         };
         if let Some(Ok(bytes)) = &piece {
             body.sent += bytes.len() as u64;
+            if let Some(request) = &body.request {
+                request.client.pace.moved();
+            }
         }
         Poll::Ready(piece.map(|result| result.map(Frame::data)))
     }
@@ -102,8 +104,8 @@ impl HttpBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(metrics) = self.metrics.take() {
-            metrics.sent(self.sent);
+        if let Some(request) = &self.request {
+            request.client.shared.metrics.sent(self.sent);
         }
         if let Some(record) = self.record.take() {
             record.write(self.sent);

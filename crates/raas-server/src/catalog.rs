@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raas_types::{ImageId, RepositoryName};
+use raas_types::{ImageId, RepositoryName, Utc};
 
 mod legacy;
 mod load;
@@ -15,7 +15,7 @@ mod v1;
 
 pub(crate) use legacy::{LegacyRepository, Reads};
 pub(crate) use load::{Fault, Files, Good, load, load_as_crane};
-pub(crate) use manifest::{Manifest, Referrer};
+pub(crate) use manifest::{Manifest, Referrer, digest_headers};
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
 
@@ -24,6 +24,8 @@ pub(crate) use v1::{V1Image, V1Repository, V1Source};
 pub(crate) struct Catalog {
     /// The commit of the metadata; empty where the folder has none.
     pub(crate) revision: Bytes,
+    /// When it was published, where that is known.
+    pub(crate) published: Option<Utc>,
     /// What today's clients pull.
     pub(crate) repositories: BTreeMap<RepositoryName, Arc<Repository>>,
     /// What today's clients pull from where a document of Pulp's says.
@@ -50,6 +52,7 @@ impl Catalog {
     /// other is told of. A name that any document calls protected is seen by users only.
     pub(crate) fn new<'a, K: Copy>(
         revision: Bytes,
+        published: Option<Utc>,
         documents: impl Iterator<Item = (K, &'a Good)> + Clone,
     ) -> (Self, Vec<Claimed<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
@@ -57,11 +60,11 @@ impl Catalog {
             .filter(|(_, good)| matches!(good, Good::Protected(..)))
             .map(|(_, good)| good.name())
             .collect();
-        let mut catalog = Self { revision, ..Self::default() };
+        let mut catalog = Self { revision, published, ..Self::default() };
         let open = documents.clone().filter(|(_, good)| !hidden.contains(good.name()));
         let mut claimed = catalog.fill(open);
         if !hidden.is_empty() {
-            let mut whole = Self { revision: catalog.revision.clone(), ..Self::default() };
+            let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
             let seen = documents.filter_map(|(document, good)| match good {
                 Good::Protected(_, good) => Some((document, good.as_deref()?)),
                 good => Some((document, good)),

@@ -68,12 +68,18 @@ const OPEN_PATH: &[u8] = b"/:";
 
 /// Adds a text in percent-encoding: all but RFC 3986's unreserved characters, and those to be kept.
 fn encode(out: &mut String, text: &str, kept: &[u8]) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
+    let stands = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte);
+    let mut rest = text;
+    // Whole runs at once: nearly everything stands for itself.
+    while let Some(at) = rest.bytes().position(|byte| !stands(byte)) {
+        let (run, more) = rest.split_at(at);
+        out.push_str(run);
+        let odd = more.chars().next().map_or(0, char::len_utf8);
+        for byte in more[..odd].bytes() {
             // Writing to a string does not fail.
             let _ = write!(out, "%{byte:02X}");
         }
+        rest = &more[odd..];
     }
+    out.push_str(rest);
 }

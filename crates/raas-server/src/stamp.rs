@@ -3,6 +3,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use raas_types::Utc;
+
 /// What changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -22,6 +24,11 @@ impl From<&Metadata> for Stamp {
 }
 
 impl Stamp {
+    /// When it was last written.
+    pub(crate) fn modified(&self) -> Utc {
+        Utc::from_unix(u64::try_from(self.modified.0).unwrap_or(0))
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.length
     }

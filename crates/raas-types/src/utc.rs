@@ -78,6 +78,51 @@ impl Utc {
         format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
     }
 
+    /// Reads what [`Display`](fmt::Display) writes; nothing of any other form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<u64> = text
+            .strip_suffix('Z')?
+            .split(['-', 'T', ':'])
+            .map(|field| {
+                field.bytes().all(|b| b.is_ascii_digit() && field.len() <= 4).then(|| field.parse().ok())?
+            })
+            .collect::<Option<_>>()?;
+        let [year, month, day, hour, minute, second] = fields[..] else { return None };
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        // The inverse of `date`.
+        let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let (era, of_era) = (year / 400, year % 400);
+        let days =
+            era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * shifted + 2) / 5 + day - 1;
+        let utc = Self::from_unix((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second);
+        // What is no date, such as the 31st of June, is written otherwise.
+        (utc.to_string() == text).then_some(utc)
+    }
+
+    /// `24 May 2013, 00:00 UTC`
+    pub fn for_people(self) -> String {
+        const MONTHS: [&str; 12] = [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ];
+        let ((year, month, day), (hour, minute, _)) = (self.date(), self.time());
+        let month =
+            usize::try_from(month).ok().and_then(|month| MONTHS.get(month - 1)).copied().unwrap_or_default();
+        format!("{day} {month} {year}, {hour:02}:{minute:02} UTC")
+    }
+
     /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: years begin in
     /// March, so that the leap day is the last of its year.
     fn date(self) -> (u64, u64, u64) {
@@ -147,6 +192,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_time_does_not_read() {
+        for text in [
+            "",
+            "Z",
+            "2013-06-31T00:00:00Z",
+            "2013-13-01T00:00:00Z",
+            "2013-05-24T24:00:00Z",
+            "2013-05-24",
+            "2013-05-24T00:00:00+00:00",
+            "1969-12-31T23:59:59Z",
+            "2013-05-24T00:00:99999999999999999999Z",
+            "0-0-0T0:0:0Z",
+            "2013-05-24T9999999999999999999:00:00Z",
+        ] {
+            assert_eq!(Utc::parse(text), None, "{text}");
+        }
+        assert_eq!(Utc::from_unix(1_369_353_600).for_people(), "24 May 2013, 00:00 UTC");
+    }
+
+    #[test]
     fn known_seconds_have_their_dates() {
         let table = [
             (0, "1970-01-01T00:00:00Z"),
@@ -159,6 +224,7 @@ mod tests {
         for (seconds, text) in table {
             let utc = Utc::from_unix(seconds);
             assert_eq!(utc.to_string(), text);
+            assert_eq!(Utc::parse(text), Some(utc));
             assert_eq!(utc.basic(), text.replace(['-', ':'], ""));
             assert_eq!(text.parse(), Ok(utc));
             assert_eq!(Utc::parse_basic(&utc.basic()), Ok(utc));

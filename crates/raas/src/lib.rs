@@ -29,6 +29,7 @@ mod http;
 mod interrupt;
 mod inventory;
 mod listing;
+mod log;
 mod output;
 mod parallel;
 mod publication;

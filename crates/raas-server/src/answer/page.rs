@@ -1,5 +1,6 @@
 //! `/`, the pages for people: what there is to pull, how, how large it is, and where it comes from. They are read
-//! from the catalog when somebody looks; nothing in them is a script, and nothing is loaded for them.
+//! from the catalog when somebody looks, and nothing is loaded for them. The one script copies a command, and nothing is
+//! missing without it.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -19,16 +20,20 @@ use crate::route::Api;
 
 mod image;
 
-const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}\
-                     table{border-collapse:collapse}\
-                     td,th{text-align:left;padding:.2rem 1.5rem .2rem 0;vertical-align:top}\
-                     td.n,th.n{text-align:right}code{font-size:.9em;overflow-wrap:anywhere}";
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/copy.js");
 
-/// Nothing may be loaded, run, sent or framed, but for the one style.
+/// How many images stand on a page.
+const IMAGES: usize = 200;
+
+/// Nothing may be loaded, run, sent or framed, but for the one style and the one script.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let style = STANDARD.encode(sha2::Sha256::digest(STYLE));
+    let hash = |text: &str| STANDARD.encode(sha2::Sha256::digest(text));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SCRIPT),
     );
     HeaderValue::try_from(policy).expect("base64 is visible ASCII")
 });
@@ -36,49 +41,85 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 /// The list of repositories; with `image` a repository's tags, and with `tag` too what is in one.
 pub(super) fn answer(asked: &Asked<'_>) -> Response {
     let parameter = |name| query::parameter(asked.uri.query(), name).flatten();
-    let Some(name) = parameter("image") else { return list(asked) };
+    let last = parameter("last");
+    let Some(name) = parameter("image") else { return list(asked, last.as_deref()) };
     let page = asked.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
         Some(tag) => image::tag(asked, repository, &tag),
-        None => Some(image::tags(repository, parameter("last").as_deref())),
+        None => Some(image::tags(asked, repository, last.as_deref())),
     });
     page.unwrap_or_else(|| fail(Api::Plain, &Failure::new(Code::NotFound, "there is no such image")))
 }
 
-fn list(asked: &Asked<'_>) -> Response {
-    let host = escape(asked.host.unwrap_or("localhost"));
+fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
     let vendor = escape(asked.site.vendor.as_str());
     let mut body = format!("<h1>Images of {vendor}</h1>\n");
-    let mut names = asked.catalog.names_after(None).peekable();
+    let mut names = asked.catalog.names_after(last).peekable();
     if names.peek().is_none() {
         body.push_str("<p>Nothing is published here yet.</p>\n");
-    } else {
-        body.push_str("<table>\n<tr><th>Image<th class=\"n\">Tags<th>Pull\n");
-        for name in names {
-            let repository = asked.catalog.repositories.get(name);
-            let reference = repository.map(|r| example(r)).unwrap_or_default();
-            let tags = repository.map(|r| r.tags_after(None).len().to_string()).unwrap_or_default();
-            let shown = match repository {
-                Some(_) => format!("<a href=\"/?image={}\">{}</a>", query::encode(name), escape(name)),
-                None => escape(name),
-            };
-            let name = escape(name);
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                body,
-                "<tr><td>{shown}<td class=\"n\">{tags}<td><code>docker pull {host}/{name}{reference}</code>"
-            );
-        }
-        body.push_str("</table>\n");
+        return page(asked, &vendor, &body);
     }
-    html(&vendor, &body)
+    body.push_str(
+        "<table class=\"stack\">\n<thead><tr><th scope=\"col\">Image<th scope=\"col\" class=\"n\">Tags\
+         <th scope=\"col\">Pull</thead>\n<tbody>\n",
+    );
+    let mut end = "";
+    for name in names.by_ref().take(IMAGES) {
+        let repository = asked.catalog.repositories.get(name);
+        let tags = repository.map(|r| r.tags_after(None).len());
+        let tags = match tags {
+            Some(1) => "1 tag".to_owned(),
+            Some(tags) => format!("{tags} tags"),
+            None => String::new(),
+        };
+        let shown = match repository {
+            Some(_) => format!("<a href=\"/?image={}\">{}</a>", query::encode(name), escape(name)),
+            None => escape(name),
+        };
+        let reference = format!("{name}{}", repository.map(|r| example(r)).unwrap_or_default());
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            body,
+            "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{}",
+            pull(asked, &reference)
+        );
+        end = name;
+    }
+    body.push_str("</tbody>\n</table>\n");
+    if names.next().is_some() {
+        let _ = writeln!(body, "<p><a href=\"/?last={}\">More images</a></p>", query::encode(end));
+    }
+    page(asked, &vendor, &body)
+}
+
+/// The command that pulls a reference, which a script lets people copy.
+fn pull(asked: &Asked<'_>, reference: &str) -> String {
+    let host = asked.host.unwrap_or("localhost");
+    format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
+}
+
+/// A page of a site: what it is about, and at its end what of the metadata it shows.
+fn page(asked: &Asked<'_>, title: &str, body: &str) -> Response {
+    let commit: String = String::from_utf8_lossy(&asked.catalog.revision).chars().take(64).collect();
+    let commit = match commit.as_str() {
+        "" => String::new(),
+        commit => format!(" Commit <code>{}</code>.", escape(commit)),
+    };
+    let published = match asked.catalog.published {
+        Some(time) => format!(" Published <time datetime=\"{time}\">{}</time>.", time.for_people()),
+        None => String::new(),
+    };
+    let footer =
+        format!("<footer>Registry of {}.{published}{commit}</footer>\n", escape(asked.site.vendor.as_str()));
+    html(title, &format!("{body}{footer}"))
 }
 
 /// A page with this body. Both texts are HTML.
 pub(super) fn html(title: &str, body: &str) -> Response {
     let html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
          <style>{STYLE}</style></head>\n\
-         <body>\n{body}</body>\n</html>\n"
+         <body>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     );
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
@@ -94,7 +135,7 @@ fn example(repository: &Repository) -> String {
     if repository.tag("latest").is_some() {
         return String::new();
     }
-    repository.tags_after(None).last().map(|tag| format!(":{}", escape(tag.as_str()))).unwrap_or_default()
+    repository.tags_after(None).last().map(|tag| format!(":{tag}")).unwrap_or_default()
 }
 
 /// Makes a text mean itself in HTML, in an element and in a quoted attribute.

@@ -18,7 +18,7 @@ use crate::metrics::To;
 use crate::query;
 use crate::route::{Api, V1};
 use crate::site::Place;
-use crate::{file, proxy};
+use crate::{file, headers, proxy};
 
 const VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
 const CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
@@ -94,7 +94,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     let found = asked.catalog.v1_image(&id);
     let (repository, image) = found.ok_or_else(|| Failure::new(Code::NotFound, "no such image"))?;
     let key = ObjectKey::V1(repository.name.clone(), id, file);
-    let mut headers = HeaderMap::with_capacity(12);
+    let mut headers = headers::empty();
     // Both are the key's to say; the media types among them are known.
     headers.insert(header::CONTENT_TYPE, checked(key.content_type().to_owned()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));

@@ -10,14 +10,14 @@ use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads,
 use crate::Response;
 use crate::auth::Visitor;
 use crate::body::Body;
-use crate::catalog::{Blob, Manifest, Reads, Repository};
+use crate::catalog::{Blob, Manifest, Reads, Repository, digest_headers};
 use crate::error::{Code, Failure};
 use crate::file::Otherwise;
 use crate::metrics::{To, What};
 use crate::negotiate::{accepts_index, has_already, names};
 use crate::route::{Api, V2};
 use crate::site::Place;
-use crate::{file, proxy};
+use crate::{file, headers, proxy};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -180,14 +180,15 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
         }
     };
     if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
-        let mut headers = HeaderMap::with_capacity(12);
+        let mut headers = headers::empty();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, NO_CACHE);
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let V2::Manifest(_, Ok(digest)) | V2::Blob(_, Ok(digest)) = route {
-            headers.insert(CONTENT_DIGEST, checked(digest.to_string()));
-            headers.insert(header::ETAG, checked(format!("\"{digest}\"")));
+            let (digest, etag) = digest_headers(digest);
+            headers.insert(CONTENT_DIGEST, digest);
+            headers.insert(header::ETAG, etag);
         }
         let (file, otherwise) = (folders.v2(&repository.id, &rest), Otherwise::Unknown(absent));
         return Some(Ok(Decision::File(file::Plan { file, size: None, headers, otherwise })));
@@ -228,7 +229,7 @@ fn chosen<'a>(
     if !tagged.is_index() {
         return tagged;
     }
-    let simple = tagged.amd64.and_then(|digest| repository.manifest(&digest));
+    let simple = tagged.amd64().and_then(|digest| repository.manifest(&digest));
     match simple {
         Some(simple) if !accepts_index(headers, tagged.media_type()) => simple,
         _ => tagged,
@@ -237,78 +238,84 @@ fn chosen<'a>(
 
 /// The manifest's bytes, or 304 if the client has them.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
-    let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(CONTENT_DIGEST, manifest.digest_header.clone());
-    headers.insert(header::ETAG, manifest.etag.clone());
+    let mut headers = headers::empty();
+    let (digest, etag) = manifest.digest_headers();
+    let has_already = has_already(request, etag.as_bytes());
+    headers.insert(CONTENT_DIGEST, digest);
+    headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, cache);
-    let mut response = if has_already(request, manifest.etag.as_bytes()) {
+    let mut response = if has_already {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
         headers.insert(header::CONTENT_TYPE, manifest.content_type.clone());
-        headers.insert(header::CONTENT_LENGTH, manifest.content_length.clone());
+        headers.insert(header::CONTENT_LENGTH, manifest.len().into());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        Response::new(Body::from(manifest.bytes.clone()))
+        Response::new(Body::from(manifest.bytes()))
     };
     *response.headers_mut() = headers;
     response
 }
 
 fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
+    let (digest, etag) = digest_headers(&blob.digest);
     let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
-    let digest = blob.digest.to_string();
-    let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(header::ETAG, checked(format!("\"{digest}\"")));
-    headers.insert(CONTENT_DIGEST, checked(digest));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
-    if has_already(asked.headers, headers[header::ETAG].as_bytes()) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = headers;
-        return Ok(response.into());
-    }
-    let passes = asked.site.passes(&repository.name);
-    let masked = blob.location.as_deref().filter(|_| asked.method == Method::GET);
-    let (passed, masked) = match masked {
-        Some(location) if passes.is_some_and(|passing| passing.may_ask(location)) => (Some(location), None),
-        masked => (None, masked),
+    let cache = HeaderValue::from_static(key.cache_control());
+    let (has_already, size) = (has_already(asked.headers, etag.as_bytes()), Some(blob.size));
+    let headers = || {
+        let mut headers = headers::empty();
+        headers.insert(header::ETAG, etag.clone());
+        headers.insert(CONTENT_DIGEST, digest.clone());
+        headers.insert(header::CACHE_CONTROL, cache.clone());
+        headers
     };
-    if let Some(location) = masked {
-        asked.redirected(To::Elsewhere, blob.size);
-        let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, checked(location.to_string()));
-        response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
-        return Ok(response.into());
+    if has_already {
+        return Ok(without_body(StatusCode::NOT_MODIFIED, headers()));
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    let headers = || {
+        let mut headers = headers();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        headers
+    };
     if asked.method == Method::HEAD {
         // From what the document says, wherever the bytes are: a URL that is signed for GET does not answer HEAD.
+        let mut headers = headers();
         headers.insert(header::CONTENT_LENGTH, blob.size.into());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let mut response = Response::new(Body::empty());
-        *response.headers_mut() = headers;
-        return Ok(response.into());
+        return Ok(without_body(StatusCode::OK, headers));
     }
-    let size = Some(blob.size);
-    if let Some(location) = passed {
-        let source = proxy::Source::Url { url: location.to_owned(), digest: Some(blob.digest) };
-        return Ok(Decision::PassOn(proxy::Plan { source, size, headers }));
+    let sent = |to: To, location: HeaderValue| {
+        asked.redirected(to, blob.size);
+        let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
+        response.headers_mut().insert(CONTENT_DIGEST, digest.clone());
+        Decision::from(response)
+    };
+    let passed = |source| Decision::PassOn(proxy::Plan { source, size, headers: headers() });
+    if let Some(location) = blob.location.as_deref() {
+        let passes = asked.site.passes(&repository.name);
+        if passes.is_some_and(|passing| passing.may_ask(location)) {
+            let digest = Some(blob.digest);
+            return Ok(passed(proxy::Source::Url { url: location.to_owned(), digest }));
+        }
+        return Ok(sent(To::Elsewhere, checked(location.to_string())));
     }
     Ok(match asked.site.place(asked.method, &repository.name, &key, size)? {
-        Place::File(file) => Decision::File(file::Plan { file, size, headers, otherwise: Otherwise::Fault }),
-        Place::Elsewhere(location) => {
-            asked.redirected(To::Bucket, blob.size);
-            let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
-            response.headers_mut().insert(CONTENT_DIGEST, headers[CONTENT_DIGEST].clone());
-            response.into()
+        Place::File(file) => {
+            Decision::File(file::Plan { file, size, headers: headers(), otherwise: Otherwise::Fault })
         }
-        Place::Passed(origin) => {
-            let source = proxy::Source::Object(origin, key);
-            Decision::PassOn(proxy::Plan { source, size, headers })
-        }
+        Place::Elsewhere(location) => sent(To::Bucket, location),
+        Place::Passed(origin) => passed(proxy::Source::Object(origin, key)),
         Place::Nowhere => return Err(no_blob(&repository.name, Some(blob.digest))),
     })
+}
+
+fn without_body(status: StatusCode, headers: HeaderMap) -> Decision {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.into()
 }
 
 /// A repository that is not there, told from a name that none can have. One that nobody may see is not there.

@@ -1,10 +1,10 @@
 //! From a document's bytes to the repository that it publishes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use raas_types::crane::{Content, Document, DocumentError, ManifestEntry, V1Content, V2Extension, tree};
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
@@ -64,9 +64,9 @@ pub(crate) enum Fault {
 }
 
 /// The other files of a metadata tree.
-pub(crate) trait Files {
+pub(crate) trait Files: Sync {
     /// A file's bytes, but not more than `limit` of them. The path is relative to the tree's root.
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>>;
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 }
 
 /// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
@@ -147,7 +147,7 @@ fn load_v2(
     for (digest, entry) in &extension.manifests {
         let known = before
             .and_then(|before| before.manifest(digest))
-            .filter(|known| known.content_type == entry.media_type && known.bytes.len() as u64 == entry.size);
+            .filter(|known| known.content_type == entry.media_type && known.len() as u64 == entry.size);
         manifests.push(match known {
             Some(known) => Arc::clone(known),
             None => Arc::new(load_manifest(files, &name, *digest, entry)?),
@@ -189,8 +189,7 @@ fn load_manifest(
     if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
         return Err(Fault::ManifestBytes(path));
     }
-    let bytes = Bytes::from(bytes.into_boxed_slice());
-    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes))
+    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes.into_owned()))
 }
 
 /// With `elsewhere`, nothing is in a bucket.

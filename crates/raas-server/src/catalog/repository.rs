@@ -81,7 +81,7 @@ impl Repository {
 
     /// The manifests that are attached to this one.
     pub(crate) fn referrers(&self, subject: Digest) -> impl Iterator<Item = &super::Referrer> {
-        let referrers = self.manifests.iter().filter_map(|manifest| manifest.referrer.as_deref());
+        let referrers = self.manifests.iter().filter_map(|manifest| manifest.referrer());
         referrers.filter(move |referrer| referrer.subject == subject)
     }
 }

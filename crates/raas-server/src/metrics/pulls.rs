@@ -80,7 +80,7 @@ impl Fetched {
 fn kind(tag: Option<&str>, manifest: &Manifest) -> Kind {
     match tag.and_then(Kind::of_tag) {
         Some(kind) => kind,
-        None if manifest.referrer.is_some() => Kind::Referrer,
+        None if manifest.referrer().is_some() => Kind::Referrer,
         None if manifest.is_index() => Kind::Index,
         None => Kind::Manifest,
     }

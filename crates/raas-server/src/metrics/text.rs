@@ -200,12 +200,17 @@ pub(super) fn labels(labels: &[(&str, &str)]) -> String {
         }
         out.push_str(name);
         out.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => out.push_str("\\\\"),
-                '"' => out.push_str("\\\""),
-                '\n' => out.push_str("\\n"),
-                other => out.push(other),
+        // Names and tags have nothing to escape; they are written once for every pull.
+        if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+            out.push_str(value);
+        } else {
+            for character in value.chars() {
+                match character {
+                    '\\' => out.push_str("\\\\"),
+                    '"' => out.push_str("\\\""),
+                    '\n' => out.push_str("\\n"),
+                    other => out.push(other),
+                }
             }
         }
         out.push('"');

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use raas_types::{Digest, Utc};
 use serde::Serialize;
 
+use crate::catalog::Manifest;
 use crate::metrics::{Asked, one_tag};
 
 /// The media type of an envelope.
@@ -79,7 +80,7 @@ impl Notice {
             let scheme = if *secure { "https" } else { "http" };
             format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
         });
-        let size = manifest.map(|manifest| manifest.bytes.len());
+        let size = manifest.map(Manifest::len);
         let user_agent = asked.user_agent.as_ref().and_then(|value| value.to_str().ok());
         Self {
             id: id(),

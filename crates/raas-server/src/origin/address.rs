@@ -1,5 +1,6 @@
 //! Base URLs of buckets.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use hyper::Uri;
@@ -87,7 +88,11 @@ impl BaseUrl {
     pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &[u8]) {
         url.push_str(&self.text);
         url.push('/');
-        encode(url, &key.to_string(), kept);
+        // Most keys fit, so that the text is made in one piece.
+        let mut text = String::with_capacity(192);
+        // Writing to a string does not fail.
+        let _ = write!(text, "{key}");
+        encode(url, &text, kept);
     }
 }
 

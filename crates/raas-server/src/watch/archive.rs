@@ -1,7 +1,8 @@
 //! Reading an archive of metadata: bytes that come from a bucket, and that anybody who can write there can choose.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::io::{self, Read};
+use std::ops::Range;
 
 use flate2::read::GzDecoder;
 use raas_types::Digest;
@@ -11,7 +12,19 @@ use crate::catalog::Files;
 
 /// The files of an archive, by path.
 pub(super) struct Archive {
-    files: BTreeMap<String, Vec<u8>>,
+    /// All files, one after the other: one piece of memory, which is given back as one when they are read. Many small
+    /// ones would leave holes between what stays.
+    bytes: Vec<u8>,
+    /// Their paths, likewise.
+    paths: String,
+    /// Where each of them is, by path.
+    files: Vec<Member>,
+}
+
+/// Where a file's path and bytes are.
+struct Member {
+    path: Range<usize>,
+    bytes: Range<usize>,
 }
 
 /// How much an archive may hold.
@@ -54,7 +67,7 @@ impl Archive {
         // One byte more than is allowed tells that there is more.
         let plain = GzDecoder::new(packed).take(limits.unpacked + 1);
         let mut tar = tar::Archive::new(plain);
-        let mut files = BTreeMap::new();
+        let (mut bytes, mut paths, mut files) = (Vec::new(), String::new(), Vec::new());
         let mut left = limits.unpacked;
         for entry in tar.entries()? {
             let mut entry = entry?;
@@ -71,15 +84,14 @@ impl Archive {
             // What a header says is believed only as far as it is allowed.
             let size = entry.size();
             left = left.checked_sub(size).ok_or(ArchiveError::TooLong(limits.unpacked))?;
-            let mut bytes = Vec::new();
+            let begin = bytes.len();
             entry.read_to_end(&mut bytes)?;
-            if bytes.len() as u64 != size {
+            if (bytes.len() - begin) as u64 != size {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            bytes.shrink_to_fit();
-            if files.insert(path.clone(), bytes).is_some() {
-                return Err(ArchiveError::Twice(shown(&path)));
-            }
+            let name = paths.len()..paths.len() + path.len();
+            paths.push_str(&path);
+            files.push(Member { path: name, bytes: begin..bytes.len() });
         }
         // The rest, so that a packed stream that broke off, or is not what its own checksum says, is refused.
         let mut plain = tar.into_inner();
@@ -87,29 +99,45 @@ impl Archive {
         if plain.limit() == 0 {
             return Err(ArchiveError::TooLong(limits.unpacked));
         }
-        match files.remove(tree::REVISION) {
-            Some(said) if said.trim_ascii() == revision.as_bytes() => Ok(Self { files }),
-            _ => Err(ArchiveError::Revision),
+        files.sort_unstable_by(|a, b| paths[a.path.clone()].cmp(&paths[b.path.clone()]));
+        let twice = files.windows(2).find(|pair| paths[pair[0].path.clone()] == paths[pair[1].path.clone()]);
+        if let Some(pair) = twice {
+            return Err(ArchiveError::Twice(shown(&paths[pair[0].path.clone()])));
         }
+        let mut archive = Self { bytes, paths, files };
+        if archive.file(tree::REVISION).is_ok_and(|said| said.trim_ascii() == revision.as_bytes()) {
+            let paths = &archive.paths;
+            archive.files.retain(|member| &paths[member.path.clone()] != tree::REVISION);
+            return Ok(archive);
+        }
+        Err(ArchiveError::Revision)
+    }
+
+    fn path(&self, member: &Member) -> &str {
+        &self.paths[member.path.clone()]
     }
 
     /// Every document, with its digest, in the order of their paths. As in Crane, every `.json` file is one, but
     /// for those below folders whose name begins with `_` or `.`.
     pub(super) fn documents(&self) -> Vec<(String, Digest)> {
-        let documents = self.files.iter().filter(|(path, _)| is_document(path));
-        documents.map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect()
+        let documents = self.files.iter().filter(|member| is_document(self.path(member)));
+        let known =
+            |member: &Member| (self.path(member).to_owned(), Digest::of(&self.bytes[member.bytes.clone()]));
+        documents.map(known).collect()
     }
 
     /// A file's bytes.
     pub(super) fn file(&self, path: &str) -> io::Result<&[u8]> {
-        self.files.get(path).map(Vec::as_slice).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let at = self.files.binary_search_by(|member| self.path(member).cmp(path));
+        let member = &self.files[at.map_err(|_| io::ErrorKind::NotFound)?];
+        Ok(&self.bytes[member.bytes.clone()])
     }
 }
 
 impl Files for Archive {
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let bytes = self.file(path)?;
-        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].to_owned())
+        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].into())
     }
 }
 
@@ -183,7 +211,7 @@ mod tests {
         .unwrap();
         let paths: Vec<String> = archive.documents().into_iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["crane/data/app.json", "crane/data/app/_v1.json"]);
-        assert_eq!(archive.read("crane/data/app.json", 2).unwrap(), b"on");
+        assert_eq!(archive.read("crane/data/app.json", 2).unwrap().as_ref(), b"on");
         assert!(archive.read("revision", 9).is_err());
     }
 

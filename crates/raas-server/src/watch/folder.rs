@@ -5,6 +5,7 @@
 //! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
 //! poll, and until it loads, what it last was good for goes on being served.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -132,7 +133,8 @@ impl Folder {
         if !outcome.changed && revision == told {
             return Ok(false);
         }
-        self.shelf.assemble(revision);
+        // The publisher writes that file last.
+        self.shelf.assemble(revision, stamp.map(|stamp| stamp.modified()));
         Ok(true)
     }
 
@@ -175,11 +177,11 @@ fn read_document(
 struct Beside<'a>(&'a Path);
 
 impl Files for Beside<'_> {
-    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let file = File::open(self.0.join(path))?;
         let mut bytes = Vec::new();
         bytes.reserve_exact(usize::try_from(limit.min(file.metadata()?.len() + 1)).unwrap_or(0));
         file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(bytes.into())
     }
 }

@@ -1,10 +1,12 @@
 //! A site's documents: what each was last good for, and the catalog that is made of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use raas_types::Utc;
 use raas_types::crane::tree;
 
 use crate::catalog::{Catalog, Fault, Good};
@@ -30,6 +32,53 @@ struct Document<S> {
     fault: Option<String>,
 }
 
+/// A document that is to be loaded, and what it was before.
+struct Changed<S> {
+    path: String,
+    stamp: S,
+    known: Option<Document<S>>,
+}
+
+/// What loads a document, given its path, its stamp and what it was good for.
+pub(super) trait Load<S>: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync {}
+
+impl<S, F: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync> Load<S> for F {}
+
+/// Loads documents, many of them on all cores: a server is not ready before.
+fn load_all<S: Send>(
+    changed: Vec<Changed<S>>,
+    load: &impl Load<S>,
+) -> Vec<(Changed<S>, Result<Good, Fault>)> {
+    /// Fewer are not worth a thread.
+    const WORTH: usize = 64;
+    /// More threads than this wait for each other's memory.
+    const MOST: usize = 8;
+    let one = |mut changed: Changed<S>| {
+        let before = changed.known.as_ref().and_then(|known| known.good.as_ref());
+        let loaded = load(&changed.path, &mut changed.stamp, before);
+        (changed, loaded)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (changed.len() / WORTH).min(cores).min(MOST);
+    if threads < 2 {
+        return changed.into_iter().map(one).collect();
+    }
+    let share = changed.len().div_ceil(threads);
+    let mut changed = changed.into_iter();
+    std::thread::scope(|scope| {
+        let shares: Vec<Vec<_>> = (0..threads).map(|_| changed.by_ref().take(share).collect()).collect();
+        let running: Vec<_> = shares
+            .into_iter()
+            .map(|share| scope.spawn(|| share.into_iter().map(one).collect::<Vec<_>>()))
+            .collect();
+        // A panic of one is a panic of all, which the watcher tells of and begins again.
+        running
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
 /// What looking at the documents found.
 #[derive(Default)]
 pub(super) struct Outcome {
@@ -41,7 +90,7 @@ pub(super) struct Outcome {
     pub(super) newly_faulty: bool,
 }
 
-impl<S: PartialEq> Shelf<S> {
+impl<S: PartialEq + Send> Shelf<S> {
     pub(super) fn new(place: String, faulty: Arc<AtomicUsize>) -> Self {
         Self { place, documents: BTreeMap::new(), claimed: BTreeSet::new(), catalog: Arc::default(), faulty }
     }
@@ -55,16 +104,22 @@ impl<S: PartialEq> Shelf<S> {
     pub(super) fn take(
         &mut self,
         found: Vec<(String, S)>,
-        mut load: impl FnMut(&str, &mut S, Option<&Good>) -> Result<Good, Fault>,
+        load: impl Load<S>,
         mut is_gone: impl FnMut(&str) -> bool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut before = std::mem::take(&mut self.documents);
+        let mut changed = Vec::new();
         for (path, stamp) in found {
-            let document = match before.remove(&path) {
-                Some(known) if known.stamp == stamp && known.fault.is_none() => known,
-                known => self.load(&path, stamp, known, &mut load, &mut outcome),
-            };
+            match before.remove(&path) {
+                Some(known) if known.stamp == stamp && known.fault.is_none() => {
+                    self.documents.insert(path, known);
+                }
+                known => changed.push(Changed { path, stamp, known }),
+            }
+        }
+        for (changed, loaded) in load_all(changed, &load) {
+            let (path, document) = self.judge(changed, loaded, &mut outcome);
             outcome.faulty += usize::from(document.fault.is_some());
             self.documents.insert(path, document);
         }
@@ -80,16 +135,16 @@ impl<S: PartialEq> Shelf<S> {
         outcome
     }
 
-    fn load(
+    /// What a document is from now on.
+    fn judge(
         &self,
-        path: &str,
-        mut stamp: S,
-        known: Option<Document<S>>,
-        load: &mut impl FnMut(&str, &mut S, Option<&Good>) -> Result<Good, Fault>,
+        changed: Changed<S>,
+        loaded: Result<Good, Fault>,
         outcome: &mut Outcome,
-    ) -> Document<S> {
+    ) -> (String, Document<S>) {
+        let Changed { path, stamp, known } = changed;
         let (good, fault, before) = known.map_or((None, None, None), |d| (d.good, d.fault, Some(d.stamp)));
-        match load(path, &mut stamp, good.as_ref()) {
+        let document = match loaded {
             Ok(loaded) => {
                 outcome.changed = true;
                 Document { stamp, good: Some(loaded), fault: None }
@@ -103,16 +158,17 @@ impl<S: PartialEq> Shelf<S> {
                 }
                 Document { stamp, good, fault: Some(reason) }
             }
-        }
+        };
+        (path, document)
     }
 
     /// Makes the catalog anew.
-    pub(super) fn assemble(&mut self, revision: Bytes) {
+    pub(super) fn assemble(&mut self, revision: Bytes, published: Option<Utc>) {
         let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
         let mut documents: Vec<(&str, &Good)> = good.collect();
         // The document that lies where its name says comes before one that lies elsewhere.
         documents.sort_by_key(|(path, good)| !is_home(path, good));
-        let (catalog, claimed) = Catalog::new(revision, documents.iter().copied());
+        let (catalog, claimed) = Catalog::new(revision, published, documents.iter().copied());
         let mut losers = BTreeSet::new();
         for loser in claimed {
             let path = loser.document;

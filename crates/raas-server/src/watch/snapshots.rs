@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{Method, Response, StatusCode};
-use raas_types::{Digest, ObjectKey, Pointer, PointerError, Sha256};
+use raas_types::{Digest, ObjectKey, Pointer, PointerError, Sha256, Utc};
 use tokio::task::spawn_blocking;
 
 use super::Bench;
@@ -212,7 +212,7 @@ fn take(shelf: &mut Shelf<Digest>, packed: &[u8], pointer: &Pointer) -> Result<A
         |path, _, before| load(&archive, archive.file(path)?, before),
         |path| archive.file(path).is_err(),
     );
-    shelf.assemble(Bytes::copy_from_slice(pointer.revision.as_bytes()));
+    shelf.assemble(Bytes::copy_from_slice(pointer.revision.as_bytes()), Utc::parse(&pointer.published));
     Ok(shelf.catalog())
 }
 

@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::{self, Folders, Published, Server, soon};
 
@@ -37,29 +38,10 @@ fn options(files: &CertificateFiles) -> Options {
     Options { poll: quick, remote_poll: quick, certificates: vec![files.clone()], ..Options::default() }
 }
 
-/// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
-fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
-    connect(server, trusted, h2, "acme.localhost", "acme.localhost", None, path)
-}
-
 /// A status and a body.
 pub(crate) type Asked = (u16, String);
 
 type Identity = Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>;
-
-/// Likewise, on a connection for one name, of another host, with a certificate of the client's own.
-pub(crate) fn ask_with(
-    server: &Server,
-    trusted: &Path,
-    h2: bool,
-    sni: &str,
-    host: &str,
-    identity: Identity,
-    path: &str,
-) -> Result<Asked, String> {
-    let (status, body) = connect(server, trusted, h2, sni, host, identity, path)?;
-    Ok((status.as_u16(), String::from_utf8(body.to_vec()).unwrap()))
-}
 
 /// Trusts just this certificate, whatever name it is for: which one is shown is what is tested.
 #[derive(Debug)]
@@ -106,15 +88,16 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-fn connect(
+type Stream = TokioIo<TlsStream<TcpStream>>;
+
+/// Connects for HTTP/2 or HTTP/1, trusting just this certificate.
+async fn connect(
     server: &Server,
     trusted: &Path,
     h2: bool,
     sni: &str,
-    host: &str,
     identity: Identity,
-    path: &str,
-) -> Result<(StatusCode, Bytes), String> {
+) -> Result<Stream, String> {
     let trusted = CertificateDer::from_pem_file(trusted).map_err(|error| error.to_string())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -124,12 +107,46 @@ fn connect(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let stream = TcpStream::connect(server.address).await.unwrap();
-        let name = ServerName::try_from(sni.to_owned()).unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from(sni.to_owned()).unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    Ok(TokioIo::new(stream.map_err(|error| error.to_string())?))
+}
+
+fn run<T>(client: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(client)
+}
+
+/// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
+fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
+    ask_of(server, trusted, h2, "acme.localhost", "acme.localhost", None, path)
+}
+
+/// Likewise, on a connection for one name, of another host, with a certificate of the client's own.
+pub(crate) fn ask_with(
+    server: &Server,
+    trusted: &Path,
+    h2: bool,
+    sni: &str,
+    host: &str,
+    identity: Identity,
+    path: &str,
+) -> Result<Asked, String> {
+    let (status, body) = ask_of(server, trusted, h2, sni, host, identity, path)?;
+    Ok((status.as_u16(), String::from_utf8(body.to_vec()).unwrap()))
+}
+
+fn ask_of(
+    server: &Server,
+    trusted: &Path,
+    h2: bool,
+    sni: &str,
+    host: &str,
+    identity: Identity,
+    path: &str,
+) -> Result<(StatusCode, Bytes), String> {
+    run(async {
+        let stream = connect(server, trusted, h2, sni, identity).await?;
         let uri = format!("https://{host}{path}");
         let request = Request::get(if h2 { uri.as_str() } else { path });
         let request = request.header("host", host).body(Empty::<Bytes>::new()).unwrap();
@@ -283,4 +300,37 @@ fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
         let error = Server::start_unready(vec![folders.site()], with).wait().unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+/// What is asked for in HTTP/2, if anything, and held without being read until the connection is over.
+fn held(server: &Server, trusted: &Path, path: Option<&str>) -> bool {
+    run(async {
+        let stream = connect(server, trusted, true, "acme.localhost", None).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut answer = None;
+        if let Some(path) = path {
+            let request = Request::get(format!("https://acme.localhost{path}")).body(Empty::<Bytes>::new());
+            answer = Some(sender.send_request(request.unwrap()).await.unwrap());
+        }
+        // It answers pings all the while.
+        let over = tokio::time::timeout(Duration::from_secs(5), connection).await.is_ok();
+        drop((answer, sender));
+        over
+    })
+}
+
+#[test]
+fn a_client_of_http_2_that_asks_nothing_or_opens_no_window_is_given_up() {
+    let (folders, mut app) = published();
+    let blob = app.blob(&vec![7; 16 << 20]);
+    folders.publish(&app);
+    let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
+    let quick = Duration::from_millis(100);
+    let options = Options { header_timeout: quick, write_timeout: quick, ..options(&files) };
+    let server = Server::start_unready(vec![folders.site()], options);
+    assert!(held(&server, &files.certificate, None), "an idle connection stays");
+    let path = format!("/v2/app/blobs/{blob}");
+    assert!(held(&server, &files.certificate, Some(&path)), "an answer that is not taken stays");
 }

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use raas_server::{Options, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -25,6 +25,7 @@ use crate::failure::{Context as _, Failure, Kind};
 use crate::fleet::{Fleet, Reload};
 use crate::follow;
 use crate::home::{Home, Vendor};
+use crate::log::{self, LogFormat};
 use crate::output;
 use crate::publication;
 use crate::servers::{self, Note, Posted};
@@ -59,6 +60,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
 
+    /// Write no line for each request
+    #[arg(long)]
+    no_access_log: bool,
+
     #[command(flatten)]
     front: Front,
 
@@ -69,14 +74,6 @@ pub(crate) struct Arguments {
     doors: Doors,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// A line for people
-    Text,
-    /// A JSON object a line
-    Json,
-}
-
 pub(crate) fn run(
     home: Option<PathBuf>,
     config: &Config,
@@ -85,7 +82,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     arguments.watched.check()?;
     let options = arguments.front.options()?;
-    start_log(arguments.log);
+    let _log = log::start(arguments.log, !arguments.no_access_log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files, as many as a disk can use, and that look names up, where hundreds of buckets may
@@ -252,12 +249,4 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
             std::process::exit(130);
         });
     })
-}
-
-fn start_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }

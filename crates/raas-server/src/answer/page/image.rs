@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use raas_types::{Descriptor, Manifest as Understood, ManifestBody};
+use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody};
 
-use super::{escape, html};
+use super::{escape, example, page, pull};
 use crate::Response;
 use crate::answer::Asked;
 use crate::catalog::{Manifest, Repository};
@@ -24,12 +24,14 @@ struct Image<'a> {
 }
 
 /// A repository's tags after `last`, each with its platforms and sizes.
-pub(super) fn tags(repository: &Repository, last: Option<&str>) -> Response {
+pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str>) -> Response {
     let name = escape(repository.name.as_str());
     let encoded = query::encode(repository.name.as_str());
     let mut body = format!(
-        "<p><a href=\"/\">All images</a></p>\n<h1>{name}</h1>\n\
-         <table>\n<tr><th>Tag<th>Platforms<th class=\"n\">Size<th>Digest\n"
+        "<nav><a href=\"/\">All images</a></nav>\n<h1>{name}</h1>\n{}\n\
+         <table>\n<thead><tr><th scope=\"col\">Tag<th scope=\"col\">Platforms\
+         <th scope=\"col\" class=\"n\">Size<th scope=\"col\" class=\"wide\">Digest</thead>\n<tbody>\n",
+        pull(asked, &format!("{}{}", repository.name, example(repository))),
     );
     let mut rest = repository.tags_after(last);
     let mut end = None;
@@ -47,32 +49,33 @@ pub(super) fn tags(repository: &Repository, last: Option<&str>) -> Response {
         // Writing to a string does not fail.
         let _ = writeln!(
             body,
-            "<tr><td><a href=\"/?image={encoded}&amp;tag={}\">{}</a><td>{}<td class=\"n\">{size}<td><code>{}</code>",
+            "<tr><th scope=\"row\"><a href=\"/?image={encoded}&amp;tag={}\">{}</a><td>{}<td class=\"n\">{size}\
+             <td class=\"wide\">{}",
             query::encode(tag),
             escape(tag),
             escape(&platforms.join(", ")),
-            manifest.digest,
+            short(&manifest.digest),
         );
         end = Some(tag);
     }
-    body.push_str("</table>\n");
+    body.push_str("</tbody>\n</table>\n");
     if let (Some(end), Some(_)) = (end, rest.next()) {
         let last = query::encode(end);
         let _ = writeln!(body, "<p><a href=\"/?image={encoded}&amp;last={last}\">More tags</a></p>");
     }
-    html(&name, &body)
+    page(asked, &name, &body)
 }
 
 /// What is in a tag: every platform's layers, how large they are, and where they are served from.
 pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Option<Response> {
     let manifest = repository.tag(tag)?;
     let (name, shown) = (escape(repository.name.as_str()), escape(tag));
-    let host = escape(asked.host.unwrap_or("localhost"));
     let mut body = format!(
-        "<p><a href=\"/?image={}\">All tags of {name}</a></p>\n<h1>{name}:{shown}</h1>\n\
-         <p><code>docker pull {host}/{name}:{shown}</code></p>\n<p>Digest <code>{}</code></p>\n",
+        "<nav><a href=\"/\">All images</a> / <a href=\"/?image={}\">{name}</a></nav>\n<h1>{name}:{shown}</h1>\n\
+         {}\n{}\n",
         query::encode(repository.name.as_str()),
-        manifest.digest,
+        pull(asked, &format!("{}:{tag}", repository.name)),
+        pull(asked, &format!("{}@{}", repository.name, manifest.digest)),
     );
     let images = images(repository, manifest);
     if images.is_empty() {
@@ -81,26 +84,42 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
     }
     for image in &images {
         let platform = if image.platform.is_empty() { "Image" } else { &image.platform };
-        let _ = writeln!(body, "<h2>{}</h2>\n<p>{}</p>", escape(platform), carried(asked, repository, image));
-        body.push_str("<table>\n<tr><th>Layer<th class=\"n\">Size<th>Served from\n");
+        let _ = writeln!(
+            body,
+            "<h2>{}</h2>\n<p>{} in {} layers. <span class=\"dim\">Manifest {}</span></p>\n{}",
+            escape(platform),
+            bytes(image.size()),
+            image.layers.len(),
+            short(&image.manifest.digest),
+            carried(asked, repository, image),
+        );
+        body.push_str(
+            "<table>\n<thead><tr><th scope=\"col\">Layer<th scope=\"col\" class=\"n\">Size\
+             <th scope=\"col\">Served from</thead>\n<tbody>\n",
+        );
         for layer in &image.layers {
             let _ = writeln!(
                 body,
-                "<tr><td><code>{}</code><td class=\"n\">{}<td>{}",
-                layer.digest,
+                "<tr><td>{}<td class=\"n\">{}<td>{}",
+                short(&layer.digest),
                 bytes(layer.size),
                 escape(&place(asked, repository, layer)),
             );
         }
-        let _ = writeln!(body, "</table>\n<p>Manifest <code>{}</code></p>", image.manifest.digest);
+        body.push_str("</tbody>\n</table>\n");
     }
-    Some(html(&format!("{name}:{shown}"), &body))
+    Some(page(asked, &format!("{name}:{shown}"), &body))
+}
+
+/// A digest for people's eyes; all of it is told when one points at it.
+fn short(digest: &Digest) -> String {
+    format!("<code title=\"{digest}\">sha256:{}…</code>", digest.short())
 }
 
 /// The images of a manifest: itself, or those that an index names and the repository has.
 fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'a>> {
     let understood =
-        |manifest: &Manifest| Understood::parse(&manifest.bytes, Some(manifest.media_type())).ok();
+        |manifest: &Manifest| Understood::parse(&manifest.bytes(), Some(manifest.media_type())).ok();
     let image = |manifest: &'a Manifest, platform: Option<String>| match understood(manifest)?.body {
         ManifestBody::Image { config, layers } => {
             let platform =
@@ -135,13 +154,19 @@ fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> Str
         let carried = places.entry(place(asked, repository, blob)).or_default();
         *carried = carried.saturating_add(blob.size);
     }
-    let total = bytes(image.size());
-    if let [(place, _)] = Vec::from_iter(&places).as_slice() {
-        return format!("{total} from {}", escape(place));
+    let total = image.size();
+    let mut list = String::from("<ul>\n");
+    for (place, size) in places {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            list,
+            "<li><meter min=\"0\" max=\"{total}\" value=\"{size}\">{size} of {total} bytes</meter> {} from {}",
+            bytes(size),
+            escape(&place),
+        );
     }
-    let parts: Vec<String> =
-        places.iter().map(|(place, size)| format!("{} from {}", bytes(*size), escape(place))).collect();
-    format!("{total}: {}", parts.join(", "))
+    list.push_str("</ul>\n");
+    list
 }
 
 /// The host that a blob is served from.

@@ -1,0 +1,170 @@
+//! Calls the targets with bytes that are nearly right, for so many seconds each: `mutate [SECONDS [SEED]]`. It has no
+//! instruments, but needs none, and so no nightly. The bytes of a panic stand in what it says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+const DIGEST: &str = "sha256:fa2c8cc4f28176bbeed4b736df569a34c79cd3723e9ec42f9674b4d46ac6b8b8";
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().expect("a number"));
+    let seconds = arguments.next().unwrap_or(60);
+    let seed = arguments.next().unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
+    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 3] = [
+        ("request", raas_fuzz::request, requests()),
+        ("document", raas_fuzz::document, documents()),
+        ("text", raas_fuzz::text, texts()),
+    ];
+    for (name, target, seeds) in targets {
+        let mut rng = Rng::with_seed(seed);
+        let (begun, mut count) = (Instant::now(), 0_u64);
+        for seed in &seeds {
+            target(seed);
+        }
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            let bytes = mutated(&mut rng, &seeds);
+            if catch_unwind(AssertUnwindSafe(|| target(&bytes))).is_err() {
+                println!("{name}: {}", bytes.escape_ascii());
+                std::process::exit(1);
+            }
+            count += 1;
+        }
+        println!("{name}: {count} inputs, all well");
+    }
+}
+
+/// One of the seeds, changed in a few places, or crossed with another.
+fn mutated(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    const ODD: [&[u8]; 24] = [
+        b"%00",
+        b"%2e%2e",
+        b"%2F",
+        b"..",
+        b"//",
+        b"%",
+        b"\r\n",
+        b"\xff",
+        b"\0",
+        b":",
+        b"@",
+        b"?",
+        b"#",
+        b"{",
+        b"[",
+        b"\"",
+        b"\\u0073",
+        b"99999999999999999999",
+        b"-1",
+        b"null",
+        b"1e400",
+        b"\xed\xa0\x80",
+        b" ",
+        b"_",
+    ];
+    let mut bytes = seeds[rng.usize(..seeds.len())].clone();
+    for _ in 0..=rng.usize(..4) {
+        let at = rng.usize(..=bytes.len());
+        let to = (at + rng.usize(..8)).min(bytes.len());
+        match rng.u8(..7) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << rng.u8(..8),
+            1 => bytes.insert(at, rng.u8(..)),
+            2 => drop(bytes.drain(at..to)),
+            3 => drop(bytes.splice(at..to, ODD[rng.usize(..ODD.len())].iter().copied())),
+            4 => {
+                let again = bytes[at..to].repeat(rng.usize(1..50));
+                bytes.splice(at..at, again);
+            }
+            5 => {
+                let other = &seeds[rng.usize(..seeds.len())];
+                let from = rng.usize(..=other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            _ => bytes.truncate(at),
+        }
+    }
+    bytes
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let paths = [
+        "/",
+        "/?image=tools/app",
+        "/?image=tools/app&tag=1.0",
+        "/?last=a",
+        "/v2/",
+        "/v2/_catalog?n=1&last=a",
+        "/token?scope=x",
+        "/v2/tools/app/tags/list?n=2&last=1.0",
+        "/v2/tools/app/manifests/1.0",
+        "/v2/hidden/app/manifests/1.0",
+        "/-/readyz",
+        "/v2/hidden/app/tags/list",
+        "/?image=hidden/app&tag=1.0",
+        "/v1/search?q=app",
+        "/v1/repositories/tools/app/tags",
+        "/crane/repositories/v2",
+        "/-/revision",
+        "http://other/v2/",
+    ];
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for path in paths {
+        all.push(format!("GET {path}").into_bytes());
+        all.push(
+            format!("HEAD {path}\nAccept: application/vnd.oci.image.manifest.v1+json;q=0.5, */*")
+                .into_bytes(),
+        );
+    }
+    for kind in ["manifests", "blobs", "referrers"] {
+        all.push(
+            format!("GET /v2/tools/app/{kind}/{DIGEST}\nRange: bytes=0-1\r\nIf-None-Match: \"{DIGEST}\"")
+                .into_bytes(),
+        );
+    }
+    for credential in
+        ["Basic YWRhOngK", "Bearer eyJhbGciOiJIUzI1NiJ9.MTIzNA.c2lnbmF0dXJl", "Bearer a.b.c", "Digest x"]
+    {
+        all.push(format!("GET /v2/hidden/app/manifests/1.0\nAuthorization: {credential}").into_bytes());
+        all.push(format!("GET /token\nAuthorization: {credential}").into_bytes());
+    }
+    all
+}
+
+fn documents() -> Vec<Vec<u8>> {
+    let head = r#""type":"pulp-docker-redirect","repository":"a","repo-registry-id":"a","url":"https://x/a/","protected":false"#;
+    let id = "ab".repeat(32);
+    let part = format!(r#"{{"mediaType":"application/x","digest":"{DIGEST}","size":4}}"#);
+    [
+        format!(r#"{{{head},"version":1,"images":[{{"id":"{id}"}}],"tags":{{"latest":"{id}"}}}}"#),
+        format!(r#"{{{head},"version":2}}"#),
+        format!(
+            r#"{{{head},"version":4,"schema2_data":["{DIGEST}","1.0"],"manifest_list_data":[],"manifest_list_amd64_tags":{{"m":["{DIGEST}",2]}},"raas":{{"tags":{{"1.0":"{DIGEST}"}},"manifests":{{"{DIGEST}":{{"media_type":"a/b","size":5}}}},"blobs":{{"{DIGEST}":{{"size":4,"location":"https://x"}}}}}}}}"#
+        ),
+        format!(r#"{{"schemaVersion":2,"config":{part},"layers":[{part}],"subject":{part}}}"#),
+        format!(r#"{{"schemaVersion":2,"manifests":[{part}]}}"#),
+        format!(r#"{{"digest":"{DIGEST}","size":7,"revision":"0123abc","sequence":3,"published":"2026-01-01T00:00:00Z"}}"#),
+    ]
+    .into_iter()
+    .map(String::into_bytes)
+    .collect()
+}
+
+fn texts() -> Vec<Vec<u8>> {
+    let id = "0a".repeat(32);
+    [
+        "tools/app",
+        "a.b__c-d/e",
+        "acme",
+        "1.0-rc_2",
+        DIGEST,
+        &id,
+        "2013-05-24T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+    ]
+    .into_iter()
+    .map(|text| text.as_bytes().to_owned())
+    .collect()
+}

@@ -1,0 +1,113 @@
+//! The whole server, by one request at a time.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig, serve};
+use raas_types::crane::{BlobEntry, Content, Document, ManifestEntry, V2Content, V2Extension, tree};
+use raas_types::{Digest, RepositoryName, media_type};
+use tempfile::TempDir;
+
+/// Where the objects are, and so every redirect.
+const BUCKET: &str = "https://bucket.example.com";
+
+/// What stands in the manifest of a protected repository, and so in no answer to a stranger.
+const SECRET: &[u8] = b"the-secret-of-the-protected-one";
+
+/// A server that lives as long as the process.
+static SERVER: LazyLock<(SocketAddr, TempDir)> = LazyLock::new(|| {
+    let home = tempfile::tempdir().expect("a folder");
+    let metadata = home.path().join("metadata");
+    publish(&metadata, "tools/app", false, r#""open""#);
+    publish(&metadata, "hidden/app", true, &format!("{SECRET:?}", SECRET = String::from_utf8_lossy(SECRET)));
+    let users = home.path().join("htpasswd");
+    fs::write(&users, "ada:$2b$04$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu\n").expect("a file");
+    let bucket = Bucket::Redirect(Origin::Open(BaseUrl::parse(BUCKET).expect("a URL")));
+    let vendor = "acme".parse().expect("a name");
+    let site =
+        SiteConfig { users: Some(users), ..SiteConfig::new(vendor, Metadata::Folder(metadata), bucket) };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a thread").block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
+            serve(listener, vec![site], Options::default(), std::future::pending()).await.expect("it serves");
+        });
+    });
+    (address, home)
+});
+
+fn publish(metadata: &std::path::Path, name: &str, protected: bool, word: &str) {
+    let name: RepositoryName = name.parse().expect("a name");
+    let blob = Digest::of(b"blob");
+    let part = format!(r#"{{"mediaType":"application/x","digest":"{blob}","size":4}}"#);
+    let manifest =
+        format!(r#"{{"schemaVersion":2,"config":{part},"layers":[{part}],"annotations":{{"a":{word}}}}}"#);
+    let digest = Digest::of(manifest.as_bytes());
+    let entry = ManifestEntry {
+        media_type: media_type::OCI_MANIFEST.into(),
+        size: manifest.len() as u64,
+        platform: None,
+    };
+    let extension = V2Extension {
+        tags: [("1.0".parse().expect("a tag"), digest)].into(),
+        manifests: [(digest, entry)].into(),
+        blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: None })].into(),
+    };
+    let content = Content::V2(V2Content::new(extension, |_| None));
+    let document =
+        Document { repository: name.to_string(), name: name.clone(), url: BUCKET.into(), protected, content };
+    for (path, bytes) in [
+        (tree::manifest(&name, &digest), manifest.into_bytes()),
+        (tree::document(&name), document.to_bytes()),
+    ] {
+        let path = metadata.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, bytes).expect("a file");
+    }
+}
+
+/// A request, of which the bytes are all but the version: `GET /path`, and after a line's end more headers. There is an
+/// answer of the form of HTTP; it is no failure of the server's, sends nobody elsewhere, and tells nothing protected.
+pub fn request(bytes: &[u8]) {
+    let (line, headers) = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, &[][..]),
+    };
+    let mut stream = TcpStream::connect(SERVER.0).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let head =
+        [line, b" HTTP/1.1\r\nHost: registry.example.com\r\nConnection: close\r\n", headers, b"\r\n\r\n"]
+            .concat();
+    // It may have closed after the first bytes that are no HTTP.
+    let _ = stream.write_all(&head);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(reset, "no answer: {error}");
+    }
+    let shown = || String::from_utf8_lossy(&head).into_owned();
+    assert!(
+        !answer.windows(SECRET.len()).any(|part| part == SECRET),
+        "it tells what is protected: {}",
+        shown()
+    );
+    let Some(end) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return };
+    let head_of_answer = std::str::from_utf8(&answer[..end]).expect("a head is text");
+    let status =
+        head_of_answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).expect("a status");
+    assert!((200..500).contains(&status), "{status}: {}", shown());
+    for line in head_of_answer.lines() {
+        if let Some((name, value)) = line.split_once(": ")
+            && name.eq_ignore_ascii_case("location")
+        {
+            assert!(value.starts_with(BUCKET), "it sends clients to {value}: {}", shown());
+        }
+    }
+}

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""`raas serve` with 10,000 repositories of 100,000 manifests, from a folder and from a bucket, beside one with ten: how long
+until it is ready, what memory it takes, how soon a changed document is served, how fast it answers, and what 10,000 idle
+connections cost. Prints each with its goal. Memory is the same on every machine, so exit code 1 if it is over its goal;
+times are told as they are.
+"""
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import parts
+import services
+import trees
+
+MIB = 1 << 20
+REPOSITORIES, CONNECTIONS = 10_000, 10_000
+READY_S, MEMORY, CHANGE_S, CONNECTION_MEMORY = 2.0, 150 * MIB, 0.1, 100 * MIB
+# How often a folder and a bucket are looked at: docs/request-handling.md.
+POLL_S, REMOTE_POLL_S = 0.2, 1.0
+
+
+class Told:
+    """Rows, and whether one that counts is over its goal."""
+
+    def __init__(self):
+        self.over = False
+
+    def row(self, what, value, unit, goal=None, counts=False):
+        good = goal is None or value <= goal
+        self.over |= counts and not good
+        verdict = "" if goal is None else "ok" if good else "OVER" if counts else "slower"
+        print(f"{verdict:7}{value:9.2f} {unit:4} {'of ' + format(goal, '.2f') if goal is not None else '':9} {what}", flush=True)
+
+
+def memory(pid, key="VmRSS"):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(key)).split()[1]) * 1024
+
+
+def serve(program, log, *more):
+    """Starts a server; gives it with its port and the seconds until it was ready."""
+    port = services.free_port()
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    begun = time.monotonic()
+    server = parts.Process([program, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--bucket", "https://bucket.example.com", *more], log, environment)
+    server.port = port
+
+    def ready():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return get(port, "/-/readyz")[0] == 200
+
+    parts.wait_for("raas serve", ready, 60)
+    server.seconds = time.monotonic() - begun
+    return server
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def latencies(port, repositories, count=20_000):
+    """Seconds of each of so many requests for manifests of many repositories, one after the other."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    paths = [f"/v2/{r.name}/manifests/{tag}" for r in repositories for tag in r.tags]
+    found = []
+    for n in range(count):
+        path = paths[n * 7919 % len(paths)]
+        begun = time.perf_counter()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        found.append(time.perf_counter() - begun)
+        assert answer.status == 200, (path, answer.status)
+    return found
+
+
+def change(what, port, repositories, publish):
+    """Seconds from a publication, once it lies there whole, until it is served: several, at odd moments."""
+    found = []
+    for n in range(8):
+        repository = repositories[n * 997 % len(repositories)]
+        repository.image("new", f"{what} {n}")
+        expected = repository.bytes[repository.tags["new"]]
+        begun = publish(repository, f"{n + 1:040x}")
+        parts.wait_for("a changed document", lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected))
+        found.append(time.monotonic() - begun)
+        time.sleep(0.37)
+    return found
+
+
+def idle(told, what, port, pid):
+    before = memory(pid)
+    held = []
+    for _ in range(CONNECTIONS - 100):
+        # Each has asked something, as clients have that keep their connection.
+        stream = socket.create_connection(("127.0.0.1", port))
+        stream.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry.example.com\r\n\r\n")
+        held.append(stream)
+    for stream in held:
+        assert stream.recv(12) == b"HTTP/1.1 200", "a connection is not answered"
+    used = memory(pid) - before
+    assert get(port, "/v2/")[0] == 200
+    for stream in held:
+        stream.close()
+    told.row(f"{what}: {len(held)} idle connections", used / MIB, "MiB", CONNECTION_MEMORY / MIB, counts=True)
+
+
+class Bucket:
+    """A folder over HTTP, with entity tags, as a bucket answers."""
+
+    def __init__(self, folder):
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                path = folder / self.path.lstrip("/")
+                if not path.is_file():
+                    return self.reply(404, b"")
+                stat = path.stat()
+                etag = f'"{stat.st_ino}-{stat.st_mtime_ns}"'
+                if self.headers.get("If-None-Match") == etag:
+                    return self.reply(304, b"", etag)
+                self.reply(200, path.read_bytes(), etag)
+
+            def reply(self, status, content, etag=None):
+                self.send_response(status)
+                if etag:
+                    self.send_header("ETag", etag)
+                if status != 304:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+
+def measure(told, what, server, repositories, publish, poll):
+    pid = server.child.pid
+    told.row(f"{what}: ready", server.seconds, "s", READY_S)
+    told.row(f"{what}: memory when ready", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
+    told.row(f"{what}: peak memory until ready", memory(pid, "VmHWM") / MIB, "MiB")
+    found = latencies(server.port, repositories)
+    told.row(f"{what}: memory after 20,000 requests", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
+    changes = change(what, server.port, repositories, publish)
+    told.row(f"{what}: a change is served, median", statistics.median(changes), "s", poll + CHANGE_S)
+    told.row(f"{what}: a change is served, slowest of {len(changes)}", max(changes), "s", poll + CHANGE_S)
+    told.row(f"{what}: memory after {len(changes)} changes", memory(pid) / MIB, "MiB")
+    return statistics.median(found)
+
+
+def main():
+    program = parts.build()
+    told = Told()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="raas-scale-") as folder:
+        work = pathlib.Path(folder)
+        many = [trees.typical(n, location="https://cdn.example.com/base" if n % 3 == 0 else None) for n in range(REPOSITORIES)]
+        few = [trees.typical(n) for n in range(10)]
+        print(f"{len(many)} repositories, {sum(len(r.manifests) for r in many)} manifests, "
+              f"{sum(len(c) for r in many for c in r.bytes.values()) / MIB:.0f} MiB of them, {sum(len(r.tags) for r in many)} tags, "
+              f"{sum(len(r.blobs) for r in many)} blobs")
+        trees.write(work / "many", many, "0" * 40)
+        trees.write(work / "few", few, "0" * 40)
+
+        def publish_in(root):
+            def publish(repository, revision):
+                trees.write(root, [repository], revision)
+                return time.monotonic()
+            return publish
+
+        with serve(program, work / "few.log", "--metadata", work / "few") as server:
+            base = measure(told, "folder, 10", server, few, publish_in(work / "few"), POLL_S)
+        with serve(program, work / "many.log", "--metadata", work / "many") as server:
+            found = measure(told, "folder, 10,000", server, many, publish_in(work / "many"), POLL_S)
+            told.row("folder, 10,000: time of an answer against ten repositories", found / base, "x", 1.1)
+            idle(told, "folder, 10,000", server.port, server.child.pid)
+
+        bucket = work / "bucket"
+        packed = trees.archive(many, "0" * 40)
+        print(f"archive of {len(packed) / MIB:.1f} MiB")
+        trees.put_snapshot(bucket, packed, "0" * 40, 1)
+        with Bucket(bucket) as web, serve(program, work / "bucket.log", "--metadata", web.url) as server:
+            sequence = iter(range(2, 1000))
+
+            def publish(repository, revision):
+                packed = trees.archive(many, revision)
+                begun = time.monotonic()
+                trees.put_snapshot(bucket, packed, revision, next(sequence))
+                return begun
+
+            measure(told, "bucket, 10,000", server, many, publish, REMOTE_POLL_S)
+    sys.exit(told.over)
+
+
+main()

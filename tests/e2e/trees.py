@@ -1,0 +1,124 @@
+"""Metadata trees as `raas push` publishes them, made without pushing: for many repositories, or for one."""
+import gzip
+import hashlib
+import io
+import json
+import pathlib
+import tarfile
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def digest(content):
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+class Repository:
+    """A repository with images of one platform or two, in the form of its document and its manifests."""
+
+    def __init__(self, name):
+        self.name = name
+        self.tags, self.manifests, self.blobs, self.bytes = {}, {}, {}, {}
+        self.amd64 = {}
+
+    def image(self, tag, seed, layers=4, location=None, architecture="amd64"):
+        """An image of four layers, as one on a base of two has; all but the last are the same in all of a repository's images."""
+        parts = [(CONFIG, f"{self.name} {seed} config", 1470)]
+        parts += [(LAYER, f"{self.name} layer {n}" if n < layers - 1 else f"{self.name} {seed}", 3_000_000 + n) for n in range(layers)]
+        described = []
+        for n, (kind, content, size) in enumerate(parts):
+            name = digest(content.encode())
+            described.append({"mediaType": kind, "digest": name, "size": size})
+            self.blobs[name] = {"size": size}
+            if location and n == 1:
+                self.blobs[name]["location"] = f"{location}/{name}"
+        content = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}).encode()
+        return self.manifest(tag, MANIFEST, content, {"os": "linux", "architecture": architecture})
+
+    def index(self, tag, children):
+        listed = [{"mediaType": MANIFEST, "digest": child, "size": len(self.bytes[child]), "platform": self.manifests[child]["platform"]}
+                  for child in children]
+        content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).encode()
+        if tag:
+            self.amd64[tag] = [children[0], 2]
+        return self.manifest(tag, INDEX, content, None)
+
+    def manifest(self, tag, kind, content, platform):
+        name = digest(content)
+        self.manifests[name] = {"media_type": kind, "size": len(content)}
+        if platform:
+            self.manifests[name]["platform"] = platform
+        self.bytes[name] = content
+        if tag:
+            self.tags[tag] = name
+        return name
+
+    def document(self):
+        named = lambda index: sorted(name for name, of in [*((d, d) for d in self.manifests), *self.tags.items()]
+                                     if (self.manifests[of]["media_type"] == INDEX) == index)
+        document = {"type": "pulp-docker-redirect", "version": 4, "repository": "acme-" + self.name.replace("/", "-"),
+                    "repo-registry-id": self.name, "url": f"https://bucket.example.com/{self.name}/_v2/", "protected": False,
+                    "schema2_data": named(False), "manifest_list_data": named(True), "manifest_list_amd64_tags": self.amd64,
+                    "raas": {"tags": dict(sorted(self.tags.items())), "manifests": dict(sorted(self.manifests.items())),
+                             "blobs": dict(sorted(self.blobs.items()))}}
+        return (json.dumps(document, indent=2) + "\n").encode()
+
+    def files(self):
+        """Every file of it with its path, manifests first, as a publisher writes them."""
+        for name, content in self.bytes.items():
+            yield f"crane/data/{self.name}/_manifests/sha256/{name.split(':')[1]}", content
+        yield f"crane/data/{self.name}.json", self.document()
+
+
+def typical(number, images=4, location=None):
+    """A repository of ten manifests: two indexes of two platforms, and images of one."""
+    repository = Repository(f"team{number % 100}/app{number}")
+    for n in range(2):
+        pair = [repository.image(None, f"{n}-{arch}", location=location, architecture=arch) for arch in ("amd64", "arm64")]
+        repository.index(f"multi-{n}", pair)
+    for n in range(images):
+        repository.image(f"1.{n}", f"v{n}", location=location)
+    return repository
+
+
+def write_file(path, content):
+    """As a publisher writes: whole, by a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.rename(path)
+
+
+def write(root, repositories, revision):
+    root = pathlib.Path(root)
+    for repository in repositories:
+        for path, content in repository.files():
+            write_file(root / path, content)
+    write_file(root / "revision", f"{revision}\n".encode())
+
+
+def archive(repositories, revision):
+    """The same as the archive of a snapshot."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+        def add(path, content):
+            info = tarfile.TarInfo(path)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for repository in repositories:
+            for path, content in repository.files():
+                add(path, content)
+        add("revision", f"{revision}\n".encode())
+    return out.getvalue()
+
+
+def put_snapshot(bucket, packed, revision, sequence):
+    """Puts an archive and its pointer into a folder that a web server serves as a bucket."""
+    bucket = pathlib.Path(bucket)
+    name = digest(packed)
+    write_file(bucket / "_metadata" / f"{name.split(':')[1]}.tar.gz", packed)
+    pointer = {"digest": name, "size": len(packed), "revision": revision, "sequence": sequence, "published": "2026-01-01T00:00:00Z"}
+    write_file(bucket / "_metadata" / "current", json.dumps(pointer).encode())
