@@ -313,7 +313,9 @@ fn a_push_that_is_killed_goes_on_with_the_parts_that_are_there() {
     child.wait().unwrap();
     server.forget();
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
-    assert_eq!((server.count("CreateMultipartUpload"), server.count("UploadPart") <= 3), (0, true));
+    // Of five parts two are there; one of the others may have to be sent twice where the machine is busy.
+    let (begun, sent) = (server.count("CreateMultipartUpload"), server.count("UploadPart"));
+    assert!(begun == 0 && sent < 5, "{:?}", server.asked());
     assert!(server.uploads(BUCKET).is_empty());
     assert_stored(&sandbox);
 }
