@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raas_types::crane::{Content, Document, DocumentError, ManifestEntry, V1Content, V2Extension, tree};
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
@@ -143,16 +144,7 @@ fn load_v2(
     extension: V2Extension,
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
-    let mut manifests = Vec::with_capacity(extension.manifests.len());
-    for (digest, entry) in &extension.manifests {
-        let known = before
-            .and_then(|before| before.manifest(digest))
-            .filter(|known| known.content_type == entry.media_type && known.len() as u64 == entry.size);
-        manifests.push(match known {
-            Some(known) => Arc::clone(known),
-            None => Arc::new(load_manifest(files, &name, *digest, entry)?),
-        });
-    }
+    let manifests = load_manifests(files, &name, &extension, before)?;
     // `manifests` is in the order of a map's keys, so it is sorted.
     let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
     let mut tags = Vec::with_capacity(extension.tags.len());
@@ -170,29 +162,62 @@ fn load_v2(
     Ok(Repository::new(name, tags, manifests, blobs))
 }
 
-fn load_manifest(
+/// The manifests, in the order of their digests. The bytes of those that are new lie in one piece of memory: of a
+/// hundred thousand pieces the overhead would be felt.
+fn load_manifests(
     files: &dyn Files,
     name: &RepositoryName,
-    digest: Digest,
-    entry: &ManifestEntry,
-) -> Result<Manifest, Fault> {
-    if !media_type::is_well_formed(&entry.media_type) {
-        return Err(Fault::MediaType(digest, entry.media_type.clone()));
+    extension: &V2Extension,
+    before: Option<&Repository>,
+) -> Result<Vec<Arc<Manifest>>, Fault> {
+    let known = |digest: &Digest, entry: &ManifestEntry| {
+        let known = before.and_then(|before| before.manifest(digest));
+        known.filter(|known| known.content_type == entry.media_type && known.len() as u64 == entry.size)
+    };
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for (digest, entry) in extension.manifests.iter().filter(|(digest, entry)| known(digest, entry).is_none())
+    {
+        read_manifest(files, name, digest, entry, &mut bytes)?;
+        ends.push(bytes.len());
     }
-    let path = tree::manifest(name, &digest);
+    let bytes = Bytes::from(bytes.into_boxed_slice());
+    let (mut begin, mut ends) = (0, ends.into_iter());
+    let manifest = |(digest, entry): (&Digest, &ManifestEntry)| match known(digest, entry) {
+        Some(known) => Arc::clone(known),
+        None => {
+            let end = ends.next().expect("each that is not known was read");
+            let own = bytes.slice(begin..end);
+            begin = end;
+            Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))
+        }
+    };
+    Ok(extension.manifests.iter().map(manifest).collect())
+}
+
+fn read_manifest(
+    files: &dyn Files,
+    name: &RepositoryName,
+    digest: &Digest,
+    entry: &ManifestEntry,
+    into: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    if !media_type::is_well_formed(&entry.media_type) {
+        return Err(Fault::MediaType(*digest, entry.media_type.clone()));
+    }
+    let path = tree::manifest(name, digest);
     // Never more than it should be, whatever the file is.
     let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
     let bytes = match files.read(&path, limit) {
         Ok(bytes) => bytes,
         Err(error) => return Err(Fault::ManifestFile { path, error }),
     };
-    if bytes.len() as u64 != entry.size || Digest::of(&bytes) != digest {
+    if bytes.len() as u64 != entry.size || Digest::of(&bytes) != *digest {
         return Err(Fault::ManifestBytes(path));
     }
-    Ok(Manifest::new(digest, &entry.media_type, entry.platform.as_ref(), bytes.into_owned()))
+    into.extend_from_slice(&bytes);
+    Ok(())
 }
 
-/// With `elsewhere`, nothing is in a bucket.
 fn load_v1(
     name: RepositoryName,
     id: String,

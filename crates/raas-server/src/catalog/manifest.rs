@@ -39,7 +39,7 @@ impl Manifest {
     /// Prepares bytes that have this digest. `media_type` is well-formed.
     ///
     /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
-    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
         let may = may_say_more(media_type, &bytes);
         let understood = may.then(|| Understood::parse(&bytes, Some(media_type)).ok()).flatten();
         let amd64 = understood.as_ref().and_then(Understood::amd64_child);
@@ -50,7 +50,7 @@ impl Manifest {
             platform: platform.map(shared),
             more: more.then(|| Box::new(More { amd64, referrer })),
             digest,
-            bytes: bytes.into_boxed_slice().into(),
+            bytes,
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         for (more, attached) in table {
             let bytes = image(&more);
             let digest = Digest::of(bytes.as_bytes());
-            let manifest = Manifest::new(digest, media_type::OCI_MANIFEST, None, bytes.clone().into_bytes());
+            let manifest = Manifest::new(digest, media_type::OCI_MANIFEST, None, bytes.clone().into());
             assert_eq!(manifest.referrer().is_some(), attached, "{more}");
             assert_eq!((manifest.bytes().as_ref(), manifest.len()), (bytes.as_bytes(), bytes.len()));
             let (plain, etag) = manifest.digest_headers();
