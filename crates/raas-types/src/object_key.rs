@@ -89,6 +89,9 @@ impl ObjectKey {
     /// The prefix under which the turns of those who publish lie.
     pub const TURNS: &str = "_turns/";
 
+    /// What the keys of turns begin with whose holders have said that they are dead.
+    pub const DEAD_TURNS: &str = "_turns/dead-";
+
     /// The prefix under which the record's history lies.
     pub const RECORD: &str = "_record/";
 
@@ -100,14 +103,14 @@ impl ObjectKey {
 
     /// Whether a key, as text, is that of a part of the [`History`](Self::History).
     pub fn is_history(key: &str) -> bool {
-        Self::history_tip(key).is_some()
+        Self::history(key).is_some()
     }
 
-    /// The last commit in a part of the [`History`](Self::History), by its key as text.
-    pub fn history_tip(key: &str) -> Option<&str> {
+    /// The last commit in a part of the [`History`](Self::History), and the part's digest, by its key as text.
+    pub fn history(key: &str) -> Option<(&str, Digest)> {
         let (tip, hex) = key.strip_prefix(Self::RECORD)?.strip_suffix(".pack")?.split_once('-')?;
         let is_commit = matches!(tip.len(), 40 | 64) && tip.bytes().all(|b| b.is_ascii_hexdigit());
-        (is_commit && Digest::from_hex(hex).is_ok()).then_some(tip)
+        is_commit.then_some((tip, Digest::from_hex(hex).ok()?))
     }
 
     /// Whether a key, as text, is that of an image's content, where raas would store it. Whatever else lies in a bucket is
@@ -272,7 +275,7 @@ mod tests {
         let snapshot = ObjectKey::Snapshot(Digest::of(b"x")).to_string();
         let tip = "beef".repeat(10);
         let history = ObjectKey::History { tip: tip.clone(), digest: Digest::of(b"x") }.to_string();
-        assert_eq!(ObjectKey::history_tip(&history), Some(tip.as_str()));
+        assert_eq!(ObjectKey::history(&history), Some((tip.as_str(), Digest::of(b"x"))));
         assert!(ObjectKey::is_snapshot(&snapshot) && ObjectKey::is_history(&history));
         for other in [ObjectKey::Pointer, ObjectKey::Probe("x".into())] {
             assert!(!ObjectKey::is_snapshot(&other.to_string()), "{other}");

@@ -42,7 +42,7 @@ pub(crate) fn catch_up(
         Standing::Pointer(pointer) => pointer,
         // Before the turn another home may be at its first publication.
         Standing::Missing if when == When::Now => return Ok(None),
-        lost if snapshot::knows_all(record, storage)? => return Ok(lost.pointer()),
+        lost if snapshot::recover(vendor, record, storage)? => return Ok(lost.pointer()),
         Standing::Missing => return Err(snapshot::without_pointer(storage, None)),
         Standing::Damaged(error) => return Err(snapshot::without_pointer(storage, Some(error))),
     };
@@ -55,7 +55,8 @@ pub(crate) fn catch_up(
         return Ok(Some(pointer));
     }
     if !record.has(&theirs)? {
-        if ours.is_some() && pointer.history.is_empty() {
+        let known = ours.as_ref().map_or(Ok(false), |ours| record.is_unconfirmed(ours).map(|lost| !lost))?;
+        if known && pointer.history.is_empty() {
             return Err(snapshot::another_record(storage, &pointer));
         }
         snapshot::take_in(record, storage, &pointer, vendor.folder())?;
@@ -66,7 +67,8 @@ pub(crate) fn catch_up(
             return Ok(Some(pointer));
         }
         if !record.is_ancestor(ours, &theirs)? {
-            if !record.is_related(ours, &theirs)? {
+            // A first publication that never came to anything has nothing in common with another one.
+            if !record.is_related(ours, &theirs)? && !record.is_unconfirmed(ours)? {
                 return Err(snapshot::another_record(storage, &pointer));
             }
             aside = Some(ours);

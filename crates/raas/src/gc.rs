@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Kind};
 use crate::home::Vendor;
 use crate::inventory;
-use crate::publication::take_turn;
+use crate::publication::{put_right, take_turn};
 use crate::record::Record;
 use crate::snapshot::{self, Turn};
 use crate::storage::{Listed, Storage};
@@ -68,6 +68,9 @@ pub(crate) fn collect(
     let mut turn = if shared && policy.remove { Some(take_turn(vendor, storage, None)?) } else { None };
     // What another home has published would all be garbage here.
     let pointer = if shared { catch_up(vendor, &record, storage, When::InTurn)? } else { None };
+    if let Some(turn) = &mut turn {
+        put_right(storage, &record, record.head()?.as_ref(), turn)?;
+    }
     let mut listing = Vec::new();
     let mut below = None;
     storage.list("", &mut |listed| {

@@ -27,11 +27,11 @@ use crate::home::{Home, Vendor};
 use crate::inventory;
 use crate::record::{Change, CommitId, Record};
 use crate::servers::Note;
-use crate::snapshot::{Holder, Look, Patience, Publisher, Turn};
+use crate::snapshot::{self, Holder, Look, Patience, Publisher, Standing, Turn};
 use crate::storage::Storage;
 use crate::wait;
 pub(crate) use message::{Message, parse_tag_line};
-pub(crate) use settle::{complete, recover};
+pub(crate) use settle::{complete, put_right, recover};
 
 /// Told of each object: its key, its length, and whether it had to be written.
 pub(crate) type Tell<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
@@ -171,12 +171,11 @@ impl<'a> Publication<'a> {
     ) -> Result<Done, Failure> {
         debug_assert!(!self.shared || self.turn.is_some() || changes.is_empty(), "others may publish too");
         documents::check(changes)?;
-        let abandoned = self.turn.as_mut().map(|turn| std::mem::take(&mut turn.abandoned));
+        if let Some(turn) = &mut self.turn {
+            settle::put_right(self.storage, &self.record, self.head.as_ref(), turn)?;
+        }
         let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
         keep()?;
-        if let (Some(abandoned), Some(head)) = (&abandoned, &self.head) {
-            settle::restore(self.storage, &self.record, head, abandoned, &mut keep)?;
-        }
         if let (Some(since), Some(head)) = (&self.unsettled, &self.head) {
             let name = self.held.repository();
             settle::tag_objects(self.storage, &self.record, since, head, Some(name), &mut keep)?;
@@ -185,6 +184,10 @@ impl<'a> Publication<'a> {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {
                 let commit = self.record.commit(head.as_ref(), changes, &message.to_string())?;
+                if self.shared && head.is_none() {
+                    // Another home's first publication has nothing in common with this one.
+                    self.record.mark_unconfirmed(Some(&commit))?;
+                }
                 Done { commit, changed: true }
             }
         };
@@ -210,6 +213,7 @@ impl Publication<'_> {
             let (vendor, spool) = (vendor.name(), vendor.folder());
             let publisher = Publisher { vendor, record, storage: *storage, spool };
             publisher.publish(Look::Archive, self.turn.as_ref())?;
+            self.record.mark_unconfirmed(None)?;
         }
         Ok(())
     }
@@ -218,15 +222,16 @@ impl Publication<'_> {
     /// stored under tags must be what is published still.
     fn take_back(&mut self) {
         let Some(turn) = &mut self.turn else { return };
-        if turn.confirm().is_err() {
-            // Whoever has the turn now has seen to it, or it cannot be known: it is left for them.
-            return turn.die();
-        }
+        let ours = self.record.head().ok().flatten().map(|head| head.to_string());
+        let standing = snapshot::standing(self.storage).map(Standing::pointer);
+        let published = match (turn.confirm(), standing) {
+            (Ok(()), Ok(Some(pointer))) if Some(&pointer.revision) != ours.as_ref() => self.head.as_ref(),
+            // It is published after all, or it cannot be known: that is left for whoever has the next turn.
+            _ => None,
+        };
         let name = [self.held.repository().clone()];
-        let restored = self
-            .head
-            .as_ref()
-            .map(|head| settle::restore(self.storage, &self.record, head, &name, &mut || Ok(())));
+        let restored =
+            published.map(|head| settle::restore(self.storage, &self.record, head, &name, &mut || Ok(())));
         if restored.is_none_or(|restored| restored.is_err()) {
             turn.die();
         }

@@ -35,8 +35,7 @@ use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::{Draft, Storage, StorageError};
-pub(crate) use history::knows_all;
-pub(crate) use history::take_in;
+pub(crate) use history::{recover, take_in};
 pub(crate) use refusal::{another_record, another_vendor, without_pointer};
 pub(crate) use turn::{Holder, Patience, Turn};
 
@@ -73,16 +72,25 @@ impl Publisher<'_> {
             let Some(head) = self.record.head()? else { return Ok(()) };
             // What is missing or damaged is written anew: the caller has caught up.
             let standing = standing(self.storage)?.pointer();
-            if let Some(standing) = &standing
-                && self.stands(&head, standing, look)?
-            {
-                return Ok(());
+            if let Some(standing) = &standing {
+                // Who was too slow for its turn finds another one's.
+                let stands = self.stands(&head, standing, look);
+                let stands = stands.or_else(|failure| turn.map_or(Ok(()), Turn::confirm).and(Err(failure)));
+                if stands? {
+                    return Ok(());
+                }
             }
             match made.take() {
                 // Nothing has changed since it was made.
                 Some((on, pointer)) if on == standing && pointer.revision == head.as_str() => {
                     turn.map_or(Ok(()), Turn::confirm)?;
                     replace(self.storage, &pointer)?;
+                    // A machine may have slept in between: then another home's publication may have been replaced.
+                    if let Some(turn) = turn
+                        && !turn.is_held()?
+                    {
+                        return Err(refusal::too_late(self.storage, turn.lost()));
+                    }
                 }
                 _ => {
                     let pointer = self.make(standing.as_ref(), &head)?;

@@ -71,9 +71,9 @@ pub(crate) trait Storage: Send + Sync {
         SystemTime::now()
     }
 
-    /// From now on, an interruption of this run removes the object before the program ends.
-    fn guard(&self, key: &ObjectKey) {
-        let _ = key;
+    /// From now on, an interruption of this run puts another object in the place of this one before the program ends.
+    fn guard(&self, key: &ObjectKey, instead: &ObjectKey, content: &[u8]) {
+        let _ = (key, instead, content);
     }
 
     /// The object has gone, or may stay.

@@ -75,6 +75,21 @@ pub(super) fn tag_objects(
     restore(storage, record, head, &names, keep)
 }
 
+/// Puts right what others, who died in their turn, have left.
+pub(crate) fn put_right(
+    storage: &dyn Storage,
+    record: &Record,
+    head: Option<&CommitId>,
+    turn: &mut Turn<'_>,
+) -> Result<(), Failure> {
+    // Before the first publication there is nothing to make it like.
+    if let Some(head) = head {
+        restore(storage, record, head, &turn.abandoned(), &mut || turn.keep())?;
+    }
+    turn.put_right();
+    Ok(())
+}
+
 /// Makes the objects named by tag of repositories what a commit says.
 pub(super) fn restore(
     storage: &dyn Storage,
@@ -127,14 +142,16 @@ fn make_up(
     let found = since(vendor, &record, shared, When::InTurn)?;
     let Some(head) = record.head()? else { return Ok(()) };
     let from = from(found.unwrap_or_else(|| Since::Commit(head.clone())));
-    let abandoned = turn.as_mut().map(|turn| std::mem::take(&mut turn.abandoned)).unwrap_or_default();
+    if let (Some(storage), Some(turn)) = (shared, &mut turn) {
+        put_right(storage, &record, Some(&head), turn)?;
+    }
     let mut keep = || turn.as_mut().map_or(Ok(()), Turn::keep);
     tag_objects(storage, &record, &from, &head, None, &mut keep)?;
-    restore(storage, &record, &head, &abandoned, &mut keep)?;
     keep()?;
     if let Some(storage) = shared {
         let publisher = Publisher { vendor: vendor.name(), record: &record, storage, spool: vendor.folder() };
         publisher.publish(Look::Everything, turn.as_ref())?;
+        record.mark_unconfirmed(None)?;
     }
     vendor.checkout().repair(&record, &head)
 }

@@ -9,6 +9,9 @@ use raas_types::crane::{Document, tree};
 use super::{BRANCH, CommitId, Record, is_plain};
 use crate::failure::{Context as _, Failure, Kind};
 
+/// The commit that was made here and that the bucket was not seen to have.
+const UNCONFIRMED: &str = "refs/raas/unconfirmed";
+
 impl Record {
     /// Writes the commits that lead to one, and all that is in them, into a file; without those that lead to `since`.
     pub(crate) fn write_pack(
@@ -67,6 +70,21 @@ impl Record {
         let from = from.map_or("", CommitId::as_str);
         self.git.run(&["update-ref", BRANCH, to.as_str(), from])?;
         Ok(())
+    }
+
+    /// Marks a commit that nobody but this home has yet, or, with none, that there is no such commit.
+    pub(crate) fn mark_unconfirmed(&self, commit: Option<&CommitId>) -> Result<(), Failure> {
+        match commit {
+            Some(commit) => self.git.run(&["update-ref", UNCONFIRMED, commit.as_str()])?,
+            None => self.git.run(&["update-ref", "-d", UNCONFIRMED])?,
+        };
+        Ok(())
+    }
+
+    /// Whether a commit is marked so.
+    pub(crate) fn is_unconfirmed(&self, commit: &CommitId) -> Result<bool, Failure> {
+        let found = self.git.ask(&["rev-parse", "--verify", "--quiet", UNCONFIRMED])?;
+        Ok(found.is_some_and(|found| found.trim() == commit.as_str()))
     }
 
     /// Keeps a commit that the branch is going to leave.

@@ -3,7 +3,7 @@
 //! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
 //! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
@@ -12,6 +12,7 @@ use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 
 use super::{Publisher, put};
 use crate::failure::{Context as _, Failure, Kind};
+use crate::home::Vendor;
 use crate::record::{CommitId, Record};
 use crate::storage::Storage;
 
@@ -75,19 +76,39 @@ pub(super) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool
     Ok(missing.is_empty() && !standing.history.is_empty())
 }
 
-/// Whether all history in the bucket leads to what the record holds: then nobody has published anything that this home
-/// does not know.
-pub(crate) fn knows_all(record: &Record, storage: &dyn Storage) -> Result<bool, Failure> {
-    let mut tips = BTreeSet::new();
-    storage.list(ObjectKey::RECORD, &mut |listed| {
-        tips.extend(ObjectKey::history_tip(&listed.key).map(str::to_owned));
-    })?;
-    let Some(head) = record.head()? else { return Ok(tips.is_empty()) };
-    for tip in tips {
-        let tip = CommitId::parse(&tip)?;
-        if !record.has(&tip)? || !record.is_ancestor(&tip, &head)? {
-            return Ok(false);
+/// Takes in all history that is in the bucket, for want of a pointer, and moves the record to the end of it; whether it
+/// has one. Nothing is lost by that: whatever was published leads to that end.
+///
+/// It has none where somebody has begun a publication that came to nothing, and others have published after it, or where
+/// it is not that of this home.
+pub(crate) fn recover(vendor: &Vendor, record: &Record, storage: &dyn Storage) -> Result<bool, Failure> {
+    let mut found = Vec::new();
+    storage.list(ObjectKey::RECORD, &mut |listed| found.push(listed))?;
+    found.sort_by_key(|listed| listed.modified);
+    let mut ends: Vec<CommitId> = record.head()?.into_iter().collect();
+    for listed in found {
+        let Some((tip, digest)) = ObjectKey::history(&listed.key) else { continue };
+        let commit = CommitId::parse(tip)?;
+        if !record.has(&commit)? {
+            let piece = HistoryPiece { digest, size: listed.size, tip: tip.to_owned() };
+            record.take_pack(fetch(storage, &piece, vendor.folder())?)?;
         }
+        ends.push(commit);
+    }
+    let mut end: Option<&CommitId> = None;
+    for next in &ends {
+        end = match end {
+            Some(end) if record.is_ancestor(next, end)? => Some(end),
+            Some(end) if !record.is_ancestor(end, next)? => return Ok(false),
+            _ => Some(next),
+        };
+    }
+    if let Some(end) = end
+        && record.head()?.as_ref() != Some(end)
+    {
+        record.check_tree(end, &storage.place())?;
+        record.advance(record.head()?.as_ref(), end)?;
+        vendor.checkout().update(record, end)?;
     }
     Ok(true)
 }

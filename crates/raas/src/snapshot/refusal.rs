@@ -26,6 +26,13 @@ pub(crate) fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failu
     failure.hint(format!("publish from a home that knows that registry; or, if it is given up, {GIVE_UP}"))
 }
 
+/// For a pointer that was written after the turn was over.
+pub(super) fn too_late(storage: &dyn Storage, failure: Failure) -> Failure {
+    failure
+        .preceded_by(&format!("what another home has published to {} may have been replaced", storage.place()))
+        .hint("push again here, and then run `raas log ISV` in the other homes: they say which of their images to push again")
+}
+
 /// For a bucket of another vendor.
 pub(crate) fn another_vendor(storage: &dyn Storage, vendor: &VendorName, standing: &VendorName) -> Failure {
     let message = format!("{} holds the registry of {standing}, and not of {vendor}", storage.place());
@@ -34,8 +41,7 @@ pub(crate) fn another_vendor(storage: &dyn Storage, vendor: &VendorName, standin
     ))
 }
 
-/// For a bucket that holds history that this home does not know, and no pointer that could be read: what is published is
-/// not known.
+/// For a bucket that holds history with several ends, and no pointer that could be read: what is published is not known.
 pub(crate) fn without_pointer(storage: &dyn Storage, damage: Option<PointerError>) -> Failure {
     let (pointer, place) = (ObjectKey::Pointer, storage.place());
     let failure = match damage {
@@ -48,7 +54,6 @@ pub(crate) fn without_pointer(storage: &dyn Storage, damage: Option<PointerError
         ),
     };
     failure.hint(format!(
-        "run `raas setup ISV` in the home that published last, or put it back from a version or a backup of the bucket; \
-         or, if the registry is lost, {GIVE_UP}"
+        "put it back from a version or a backup of the bucket; or, if the registry is lost, {GIVE_UP}"
     ))
 }

@@ -107,8 +107,6 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
         upload.write_all(nonsense.as_bytes()).unwrap();
         upload.commit(&ObjectKey::Pointer).unwrap();
         assert!(matches!(standing(&bench.storage).unwrap(), Standing::Damaged(_)), "{nonsense}");
-        assert!(knows_all(&bench.record, &bench.storage).unwrap());
-        assert!(!knows_all(&Bench::new().record, &bench.storage).unwrap());
         bench.publish();
         assert_eq!(bench.pointer().digest, pointer.digest);
     }

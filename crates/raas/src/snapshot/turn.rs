@@ -11,8 +11,11 @@
 //! object gone has lost its turn, and publishes nothing more; it looks right before it writes the pointer
 //! ([`Turn::confirm`]).
 //!
-//! A home notes the object that it has put there, so that it knows it for its own and dead after a kill.
+//! A home notes the object that it has put there, so that it knows it for its own and dead after a kill. One that gives up
+//! in its turn says that it is dead. The object names the repositories whose objects may be half changed: whoever takes it
+//! away puts its name to them first, and puts them right.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -26,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Context as _, Failure, Kind};
 use crate::files;
 use crate::output;
-use crate::storage::{Draft, Storage, StorageError};
+use crate::storage::{Draft, Listed, Storage, StorageError};
 
 /// For how long a turn is its holder's without a word.
 const LEASE: Duration = Duration::from_secs(5 * 60);
@@ -43,8 +46,9 @@ pub(crate) struct Holder {
     pub(crate) process: u32,
     /// Since when it waits or publishes, by its own clock, for people.
     pub(crate) since: String,
-    /// The repository whose objects it may leave half changed.
-    pub(crate) repository: Option<RepositoryName>,
+    /// The repositories whose objects it may leave half changed.
+    #[serde(default)]
+    pub(crate) repositories: BTreeSet<RepositoryName>,
 }
 
 impl Holder {
@@ -54,8 +58,14 @@ impl Holder {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             since: Utc::of(SystemTime::now()).to_string(),
-            repository: repository.cloned(),
+            repositories: repository.into_iter().cloned().collect(),
         }
+    }
+}
+
+impl Holder {
+    fn content(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a holder has text keys only")
     }
 }
 
@@ -87,16 +97,16 @@ impl Default for Patience {
 pub(crate) struct Turn<'a> {
     storage: &'a dyn Storage,
     key: ObjectKey,
-    content: Vec<u8>,
+    holder: Holder,
     /// Where the home notes the key.
     note: PathBuf,
     lease: Duration,
     /// When its object was begun to be written.
     since: Duration,
     /// The repositories that others, who died in their turn, may have left half changed.
-    pub(crate) abandoned: Vec<RepositoryName>,
-    /// Whether the object stays, since somebody else has to put right what this home could not.
-    stays: bool,
+    abandoned: BTreeSet<RepositoryName>,
+    /// Whether this home leaves something half changed itself.
+    dies: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -113,19 +123,11 @@ impl<'a> Turn<'a> {
     ) -> Result<Self, Failure> {
         let begun = Instant::now();
         let mut told = false;
-        let mut abandoned = Vec::new();
         // Of a run of this home that was killed.
-        if let Some(dead) = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS)) {
-            abandoned.extend(bury(storage, &dead)?);
-        }
+        let dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS));
         loop {
             let mut turn = Self::put(storage, publisher, note, patience.lease)?;
-            let other = turn.other()?;
-            abandoned.append(&mut turn.abandoned);
-            let Some(other) = other else {
-                turn.abandoned = abandoned;
-                return Ok(turn);
-            };
+            let Some(other) = turn.other(dead.as_deref())? else { return Ok(turn) };
             drop(turn);
             let waited = begun.elapsed();
             if waited > patience.most {
@@ -156,37 +158,65 @@ impl<'a> Turn<'a> {
         // A new one, and not the old one again: it may have been taken away.
         let next = ObjectKey::Turn(name());
         let since = awake();
-        self.storage.guard(&next);
-        let written = note_down(&self.note, &next)
-            .and_then(|()| Ok(write(self.storage, &next, &self.content)?))
-            .and_then(|()| self.confirm());
+        note_down(&self.note, &next)?;
+        self.guard(&next);
+        if let Err(error) = write(self.storage, &next, &self.holder.content()) {
+            self.storage.unguard(&next);
+            return Err(error.into());
+        }
+        let confirmed = self.confirm();
         let old = std::mem::replace(&mut self.key, next);
         self.since = since;
         let removed = self.storage.delete(&old);
         self.storage.unguard(&old);
-        written?;
+        confirmed?;
         Ok(removed?)
+    }
+
+    /// The repositories that others may have left half changed.
+    pub(crate) fn abandoned(&self) -> Vec<RepositoryName> {
+        self.abandoned.iter().cloned().collect()
+    }
+
+    /// They are as they should be again.
+    pub(crate) fn put_right(&mut self) {
+        self.abandoned.clear();
     }
 
     /// To be called right before what others must not see undone.
     ///
     /// # Errors
-    /// Somebody has taken its object away.
+    /// Somebody has taken its object away, or soon may.
     pub(crate) fn confirm(&self) -> Result<(), Failure> {
+        // What follows must arrive before the lease is over.
+        if self.is_held()? && awake().saturating_sub(self.since) < self.lease / 2 {
+            return Ok(());
+        }
+        Err(self.lost())
+    }
+
+    /// Whether nobody has taken its object away.
+    pub(crate) fn is_held(&self) -> Result<bool, Failure> {
         let own = self.key.to_string();
         let mut there = false;
         self.storage.list(ObjectKey::TURNS, &mut |listed| there |= listed.key == own)?;
-        if there && awake().saturating_sub(self.since) < self.lease {
-            return Ok(());
-        }
+        Ok(there)
+    }
+
+    /// What is to be said when it is over.
+    pub(crate) fn lost(&self) -> Failure {
         let message = format!("publishing to {} took too long, and others may publish", self.storage.place());
-        Err(Failure::new(Kind::Environment, message)
-            .hint("is the machine or its network very slow, or was it asleep? push again"))
+        Failure::new(Kind::Environment, message)
+            .hint("is the machine or its network very slow, or was it asleep? push again")
     }
 
     /// Ends the turn as if this home had died in it: whoever has the next one puts right what is half changed.
     pub(crate) fn die(&mut self) {
-        self.stays = true;
+        self.dies = true;
+    }
+
+    fn guard(&self, key: &ObjectKey) {
+        self.storage.guard(key, &dead(key), &self.holder.content());
     }
 
     fn put(
@@ -196,19 +226,18 @@ impl<'a> Turn<'a> {
         lease: Duration,
     ) -> Result<Self, Failure> {
         let key = ObjectKey::Turn(name());
-        let content = serde_json::to_vec(publisher).expect("a publisher has text keys only");
         note_down(note, &key)?;
-        storage.guard(&key);
         let since = awake();
+        let (holder, note) = (publisher.clone(), note.to_owned());
         // Made first, so that the object goes even if its writing fails with it there.
-        let note = note.to_owned();
-        let turn = Self { storage, key, content, note, lease, since, abandoned: Vec::new(), stays: false };
-        write(storage, &turn.key, &turn.content)?;
+        let turn = Self { storage, key, holder, note, lease, since, abandoned: BTreeSet::new(), dies: false };
+        turn.guard(&turn.key);
+        write(storage, &turn.key, &turn.holder.content())?;
         Ok(turn)
     }
 
     /// The key of another one's object, if there is one. Those of the dead are removed.
-    fn other(&mut self) -> Result<Option<String>, Failure> {
+    fn other(&mut self, own_dead: Option<&str>) -> Result<Option<String>, Failure> {
         let own_key = self.key.to_string();
         loop {
             let (mut own, mut others) = (None, Vec::new());
@@ -225,12 +254,15 @@ impl<'a> Turn<'a> {
                 return Err(Failure::new(Kind::Environment, message)
                     .hint("several homes can publish only where a listing shows what was stored before"));
             };
-            let is_dead =
-                |modified: SystemTime| now.duration_since(modified).unwrap_or_default() > self.lease;
-            let (dead, living): (Vec<_>, Vec<_>) =
-                others.into_iter().partition(|other| is_dead(other.modified));
+            let is_dead = |other: &Listed| {
+                let silent = now.duration_since(other.modified).unwrap_or_default();
+                silent > self.lease
+                    || other.key.starts_with(ObjectKey::DEAD_TURNS)
+                    || own_dead == Some(other.key.as_str())
+            };
+            let (dead, living): (Vec<_>, Vec<_>) = others.into_iter().partition(is_dead);
             for dead in &dead {
-                self.abandoned.extend(bury(self.storage, &dead.key)?);
+                self.bury(&dead.key)?;
             }
             // After a burial once more: who was taken for dead may have put a new object there just then.
             if !living.is_empty() || dead.is_empty() {
@@ -240,16 +272,35 @@ impl<'a> Turn<'a> {
     }
 }
 
+impl Turn<'_> {
+    /// Takes over from somebody who died in its turn.
+    fn bury(&mut self, key: &str) -> Result<(), Failure> {
+        let left = read(self.storage, key).map(|holder| holder.repositories).unwrap_or_default();
+        if !left.is_empty() {
+            self.abandoned.extend(left.iter().cloned());
+            self.holder.repositories.extend(left);
+            self.guard(&self.key);
+            write(self.storage, &self.key, &self.holder.content())?;
+        }
+        Ok(self.storage.delete_key(key)?)
+    }
+
+    /// Says that this home is dead, if it leaves something half changed; whether that is said.
+    fn say_dead(&self) -> Result<(), StorageError> {
+        if !self.dies && self.abandoned.is_empty() {
+            return Ok(());
+        }
+        write(self.storage, &dead(&self.key), &self.holder.content())
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if self.stays {
-            return self.storage.unguard(&self.key);
-        }
-        match self.storage.delete(&self.key) {
+        match self.say_dead().and_then(|()| self.storage.delete(&self.key)) {
             Ok(()) => drop(fs::remove_file(&self.note)),
             // It is known to be dead by this home, and ends by itself for others.
             Err(error) => output::error(&format!(
-                "Note: {} cannot be removed, and keeps other homes waiting for {} minutes: {error}",
+                "Note: {} may be left behind, and then keeps other homes waiting for {} minutes: {error}",
                 self.key,
                 self.lease.as_secs() / 60
             )),
@@ -279,11 +330,11 @@ fn write(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), S
     upload.commit(key)
 }
 
-/// Removes the object of somebody who died in its turn; gives the repository that it worked on.
-fn bury(storage: &dyn Storage, key: &str) -> Result<Option<RepositoryName>, Failure> {
-    let repository = read(storage, key).and_then(|publisher| publisher.repository);
-    storage.delete_key(key)?;
-    Ok(repository)
+/// The key that says that the holder of a turn is dead.
+fn dead(key: &ObjectKey) -> ObjectKey {
+    let key = key.to_string();
+    let name = key.strip_prefix(ObjectKey::TURNS).unwrap_or(&key);
+    ObjectKey::Turn(format!("dead-{}", name.trim_start_matches("dead-")))
 }
 
 fn read(storage: &dyn Storage, key: &str) -> Option<Holder> {
@@ -376,12 +427,21 @@ mod tests {
         // Of the same home: it was killed, whenever that was.
         std::mem::forget(bench.take("one", &HASTY).unwrap());
         let turn = bench.take("one", &HASTY).unwrap();
-        assert_eq!(turn.abandoned, ["one".parse().unwrap()]);
+        assert_eq!(turn.abandoned(), ["one".parse().unwrap()]);
+        // It gives up without having put it right, and says so; the next one that has its turn does not wait.
         drop(turn);
+        let mut turn = bench.take("two", &HASTY).unwrap();
+        assert_eq!(turn.abandoned(), ["one".parse().unwrap()]);
+        turn.put_right();
+        drop(turn);
+        assert_eq!(bench.left(), 0);
         // Of another home, and silent for longer than it may be.
         let other = std::mem::ManuallyDrop::new(bench.take("other", &HASTY).unwrap());
         bench.age(&other.key, HASTY.lease * 2);
-        assert_eq!(bench.take("one", &HASTY).unwrap().abandoned, ["other".parse().unwrap()]);
+        let mut turn = bench.take("one", &HASTY).unwrap();
+        assert_eq!(turn.abandoned(), ["other".parse().unwrap()]);
+        turn.put_right();
+        drop(turn);
         assert_eq!(bench.left(), 0);
         assert!(other.confirm().is_err(), "its turn was taken away");
     }
@@ -403,7 +463,7 @@ mod tests {
         let first = turn.key.clone();
         turn.keep().unwrap();
         assert_eq!(turn.key, first, "it was just written");
-        turn.since = awake() - HASTY.lease / 2;
+        turn.since = awake() - HASTY.lease / 3;
         turn.keep().unwrap();
         assert!(turn.key != first && bench.left() == 1);
         turn.confirm().unwrap();

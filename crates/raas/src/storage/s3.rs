@@ -217,9 +217,11 @@ impl Storage for S3 {
         if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
     }
 
-    fn guard(&self, key: &ObjectKey) {
+    fn guard(&self, key: &ObjectKey, instead: &ObjectKey, content: &[u8]) {
         self.engine.watch_for_interrupts();
-        self.engine.block_on(self.shared().leftovers.add(self.shared().leftover(key)));
+        let shared = self.shared();
+        shared.leftovers.leave(shared.leftover(key), (shared.place.key(instead), content.to_vec()));
+        self.engine.block_on(shared.leftovers.add(shared.leftover(key)));
     }
 
     fn unguard(&self, key: &ObjectKey) {

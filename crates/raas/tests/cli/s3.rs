@@ -115,8 +115,18 @@ fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(check(&status, "snapshot")["outcome"], "failed", "{status:#}");
-    // A home that knows all that was published writes it again; to one that does not, it says nothing.
+    // History has one end: whichever home comes first goes on from there.
     let other = self::sandbox(&server, "");
+    other.ok(&["setup", "acme"]);
+    server.remove(BUCKET, pointer);
+    sandbox.ok(&["setup", "acme"]);
+    // With two ends nobody knows which of them is published, and nothing is changed.
+    let record = server.keys(BUCKET).into_iter().find(|key| key.contains("/_record/")).unwrap();
+    let stranger = Server::new(&[BUCKET]);
+    let elsewhere = self::sandbox(&stranger, "");
+    elsewhere.ok(&["push", "acme", "two", "--from", &path]);
+    let pack = stranger.keys(BUCKET).into_iter().find(|key| key.contains("/_record/")).unwrap();
+    server.put(BUCKET, &pack, &stranger.object(BUCKET, &pack).unwrap());
     for arguments in [
         &["setup", "acme"][..],
         &["push", "acme", "two", "--from", &path],
@@ -127,8 +137,8 @@ fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
         server.remove(BUCKET, pointer);
         assert!(other.fails(4, arguments).contains("and no _metadata/current"));
     }
-    sandbox.ok(&["setup", "acme"]);
-    server.put(BUCKET, pointer, b"{");
+    server.remove(BUCKET, &pack);
+    assert!(server.object(BUCKET, &record).is_some());
     sandbox.ok(&["setup", "acme"]);
     assert_stored(&sandbox);
     let revision = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["revision"].clone();

@@ -145,6 +145,55 @@ fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
 }
 
 #[test]
+fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let first = one.write("first.tar", saved(1, "first:1"));
+    // The layer, the config, the turn, the manifest: its commit is made, and nothing of it reaches the bucket.
+    server.fail(Fault { after: 4, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) });
+    one.fails(4, &["push", "acme", "first", "--from", &first]);
+    server.behave();
+    assert_eq!(one.commits("acme"), 1);
+    server.age_objects("_turns/", Duration::from_secs(600));
+    let second = two.write("second.tar", saved(2, "second:1"));
+    two.ok(&["push", "acme", "second", "--from", &second]);
+    one.ok(&["push", "acme", "first", "--from", &first]);
+    let all: BTreeSet<String> = ["first:1", "second:1"].map(String::from).into();
+    assert_eq!((published(&one), published(&two)), (all.clone(), all));
+    assert_stored(&one);
+}
+
+#[test]
+fn an_interruption_in_a_turn_is_told_to_the_next_home() {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
+    one.ok(&["push", "acme", "app", "--from", &first]);
+    two.ok(&["setup", "acme"]);
+    let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
+    let published = of_tag();
+    // What comes after the manifest under its tag takes its time.
+    server.fail(Fault { after: 5, ..Fault::always("PutObject", What::Slow(Duration::from_secs(5))) });
+    let mut command = one.command(&["push", "acme", "app", "--from", &second]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while of_tag() == published {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come so far");
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(50));
+    server.behave();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let path = two.write("two.tar", layout(3, 1000));
+    let begun = Instant::now();
+    two.ok(&["push", "acme", "two", "--from", &path]);
+    assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for a home that said that it is dead");
+    assert_eq!(of_tag(), published);
+    assert!(server.keys(BUCKET).iter().all(|key| !key.contains("_turns/")));
+}
+
+#[test]
 fn what_goes_between_its_storing_and_its_publication_is_not_published() {
     let server = Server::new(&[BUCKET]);
     let home = sandbox(&server, "");

@@ -113,6 +113,12 @@ pub(super) fn patient() -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRANSFER).build())
 }
 
+/// For what is worth nothing if it comes late: see `snapshot/turn.rs`.
+pub(super) fn prompt() -> Builder {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(20)).build();
+    Builder::new().timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(4))
+}
+
 /// For what is done on the way out, and for seeing whether the service is there: once again at most, and soon.
 pub(super) fn hasty() -> Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).build();

@@ -1,7 +1,7 @@
 //! What must not stay behind: uploads that are not finished, of this run when it is interrupted, and of runs that
 //! were killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -40,6 +40,8 @@ pub(super) struct Leftovers {
 #[derive(Debug, Default)]
 struct State {
     open: BTreeSet<Leftover>,
+    /// What takes the place of some of them: a key and its content.
+    instead: BTreeMap<Leftover, (String, Vec<u8>)>,
     interrupted: bool,
 }
 
@@ -64,9 +66,20 @@ impl Leftovers {
         }
     }
 
+    /// Says what takes the place of one that is about to be noted.
+    pub(super) fn leave(&self, leftover: Leftover, instead: (String, Vec<u8>)) {
+        self.state().instead.insert(leftover, instead);
+    }
+
     /// Forgets one that is finished or removed.
     pub(super) fn remove(&self, leftover: &Leftover) {
-        self.state().open.remove(leftover);
+        let mut state = self.state();
+        state.open.remove(leftover);
+        state.instead.remove(leftover);
+    }
+
+    fn instead(&self, leftover: &Leftover) -> Option<(String, Vec<u8>)> {
+        self.state().instead.remove(leftover)
     }
 
     fn interrupt(&self) -> BTreeSet<Leftover> {
@@ -123,7 +136,18 @@ impl Shared {
             let mut removing = JoinSet::new();
             for leftover in open {
                 let shared = self.clone();
-                removing.spawn(async move { shared.remove_leftover(&leftover).await });
+                let instead = self.leftovers.instead(&leftover);
+                removing.spawn(async move {
+                    if let Some((key, content)) = instead {
+                        let put = shared.client.put_object().bucket(&shared.place.bucket).key(key);
+                        let put = put.body(content.into()).customize().config_override(client::hasty());
+                        // Without it the other one stays too, and says the same later.
+                        if put.send().await.is_err() {
+                            return false;
+                        }
+                    }
+                    shared.remove_leftover(&leftover).await
+                });
             }
             removing.join_all().await;
         }

@@ -139,8 +139,11 @@ impl Shared {
             .checksum_sha256(base64_of(&digest))
             .body(body);
         // The signature covers the checksum, which covers the body.
-        let sent =
-            request.customize().disable_payload_signing().config_override(client::patient()).send().await;
+        let how = match key {
+            ObjectKey::Pointer | ObjectKey::Turn(_) => client::prompt(),
+            _ => client::patient(),
+        };
+        let sent = request.customize().disable_payload_signing().config_override(how).send().await;
         match sent {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(format!("cannot store {key}"), Action::PUT, &error).await),
