@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Context as _, Failure, Kind};
 use crate::files;
@@ -163,10 +163,16 @@ impl Record {
         let mut commits = Vec::new();
         // No commit was made before those that it was made on, whatever the clock of its machine said.
         let mut made = 0;
+        let latest = SystemTime::now() + Duration::from_secs(24 * 3600);
+        let latest = latest.duration_since(UNIX_EPOCH).map_or(0, |latest| latest.as_secs());
         for line in listing.lines() {
             let (time, commit) =
                 line.split_once(' ').ok_or_else(|| self.git.odd("`git rev-list` said no time"))?;
-            made = time.parse().unwrap_or(0).max(made);
+            let time: u64 = time.parse().unwrap_or(0);
+            // One of the future says nothing.
+            if time < latest {
+                made = made.max(time);
+            }
             if made < since {
                 // Another one took its place before that.
                 commits.clear();
@@ -287,8 +293,6 @@ impl fmt::Display for CommitId {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn record() -> (Record, tempfile::TempDir) {
@@ -376,6 +380,14 @@ mod tests {
             "the first was current until 3 days ago"
         );
         assert_eq!(record.current_since(day(2)).unwrap().len(), 2);
+        // One that claims to be of next year keeps nothing that is older.
+        let head = made[3].clone();
+        let tree = record.git.run(&["mktree"]).unwrap();
+        let next_year = seconds(SystemTime::now()) + 365 * 24 * 3600;
+        let arguments = ["commit-tree", tree.trim(), "-m", "late", "-p", head.as_str()];
+        let late = record.git.run_at(next_year, &arguments).unwrap();
+        record.advance(Some(&head), &CommitId::parse(late.trim()).unwrap()).unwrap();
+        assert_eq!(record.current_since(day(0)).unwrap().len(), 1);
     }
 
     #[test]
