@@ -209,10 +209,10 @@ impl Publication<'_> {
         tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
         if self.shared && (done.changed || self.unsettled.is_some()) {
             keep()?;
-            let Self { record, storage, vendor, .. } = &*self;
+            let Self { record, storage, vendor, turn, .. } = self;
             let (vendor, spool) = (vendor.name(), vendor.folder());
             let publisher = Publisher { vendor, record, storage: *storage, spool };
-            publisher.publish(Look::Archive, self.turn.as_ref())?;
+            publisher.publish(Look::Archive, turn.as_mut())?;
             self.record.mark_unconfirmed(None)?;
         }
         Ok(())

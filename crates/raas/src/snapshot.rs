@@ -65,7 +65,7 @@ impl Publisher<'_> {
     /// Makes the bucket's pointer stand at the record's last commit, or leaves it at a later one. Nothing is done where
     /// it stands there already, so this mends what a run that was killed has left. The turn, where homes have turns, is
     /// asked right before the pointer is written.
-    pub(crate) fn publish(&self, look: Look, turn: Option<&Turn<'_>>) -> Result<(), Failure> {
+    pub(crate) fn publish(&self, look: Look, mut turn: Option<&mut Turn<'_>>) -> Result<(), Failure> {
         let mut made: Option<(Option<Pointer>, Pointer)> = None;
         for _ in 0..2 * ATTEMPTS {
             // The record before the pointer: that is the look that the argument above is about.
@@ -73,9 +73,11 @@ impl Publisher<'_> {
             // What is missing or damaged is written anew: the caller has caught up.
             let standing = standing(self.storage)?.pointer();
             if let Some(standing) = &standing {
-                // Who was too slow for its turn finds another one's.
-                let stands = self.stands(&head, standing, look);
-                let stands = stands.or_else(|failure| turn.map_or(Ok(()), Turn::confirm).and(Err(failure)));
+                let stands = self.stands(&head, standing, look).or_else(|failure| {
+                    // Who was too slow for its turn finds another one's.
+                    turn.as_ref().map_or(Ok(()), |turn| turn.confirm())?;
+                    Err(failure)
+                });
                 if stands? {
                     return Ok(());
                 }
@@ -83,17 +85,12 @@ impl Publisher<'_> {
             match made.take() {
                 // Nothing has changed since it was made.
                 Some((on, pointer)) if on == standing && pointer.revision == head.as_str() => {
-                    turn.map_or(Ok(()), Turn::confirm)?;
-                    replace(self.storage, &pointer)?;
-                    // A machine may have slept in between: then another home's publication may have been replaced.
-                    if let Some(turn) = turn
-                        && !turn.is_held()?
-                    {
-                        return Err(refusal::too_late(self.storage, turn.lost()));
-                    }
+                    self.replace(&pointer, turn.as_deref())?;
                 }
                 _ => {
                     let pointer = self.make(standing.as_ref(), &head)?;
+                    // That may have taken a while.
+                    turn.as_mut().map_or(Ok(()), |turn| turn.keep())?;
                     made = Some((standing, pointer));
                 }
             }
@@ -103,6 +100,15 @@ impl Publisher<'_> {
             "the bucket's pointer to the metadata does not stay as it is written",
         )
         .hint("other runs publish at the same time, or another program writes there; push again"))
+    }
+
+    /// Replaces the pointer, in the turn.
+    fn replace(&self, pointer: &Pointer, turn: Option<&Turn<'_>>) -> Result<(), Failure> {
+        let Some(turn) = turn else { return replace(self.storage, pointer) };
+        turn.confirm()?;
+        replace(self.storage, pointer)?;
+        // A machine may have slept in between: then another home's publication may have been replaced.
+        if turn.is_held()? { Ok(()) } else { Err(refusal::too_late(self.storage, turn.lost())) }
     }
 
     /// Stores all that a pointer to a commit names.

@@ -150,7 +150,7 @@ fn make_up(
     keep()?;
     if let Some(storage) = shared {
         let publisher = Publisher { vendor: vendor.name(), record: &record, storage, spool: vendor.folder() };
-        publisher.publish(Look::Everything, turn.as_ref())?;
+        publisher.publish(Look::Everything, turn.as_mut())?;
         record.mark_unconfirmed(None)?;
     }
     vendor.checkout().repair(&record, &head)
