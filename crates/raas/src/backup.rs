@@ -41,7 +41,7 @@ pub(crate) fn keep(
     let record = vendor.record();
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };
     let changed = repository.change(&message(vendor.name(), &entry), &|read| {
-        if config.vendor(vendor.name()).s3_bucket.is_some() {
+        if config.is_shared(vendor.name()) {
             catch_up::refresh_surely(vendor, storage)?;
         }
         let Some(head) = record.head()? else { return Ok(Vec::new()) };

@@ -112,7 +112,7 @@ pub(crate) fn refresh_surely(vendor: &Vendor, storage: &dyn Storage) -> Result<(
 /// As [`refresh_from`], for commands that only read. A vendor without a bucket of a service has nothing to catch up with.
 /// Where the bucket cannot be asked, what this home knows has to do, and that is said.
 pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
-    if config.vendor(vendor.name()).s3_bucket.is_none() {
+    if !config.is_shared(vendor.name()) {
         return;
     }
     let refreshed =

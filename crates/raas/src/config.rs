@@ -107,6 +107,11 @@ impl Config {
         })
     }
 
+    /// Whether a vendor's objects are in a bucket of a service, which other homes may publish to as well.
+    pub(crate) fn is_shared(&self, vendor: &VendorName) -> bool {
+        self.vendor(vendor).s3_bucket.is_some()
+    }
+
     /// What is set for a vendor; the defaults where there is no section of that name.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()

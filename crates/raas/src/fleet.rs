@@ -147,21 +147,10 @@ mod tests {
     use std::fs;
     use std::time::Instant;
 
-    use raas_server::{Bucket, Credentials, Origin};
+    use raas_server::{Bucket, Origin};
 
     use super::*;
-    use crate::config::Aws;
     use crate::home::Home;
-
-    fn buckets() -> Buckets {
-        let key = Credentials {
-            access_key_id: "KEY".into(),
-            secret_access_key: "secret".into(),
-            session_token: None,
-            expires: None,
-        };
-        Buckets::new(&Aws { region: Some("eu-west-1".into()), ..Aws::default() }, Arc::new(Arc::new(key)))
-    }
 
     /// Every site's vendor, where clients are sent, and its hosts.
     fn shown(sites: &[SiteConfig]) -> Vec<String> {
@@ -193,7 +182,7 @@ mod tests {
         let first = "[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
         write(first);
         let reload = Reload { asked, load: Box::new(load.clone()) };
-        let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), buckets()).unwrap();
+        let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), Buckets::example()).unwrap();
         let acme = "acme https://aaa.s3.eu-west-1.amazonaws.com r.acme.com";
         assert_eq!(shown(&fleet.sites().unwrap()), [acme], "one without a bucket needs a home");
         assert_eq!(fleet.served(), ["acme".parse().unwrap()]);
@@ -218,9 +207,10 @@ mod tests {
     #[test]
     fn who_is_named_must_have_a_bucket() {
         let reload = || Reload { asked: Asked::default(), load: Box::new(|| Ok(Config::default())) };
-        let failure = Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], buckets());
+        let failure =
+            Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], Buckets::example());
         assert!(failure.err().unwrap().to_string().contains("acme has no bucket"));
-        let failure = Fleet::new(&Config::default(), reload(), Vec::new(), buckets());
+        let failure = Fleet::new(&Config::default(), reload(), Vec::new(), Buckets::example());
         assert!(failure.err().unwrap().to_string().contains("no vendor"));
     }
 }

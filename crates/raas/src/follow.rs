@@ -47,7 +47,7 @@ struct Follower {
 impl Follower {
     fn follow(&mut self, vendor: &Vendor) {
         let name = vendor.name();
-        if self.config.vendor(name).s3_bucket.is_none() {
+        if !self.config.is_shared(name) {
             return;
         }
         match self.refresh(vendor) {

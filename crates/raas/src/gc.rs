@@ -64,7 +64,7 @@ pub(crate) fn collect(
 ) -> Result<Garbage, Failure> {
     let _lock = vendor.lock()?;
     let record = vendor.record();
-    let shared = config.vendor(vendor.name()).s3_bucket.is_some();
+    let shared = config.is_shared(vendor.name());
     let mut turn = if shared && policy.remove { Some(take_turn(vendor, storage, None)?) } else { None };
     // What another home has published would all be garbage here.
     let pointer = if shared { catch_up(vendor, &record, storage, When::InTurn)? } else { None };

@@ -84,7 +84,7 @@ impl<'a> Publication<'a> {
     ) -> Result<Self, Failure> {
         let lock = vendor.lock()?;
         let record = vendor.record();
-        let shared = config.vendor(vendor.name()).s3_bucket.is_some();
+        let shared = config.is_shared(vendor.name());
         let turn = match when {
             When::InTurn if shared => Some(take_turn(vendor, storage, Some(name))?),
             When::Now | When::InTurn => None,

@@ -98,7 +98,7 @@ pub(crate) fn push(
     }
     let storage = storage::open(&vendor, config)?;
     let storage = storage.as_ref();
-    if vendor.exists() && config.vendor(vendor.name()).s3_bucket.is_some() {
+    if vendor.exists() && config.is_shared(vendor.name()) {
         // What other homes have stored need not be stored again.
         catch_up::refresh_from(&vendor, storage)?;
     }

@@ -250,22 +250,8 @@ pub(crate) fn check(vendor: &VendorName, settings: &VendorSettings) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use raas_server::Credentials;
-
     use super::*;
     use crate::config::Aws;
-
-    fn buckets() -> Buckets {
-        let key = Credentials {
-            access_key_id: "KEY".into(),
-            secret_access_key: "secret".into(),
-            session_token: None,
-            expires: None,
-        };
-        Buckets::new(&Aws { region: Some("eu-west-1".into()), ..Aws::default() }, Arc::new(Arc::new(key)))
-    }
 
     fn settings(access: Access) -> VendorSettings {
         VendorSettings {
@@ -303,18 +289,18 @@ mod tests {
             (Access::Proxy, "proxy signed http://minio:9000/b/x/y"),
         ];
         for (access, expected) in table {
-            let bucket = buckets().bucket(&settings(access)).unwrap().unwrap();
+            let bucket = Buckets::example().bucket(&settings(access)).unwrap().unwrap();
             assert_eq!(shown(&bucket), expected);
             let clients = object_url(&Aws::default(), &settings(access)).unwrap();
             let told = expected.strip_prefix("redirect ").and_then(|rest| rest.split(' ').nth(1));
             assert_eq!(clients.as_deref(), told);
         }
-        assert_eq!(buckets().bucket(&VendorSettings::default()).unwrap(), None);
+        assert_eq!(Buckets::example().bucket(&VendorSettings::default()).unwrap(), None);
     }
 
     #[test]
     fn a_site_that_is_asked_for_again_is_the_same() {
-        let (buckets, settings) = (buckets(), settings(Access::Presigned));
+        let (buckets, settings) = (Buckets::example(), settings(Access::Presigned));
         assert_eq!(buckets.bucket(&settings).unwrap(), buckets.bucket(&settings).unwrap());
     }
 
@@ -341,7 +327,8 @@ mod tests {
         for (metadata, objects, settings, from, bucket) in table {
             let parse = |text: &str| Named::parse(text).unwrap();
             let objects = objects.map(parse);
-            let site = alone(&vendor, &parse(metadata), objects.as_ref(), settings, &buckets()).unwrap();
+            let site =
+                alone(&vendor, &parse(metadata), objects.as_ref(), settings, &Buckets::example()).unwrap();
             let at = match &site.metadata {
                 Metadata::Folder(folder) => folder.display().to_string(),
                 Metadata::Snapshots(Origin::Open(base)) => base.as_str().to_owned(),
@@ -352,10 +339,13 @@ mod tests {
         }
         let folder = Named::parse("m").unwrap();
         assert!(
-            alone(&vendor, &folder, None, &none, &buckets()).unwrap_err().to_string().contains("--bucket")
+            alone(&vendor, &folder, None, &none, &Buckets::example())
+                .unwrap_err()
+                .to_string()
+                .contains("--bucket")
         );
         assert!(Named::parse("ftp://x").unwrap_err().contains("s3://"));
         let wrong = Named::parse("s3://a?b").unwrap();
-        assert!(alone(&vendor, &wrong, None, &none, &buckets()).is_err());
+        assert!(alone(&vendor, &wrong, None, &none, &Buckets::example()).is_err());
     }
 }

@@ -126,8 +126,7 @@ impl Publisher<'_> {
             }
             return self.record.is_ancestor(head, &other);
         }
-        // Older versions stored no history.
-        let whole = !standing.history.is_empty() && is_whole(self.storage, standing)?;
+        let whole = is_whole(self.storage, standing)?;
         Ok(whole && (look == Look::Archive || history::is_whole(self.storage, standing)?))
     }
 }
@@ -167,9 +166,14 @@ pub(crate) fn keys(pointer: &Pointer) -> Vec<String> {
 }
 
 /// Whether the archive that a pointer names is there.
-pub(crate) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+pub(crate) fn has_archive(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
     let archive = storage.stat(&ObjectKey::Snapshot(standing.digest))?;
     Ok(archive.is_some_and(|found| found.size == standing.size))
+}
+
+/// Whether a pointer names all that it should, as far as one question tells. Older versions stored no history.
+pub(crate) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+    Ok(!standing.history.is_empty() && has_archive(storage, standing)?)
 }
 
 /// Whether a home that is new finds all of the history that it needs to publish.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use raas_types::crane::{Document, Severity, lint, tree};
-use raas_types::{ObjectKey, Pointer, RepositoryName, VendorName};
+use raas_types::{Pointer, RepositoryName, VendorName};
 use serde::{Deserialize, Serialize};
 
 use crate::catch_up;
@@ -116,7 +116,7 @@ pub(crate) fn check(
         checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
         let (check, stored) = stored::check(&vendor, config);
         checks.push(check);
-        let shared = config.vendor(name).s3_bucket.is_some();
+        let shared = config.is_shared(name);
         if let (Stored::Answers(storage), true) = (&stored, shared) {
             // Another home may have published since; why it cannot be known is told with the snapshot.
             drop(catch_up::refresh_from(&vendor, storage.as_ref()));
@@ -185,20 +185,14 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
     let complete = format!("raas setup {} writes it", vendor.name());
     Ok(match snapshot::standing(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
-            match storage.stat(&ObjectKey::Snapshot(pointer.digest))? {
-                Some(found) if found.size == pointer.size => {
-                    if snapshot::has_history(storage, &pointer)? {
-                        Check::ok("snapshot", "the bucket's metadata is of the last publication")
-                    } else {
-                        let found = "the bucket lacks history that other homes need to publish";
-                        Check::failed("snapshot", found, complete)
-                    }
-                }
-                _ => Check::failed(
-                    "snapshot",
-                    "the archive of the bucket's metadata is missing or damaged",
-                    complete,
-                ),
+            if !snapshot::has_archive(storage, &pointer)? {
+                let found = "the archive of the bucket's metadata is missing or damaged";
+                Check::failed("snapshot", found, complete)
+            } else if !snapshot::has_history(storage, &pointer)? {
+                let found = "the bucket lacks history that other homes need to publish";
+                Check::failed("snapshot", found, complete)
+            } else {
+                Check::ok("snapshot", "the bucket's metadata is of the last publication")
             }
         }
         Some(pointer) if !is_known(vendor, &pointer)? => {

@@ -41,8 +41,7 @@ pub(super) fn since(
             Some(pointer) if pointer.revision != head.as_str() => {
                 Some(Since::Commit(CommitId::parse(&pointer.revision)?))
             }
-            // Older versions stored no history.
-            Some(pointer) if !pointer.history.is_empty() && snapshot::is_whole(storage, &pointer)? => None,
+            Some(pointer) if snapshot::is_whole(storage, &pointer)? => None,
             Some(_) => Some(Since::Commit(head)),
         });
     }
@@ -117,7 +116,7 @@ pub(crate) fn recover(vendor: &Vendor, config: &Config, storage: &dyn Storage) -
     let _lock = vendor.lock()?;
     let record = vendor.record();
     let checkout = vendor.checkout();
-    let shared = is_shared(vendor, config).then_some(storage);
+    let shared = config.is_shared(vendor.name()).then_some(storage);
     if shared.is_some()
         && let Some(head) = record.head()?
     {
@@ -137,7 +136,7 @@ fn make_up(
     from: impl FnOnce(Since) -> Since,
 ) -> Result<(), Failure> {
     let record = vendor.record();
-    let shared = is_shared(vendor, config).then_some(storage);
+    let shared = config.is_shared(vendor.name()).then_some(storage);
     let mut turn = shared.map(|storage| take_turn(vendor, storage, None)).transpose()?;
     let found = since(vendor, &record, shared, When::InTurn)?;
     let Some(head) = record.head()? else { return Ok(()) };
@@ -154,10 +153,6 @@ fn make_up(
         record.mark_unconfirmed(None)?;
     }
     vendor.checkout().repair(&record, &head)
-}
-
-fn is_shared(vendor: &Vendor, config: &Config) -> bool {
-    config.vendor(vendor.name()).s3_bucket.is_some()
 }
 
 /// The vendor's own repositories.

@@ -20,6 +20,18 @@ impl Buckets {
         Self { aws: aws.clone(), credentials }
     }
 
+    /// In a region, with a key that opens nothing.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        let key = raas_server::Credentials {
+            access_key_id: "KEY".into(),
+            secret_access_key: "secret".into(),
+            session_token: None,
+            expires: None,
+        };
+        Self::new(&Aws { region: Some("eu-west-1".into()), ..Aws::default() }, Arc::new(Arc::new(key)))
+    }
+
     /// The vendor's bucket; nothing if it has none.
     pub(super) fn bucket(&self, settings: &VendorSettings) -> Result<Option<Bucket>, SiteError> {
         let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
