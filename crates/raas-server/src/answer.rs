@@ -3,19 +3,17 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use raas_types::RepositoryName;
 
 use crate::Response;
-use crate::auth::{self, Peer, Visitor};
+use crate::auth::{self, Gate, Peer, Visitor};
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
-use crate::headers::{self, NO_BYTES};
-use crate::metrics::{self, Fetched, Metrics, To, What};
+use crate::metrics::{self, Fetched, To, What};
 use crate::range::{self, Span};
 use crate::route::{self, Api, Route};
 use crate::shared::Shared;
@@ -25,24 +23,28 @@ use crate::{file, host, proxy, query};
 mod crane;
 mod listing;
 mod page;
+mod reply;
 mod token;
 mod v1;
 mod v2;
 
-/// `Cache-Control` of what never changes.
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// The same of what one user may see.
-const IMMUTABLE_FOR_ONE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
-/// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-/// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, checked, fail, marked, only_read, redirect, reply, text};
+
+/// Which requests are noted, with what they were for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Those that can change what is counted.
+    Counted,
+    /// All, for the access log.
+    All,
+}
 
 /// An answer, or what is to be opened for it.
 enum Decision {
     Ready(Response),
-    File(file::Plan),
-    PassOn(proxy::Plan),
+    // In boxes, so that what is ready, which is nearly all, does not carry their size along.
+    File(Box<file::Plan>),
+    PassOn(Box<proxy::Plan>),
 }
 
 impl Decision {
@@ -62,17 +64,29 @@ impl From<Response> for Decision {
     }
 }
 
+impl From<file::Plan> for Decision {
+    fn from(plan: file::Plan) -> Self {
+        Decision::File(Box::new(plan))
+    }
+}
+
+impl From<proxy::Plan> for Decision {
+    fn from(plan: proxy::Plan) -> Self {
+        Decision::PassOn(Box::new(plan))
+    }
+}
+
 /// What the answers of a site need of a request.
 struct Asked<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
-    metrics: &'a Metrics,
     secure: bool,
     visitor: &'a Visitor,
     host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
+    noted: Noted,
     /// What it turns out to be for.
     fetched: &'a Cell<Option<Fetched>>,
 }
@@ -108,6 +122,9 @@ impl Asked<'_> {
 
     /// Notes what the request is for, for the access log and for what is counted.
     fn fetched(&self, repository: &RepositoryName, what: What) {
+        if self.noted == Noted::Counted && !what.counts() {
+            return;
+        }
         let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
         self.fetched.set(Some(Fetched { vendor, repository, what }));
     }
@@ -120,7 +137,7 @@ impl Asked<'_> {
             Span::Part { length, .. } => length,
             Span::Unsatisfiable => 0,
         };
-        self.metrics.redirected(self.site.vendor.as_str(), to, bytes);
+        self.site.redirected.add(to, bytes);
     }
 }
 
@@ -151,20 +168,18 @@ pub(crate) async fn answer<B>(
     shared: &Shared,
     request: &Request<B>,
     peer: &Peer<'_>,
+    noted: Noted,
 ) -> (Response, Option<Fetched>) {
-    let Shared { current, client, throttle, .. } = shared;
-    // In statements of their own, so that the snapshot is let go before anything is waited for.
-    let gate = host::pick(&current.load(), host::requested(request))
-        .map(|site| &site.gate)
-        .filter(|gate| gate.opens())
-        .cloned();
-    let visitor = match &gate {
-        Some(gate) => Box::pin(auth::visitor(gate, throttle, peer, request.headers())).await,
-        None => Visitor::Stranger,
-    };
-    let (decision, fetched) = {
-        let fetched = Cell::default();
-        (decide(&current.load(), shared, &visitor, request, &fetched), fetched.take())
+    let Shared { client, throttle, .. } = shared;
+    let (decision, fetched, visitor) = match decide_at_once(shared, request, noted) {
+        Ok((decision, fetched)) => (decision, fetched, Visitor::Stranger),
+        Err(gate) => {
+            let visitor = Box::pin(auth::visitor(&gate, throttle, peer, request.headers())).await;
+            let snapshot = shared.current.load();
+            let question = Question { shared, snapshot: &snapshot, request, noted };
+            let (decision, fetched) = question.decide(question.site(), &visitor);
+            (decision, fetched, visitor)
+        }
     };
     let (method, headers) = (request.method(), request.headers());
     // What is waited for is in boxes of its own, so that all other requests do not carry its size along.
@@ -186,13 +201,48 @@ pub(crate) async fn answer<B>(
     (response, fetched)
 }
 
-fn decide<B>(
-    snapshot: &Snapshot,
+/// What a request is decided from.
+struct Question<'a, B> {
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
+    request: &'a Request<B>,
+    noted: Noted,
+}
+
+/// What is decided of a request for a site that everybody may see all of, as nearly all are: nothing is waited for. Or
+/// what tells who asks, so that the snapshot is let go before that is waited for.
+fn decide_at_once<B>(
     shared: &Shared,
-    visitor: &Visitor,
     request: &Request<B>,
+    noted: Noted,
+) -> Result<(Decision, Option<Fetched>), Gate> {
+    let snapshot = shared.current.load();
+    let question = Question { shared, snapshot: &snapshot, request, noted };
+    let site = question.site();
+    match site.map(|site| &site.gate).filter(|gate| gate.opens()) {
+        Some(gate) => Err(gate.clone()),
+        None => Ok(question.decide(site, &Visitor::Stranger)),
+    }
+}
+
+impl<'a, B> Question<'a, B> {
+    fn site(&self) -> Option<&'a Site> {
+        host::pick(self.snapshot, host::requested(self.request))
+    }
+
+    fn decide(&self, site: Option<&Site>, visitor: &Visitor) -> (Decision, Option<Fetched>) {
+        let fetched = Cell::default();
+        (decide(self, site, visitor, &fetched), fetched.take())
+    }
+}
+
+fn decide<B>(
+    question: &Question<'_, B>,
+    site: Option<&Site>,
+    visitor: &Visitor,
     fetched: &Cell<Option<Fetched>>,
 ) -> Decision {
+    let Question { shared, snapshot, request, noted } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
@@ -205,8 +255,7 @@ fn decide<B>(
         Route::Ready => return only_read(request, api, || ready(snapshot)).into(),
         _ => {}
     }
-    let host = host::requested(request);
-    let Some(site) = host::pick(snapshot, host) else {
+    let Some(site) = site else {
         // In v2 no repository's name is known at such a host. Clients take the code for what it says, and one that
         // reads UNSUPPORTED takes the registry for one of another API.
         return fail(api, &Failure::new(Code::NameUnknown, "there is no registry at this host")).into();
@@ -229,13 +278,13 @@ fn decide<B>(
     let asked = Asked {
         site,
         catalog,
-        metrics: &shared.metrics,
         secure: shared.is_secure(),
         visitor,
-        host,
+        host: host::requested(request),
         method: request.method(),
         uri,
         headers: request.headers(),
+        noted,
         fetched,
     };
     if *visitor == Visitor::Impostor {
@@ -307,73 +356,4 @@ fn ready(snapshot: &Snapshot) -> Response {
             "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
         ),
     )
-}
-
-/// The answer, if the method only reads.
-fn only_read<B>(request: &Request<B>, api: Api, answer: impl FnOnce() -> Response) -> Response {
-    if reads(request.method()) { answer() } else { refuse(api) }
-}
-
-fn reads(method: &Method) -> bool {
-    method == Method::GET || method == Method::HEAD
-}
-
-/// The answer to a method that writes.
-fn refuse(api: Api) -> Response {
-    let message = "this registry is only read from; images are published to it with `raas push`";
-    let mut response = fail(api, &Failure::new(Code::Unsupported, message));
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
-}
-
-/// An error in an API's form.
-fn fail(api: Api, failure: &Failure) -> Response {
-    let status = failure.code.status();
-    let mut response = match api {
-        Api::V2 => reply(status, "application/json", failure.json()),
-        Api::V1 | Api::Plain => text(status, format!("{}\n", failure.message)),
-    };
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
-    marked(api, response)
-}
-
-/// The answer with what every answer of its API says of the registry.
-fn marked(api: Api, mut response: Response) -> Response {
-    match api {
-        Api::V1 => v1::mark(response.headers_mut()),
-        Api::V2 => v2::mark(response.headers_mut()),
-        Api::Plain => {}
-    }
-    response
-}
-
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
-    reply(status, "text/plain; charset=utf-8", text)
-}
-
-fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let bytes = body.into();
-    let mut headers = headers::empty();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
-    let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-fn redirect(status: StatusCode, location: HeaderValue) -> Response {
-    let mut headers = headers::empty();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CONTENT_LENGTH, NO_BYTES);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// A text that was checked when it was loaded, as a header.
-fn checked(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("a URL was checked to be visible ASCII when it was loaded")
 }

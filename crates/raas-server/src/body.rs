@@ -23,7 +23,7 @@ pub(crate) struct Body {
 enum Content {
     Empty,
     Memory(Bytes),
-    File(file::Stream),
+    File(Box<file::Stream>),
     PassedOn(Box<proxy::Stream>),
 }
 
@@ -37,7 +37,7 @@ impl Body {
     }
 
     pub(crate) fn file(stream: file::Stream) -> Self {
-        Self::new(Content::File(stream))
+        Self::new(Content::File(Box::new(stream)))
     }
 
     pub(crate) fn passed_on(stream: proxy::Stream) -> Self {

@@ -22,7 +22,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::access::Record;
-use crate::answer::answer;
+use crate::answer::{Noted, answer};
 use crate::auth::{Peer, Presented};
 use crate::idle::{self, Pace, Patience};
 use crate::metrics::{Asked, Fetched};
@@ -202,14 +202,15 @@ async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<crat
     let remote = forwarded::client(&shared.trusted_proxies, *remote, request.headers());
     let peer = Peer { address: remote.ip(), presented: presented.as_ref() };
     let mut record = Record::begin(&request, remote, started);
-    let (mut response, fetched) = answer(shared, &request, &peer).await;
+    let noted = if record.is_some() { Noted::All } else { Noted::Counted };
+    let (mut response, fetched) = answer(shared, &request, &peer, noted).await;
     let status = response.status();
     shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
     let good = status.is_success() || status.is_redirection();
     if let Some(record) = &mut record {
         record.answered(status, fetched.clone());
     }
-    if let Some(fetched) = fetched.filter(|fetched| good && fetched.counts()) {
+    if let Some(fetched) = fetched.filter(|fetched| good && fetched.what.counts()) {
         count(shared, &request, remote.ip(), status, fetched);
     }
     response.body_mut().record(record, begun);

@@ -13,11 +13,13 @@ use crate::route::Api;
 
 mod latency;
 mod pulls;
+mod redirected;
 mod tally;
 mod text;
 
 use latency::Latency;
 pub(crate) use pulls::{Fetched, What, one_tag};
+pub(crate) use redirected::{Redirected, To};
 pub(crate) use tally::{Asked, PAUSE, Tally};
 pub(crate) use text::render;
 
@@ -25,8 +27,6 @@ pub(crate) use text::render;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) pulls: Pulls,
-    /// By vendor and where the client was sent.
-    redirected: Family,
     /// By API and class of status.
     responses: [[AtomicU64; 5]; 3],
     /// By API.
@@ -64,25 +64,7 @@ impl Pulls {
     }
 }
 
-/// Where a client was sent for bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum To {
-    /// The vendor's own bucket, or the CDN before it.
-    Bucket,
-    /// Where a masked layer is.
-    Elsewhere,
-}
-
 impl Metrics {
-    /// A client was sent for so many bytes.
-    pub(crate) fn redirected(&self, vendor: &str, to: To, bytes: u64) {
-        let to = match to {
-            To::Bucket => "bucket",
-            To::Elsewhere => "elsewhere",
-        };
-        self.redirected.add(&[("vendor", vendor), ("to", to)], bytes);
-    }
-
     /// A certificate is to be had for a name.
     pub(crate) fn certificate_wanted(&self, name: &str) {
         self.certificate_failures.add(&[("name", name)], 0);

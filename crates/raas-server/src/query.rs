@@ -7,8 +7,13 @@ use std::borrow::Cow;
 ///
 /// Source: RFC 3986, section 2.1. Text without a `%` is passed on as it is.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    let decoded = if text.contains('%') { Cow::Owned(decode_all(text)?) } else { Cow::Borrowed(text) };
-    (!decoded.bytes().any(|b| b.is_ascii_control())).then_some(decoded)
+    // Without a way out of the loop, so that it looks at many bytes at once.
+    let odd = text.bytes().fold(false, |odd, b| odd | (b == b'%') | b.is_ascii_control());
+    if !odd {
+        return Some(Cow::Borrowed(text));
+    }
+    let decoded = decode_all(text)?;
+    (!decoded.bytes().any(|b| b.is_ascii_control())).then_some(Cow::Owned(decoded))
 }
 
 fn decode_all(text: &str) -> Option<String> {

@@ -18,6 +18,7 @@ use crate::crane::CraneRules;
 use crate::error::{Code, Failure};
 use crate::health::Health;
 use crate::host::HostName;
+use crate::metrics::Redirected;
 use crate::origin::Origin;
 use crate::passing::Passing;
 
@@ -165,6 +166,8 @@ pub(crate) struct Site {
     pub(crate) health: Option<Arc<Health>>,
     /// How many documents do not load.
     pub(crate) faulty: Arc<AtomicUsize>,
+    /// What its clients were sent for.
+    pub(crate) redirected: Arc<Redirected>,
 }
 
 impl Site {

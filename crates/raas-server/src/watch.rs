@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::client::Client;
 use crate::health::Health;
 use crate::host::HostName;
+use crate::metrics::Redirected;
 use crate::shared::Shared;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
 
@@ -89,6 +90,8 @@ struct Watched {
     config: SiteConfig,
     metadata: Followed,
     gate: Gate,
+    /// What its clients were sent for, for as long as the site is there.
+    redirected: Arc<Redirected>,
 }
 
 /// A site's metadata, followed.
@@ -218,12 +221,13 @@ impl<S: SiteSource> Watcher<S> {
                     changed = true;
                     Watched { config, ..site }
                 }
-                _ => {
+                other => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
                     changed = true;
                     let metadata = Followed::begin(&config.metadata, &self.bench, APART * begun);
                     begun += u32::from(metadata.health().is_some());
-                    Watched { config, metadata, gate: Gate::default() }
+                    let redirected = other.map(|site| site.redirected).unwrap_or_default();
+                    Watched { config, metadata, gate: Gate::default(), redirected }
                 }
             };
             changed |= site.metadata.poll();
@@ -247,6 +251,7 @@ impl<S: SiteSource> Watcher<S> {
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),
             faulty: site.metadata.faulty(),
+            redirected: Arc::clone(&site.redirected),
         };
         Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }
     }

@@ -36,6 +36,17 @@ impl Digest {
         self.0
     }
 
+    /// How many bytes a digest's text has.
+    pub const LENGTH: usize = 71;
+
+    /// The digest as text, written there: digests are written more often than anything else.
+    pub fn text<'a>(&self, into: &'a mut [u8; Self::LENGTH]) -> &'a str {
+        let (algorithm, digits) = into.split_at_mut(7);
+        algorithm.copy_from_slice(b"sha256:");
+        hex::encode_to_slice(self.0, digits).expect("64 digits are left");
+        std::str::from_utf8(into).expect("hex digits are ASCII")
+    }
+
     /// The 64 hex digits, without the algorithm.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
@@ -54,7 +65,8 @@ impl Digest {
 
 /// Exactly 64 lower-case hex digits; upper case is refused, since a digest is compared as text by every client.
 pub(crate) fn parse_hex32(text: &str) -> Option<[u8; 32]> {
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+    // The library takes `0x` before the digits for none of them.
+    if text.len() != 64 || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
     }
     let mut out = [0; 32];
@@ -101,10 +113,7 @@ impl From<Digest> for String {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In place: digests are written more often than anything else.
-        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
-        hex::encode_to_slice(self.0, &mut text[7..]).expect("64 digits are left");
-        f.write_str(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+        f.write_str(self.text(&mut [0; Self::LENGTH]))
     }
 }
 

@@ -174,6 +174,31 @@ impl ObjectKey {
         }
     }
 
+    /// Writes the key as text.
+    ///
+    /// # Errors
+    /// As whatever it is written to.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            ObjectKey::V1(repository, id, file) => write!(out, "{repository}/{id}/{}", file.name()),
+            // In pieces, which costs a third: each redirect has one.
+            ObjectKey::Blob(repository, digest) => {
+                out.write_str(repository.as_str())?;
+                out.write_str("/_v2/blobs/")?;
+                out.write_str(digest.text(&mut [0; Digest::LENGTH]))
+            }
+            ObjectKey::Manifest { repository, index, reference, .. } => {
+                write!(out, "{}{reference}", Self::manifests_prefix(repository, *index))
+            }
+            ObjectKey::TagsList(repository) => write!(out, "{repository}/_v2/tags/list"),
+            ObjectKey::Probe(nonce) => write!(out, "_probe/{nonce}"),
+            ObjectKey::Snapshot(digest) => write!(out, "_metadata/{}.tar.gz", digest.hex()),
+            ObjectKey::Pointer => out.write_str("_metadata/current"),
+            ObjectKey::History { tip, digest } => write!(out, "{}{tip}-{}.pack", Self::RECORD, digest.hex()),
+            ObjectKey::Turn(name) => write!(out, "{}{name}", Self::TURNS),
+        }
+    }
+
     /// The key of a manifest with this media type.
     pub fn manifest(repository: &RepositoryName, reference: Reference, media_type: &str) -> Self {
         ObjectKey::Manifest {
@@ -187,19 +212,7 @@ impl ObjectKey {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ObjectKey::V1(repository, id, file) => write!(f, "{repository}/{id}/{}", file.name()),
-            ObjectKey::Blob(repository, digest) => write!(f, "{repository}/_v2/blobs/{digest}"),
-            ObjectKey::Manifest { repository, index, reference, .. } => {
-                write!(f, "{}{reference}", Self::manifests_prefix(repository, *index))
-            }
-            ObjectKey::TagsList(repository) => write!(f, "{repository}/_v2/tags/list"),
-            ObjectKey::Probe(nonce) => write!(f, "_probe/{nonce}"),
-            ObjectKey::Snapshot(digest) => write!(f, "_metadata/{}.tar.gz", digest.hex()),
-            ObjectKey::Pointer => f.write_str("_metadata/current"),
-            ObjectKey::History { tip, digest } => write!(f, "{}{tip}-{}.pack", Self::RECORD, digest.hex()),
-            ObjectKey::Turn(name) => write!(f, "{}{name}", Self::TURNS),
-        }
+        self.write(f)
     }
 }
 

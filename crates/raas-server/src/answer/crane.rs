@@ -8,8 +8,9 @@ use hyper::header::{self, HeaderValue};
 use raas_types::{ImageId, Tag};
 use serde::Serialize;
 
+use super::Asked;
 use super::page::{escape, html};
-use super::{Asked, NO_CACHE, reply};
+use super::reply::{NO_CACHE, reply};
 use crate::Response;
 use crate::negotiate::names;
 

@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use raas_types::{Descriptor, Digest, media_type};
 use serde::Serialize;
 
-use super::{NO_CACHE, reply};
+use super::reply::{NO_CACHE, reply};
 use crate::Response;
 use crate::catalog::{Catalog, Repository};
 use crate::error::{Code, Failure};

@@ -11,7 +11,8 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use sha2::Digest as _;
 
-use super::{Asked, NO_CACHE, fail, reply};
+use super::Asked;
+use super::reply::{NO_CACHE, fail, reply};
 use crate::Response;
 use crate::catalog::Repository;
 use crate::error::{Code, Failure};

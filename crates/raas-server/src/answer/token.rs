@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderValue};
 use raas_types::Utc;
 use serde::Serialize;
 
-use super::{NO_STORE, fail, reply};
+use super::reply::{NO_STORE, fail, reply};
 use crate::Response;
 use crate::auth::{LIFETIME, Users, Visitor};
 use crate::error::{Code, Failure};

@@ -7,7 +7,8 @@ use hyper::{Method, StatusCode};
 use raas_types::{ImageId, ObjectKey, V1File};
 use serde::Serialize;
 
-use super::{Asked, Decision, NO_CACHE, checked, fail, reads, redirect, refuse, reply, text};
+use super::reply::{NO_CACHE, checked, fail, reads, redirect, refuse, reply, text};
+use super::{Asked, Decision};
 use crate::Response;
 use crate::body::Body;
 use crate::catalog::{V1Repository, V1Source};
@@ -108,7 +109,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     {
         let file = folders.v1(&repository.id, &format!("{id}/{}", file.name()));
         let otherwise = Otherwise::Unknown(Failure::new(Code::NotFound, "no such image"));
-        return Ok(Decision::File(file::Plan { file, size, headers, otherwise }));
+        return Ok(Decision::from(file::Plan { file, size, headers, otherwise }));
     }
     let sent = |to: To, location: HeaderValue| {
         if asked.method == Method::GET {
@@ -126,7 +127,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
             let passing = asked.site.passes(&repository.name).filter(|passing| passing.may_ask(&url));
             if passing.is_some() && known.is_none() {
                 let source = proxy::Source::Url { url, digest: None };
-                return Ok(Decision::PassOn(proxy::Plan { source, size, headers }));
+                return Ok(Decision::from(proxy::Plan { source, size, headers }));
             }
             let location = asked.location(url, size.unwrap_or(0));
             let elsewhere = || sent(To::Elsewhere, location);
@@ -136,7 +137,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     Ok(match (asked.site.place(asked.method, &repository.name, &key, size)?, otherwise, known) {
         (Place::File(file), otherwise, _) => {
             let otherwise = otherwise.map_or(Otherwise::Fault, Otherwise::Elsewhere);
-            Decision::File(file::Plan { file, size, headers, otherwise })
+            Decision::from(file::Plan { file, size, headers, otherwise })
         }
         // Whether a bucket elsewhere has it is not asked: the document says where its publisher put it.
         (_, Some(location), _) => sent(To::Elsewhere, location),
@@ -144,7 +145,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
         (Place::Elsewhere(location), ..) => sent(To::Bucket, location),
         (Place::Passed(origin), ..) => {
             let source = proxy::Source::Object(origin, key);
-            Decision::PassOn(proxy::Plan { source, size, headers })
+            Decision::from(proxy::Plan { source, size, headers })
         }
         (Place::Nowhere, ..) => return Err(Failure::new(Code::NotFound, "no such image")),
     })

@@ -6,11 +6,12 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use raas_types::{Digest, DigestError, ObjectKey, RepositoryName, Tag, media_type};
 
-use super::{Asked, Decision, IMMUTABLE, NO_CACHE, checked, fail, listing, reads, redirect, refuse, reply};
+use super::reply::{IMMUTABLE, NO_CACHE, checked, fail, reads, redirect, refuse, reply};
+use super::{Asked, Decision, listing};
 use crate::Response;
 use crate::auth::Visitor;
 use crate::body::Body;
-use crate::catalog::{Blob, Manifest, Reads, Repository, digest_headers};
+use crate::catalog::{Blob, Manifest, Reads, Repository, digest_header, digest_headers};
 use crate::error::{Code, Failure};
 use crate::file::Otherwise;
 use crate::metrics::{To, What};
@@ -191,7 +192,7 @@ fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>
             headers.insert(header::ETAG, etag);
         }
         let (file, otherwise) = (folders.v2(&repository.id, &rest), Otherwise::Unknown(absent));
-        return Some(Ok(Decision::File(file::Plan { file, size: None, headers, otherwise })));
+        return Some(Ok(Decision::from(file::Plan { file, size: None, headers, otherwise })));
     }
     Some(Ok(sent(asked.location(repository.url(&rest), 0)).into()))
 }
@@ -259,19 +260,26 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
 }
 
 fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
-    let (digest, etag) = digest_headers(&blob.digest);
     let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
+    let size = Some(blob.size);
     let cache = HeaderValue::from_static(key.cache_control());
-    let (has_already, size) = (has_already(asked.headers, etag.as_bytes()), Some(blob.size));
     let headers = || {
+        let (digest, etag) = digest_headers(&blob.digest);
         let mut headers = headers::empty();
-        headers.insert(header::ETAG, etag.clone());
-        headers.insert(CONTENT_DIGEST, digest.clone());
+        headers.insert(header::ETAG, etag);
+        headers.insert(CONTENT_DIGEST, digest);
         headers.insert(header::CACHE_CONTROL, cache.clone());
         headers
     };
-    if has_already {
-        return Ok(without_body(StatusCode::NOT_MODIFIED, headers()));
+    let has_already = |headers: &HeaderMap| {
+        headers.get(header::ETAG).is_some_and(|etag| has_already(asked.headers, etag.as_bytes()))
+    };
+    // Most ask so of nothing, and an entity tag is not made for them.
+    if asked.headers.contains_key(header::IF_NONE_MATCH) {
+        let headers = headers();
+        if has_already(&headers) {
+            return Ok(without_body(StatusCode::NOT_MODIFIED, headers));
+        }
     }
     let headers = || {
         let mut headers = headers();
@@ -289,10 +297,10 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
     let sent = |to: To, location: HeaderValue| {
         asked.redirected(to, blob.size);
         let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
-        response.headers_mut().insert(CONTENT_DIGEST, digest.clone());
+        response.headers_mut().insert(CONTENT_DIGEST, digest_header(&blob.digest));
         Decision::from(response)
     };
-    let passed = |source| Decision::PassOn(proxy::Plan { source, size, headers: headers() });
+    let passed = |source| Decision::from(proxy::Plan { source, size, headers: headers() });
     if let Some(location) = blob.location.as_deref() {
         let passes = asked.site.passes(&repository.name);
         if passes.is_some_and(|passing| passing.may_ask(location)) {
@@ -303,7 +311,7 @@ fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decis
     }
     Ok(match asked.site.place(asked.method, &repository.name, &key, size)? {
         Place::File(file) => {
-            Decision::File(file::Plan { file, size, headers: headers(), otherwise: Otherwise::Fault })
+            Decision::from(file::Plan { file, size, headers: headers(), otherwise: Otherwise::Fault })
         }
         Place::Elsewhere(location) => sent(To::Bucket, location),
         Place::Passed(origin) => passed(proxy::Source::Object(origin, key)),

@@ -98,11 +98,17 @@ fn may_say_more(media_type: &str, bytes: &[u8]) -> bool {
 
 /// A digest as `Docker-Content-Digest` and as `ETag`; both share one text.
 pub(crate) fn digest_headers(digest: &Digest) -> (HeaderValue, HeaderValue) {
-    let quoted = Bytes::from(format!("\"{digest}\""));
-    let header = |text: Bytes| {
-        HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
-    };
-    (header(quoted.slice(1..quoted.len() - 1)), header(quoted))
+    let quoted = Bytes::from(["\"", digest.text(&mut [0; Digest::LENGTH]), "\""].concat());
+    (visible(quoted.slice(1..quoted.len() - 1)), visible(quoted))
+}
+
+/// A digest as `Docker-Content-Digest`.
+pub(crate) fn digest_header(digest: &Digest) -> HeaderValue {
+    visible(Bytes::from(digest.text(&mut [0; Digest::LENGTH]).to_owned()))
+}
+
+fn visible(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
 }
 
 /// A platform's text; nearly all images have one of two, and those exist once for each thread that loads.

@@ -44,12 +44,14 @@ pub(crate) struct Told<'a> {
     pub(crate) digest: Option<Digest>,
 }
 
-impl Fetched {
+impl What {
     /// Whether it can change what is counted.
     pub(crate) fn counts(&self) -> bool {
-        !matches!(self.what, What::Blob(_))
+        !matches!(self, What::Blob(_))
     }
+}
 
+impl Fetched {
     /// The manifest that was answered.
     pub(crate) fn manifest(&self) -> Option<&Manifest> {
         match &self.what {

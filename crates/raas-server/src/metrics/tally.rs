@@ -35,7 +35,7 @@ pub(crate) struct Asked {
 /// The queue, and what counts.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    queue: SyncSender<(SystemTime, Asked)>,
+    queue: SyncSender<Asked>,
     counting: Mutex<Counting>,
     uncounted: AtomicU64,
     /// Who is told of pulls.
@@ -44,7 +44,7 @@ pub(crate) struct Tally {
 
 #[derive(Debug)]
 struct Counting {
-    waiting: Receiver<(SystemTime, Asked)>,
+    waiting: Receiver<Asked>,
     counter: Counter,
 }
 
@@ -57,7 +57,7 @@ impl Tally {
 
     /// Leaves a request to be counted. It waits for nothing: where too many wait already, that one is not.
     pub(crate) fn take(&self, asked: Asked) {
-        if self.queue.try_send((SystemTime::now(), asked)).is_err() {
+        if self.queue.try_send(asked).is_err() {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -71,8 +71,11 @@ impl Tally {
     pub(crate) fn count(&self, pulls: &Pulls) {
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let Counting { waiting, counter } = &mut *counting;
+        // They came since this was done last, and a clock that is read for each costs more than its tenth of a second
+        // is worth.
+        let time = SystemTime::now();
         // No more than there may be now, so that it ends.
-        for (time, asked) in waiting.try_iter().take(MOST) {
+        for asked in waiting.try_iter().take(MOST) {
             let told = asked.fetched.told();
             let user_agent = asked.user_agent.as_ref().and_then(|value| value.to_str().ok());
             let (vendor, repository) = (asked.fetched.vendor.as_str(), asked.fetched.repository.as_str());

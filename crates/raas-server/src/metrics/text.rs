@@ -24,7 +24,12 @@ pub(crate) fn render(shared: &Shared, snapshot: &Snapshot) -> String {
         "counter",
         "Bytes of layers and configs that clients were sent for, to the vendor's bucket or elsewhere.",
     );
-    page.lines("raas_redirected_bytes_total", metrics.redirected.all());
+    for site in &snapshot.sites {
+        for (to, bytes) in site.redirected.all() {
+            let labels = labels(&[("vendor", site.vendor.as_str()), ("to", to)]);
+            page.line("raas_redirected_bytes_total", &labels, bytes);
+        }
+    }
     page.family("raas_sent_bytes_total", "counter", "Bytes of bodies that this server sent itself.");
     page.line("raas_sent_bytes_total", "", metrics.sent.load(Ordering::Relaxed));
     page.family("raas_responses_total", "counter", "Answers by API and class of status.");

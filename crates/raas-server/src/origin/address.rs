@@ -1,12 +1,11 @@
 //! Base URLs of buckets.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use hyper::Uri;
 use raas_types::ObjectKey;
 
-use super::{OPEN_PATH, SIGNED_PATH, encode};
+use super::{Encoding, Kept, OPEN_PATH, SIGNED_PATH, encode};
 
 /// A URL to which an object's key is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,14 +84,11 @@ impl BaseUrl {
         url
     }
 
-    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &[u8]) {
+    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &Kept) {
         url.push_str(&self.text);
         url.push('/');
-        // Most keys fit, so that the text is made in one piece.
-        let mut text = String::with_capacity(192);
         // Writing to a string does not fail.
-        let _ = write!(text, "{key}");
-        encode(url, &text, kept);
+        let _ = key.write(&mut Encoding { out: url, kept });
     }
 }
 

@@ -14,7 +14,7 @@ use raas_types::{ObjectKey, Sha256, Utc};
 
 use super::address::{AddressError, BaseUrl, S3Location};
 use super::credentials::{CredentialError, CredentialSource, Credentials};
-use super::{SIGNED_PATH, encode};
+use super::{QUERY, SIGNED_PATH, encode};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
 
@@ -130,15 +130,13 @@ impl Signer {
             request.update(part.as_bytes());
         }
         let mut mac = day.key.clone();
-        for part in ["AWS4-HMAC-SHA256\n", &date, "\n", &day.scope, "\n", &request.finish().hex()] {
+        for part in
+            ["AWS4-HMAC-SHA256\n", &date, "\n", &day.scope, "\n", digits(&request.finish().bytes()).as_str()]
+        {
             mac.update(part.as_bytes());
         }
         url.push_str("&X-Amz-Signature=");
-        for byte in mac.finalize().into_bytes() {
-            for digit in [byte >> 4, byte & 15] {
-                url.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-            }
-        }
+        url.push_str(digits(&mac.finalize().into_bytes().into()).as_str());
         url
     }
 
@@ -165,16 +163,21 @@ impl Day {
             });
         let scope = format!("{date}/{region}/s3/aws4_request");
         let mut before_date = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=".to_owned();
-        encode(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), b"");
+        encode(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), QUERY);
         before_date.push_str("&X-Amz-Date=");
         let mut after_lifetime = String::new();
         if let Some(token) = &credentials.session_token {
             after_lifetime.push_str("&X-Amz-Security-Token=");
-            encode(&mut after_lifetime, token, b"");
+            encode(&mut after_lifetime, token, QUERY);
         }
         after_lifetime.push_str("&X-Amz-SignedHeaders=host");
         Self { number: now.day(), credentials, key, scope, before_date, after_lifetime }
     }
+}
+
+/// Bytes in hex, in place.
+fn digits(bytes: &[u8; 32]) -> hex::Buffer<32> {
+    hex::Buffer::new().const_format(bytes)
 }
 
 fn keyed(key: &[u8]) -> HmacSha256 {

@@ -1,0 +1,91 @@
+//! Answers that are ready, and what all of them say.
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use super::{v1, v2};
+use crate::Response;
+use crate::body::Body;
+use crate::error::{Code, Failure};
+use crate::headers::{self, NO_BYTES};
+use crate::route::Api;
+
+/// `Cache-Control` of what never changes.
+pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// The same of what one user may see.
+pub(super) const IMMUTABLE_FOR_ONE: HeaderValue =
+    HeaderValue::from_static("private, max-age=31536000, immutable");
+/// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
+pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+/// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The answer, if the method only reads.
+pub(super) fn only_read<B>(request: &Request<B>, api: Api, answer: impl FnOnce() -> Response) -> Response {
+    if reads(request.method()) { answer() } else { refuse(api) }
+}
+
+pub(super) fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// The answer to a method that writes.
+pub(super) fn refuse(api: Api) -> Response {
+    let message = "this registry is only read from; images are published to it with `raas push`";
+    let mut response = fail(api, &Failure::new(Code::Unsupported, message));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// An error in an API's form.
+pub(super) fn fail(api: Api, failure: &Failure) -> Response {
+    let status = failure.code.status();
+    let mut response = match api {
+        Api::V2 => reply(status, "application/json", failure.json()),
+        Api::V1 | Api::Plain => text(status, format!("{}\n", failure.message)),
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    marked(api, response)
+}
+
+/// The answer with what every answer of its API says of the registry.
+pub(super) fn marked(api: Api, mut response: Response) -> Response {
+    match api {
+        Api::V1 => v1::mark(response.headers_mut()),
+        Api::V2 => v2::mark(response.headers_mut()),
+        Api::Plain => {}
+    }
+    response
+}
+
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    reply(status, "text/plain; charset=utf-8", text)
+}
+
+pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let bytes = body.into();
+    let mut headers = headers::empty();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
+    let mut headers = headers::empty();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CONTENT_LENGTH, NO_BYTES);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A text that was checked when it was loaded, as a header.
+pub(super) fn checked(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("a URL was checked to be visible ASCII when it was loaded")
+}
