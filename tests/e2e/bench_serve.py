@@ -4,10 +4,9 @@ server, one for `wrk` with 64 connections; the servers take turns in each round,
 Beside each rate stands the server's processor time for a request, which the load generator does not bound and other work
 on the machine moves little.
 
-Access logs: nginx has none; raas has none either but in the row that says so, where its log goes to /dev/null as nginx's
-does in that row.
+Access logs: neither has one, but in the row that says so, where each writes its own: raas to a file, nginx to /dev/null.
 
-usage: bench_serve.py [ROUNDS [SECONDS]]
+usage: bench_serve.py [ROUNDS [SECONDS [ROW…]]], a row by any part of its name
 """
 import json
 import os
@@ -176,6 +175,7 @@ def main():
                 ("manifest by tag, with access logs", logging, plain_logging, f"{manifest}/1.0", "GET"),
                 ("manifest by tag, docker-registry", open_, registry, f"{manifest}/1.0", "GET"),
             ]
+            get = [row for row in get if any(part in row[0] for part in sys.argv[3:] or [""])]
             results = {row[0]: ([], []) for row in get}
             for _ in range(rounds):
                 for what, ours, theirs, path, method in get:
