@@ -7,13 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::USER_AGENT;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::rt::TokioTimer;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -24,21 +21,26 @@ use tokio_rustls::server::TlsStream;
 use crate::access::Record;
 use crate::answer::{Noted, answer};
 use crate::auth::{Peer, Presented};
-use crate::idle::{self, Pace, Patience};
+use crate::drain::Notice;
 use crate::metrics::{Asked, Fetched};
 use crate::shared::Shared;
 use crate::stall::Impatient;
 use crate::tls::{Purpose, Tls};
 use crate::{forwarded, headers, host, route};
 
+mod ahead;
+mod http1;
+mod http2;
+mod pace;
+
+use http2::Patience;
+use pace::Pace;
+
 /// The longest head of a request, in bytes: more than any client of a registry sends.
 const MAX_HEAD: usize = 32 * 1024;
 
 /// About how much a connection keeps in memory, in bytes, of what it reads and writes.
 const MAX_BUFFER: usize = 64 * 1024;
-
-/// How many requests of one connection are answered at once in HTTP/2: more than clients ask for layers.
-const MAX_STREAMS: u32 = 64;
 
 /// What all connections of a server have in common.
 pub(crate) struct Connections {
@@ -50,17 +52,20 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Answers a client until it goes, or the server does.
-    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, watcher: Watcher) {
+    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, notice: Notice) {
         let _counted = Counted::new(&self.shared);
         // In boxes, so that a connection takes memory for what it is, and not for all that it might be.
         let stream = Impatient::new(stream, self.write_timeout);
         match &self.tls {
-            Some(tls) => Box::pin(self.secured(tls, stream, remote, watcher)).await,
-            None => Box::pin(self.http1(stream, remote, None, watcher)).await,
+            Some(tls) => Box::pin(self.secured(tls, stream, remote, notice)).await,
+            None => {
+                let client = self.client(remote, None);
+                Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
+            }
         }
     }
 
-    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, watcher: Watcher) {
+    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, notice: Notice) {
         let stream = match timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))).await {
             Ok(Ok(Some(stream))) => stream,
             // It has seen what it came for.
@@ -72,10 +77,13 @@ impl Connections {
         let chain =
             session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
         let presented = chain.map(Presented::new);
+        let client = self.client(remote, presented);
         if session.alpn_protocol() == Some(b"h2") {
-            Box::pin(self.http2(stream, remote, presented, watcher)).await;
+            // A client is waited for longer than any bucket that is passed on.
+            let patience = Patience { request: self.header_timeout, answer: self.write_timeout * 2 };
+            Box::pin(http2::serve(stream, client, patience, notice)).await;
         } else {
-            Box::pin(self.http1(stream, remote, presented, watcher)).await;
+            Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
         }
     }
 
@@ -96,70 +104,19 @@ impl Connections {
         }
     }
 
-    async fn http1(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        remote: SocketAddr,
-        presented: Option<Presented>,
-        watcher: Watcher,
-    ) {
-        let client = Arc::new(Client::new(Arc::clone(&self.shared), remote, presented));
-        let known = Arc::clone(&client);
-        let service = service_fn(move |request| respond(Arc::clone(&known), request));
-        // Without a timer: slow requests are found out by `idle`, for less.
-        let mut http = http1::Builder::new();
-        http.max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
-        let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-        // What is not taken is found out by `stall`: all of the connection stands still then.
-        let patience = Patience { request: self.header_timeout, answer: None };
-        match idle::watch(connection, &client.pace, patience).await {
-            Some(result) => ended(remote, result),
-            None => tracing::debug!(%remote, "no request came"),
-        }
-    }
-
-    async fn http2(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        remote: SocketAddr,
-        presented: Option<Presented>,
-        watcher: Watcher,
-    ) {
-        let client = Arc::new(Client::new(Arc::clone(&self.shared), remote, presented));
-        let known = Arc::clone(&client);
-        let service = service_fn(move |request| respond(Arc::clone(&known), request));
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.timer(TokioTimer::new())
-            // A client that is gone without a word is found out, and so is one that answers nothing any more.
-            .keep_alive_interval(self.header_timeout)
-            .keep_alive_timeout(self.header_timeout)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEAD as u32)
-            .max_send_buf_size(MAX_BUFFER);
-        let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
-        // A client that opens no window takes nothing, and the connection does not stand still for that. It is waited
-        // for longer than for any bucket that is passed on.
-        let patience = Patience { request: self.header_timeout, answer: Some(self.write_timeout * 2) };
-        match idle::watch(connection, &client.pace, patience).await {
-            Some(result) => ended(remote, result),
-            None => tracing::debug!(%remote, "no request came, or no answer was taken"),
-        }
+    fn client(&self, remote: SocketAddr, presented: Option<Presented>) -> Arc<Client> {
+        let (shared, pace) = (Arc::clone(&self.shared), Arc::default());
+        Arc::new(Client { shared, pace, remote, presented })
     }
 }
 
 /// Who is answered on a connection, and what all its requests share.
 pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) pace: Pace,
+    pub(crate) pace: Arc<Pace>,
     remote: SocketAddr,
     /// The certificates that it has shown.
     presented: Option<Presented>,
-}
-
-impl Client {
-    fn new(shared: Arc<Shared>, remote: SocketAddr, presented: Option<Presented>) -> Self {
-        Self { shared, pace: Pace::default(), remote, presented }
-    }
 }
 
 /// A connection that is counted until it is over.
@@ -179,8 +136,8 @@ impl Drop for Counted<'_> {
 }
 
 /// HTTP/1 with the limits of every connection, for few clients.
-pub(crate) fn http1(header_timeout: Duration) -> http1::Builder {
-    let mut http = http1::Builder::new();
+pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Builder {
+    let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_header_size(MAX_HEAD)
@@ -198,6 +155,9 @@ pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
 async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<crate::Response, Infallible> {
     let started = Instant::now();
     let begun = Begun::new(client);
+    if !request.body().is_end_stream() {
+        begun.client.pace.has_body();
+    }
     let Client { shared, remote, presented, .. } = &*begun.client;
     let remote = forwarded::client(&shared.trusted_proxies, *remote, request.headers());
     let peer = Peer { address: remote.ip(), presented: presented.as_ref() };
@@ -255,18 +215,18 @@ impl Drop for Begun {
 mod tests {
     use super::*;
 
-    fn size<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
+    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 
-    /// Ten thousand clients are idle at once, and each has this and hyper's buffers.
+    /// Ten thousand clients are quiet at once, and each has this.
     #[test]
     fn a_connection_takes_little_memory() {
-        let whole = size(|a: &'static Connections, b, c, d, ()| a.serve(b, c, d));
-        let http1 = size(|a: &'static Connections, b: TcpStream, c, d, e| a.http1(b, c, d, e));
-        let http2 = size(|a: &'static Connections, b: TcpStream, c, d, e| a.http2(b, c, d, e));
+        let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, d));
+        let http1 = size(|a: TcpStream, b, c, d| http1::serve(a, b, c, d));
+        let http2 = size(|a: TcpStream, b, c, d| http2::serve(a, b, c, d));
         assert!(whole < 512, "{whole}");
-        assert!(http1 < 3 * 1024, "{http1}");
+        assert!(http1 < 768, "{http1}");
         assert!(http2 < 5 * 1024, "{http2}");
     }
 }

@@ -13,7 +13,6 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -26,6 +25,7 @@ use crate::answer::answer_operator;
 use crate::auth::{Limit, Throttle};
 use crate::client::Client;
 use crate::connection::{Connections, ended, http1};
+use crate::drain::Drain;
 use crate::health::Health;
 use crate::metrics::{PAUSE, Tally};
 use crate::notify::{self, Notify};
@@ -147,7 +147,7 @@ pub async fn serve(
         write_timeout: options.write_timeout,
     });
 
-    let graceful = GracefulShutdown::new();
+    let drain = Drain::new();
     let room = Arc::new(Semaphore::new(options.max_connections));
     // When this function is over, one way or another, no connection goes on.
     let mut tasks = JoinSet::new();
@@ -157,16 +157,16 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
             () = &mut shutdown => break,
         };
-        let (connections, watcher) = (Arc::clone(&connections), graceful.watcher());
+        let (connections, notice) = (Arc::clone(&connections), drain.notice());
         // Those that are over are let go of here, so that they do not add up.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            connections.serve(stream, remote, watcher).await;
+            connections.serve(stream, remote, notice).await;
             drop(place);
         });
     }
     drop(listener);
-    if timeout(options.grace, graceful.shutdown()).await.is_err() {
+    if timeout(options.grace, drain.finish()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are broken off");
     }
     if let Some(courier) = courier {

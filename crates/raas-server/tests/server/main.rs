@@ -10,6 +10,7 @@ mod limits;
 mod metrics;
 mod notify;
 mod passing;
+mod quiet;
 mod reload;
 mod shutdown;
 mod sites;

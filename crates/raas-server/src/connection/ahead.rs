@@ -1,0 +1,99 @@
+//! A connection with bytes that were read of it already.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use super::Pace;
+
+/// A connection, what was read of it and is yet to be understood, and who is told whether it takes what is written.
+pub(super) struct Ahead<S> {
+    inner: S,
+    read: Bytes,
+    pace: Arc<Pace>,
+}
+
+impl<S> Ahead<S> {
+    pub(super) fn new(inner: S, pace: Arc<Pace>) -> Self {
+        Self { inner, read: Bytes::new(), pace }
+    }
+
+    /// Puts back what was read and not understood.
+    pub(super) fn put_back(&mut self, read: Bytes) {
+        self.read = read;
+    }
+
+    /// Whether there is something to understand.
+    pub(super) fn is_read(&self) -> bool {
+        !self.read.is_empty()
+    }
+
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.pace.blocked(written.is_pending());
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> Ahead<S> {
+    /// Waits for the first byte of what comes next, in no buffer. Whether there is one.
+    pub(super) async fn begins(&mut self) -> bool {
+        let mut byte = [0];
+        match self.inner.read(&mut byte).await {
+            Ok(1) => {
+                self.read = Bytes::copy_from_slice(&byte);
+                true
+            }
+            // It is over, or it is broken.
+            _ => false,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        let length = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read[..length]);
+        self.read.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.noted(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,52 @@
+//! Connections that are kept and not used.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::Duration;
+
+use raas_server::Options;
+
+use crate::support::{Folders, Server};
+
+/// The answer to one request, whose body is `{}`.
+const LAST: &[u8] = b"\r\n\r\n{}";
+
+fn answered(stream: &mut TcpStream) -> bool {
+    let mut answer = Vec::new();
+    while !answer.ends_with(LAST) {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap() == 0 {
+            return false;
+        }
+        answer.push(byte[0]);
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+#[test]
+fn a_connection_that_rests_goes_on_where_it_was() {
+    let folders = Folders::new("acme");
+    // It rests after a tenth of a second, or two.
+    let options = Options { header_timeout: Duration::from_millis(400), ..Options::default() };
+    let server = Server::start_with(vec![folders.site()], options);
+    let connect = || {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        assert!(answered(&mut stream));
+        stream
+    };
+    let (mut whole, mut half, mut two) = (connect(), connect(), connect());
+    half.write_all(b"GET /v2/ HTTP/1.1\r\nho").unwrap();
+    sleep(Duration::from_millis(250));
+    whole.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    half.write_all(b"st: x\r\n\r\n").unwrap();
+    two.write_all(&b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2)).unwrap();
+    assert!(answered(&mut whole), "a request after a rest");
+    assert!(answered(&mut half), "a request that began before the rest");
+    assert!(answered(&mut two) && answered(&mut two), "two requests at once after a rest");
+    // With nothing more, and with a head that is never whole.
+    half.write_all(b"GET /v2/ HTTP").unwrap();
+    assert!(!answered(&mut whole) && !answered(&mut half) && !answered(&mut two));
+}
