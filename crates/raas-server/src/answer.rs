@@ -9,7 +9,6 @@ use raas_types::RepositoryName;
 
 use crate::Response;
 use crate::auth::{self, Gate, Peer, Visitor};
-use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
@@ -28,7 +27,9 @@ mod token;
 mod v1;
 mod v2;
 
-use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, checked, fail, marked, only_read, redirect, reply, text};
+use reply::{
+    IMMUTABLE, IMMUTABLE_FOR_ONE, checked, fail, marked, only_read, redirect, reply, text, without_bytes,
+};
 
 /// Which requests are noted, with what they were for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,6 @@ struct Asked<'a> {
     catalog: &'a Catalog,
     secure: bool,
     visitor: &'a Visitor,
-    host: Option<&'a str>,
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
@@ -91,7 +91,12 @@ struct Asked<'a> {
     fetched: &'a Cell<Option<Fetched>>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// The host that the client names.
+    fn host(&self) -> Option<&'a str> {
+        host::from_parts(self.uri, self.headers)
+    }
+
     /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
     fn location(&self, url: String, size: u64) -> HeaderValue {
         match &self.site.crane {
@@ -114,7 +119,7 @@ impl Asked<'_> {
     /// The answer that asks who is there.
     fn challenge(&self, api: Api, failure: &Failure, scope: Option<&str>, error: Option<&str>) -> Response {
         let mut response = fail(api, failure);
-        let host = self.host.unwrap_or("localhost");
+        let host = self.host().unwrap_or("localhost");
         let value = self.site.gate.challenge(host, scope, self.secure, error);
         response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
         response
@@ -158,7 +163,7 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
         _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
     };
     if request.method() == Method::HEAD {
-        *response.body_mut() = Body::empty();
+        without_bytes(&mut response);
     }
     response
 }
@@ -195,8 +200,7 @@ pub(crate) async fn answer<B>(
         response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
     if request.method() == Method::HEAD {
-        // The headers of a GET, its length above all, and no bytes. Source: RFC 9110, section 9.3.2.
-        *response.body_mut() = Body::empty();
+        without_bytes(&mut response);
     }
     (response, fetched)
 }
@@ -280,7 +284,6 @@ fn decide<B>(
         catalog,
         secure: shared.is_secure(),
         visitor,
-        host: host::requested(request),
         method: request.method(),
         uri,
         headers: request.headers(),

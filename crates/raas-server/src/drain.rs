@@ -1,36 +1,51 @@
 //! Letting connections finish when the server stops.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 
 /// Tells connections that the server stops, and waits for them.
-pub(crate) struct Drain(watch::Sender<()>);
+pub(crate) struct Drain {
+    sender: watch::Sender<()>,
+    stops: Arc<AtomicBool>,
+}
 
 /// A connection's place among those that are told. The server waits until it is dropped.
-pub(crate) struct Notice(watch::Receiver<()>);
+pub(crate) struct Notice {
+    receiver: watch::Receiver<()>,
+    stops: Arc<AtomicBool>,
+}
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(()))
+        Self { sender: watch::Sender::new(()), stops: Arc::default() }
     }
 
     /// A place for one more connection.
     pub(crate) fn notice(&self) -> Notice {
-        Notice(self.0.subscribe())
+        Notice { receiver: self.sender.subscribe(), stops: Arc::clone(&self.stops) }
     }
 
     /// Tells all of them, and waits until there is none.
     pub(crate) async fn finish(self) {
+        self.stops.store(true, Ordering::Release);
         // Nobody is there to be told: so much the better.
-        let _ = self.0.send(());
-        self.0.closed().await;
+        let _ = self.sender.send(());
+        self.sender.closed().await;
     }
 }
 
 impl Notice {
+    /// What is true when the server stops, for who looks often and has waited once.
+    pub(crate) fn stops(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stops)
+    }
+
     /// Waits until the server stops.
     pub(crate) async fn given(&mut self) {
         // The other end is gone: so is the server.
-        let _ = self.0.changed().await;
+        let _ = self.receiver.changed().await;
     }
 }
 

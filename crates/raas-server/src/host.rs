@@ -17,7 +17,7 @@ pub(crate) fn requested<B>(request: &Request<B>) -> Option<&str> {
     from_parts(request.uri(), request.headers())
 }
 
-fn from_parts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+pub(crate) fn from_parts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     if let Some(authority) = uri.authority() {
         return Some(authority.as_str());
     }

@@ -94,7 +94,7 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
 
 /// The command that pulls a reference, which a script lets people copy.
 fn pull(asked: &Asked<'_>, reference: &str) -> String {
-    let host = asked.host.unwrap_or("localhost");
+    let host = asked.host().unwrap_or("localhost");
     format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
 }
 

@@ -1,6 +1,7 @@
 //! Answers that are ready, and what all of them say.
 
 use bytes::Bytes;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
@@ -8,7 +9,7 @@ use super::{v1, v2};
 use crate::Response;
 use crate::body::Body;
 use crate::error::{Code, Failure};
-use crate::headers::{self, NO_BYTES};
+use crate::headers;
 use crate::route::Api;
 
 /// `Cache-Control` of what never changes.
@@ -64,11 +65,9 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 }
 
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let bytes = body.into();
     let mut headers = headers::empty();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
-    let mut response = Response::new(Body::from(bytes));
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -77,7 +76,6 @@ pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl I
 pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
     let mut headers = headers::empty();
     headers.insert(header::LOCATION, location);
-    headers.insert(header::CONTENT_LENGTH, NO_BYTES);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -88,4 +86,16 @@ pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
 /// A text that was checked when it was loaded, as a header.
 pub(super) fn checked(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("a URL was checked to be visible ASCII when it was loaded")
+}
+
+/// The answer to a HEAD: the headers of a GET, its length above all, and no bytes.
+///
+/// Source: RFC 9110, section 9.3.2, and section 8.6: a 304 says no length, since its own is not the content's.
+pub(super) fn without_bytes(response: &mut Response) {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = Body::empty();
+    // Of an answer with bytes hyper says it, for less.
+    if let (Some(length), false) = (length, response.status() == StatusCode::NOT_MODIFIED) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
 }

@@ -84,7 +84,7 @@ fn images(asked: &Asked<'_>, repository: &V1Repository) -> Response {
     let mut response = json(&images);
     // Where a client asks for the images: here, by the name that it knows us by.
     let endpoint = asked.site.crane.as_ref().and_then(CraneRules::endpoint);
-    if let Some(host) = endpoint.or_else(|| HeaderValue::from_str(asked.host?).ok()) {
+    if let Some(host) = endpoint.or_else(|| HeaderValue::from_str(asked.host()?).ok()) {
         response.headers_mut().insert(ENDPOINTS, host);
     }
     response

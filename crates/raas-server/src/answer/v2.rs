@@ -251,7 +251,6 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
         response
     } else {
         headers.insert(header::CONTENT_TYPE, manifest.content_type.clone());
-        headers.insert(header::CONTENT_LENGTH, manifest.len().into());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         Response::new(Body::from(manifest.bytes()))
     };

@@ -5,6 +5,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -85,11 +86,16 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut ticks = interval(quiet.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
-    let (mut given, mut stops) = (pin!(notice.given()), false);
+    let flag = notice.stops();
+    // Who has waited once is woken, so that from then on a look at the flag will do.
+    let (mut given, mut waits, mut stops) = (pin!(notice.given()), false, false);
     let verdict = std::future::poll_fn(|cx| {
-        if !stops && given.as_mut().poll(cx).is_ready() {
-            stops = true;
-            Pin::new(&mut connection).graceful_shutdown();
+        if !stops && (!waits || flag.load(Ordering::Acquire)) {
+            waits = true;
+            if given.as_mut().poll(cx).is_ready() {
+                stops = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Err(result));
