@@ -43,7 +43,11 @@ pub(crate) enum Noted {
 /// An answer, or what is to be opened for it.
 enum Decision {
     Ready(Response),
-    // In boxes, so that what is ready, which is nearly all, does not carry their size along.
+    Open(Opening),
+}
+
+/// What has an answer's bytes. In boxes, so that answers that are ready, which are nearly all, do not carry their size.
+pub(crate) enum Opening {
     File(Box<file::Plan>),
     PassOn(Box<proxy::Plan>),
 }
@@ -53,8 +57,8 @@ impl Decision {
     fn headers_mut(&mut self) -> &mut HeaderMap {
         match self {
             Decision::Ready(response) => response.headers_mut(),
-            Decision::File(plan) => &mut plan.headers,
-            Decision::PassOn(plan) => &mut plan.headers,
+            Decision::Open(Opening::File(plan)) => &mut plan.headers,
+            Decision::Open(Opening::PassOn(plan)) => &mut plan.headers,
         }
     }
 }
@@ -67,13 +71,13 @@ impl From<Response> for Decision {
 
 impl From<file::Plan> for Decision {
     fn from(plan: file::Plan) -> Self {
-        Decision::File(Box::new(plan))
+        Decision::Open(Opening::File(Box::new(plan)))
     }
 }
 
 impl From<proxy::Plan> for Decision {
     fn from(plan: proxy::Plan) -> Self {
-        Decision::PassOn(Box::new(plan))
+        Decision::Open(Opening::PassOn(Box::new(plan)))
     }
 }
 
@@ -168,18 +172,50 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
     response
 }
 
-/// Answers a request, and says what it was for.
+/// What has to be waited for until a request can be answered.
+pub(crate) enum Waits {
+    /// Whoever says who asks.
+    Gate(Gate),
+    /// What has the bytes.
+    Bytes(Opening, Option<Fetched>),
+}
+
+/// Answers a request, and says what it was for, if that needs nothing but what is in memory: of a site that lets
+/// everybody in, which nearly all do, that is all but the bytes of layers.
+pub(crate) fn answer_at_once<B>(
+    shared: &Shared,
+    request: &Request<B>,
+    noted: Noted,
+) -> Result<(Response, Option<Fetched>), Waits> {
+    let snapshot = shared.current.load();
+    let question = Question { shared, snapshot: &snapshot, request, noted };
+    let site = question.site();
+    if let Some(gate) = site.map(|site| &site.gate).filter(|gate| gate.opens()) {
+        return Err(Waits::Gate(gate.clone()));
+    }
+    match question.decide(site, &Visitor::Stranger) {
+        (Decision::Ready(mut response), fetched) => {
+            finish(request, &Visitor::Stranger, &mut response);
+            Ok((response, fetched))
+        }
+        (Decision::Open(opening), fetched) => Err(Waits::Bytes(opening, fetched)),
+    }
+}
+
+/// Answers a request, and says what it was for, once what has to be waited for is there.
 pub(crate) async fn answer<B>(
+    waits: Waits,
     shared: &Shared,
     request: &Request<B>,
     peer: &Peer<'_>,
     noted: Noted,
 ) -> (Response, Option<Fetched>) {
     let Shared { client, throttle, .. } = shared;
-    let (decision, fetched, visitor) = match decide_at_once(shared, request, noted) {
-        Ok((decision, fetched)) => (decision, fetched, Visitor::Stranger),
-        Err(gate) => {
-            let visitor = Box::pin(auth::visitor(&gate, throttle, peer, request.headers())).await;
+    let (decision, fetched, visitor) = match waits {
+        Waits::Bytes(opening, fetched) => (Decision::Open(opening), fetched, Visitor::Stranger),
+        Waits::Gate(gate) => {
+            let visitor = auth::visitor(&gate, throttle, peer, request.headers()).await;
+            // After what was waited for, so that no snapshot is kept meanwhile.
             let snapshot = shared.current.load();
             let question = Question { shared, snapshot: &snapshot, request, noted };
             let (decision, fetched) = question.decide(question.site(), &visitor);
@@ -187,12 +223,17 @@ pub(crate) async fn answer<B>(
         }
     };
     let (method, headers) = (request.method(), request.headers());
-    // What is waited for is in boxes of its own, so that all other requests do not carry its size along.
     let mut response = match decision {
         Decision::Ready(response) => response,
-        Decision::File(plan) => opened(Box::pin(plan.open(method, headers)).await, request),
-        Decision::PassOn(plan) => opened(Box::pin(plan.open(client, method, headers)).await, request),
+        Decision::Open(Opening::File(plan)) => opened(plan.open(method, headers).await, request),
+        Decision::Open(Opening::PassOn(plan)) => opened(plan.open(client, method, headers).await, request),
     };
+    finish(request, &visitor, &mut response);
+    (response, fetched)
+}
+
+/// What all answers have in common.
+fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
     if matches!(visitor, Visitor::User | Visitor::Holder(_))
         && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
@@ -200,9 +241,8 @@ pub(crate) async fn answer<B>(
         response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
     if request.method() == Method::HEAD {
-        without_bytes(&mut response);
+        without_bytes(response);
     }
-    (response, fetched)
 }
 
 /// What a request is decided from.
@@ -211,22 +251,6 @@ struct Question<'a, B> {
     snapshot: &'a Snapshot,
     request: &'a Request<B>,
     noted: Noted,
-}
-
-/// What is decided of a request for a site that everybody may see all of, as nearly all are: nothing is waited for. Or
-/// what tells who asks, so that the snapshot is let go before that is waited for.
-fn decide_at_once<B>(
-    shared: &Shared,
-    request: &Request<B>,
-    noted: Noted,
-) -> Result<(Decision, Option<Fetched>), Gate> {
-    let snapshot = shared.current.load();
-    let question = Question { shared, snapshot: &snapshot, request, noted };
-    let site = question.site();
-    match site.map(|site| &site.gate).filter(|gate| gate.opens()) {
-        Some(gate) => Err(gate.clone()),
-        None => Ok(question.decide(site, &Visitor::Stranger)),
-    }
 }
 
 impl<'a, B> Question<'a, B> {

@@ -1,15 +1,11 @@
 //! One connection: its handshake, its protocol, its limits.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::body::{Body as _, Incoming};
-use hyper::header::USER_AGENT;
-use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioTimer;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -18,23 +14,22 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::access::Record;
-use crate::answer::{Noted, answer};
-use crate::auth::{Peer, Presented};
+use crate::auth::Presented;
 use crate::drain::Notice;
-use crate::metrics::{Asked, Fetched};
 use crate::shared::Shared;
 use crate::stall::Impatient;
 use crate::tls::{Purpose, Tls};
-use crate::{forwarded, headers, host, route};
 
 mod ahead;
 mod http1;
 mod http2;
 mod pace;
+mod respond;
 
 use http2::Patience;
 use pace::Pace;
+pub(crate) use respond::Begun;
+use respond::respond;
 
 /// The longest head of a request, in bytes: more than any client of a registry sends.
 const MAX_HEAD: usize = 32 * 1024;
@@ -149,65 +144,6 @@ pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Bui
 pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%remote, %error, "connection broke");
-    }
-}
-
-async fn respond(client: Arc<Client>, request: Request<Incoming>) -> Result<crate::Response, Infallible> {
-    let started = Instant::now();
-    let begun = Begun::new(client);
-    if !request.body().is_end_stream() {
-        begun.client.pace.has_body();
-    }
-    let Client { shared, remote, presented, .. } = &*begun.client;
-    let remote = forwarded::client(&shared.trusted_proxies, *remote, request.headers());
-    let peer = Peer { address: remote.ip(), presented: presented.as_ref() };
-    let mut record = Record::begin(&request, remote, started);
-    let noted = if record.is_some() { Noted::All } else { Noted::Counted };
-    let (mut response, fetched) = answer(shared, &request, &peer, noted).await;
-    let status = response.status();
-    shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
-    let good = status.is_success() || status.is_redirection();
-    if let Some(record) = &mut record {
-        record.answered(status, fetched.clone());
-    }
-    if let Some(fetched) = fetched.filter(|fetched| good && fetched.what.counts()) {
-        count(shared, &request, remote.ip(), status, fetched);
-    }
-    response.body_mut().record(record, begun);
-    headers::keep(request.into_parts().0.headers);
-    Ok(response)
-}
-
-/// Leaves a request that was answered well to be counted.
-fn count(shared: &Shared, request: &Request<Incoming>, client: IpAddr, status: StatusCode, fetched: Fetched) {
-    let host = || {
-        let host = host::requested(request)?.into();
-        Some((host, shared.is_secure()))
-    };
-    shared.tally.take(Asked {
-        fetched,
-        got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
-        client,
-        user_agent: request.headers().get(USER_AGENT).cloned(),
-        host: if shared.tally.notifier.is_some() { host() } else { None },
-    });
-}
-
-/// A request that is being answered, until this is dropped.
-pub(crate) struct Begun {
-    pub(crate) client: Arc<Client>,
-}
-
-impl Begun {
-    fn new(client: Arc<Client>) -> Self {
-        client.pace.begin();
-        Self { client }
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.client.pace.end();
     }
 }
 

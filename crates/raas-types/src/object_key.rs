@@ -185,7 +185,11 @@ impl ObjectKey {
             ObjectKey::Blob(repository, digest) => {
                 out.write_str(repository.as_str())?;
                 out.write_str("/_v2/blobs/")?;
-                out.write_str(digest.text(&mut [0; Digest::LENGTH]))
+                // What is encoded in a URL is the colon, and the digits need not be looked at one by one for it.
+                let mut text = [0; Digest::LENGTH];
+                let (algorithm, digits) = digest.text(&mut text).split_at(7);
+                out.write_str(algorithm)?;
+                out.write_str(digits)
             }
             ObjectKey::Manifest { repository, index, reference, .. } => {
                 write!(out, "{}{reference}", Self::manifests_prefix(repository, *index))

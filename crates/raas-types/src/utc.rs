@@ -75,7 +75,18 @@ impl Utc {
     /// `20130524T000000Z`: ISO 8601's basic format, which AWS signs.
     pub fn basic(self) -> String {
         let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
-        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+        // By hand: each signed URL has one, and the formatting machinery takes as long as a third of the signature.
+        let mut text = String::with_capacity(16);
+        for number in [year / 100, year, month, day, hour, minute, second] {
+            if text.len() == 8 {
+                text.push('T');
+            }
+            for digit in [number / 10 % 10, number % 10] {
+                text.push(char::from(b'0' + digit as u8));
+            }
+        }
+        text.push('Z');
+        text
     }
 
     /// Reads what [`Display`](fmt::Display) writes; nothing of any other form.

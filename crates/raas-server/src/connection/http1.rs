@@ -44,6 +44,9 @@ pub(super) async fn serve(
     let mut http = http1::Builder::new();
     // Without a timer: slow requests are found out here, for less.
     http.max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
+    // A client may say that it has no more requests while it waits for an answer, and whether it has is not asked
+    // meanwhile: for that, hyper would take 8 KiB more for each request.
+    http.half_close(true);
     let mut stream = Ahead::new(stream, Arc::clone(&client.pace));
     let mut quiet = Quiet::new(&client.pace, patience, Instant::now());
     let given_up = || tracing::debug!(remote = %client.remote, "no request came");
@@ -81,7 +84,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     notice: &mut Notice,
 ) -> Outcome<Ahead<S>> {
     let known = Arc::clone(client);
-    let service = service_fn(move |request| respond(Arc::clone(&known), request));
+    let service = service_fn(move |request| respond(&known, request));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let mut ticks = interval(quiet.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -29,7 +29,7 @@ pub(super) async fn serve(
     mut notice: Notice,
 ) {
     let known = Arc::clone(&client);
-    let service = service_fn(move |request| respond(Arc::clone(&known), request));
+    let service = service_fn(move |request| respond(&known, request));
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         // A client that is gone without a word is found out, and so is one that answers nothing any more.

@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hyper::header::HeaderValue;
 use raas_types::Utc;
 use raas_types::pulls::{Counted, Counter, Fetch};
 
@@ -27,7 +26,7 @@ pub(crate) struct Asked {
     /// Whether the client got it: GET and a whole answer.
     pub(crate) got: bool,
     pub(crate) client: IpAddr,
-    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) user_agent: Option<Box<str>>,
     /// Where pulls are told: the host that was asked, and whether by TLS.
     pub(crate) host: Option<(Box<str>, bool)>,
 }
@@ -77,12 +76,11 @@ impl Tally {
         // No more than there may be now, so that it ends.
         for asked in waiting.try_iter().take(MOST) {
             let told = asked.fetched.told();
-            let user_agent = asked.user_agent.as_ref().and_then(|value| value.to_str().ok());
             let (vendor, repository) = (asked.fetched.vendor.as_str(), asked.fetched.repository.as_str());
             let counted = counter.count(&Fetch {
                 time: Utc::of(time),
                 client: asked.client,
-                user_agent: user_agent.unwrap_or_default(),
+                user_agent: asked.user_agent.as_deref().unwrap_or_default(),
                 vendor,
                 repository,
                 kind: told.kind,

@@ -81,7 +81,6 @@ impl Notice {
             format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
         });
         let size = manifest.map(Manifest::len);
-        let user_agent = asked.user_agent.as_ref().and_then(|value| value.to_str().ok());
         Self {
             id: id(),
             timestamp: Utc::of(time).to_string(),
@@ -100,7 +99,7 @@ impl Notice {
                 addr: asked.client.to_string(),
                 host: asked.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
                 method: "GET",
-                useragent: user_agent.unwrap_or_default().to_owned(),
+                useragent: asked.user_agent.as_deref().unwrap_or_default().to_owned(),
             },
             actor: Actor {},
         }
