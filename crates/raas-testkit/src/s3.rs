@@ -7,9 +7,10 @@ mod request;
 mod state;
 mod time;
 
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +26,16 @@ pub struct Server {
 
 struct Shared {
     state: Mutex<State>,
+    /// Connections, and how often they were hurried.
+    talk: Mutex<Talk>,
+    talk_changed: Condvar,
     ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Talk {
+    connections: usize,
+    hurried: usize,
 }
 
 impl Server {
@@ -34,7 +44,12 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = State::with_buckets(buckets);
-        let shared = Arc::new(Shared { state: Mutex::new(state), ended: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            talk: Mutex::default(),
+            talk_changed: Condvar::new(),
+            ended: AtomicBool::new(false),
+        });
         let for_thread = shared.clone();
         let accepting = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -43,8 +58,13 @@ impl Server {
                 }
                 let Ok(stream) = stream else { continue };
                 let shared = for_thread.clone();
-                // A client that goes away is no concern of the service.
-                std::thread::spawn(move || drop(shared.converse(&stream)));
+                shared.talk().connections += 1;
+                std::thread::spawn(move || {
+                    // A client that goes away is no concern of the service.
+                    drop(shared.converse(&stream));
+                    shared.talk().connections -= 1;
+                    shared.talk_changed.notify_all();
+                });
             }
         });
         Self { address, shared, accepting: Some(accepting) }
@@ -63,6 +83,29 @@ impl Server {
     /// Behaves again.
     pub fn behave(&self) {
         self.state().faults.clear();
+    }
+
+    /// Waits until all that a client has sent who is gone, and is the last one, was heard. What takes its time takes no
+    /// more of it.
+    ///
+    /// # Panics
+    ///
+    /// If somebody is still connected after a while.
+    pub fn wait_until_alone(&self) {
+        // Connections are taken in their order: with this one, all of the client's are counted.
+        let mut last = TcpStream::connect(self.address).expect("the service is there");
+        let asked = last.write_all(b"HEAD /none HTTP/1.1\r\nConnection: close\r\n\r\n");
+        asked.and_then(|()| last.read_exact(&mut [0])).expect("the service answers");
+        drop(last);
+        let mut talk = self.shared.talk();
+        talk.hurried += 1;
+        self.shared.talk_changed.notify_all();
+        let waited = self
+            .shared
+            .talk_changed
+            .wait_timeout_while(talk, Duration::from_secs(20), |talk| talk.connections > 0);
+        let (talk, _) = waited.expect("no thread panics while it holds this");
+        assert_eq!(talk.connections, 0, "somebody is still connected");
     }
 
     /// Lists so many at a time.
@@ -178,6 +221,17 @@ impl Drop for Server {
 }
 
 impl Shared {
+    /// So long, or until everybody is hurried.
+    fn take_time(&self, by: Duration) {
+        let talk = self.talk();
+        let before = talk.hurried;
+        drop(self.talk_changed.wait_timeout_while(talk, by, |talk| talk.hurried == before));
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().expect("no thread panics while it holds this")
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds this")
     }

@@ -177,14 +177,14 @@ fn long_json_files() {
 
 #[test]
 fn chains_are_of_bounded_length() {
-    let chain = |length| Export::chain("app", length).without_lists().files().tar();
+    let chain = |length| Export::chain_without_lists("app", length).tar();
     let error = failure("long", &chain(1025), &Limits::default());
     assert!(error.to_string().contains("1024"), "{error}");
     assert_eq!(v1(&chain(1024), None).unwrap().images.len(), 1024);
     // Each of many images on one long chain keeps the list of its own ancestors.
+    let trunk = Export::chain_without_lists("app", 1000);
     let branched = |branches| {
-        let mut export = Export::chain("app", 1000);
-        export.without_lists();
+        let mut export = trunk.clone();
         (0..branches).for_each(|n| {
             export.branch(&format!("t{n}"), 999);
         });

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
 use raas_types::ObjectKey;
-use raas_types::media_type::DOCKER_MANIFEST;
 
+use crate::sites::two_vendors;
 use crate::snapshots::{app, archive, files, pointer};
-use crate::support::{Folders, Published, Server, soon};
+use crate::support::{Folders, Server, soon};
 use crate::upstream::{Fault, Upstream};
 
 fn at(site: SiteConfig, hosts: &[&str]) -> SiteConfig {
@@ -16,13 +16,7 @@ fn at(site: SiteConfig, hosts: &[&str]) -> SiteConfig {
 
 #[test]
 fn a_vendors_hosts_are_its_own() {
-    let (acme, other) = (Folders::new("acme"), Folders::new("other"));
-    for (folders, name) in [(&acme, "acme-app"), (&other, "other-app")] {
-        let mut app = Published::new(name);
-        let digest = app.image(DOCKER_MANIFEST, name, "");
-        app.tag("latest", digest);
-        folders.publish(&app);
-    }
+    let [acme, other] = two_vendors();
     let server = Server::start(vec![
         at(other.site(), &["registry.other.example", "shared.example"]),
         at(acme.site(), &["registry.acme.example", "Images.ACME.example", "shared.example"]),

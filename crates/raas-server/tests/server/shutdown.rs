@@ -14,7 +14,9 @@ const SIZE: usize = 32 * 1024 * 1024;
 fn big_site() -> (Folders, String, Vec<u8>) {
     let folders = Folders::new("acme");
     let mut app = Published::new("app");
-    let bytes: Vec<u8> = (0..SIZE).map(|n| (n % 251) as u8).collect();
+    let period: Vec<u8> = (0..251).collect();
+    let mut bytes = period.repeat(SIZE.div_ceil(period.len()));
+    bytes.truncate(SIZE);
     let digest = app.blob(&bytes);
     folders.publish(&app);
     (folders, format!("/v2/app/blobs/{digest}"), bytes)

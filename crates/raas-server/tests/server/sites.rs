@@ -4,14 +4,21 @@ use raas_types::media_type::DOCKER_MANIFEST;
 
 use crate::support::{Folders, Published, Server, image_id, store_v1, v1_document};
 
-fn two_sites() -> (Folders, Folders, Server) {
-    let (acme, other) = (Folders::new("acme"), Folders::new("other"));
-    for (folders, name) in [(&acme, "acme-app"), (&other, "other-app")] {
-        let mut app = Published::new(name);
-        let digest = app.image(DOCKER_MANIFEST, name, "");
+/// Vendors `acme` and `other` with an image each: `acme-app:latest` and `other-app:latest`.
+pub(crate) fn two_vendors() -> [Folders; 2] {
+    ["acme", "other"].map(|vendor| {
+        let folders = Folders::new(vendor);
+        let name = format!("{vendor}-app");
+        let mut app = Published::new(&name);
+        let digest = app.image(DOCKER_MANIFEST, &name, "");
         app.tag("latest", digest);
         folders.publish(&app);
-    }
+        folders
+    })
+}
+
+fn two_sites() -> (Folders, Folders, Server) {
+    let [acme, other] = two_vendors();
     let id = image_id('a');
     acme.write("crane/data/old/_v1.json", &v1_document("old", &[("latest", id)], &[(id, None)], true));
     store_v1(&acme, "old", id);

@@ -20,6 +20,7 @@ pub(crate) struct ConfigRepository {
     branch: String,
     record: Record,
     folder: PathBuf,
+    pace: Duration,
     _scratch: Scratch,
 }
 
@@ -31,6 +32,9 @@ const FIRST: &[u8] = b"# The configuration of raas; raas.cfg.template explains e
 
 /// How often a push that others were faster than is made again.
 const TRIES: u32 = 20;
+
+/// What the pauses between tries are made of: see [`pause`].
+const PACE: Duration = Duration::from_millis(100);
 
 impl ConfigRepository {
     /// Clones it.
@@ -44,7 +48,7 @@ impl ConfigRepository {
         let named = Record::at_head(git_folder.clone());
         let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
         let record = Record::of_branch(git_folder, &branch);
-        let repository = Self { remote, branch, record, folder, _scratch: scratch };
+        let repository = Self { remote, branch, record, folder, pace: PACE, _scratch: scratch };
         // Nothing is to be written into a repository that somebody has named by mistake.
         if let Some(head) = repository.record.head()?
             && repository.record.read(&head, FILE)?.is_none()
@@ -124,7 +128,7 @@ impl ConfigRepository {
             match self.remote.push(self.record.git(), commit.as_str(), &self.branch) {
                 Ok(()) => return Ok(true),
                 Err(error) if error.kind == GitErrorKind::Rejected && tries < TRIES => {
-                    pause(tries);
+                    thread::sleep(pause(self.pace, tries));
                     tries += 1;
                     self.start_over(head.as_ref())?;
                 }
@@ -155,8 +159,56 @@ impl ConfigRepository {
 }
 
 /// Some time, longer after more tries and by chance, so that those who met do not meet again.
-fn pause(tries: u32) {
-    let most = 50_u64 << tries.min(3);
-    let chance = RandomState::new().hash_one(std::process::id()) % most;
-    thread::sleep(Duration::from_millis(most / 4 + chance));
+fn pause(pace: Duration, tries: u32) -> Duration {
+    let most = pace * (1 << (tries.min(3) - 1));
+    let chance = RandomState::new().hash_one(std::process::id()) % 1000;
+    most / 4 + most * chance as u32 / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_race_that_is_always_lost_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let hosted = Record::new(folder.path().join("conf.git"));
+        hosted.create().unwrap();
+        hosted.commit(None, &[(FILE.into(), Some(b"".into()))], "Configure").unwrap();
+        let address = format!("file://{}", hosted.git().folder().display());
+        let home = Home::new(Some(folder.path().join("home"))).unwrap();
+        home.ensure().unwrap();
+        let remote = Remote { address, patience: Duration::from_secs(60) };
+        let mut ours = ConfigRepository::open(remote, None, &home).unwrap();
+        ours.pace = Duration::ZERO;
+        let races = Cell::new(0);
+        let change = |most: usize| {
+            races.set(0);
+            ours.change("ours", &|_| {
+                if races.get() < most {
+                    races.set(races.get() + 1);
+                    let other = ("other".into(), Some(races.get().to_string().into_bytes()));
+                    hosted.commit(hosted.head()?.as_ref(), &[other], "other")?;
+                }
+                Ok(vec![("ours".into(), Some(b"x".into()))])
+            })
+        };
+        let said = change(usize::MAX).unwrap_err().to_string();
+        assert!(said.contains("others were faster 20 times in a row"), "{said}");
+        assert_eq!(races.get(), 20);
+        let read = |path| hosted.read(&hosted.head().unwrap().unwrap(), path).unwrap();
+        assert_eq!((read("ours"), read("other")), (None, Some(b"20".to_vec())));
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        for (tries, most) in [(1, 125), (2, 250), (3, 500), (20, 500)] {
+            let pauses: Vec<Duration> = (0..50).map(|_| pause(PACE, tries)).collect();
+            let (least, most) = (Duration::from_millis(most / 5), Duration::from_millis(most));
+            assert!(pauses.iter().all(|pause| (least..most).contains(pause)), "{tries}: {pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        }
+    }
 }

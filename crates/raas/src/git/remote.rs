@@ -160,15 +160,18 @@ mod tests {
     #[test]
     fn a_command_that_hangs_is_ended_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
-        let marker = folder.path().join("alive");
+        let alive = folder.path().join("alive");
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("(sleep 3; touch {}) & sleep 30", marker.display()));
+        let child = format!("while :; do echo >> '{}'; sleep 0.01; done", alive.display());
+        command.arg("-c").arg(format!("({child}) & sleep 30"));
         let hurried = Remote { address: "x".into(), patience: Duration::from_millis(200) };
         let begun = Instant::now();
         let failed = hurried.run(command, "fetch").unwrap_err();
         assert_eq!(failed.kind, GitErrorKind::TimedOut);
         assert!(begun.elapsed() < Duration::from_secs(2));
-        thread::sleep(Duration::from_millis(3200));
-        assert!(!marker.exists(), "the child went on");
+        let written = || std::fs::metadata(&alive).map_or(0, |file| file.len());
+        let before = written();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(written(), before, "the child went on");
     }
 }

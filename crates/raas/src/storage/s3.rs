@@ -87,12 +87,12 @@ impl S3 {
     /// A bucket, which need not exist. Nothing is asked yet. Runs of one home share a folder, which need not exist either,
     /// for notes of what they upload.
     pub(super) fn new(runtime: Runtime, config: &SdkConfig, place: Place, notes: PathBuf) -> Self {
-        Self::with_patience(runtime, config, place, notes, &Patience::default())
+        Self::with_patience(runtime, config, place, notes, &Patience::default(), pool::PART)
     }
 
     /// As [`new`](Self::new), for who would rather know soon that the service does not answer.
     pub(super) fn hasty(runtime: Runtime, config: &SdkConfig, place: Place, notes: PathBuf) -> Self {
-        Self::with_patience(runtime, config, place, notes, &Patience::HASTY)
+        Self::with_patience(runtime, config, place, notes, &Patience::HASTY, pool::PART)
     }
 
     fn with_patience(
@@ -101,13 +101,14 @@ impl S3 {
         place: Place,
         notes: PathBuf,
         patience: &Patience,
+        part: usize,
     ) -> Self {
         let seen = Arc::new(Seen::default());
         let shared = Shared {
             client: client::client(config, &place, patience, &seen),
             place,
             credentials: config.credentials_provider().expect("`aws::load` gives one"),
-            pool: Pool::new(),
+            pool: Pool::new(part),
             leftovers: Leftovers::default(),
             unfinished: Unfinished::new(notes),
             patience: patience.clone(),

@@ -295,9 +295,9 @@ fn like_ssh(sandbox: &Sandbox) -> String {
     path
 }
 
-/// Somebody else pushes before each of the first pushes of ours, and at last before every one.
+/// Somebody else pushes before each of the first pushes of ours.
 #[test]
-fn a_lost_race_is_run_again_and_has_an_end() {
+fn a_lost_race_is_run_again() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "# shared\n");
     let left = sandbox.path("left");
@@ -313,18 +313,10 @@ fn a_lost_race_is_run_again_and_has_an_end() {
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
     let path = sandbox.write("app.tar", image("1.0"));
     let address = format!("git@conf.example.com:{}", repository.folder.display());
-    let push = |races: u32| {
-        fs::write(&left, races.to_string()).unwrap();
-        let mut command = with_repository(&sandbox, &address, &["push", "acme", "app", "--from", &path]);
-        command.env("GIT_SSH_COMMAND", &ssh).output().unwrap()
-    };
-    let output = push(1000);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{said}");
-    assert!(said.contains("others were faster 20 times in a row"), "{said}");
-    assert_eq!(repository.commits("main"), 1 + 20);
-    succeeded(&push(3));
-    assert_eq!(repository.commits("main"), 1 + 20 + 3 + 1);
+    fs::write(&left, "3").unwrap();
+    let mut command = with_repository(&sandbox, &address, &["push", "acme", "app", "--from", &path]);
+    succeeded(&command.env("GIT_SSH_COMMAND", &ssh).output().unwrap());
+    assert_eq!(repository.commits("main"), 1 + 3 + 1);
     assert!(repository.files("main").contains(&"acme/metadata/app.json".to_owned()));
 }
 

@@ -44,8 +44,9 @@ fn what_is_published_or_was_within_the_days_kept_stays() {
     let all = sandbox.files("acme/bucket");
     let kept = sandbox.json(&["gc", "acme", "--yes", "--json"]);
     assert_eq!((count(&kept), kept["kept"].as_u64().unwrap() as usize), (0, all.len()));
-    // Commits have whole seconds.
-    std::thread::sleep(Duration::from_millis(1100));
+    // Commits have whole seconds: the next one begins.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    std::thread::sleep(Duration::from_secs(since.as_secs() + 1) - since + Duration::from_millis(10));
     let found = sandbox.json(&["gc", "acme", "--keep-days", "0", "--json"]);
     assert!(count(&found) > 0 && found["removed"] == false, "{found:#}");
     assert_eq!(sandbox.files("acme/bucket"), all, "without --yes nothing is done");

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,20 @@ pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
+/// The file of the one certificate that is trusted.
+const AUTHORITY: &str = "authority.pem";
+
+/// A certificate of nobody whom a test meets.
+fn authority() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| rcgen::generate_simple_self_signed(["nobody.example".into()]).unwrap().cert.pem())
+}
+
 impl Sandbox {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
+        fs::write(folder.path().join(AUTHORITY), authority()).unwrap();
         Self { folder }
     }
 
@@ -56,6 +67,8 @@ impl Sandbox {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            // Nor of the many authorities that this machine trusts, which an unoptimised program is slow to read.
+            .env("SSL_CERT_FILE", self.folder.path().join(AUTHORITY))
             .stdin(Stdio::null());
     }
 

@@ -13,6 +13,18 @@ use serde_json::Value;
 use crate::s3::{BUCKET, assert_stored, layout, sandbox};
 use crate::sandbox::{Sandbox, succeeded};
 
+fn two_homes() -> (Server, Sandbox, Sandbox) {
+    let server = Server::new(&[BUCKET]);
+    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    (server, one, two)
+}
+
+/// Publishes `one:1.0`.
+fn publish_one(home: &Sandbox) {
+    let path = home.write("app.tar", layout(1, 1000));
+    home.ok(&["push", "acme", "one", "--from", &path]);
+}
+
 /// An image with this one tag.
 fn saved(seed: u64, name: &str) -> Vec<u8> {
     let layers = [layer(&[("a", &noise(seed, 500))])];
@@ -33,10 +45,8 @@ fn published(home: &Sandbox) -> BTreeSet<String> {
 
 #[test]
 fn each_publishes_on_top_of_what_the_others_have() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
-    let path = one.write("app.tar", layout(1, 1000));
-    one.ok(&["push", "acme", "one", "--from", &path]);
+    let (server, one, two) = two_homes();
+    publish_one(&one);
     // A home that is new finds what there is.
     two.ok(&["setup", "acme"]);
     assert_eq!(two.json(&["log", "acme", "--json"]), one.json(&["log", "acme", "--json"]));
@@ -89,10 +99,8 @@ fn several_at_once_lose_nothing() {
 
 #[test]
 fn what_never_reached_the_bucket_is_set_aside_and_told() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
-    let path = one.write("app.tar", layout(1, 1000));
-    one.ok(&["push", "acme", "one", "--from", &path]);
+    let (server, one, two) = two_homes();
+    publish_one(&one);
     two.ok(&["setup", "acme"]);
     // Its commit is made, and the first object after it is refused.
     let lost = one.write("lost.tar", layout(2, 1000));
@@ -121,8 +129,7 @@ fn what_never_reached_the_bucket_is_set_aside_and_told() {
 /// Whoever reads the bucket by itself finds under a tag what is published, and not what was about to be.
 #[test]
 fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let (server, one, two) = two_homes();
     let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
     one.ok(&["push", "acme", "app", "--from", &first]);
     two.ok(&["setup", "acme"]);
@@ -146,8 +153,7 @@ fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
 
 #[test]
 fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let (server, one, two) = two_homes();
     let first = one.write("first.tar", saved(1, "first:1"));
     // The layer, the config, the turn, the manifest: its commit is made, and nothing of it reaches the bucket.
     server.fail(Fault { after: 4, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) });
@@ -165,8 +171,7 @@ fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
 
 #[test]
 fn an_interruption_in_a_turn_is_told_to_the_next_home() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
+    let (server, one, two) = two_homes();
     let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
     one.ok(&["push", "acme", "app", "--from", &first]);
     two.ok(&["setup", "acme"]);
@@ -220,10 +225,8 @@ fn what_goes_between_its_storing_and_its_publication_is_not_published() {
 
 #[test]
 fn another_registry_in_the_bucket_is_left_alone() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
-    let path = one.write("app.tar", layout(1, 1000));
-    one.ok(&["push", "acme", "one", "--from", &path]);
+    let (server, one, two) = two_homes();
+    publish_one(&one);
     // The other home has published already, to a folder.
     let bucket = std::fs::read_to_string(two.path("raas.cfg")).unwrap();
     two.write("raas.cfg", "");
@@ -247,10 +250,8 @@ fn another_registry_in_the_bucket_is_left_alone() {
 
 #[test]
 fn history_that_is_damaged_is_not_taken_in() {
-    let server = Server::new(&[BUCKET]);
-    let (one, two) = (sandbox(&server, ""), sandbox(&server, ""));
-    let path = one.write("app.tar", layout(1, 1000));
-    one.ok(&["push", "acme", "one", "--from", &path]);
+    let (server, one, two) = two_homes();
+    publish_one(&one);
     let pack = server.keys(BUCKET).into_iter().find(|key| key.contains("_record/")).unwrap();
     let good = server.object(BUCKET, &pack).unwrap();
     let mut bad = good.clone();

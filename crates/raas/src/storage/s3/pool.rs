@@ -31,6 +31,8 @@ const _: () = assert!(PAIRS * MOST_FOR_ONE < PARTS);
 /// The buffers.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// The size of a part, in bytes.
+    part: usize,
     left: Arc<Semaphore>,
     /// Buffers of one part's size that nobody uses.
     idle: Mutex<Vec<Vec<u8>>>,
@@ -46,18 +48,23 @@ pub(super) struct Buffer {
 }
 
 impl Pool {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { left: Arc::new(Semaphore::new(PARTS)), idle: Mutex::default() })
+    pub(super) fn new(part: usize) -> Arc<Self> {
+        Arc::new(Self { part, left: Arc::new(Semaphore::new(PARTS)), idle: Mutex::default() })
+    }
+
+    /// The size of a part, in bytes, where nothing asks for larger ones.
+    pub(super) fn part(&self) -> usize {
+        self.part
     }
 
     /// A buffer with room for so many bytes, once there is one.
     pub(super) async fn take(self: &Arc<Self>, room: usize) -> Buffer {
-        let count = room.div_ceil(PART).clamp(1, MOST_FOR_ONE);
+        let count = room.div_ceil(self.part).clamp(1, MOST_FOR_ONE);
         let permit = self.left.clone().acquire_many_owned(count as u32).await;
         let permit = permit.expect("nobody closes the pool");
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::new();
-        if room > PART {
+        if room > self.part {
             // What nobody uses counts too.
             idle.truncate(self.left.available_permits());
         } else if room > SMALL {
@@ -75,7 +82,8 @@ impl Buffer {
         let taken = bytes.len().min(self.room - self.bytes.len());
         if self.bytes.capacity() < self.bytes.len() + taken {
             // At once all that it may come to: growing by doubling would hold twice as much for a while.
-            let whole = if self.room > SMALL && self.room <= PART { PART } else { self.room };
+            let part = self.pool.part;
+            let whole = if self.room > SMALL && self.room <= part { part } else { self.room };
             self.bytes.reserve_exact(whole - self.bytes.len());
         }
         self.bytes.extend_from_slice(&bytes[..taken]);
@@ -108,7 +116,7 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.capacity() == PART {
+        if self.bytes.capacity() == self.pool.part {
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.clear();
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
@@ -123,7 +131,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_used_again() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let pool = Pool::new();
+        let pool = Pool::new(PART);
         let mut held: Vec<Buffer> = (0..PARTS).map(|_| runtime.block_on(pool.take(PART))).collect();
         assert_eq!(pool.left.available_permits(), 0);
         let mut one = held.pop().unwrap();

@@ -14,6 +14,10 @@ use crate::storage::{probe, suite};
 
 const BUCKET: &str = "bytes";
 
+/// The size of a part, in bytes: so small that hashing many of them takes no time.
+const PART: usize = 8 * UNIT;
+const UNIT: usize = 128 << 10;
+
 /// Bytes of which no two parts are the same, sooner made than ones that do not compress.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let period = raas_testkit::layers::noise(seed, 10_007);
@@ -48,7 +52,7 @@ fn run_of(notes: &Path, endpoint: &str, settings: &VendorSettings) -> S3 {
         answer: Duration::from_secs(2),
         standstill: Duration::from_secs(1),
     };
-    S3::with_patience(runtime, &config, place, notes.to_owned(), &patience)
+    S3::with_patience(runtime, &config, place, notes.to_owned(), &patience, PART)
 }
 
 fn service() -> (S3, Server) {
@@ -104,7 +108,7 @@ fn a_good_service_passes_the_probe_and_nothing_is_left() {
 fn objects_have_their_type_and_lifetime_whatever_way_they_come() {
     let (storage, server) = service();
     let small = noise(1, 1000);
-    let large = noise(2, 17 << 20);
+    let large = noise(2, 17 * UNIT);
     let expected = ("application/octet-stream".to_owned(), "public, max-age=31536000, immutable".to_owned());
     for (content, draft) in [
         (&small, known(&small)),
@@ -123,11 +127,11 @@ fn objects_have_their_type_and_lifetime_whatever_way_they_come() {
 #[test]
 fn small_objects_are_one_request_and_large_ones_go_in_parts() {
     let (storage, server) = service();
-    let content = noise(1, 16 << 20);
+    let content = noise(1, 16 * UNIT);
     store(&storage, &content, known(&content)).unwrap();
     assert_eq!((server.count("PutObject"), server.asked().len()), (1, 1));
     server.forget();
-    let content = noise(2, (16 << 20) + 1);
+    let content = noise(2, 16 * UNIT + 1);
     let stored = Arc::new(AtomicU64::new(0));
     let counter = stored.clone();
     let on_stored: crate::storage::OnStored = Arc::new(move |bytes| {
@@ -146,10 +150,10 @@ fn pairs_of_uploads_never_wait_for_one_another() {
         for thread in 0..storage.in_flight(2) as u64 {
             scope.spawn(move || {
                 for n in 0..3 {
-                    let content = noise(thread * 10 + n, 15 << 20);
+                    let content = noise(thread * 10 + n, 15 * UNIT);
                     let mut one = storage.create(known(&content)).unwrap();
                     let mut two = storage.create(Draft::default()).unwrap();
-                    for piece in content.chunks(1 << 20) {
+                    for piece in content.chunks(1 * UNIT) {
                         one.write_all(piece).unwrap();
                         two.write_all(piece).unwrap();
                     }
@@ -166,7 +170,7 @@ fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
     for tells_checksums in [true, false] {
         let (storage, server) = service();
         server.set_tells_checksums(tells_checksums);
-        let content = noise(1, (30 << 20) + 5);
+        let content = noise(1, 30 * UNIT + 5);
         // The service goes away in the middle, for longer than anybody waits.
         server.fail(Fault::times("UploadPart", 9, What::Refuse(500, "InternalError")));
         server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
@@ -188,7 +192,7 @@ fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
 fn an_upload_of_a_run_that_lives_is_left_alone() {
     let server = Server::new(&[BUCKET]);
     let notes = tempfile::tempdir().unwrap();
-    let content = noise(1, (20 << 20) + 5);
+    let content = noise(1, 20 * UNIT + 5);
     let begin = || {
         let run = run_of(notes.path(), &server.url(), &settings());
         run.sweep().unwrap();
@@ -208,7 +212,7 @@ fn an_upload_of_a_run_that_lives_is_left_alone() {
 #[test]
 fn parts_of_other_bytes_are_sent_again() {
     let (storage, server) = service();
-    let (one, two) = (noise(1, 20 << 20), noise(2, 20 << 20));
+    let (one, two) = (noise(1, 20 * UNIT), noise(2, 20 * UNIT));
     server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
     // As if an id said nothing of the content, as in Docker v1.
     let key = key_of(&one);
@@ -225,9 +229,9 @@ fn parts_of_other_bytes_are_sent_again() {
 #[test]
 fn an_upload_that_the_source_spoils_leaves_nothing() {
     let (storage, server) = service();
-    for draft in [known(&[0; 20 << 20]), Draft::default()] {
+    for draft in [known(&[0; 20 * UNIT]), Draft::default()] {
         let mut upload = storage.create(draft).unwrap();
-        upload.write_all(&vec![1; 19 << 20]).unwrap();
+        upload.write_all(&vec![1; 19 * UNIT]).unwrap();
         assert_eq!(server.uploads(BUCKET).len(), 1);
         drop(upload);
         assert!(server.uploads(BUCKET).is_empty() && server.keys(BUCKET).is_empty());
@@ -237,7 +241,7 @@ fn an_upload_that_the_source_spoils_leaves_nothing() {
 #[test]
 fn old_leftovers_are_swept_and_young_ones_kept() {
     let (storage, server) = service();
-    let content = noise(1, 20 << 20);
+    let content = noise(1, 20 * UNIT);
     server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
     assert!(store(&storage, &content, known(&content)).is_err());
     server.put(BUCKET, "reg/_uploads/old", b"x");
@@ -284,7 +288,7 @@ fn what_passes_is_waited_for() {
         What::Truncate,
         What::Slow(Duration::from_millis(50)),
     ];
-    let content = noise(1, 17 << 20);
+    let content = noise(1, 17 * UNIT);
     let small = noise(2, 5000);
     for what in faults {
         let (storage, server) = service();
@@ -352,7 +356,7 @@ fn what_stays_is_told_and_nothing_is_half_there() {
         server.behave();
         assert!(server.keys(BUCKET).is_empty(), "{what:?}");
     }
-    let large = noise(1, 17 << 20);
+    let large = noise(1, 17 * UNIT);
     for operation in ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "CopyObject"] {
         for draft in [known(&large), Draft::default()] {
             if operation == "CopyObject" && draft.key.is_some() {

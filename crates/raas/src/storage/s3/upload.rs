@@ -10,12 +10,12 @@ use raas_types::{Digest, ObjectKey, Reference};
 
 use super::errors::Action;
 use super::multipart::{Multipart, Target};
-use super::pool::{Buffer, PART};
+use super::pool::Buffer;
 use super::{Engine, Shared, client};
 use crate::storage::{Draft, OnStored, StorageError, Upload};
 
-/// Objects of a known length up to this are one request, in bytes.
-const SINGLE: u64 = 16 << 20;
+/// Objects of a known length up to so many parts are one request.
+const SINGLE: u64 = 2;
 
 /// A multipart upload has at most 10,000 parts; some are left for a service that counts otherwise.
 const MOST_PARTS: u64 = 9_000;
@@ -35,10 +35,11 @@ pub(super) struct S3Upload {
 
 impl S3Upload {
     pub(super) fn new(engine: Arc<Engine>, draft: Draft) -> Self {
-        let single = draft.size.is_some_and(|size| size <= SINGLE);
+        let part = engine.shared.pool.part();
+        let single = draft.size.is_some_and(|size| size <= SINGLE * part as u64);
         let room = match draft.size {
             Some(size) if single => (size as usize).max(1),
-            size => part_size(size),
+            size => part_size(size, part),
         };
         let Draft { key, on_stored, .. } = draft;
         Self { engine, key, on_stored, room, single, buffer: None, parts: None }
@@ -65,11 +66,11 @@ impl S3Upload {
     }
 }
 
-/// How large the parts of an object are, in bytes, that is so long if anybody knows.
-fn part_size(size: Option<u64>) -> usize {
+/// How large the parts of an object are, in bytes, that is so long if anybody knows: so large at least.
+fn part_size(size: Option<u64>, least: usize) -> usize {
     const MIB: u64 = 1 << 20;
     let needed = size.unwrap_or_default().div_ceil(MOST_PARTS).next_multiple_of(MIB);
-    usize::try_from(needed).unwrap_or(usize::MAX).max(PART)
+    usize::try_from(needed).unwrap_or(usize::MAX).max(least)
 }
 
 fn temporary_name() -> String {
@@ -168,15 +169,16 @@ pub(super) fn base64_of(digest: &Digest) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::PART;
     use super::*;
 
     #[test]
     fn parts_grow_where_ten_thousand_would_not_do() {
         const GIB: u64 = 1 << 30;
-        assert_eq!(part_size(None), PART);
-        assert_eq!(part_size(Some(17 << 20)), PART);
-        assert_eq!(part_size(Some(70 * GIB)), PART);
-        assert_eq!(part_size(Some(71 * GIB)), 9 << 20);
-        assert!((5 << 40_u64) / part_size(Some(5 << 40)) as u64 <= MOST_PARTS);
+        assert_eq!(part_size(None, PART), PART);
+        assert_eq!(part_size(Some(17 << 20), PART), PART);
+        assert_eq!(part_size(Some(70 * GIB), PART), PART);
+        assert_eq!(part_size(Some(71 * GIB), PART), 9 << 20);
+        assert!((5 << 40_u64) / part_size(Some(5 << 40), PART) as u64 <= MOST_PARTS);
     }
 }
