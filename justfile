@@ -46,6 +46,11 @@ s3:
 acme:
     python3 tests/e2e/acme.py
 
+# The alerts, and what they say at given moments; needs Prometheus's promtool
+alerts:
+    promtool check rules deploy/prometheus/raas.rules.yml
+    promtool test rules deploy/prometheus/raas.test.yml
+
 # Publishing to S3 against skopeo with docker-registry, and against aws s3 cp
 bench-s3:
     python3 tests/e2e/bench_s3.py
