@@ -407,6 +407,10 @@ fn v1_of_old_clients() {
         v1("/v1/search?q=only")
             .is(r#"{"query":"only","num_results":1,"results":[{"name":"library/only","description":"","is_official":false,"is_automated":false,"is_trusted":false,"star_count":0}]}"#)
             .header("content-type", JSON),
+        v1("/v1/search?q=old&n=1").has(r#""num_results":2,"results":[{"name":"older","#),
+        v1("/v1/search?q=old&n=1").has_not("tools/old"),
+        v1("/v1/search?q=old&n=0").is(r#"{"query":"old","num_results":2,"results":[]}"#),
+        v1("/v1/search?q=old&n=x").has("tools/old"),
         v1("/v1/search?q=%3Cb%3E").is(r#"{"query":"<b>","num_results":0,"results":[]}"#),
         v1("/v1/search?q=old").has(r#""results":[{"name":"older""#),
         v1("/v1/search?q=hidden").has(r#""query":"hidden","num_results":0,"results":[]"#),
