@@ -30,9 +30,13 @@ e2e:
 e2e-config:
     python3 tests/e2e/config.py
 
-# CDNs that check their tokens, and a Crane's configuration, with real clients
+# CDNs that check their tokens, a Crane's configuration, and layers in parts, with real clients
 e2e-delivery:
     python3 tests/e2e/delivery.py
+
+# Client certificates, tokens of another issuer and passwords, with real clients
+e2e-access:
+    python3 tests/e2e/access.py
 
 # Every sample in real S3 services; builds Garage on its first run
 s3:
@@ -41,6 +45,11 @@ s3:
 # Certificates from a real ACME server, Debian's pebble
 acme:
     python3 tests/e2e/acme.py
+
+# The alerts, and what they say at given moments; needs Prometheus's promtool
+alerts:
+    promtool check rules deploy/prometheus/raas.rules.yml
+    promtool test rules deploy/prometheus/raas.test.yml
 
 # Publishing to S3 against skopeo with docker-registry, and against aws s3 cp
 bench-s3:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Ways in which bytes come to clients: CDNs that check their tokens with Python's hmac and with the openssl program,
-and a Crane whose place raas takes. Pulled with podman and skopeo. Needs root, Debian.
+a Crane whose place raas takes, and layers that are taken in parts. Pulled with podman and skopeo. Needs root, Debian.
 """
 import base64
 import fnmatch
@@ -18,6 +18,7 @@ import urllib.parse
 import parts
 import services
 import sources
+from partial import partial
 from pulls import pull_everywhere
 
 KEYS = parts.ROOT / "crates" / "raas-server" / "tests" / "data"
@@ -154,6 +155,7 @@ def main():
         clients, skopeo = [parts.Podman(work / "podman")], parts.Skopeo(work / "skopeo")
         tokens(program, home, work, clients, skopeo, tags)
         crane(program, home, work, clients, skopeo, tags)
+        partial(program, home, work, serve, answers)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Docker:
         self.daemon.__exit__()
 
     def command(self, *words):
-        return ["docker", "-H", f"unix://{self.folder}/d.sock", *words]
+        return ["docker", "--config", self.folder / "config", "-H", f"unix://{self.folder}/d.sock", *words]
 
     def pull(self, reference, platform):
         run(*self.command("pull", "-q", "--platform", platform, reference))
@@ -124,14 +124,14 @@ class Docker:
 class Podman:
     name = "podman"
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, options=("--tls-verify=false",)):
+        self.folder, self.options = folder, options
 
     def command(self, *words):
         return ["podman", "--root", self.folder / "r", "--runroot", self.folder / "rr", "--storage-driver=vfs", *words]
 
     def pull(self, reference, platform):
-        run(*self.command("pull", "-q", "--tls-verify=false", "--platform", platform, reference))
+        run(*self.command("pull", "-q", *self.options, "--platform", platform, reference))
         told = json.loads(run(*self.command("image", "inspect", reference)))[0]["RootFS"]["Layers"]
         saved = self.folder / "saved.tar"
         saved.unlink(missing_ok=True)
@@ -153,12 +153,12 @@ def saved_layers(archive):
 class Skopeo:
     """Copies every platform at once."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, options=("--src-tls-verify=false",)):
+        self.folder, self.options = folder, options
 
     def pull_all(self, reference):
         shutil.rmtree(self.folder, ignore_errors=True)
-        run("skopeo", "copy", "-q", "--all", "--insecure-policy", "--src-tls-verify=false", f"docker://{reference}", f"dir:{self.folder}")
+        run("skopeo", "copy", "-q", "--all", "--insecure-policy", *self.options, f"docker://{reference}", f"dir:{self.folder}")
         manifests = [self.folder / "manifest.json", *self.folder.glob("*.manifest.json")]
         found = {}
         for path in manifests:

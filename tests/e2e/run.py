@@ -22,15 +22,32 @@ MASKED = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f"
 def samples(raas, clients, skopeo, wanted, log):
     raas("setup", "bigdatainc")
     with raas.serve(log, "bigdatainc") as server:
+        pushed = []
+        is_wanted = lambda name: not wanted or any(name.startswith(word) for word in wanted)
         for name, path, more, tags in sources.samples():
-            if wanted and not any(name.startswith(word) for word in wanted):
+            if not is_wanted(name):
                 continue
             raas("push", "bigdatainc", f"samples/{name}", "--from", path, *more)
             pulls = pull_everywhere(clients, skopeo, server.address, f"samples/{name}", tags)
+            pushed.append(f"samples/{name}")
             print(f"ok    {name}: {len(tags)} tags, {pulls} pulls", flush=True)
+        search(clients, server.address, pushed)
         status = json.loads(raas("status", "bigdatainc", "--json"))
         assert status["healthy"], status
-        v1(server.address)
+        if is_wanted("pulp2"):
+            v1(server.address)
+
+
+def search(clients, address, names):
+    """docker still asks the old API, and podman does so too."""
+    docker, podman = clients
+    found = parts.run(*docker.command("search", "--limit", "100", "--format", "{{.Name}}", f"{address}/samples")).split()
+    compare("docker search", sorted(found), sorted(names))
+    one = parts.run(*docker.command("search", "--limit", "1", "--format", "{{.Name}}", f"{address}/samples")).split()
+    compare("docker search --limit 1", one, [min(names)])
+    found = parts.run("podman", "search", "--tls-verify=false", "--limit", "100", "--format", "{{.Name}}", f"{address}/samples").split()
+    compare("podman search", sorted(found), sorted(f"{address}/{name}" for name in names))
+    print(f"ok    search: {len(names)} repositories", flush=True)
 
 
 def v1(address):

@@ -5,7 +5,6 @@
 mod blob;
 mod connection;
 mod credentials;
-mod forwarding;
 mod manifest;
 mod session;
 mod signed;

@@ -20,6 +20,7 @@ mod federation;
 mod files;
 mod fleet;
 mod follow;
+mod forwarding;
 mod gc;
 mod git;
 mod held;

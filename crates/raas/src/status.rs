@@ -3,14 +3,14 @@
 mod deep;
 pub(crate) mod egress;
 pub(crate) mod federation;
+mod server;
 mod stored;
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{Pointer, RepositoryName, VendorName};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::catch_up;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::output::number;
 use crate::push::{Progress, bytes};
 use crate::record::CommitId;
 use crate::storage::Storage;
-use crate::{files, http, inventory, servers, snapshot};
+use crate::{files, inventory, snapshot};
 use stored::Stored;
 
 /// What all checks found.
@@ -145,10 +145,8 @@ pub(crate) fn check(
                 "give the user of raas access to that folder",
             )),
         }
-        let names = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        let names: BTreeSet<String> =
-            names.filter(|document| !document.protected).map(|document| document.name.to_string()).collect();
-        checks.extend(check_servers(home, &vendor, &names));
+        let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
+        checks.extend(server::check(home, &vendor, &server::Published::of(parsed)));
     } else {
         let found = format!("there is no vendor {name} in {}", home.root().display());
         checks.push(Check::failed("domain", found, format!("raas setup {name}")));
@@ -318,73 +316,4 @@ fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progr
         .details(read.wrong),
         Err(failure) => Check::unable("content", &failure),
     }
-}
-
-fn check_servers(home: &Home, vendor: &Vendor, names: &BTreeSet<String>) -> Vec<Check> {
-    let notes = match servers::living(&home.servers()) {
-        Ok(notes) => notes,
-        Err(error) => {
-            let found = format!("cannot look for servers in {}: {error}", home.servers().display());
-            return vec![Check::failed("server", found, "give the user of raas access to that folder")];
-        }
-    };
-    let name = vendor.name();
-    let serving: Vec<_> = notes.iter().filter(|note| note.serves(name)).collect();
-    if serving.is_empty() {
-        return vec![Check::failed(
-            "server",
-            format!("no server of {name} runs"),
-            format!("raas serve {name}"),
-        )];
-    }
-    serving.into_iter().map(|note| check_server(note, vendor, names)).collect()
-}
-
-fn check_server(note: &servers::Note, vendor: &Vendor, names: &BTreeSet<String>) -> Check {
-    let address = note.reachable();
-    let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
-    for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
-        let found = match http::ask(note, vendor.name(), path) {
-            Ok(answer) if answer.trim() == expected => continue,
-            // A registry with users asks for a token first.
-            Err(ureq::Error::StatusCode(401)) => continue,
-            Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
-            Err(error) => format!("does not answer {path}: {error}"),
-        };
-        return Check::failed("server", format!("the server on {address} {found}"), restart);
-    }
-    let shown =
-        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
-    let failed =
-        |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
-    match http::revision(note, vendor.name()) {
-        Ok(revision) if revision == shown => {}
-        Ok(revision) => return failed(format!("serves revision `{revision}`, published is `{shown}`")),
-        Err(error) => return failed(format!("tells no revision: {error}")),
-    }
-    match unserved(note, vendor, names) {
-        Ok(unserved) if unserved.is_empty() => Check::ok(
-            "server",
-            format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
-        ),
-        Ok(unserved) => {
-            failed("does not serve all that is published; its log says why".into()).details(unserved)
-        }
-        Err(error) => failed(format!("does not tell what it serves: {error}")),
-    }
-}
-
-/// The repositories that a server should serve and does not.
-fn unserved(
-    note: &servers::Note,
-    vendor: &Vendor,
-    names: &BTreeSet<String>,
-) -> Result<Vec<String>, Box<dyn std::error::Error>> {
-    #[derive(Deserialize)]
-    struct Catalog {
-        repositories: BTreeSet<String>,
-    }
-    let answer = http::ask(note, vendor.name(), "/v2/_catalog?n=1000000")?;
-    let catalog: Catalog = serde_json::from_str(&answer)?;
-    Ok(names.difference(&catalog.repositories).cloned().collect())
 }

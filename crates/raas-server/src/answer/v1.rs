@@ -159,7 +159,9 @@ fn from_document(mut headers: HeaderMap, size: u64) -> Decision {
     response.into()
 }
 
-/// Repositories whose name has the words in it, of both APIs.
+/// Repositories whose name has the words in it, of both APIs, and no more than the client wants to see.
+///
+/// Source: Docker Hub's API 1, "Search", which docker asks for with the number of its `--limit`.
 fn search(asked: &Asked<'_>) -> Response {
     #[derive(Serialize)]
     struct Found<'a> {
@@ -178,14 +180,17 @@ fn search(asked: &Asked<'_>) -> Response {
     }
     let query = query::parameter(asked.uri.query(), "q").flatten().unwrap_or_default();
     let words = query.to_ascii_lowercase();
+    let most = query::parameter(asked.uri.query(), "n").flatten().and_then(|n| n.parse().ok());
     let catalog = asked.catalog;
     let mut names: Vec<&str> =
         catalog.names_after(None).chain(catalog.v1.keys().map(|name| name.as_str())).collect();
     names.sort_unstable();
     names.dedup();
+    names.retain(|name| name.contains(&words));
+    let num_results = names.len();
     let results: Vec<Entry<'_>> = names
         .into_iter()
-        .filter(|name| name.contains(&words))
+        .take(most.unwrap_or(usize::MAX))
         .map(|name| Entry {
             name,
             description: "",
@@ -195,7 +200,7 @@ fn search(asked: &Asked<'_>) -> Response {
             star_count: 0,
         })
         .collect();
-    json(&Found { query: &query, num_results: results.len(), results })
+    json(&Found { query: &query, num_results, results })
 }
 
 fn json(value: &impl Serialize) -> Response {

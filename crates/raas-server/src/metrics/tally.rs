@@ -96,3 +96,43 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+    use crate::metrics::What;
+
+    #[test]
+    fn a_request_waits_for_nobody_who_counts() {
+        const MORE: usize = 3;
+        let tally = Arc::new(Tally::new(None));
+        let asked = || Asked {
+            fetched: Fetched {
+                vendor: "acme".parse().unwrap(),
+                repository: "app".parse().unwrap(),
+                what: What::Tags,
+            },
+            got: true,
+            client: Ipv4Addr::LOCALHOST.into(),
+            user_agent: None,
+            host: None,
+        };
+        let counting = tally.counting.lock().unwrap();
+        let (done, is_done) = mpsc::channel();
+        let taking = Arc::clone(&tally);
+        thread::spawn(move || {
+            (0..MOST + MORE).for_each(|_| taking.take(asked()));
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(20)).expect("nothing is waited for, be the queue full");
+        assert_eq!(tally.uncounted(), MORE as u64);
+        drop(counting);
+        tally.count(&Pulls::default());
+        tally.take(asked());
+        assert_eq!(tally.uncounted(), MORE as u64, "there is room again");
+    }
+}

@@ -5,6 +5,8 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
+use raas_types::{Utc, Validity};
+
 use super::{Metrics, Tally};
 use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
@@ -157,18 +159,26 @@ impl Page {
 
     fn certificates(&mut self, metrics: &Metrics, certificates: Option<&Certificates>) {
         let Some(certificates) = certificates else { return };
-        const ENDS: &str = "raas_certificate_expiry_timestamp_seconds";
-        self.family(ENDS, "gauge", "When a certificate of the server's own ends, in seconds since 1970.");
         let of = |certificate: &Certificate| {
             let name = certificate.names.first().map_or("", String::as_str);
-            (labels(&[("name", name)]), certificate.validity.not_after.unix())
+            (labels(&[("name", name)]), certificate.validity)
         };
-        let mut lines: Vec<_> = certificates.all().iter().map(of).collect();
+        let mut own: Vec<_> = certificates.all().iter().map(of).collect();
         // Several of one name: the one that is shown comes first, and a label is told once.
-        lines.sort_by(|a, b| a.0.cmp(&b.0));
-        lines.dedup_by(|a, b| a.0 == b.0);
-        for (labels, ends) in lines {
-            self.line(ENDS, &labels, ends);
+        own.sort_by(|a, b| a.0.cmp(&b.0));
+        own.dedup_by(|a, b| a.0 == b.0);
+        // Both, since what is late for one of a year is never for one of six days.
+        type Moment = fn(&Validity) -> Utc;
+        let families: [(&str, &str, Moment); 2] = [
+            ("raas_certificate_not_before_timestamp_seconds", "begins to be good", |v| v.not_before),
+            ("raas_certificate_expiry_timestamp_seconds", "ends", |v| v.not_after),
+        ];
+        for (name, what, moment) in families {
+            let help = format!("When a certificate of the server's own {what}, in seconds since 1970.");
+            self.family(name, "gauge", &help);
+            for (labels, validity) in &own {
+                self.line(name, labels, moment(validity).unix());
+            }
         }
         const FAILURES: &str = "raas_certificate_failures_total";
         self.family(FAILURES, "counter", "How often no new certificate could be had by ACME.");

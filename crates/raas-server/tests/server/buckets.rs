@@ -10,11 +10,12 @@ use raas_server::{
 use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{Digest, ImageId, ObjectKey, V1File};
 
-use crate::support::{Answer, Folders, Published, Server, image_id, v1_document};
+use crate::support::{Answer, Folders, Published, Server, image_id, store_v1, v1_document};
 use crate::upstream::{Fault, Upstream};
 
 const ELSEWHERE: &str = "https://cdn.example.com/base/layer";
 const LAYER: &[u8] = b"0123456789";
+const MANIFEST: &str = "/v2/tools/app/manifests/1.0";
 
 fn credentials(expires: Option<SystemTime>) -> Arc<Credentials> {
     Arc::new(Credentials {
@@ -61,6 +62,10 @@ fn ids() -> (ImageId, ImageId, ImageId) {
 
 impl Site {
     fn new(private: bool, bucket: impl FnOnce(&Upstream) -> Bucket) -> Self {
+        Self::with(private, |upstream, _| bucket(upstream))
+    }
+
+    fn with(private: bool, bucket: impl FnOnce(&Upstream, &Folders) -> Bucket) -> Self {
         let upstream = Upstream::start(private);
         let folders = Folders::new("acme");
         let mut app = Published::new("tools/app");
@@ -81,7 +86,8 @@ impl Site {
         for file in V1File::ALL {
             put(ObjectKey::V1(app.name.clone(), one, file), file.name().as_bytes());
         }
-        let site = SiteConfig { bucket: bucket(&upstream), ..folders.site() };
+        store_v1(&folders, "tools/app", one);
+        let site = SiteConfig { bucket: bucket(&upstream, &folders), ..folders.site() };
         let server = Server::start(vec![site]);
         Self { server, upstream, _folders: folders, blob, masked, missing }
     }
@@ -143,6 +149,89 @@ fn a_private_bucket_is_redirected_to_by_signed_urls() {
     let pulp = format!("https://bucket.example.com/pulp/{foreign}/json");
     assert_eq!(site.server.get(&foreign_json).header("location"), Some(pulp.as_str()));
     assert_eq!(site.upstream.requests(), [], "no request asks the bucket anything");
+}
+
+/// In every kind of bucket only bytes are redirected, HEAD is not, and no redirect is kept by a cache.
+#[test]
+fn only_bytes_are_redirected_and_no_redirect_is_kept() {
+    type Make = fn(&Upstream, &Folders) -> Bucket;
+    let cdn = |token: CdnToken| {
+        let base = BaseUrl::parse("https://cdn.example.com/x").unwrap();
+        Bucket::Redirect(Origin::Cdn(Arc::new(Cdn::new(base, token).unwrap())))
+    };
+    let akamai = move || {
+        let ttl = Duration::from_secs(300);
+        cdn(CdnToken::Akamai(AkamaiToken::new("abc123", "t", ttl, TokenAlgorithm::Sha256).unwrap()))
+    };
+    let cloudfront = move || {
+        let key = include_str!("../data/cloudfront-ec.pem");
+        cdn(CdnToken::CloudFront(CloudFront::new("K2JCJMDEHXQW5F", key).unwrap()))
+    };
+    let kinds: [(&str, bool, Make); 5] = [
+        ("folder", false, |_, folders| Bucket::Folder(folders.bucket())),
+        ("presigned", true, |upstream, _| Bucket::Redirect(with_key(upstream))),
+        ("public", true, |upstream, _| Bucket::Redirect(open(upstream))),
+        ("proxy", false, |upstream, _| Bucket::Proxy(with_key(upstream))),
+        ("open proxy", false, |upstream, _| Bucket::Proxy(open(upstream))),
+    ];
+    let sites = kinds.map(|(kind, sends, make)| (kind, sends, Site::with(kind != "open proxy", make)));
+    let cdns = [
+        ("akamai", true, Site::with(true, |_, _| akamai())),
+        ("cloudfront", true, Site::with(true, |_, _| cloudfront())),
+    ];
+    for (kind, sends, site) in sites.into_iter().chain(cdns) {
+        let image =
+            format!("/v2/tools/app/manifests/{}", Digest::of(site.server.get(MANIFEST).text().as_bytes()));
+        for path in [
+            "/",
+            "/token",
+            "/v2/",
+            "/v2/_catalog",
+            "/v2/tools/app/tags/list",
+            "/v2/tools/app/referrers/sha256:0",
+            MANIFEST,
+            &image,
+            "/v2/tools/app/manifests/none",
+            "/v1/_ping",
+            "/v1/repositories/tools/app/tags",
+            "/v1/repositories/tools/app/images",
+        ] {
+            for method in ["GET", "HEAD"] {
+                let answer = site.server.ask(method, path, &[]);
+                assert_eq!(answer.header("location"), None, "{kind} {method} {path}");
+                assert!(!(300..400).contains(&answer.status), "{kind} {method} {path} {}", answer.status);
+            }
+        }
+        let (one, two, _) = ids();
+        let layer = |id| format!("/v1/images/{id}/layer");
+        // Where masked layers are, the bucket has no say.
+        let (v2, v1) = ("docker-distribution-api-version", "x-docker-registry-version");
+        for (path, length, redirected, status, version) in [
+            (site.blob(&site.blob), "10", sends, 307, v2),
+            (site.blob(&site.masked), "6", true, 307, v2),
+            (layer(one), "5", sends, 302, v1),
+            (layer(two), "5", true, 302, v1),
+        ] {
+            let head = site.server.ask("HEAD", &path, &[]);
+            assert_eq!((head.status, head.header("location")), (200, None), "{kind} HEAD {path}");
+            assert_eq!(head.header("content-length"), Some(length), "{kind} HEAD {path}");
+            for headers in [&[][..], &[("range", "bytes=1-2")]] {
+                let get = site.server.ask("GET", &path, headers);
+                assert!(get.header(version).is_some(), "{kind} {path}");
+                if !redirected {
+                    assert_eq!(get.status, if headers.is_empty() { 200 } else { 206 }, "{kind} {path}");
+                    assert_eq!(get.header("etag"), head.header("etag"), "{kind} {path}");
+                    assert_eq!(get.header("location"), None, "{kind} {path}");
+                    continue;
+                }
+                // What is resumed gets a redirect of its own, which lives as long as any.
+                assert_eq!((get.status, get.text()), (status, ""), "{kind} {path}");
+                assert_eq!(get.header("cache-control"), Some("no-store"), "{kind} {path}");
+                let location = get.header("location").unwrap();
+                assert!(!location.contains("/v2/"), "{kind} {path}: no other registry is asked: {location}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -237,6 +326,10 @@ fn a_proxied_bucket_is_passed_on() {
             let head = site.server.ask("HEAD", &path, &[]);
             let length = file.name().len().to_string();
             assert_eq!((head.status, head.header("content-length")), (200, Some(length.as_str())));
+            // Of a file of unknown length the whole is answered.
+            let part = site.server.ask("GET", &path, &[("range", "bytes=1-2")]);
+            let expected = if file == V1File::Layer { (206, "ay") } else { (200, file.name()) };
+            assert_eq!((part.status, part.text()), expected);
         }
         assert_eq!(site.server.get(&site.blob(&site.masked)).header("location"), Some(ELSEWHERE));
     }

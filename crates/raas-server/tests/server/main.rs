@@ -1,14 +1,19 @@
 //! The server, asked over loopback.
 
 mod answers;
+mod attachments;
 mod buckets;
 mod client_certificates;
 mod crane;
 mod deploy;
+mod documentation;
+mod everywhere;
 mod fleet;
+mod hidden;
 mod limits;
 mod metrics;
 mod notify;
+mod pages;
 mod passing;
 mod quiet;
 mod reload;

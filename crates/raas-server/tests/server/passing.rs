@@ -99,6 +99,12 @@ fn what_is_named_is_passed_on_and_the_rest_is_not() {
         (part.status, part.text(), part.header("content-range")),
         (206, "layer", Some("bytes 5-9/10"))
     );
+    for ranges in ["bytes=0-1,5-9", "bytes=5-9,0-1,3-3", "lines=1-2"] {
+        for content in [BASE, b"layer"] {
+            let whole = site.blob("tools/app", content, &[("range", ranges)]);
+            assert_eq!((whole.status, &*whole.body, whole.header("content-range")), (200, content, None));
+        }
+    }
     assert!(site.bucket.requests().iter().all(|(_, _, query)| query.contains("X-Amz-Signature")));
     // Docker v1, masked and in the bucket.
     let layer = site.server.get(&format!("/v1/images/{}/layer", image_id('1')));

@@ -41,6 +41,48 @@ fn a_publication_is_served_within_a_second() {
 }
 
 #[test]
+fn a_download_goes_on_over_a_publication_and_a_restart() {
+    let folders = Folders::new("acme");
+    let mut app = app("1");
+    let blob = format!("/v2/app/blobs/{}", app.blob(b"0123456789"));
+    folders.publish(&app);
+    folders.revision("one");
+    let server = Server::start(vec![folders.site()]);
+    let paths = [blob.as_str(), "/v2/app/manifests/latest"];
+    let tags = |server: &Server| {
+        paths.map(|path| {
+            let tags = ["GET", "HEAD"].map(|method| {
+                let answer = server.ask(method, path, &[]);
+                // It would be of the file, which every publication may write anew.
+                assert_eq!(answer.header("last-modified"), None);
+                answer.header("etag").expect("it has an entity tag").to_owned()
+            });
+            assert_eq!(tags[0], tags[1], "{path}");
+            tags[0].clone()
+        })
+    };
+    let before = tags(&server);
+    let rest = |server: &Server| {
+        let headers = [("range", "bytes=7-"), ("if-range", before[0].as_str())];
+        let answer = server.ask("GET", &blob, &headers);
+        assert_eq!((answer.status, answer.text()), (206, "789"));
+    };
+    rest(&server);
+    // The same content in new files, and another tag.
+    let latest = *app.manifest_digests().next().unwrap();
+    app.tag("2.0", latest);
+    folders.publish(&app);
+    folders.revision("two");
+    assert!(soon(|| server.get("/v2/app/manifests/2.0").status == 200));
+    assert_eq!(tags(&server), before);
+    rest(&server);
+    drop(server);
+    let another = Server::start(vec![folders.site()]);
+    assert_eq!(tags(&another), before);
+    rest(&another);
+}
+
+#[test]
 fn documents_put_there_by_hand_are_served_without_a_revision() {
     let folders = Folders::new("acme");
     let server = Server::start(vec![folders.site()]);

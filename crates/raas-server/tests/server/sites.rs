@@ -74,6 +74,9 @@ fn an_unknown_host_is_told_in_the_form_of_the_api() {
     assert_eq!((v1.status, v1.header("x-docker-registry-version")), (404, Some("0.6.6")));
     let without_host = server.send(b"GET /v2/ HTTP/1.0\r\n\r\n");
     assert_eq!(without_host.status, 404);
+    let two_hosts =
+        b"GET /v2/ HTTP/1.1\r\nhost: acme.localhost\r\nhost: acme.localhost\r\nconnection: close\r\n\r\n";
+    assert_eq!(server.send(two_hosts).status, 404);
     let absolute =
         b"GET http://acme.localhost/v2/ HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n\r\n";
     assert_eq!(server.send(absolute).status, 200);

@@ -358,6 +358,14 @@ impl Answer {
         value
     }
 
+    /// All headers that say something of the answer, in order; the time is of its moment.
+    pub(crate) fn all_headers(&self) -> Vec<(&str, &str)> {
+        let told = self.headers.iter().filter(|(name, _)| name != "date");
+        let mut all: Vec<_> = told.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        all.sort_unstable();
+        all
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }

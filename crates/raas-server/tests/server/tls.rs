@@ -287,7 +287,9 @@ fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
     assert!(soon(|| told().lines().any(failed)));
     let text = told();
     let ends = "raas_certificate_expiry_timestamp_seconds{name=\"";
-    assert!(text.contains(&format!("{ends}acme.localhost\"}}")), "{text}");
+    assert!(text.contains(&format!("{ends}acme.localhost\"}} 67090118400\n")), "{text}");
+    let begins = "raas_certificate_not_before_timestamp_seconds{name=\"acme.localhost\"} 157766400\n";
+    assert!(text.contains(begins), "{text}");
     assert!(!text.contains(&format!("{ends}registry")), "nobody vouches for what is shown meanwhile: {text}");
     drop(server);
     // What is not a name, and what cannot be kept, is told at the start.

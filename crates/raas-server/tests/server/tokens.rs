@@ -84,6 +84,11 @@ struct Site {
 
 impl Site {
     fn new(keys: impl AsRef<[u8]>) -> Self {
+        // More than any of these tests brings.
+        Self::with_limit(keys, 1000)
+    }
+
+    fn with_limit(keys: impl AsRef<[u8]>, wrong: u32) -> Self {
         let folders = Folders::new("acme");
         for (name, protected) in [("open", false), ("secret", true), ("library/other", true)] {
             let mut repository = Published::new(name);
@@ -100,7 +105,7 @@ impl Site {
         let site = SiteConfig { issuer: Some(issuer.unwrap()), ..folders.site() };
         let options = Options {
             poll: Duration::from_millis(50),
-            limit: Limit { wrong: 1000, ..Limit::default() },
+            limit: Limit { wrong, forgotten: Duration::from_secs(60) },
             ..Options::default()
         };
         Self { server: Server::start_with(vec![site], options), keys: file, _folders: folders }
@@ -139,6 +144,22 @@ fn strangers_are_sent_to_the_issuer_and_see_what_is_open() {
     }
     assert_eq!(site.server.get("/token").status, 404, "tokens are given out elsewhere");
     assert_eq!(site.ask("/v2/", "Basic YTpi").status, 401, "nobody has a password here");
+}
+
+#[test]
+fn a_token_for_something_else_does_not_tell_what_is_hidden() {
+    let signer = Signer::new("one");
+    let site = Site::with_set(&[&signer]);
+    let mut secret = Published::new("secret");
+    let manifest = secret.image(DOCKER_MANIFEST, "secret", "").to_string();
+    let layer = raas_types::Digest::of(b"layer of secret").to_string();
+    let elsewhere = json!({"access": [{"type": "repository", "name": "other", "actions": ["pull"]}]});
+    let token = signer.es256(&json!({"alg": "ES256", "kid": "one"}), &claims(elsewhere));
+    for headers in [&[][..], &[("authorization", token.as_str())]] {
+        crate::hidden::is_like_nothing(["secret", "secreu"], [&manifest, &layer], |method, path| {
+            site.server.ask(method, path, headers)
+        });
+    }
 }
 
 #[test]
@@ -251,6 +272,25 @@ fn only_keys_of_the_issuer_sign_and_only_with_their_own_algorithm() {
     {
         assert!(!site.opens(broken), "{broken}");
     }
+}
+
+#[test]
+fn only_a_wrong_signature_is_a_guess() {
+    let (signer, other) = (Signer::new("one"), Signer::new("two"));
+    let site = Site::with_limit(set(&[&signer]), 2);
+    let header = json!({"alg": "ES256", "kid": "one"});
+    let over = signer.es256(&header, &claims(json!({"exp": now() - 100})));
+    let for_another = signer.es256(&header, &claims(json!({"aud": "other"})));
+    let unknown = other.es256(&json!({"alg": "ES256", "kid": "two"}), &claims(json!({})));
+    for token in [&over, &for_another, &unknown] {
+        for _ in 0..3 {
+            assert_eq!(site.ask("/v2/", token).status, 401);
+        }
+    }
+    let forged = other.es256(&header, &claims(json!({})));
+    let statuses = [(); 3].map(|()| site.ask("/v2/", &forged).status);
+    assert_eq!(statuses, [401, 401, 429]);
+    assert!(site.opens(&signer.es256(&header, &claims(json!({})))), "a right one is taken from any address");
 }
 
 #[test]

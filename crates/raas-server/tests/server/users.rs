@@ -115,6 +115,29 @@ fn guests_with_a_token_see_what_strangers_see() {
 }
 
 #[test]
+fn strangers_and_guests_cannot_tell_what_is_hidden_from_what_is_not_there() {
+    let site = Site::new();
+    let mut secret = Published::new("secret");
+    let manifest = secret.image(DOCKER_MANIFEST, "secret", "").to_string();
+    let guest = site.token(None);
+    for headers in [&[][..], &[("authorization", guest.as_str())]] {
+        crate::hidden::is_like_nothing(["secret", "secreu"], [&manifest, &site.layer], |method, path| {
+            site.server.ask(method, path, headers)
+        });
+    }
+}
+
+#[test]
+fn tokens_are_asked_for_by_get() {
+    // So a client that begins with a POST, as containerd does, goes on to GET.
+    let site = Site::new();
+    for method in ["POST", "PUT", "DELETE"] {
+        let answer = site.server.ask(method, "/token", &[]);
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+}
+
+#[test]
 fn users_see_everything_by_token_or_by_password() {
     let site = Site::new();
     let password = basic("ann", "päss:word");
@@ -127,6 +150,16 @@ fn users_see_everything_by_token_or_by_password() {
         assert_eq!(site.ask("/v2/_catalog", authorization).text(), r#"{"repositories":["open","secret"]}"#);
         assert_eq!(site.ask("/v2/nothing/manifests/latest", authorization).status, 404);
     }
+}
+
+#[test]
+fn every_server_with_the_same_file_takes_a_token() {
+    let site = Site::new();
+    let token = site.token(Some(&basic("ann", "päss:word")));
+    let other = SiteConfig { users: Some(site.users.clone()), ..site.folders.site() };
+    let other = Server::start(vec![other]);
+    let headers = [("authorization", token.as_str())];
+    assert_eq!(other.ask("GET", "/v2/secret/manifests/latest", &headers).status, 200);
 }
 
 #[test]

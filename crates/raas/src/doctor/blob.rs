@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use raas_types::{Descriptor, Digest, Sha256, Utc};
 
-use super::forwarding::forwards;
 use super::session::{SKEW, Session, clock};
 use super::signed;
 use super::web::{Answer, authority, bare, follow};
 use super::{Problem, judged};
+use crate::forwarding::forwards;
 use crate::push::bytes;
 use crate::status::Check;
 

@@ -10,6 +10,7 @@ use super::{Directory, Storage};
 use crate::aws;
 use crate::config::{Config, VendorSettings};
 use crate::failure::{Context as _, Failure, Kind};
+use crate::forwarding::forwards;
 use crate::home::Vendor;
 
 /// The vendor's storage: the bucket that its section of the configuration names, or the folder in the home.
@@ -52,10 +53,10 @@ fn s3(
 }
 
 /// Many clients forward the registry's credentials to hosts below the registry's own, and a bucket refuses requests
-/// that carry somebody else's.
+/// that carry somebody else's. Where the server passes the bytes on, no client is sent there.
 fn refuse_below(registry: &str, place: &Place) -> Result<(), Failure> {
     let host = place.host();
-    if host != registry && !host.ends_with(&format!(".{registry}")) {
+    if !place.sends_clients() || !forwards(registry, &host) {
         return Ok(());
     }
     let message = format!(
@@ -64,4 +65,42 @@ fn refuse_below(registry: &str, place: &Place) -> Result<(), Failure> {
     );
     Err(Failure::new(Kind::Usage, message)
         .hint("serve the objects from a host beside the registry's, and not below it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Access;
+
+    #[test]
+    fn no_client_takes_the_registrys_credentials_to_a_bucket() {
+        use Access::{Cdn, Presigned, Proxy, Public};
+        let (below, same) = ("https://s3.registry.acme.com", "https://registry.acme.com:9000");
+        let beside = "https://s3.acme.com";
+        let table = [
+            (below, Presigned, None, true),
+            (below, Public, None, true),
+            (same, Presigned, None, true),
+            ("https://S3.Registry.Acme.COM", Presigned, None, true),
+            ("https://acme.com", Presigned, None, false),
+            (beside, Presigned, None, false),
+            ("https://badregistry.acme.com", Presigned, None, false),
+            // The bytes come from the registry itself.
+            (below, Proxy, None, false),
+            // Clients are sent to the CDN alone.
+            (below, Cdn, Some("https://cdn.acme.com"), false),
+            (beside, Cdn, Some("https://cdn.registry.acme.com/x"), true),
+        ];
+        for (endpoint, access, cdn, refused) in table {
+            let settings = VendorSettings {
+                access,
+                cdn_url: cdn.map(str::to_owned),
+                s3_path_style: access != Public,
+                ..VendorSettings::default()
+            };
+            let place = Place::new(&"acme".parse().unwrap(), "b", &settings, "us-east-1", Some(endpoint));
+            let found = refuse_below("registry.acme.com", &place);
+            assert_eq!(found.is_err(), refused, "{endpoint} {access:?} {cdn:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod client;
 mod sandbox;
 
+mod artifacts;
 mod bad_input;
 mod configuration;
 mod federation;

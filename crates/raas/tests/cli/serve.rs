@@ -94,6 +94,18 @@ fn a_file_of_users_in_the_vendors_folder_opens_what_is_protected() {
     wait_for("the users are read", || client.get("/v2/").status == 401);
     assert!(client.get("/v2/").headers["www-authenticate"].contains("realm=\"http://127.0.0.1:"));
     client.pull("app", "latest");
+    // What is protected from now on is not told to be unserved.
+    let data = sandbox.home().join("acme/checkout/crane/data");
+    for document in ["app.json", "app/_v1.json"].map(|name| data.join(name)) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        std::fs::write(document, text.replace("\"protected\": false", "\"protected\": true")).unwrap();
+    }
+    let revision = sandbox.home().join("acme/checkout/revision");
+    std::fs::write(&revision, std::fs::read(&revision).unwrap()).unwrap();
+    wait_for("it is hidden", || client.get("/v2/app/tags/list").status == 401);
+    let said = String::from_utf8(sandbox.run(&["status", "acme"]).stdout).unwrap();
+    assert!(said.contains("for which the server asks for a login: 1"), "{said}");
+    assert!(said.contains("and serves the last publication"), "{said}");
     std::fs::remove_file(&users).unwrap();
     wait_for("the users are gone", || client.get("/v2/").status == 200);
 }

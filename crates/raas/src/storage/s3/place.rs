@@ -105,6 +105,11 @@ impl Place {
         format!("https://s3.{}.amazonaws.com{end}", self.region)
     }
 
+    /// Whether clients are sent to it, or to the CDN before it.
+    pub(in crate::storage) fn sends_clients(&self) -> bool {
+        self.access != Access::Proxy
+    }
+
     /// The host that clients are sent to, without its port.
     pub(in crate::storage) fn host(&self) -> String {
         let url = self.base_url();

@@ -4,8 +4,9 @@
 /// same host at any port, and to hosts below it.
 ///
 /// Source: Go, net/http, `shouldCopyHeaderOnRedirect`.
-pub(super) fn forwards(from: &str, to: &str) -> bool {
-    let (from, to) = (from.to_ascii_lowercase(), to.to_ascii_lowercase());
+pub(crate) fn forwards(from: &str, to: &str) -> bool {
+    let plain = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let (from, to) = (plain(from), plain(to));
     let is_address = |host: &str| host.parse::<std::net::Ipv4Addr>().is_ok() || host.contains(':');
     to == from || (!is_address(&from) && to.strip_suffix(&from).is_some_and(|label| label.ends_with('.')))
 }
@@ -19,6 +20,7 @@ mod tests {
         let table = [
             ("x.org", "x.org", true),
             ("x.org", "cdn.X.org", true),
+            ("X.org.", "a.b.x.org.", true),
             ("x.org", "badx.org", false),
             ("registry.x.org", "cdn.x.org", false),
             ("127.0.0.1", "1.127.0.0.1", false),

@@ -1,0 +1,226 @@
+//! What is no image, as the tools that make it write it: it is served as it is, and found as they look for it.
+
+use raas_types::Digest;
+use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use serde_json::{Value, json};
+
+use crate::support::{Folders, Published, Server};
+
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+
+/// A repository in the making, with manifests as they are written.
+struct Made {
+    app: Published,
+    /// Each manifest with the tag that it has.
+    manifests: Vec<(Digest, &'static str, Option<String>)>,
+    blobs: Vec<Digest>,
+}
+
+impl Made {
+    /// A blob's descriptor, with more of it.
+    fn part(&mut self, kind: &str, content: &[u8], more: Value) -> Value {
+        let digest = self.app.blob(content);
+        self.blobs.push(digest);
+        let mut part = json!({"mediaType": kind, "size": content.len(), "digest": digest.to_string()});
+        part.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        part
+    }
+
+    /// Keeps a manifest with spaces as no serializer of ours writes them.
+    fn manifest(&mut self, kind: &'static str, tag: Option<&str>, manifest: &Value) -> Digest {
+        let digest = self.app.manifest(kind, format!("{manifest:#}\n").as_bytes());
+        if let Some(tag) = tag {
+            self.app.tag(tag, digest);
+        }
+        self.manifests.push((digest, kind, tag.map(str::to_owned)));
+        digest
+    }
+}
+
+fn image(config: &Value, layers: Value, more: Value) -> Value {
+    let mut manifest =
+        json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers});
+    manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    manifest
+}
+
+/// Everything that is attached to an image, and artifacts that are attached to nothing.
+fn made() -> (Made, Digest) {
+    let mut made = Made { app: Published::new("tools/app"), manifests: Vec::new(), blobs: Vec::new() };
+    let amd64 = made.app.image(OCI_MANIFEST, "amd64", "");
+    let size = made.app.bytes(&amd64).len();
+    let subject = json!({"mediaType": OCI_MANIFEST, "digest": amd64.to_string(), "size": size});
+    let tag = |end: &str| format!("sha256-{}{end}", amd64.hex());
+    let none = json!({});
+
+    // cosign, "Signature Spec": an image of its own, found by its tag.
+    let config = made.part(
+        CONFIG,
+        br#"{"architecture":"","os":"","rootfs":{"type":"layers","diff_ids":[]}}"#,
+        none.clone(),
+    );
+    let payload = json!({
+        "critical": {
+            "identity": {"docker-reference": "registry.example.com/tools/app"},
+            "image": {"docker-manifest-digest": amd64.to_string()}, "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    let signed = json!({"annotations": {
+        "dev.cosignproject.cosign/signature": "MEUCIQDexample==", "dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----\n",
+        "dev.sigstore.cosign/bundle": r#"{"SignedEntryTimestamp":"MEUC","Payload":{"logIndex":1}}"#,
+    }});
+    let payload = payload.to_string();
+    let layer = made.part("application/vnd.dev.cosign.simplesigning.v1+json", payload.as_bytes(), signed);
+    made.manifest(OCI_MANIFEST, Some(&tag(".sig")), &image(&config, json!([layer]), none.clone()));
+    // The same as a referrer, by cosign's OCI 1.1 mode: its type is that of its config.
+    let typed = made.part(SIGNATURE, b"{}", none.clone());
+    made.manifest(OCI_MANIFEST, None, &image(&typed, json!([layer]), json!({"subject": subject})));
+    let predicate = json!({"annotations": {
+        "dev.cosignproject.cosign/signature": "", "predicateType": "https://slsa.dev/provenance/v0.2",
+    }});
+    let envelope =
+        br#"{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"sig":"MEUC"}]}"#;
+    let layer = made.part("application/vnd.dsse.envelope.v1+json", envelope, predicate);
+    made.manifest(OCI_MANIFEST, Some(&tag(".att")), &image(&config, json!([layer]), none.clone()));
+    let layer = made.part("text/spdx+json", br#"{"spdxVersion":"SPDX-2.3"}"#, none.clone());
+    made.manifest(OCI_MANIFEST, Some(&tag(".sbom")), &image(&config, json!([layer]), none.clone()));
+
+    // cosign 3: a bundle, found by the referrers API, and where a registry has none by the fallback tag.
+    let empty = made.part(EMPTY, b"{}", json!({"data": "e30="}));
+    let layer =
+        made.part(BUNDLE, br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#, none.clone());
+    let annotations = json!({
+        "dev.sigstore.bundle.content": "dsse-envelope",
+        "dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1",
+    });
+    let more = json!({"artifactType": BUNDLE, "annotations": annotations, "subject": subject});
+    let bundle = made.manifest(OCI_MANIFEST, None, &image(&empty, json!([layer]), more));
+    let entry = json!({
+        "mediaType": OCI_MANIFEST, "digest": bundle.to_string(), "size": made.app.bytes(&bundle).len(),
+        "artifactType": BUNDLE, "annotations": annotations,
+    });
+    let fallback = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]});
+    made.manifest(OCI_INDEX, Some(&tag("")), &fallback);
+
+    // ORAS: files with their names; Helm: a chart.
+    let file = json!({"annotations": {"org.opencontainers.image.title": "rocket/engine.bin"}});
+    let layer = made.part("application/vnd.acme.rocket.layer.v1+tar", b"thrust", file);
+    let more = json!({
+        "artifactType": "application/vnd.acme.rocket.config",
+        "annotations": {"org.opencontainers.image.created": "2026-01-01T00:00:00Z"},
+    });
+    made.manifest(OCI_MANIFEST, Some("rocket"), &image(&empty, json!([layer]), more));
+    let chart = made.part(
+        "application/vnd.cncf.helm.config.v1+json",
+        br#"{"name":"app","version":"1.0.0","apiVersion":"v2"}"#,
+        none.clone(),
+    );
+    let layer = made.part("application/vnd.cncf.helm.chart.content.v1.tar+gzip", b"chart", none.clone());
+    made.manifest(OCI_MANIFEST, Some("chart-1.0.0"), &image(&chart, json!([layer]), none.clone()));
+    // What nobody has thought of yet.
+    let other = json!({"schemaVersion": 2, "blobs": [layer], "subject": subject});
+    made.manifest("application/vnd.oci.artifact.manifest.v1+json", Some("early"), &other);
+
+    // BuildKit: provenance beside the image in its index, of a platform that nobody has.
+    let statement = json!({"annotations": {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}});
+    let layer = made.part(
+        "application/vnd.in-toto+json",
+        br#"{"_type":"https://in-toto.io/Statement/v0.1"}"#,
+        statement,
+    );
+    let provenance = made.manifest(OCI_MANIFEST, None, &image(&config, json!([layer]), none));
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {
+            "mediaType": OCI_MANIFEST, "digest": provenance.to_string(), "size": made.app.bytes(&provenance).len(),
+            "annotations": {
+                "vnd.docker.reference.digest": amd64.to_string(),
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            "platform": {"architecture": "unknown", "os": "unknown"},
+        },
+        {
+            "mediaType": OCI_MANIFEST, "digest": amd64.to_string(), "size": size,
+            "platform": {"architecture": "amd64", "os": "linux"},
+        },
+    ]});
+    made.manifest(OCI_INDEX, Some("1.0"), &index);
+    (made, amd64)
+}
+
+fn served() -> (Server, Folders, Made, Digest) {
+    let folders = Folders::new("acme");
+    let (made, amd64) = made();
+    folders.publish(&made.app);
+    folders.revision("one");
+    (Server::start(vec![folders.site()]), folders, made, amd64)
+}
+
+/// v2: manifests, and blobs
+#[test]
+fn signatures_attestations_and_artifacts_are_served_as_they_are() {
+    let (server, _folders, made, _) = served();
+    // As containers/image, cosign and ORAS ask; none of them names what it cannot know of.
+    let accepts = [
+        "*/*".to_owned(),
+        format!("{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}"),
+        format!("{OCI_MANIFEST},{DOCKER_MANIFEST},{OCI_INDEX},application/vnd.oci.artifact.manifest.v1+json"),
+    ];
+    for (digest, kind, tag) in &made.manifests {
+        for reference in [Some(digest.to_string()), tag.clone()].into_iter().flatten() {
+            for accept in &accepts {
+                let path = format!("/v2/tools/app/manifests/{reference}");
+                let answer = server.ask("GET", &path, &[("accept", accept)]);
+                let told =
+                    (answer.status, answer.header("content-type"), answer.header("docker-content-digest"));
+                assert_eq!(told, (200, Some(*kind), Some(digest.to_string().as_str())), "{path} {accept}");
+                assert_eq!(answer.body, made.app.bytes(digest), "{path}");
+            }
+        }
+    }
+    for digest in &made.blobs {
+        let answer = server.get(&format!("/v2/tools/app/blobs/{digest}"));
+        assert_eq!((answer.status, answer.body.as_slice()), (200, made.app.bytes(digest)), "{digest}");
+    }
+    let tags: Value = serde_json::from_slice(&server.get("/v2/tools/app/tags/list").body).unwrap();
+    assert_eq!(tags["tags"].as_array().unwrap().len(), 8, "{tags}");
+}
+
+/// v2: lists
+#[test]
+fn what_is_attached_is_found_by_its_subject_and_its_type() {
+    let (server, _folders, made, amd64) = served();
+    let found = |query: &str| -> Vec<Value> {
+        let answer = server.get(&format!("/v2/tools/app/referrers/{amd64}{query}"));
+        let index: Value = serde_json::from_slice(&answer.body).unwrap();
+        index["manifests"].as_array().unwrap().clone()
+    };
+    let by_type = |kind: &str| found(&format!("?artifactType={}", kind.replace('+', "%2B")));
+    let [bundle] = by_type(BUNDLE).try_into().unwrap();
+    let expected =
+        made.manifests.iter().find(|(digest, ..)| bundle["digest"] == digest.to_string()).unwrap().0;
+    assert_eq!(bundle["size"], made.app.bytes(&expected).len());
+    assert_eq!(bundle["annotations"]["dev.sigstore.bundle.content"], "dsse-envelope");
+    // Without an `artifactType` of its own, its config's.
+    let [signature] = by_type(SIGNATURE).try_into().unwrap();
+    assert_eq!(
+        (&signature["artifactType"], &signature["mediaType"]),
+        (&SIGNATURE.into(), &OCI_MANIFEST.into())
+    );
+    assert!(found("").contains(&bundle) && found("").contains(&signature));
+    // The fallback tag says the same of it as the API.
+    let fallback = server.get(&format!("/v2/tools/app/manifests/sha256-{}", amd64.hex()));
+    let fallback: Value = serde_json::from_slice(&fallback.body).unwrap();
+    assert_eq!(fallback["manifests"], json!([bundle]));
+}
+
+/// v2: negotiation
+#[test]
+fn provenance_is_not_taken_for_the_image() {
+    let (server, _folders, _, amd64) = served();
+    let answer = server.ask("GET", "/v2/tools/app/manifests/1.0", &[("accept", OCI_MANIFEST)]);
+    assert_eq!(answer.header("docker-content-digest"), Some(amd64.to_string().as_str()));
+}
