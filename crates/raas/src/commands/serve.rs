@@ -1,6 +1,7 @@
 //! `raas serve`.
 
 mod address;
+mod bind;
 mod doors;
 mod front;
 mod of_vendor;
@@ -21,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::credentials;
-use crate::failure::{Context as _, Failure, Kind};
+use crate::failure::{Context as _, Failure};
 use crate::fleet::{Fleet, Reload};
 use crate::follow;
 use crate::home::{Home, Vendor};
@@ -31,6 +32,7 @@ use crate::publication;
 use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites};
 use crate::storage;
+use bind::bind;
 use doors::Doors;
 use front::Front;
 use without_home::WithoutHome;
@@ -180,16 +182,6 @@ fn said(vendors: &[VendorName]) -> String {
         [one] => one.to_string(),
         several => format!("{} vendors", several.len()),
     }
-}
-
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        Failure::new(Kind::Environment, format!("cannot listen on {listen}"))
-            .caused_by(error)
-            .hint("another program may have the port; `--listen 127.0.0.1:0` takes a free one")
-    })?;
-    let address = listener.local_addr().context(|| format!("cannot listen on {listen}"))?;
-    Ok((listener, address))
 }
 
 /// Answers until it is told to stop; the note, if there is one, is taken away then.

@@ -153,7 +153,7 @@ fn pairs_of_uploads_never_wait_for_one_another() {
                     let content = noise(thread * 10 + n, 15 * UNIT);
                     let mut one = storage.create(known(&content)).unwrap();
                     let mut two = storage.create(Draft::default()).unwrap();
-                    for piece in content.chunks(1 * UNIT) {
+                    for piece in content.chunks(UNIT) {
                         one.write_all(piece).unwrap();
                         two.write_all(piece).unwrap();
                     }
