@@ -3,23 +3,22 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
-use raas_types::RepositoryName;
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request, StatusCode};
 
 use crate::Response;
 use crate::auth::{self, Gate, Peer, Visitor};
-use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
-use crate::metrics::{self, Fetched, To, What};
-use crate::range::{self, Span};
+use crate::metrics::Fetched;
 use crate::route::{self, Api, Route};
 use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
 use crate::{file, host, proxy, query};
 
+mod asked;
 mod crane;
+mod health;
 mod listing;
 mod page;
 mod reply;
@@ -27,18 +26,11 @@ mod token;
 mod v1;
 mod v2;
 
-use reply::{
-    IMMUTABLE, IMMUTABLE_FOR_ONE, checked, fail, marked, only_read, redirect, reply, text, without_bytes,
-};
-
-/// Which requests are noted, with what they were for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Noted {
-    /// Those that can change what is counted.
-    Counted,
-    /// All, for the access log.
-    All,
-}
+use asked::Asked;
+pub(crate) use asked::Noted;
+pub(crate) use health::answer_operator;
+use health::{ready, revision};
+use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
 
 /// An answer, or what is to be opened for it.
 enum Decision {
@@ -79,97 +71,6 @@ impl From<proxy::Plan> for Decision {
     fn from(plan: proxy::Plan) -> Self {
         Decision::Open(Opening::PassOn(Box::new(plan)))
     }
-}
-
-/// What the answers of a site need of a request.
-struct Asked<'a> {
-    site: &'a Site,
-    catalog: &'a Catalog,
-    secure: bool,
-    visitor: &'a Visitor,
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    noted: Noted,
-    /// What it turns out to be for.
-    fetched: &'a Cell<Option<Fetched>>,
-}
-
-impl<'a> Asked<'a> {
-    /// The host that the client names.
-    fn host(&self) -> Option<&'a str> {
-        host::from_parts(self.uri, self.headers)
-    }
-
-    /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
-    fn location(&self, url: String, size: u64) -> HeaderValue {
-        match &self.site.crane {
-            // The rules' texts were checked when they were read, and are no part of a header by themselves.
-            Some(rules) => checked(rules.location(url, size)),
-            None => checked(url),
-        }
-    }
-
-    /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
-    fn may_be_user(&self) -> Option<Option<&'static str>> {
-        match self.visitor {
-            Visitor::Stranger | Visitor::Uncertified(_) if self.site.gate.asks() => Some(None),
-            // Tokens of others are for what they name: there may be another one for this.
-            Visitor::Holder(_) => Some(Some("insufficient_scope")),
-            _ => None,
-        }
-    }
-
-    /// The answer that asks who is there.
-    fn challenge(&self, api: Api, failure: &Failure, scope: Option<&str>, error: Option<&str>) -> Response {
-        let mut response = fail(api, failure);
-        let host = self.host().unwrap_or("localhost");
-        let value = self.site.gate.challenge(host, scope, self.secure, error);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
-        response
-    }
-
-    /// Notes what the request is for, for the access log and for what is counted.
-    fn fetched(&self, repository: &RepositoryName, what: What) {
-        if self.noted == Noted::Counted && !what.counts() {
-            return;
-        }
-        let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
-        self.fetched.set(Some(Fetched { vendor, repository, what }));
-    }
-
-    /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
-    fn redirected(&self, to: To, size: u64) {
-        let asked = self.headers.get(header::RANGE);
-        let bytes = match range::parse(asked.map(HeaderValue::as_bytes), size) {
-            Span::Whole => size,
-            Span::Part { length, .. } => length,
-            Span::Unsatisfiable => 0,
-        };
-        self.site.redirected.add(to, bytes);
-    }
-}
-
-/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
-pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
-    let api = Api::Plain;
-    let snapshot = shared.current.load();
-    let mut response = match request.uri().path() {
-        "/metrics" => only_read(request, api, || {
-            reply(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                metrics::render(shared, &snapshot),
-            )
-        }),
-        "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
-        "/-/readyz" => only_read(request, api, || ready(&snapshot)),
-        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
-    };
-    if request.method() == Method::HEAD {
-        without_bytes(&mut response);
-    }
-    response
 }
 
 /// What has to be waited for until a request can be answered.
@@ -353,34 +254,4 @@ fn opened<B>(opened: Opened, request: &Request<B>) -> Response {
             response
         }
     }
-}
-
-fn revision(catalog: &Catalog) -> Response {
-    reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
-}
-
-/// Whether there is something to answer from. It tells how many sites are well, and not which there are.
-///
-/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is asked
-/// here decides whether clients are sent, and they are better sent.
-fn ready(snapshot: &Snapshot) -> Response {
-    let sites = snapshot.sites.len();
-    let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();
-    let healths = || snapshot.sites.iter().filter_map(|site| site.health.as_ref());
-    let behind = healths().filter(|health| !health.is_current()).count();
-    let refusals: u64 = healths().map(|health| health.refusals()).sum();
-    let (status, word) = if sites > 0 && loaded == 0 {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
-    } else {
-        (StatusCode::OK, "ok")
-    };
-    if behind == 0 && loaded == sites && refusals == 0 {
-        return text(status, format!("{word}\n"));
-    }
-    text(
-        status,
-        format!(
-            "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
-        ),
-    )
 }

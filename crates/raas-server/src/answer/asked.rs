@@ -1,0 +1,102 @@
+//! What the answers of a site need of a request.
+
+use std::cell::Cell;
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Uri};
+use raas_types::RepositoryName;
+
+use super::reply::{checked, fail};
+use crate::Response;
+use crate::auth::Visitor;
+use crate::catalog::Catalog;
+use crate::error::Failure;
+use crate::host;
+use crate::metrics::{Fetched, To, What};
+use crate::range::{self, Span};
+use crate::route::Api;
+use crate::site::Site;
+
+/// Which requests are noted, with what they were for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Those that can change what is counted.
+    Counted,
+    /// All, for the access log.
+    All,
+}
+
+/// What the answers of a site need of a request.
+pub(super) struct Asked<'a> {
+    pub(super) site: &'a Site,
+    pub(super) catalog: &'a Catalog,
+    pub(super) secure: bool,
+    pub(super) visitor: &'a Visitor,
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) noted: Noted,
+    /// What it turns out to be for.
+    pub(super) fetched: &'a Cell<Option<Fetched>>,
+}
+
+impl<'a> Asked<'a> {
+    /// The host that the client names.
+    pub(super) fn host(&self) -> Option<&'a str> {
+        host::from_parts(self.uri, self.headers)
+    }
+
+    /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
+    pub(super) fn location(&self, url: String, size: u64) -> HeaderValue {
+        match &self.site.crane {
+            // The rules' texts were checked when they were read, and are no part of a header by themselves.
+            Some(rules) => checked(rules.location(url, size)),
+            None => checked(url),
+        }
+    }
+
+    /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
+    pub(super) fn may_be_user(&self) -> Option<Option<&'static str>> {
+        match self.visitor {
+            Visitor::Stranger | Visitor::Uncertified(_) if self.site.gate.asks() => Some(None),
+            // Tokens of others are for what they name: there may be another one for this.
+            Visitor::Holder(_) => Some(Some("insufficient_scope")),
+            _ => None,
+        }
+    }
+
+    /// The answer that asks who is there.
+    pub(super) fn challenge(
+        &self,
+        api: Api,
+        failure: &Failure,
+        scope: Option<&str>,
+        error: Option<&str>,
+    ) -> Response {
+        let mut response = fail(api, failure);
+        let host = self.host().unwrap_or("localhost");
+        let value = self.site.gate.challenge(host, scope, self.secure, error);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        response
+    }
+
+    /// Notes what the request is for, for the access log and for what is counted.
+    pub(super) fn fetched(&self, repository: &RepositoryName, what: What) {
+        if self.noted == Noted::Counted && !what.counts() {
+            return;
+        }
+        let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
+        self.fetched.set(Some(Fetched { vendor, repository, what }));
+    }
+
+    /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
+    pub(super) fn redirected(&self, to: To, size: u64) {
+        let asked = self.headers.get(header::RANGE);
+        let bytes = match range::parse(asked.map(HeaderValue::as_bytes), size) {
+            Span::Whole => size,
+            Span::Part { length, .. } => length,
+            Span::Unsatisfiable => 0,
+        };
+        self.site.redirected.add(to, bytes);
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether the server is well, what it serves, and what it has counted.
+
+use hyper::{Method, Request, StatusCode};
+
+use super::reply::{fail, only_read, reply, text, without_bytes};
+use crate::Response;
+use crate::catalog::Catalog;
+use crate::error::{Code, Failure};
+use crate::metrics;
+use crate::route::Api;
+use crate::shared::Shared;
+use crate::site::Snapshot;
+
+/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
+pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
+    let api = Api::Plain;
+    let snapshot = shared.current.load();
+    let mut response = match request.uri().path() {
+        "/metrics" => only_read(request, api, || {
+            reply(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                metrics::render(shared, &snapshot),
+            )
+        }),
+        "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
+        "/-/readyz" => only_read(request, api, || ready(&snapshot)),
+        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
+    };
+    if request.method() == Method::HEAD {
+        without_bytes(&mut response);
+    }
+    response
+}
+
+/// The commit that a site serves.
+pub(super) fn revision(catalog: &Catalog) -> Response {
+    reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
+}
+
+/// Whether there is something to answer from. It tells how many sites are well, and not which there are.
+///
+/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is asked
+/// here decides whether clients are sent, and they are better sent.
+pub(super) fn ready(snapshot: &Snapshot) -> Response {
+    let sites = snapshot.sites.len();
+    let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();
+    let healths = || snapshot.sites.iter().filter_map(|site| site.health.as_ref());
+    let behind = healths().filter(|health| !health.is_current()).count();
+    let refusals: u64 = healths().map(|health| health.refusals()).sum();
+    let (status, word) = if sites > 0 && loaded == 0 {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    if behind == 0 && loaded == sites && refusals == 0 {
+        return text(status, format!("{word}\n"));
+    }
+    text(
+        status,
+        format!(
+            "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
+        ),
+    )
+}

@@ -1,0 +1,106 @@
+//! Repositories of documents that raas did not write.
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderValue};
+use raas_types::{RepositoryName, Tag, media_type};
+
+use super::super::reply::{NO_CACHE, redirect};
+use super::super::{Asked, Decision, listing};
+use super::{CONTENT_DIGEST, NOSNIFF, known, no_blob, no_manifest, no_repository};
+use crate::Response;
+use crate::catalog::{Reads, Repository, digest_headers};
+use crate::error::Failure;
+use crate::file::{self, Otherwise};
+use crate::headers;
+use crate::metrics::What;
+use crate::negotiate::names;
+use crate::route::V2;
+
+/// The answer for a repository of a document that raas did not write: where Crane would send the client.
+pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>> {
+    let found = |name: &str| {
+        let known = asked.catalog.repository(name).is_some();
+        asked.catalog.legacy(name).filter(|_| !known)
+    };
+    let reads = || Reads {
+        lists: names(asked.headers, media_type::DOCKER_LIST),
+        schema2: names(asked.headers, media_type::DOCKER_MANIFEST),
+    };
+    let unknown_tag = |repository: &RepositoryName, tag: &str| no_manifest(repository, tag);
+    // Where in the repository it lies, the type of what lies there, and what to say if a folder has it not.
+    let (repository, rest, kind, absent) = match route {
+        V2::Base | V2::Catalog | V2::Upload => return None,
+        V2::Tags(name) => {
+            let repository = found(name)?;
+            asked.fetched(&repository.name, What::Tags);
+            (repository, "tags/list".to_owned(), "application/json", no_repository(name))
+        }
+        V2::Tag(name, tag) => {
+            let repository = found(name)?;
+            // What goes into the URL is a tag, and nothing else.
+            let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(unknown_tag(&repository.name, tag))) };
+            let rest = repository.manifest(tag.as_str(), reads());
+            let kind = manifest_kind(&rest);
+            let absent = unknown_tag(&repository.name, tag.as_str());
+            asked.fetched(&repository.name, What::Legacy(tag));
+            (repository, rest, kind, absent)
+        }
+        V2::Manifest(name, digest) | V2::Blob(name, digest) => {
+            let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
+            match known(digest.clone()) {
+                Ok(Some(digest)) if blob => {
+                    asked.fetched(&repository.name, What::Blob(digest));
+                    if let Some(url) = repository.elsewhere(&digest) {
+                        return Some(Ok(sent(asked.location(url.to_owned(), 0)).into()));
+                    }
+                    let absent = no_blob(&repository.name, Some(digest));
+                    (repository, format!("blobs/{digest}"), "application/octet-stream", absent)
+                }
+                Ok(Some(digest)) => {
+                    let rest = repository.manifest(&digest.to_string(), reads());
+                    let kind = manifest_kind(&rest);
+                    (repository, rest, kind, no_manifest(&repository.name, &digest.to_string()))
+                }
+                Ok(None) if blob => return Some(Err(no_blob(&repository.name, None))),
+                Ok(None) => return Some(Err(no_manifest(&repository.name, "that digest"))),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+        // Nothing is known of attachments, which an empty index says.
+        V2::Referrers(name, digest) => {
+            let repository = found(name)?;
+            let index = || listing::referrers(&Repository::empty(repository.name.clone()), None, None);
+            return Some(known(digest.clone()).map(|_| index().into()));
+        }
+    };
+    if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
+        let mut headers = headers::empty();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, NO_CACHE);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let V2::Manifest(_, Ok(digest)) | V2::Blob(_, Ok(digest)) = route {
+            let (digest, etag) = digest_headers(digest);
+            headers.insert(CONTENT_DIGEST, digest);
+            headers.insert(header::ETAG, etag);
+        }
+        let (file, otherwise) = (folders.v2(&repository.id, &rest), Otherwise::Unknown(absent));
+        return Some(Ok(Decision::from(file::Plan { file, size: None, headers, otherwise })));
+    }
+    Some(Ok(sent(asked.location(repository.url(&rest), 0)).into()))
+}
+
+fn sent(location: HeaderValue) -> Response {
+    let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// The media type of what lies at a place of manifests, as Crane says it.
+fn manifest_kind(rest: &str) -> &'static str {
+    match rest.split('/').nth(1) {
+        Some("list") => media_type::DOCKER_LIST,
+        Some("2") => media_type::DOCKER_MANIFEST,
+        _ => "application/json",
+    }
+}
