@@ -24,6 +24,7 @@ mod archive;
 mod documents;
 mod error_code;
 mod folder;
+mod intake;
 mod shelf;
 mod snapshots;
 
