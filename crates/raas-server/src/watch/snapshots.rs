@@ -68,7 +68,7 @@ impl Refusal {
 
 /// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
 pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, after: Duration) {
-    let every = bench.every;
+    let (every, watcher) = (bench.every, Arc::clone(&bench.news));
     let mut reader = Reader::new(origin, bench, Arc::clone(health.faulty()));
     let mut pause = every;
     let mut empty = false;
@@ -77,7 +77,11 @@ pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, af
         match reader.poll().await {
             Ok(news) => {
                 pause = every;
+                let is_new = news.is_some();
                 health.good(news, reader.pointer.as_ref());
+                if is_new {
+                    watcher.notify_one();
+                }
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.origin.shown();
