@@ -239,9 +239,9 @@ async fn read(answer: Response<Incoming>, key: &ObjectKey, limit: u64) -> Result
 
 /// How much memory to take for so many bytes.
 ///
-/// What is larger than 32 MiB glibc's malloc always takes from the system and gives back when it is freed, and what is
-/// never written there costs nothing. Of what is smaller it keeps as much from the first time on, and of everything
-/// else that is freed twice as much (`M_MMAP_THRESHOLD` in mallopt(3)): many times what serving takes.
+/// glibc's malloc takes what is larger than 32 MiB from the system, gives it back when it is freed, and learns nothing
+/// from it; what is never written there costs nothing. When something smaller is freed, from then on it keeps pieces
+/// of that size, and twice as much of whatever is free (`M_MMAP_THRESHOLD` in mallopt(3)).
 fn room(bytes: usize) -> usize {
     const SMALL: usize = 128 * 1024;
     const OWN: usize = 32 * 1024 * 1024 + 1;
