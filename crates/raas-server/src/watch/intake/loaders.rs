@@ -11,7 +11,7 @@ use super::super::shelf::{Loaded, Shelf, threads};
 use super::bundle::Bundle;
 
 /// How many bundles wait to be loaded. They are held in memory.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
 
 /// A document that takes files of a folder that was not held.
 pub(super) struct Again {
