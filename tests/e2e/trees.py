@@ -101,17 +101,17 @@ def write(root, repositories, revision):
 
 
 def archive(repositories, revision):
-    """The same as the archive of a snapshot."""
+    """The same as the archive of a snapshot, in the order and the format of one: the revision, then all files by their paths."""
     out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed, \
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar:
         def add(path, content):
             info = tarfile.TarInfo(path)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-        for repository in repositories:
-            for path, content in repository.files():
-                add(path, content)
-        add("revision", f"{revision}\n".encode())
+        add("revision", revision.encode())
+        for path, content in sorted(file for repository in repositories for file in repository.files()):
+            add(path, content)
     return out.getvalue()
 
 

@@ -215,6 +215,7 @@ async fn load<S: SiteSource>(shared: &Arc<Shared>, sites: S, options: &Options) 
         every: options.remote_poll,
         runtime: Handle::current(),
         unpacking: Arc::new(Semaphore::new(processors)),
+        news: Arc::default(),
     };
     let mut watcher = Watcher::new(Arc::new(sites), bench);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));

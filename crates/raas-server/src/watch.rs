@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use raas_types::VendorName;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,6 +25,7 @@ mod archive;
 mod documents;
 mod error_code;
 mod folder;
+mod intake;
 mod shelf;
 mod snapshots;
 
@@ -36,7 +37,10 @@ pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = bench.news.notified() => tokio::time::sleep(TOGETHER).await,
+        }
         let polled = spawn_blocking(move || {
             let snapshot = watcher.poll();
             (watcher, snapshot)
@@ -68,11 +72,17 @@ pub(crate) struct Bench {
     /// For unpacking archives: as many at once as there are processors, so that a fleet that starts leaves threads
     /// and memory to who is served.
     pub(crate) unpacking: Arc<Semaphore>,
+    /// Told of when a bucket has another catalog.
+    pub(crate) news: Arc<Notify>,
 }
 
 /// How far apart the first looks at buckets are that appear together: with hundreds of them, not all are asked at
 /// one instant. Later looks are apart by chance.
 const APART: Duration = Duration::from_millis(2);
+
+/// How long a catalog from a bucket waits for others, so that those of a fleet that starts are served by a few
+/// snapshots and not by one for each.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// What is known of the sites' metadata.
 pub(crate) struct Watcher<S> {

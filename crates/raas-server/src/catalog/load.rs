@@ -73,7 +73,22 @@ pub(crate) trait Files: Sync {
 /// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
 /// manifests that both have are taken over from it.
 pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
-    with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
+    load_document(files, Document::parse(bytes)?, before)
+}
+
+/// The same of a document that was read already.
+pub(crate) fn load_document(
+    files: &dyn Files,
+    document: Document,
+    before: Option<&Good>,
+) -> Result<Good, Fault> {
+    with_protection(document, before, |document, before| load_content(files, document, before))
+}
+
+/// The folder of the files that it takes to load a document, ending in a slash; nothing if it takes none.
+pub(crate) fn files_of(document: &Document) -> Option<String> {
+    let Content::V2(v2) = &document.content else { return None };
+    v2.raas.as_ref().filter(|raas| !raas.manifests.is_empty()).map(|_| tree::manifests(&document.name))
 }
 
 /// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for
@@ -162,6 +177,9 @@ fn load_v2(
     Ok(Repository::new(name, tags, manifests, blobs))
 }
 
+/// How much memory, in bytes, is taken for manifests before any was read.
+const MOST_AT_ONCE: u64 = 256 * 1024;
+
 /// The manifests, in the order of their digests. The bytes of those that are new lie in one piece of memory: of a
 /// hundred thousand pieces the overhead would be felt.
 fn load_manifests(
@@ -170,28 +188,34 @@ fn load_manifests(
     extension: &V2Extension,
     before: Option<&Repository>,
 ) -> Result<Vec<Arc<Manifest>>, Fault> {
-    let known = |digest: &Digest, entry: &ManifestEntry| {
+    let known = |(digest, entry): (&Digest, &ManifestEntry)| {
         let known = before.and_then(|before| before.manifest(digest));
         known.filter(|known| known.content_type == entry.media_type && known.len() as u64 == entry.size)
     };
-    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-    for (digest, entry) in extension.manifests.iter().filter(|(digest, entry)| known(digest, entry).is_none())
-    {
+    let known: Vec<Option<&Arc<Manifest>>> = extension.manifests.iter().map(known).collect();
+    let all = || extension.manifests.iter().zip(&known);
+    let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
+    // Just what is needed, so that nothing is moved or left over; but a document may say anything.
+    let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MOST_AT_ONCE);
+    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
+    let mut ends = Vec::new();
+    for (digest, entry) in new() {
         read_manifest(files, name, digest, entry, &mut bytes)?;
         ends.push(bytes.len());
     }
     let bytes = Bytes::from(bytes.into_boxed_slice());
     let (mut begin, mut ends) = (0, ends.into_iter());
-    let manifest = |(digest, entry): (&Digest, &ManifestEntry)| match known(digest, entry) {
-        Some(known) => Arc::clone(known),
-        None => {
-            let end = ends.next().expect("each that is not known was read");
-            let own = bytes.slice(begin..end);
-            begin = end;
-            Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))
-        }
-    };
-    Ok(extension.manifests.iter().map(manifest).collect())
+    let manifest =
+        |((digest, entry), known): ((&Digest, &ManifestEntry), &Option<&Arc<Manifest>>)| match known {
+            Some(known) => Arc::clone(known),
+            None => {
+                let end = ends.next().expect("each that is not known was read");
+                let own = bytes.slice(begin..end);
+                begin = end;
+                Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))
+            }
+        };
+    Ok(all().map(manifest).collect())
 }
 
 fn read_manifest(

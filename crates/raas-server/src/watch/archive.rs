@@ -1,31 +1,14 @@
 //! Reading an archive of metadata: bytes that come from a bucket, and that anybody who can write there can choose.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
-use std::ops::Range;
+use std::io::{self, Read, Seek};
 
-use flate2::read::GzDecoder;
-use raas_types::Digest;
 use raas_types::crane::tree;
 
-use crate::catalog::Files;
+mod ahead;
+mod held;
 
-/// The files of an archive, by path.
-pub(super) struct Archive {
-    /// All files, one after the other: one piece of memory, which is given back as one when they are read. Many small
-    /// ones would leave holes between what stays.
-    bytes: Vec<u8>,
-    /// Their paths, likewise.
-    paths: String,
-    /// Where each of them is, by path.
-    files: Vec<Member>,
-}
-
-/// Where a file's path and bytes are.
-struct Member {
-    path: Range<usize>,
-    bytes: Range<usize>,
-}
+pub(super) use ahead::Ahead;
+pub(super) use held::Held;
 
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy)]
@@ -61,84 +44,79 @@ pub(super) enum ArchiveError {
     Revision,
 }
 
-impl Archive {
-    /// Unpacks an archive of this revision into memory. Nothing is written anywhere.
-    pub(super) fn unpack(packed: &[u8], revision: &str, limits: Limits) -> Result<Self, ArchiveError> {
-        // One byte more than is allowed tells that there is more.
-        let plain = GzDecoder::new(packed).take(limits.unpacked + 1);
-        let mut tar = tar::Archive::new(plain);
-        let (mut bytes, mut paths, mut files) = (Vec::new(), String::new(), Vec::new());
-        let mut left = limits.unpacked;
-        for entry in tar.entries()? {
-            let mut entry = entry?;
-            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            if entry.header().entry_type() != tar::EntryType::Regular {
-                return Err(ArchiveError::Kind(shown(&path)));
-            }
-            if !is_ours(&path) {
-                return Err(ArchiveError::Path(shown(&path)));
-            }
-            if files.len() == limits.files {
-                return Err(ArchiveError::TooMany(limits.files));
-            }
-            // What a header says is believed only as far as it is allowed.
-            let size = entry.size();
-            left = left.checked_sub(size).ok_or(ArchiveError::TooLong(limits.unpacked))?;
-            let begin = bytes.len();
-            entry.read_to_end(&mut bytes)?;
-            if (bytes.len() - begin) as u64 != size {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-            let name = paths.len()..paths.len() + path.len();
-            paths.push_str(&path);
-            files.push(Member { path: name, bytes: begin..bytes.len() });
-        }
-        // The rest, so that a packed stream that broke off, or is not what its own checksum says, is refused.
-        let mut plain = tar.into_inner();
-        io::copy(&mut plain, &mut io::sink())?;
-        if plain.limit() == 0 {
-            return Err(ArchiveError::TooLong(limits.unpacked));
-        }
-        files.sort_unstable_by(|a, b| paths[a.path.clone()].cmp(&paths[b.path.clone()]));
-        let twice = files.windows(2).find(|pair| paths[pair[0].path.clone()] == paths[pair[1].path.clone()]);
-        if let Some(pair) = twice {
-            return Err(ArchiveError::Twice(shown(&paths[pair[0].path.clone()])));
-        }
-        let mut archive = Self { bytes, paths, files };
-        if archive.file(tree::REVISION).is_ok_and(|said| said.trim_ascii() == revision.as_bytes()) {
-            let paths = &archive.paths;
-            archive.files.retain(|member| &paths[member.path.clone()] != tree::REVISION);
-            return Ok(archive);
-        }
-        Err(ArchiveError::Revision)
-    }
+/// A file that is being passed by. What is not read of it is left out.
+pub(super) struct File<'a> {
+    pub(super) path: &'a str,
+    size: u64,
+    content: &'a mut dyn Read,
+}
 
-    fn path(&self, member: &Member) -> &str {
-        &self.paths[member.path.clone()]
-    }
-
-    /// Every document, with its digest, in the order of their paths. As in Crane, every `.json` file is one, but
-    /// for those below folders whose name begins with `_` or `.`.
-    pub(super) fn documents(&self) -> Vec<(String, Digest)> {
-        let documents = self.files.iter().filter(|member| is_document(self.path(member)));
-        let known =
-            |member: &Member| (self.path(member).to_owned(), Digest::of(&self.bytes[member.bytes.clone()]));
-        documents.map(known).collect()
-    }
-
-    /// A file's bytes.
-    pub(super) fn file(&self, path: &str) -> io::Result<&[u8]> {
-        let at = self.files.binary_search_by(|member| self.path(member).cmp(path));
-        let member = &self.files[at.map_err(|_| io::ErrorKind::NotFound)?];
-        Ok(&self.bytes[member.bytes.clone()])
+impl File<'_> {
+    /// Adds its bytes to these, all of them.
+    pub(super) fn read(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
+        let before = into.len();
+        self.content.read_to_end(into)?;
+        if (into.len() - before) as u64 == self.size {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 }
 
-impl Files for Archive {
-    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
-        let bytes = self.file(path)?;
-        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].into())
+/// An unpacked archive on its way.
+pub(super) trait Plain: Read + Seek {
+    /// Reads what is left, so that a packed stream that broke off, or is not what its own checksum says, is refused;
+    /// gives the length of all of it.
+    fn finish(self) -> io::Result<u64>;
+}
+
+/// Passes by all files of an archive, in its order; an error of `look` ends it.
+///
+/// Everything that an archive must be is seen to here, but for files of `crane/data` that are there twice: who looks
+/// must see to that.
+pub(super) fn walk<E: From<ArchiveError>>(
+    plain: impl Plain,
+    revision: &str,
+    limits: Limits,
+    mut look: impl FnMut(File<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let unpack = |error| E::from(ArchiveError::Unpack(error));
+    let mut tar = tar::Archive::new(plain);
+    let (mut files, mut left) = (0, limits.unpacked);
+    let mut said: Option<Vec<u8>> = None;
+    for entry in tar.entries_with_seek().map_err(unpack)? {
+        let mut entry = entry.map_err(unpack)?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if entry.header().entry_type() != tar::EntryType::Regular {
+            return Err(ArchiveError::Kind(shown(&path)).into());
+        }
+        if !is_ours(&path) {
+            return Err(ArchiveError::Path(shown(&path)).into());
+        }
+        if files == limits.files {
+            return Err(ArchiveError::TooMany(limits.files).into());
+        }
+        files += 1;
+        // What a header says is believed only as far as it is allowed.
+        let size = entry.size();
+        left = left.checked_sub(size).ok_or(ArchiveError::TooLong(limits.unpacked))?;
+        let mut file = File { path: &path, size, content: &mut entry };
+        if path != tree::REVISION {
+            look(file)?;
+        } else if said.is_some() {
+            return Err(ArchiveError::Twice(path).into());
+        } else {
+            file.read(said.insert(Vec::new())).map_err(unpack)?;
+        }
     }
+    if tar.into_inner().finish().map_err(unpack)? > limits.unpacked {
+        return Err(ArchiveError::TooLong(limits.unpacked).into());
+    }
+    if said.is_none_or(|said| said.trim_ascii() != revision.as_bytes()) {
+        return Err(ArchiveError::Revision.into());
+    }
+    Ok(())
 }
 
 /// Whether a metadata tree has such a path: plain parts below the folder of documents, or the revision.
@@ -149,7 +127,9 @@ fn is_ours(path: &str) -> bool {
     rest.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control))
 }
 
-fn is_document(path: &str) -> bool {
+/// Whether a file is a document. As in Crane, every `.json` file is one, but for those below folders whose name begins
+/// with `_` or `.`.
+pub(super) fn is_document(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();
     name.ends_with(".json") && !name.starts_with('.') && !parts.any(|folder| folder.starts_with(['_', '.']))
@@ -161,99 +141,4 @@ fn shown(path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use tar::{Builder, EntryType, Header};
-
-    use super::*;
-
-    const REVISION: &str = "0123abc";
-
-    /// A tar with these members, and its revision first.
-    fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
-        let mut tar = Builder::new(Vec::new());
-        for (path, kind, bytes) in
-            [("revision", EntryType::Regular, REVISION.as_bytes())].iter().chain(members)
-        {
-            let mut header = Header::new_gnu();
-            // As bytes, since the library refuses names that are no good.
-            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
-            header.set_entry_type(*kind);
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            tar.append(&header, *bytes).unwrap();
-        }
-        tar.into_inner().unwrap()
-    }
-
-    fn pack(bytes: &[u8]) -> Vec<u8> {
-        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-        packer.write_all(bytes).unwrap();
-        packer.finish().unwrap()
-    }
-
-    fn unpack(packed: &[u8]) -> Result<Archive, ArchiveError> {
-        Archive::unpack(packed, REVISION, Limits { unpacked: 64 * 1024, files: 4 })
-    }
-
-    #[test]
-    fn documents_and_what_lies_beside_them_are_found() {
-        let file = EntryType::Regular;
-        let archive = unpack(&pack(&tar(&[
-            ("crane/data/app.json", file, b"one"),
-            ("crane/data/app/_v1.json", file, b"two"),
-            ("crane/data/app/_manifests/sha256/ab.json", file, b"three"),
-        ])))
-        .unwrap();
-        let paths: Vec<String> = archive.documents().into_iter().map(|(path, _)| path).collect();
-        assert_eq!(paths, ["crane/data/app.json", "crane/data/app/_v1.json"]);
-        assert_eq!(archive.read("crane/data/app.json", 2).unwrap().as_ref(), b"on");
-        assert!(archive.read("revision", 9).is_err());
-    }
-
-    #[test]
-    fn what_an_archive_may_not_hold_refuses_all_of_it() {
-        let (file, data) = (EntryType::Regular, "crane/data/a.json");
-        let long = vec![0; 70_000];
-        let table: Vec<(Vec<u8>, &str)> = vec![
-            (tar(&[("crane/data/../../etc/x.json", file, b"")]), "neither"),
-            (tar(&[("/etc/passwd", file, b"")]), "neither"),
-            (tar(&[("crane/data//x.json", file, b"")]), "neither"),
-            (tar(&[("crane/dataset/x.json", file, b"")]), "neither"),
-            (tar(&[("other", file, b"")]), "neither"),
-            (tar(&[(data, EntryType::Symlink, b"")]), "not a regular file"),
-            (tar(&[(data, EntryType::Link, b"")]), "not a regular file"),
-            (tar(&[("crane/data/a", EntryType::Directory, b"")]), "not a regular file"),
-            (tar(&[(data, EntryType::Fifo, b"")]), "not a regular file"),
-            (tar(&[(data, file, b""), (data, file, b"")]), "twice"),
-            (tar(&[(data, file, &long)]), "more than 65536 bytes"),
-            (
-                tar(&[
-                    ("crane/data/1", file, b""),
-                    ("crane/data/2", file, b""),
-                    ("crane/data/3", file, b""),
-                    ("crane/data/4", file, b""),
-                ]),
-                "more than 4 files",
-            ),
-            ([tar(&[]), vec![0; 100_000]].concat(), "more than 65536 bytes"),
-            (tar(&[("revision", file, b"other")]), "twice"),
-            (b"no tar".to_vec(), "unpacked"),
-            (Vec::new(), "not the pointer's"),
-            (tar(&[(data, file, b"12345")])[..1030].to_vec(), "unpacked"),
-        ];
-        for (tar, reason) in table {
-            let error = unpack(&pack(&tar)).err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains(reason), "{reason}: {error}");
-        }
-        assert!(unpack(b"no gzip").is_err());
-        let whole = pack(&tar(&[(data, file, b"12345")]));
-        assert!(unpack(&whole[..whole.len() - 4]).is_err(), "its checksum is missing");
-        let other = Archive::unpack(&whole, "other", Limits::default());
-        assert!(matches!(other, Err(ArchiveError::Revision)));
-    }
-}
+pub(super) mod tests;

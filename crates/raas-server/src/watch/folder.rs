@@ -115,15 +115,14 @@ impl Folder {
             self.unreadable = found.unreadable;
         }
         let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
-        let outcome = self.shelf.take(
-            found.documents,
-            |path, stamp, before| read_document(root, path, stamp, before, as_crane),
-            // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
-            |path| match fs::symlink_metadata(root.join(path)) {
-                Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-                Ok(_) => false,
-            },
-        );
+        let documents = self
+            .shelf
+            .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
+        // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
+        let outcome = self.shelf.settle(documents, |path| match fs::symlink_metadata(root.join(path)) {
+            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+            Ok(_) => false,
+        });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
         self.settled = stamp.filter(|_| !faulty);
         // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until

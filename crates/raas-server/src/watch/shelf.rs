@@ -30,13 +30,23 @@ struct Document<S> {
     good: Option<Good>,
     /// Why that is not what the file says now.
     fault: Option<String>,
+    /// Whether it is among those that there are now; only while they are settled.
+    listed: bool,
 }
 
-/// A document that is to be loaded, and what it was before.
-struct Changed<S> {
-    path: String,
-    stamp: S,
-    known: Option<Document<S>>,
+/// A document that is another than before, or did not load before, with what came of loading it.
+pub(super) struct Loaded<S> {
+    pub(super) path: String,
+    pub(super) stamp: S,
+    pub(super) result: Result<Good, Fault>,
+}
+
+/// The documents that there are now.
+pub(super) struct Found<S> {
+    /// The paths of those that are as before.
+    pub(super) same: Vec<String>,
+    /// The others.
+    pub(super) loaded: Vec<Loaded<S>>,
 }
 
 /// What loads a document, given its path, its stamp and what it was good for.
@@ -44,32 +54,33 @@ pub(super) trait Load<S>: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault>
 
 impl<S, F: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync> Load<S> for F {}
 
-/// Loads documents, many of them on all cores: a server is not ready before.
-fn load_all<S: Send>(
-    changed: Vec<Changed<S>>,
-    load: &impl Load<S>,
-) -> Vec<(Changed<S>, Result<Good, Fault>)> {
+/// How many threads load that many documents: a server is not ready before.
+pub(super) fn threads(documents: usize) -> usize {
     /// Fewer are not worth a thread.
     const WORTH: usize = 64;
     /// More threads than this wait for each other's memory.
     const MOST: usize = 8;
-    let one = |mut changed: Changed<S>| {
-        let before = changed.known.as_ref().and_then(|known| known.good.as_ref());
-        let loaded = load(&changed.path, &mut changed.stamp, before);
-        (changed, loaded)
-    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (changed.len() / WORTH).min(cores).min(MOST);
+    (documents / WORTH).min(cores).min(MOST)
+}
+
+/// Loads documents, many of them on all cores.
+fn load_all<S: Send>(
+    changed: Vec<(String, S)>,
+    load: impl Fn((String, S)) -> Loaded<S> + Sync,
+) -> Vec<Loaded<S>> {
+    let threads = threads(changed.len());
     if threads < 2 {
-        return changed.into_iter().map(one).collect();
+        return changed.into_iter().map(load).collect();
     }
     let share = changed.len().div_ceil(threads);
     let mut changed = changed.into_iter();
+    let load = &load;
     std::thread::scope(|scope| {
         let shares: Vec<Vec<_>> = (0..threads).map(|_| changed.by_ref().take(share).collect()).collect();
         let running: Vec<_> = shares
             .into_iter()
-            .map(|share| scope.spawn(|| share.into_iter().map(one).collect::<Vec<_>>()))
+            .map(|share| scope.spawn(|| share.into_iter().map(load).collect::<Vec<_>>()))
             .collect();
         // A panic of one is a panic of all, which the watcher tells of and begins again.
         running
@@ -99,55 +110,63 @@ impl<S: PartialEq + Send> Shelf<S> {
         Arc::clone(&self.catalog)
     }
 
-    /// Takes the documents that there are now. `load` reads one that is not as before; `is_gone` is asked for each
-    /// that was there and is not listed.
-    pub(super) fn take(
-        &mut self,
-        found: Vec<(String, S)>,
-        load: impl Load<S>,
-        mut is_gone: impl FnMut(&str) -> bool,
-    ) -> Outcome {
+    /// Whether a document is as it was, and loaded then.
+    pub(super) fn is_same(&self, path: &str, stamp: &S) -> bool {
+        self.documents.get(path).is_some_and(|known| known.stamp == *stamp && known.fault.is_none())
+    }
+
+    /// What a document was last good for.
+    pub(super) fn good(&self, path: &str) -> Option<&Good> {
+        self.documents.get(path)?.good.as_ref()
+    }
+
+    /// Loads those of the documents that there are now that are not as before.
+    pub(super) fn load(&self, there: Vec<(String, S)>, load: impl Load<S>) -> Found<S>
+    where
+        S: Sync,
+    {
+        let (same, changed): (Vec<_>, Vec<_>) =
+            there.into_iter().partition(|(path, stamp)| self.is_same(path, stamp));
+        let loaded = load_all(changed, |(path, mut stamp)| {
+            let result = load(&path, &mut stamp, self.good(&path));
+            Loaded { path, stamp, result }
+        });
+        Found { same: same.into_iter().map(|(path, _)| path).collect(), loaded }
+    }
+
+    /// Takes the documents that there are now. `is_gone` is asked for each that was there and is not listed.
+    pub(super) fn settle(&mut self, found: Found<S>, mut is_gone: impl FnMut(&str) -> bool) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut before = std::mem::take(&mut self.documents);
-        let mut changed = Vec::new();
-        for (path, stamp) in found {
-            match before.remove(&path) {
-                Some(known) if known.stamp == stamp && known.fault.is_none() => {
-                    self.documents.insert(path, known);
-                }
-                known => changed.push(Changed { path, stamp, known }),
+        for path in found.same {
+            if let Some(document) = self.documents.get_mut(&path) {
+                document.listed = true;
             }
         }
-        for (changed, loaded) in load_all(changed, &load) {
-            let (path, document) = self.judge(changed, loaded, &mut outcome);
-            outcome.faulty += usize::from(document.fault.is_some());
-            self.documents.insert(path, document);
+        for loaded in found.loaded {
+            self.judge(loaded, &mut outcome);
         }
-        for (path, document) in before {
-            if is_gone(&path) {
-                outcome.changed |= document.good.is_some();
-            } else {
-                outcome.faulty += 1;
-                self.documents.insert(path, document);
+        self.documents.retain(|path, document| {
+            if std::mem::take(&mut document.listed) {
+                return true;
             }
-        }
+            let gone = is_gone(path);
+            outcome.changed |= gone && document.good.is_some();
+            outcome.faulty += usize::from(!gone);
+            !gone
+        });
         self.faulty.store(outcome.faulty, Ordering::Relaxed);
         outcome
     }
 
     /// What a document is from now on.
-    fn judge(
-        &self,
-        changed: Changed<S>,
-        loaded: Result<Good, Fault>,
-        outcome: &mut Outcome,
-    ) -> (String, Document<S>) {
-        let Changed { path, stamp, known } = changed;
+    fn judge(&mut self, loaded: Loaded<S>, outcome: &mut Outcome) {
+        let Loaded { path, stamp, result } = loaded;
+        let known = self.documents.remove(&path);
         let (good, fault, before) = known.map_or((None, None, None), |d| (d.good, d.fault, Some(d.stamp)));
-        let document = match loaded {
+        let document = match result {
             Ok(loaded) => {
                 outcome.changed = true;
-                Document { stamp, good: Some(loaded), fault: None }
+                Document { stamp, good: Some(loaded), fault: None, listed: true }
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -156,10 +175,11 @@ impl<S: PartialEq + Send> Shelf<S> {
                     tracing::warn!(place = self.place, path, reason, serves, "a document is not served");
                     outcome.newly_faulty = true;
                 }
-                Document { stamp, good, fault: Some(reason) }
+                outcome.faulty += 1;
+                Document { stamp, good, fault: Some(reason), listed: true }
             }
         };
-        (path, document)
+        self.documents.insert(path, document);
     }
 
     /// Makes the catalog anew.

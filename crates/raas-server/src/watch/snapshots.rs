@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH};
@@ -16,10 +16,11 @@ use raas_types::{Digest, ObjectKey, Pointer, PointerError, Sha256, Utc};
 use tokio::task::spawn_blocking;
 
 use super::Bench;
-use super::archive::{Archive, ArchiveError, Limits};
+use super::archive::{ArchiveError, Limits};
 use super::error_code::ErrorCode;
+use super::intake;
 use super::shelf::Shelf;
-use crate::catalog::{Catalog, load};
+use crate::catalog::Catalog;
 use crate::client::ClientError;
 use crate::health::Health;
 use crate::origin::{CredentialError, Origin};
@@ -67,7 +68,7 @@ impl Refusal {
 
 /// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
 pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, after: Duration) {
-    let every = bench.every;
+    let (every, watcher) = (bench.every, Arc::clone(&bench.news));
     let mut reader = Reader::new(origin, bench, Arc::clone(health.faulty()));
     let mut pause = every;
     let mut empty = false;
@@ -76,7 +77,11 @@ pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, af
         match reader.poll().await {
             Ok(news) => {
                 pause = every;
+                let is_new = news.is_some();
                 health.good(news, reader.pointer.as_ref());
+                if is_new {
+                    watcher.notify_one();
+                }
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.origin.shown();
@@ -145,7 +150,7 @@ impl Reader {
             }
         }
         let etag = answer.headers().get(ETAG).cloned();
-        let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?)?;
+        let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
         let news = match &self.pointer {
             Some(served) if served.digest == pointer.digest && served.revision == pointer.revision => None,
             _ => Some(self.load(&pointer).await?),
@@ -164,9 +169,12 @@ impl Reader {
             let status = answer.status();
             return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
         }
-        let packed = read(answer, &key, pointer.size).await?;
+        let (packed, digest) = read(answer, &key, pointer.size).await?;
         if packed.len() as u64 != pointer.size {
             return Err(Refusal::Size(key, packed.len() as u64, pointer.size));
+        }
+        if digest != pointer.digest {
+            return Err(Refusal::Digest(key, digest));
         }
         // Not before the bytes are here: a slow bucket must not keep the others from being read.
         let _turn = self.bench.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
@@ -175,7 +183,7 @@ impl Reader {
             shelf.unwrap_or_else(|| Shelf::new(self.origin.shown().to_owned(), Arc::clone(&self.faulty)));
         let pointer = pointer.clone();
         let reading = spawn_blocking(move || {
-            let result = take(&mut shelf, &packed, &pointer);
+            let result = take(&mut shelf, packed, &pointer);
             (shelf, result)
         });
         let (shelf, result) = reading.await.map_err(|_| Refusal::Reader)?;
@@ -196,43 +204,48 @@ impl Reader {
 }
 
 /// Puts an archive's documents on the shelf, if the archive is what the pointer says.
-fn take(shelf: &mut Shelf<Digest>, packed: &[u8], pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
-    let key = || ObjectKey::Snapshot(pointer.digest);
-    let mut digest = Sha256::default();
-    digest.update(packed);
-    let digest = digest.finish();
-    if digest != pointer.digest {
-        return Err(Refusal::Digest(key(), digest));
-    }
-    let archive = Archive::unpack(packed, &pointer.revision, Limits::default());
-    let archive = archive.map_err(|error| Refusal::Archive(key(), error))?;
-    // A document that does not load goes on as it last loaded, as in a folder; the others are not held back.
-    shelf.take(
-        archive.documents(),
-        |path, _, before| load(&archive, archive.file(path)?, before),
-        |path| archive.file(path).is_err(),
-    );
+fn take(shelf: &mut Shelf<Digest>, packed: Vec<u8>, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
+    let found = intake::read(&packed, &pointer.revision, Limits::default(), shelf);
+    // Before the catalog is made, which is memory too.
+    drop(packed);
+    let found = found.map_err(|error| Refusal::Archive(ObjectKey::Snapshot(pointer.digest), error))?;
+    // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What an
+    // archive does not list is gone.
+    shelf.settle(found, |_| true);
     shelf.assemble(Bytes::copy_from_slice(pointer.revision.as_bytes()), Utc::parse(&pointer.published));
     Ok(shelf.catalog())
 }
 
-/// An answer's bytes, if they are not more than that.
-async fn read(answer: Response<Incoming>, key: &ObjectKey, limit: u64) -> Result<Bytes, Refusal> {
+/// An answer's bytes with their digest, if they are not more than that.
+async fn read(answer: Response<Incoming>, key: &ObjectKey, limit: u64) -> Result<(Vec<u8>, Digest), Refusal> {
     let too_long = || Refusal::TooLong(key.clone(), limit);
     let mut body = answer.into_body();
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::with_capacity(room(usize::try_from(limit).map_err(|_| too_long())?));
+    let mut digest = Sha256::default();
     loop {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
         let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service is silent".into()))?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
         let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
         if let Ok(piece) = frame.into_data() {
             if (bytes.len() + piece.len()) as u64 > limit {
                 return Err(too_long());
             }
             bytes.extend_from_slice(&piece);
+            digest.update(&piece);
         }
     }
+}
+
+/// How much memory to take for so many bytes.
+///
+/// glibc's malloc takes what is larger than 32 MiB from the system, gives it back when it is freed, and learns nothing
+/// from it; what is never written there costs nothing. When something smaller is freed, from then on it keeps pieces
+/// of that size, and twice as much of whatever is free (`M_MMAP_THRESHOLD` in mallopt(3)).
+fn room(bytes: usize) -> usize {
+    const SMALL: usize = 128 * 1024;
+    const OWN: usize = 32 * 1024 * 1024 + 1;
+    if bytes <= SMALL { bytes } else { bytes.max(OWN) }
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub(super) fn store(
     Ok(pointer)
 }
 
-/// Writes the archive of a commit: the same bytes for the same commit, whoever makes it.
+/// Writes the archive of a commit: the same bytes for the same commit, whoever makes it. The files are in the order of
+/// their paths, as git lists them: servers read them in one pass then (`watch/intake.rs` in raas-server).
 fn pack(record: &Record, commit: &CommitId, to: File) -> Result<(File, Sha256), Failure> {
     let cannot = || format!("cannot write the archive of commit {}", commit.short());
     let packer = GzEncoder::new(Hashed { to, digest: Sha256::default() }, Compression::default());
