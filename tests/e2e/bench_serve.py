@@ -42,7 +42,7 @@ class Server:
     """A program on one core, and the processes that it consists of."""
 
     def __init__(self, command, folder, name, port, env=None):
-        self.port = port
+        self.port, self.name = port, name
         self.process = parts.Process(["taskset", "-c", SERVER_CORE, *command], folder / f"{name}.log", env)
 
     def __enter__(self):
@@ -92,7 +92,7 @@ def load(server, path, method, accept, seconds):
     said = parts.run("taskset", "-c", LOAD_CORE, *command, "-H", f"Accept: {accept}", url)
     used = server.processor_seconds() - before
     if found := re.search(refused, said):
-        raise SystemExit(f"{url}: {found.group(0)}")
+        raise SystemExit(f"{server.name}, {method} {url}: {found.group(0)}")
     return float(re.search(rate, said).group(1)), used / int(re.search(requests, said).group(1)) * 1e6
 
 

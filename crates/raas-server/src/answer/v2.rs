@@ -165,7 +165,7 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        headers.insert(header::CONTENT_TYPE, manifest.content_type.clone());
+        headers.insert(header::CONTENT_TYPE, manifest.content_type());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         Response::new(Body::from(manifest.bytes()))
     };

@@ -190,7 +190,7 @@ fn load_manifests(
 ) -> Result<Vec<Arc<Manifest>>, Fault> {
     let known = |(digest, entry): (&Digest, &ManifestEntry)| {
         let known = before.and_then(|before| before.manifest(digest));
-        known.filter(|known| known.content_type == entry.media_type && known.len() as u64 == entry.size)
+        known.filter(|known| known.media_type() == entry.media_type && known.len() as u64 == entry.size)
     };
     let known: Vec<Option<&Arc<Manifest>>> = extension.manifests.iter().map(known).collect();
     let all = || extension.manifests.iter().zip(&known);

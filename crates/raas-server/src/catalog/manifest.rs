@@ -11,7 +11,7 @@ use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_typ
 pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     bytes: Bytes,
-    pub(crate) content_type: HeaderValue,
+    content_type: ContentType,
     /// What it runs on, where the document says.
     pub(crate) platform: Option<Arc<str>>,
     /// What few manifests have.
@@ -46,7 +46,7 @@ impl Manifest {
         let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64));
         let more = amd64.is_some() || referrer.is_some();
         Self {
-            content_type: content_type(media_type),
+            content_type: ContentType::new(media_type),
             platform: platform.map(shared),
             more: more.then(|| Box::new(More { amd64, referrer })),
             digest,
@@ -79,8 +79,19 @@ impl Manifest {
         self.more.as_ref()?.referrer.as_ref()
     }
 
+    /// The media type as `Content-Type`.
+    pub(crate) fn content_type(&self) -> HeaderValue {
+        match &self.content_type {
+            ContentType::Known(at) => KNOWN[usize::from(*at)].1.clone(),
+            ContentType::Other(value) => HeaderValue::clone(value),
+        }
+    }
+
     pub(crate) fn media_type(&self) -> &str {
-        self.content_type.to_str().expect("a well-formed media type is visible ASCII")
+        match &self.content_type {
+            ContentType::Known(at) => KNOWN[usize::from(*at)].0,
+            ContentType::Other(value) => value.to_str().expect("a well-formed media type is visible ASCII"),
+        }
     }
 
     pub(crate) fn is_index(&self) -> bool {
@@ -123,15 +134,32 @@ fn shared(platform: &Platform) -> Arc<str> {
     })
 }
 
-fn content_type(media_type: &str) -> HeaderValue {
-    // The types that nearly all manifests have need no memory of their own.
-    [media_type::OCI_INDEX, media_type::OCI_MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST]
-        .into_iter()
-        .find(|known| *known == media_type)
-        .map_or_else(
-            || HeaderValue::from_str(media_type).expect("a well-formed media type is visible ASCII"),
-            HeaderValue::from_static,
-        )
+/// A media type, in as little memory as can be: there are as many as there are manifests.
+#[derive(Debug)]
+enum ContentType {
+    /// Where it is in [`KNOWN`].
+    Known(u8),
+    Other(Box<HeaderValue>),
+}
+
+/// The types that nearly all manifests have.
+static KNOWN: [(&str, HeaderValue); 4] = [
+    (media_type::OCI_INDEX, HeaderValue::from_static(media_type::OCI_INDEX)),
+    (media_type::OCI_MANIFEST, HeaderValue::from_static(media_type::OCI_MANIFEST)),
+    (media_type::DOCKER_LIST, HeaderValue::from_static(media_type::DOCKER_LIST)),
+    (media_type::DOCKER_MANIFEST, HeaderValue::from_static(media_type::DOCKER_MANIFEST)),
+];
+
+impl ContentType {
+    fn new(media_type: &str) -> Self {
+        match KNOWN.iter().position(|(known, _)| *known == media_type) {
+            Some(at) => Self::Known(at as u8),
+            None => {
+                let value = HeaderValue::from_str(media_type);
+                Self::Other(Box::new(value.expect("a well-formed media type is visible ASCII")))
+            }
+        }
+    }
 }
 
 /// Source: OCI distribution-spec 1.1, "Listing Referrers": the descriptor has the manifest's media type, digest,
