@@ -1,7 +1,8 @@
 //! HTTP/1: a client's requests, one after the other.
 //!
 //! hyper keeps 16 KiB of buffers for a connection, and clients keep connections that they do not use. So one that is
-//! quiet is taken from hyper, which forgets nothing by it, and given back when the next request begins.
+//! quiet is taken from hyper, which forgets nothing by it, and given back when the next request begins: at once after an
+//! answer, until a client is seen to ask for one thing after the other.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(super) async fn serve(
     let mut stream = Ahead::new(stream, Arc::clone(&client.pace));
     let mut quiet = Quiet::new(&client.pace, patience, Instant::now());
     let given_up = || tracing::debug!(remote = %client.remote, "no request came");
+    // When it last had an answer, and rested.
+    let mut rested: Option<Instant> = None;
     loop {
         if !stream.is_read() {
             let begun = tokio::select! {
@@ -67,21 +70,25 @@ pub(super) async fn serve(
             }
         }
         // In a box of its own, so that there is nothing of it while the connection rests.
-        match Box::pin(answer(&http, stream, &client, &mut quiet, &mut notice)).await {
+        let goes_on = rested.is_some_and(|rested| rested.elapsed() < PAUSE);
+        match Box::pin(answer(&http, stream, &client, &mut quiet, &mut notice, goes_on)).await {
             Outcome::Over(result) => return ended(client.remote, result),
             Outcome::GivenUp => return given_up(),
-            Outcome::Rests(rested) => stream = rested,
+            Outcome::Rests(quieted) => stream = quieted,
         }
+        rested = Some(Instant::now());
     }
 }
 
-/// Answers requests until no more come.
+/// Answers requests until no more come for a while; without `goes_on`, one that comes soon after another is not waited
+/// for.
 async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     http: &http1::Builder,
     stream: Ahead<S>,
     client: &Arc<Client>,
     quiet: &mut Quiet,
     notice: &mut Notice,
+    goes_on: bool,
 ) -> Outcome<Ahead<S>> {
     let known = Arc::clone(client);
     let service = service_fn(move |request| respond(&known, request));
@@ -102,6 +109,9 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Err(result));
+        }
+        if !goes_on && !stops && quiet.has_answered(&client.pace) {
+            return Poll::Ready(Ok(Verdict::Rests));
         }
         while ticks.poll_tick(cx).is_ready() {
             match quiet.look(&client.pace, Instant::now()) {
@@ -155,6 +165,16 @@ impl Quiet {
         self.since + self.patience
     }
 
+    /// Whether there was an answer since it was last looked at, and all of it has gone out.
+    fn has_answered(&mut self, pace: &Pace) -> bool {
+        let seen = pace.seen();
+        let has = seen != self.seen && !seen.is_answering() && pace.may_rest();
+        if has {
+            (self.seen, self.since) = (seen, Instant::now());
+        }
+        has
+    }
+
     /// How often to look.
     fn tick(&self) -> Duration {
         PAUSE.min(self.patience / 4).max(Duration::from_millis(1))
@@ -194,6 +214,22 @@ mod tests {
         assert_eq!(at(&pace, 11), Verdict::Busy);
         assert_eq!([at(&pace, 12), at(&pace, 14)], [Verdict::Rests, Verdict::Rests]);
         assert_eq!(at(&pace, 15), Verdict::GivenUp);
+    }
+
+    #[test]
+    fn a_connection_may_rest_after_an_answer_has_gone_out() {
+        let pace = Pace::default();
+        let mut quiet = Quiet::new(&pace, Duration::from_secs(9), Instant::now());
+        let mut has_answered = |pace: &Pace| quiet.has_answered(pace);
+        assert!(!has_answered(&pace), "nothing was asked");
+        pace.begin();
+        assert!(!has_answered(&pace), "it is being answered");
+        pace.end();
+        pace.blocked(true);
+        assert!(!has_answered(&pace), "the client has yet to take it");
+        pace.blocked(false);
+        assert!(has_answered(&pace));
+        assert!(!has_answered(&pace), "nothing was asked since");
     }
 
     #[test]
