@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use super::ahead::Ahead;
 use super::pace::{Pace, Seen};
@@ -93,19 +93,14 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let known = Arc::clone(client);
     let service = service_fn(move |request| respond(&known, request));
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
-    let mut ticks = interval(quiet.tick());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.reset();
+    let mut tick = pin!(sleep(quiet.tick()));
     let flag = notice.stops();
-    // Who has waited once is woken, so that from then on a look at the flag will do.
+    // Who has waited once is woken, so that from then on a look at the flag, or at the timer, will do.
     let (mut given, mut waits, mut stops) = (pin!(notice.given()), false, false);
     let verdict = std::future::poll_fn(|cx| {
-        if !stops && (!waits || flag.load(Ordering::Acquire)) {
-            waits = true;
-            if given.as_mut().poll(cx).is_ready() {
-                stops = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
+        if !stops && (!waits || flag.load(Ordering::Acquire)) && given.as_mut().poll(cx).is_ready() {
+            stops = true;
+            Pin::new(&mut connection).graceful_shutdown();
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Err(result));
@@ -113,14 +108,17 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if !goes_on && !stops && quiet.has_answered(&client.pace) {
             return Poll::Ready(Ok(Verdict::Rests));
         }
-        while ticks.poll_tick(cx).is_ready() {
+        while (!waits || tick.is_elapsed()) && tick.as_mut().poll(cx).is_ready() {
             match quiet.look(&client.pace, Instant::now()) {
                 Verdict::Busy => {}
                 // It was told that the server stops, and has its last request.
                 Verdict::Rests if stops => {}
                 verdict => return Poll::Ready(Ok(verdict)),
             }
+            tick.as_mut().reset(tokio::time::Instant::now() + quiet.tick());
+            waits = false;
         }
+        waits = true;
         Poll::Pending
     })
     .await;
