@@ -22,9 +22,9 @@ impl<S> Ahead<S> {
         Self { inner, read: Bytes::new(), pace }
     }
 
-    /// Puts back what was read and not understood.
+    /// Puts back what was read and not understood, before what is still here.
     pub(super) fn put_back(&mut self, read: Bytes) {
-        self.read = read;
+        self.read = if self.read.is_empty() { read } else { [read, self.read.clone()].concat().into() };
     }
 
     /// Whether there is something to understand.
@@ -99,6 +99,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.noted(ended)
     }
 }

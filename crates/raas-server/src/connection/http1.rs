@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::ahead::Ahead;
 use super::pace::{Pace, Seen};
@@ -57,16 +57,15 @@ pub(super) async fn serve(
         if !stream.is_read() {
             let begun = tokio::select! {
                 begun = timeout_at(quiet.until().into(), stream.begins()) => begun,
-                () = notice.given() => {
-                    // It is the client's to be told, and nobody waits for that.
-                    let _ = tokio::time::timeout(PAUSE, stream.shutdown()).await;
-                    return;
-                }
+                () = notice.given() => Ok(false),
             };
-            match begun {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(_) => return given_up(),
+            if begun.is_err() {
+                given_up();
+            }
+            if begun != Ok(true) {
+                // It is the client's to be told, and nobody waits for that.
+                let _ = timeout(PAUSE, stream.shutdown()).await;
+                return;
             }
         }
         // In a box of its own, so that there is nothing of it while the connection rests.
@@ -101,6 +100,9 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if !stops && (!waits || flag.load(Ordering::Acquire)) && given.as_mut().poll(cx).is_ready() {
             stops = true;
             Pin::new(&mut connection).graceful_shutdown();
+            // A head that has begun may go on for as long as that, and no longer: nobody waits half a minute for it.
+            tick.as_mut().reset(tokio::time::Instant::now() + quiet.tick());
+            waits = false;
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Err(result));
@@ -111,8 +113,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         while (!waits || tick.is_elapsed()) && tick.as_mut().poll(cx).is_ready() {
             match quiet.look(&client.pace, Instant::now()) {
                 Verdict::Busy => {}
-                // It was told that the server stops, and has its last request.
-                Verdict::Rests if stops => {}
+                Verdict::Rests if stops => return Poll::Ready(Ok(Verdict::GivenUp)),
                 verdict => return Poll::Ready(Ok(verdict)),
             }
             tick.as_mut().reset(tokio::time::Instant::now() + quiet.tick());

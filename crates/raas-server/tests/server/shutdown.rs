@@ -53,6 +53,27 @@ fn a_blob_that_is_being_sent_is_sent_to_its_end() {
 }
 
 #[test]
+fn a_head_that_is_never_whole_holds_the_server_for_a_moment_only() {
+    let folders = Folders::new("acme");
+    let mut server = Server::start(vec![folders.site()]);
+    let mut held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    for stream in &mut held[..2] {
+        stream.write_all(b"GET /v2/ HT").unwrap();
+    }
+    // They are taken by the time that another is answered.
+    assert_eq!(server.get("/v2/").status, 200);
+    let start = Instant::now();
+    server.stop();
+    // One is whole after all.
+    held[0].write_all(b"TP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    server.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a head");
+    let mut answer = String::new();
+    held[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_holds_the_server_for_the_grace_only() {
     let (folders, path, _) = big_site();
     let options = Options { grace: Duration::from_millis(300), ..Options::default() };
