@@ -415,6 +415,47 @@ def http2_stalled(server):
     return good, f"idle for {lived[0]:.0f} s, stalled for up to {max(lived[1:]):.0f} s, {grown / MIB:.0f} MiB for 512 stalled answers"
 
 
+@check
+def http2_sigterm(server):
+    """Twenty streams of a layer on one connection, while the server is told to stop: each that the server says that it
+    takes (RFC 9113, section 6.8) gets the whole layer, and the rest of the connection is said to be over."""
+    size = (server.site.bucket / server.site.blob_path.replace("/v2/", "", 1).replace("/blobs/", "/_v2/blobs/")).stat().st_size
+    with server.site.serve("h2-stops", "--tls-certificate", server.site.certificate, "--tls-key", server.site.key) as stopped:
+        stream = http2(stopped)
+        wide = struct.pack(">I", (1 << 31) - 1 - 65535)
+        stream.sendall(frame(4, 0, 0, struct.pack(">HI", 4, (1 << 31) - 1)) + frame(8, 0, 0, wide))
+        block = headers_of(server.site.blob_path.encode())
+        stream.sendall(b"".join(frame(1, 5, 2 * n + 1, block) for n in range(20)))
+        got, ended, last, data, total, told = {}, set(), None, b"", 0, False
+        stream.settimeout(40)
+        while piece := stream.recv(1 << 18):
+            data += piece
+            if not told and total > size:
+                stopped.child.send_signal(signal.SIGTERM)
+                told = True
+            while len(data) >= 9 and len(data) >= 9 + (length := int.from_bytes(data[:3], "big")):
+                kind, flags, number = data[3], data[4], int.from_bytes(data[5:9], "big")
+                if kind == 0:
+                    got[number] = got.get(number, 0) + length
+                    total += length
+                    # What was taken is given back, of the connection's window only: a stream's is wide enough. The last
+                    # may come too late to be read.
+                    with contextlib.suppress(OSError):
+                        stream.sendall(frame(8, 0, 0, struct.pack(">I", length)) if length else b"")
+                if kind in (0, 1) and flags & 1:
+                    ended.add(number)
+                if kind == 7:
+                    last = struct.unpack(">I", data[9:13])[0]
+                if kind == 6 and not flags & 1:
+                    stream.sendall(frame(6, 1, 0, data[9:17]))
+                data = data[9 + length:]
+        code = stopped.child.wait(40)
+    taken = {2 * n + 1 for n in range(20)} if last is None else {n for n in range(1, min(last, 39) + 1, 2)}
+    whole = {number for number in ended if got.get(number) == size}
+    return told and last is not None and code == 0 and taken <= whole, \
+        f"{len(whole)} of {len(taken)} streams whole, GOAWAY {last}, exit code {code}"
+
+
 def main():
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     program = parts.build()

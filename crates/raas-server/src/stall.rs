@@ -1,12 +1,15 @@
-//! Connections that are given up when the client takes nothing for too long.
+//! Connections that are given up when the client takes nothing for too long, and that end when it has taken all.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a client that is told of the end may say nothing until it is not waited for any more.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection with a limit to how long the client may take no byte at all, while there are some for it. A client
 /// that reads slowly is served as long as it reads.
@@ -15,11 +18,13 @@ pub(crate) struct Impatient<T> {
     patience: Duration,
     /// Since when the client has taken nothing; nothing while it takes.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Until when the client may say that it has taken all, and at most; nothing while it was not told of the end.
+    lingering: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
 impl<T> Impatient<T> {
     pub(crate) fn new(inner: T, patience: Duration) -> Self {
-        Self { inner, patience, waiting: None }
+        Self { inner, patience, waiting: None, lingering: None }
     }
 
     fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -46,7 +51,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Impatient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.judge(cx, written)
@@ -75,7 +80,40 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Impatient<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.judge(cx, ended)
+        if self.lingering.is_none() {
+            let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.judge(cx, ended))?;
+            self.lingering = Some((Box::pin(sleep(LINGER)), Instant::now() + self.patience));
+        }
+        self.linger(cx).map(Ok)
+    }
+}
+
+impl<T: AsyncRead + Unpin> Impatient<T> {
+    /// Takes what the client still sends, until it has seen the end too. A connection that is closed before that is reset
+    /// by the system, and what the client has not yet taken of its answers is lost with it: HTTP/2's clients say all the
+    /// time how much they have taken, and others send bodies that nobody wants.
+    ///
+    /// Source: RFC 9112, section 9.6.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waste = [0; 4096];
+        loop {
+            let mut taken = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut taken) {
+                Poll::Ready(Ok(())) if !taken.filled().is_empty() => {
+                    let now = Instant::now();
+                    match &mut self.lingering {
+                        Some((lingering, most)) if now < *most => {
+                            lingering.as_mut().reset((now + LINGER).min(*most));
+                        }
+                        // It has sent long enough.
+                        _ => return Poll::Ready(()),
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.lingering.as_mut().map_or(Poll::Ready(()), |(lingering, _)| lingering.as_mut().poll(cx))
     }
 }

@@ -74,6 +74,26 @@ fn a_head_that_is_never_whole_holds_the_server_for_a_moment_only() {
 }
 
 #[test]
+fn who_sends_what_nobody_wants_gets_an_answer_all_the_same() {
+    let folders = Folders::new("acme");
+    let server = Server::start(vec![folders.site()]);
+    // More than the system holds for a server that does not read, so that it would break off.
+    let body = vec![0; 8 * 1024 * 1024];
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(
+        stream,
+        "POST /v2/app/blobs/uploads/ HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    stream.write_all(&body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("UNSUPPORTED"), "{answer}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_holds_the_server_for_the_grace_only() {
     let (folders, path, _) = big_site();
     let options = Options { grace: Duration::from_millis(300), ..Options::default() };
