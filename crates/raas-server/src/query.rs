@@ -1,6 +1,7 @@
 //! Query strings and percent-encoding.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 /// Decodes percent-encoding. `None` if a `%` is not followed by two hex digits, or if the result is not UTF-8 or
 /// holds control characters, which no name, tag or digest does.
@@ -37,17 +38,67 @@ pub(crate) fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<Option<
     })
 }
 
-/// Encodes a text for use as a value in a query string: all but RFC 3986's unreserved characters.
+/// The bytes that stand for themselves in some part of a URL: RFC 3986's unreserved characters, and more.
+pub(crate) type Kept = [bool; 256];
+
+/// What stands for itself in the value of a query.
+pub(crate) const VALUE: &Kept = &kept(b"");
+
+/// A table rather than comparisons: each redirect asks it a hundred times.
+pub(crate) const fn kept(more: &[u8]) -> Kept {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < more.len() {
+        table[more[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// Encodes a text for use as a value in a query string.
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    encode_into(&mut out, text, VALUE);
     out
+}
+
+/// Adds what is written to it in percent-encoding.
+pub(crate) struct Encoding<'a> {
+    pub(crate) out: &'a mut String,
+    pub(crate) kept: &'a Kept,
+}
+
+impl fmt::Write for Encoding<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        encode_into(self.out, text, self.kept);
+        Ok(())
+    }
+}
+
+/// Adds a text in percent-encoding: all but what is kept.
+pub(crate) fn encode_into(out: &mut String, text: &str, kept: &Kept) {
+    let stands = |byte: u8| kept[usize::from(byte)];
+    // Nearly everything stands for itself, which is found out quickest without a way out of the loop.
+    if text.bytes().fold(true, |all, byte| all & stands(byte)) {
+        return out.push_str(text);
+    }
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| !stands(byte)) {
+        let (run, more) = rest.split_at(at);
+        out.push_str(run);
+        let odd = more.chars().next().map_or(0, char::len_utf8);
+        for byte in more[..odd].bytes() {
+            // Writing to a string does not fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        rest = &more[odd..];
+    }
+    out.push_str(rest);
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use hyper::Uri;
 use raas_types::ObjectKey;
 
-use super::{Encoding, Kept, OPEN_PATH, SIGNED_PATH, encode};
+use super::{OPEN_PATH, SIGNED_PATH};
+use crate::query::{Encoding, Kept, encode_into};
 
 /// A URL to which an object's key is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl S3Location {
             && !prefix.is_empty()
         {
             text.push('/');
-            encode(&mut text, prefix, SIGNED_PATH);
+            encode_into(&mut text, prefix, SIGNED_PATH);
         }
         BaseUrl::parse(&text)
     }
