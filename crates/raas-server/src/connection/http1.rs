@@ -96,7 +96,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let flag = notice.stops();
     // Who has waited once is woken, so that from then on a look at the flag, or at the timer, will do.
     let (mut given, mut waits, mut stops) = (pin!(notice.given()), false, false);
-    let verdict = std::future::poll_fn(|cx| {
+    let outcome = std::future::poll_fn(|cx| {
         if !stops && (!waits || flag.load(Ordering::Acquire)) && given.as_mut().poll(cx).is_ready() {
             stops = true;
             Pin::new(&mut connection).graceful_shutdown();
@@ -105,16 +105,16 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             waits = false;
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(Err(result));
+            return Poll::Ready(Outcome::Over(result));
         }
         if !goes_on && !stops && quiet.has_answered(&client.pace) {
-            return Poll::Ready(Ok(Verdict::Rests));
+            return Poll::Ready(Outcome::Rests(()));
         }
         while (!waits || tick.is_elapsed()) && tick.as_mut().poll(cx).is_ready() {
             match quiet.look(&client.pace, Instant::now()) {
                 Verdict::Busy => {}
-                Verdict::Rests if stops => return Poll::Ready(Ok(Verdict::GivenUp)),
-                verdict => return Poll::Ready(Ok(verdict)),
+                Verdict::Rests if !stops => return Poll::Ready(Outcome::Rests(())),
+                Verdict::Rests | Verdict::GivenUp => return Poll::Ready(Outcome::GivenUp),
             }
             tick.as_mut().reset(tokio::time::Instant::now() + quiet.tick());
             waits = false;
@@ -123,10 +123,10 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         Poll::Pending
     })
     .await;
-    match verdict {
-        Err(result) => Outcome::Over(result),
-        Ok(Verdict::GivenUp) => Outcome::GivenUp,
-        Ok(Verdict::Busy | Verdict::Rests) => {
+    match outcome {
+        Outcome::Over(result) => Outcome::Over(result),
+        Outcome::GivenUp => Outcome::GivenUp,
+        Outcome::Rests(()) => {
             let parts = connection.into_parts();
             let mut stream = parts.io.into_inner();
             stream.put_back(parts.read_buf);
