@@ -5,8 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::HeaderMap;
 
+use crate::Response;
 use crate::access::Record;
 use crate::connection::Begun;
 use crate::{file, proxy};
@@ -42,6 +45,14 @@ impl Body {
 
     pub(crate) fn passed_on(stream: proxy::Stream) -> Self {
         Self::new(Content::PassedOn(Box::new(stream)))
+    }
+
+    /// The answer with these bytes.
+    pub(crate) fn answer(self, status: StatusCode, headers: HeaderMap) -> Response {
+        let mut response = Response::new(self);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 
     /// Lets the access log have a line when the answer is over, and what went out be counted.

@@ -96,10 +96,8 @@ fn answer(
         Ok(part) => part,
         Err(length) => return Opened::Beyond(length),
     };
-    let mut response = Response::new(Body::file(Stream::new(file, path, part.start, part.length)));
-    *response.status_mut() = part.status;
-    *response.headers_mut() = headers;
-    Opened::File(Box::new(response))
+    let body = Body::file(Stream::new(file, path, part.start, part.length));
+    Opened::File(Box::new(body.answer(part.status, headers)))
 }
 
 /// A file's bytes, read piece by piece as the client takes them, so that no

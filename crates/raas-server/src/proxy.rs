@@ -12,7 +12,6 @@ use hyper::{Method, StatusCode};
 use raas_types::{Digest, ObjectKey, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::Response;
 use crate::body::Body;
 use crate::client::Client;
 use crate::error::{Code, Failure};
@@ -146,10 +145,7 @@ impl Plan {
             };
             Body::passed_on(Stream::new(incoming, part.length, source.shown(), expected))
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = part.status;
-        *response.headers_mut() = headers;
-        Opened::File(Box::new(response))
+        Opened::File(Box::new(body.answer(part.status, headers)))
     }
 }
 

@@ -67,20 +67,14 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut headers = headers::empty();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let mut response = Response::new(Body::from(body.into()));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    Body::from(body.into()).answer(status, headers)
 }
 
 pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
     let mut headers = headers::empty();
     headers.insert(header::LOCATION, location);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    Body::empty().answer(status, headers)
 }
 
 /// A text that was checked when it was loaded, as a header.

@@ -154,9 +154,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
 /// The answer to HEAD for what is elsewhere, as far as the document tells it.
 fn from_document(mut headers: HeaderMap, size: u64) -> Decision {
     headers.insert(header::CONTENT_LENGTH, size.into());
-    let mut response = Response::new(Body::empty());
-    *response.headers_mut() = headers;
-    response.into()
+    Body::empty().answer(StatusCode::OK, headers).into()
 }
 
 /// Repositories whose name has the words in it, of both APIs, and no more than the client wants to see.

@@ -160,17 +160,12 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
     headers.insert(CONTENT_DIGEST, digest);
     headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, cache);
-    let mut response = if has_already {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        headers.insert(header::CONTENT_TYPE, manifest.content_type());
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        Response::new(Body::from(manifest.bytes()))
-    };
-    *response.headers_mut() = headers;
-    response
+    if has_already {
+        return Body::empty().answer(StatusCode::NOT_MODIFIED, headers);
+    }
+    headers.insert(header::CONTENT_TYPE, manifest.content_type());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    Body::from(manifest.bytes()).answer(StatusCode::OK, headers)
 }
 
 /// A repository that is not there, told from a name that none can have. One that nobody may see is not there.

@@ -1,13 +1,12 @@
 //! Configs and layers.
 
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 use raas_types::ObjectKey;
 
 use super::super::reply::{checked, redirect};
 use super::super::{Asked, Decision};
 use super::{CONTENT_DIGEST, NOSNIFF, no_blob};
-use crate::Response;
 use crate::body::Body;
 use crate::catalog::{Blob, Repository, digest_header, digest_headers};
 use crate::error::Failure;
@@ -29,14 +28,11 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
         headers.insert(header::CACHE_CONTROL, cache.clone());
         headers
     };
-    let has_already = |headers: &HeaderMap| {
-        headers.get(header::ETAG).is_some_and(|etag| has_already(asked.headers, etag.as_bytes()))
-    };
     // Most ask so of nothing, and an entity tag is not made for them.
     if asked.headers.contains_key(header::IF_NONE_MATCH) {
         let headers = headers();
-        if has_already(&headers) {
-            return Ok(without_body(StatusCode::NOT_MODIFIED, headers));
+        if has_already(asked.headers, headers[header::ETAG].as_bytes()) {
+            return Ok(Body::empty().answer(StatusCode::NOT_MODIFIED, headers).into());
         }
     }
     let headers = || {
@@ -50,7 +46,7 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
         let mut headers = headers();
         headers.insert(header::CONTENT_LENGTH, blob.size.into());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        return Ok(without_body(StatusCode::OK, headers));
+        return Ok(Body::empty().answer(StatusCode::OK, headers).into());
     }
     let sent = |to: To, location: HeaderValue| {
         asked.redirected(to, blob.size);
@@ -75,11 +71,4 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
         Place::Passed(origin) => passed(proxy::Source::Object(origin, key)),
         Place::Nowhere => return Err(no_blob(&repository.name, Some(blob.digest))),
     })
-}
-
-fn without_body(status: StatusCode, headers: HeaderMap) -> Decision {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response.into()
 }
