@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -200,7 +199,7 @@ def certificates(program, work, docker, published):
     print(f"ok    client certificates: {pulls} pulls, four kinds of strangers refused", flush=True)
 
 
-class Issuer:
+class Issuer(parts.WebServer):
     """A service that gives out tokens as the distribution project's specification says: to `ann` for what she asks for,
     to strangers for `open` alone. `wrong` makes it give out others."""
 
@@ -259,8 +258,8 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(body)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.realm = "http://127.0.0.1:%d/token" % self.server.server_address[1]
+        super().__init__(Handler)
+        self.realm = f"{self.url}/token"
 
     def token(self, user, scopes):
         now = int(time.time())
@@ -291,16 +290,19 @@ class Issuer:
             rest = rest[2 + length:]
         return numbers
 
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-
 
 def encode(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def log_in_and_pull(clients, server, published):
+    """What is open, and what is secret with the right password and not without. How many pulls that were."""
+    pulls = clients.pull(server.address, "open", published.tags)
+    clients.are_refused("without a login", server.address, "secret", published.tags)
+    for client, login in clients.logins(server.address, USER, "wrong").items():
+        refused(f"a wrong password: {client} login", login)
+    clients.log_in(server.address, USER, PASSWORD)
+    return pulls + clients.pull(server.address, "secret", published.tags)
 
 
 def tokens(program, work, docker, published, algorithm):
@@ -311,12 +313,7 @@ def tokens(program, work, docker, published, algorithm):
                  "--token-keys", issuer.keys]
         with Serving(program, work, published, algorithm, *flags) as server:
             clients = Clients(docker, work, "--tls-verify=false")
-            pulls = clients.pull(server.address, "open", published.tags)
-            clients.are_refused("without a login", server.address, "secret", published.tags)
-            for client, login in clients.logins(server.address, USER, "wrong").items():
-                refused(f"a wrong password: {client} login", login)
-            clients.log_in(server.address, USER, PASSWORD)
-            pulls += clients.pull(server.address, "secret", published.tags)
+            pulls = log_in_and_pull(clients, server, published)
             for issuer.wrong in ["another repository", "expired", "another audience", "another issuer"]:
                 given = issuer.given["users"]
                 clients.are_refused(f"a token of {issuer.wrong}", server.address, "secret", published.tags)
@@ -333,12 +330,7 @@ def passwords(program, work, docker, published):
     parts.run("htpasswd", "-i", "-B", "-C", "6", "-c", users, USER, input=PASSWORD)
     with Serving(program, work, published, "passwords", "--htpasswd", users) as server:
         clients = Clients(docker, work, "--tls-verify=false")
-        pulls = clients.pull(server.address, "open", published.tags)
-        clients.are_refused("without a login", server.address, "secret", published.tags)
-        for client, login in clients.logins(server.address, USER, "wrong").items():
-            refused(f"a wrong password: {client} login", login)
-        clients.log_in(server.address, USER, PASSWORD)
-        pulls += clients.pull(server.address, "secret", published.tags)
+        pulls = log_in_and_pull(clients, server, published)
         waits = guess(server.address)
         for client, login in clients.logins(server.address, USER, "wrong").items():
             refused(f"after many: {client} login", login, ["toomanyrequests", "too many", "429"])

@@ -11,7 +11,6 @@ import json
 import pathlib
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.parse
 
@@ -25,7 +24,7 @@ KEYS = parts.ROOT / "crates" / "raas-server" / "tests" / "data"
 AKAMAI_KEY = "abc123def4567890"
 
 
-class Cdn:
+class Cdn(parts.WebServer):
     """A web server over a bucket's folder that lets nobody in without a token."""
 
     def __init__(self, folder, lets_in):
@@ -44,15 +43,7 @@ class Cdn:
                     cdn.refused += 1
                     self.send_error(403)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
+        super().__init__(functools.partial(Handler, directory=str(folder)))
 
 
 def akamai(algorithm):

@@ -182,7 +182,22 @@ def clients(work):
         yield [docker, Podman(work / "podman")], Skopeo(work / "skopeo")
 
 
-class Cdn:
+class WebServer:
+    """A web server of the script's own, until the end of the `with`."""
+
+    def __init__(self, handler):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+
+class Cdn(WebServer):
     """A plain web server over a folder, which counts what is asked for."""
 
     def __init__(self, folder):
@@ -196,12 +211,4 @@ class Cdn:
                 asked.append(self.path)
                 super().do_GET()
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
+        super().__init__(functools.partial(Handler, directory=str(folder)))

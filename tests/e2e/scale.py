@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import parts
@@ -124,7 +123,7 @@ def idle(told, what, port, pid):
     told.row(f"{what}: {len(held)} idle connections", used / MIB, "MiB", CONNECTION_MEMORY / MIB, counts=True)
 
 
-class Bucket:
+class Bucket(parts.WebServer):
     """A folder over HTTP, with entity tags, as a bucket answers."""
 
     def __init__(self, folder):
@@ -153,15 +152,7 @@ class Bucket:
                 self.end_headers()
                 self.wfile.write(content)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
+        super().__init__(Handler)
 
 
 def measure(told, what, server, repositories, publish, poll):

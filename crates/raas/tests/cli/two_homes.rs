@@ -25,6 +25,15 @@ fn publish_one(home: &Sandbox) {
     home.ok(&["push", "acme", "one", "--from", &path]);
 }
 
+/// Two homes, of which one has published `app:1`, and what it will publish there next.
+fn an_image_and_its_next() -> (Server, Sandbox, Sandbox, String) {
+    let (server, one, two) = two_homes();
+    let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
+    one.ok(&["push", "acme", "app", "--from", &first]);
+    two.ok(&["setup", "acme"]);
+    (server, one, two, second)
+}
+
 /// An image with this one tag.
 fn saved(seed: u64, name: &str) -> Vec<u8> {
     let layers = [layer(&[("a", &noise(seed, 500))])];
@@ -129,10 +138,7 @@ fn what_never_reached_the_bucket_is_set_aside_and_told() {
 /// Whoever reads the bucket by itself finds under a tag what is published, and not what was about to be.
 #[test]
 fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
-    let (server, one, two) = two_homes();
-    let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
-    one.ok(&["push", "acme", "app", "--from", &first]);
-    two.ok(&["setup", "acme"]);
+    let (server, one, two, second) = an_image_and_its_next();
     let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
     let published = of_tag();
     // The layer, the config, the turn, the manifest by its digest and by its tag: and no more.
@@ -171,10 +177,7 @@ fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
 
 #[test]
 fn an_interruption_in_a_turn_is_told_to_the_next_home() {
-    let (server, one, two) = two_homes();
-    let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
-    one.ok(&["push", "acme", "app", "--from", &first]);
-    two.ok(&["setup", "acme"]);
+    let (server, one, two, second) = an_image_and_its_next();
     let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
     let published = of_tag();
     // What comes after the manifest under its tag takes its time.
