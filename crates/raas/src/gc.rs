@@ -109,7 +109,7 @@ pub(crate) fn collect(
     }
     if policy.remove {
         for key in garbage.garbage.keys() {
-            turn.as_mut().map_or(Ok(()), Turn::keep)?;
+            Turn::keep_any(turn.as_mut())?;
             storage.delete_key(key)?;
         }
     }

@@ -126,7 +126,7 @@ impl<'a> Publication<'a> {
         bytes: &[u8],
         tell: Tell<'_>,
     ) -> Result<(), Failure> {
-        self.turn.as_mut().map_or(Ok(()), Turn::keep)?;
+        Turn::keep_any(self.turn.as_mut())?;
         let key = ObjectKey::manifest(self.held.repository(), Reference::Digest(*digest), media_type);
         let written = self.held.put(&key, bytes)?;
         tell(&key, bytes.len() as u64, written);
@@ -174,7 +174,7 @@ impl<'a> Publication<'a> {
         if let Some(turn) = &mut self.turn {
             settle::put_right(self.storage, &self.record, self.head.as_ref(), turn)?;
         }
-        let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
+        let mut keep = || Turn::keep_any(self.turn.as_mut());
         keep()?;
         if let (Some(since), Some(head)) = (&self.unsettled, &self.head) {
             let name = self.held.repository();
@@ -205,7 +205,7 @@ impl<'a> Publication<'a> {
 impl Publication<'_> {
     /// Makes what others read of the bucket what a commit says.
     fn tell_others(&mut self, done: &Done, tell: Tell<'_>) -> Result<(), Failure> {
-        let mut keep = || self.turn.as_mut().map_or(Ok(()), Turn::keep);
+        let mut keep = || Turn::keep_any(self.turn.as_mut());
         tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
         if self.shared && (done.changed || self.unsettled.is_some()) {
             keep()?;

@@ -90,7 +90,7 @@ impl Publisher<'_> {
                 _ => {
                     let pointer = self.make(standing.as_ref(), &head)?;
                     // That may have taken a while.
-                    turn.as_mut().map_or(Ok(()), |turn| turn.keep())?;
+                    Turn::keep_any(turn.as_deref_mut())?;
                     made = Some((standing, pointer));
                 }
             }

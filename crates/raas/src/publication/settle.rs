@@ -144,7 +144,7 @@ fn make_up(
     if let (Some(storage), Some(turn)) = (shared, &mut turn) {
         put_right(storage, &record, Some(&head), turn)?;
     }
-    let mut keep = || turn.as_mut().map_or(Ok(()), Turn::keep);
+    let mut keep = || Turn::keep_any(turn.as_mut());
     tag_objects(storage, &record, &from, &head, None, &mut keep)?;
     keep()?;
     if let Some(storage) = shared {

@@ -147,6 +147,11 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// As [`keep`](Self::keep), where there may be no turn, since nobody else publishes there.
+    pub(crate) fn keep_any(turn: Option<&mut Self>) -> Result<(), Failure> {
+        turn.map_or(Ok(()), Self::keep)
+    }
+
     /// Says that this home is still at it, where that is due. To be called now and then.
     ///
     /// # Errors
