@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -73,26 +73,28 @@ fn publish(metadata: &std::path::Path, name: &str, protected: bool, word: &str) 
 }
 
 /// A request, of which the bytes are all but the version: `GET /path`, and after a line's end more headers. There is an
-/// answer of the form of HTTP; it is no failure of the server's, sends nobody elsewhere, and tells nothing protected.
+/// answer of the form of HTTP, and the same one in both ways that the server has of reading a request; it is no failure
+/// of the server's, sends nobody elsewhere, and tells nothing protected.
 pub fn request(bytes: &[u8]) {
     let (line, headers) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (bytes, &[][..]),
     };
-    let mut stream = TcpStream::connect(SERVER.0).expect("the server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    let head =
-        [line, b" HTTP/1.1\r\nHost: registry.example.com\r\nConnection: close\r\n", headers, b"\r\n\r\n"]
+    let head = [line, b" HTTP/1.1\r\nHost: registry.example.com\r\n", headers, b"\r\n\r\n"].concat();
+    let answer = ask(&head);
+    // Nothing is expected of the server by that, but that it leaves the request to hyper.
+    let expecting =
+        [line, b" HTTP/1.1\r\nExpect: nothing\r\nHost: registry.example.com\r\n", headers, b"\r\n\r\n"]
             .concat();
-    // It may have closed after the first bytes that are no HTTP.
-    let _ = stream.write_all(&head);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
-        assert!(reset, "no answer: {error}");
-    }
+    let other = ask(&expecting);
     let shown = || String::from_utf8_lossy(&head).into_owned();
+    assert!(
+        answer.is_empty() || other.is_empty() || without_date(&answer) == without_date(&other),
+        "two answers to {}: {} and {}",
+        shown(),
+        String::from_utf8_lossy(&answer),
+        String::from_utf8_lossy(&other)
+    );
     assert!(
         !answer.windows(SECRET.len()).any(|part| part == SECRET),
         "it tells what is protected: {}",
@@ -110,4 +112,24 @@ pub fn request(bytes: &[u8]) {
             assert!(value.starts_with(BUCKET), "it sends clients to {value}: {}", shown());
         }
     }
+}
+
+/// All that the server answers to these bytes, on a connection of their own.
+fn ask(request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(SERVER.0).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    // It may have closed after the first bytes that are no HTTP.
+    let _ = stream.write_all(request);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(reset, "no answer: {error}");
+    }
+    answer
+}
+
+/// An answer but for when it was given, which is of its moment.
+fn without_date(answer: &[u8]) -> Vec<&[u8]> {
+    answer.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"date: ")).collect()
 }

@@ -1,27 +1,32 @@
-//! Headers of answers.
+//! Headers of requests and answers.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use hyper::header::HeaderMap;
 
 thread_local! {
-    /// The headers of the last request that was answered on this thread, emptied.
-    static SPARE: Cell<Option<HeaderMap>> = const { Cell::new(None) };
+    /// The headers of the last request that was answered on this thread, and of its answer, emptied.
+    static SPARE: RefCell<[Option<HeaderMap>; 2]> = const { RefCell::new([None, None]) };
 }
 
-/// An empty map that has room. It is made of one that is not needed any more if there is one, so that an answer takes no
-/// memory for its headers: hyper does the same with those of the answer for those of the next request.
+/// An empty map that has room. It is made of one that is not needed any more if there is one, so that requests and answers
+/// take no memory for their headers.
 pub(crate) fn empty() -> HeaderMap {
-    SPARE.take().unwrap_or_else(|| HeaderMap::with_capacity(12))
+    let spare = SPARE.with_borrow_mut(|spare| spare.iter_mut().find_map(Option::take));
+    spare.unwrap_or_else(|| HeaderMap::with_capacity(12))
 }
 
-/// Keeps the headers of a request that is answered.
+/// Keeps headers that are not needed any more.
 pub(crate) fn keep(mut headers: HeaderMap) {
     /// No more than this: one request with thousands of headers must not be remembered for ever.
     const MOST: usize = 64;
     if headers.capacity() <= MOST {
         headers.clear();
-        SPARE.set(Some(headers));
+        SPARE.with_borrow_mut(|spare| {
+            if let Some(free) = spare.iter_mut().find(|spare| spare.is_none()) {
+                *free = Some(headers);
+            }
+        });
     }
 }
 

@@ -41,6 +41,9 @@ impl Future for Responding {
 
 /// Answers a request.
 pub(super) fn respond(client: &Arc<Client>, request: Request<Incoming>) -> Responding {
+    if !request.body().is_end_stream() {
+        client.pace.has_body();
+    }
     let (note, noted) = Note::begin(Arc::clone(client), &request);
     match answer_at_once(&client.shared, &request, noted) {
         Ok((response, fetched)) => Responding::There(Some(note.end(request, response, fetched))),
@@ -53,6 +56,13 @@ pub(super) fn respond(client: &Arc<Client>, request: Request<Incoming>) -> Respo
     }
 }
 
+/// Answers a request without a body, if that can be done at once.
+pub(super) fn respond_at_once(client: &Arc<Client>, request: Request<()>) -> Option<Response> {
+    let (note, noted) = Note::begin(Arc::clone(client), &request);
+    let (response, fetched) = answer_at_once(&client.shared, &request, noted).ok()?;
+    Some(note.end(request, response, fetched))
+}
+
 /// What is noted of a request while it is answered.
 struct Note {
     started: Instant,
@@ -62,11 +72,8 @@ struct Note {
 }
 
 impl Note {
-    fn begin(client: Arc<Client>, request: &Request<Incoming>) -> (Self, Noted) {
+    fn begin<B>(client: Arc<Client>, request: &Request<B>) -> (Self, Noted) {
         let started = Instant::now();
-        if !request.body().is_end_stream() {
-            client.pace.has_body();
-        }
         let remote = forwarded::client(&client.shared.trusted_proxies, client.remote, request.headers());
         let record = Record::begin(request, remote, started);
         let noted = if record.is_some() { Noted::All } else { Noted::Counted };
@@ -74,7 +81,7 @@ impl Note {
     }
 
     /// The answer is there, and its request is let go of.
-    fn end(self, request: Request<Incoming>, mut response: Response, fetched: Option<Fetched>) -> Response {
+    fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
         let Self { started, begun, remote, mut record } = self;
         let shared = &begun.client.shared;
         let status = response.status();

@@ -172,7 +172,12 @@ pub(crate) fn fill(text: &str) -> String {
 pub(crate) fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let headers: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, fill(value))).collect();
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    SITE.server.ask(method, &fill(path), &headers)
+    let answer = SITE.server.ask(method, &fill(path), &headers);
+    // Nothing is expected of the server by that, but that it has the request answered in its other way.
+    let same = SITE.server.ask(method, &fill(path), &[&headers[..], &[("expect", "nothing")]].concat());
+    assert_eq!((answer.status, answer.all_headers()), (same.status, same.all_headers()), "{method} {path}");
+    assert_eq!(answer.body, same.body, "{method} {path}");
+    answer
 }
 
 /// A request and what must come back.

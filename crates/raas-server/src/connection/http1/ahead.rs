@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Pace;
+use super::super::pace::Pace;
 
 /// A connection, what was read of it and is yet to be understood, and who is told whether it takes what is written.
 pub(super) struct Ahead<S> {
@@ -27,29 +27,9 @@ impl<S> Ahead<S> {
         self.read = if self.read.is_empty() { read } else { [read, self.read.clone()].concat().into() };
     }
 
-    /// Whether there is something to understand.
-    pub(super) fn is_read(&self) -> bool {
-        !self.read.is_empty()
-    }
-
     fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
         self.pace.blocked(written.is_pending());
         written
-    }
-}
-
-impl<S: AsyncRead + Unpin> Ahead<S> {
-    /// Waits for the first byte of what comes next, in no buffer. Whether there is one.
-    pub(super) async fn begins(&mut self) -> bool {
-        let mut byte = [0];
-        match self.inner.read(&mut byte).await {
-            Ok(1) => {
-                self.read = Bytes::copy_from_slice(&byte);
-                true
-            }
-            // It is over, or it is broken.
-            _ => false,
-        }
     }
 }
 

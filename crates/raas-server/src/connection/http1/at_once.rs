@@ -1,0 +1,203 @@
+//! Requests that come whole and are answered from memory, as nearly all are: read, answered and forgotten.
+//!
+//! A connection takes no buffer for them, and nothing is made ready for what they might be. Whatever is otherwise is left
+//! to hyper, with every byte that was read of it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::sleep_until;
+
+use super::super::{Client, respond_at_once};
+use super::ahead::Ahead;
+use super::quiet::{Quiet, Verdict};
+use super::{head, request};
+use crate::body::Body;
+use crate::drain::Notice;
+use crate::headers;
+
+/// The longest request that is answered here, in bytes.
+const MOST: usize = 8 * 1024;
+
+/// The longest body that is copied behind its head, to be written with it as one piece, in bytes.
+const MOST_COPIED: usize = 16 * 1024;
+
+thread_local! {
+    /// What all connections of this thread read into, in turns: the bytes of a request that is forgotten are written
+    /// over by the next.
+    static REQUESTS: RefCell<BytesMut> = RefCell::default();
+    /// What the last answer was written from, emptied.
+    static ANSWER: Cell<Vec<u8>> = Cell::default();
+}
+
+/// Why a connection has no more requests that are answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing comes any more, or the server stops.
+    Over,
+    /// No request came for too long.
+    GivenUp,
+    /// Something else has come, and was put back.
+    Other,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Read(Bytes),
+    Left(Left),
+}
+
+/// Answers requests until something else comes than one that is answered here.
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut Ahead<S>,
+    client: &Arc<Client>,
+    quiet: &mut Quiet,
+    notice: &mut Notice,
+) -> Left {
+    let flag = notice.stops();
+    let mut tick = pin!(sleep_until(quiet.until().into()));
+    // Who has waited once is woken, so that from then on a look at the flag, or at the timer, will do.
+    let (mut given, mut waits) = (pin!(notice.given()), false);
+    loop {
+        let next = std::future::poll_fn(|cx| {
+            // Before the server's end is looked at: what has come is answered.
+            if let Poll::Ready(next) = poll_read(stream, cx) {
+                return Poll::Ready(next);
+            }
+            if (!waits || flag.load(Ordering::Acquire)) && given.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Left(Left::Over));
+            }
+            while (!waits || tick.is_elapsed()) && tick.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                let until = match quiet.look(&client.pace, now) {
+                    Verdict::Busy => now + quiet.tick(),
+                    Verdict::Rests => quiet.until(),
+                    Verdict::GivenUp => return Poll::Ready(Next::Left(Left::GivenUp)),
+                };
+                tick.as_mut().reset(until.into());
+                waits = false;
+            }
+            waits = true;
+            Poll::Pending
+        });
+        let read = match next.await {
+            Next::Read(read) => read,
+            Next::Left(left) => return left,
+        };
+        let is_last = flag.load(Ordering::Acquire);
+        let Some(mut answer) = Answer::to(&read, client, is_last) else {
+            stream.put_back(read);
+            return Left::Other;
+        };
+        drop(read);
+        if answer.write(stream).await.is_err() || is_last {
+            return Left::Over;
+        }
+        answer.forget();
+    }
+}
+
+/// What comes next, as far as it is there.
+fn poll_read(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Next> {
+    REQUESTS.with_borrow_mut(|room| {
+        room.reserve(MOST);
+        let read = std::task::ready!(pin!(stream.read_buf(room)).poll(cx));
+        Poll::Ready(match read {
+            Ok(1..) => Next::Read(room.split().freeze()),
+            // It is over, or it is broken.
+            Ok(0) | Err(_) => Next::Left(Left::Over),
+        })
+    })
+}
+
+/// An answer that is there.
+struct Answer {
+    /// Its head, and its body if that is short.
+    begin: Vec<u8>,
+    /// Its body if that is long.
+    rest: Bytes,
+    /// When this is dropped, the answer has gone out, or never will.
+    _noted: Body,
+}
+
+impl Answer {
+    /// The answer to a request that is these bytes, if it is answered here.
+    fn to(read: &Bytes, client: &Arc<Client>, is_last: bool) -> Option<Self> {
+        let request = request::parse(read)?;
+        let method = request.method().clone();
+        let (parts, mut noted) = respond_at_once(client, request)?.into_parts();
+        let (mut begin, mut rest) = (ANSWER.take(), noted.take());
+        head::write(&mut begin, &method, parts.status, &parts.headers, rest.len(), is_last);
+        headers::keep(parts.headers);
+        if rest.len() <= MOST_COPIED {
+            begin.extend_from_slice(&rest);
+            rest.clear();
+        }
+        Some(Self { begin, rest, _noted: noted })
+    }
+
+    async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.rest.is_empty() {
+            stream.write_all(&self.begin).await?;
+        } else {
+            stream.write_all_buf(&mut Buf::chain(self.begin.as_slice(), &mut self.rest)).await?;
+        }
+        stream.flush().await
+    }
+
+    /// Lets the next answer have the room of this one, which has gone out.
+    fn forget(mut self) {
+        self.begin.clear();
+        ANSWER.set(self.begin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_goes_out_whole_through_whatever_there_is() {
+        for length in [0, 1, MOST_COPIED, 5 * MOST_COPIED] {
+            let (mut ours, mut theirs) = tokio::io::duplex(1000);
+            let (begin, rest) = (b"head".to_vec(), Bytes::from(vec![b'x'; length]));
+            let mut answer = Answer { begin, rest, _noted: Body::empty() };
+            let sent = tokio::spawn(async move { answer.write(&mut ours).await });
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).await.unwrap();
+            sent.await.unwrap().unwrap();
+            assert_eq!(got.len(), 4 + length);
+            assert!(got.starts_with(b"head") && got[4..].iter().all(|byte| *byte == b'x'));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_request_is_not_written_over() {
+        let (mut one, mut ones) = tokio::io::duplex(MOST);
+        let (mut two, mut twos) = tokio::io::duplex(MOST);
+        let mut kept = Vec::new();
+        for n in 0..100 {
+            let request = format!("{n:1000}");
+            ones.write_all(request.as_bytes()).await.unwrap();
+            twos.write_all(b"other").await.unwrap();
+            for stream in [&mut one, &mut two] {
+                let Next::Read(read) = std::future::poll_fn(|cx| poll_read(stream, cx)).await else {
+                    panic!("something was written");
+                };
+                kept.push(read);
+            }
+            assert_eq!((&kept[2 * n][..], &kept[2 * n + 1][..]), (request.as_bytes(), &b"other"[..]));
+        }
+        assert!(kept.iter().step_by(2).enumerate().all(|(n, read)| *read == format!("{n:1000}")));
+        drop(ones);
+        let end = std::future::poll_fn(|cx| poll_read(&mut one, cx)).await;
+        assert!(matches!(end, Next::Left(Left::Over)));
+    }
+}
