@@ -135,8 +135,14 @@ impl Document {
                     raas: raw.raas.map(serde_json::from_value).transpose()?,
                 })
             }
-            2..=4 => Content::V2(V2Content {
-                flat: raw.version == 2,
+            // It names nothing: whatever else says so in it is of no version that it is.
+            2 => Content::V2(V2Content {
+                flat: true,
+                raas: raw.raas.map(serde_json::from_value).transpose()?,
+                ..V2Content::default()
+            }),
+            3..=4 => Content::V2(V2Content {
+                flat: false,
                 schema2: raw.schema2_data.unwrap_or_default(),
                 lists: raw.manifest_list_data.unwrap_or_default(),
                 amd64_tags: raw.manifest_list_amd64_tags.unwrap_or_default(),
@@ -245,7 +251,7 @@ mod tests {
     #[test]
     fn a_version_2_document_survives_writing() {
         let two = r#"{"type": "pulp-docker-redirect", "version": 2, "repository": "a", "repo-registry-id": "a",
-            "url": "https://x/a/"}"#;
+            "url": "https://x/a/", "schema2_data": ["latest"]}"#;
         let document = Document::parse(two.as_bytes()).unwrap();
         assert!(matches!(&document.content, Content::V2(v2) if v2.flat));
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
