@@ -132,7 +132,9 @@ impl Drop for Counted<'_> {
 /// HTTP/1 with the limits of every connection, for few clients.
 pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
+    // A client may say that it has no more requests, and wait for its answer.
+    http.half_close(true)
+        .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER);
