@@ -3,9 +3,9 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The name that people pull: `bigdata-app`, `tools/backup`.
 ///
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// `_`, `__` or hyphens, and slashes between parts; at most 255 characters, as clients allow.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct RepositoryName(Arc<str>);
+pub struct RepositoryName(SmolStr);
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +102,7 @@ impl FromStr for RepositoryName {
 /// A vendor's name (the brief's ISV), which is also its label in `<isv>.localhost`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct VendorName(Arc<str>);
+pub struct VendorName(SmolStr);
 
 impl VendorName {
     /// The name as text.
@@ -145,7 +145,7 @@ macro_rules! text_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0.as_ref().to_owned()
+                name.0.into()
             }
         }
 

@@ -3,9 +3,9 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::{Digest, DigestError, NameError, RepositoryName};
 
@@ -14,7 +14,7 @@ use crate::{Digest, DigestError, NameError, RepositoryName};
 /// Source: OCI distribution-spec 1.1, "Pulling manifests".
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Tag(Arc<str>);
+pub struct Tag(SmolStr);
 
 /// A text that is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ impl TryFrom<String> for Tag {
 
 impl From<Tag> for String {
     fn from(tag: Tag) -> String {
-        tag.0.as_ref().to_owned()
+        tag.0.into()
     }
 }
 

@@ -53,9 +53,9 @@ pub(super) enum Refusal {
     #[error("{0}: it has {1} bytes instead of {2}")]
     Size(ObjectKey, u64, u64),
     #[error("{0}: its content has the digest {1}")]
-    Digest(ObjectKey, Digest),
+    Digest(Box<ObjectKey>, Digest),
     #[error("{0}: {1}")]
-    Archive(ObjectKey, ArchiveError),
+    Archive(Box<ObjectKey>, ArchiveError),
     #[error("the reader failed")]
     Reader,
 }
@@ -174,7 +174,7 @@ impl Reader {
             return Err(Refusal::Size(key, packed.len() as u64, pointer.size));
         }
         if digest != pointer.digest {
-            return Err(Refusal::Digest(key, digest));
+            return Err(Refusal::Digest(key.into(), digest));
         }
         // Not before the bytes are here: a slow bucket must not keep the others from being read.
         let _turn = self.bench.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
@@ -208,7 +208,7 @@ fn take(shelf: &mut Shelf<Digest>, packed: Vec<u8>, pointer: &Pointer) -> Result
     let found = intake::read(&packed, &pointer.revision, Limits::default(), shelf);
     // Before the catalog is made, which is memory too.
     drop(packed);
-    let found = found.map_err(|error| Refusal::Archive(ObjectKey::Snapshot(pointer.digest), error))?;
+    let found = found.map_err(|error| Refusal::Archive(ObjectKey::Snapshot(pointer.digest).into(), error))?;
     // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What an
     // archive does not list is gone.
     shelf.settle(found, |_| true);
