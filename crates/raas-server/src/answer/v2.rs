@@ -88,13 +88,13 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
         V2::Tag(name, tag) => {
             let repository = repository(name)?;
             let found = repository.tagged(tag).ok_or_else(|| no_manifest(&repository.name, tag))?;
-            let (tag, tagged) = (found.0.clone(), Arc::clone(&found.1));
-            let answered = Arc::clone(chosen(repository, &tagged, asked.headers));
-            let mut response = manifest(&answered, NO_CACHE, asked.headers);
+            let (tag, tagged) = found;
+            let answered = chosen(repository, tagged, asked.headers);
+            let mut response = manifest(answered, NO_CACHE, asked.headers);
             if tagged.is_index() {
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
             }
-            asked.fetched(&repository.name, What::Tag { tag, tagged, answered });
+            asked.fetched(&repository.name, What::tag(tag.clone(), tagged, Arc::clone(answered)));
             response.into()
         }
         V2::Manifest(name, digest) => {

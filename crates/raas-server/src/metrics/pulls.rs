@@ -19,8 +19,8 @@ pub(crate) struct Fetched {
 /// What of the repository.
 #[derive(Debug, Clone)]
 pub(crate) enum What {
-    /// A manifest by its tag: the tag's own, and the one that was answered.
-    Tag { tag: Tag, tagged: Arc<Manifest>, answered: Arc<Manifest> },
+    /// A manifest by its tag: what the tag's own is, and the one that was answered.
+    Tag { tag: Tag, kind: Kind, answered: Arc<Manifest> },
     /// A manifest by its digest.
     Digest { repository: Arc<Repository>, manifest: Arc<Manifest> },
     /// A manifest of which nothing is known here, by its tag.
@@ -45,6 +45,12 @@ pub(crate) struct Told<'a> {
 }
 
 impl What {
+    /// A manifest by its tag. What it is, is told apart now: once it is counted, the manifest is out of mind.
+    pub(crate) fn tag(tag: Tag, tagged: &Manifest, answered: Arc<Manifest>) -> Self {
+        let kind = kind(Some(tag.as_str()), tagged);
+        What::Tag { tag, kind, answered }
+    }
+
     /// Whether it can change what is counted.
     pub(crate) fn counts(&self) -> bool {
         !matches!(self, What::Blob(_))
@@ -64,12 +70,9 @@ impl Fetched {
     pub(crate) fn told(&self) -> Told<'_> {
         let plain = |kind, digest| Told { kind, tag: None, tags: "".into(), digest };
         match &self.what {
-            What::Tag { tag, tagged, answered } => Told {
-                kind: kind(Some(tag.as_str()), tagged),
-                tag: Some(tag.as_str()),
-                tags: "".into(),
-                digest: Some(answered.digest),
-            },
+            What::Tag { tag, kind, answered } => {
+                Told { kind: *kind, tag: Some(tag.as_str()), tags: "".into(), digest: Some(answered.digest) }
+            }
             What::Digest { repository, manifest } => by_digest(repository, manifest),
             What::Legacy(tag) => Told { tag: Some(tag.as_str()), ..plain(Kind::Manifest, None) },
             What::Blob(digest) => plain(Kind::Blob, Some(*digest)),
