@@ -62,7 +62,3 @@ impl Origin {
 ///
 /// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
 const SIGNED_PATH: &Kept = &kept(b"/");
-
-/// What stands for itself in the path of any other URL. RFC 3986, section 3.3, lets a path have colons, and not
-/// every small server that is put before a folder takes `%3A` for one.
-const OPEN_PATH: &Kept = &kept(b"/:");

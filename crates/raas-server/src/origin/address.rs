@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hyper::Uri;
 use raas_types::ObjectKey;
 
-use super::{OPEN_PATH, SIGNED_PATH};
+use super::SIGNED_PATH;
 use crate::query::{Encoding, Kept, encode_into};
 
 /// A URL to which an object's key is added.
@@ -78,10 +78,14 @@ impl BaseUrl {
         self.host.1
     }
 
-    /// The URL of an object.
+    /// The URL of an object. Names, tags and digests have no byte that does not stand for itself in a path: RFC 3986,
+    /// section 3.3, lets it have colons, and not every small server that is put before a folder takes `%3A` for one.
     pub(crate) fn of(&self, key: &ObjectKey) -> String {
         let mut url = String::with_capacity(self.text.len() + 256);
-        self.write(&mut url, key, OPEN_PATH);
+        url.push_str(&self.text);
+        url.push('/');
+        // Writing to a string does not fail.
+        let _ = key.write(&mut url);
         url
     }
 
@@ -158,7 +162,9 @@ impl S3Location {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raas_types::Digest;
+    use raas_types::{Digest, Reference};
+
+    use crate::query::kept;
 
     fn location(endpoint: Option<&str>, bucket: &str, prefix: Option<&str>, path_style: bool) -> S3Location {
         S3Location {
@@ -167,6 +173,26 @@ mod tests {
             bucket: bucket.into(),
             prefix: prefix.map(str::to_owned),
             path_style,
+        }
+    }
+
+    #[test]
+    fn whatever_a_key_is_made_of_stands_for_itself() {
+        let base = BaseUrl::parse("https://x/a%20b").unwrap();
+        let name: raas_types::RepositoryName = "a-0.b/c__d--e/f_g".parse().unwrap();
+        let tag: raas_types::Tag = "_A.-9z".parse().unwrap();
+        let manifest = |reference| ObjectKey::manifest(&name, reference, "application/x");
+        for key in [
+            ObjectKey::Blob(name.clone(), Digest::of(b"")),
+            manifest(Reference::Tag(tag)),
+            manifest(Reference::Digest(Digest::of(b""))),
+            ObjectKey::TagsList(name.clone()),
+            ObjectKey::Snapshot(Digest::of(b"")),
+            ObjectKey::Pointer,
+        ] {
+            let mut encoded = String::new();
+            encode_into(&mut encoded, &key.to_string(), &kept(b"/:"));
+            assert_eq!(base.of(&key), format!("https://x/a%20b/{encoded}"));
         }
     }
 
