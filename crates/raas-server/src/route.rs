@@ -162,8 +162,8 @@ fn v2(rest: &str) -> Option<V2<'_>> {
         "_catalog" => return Some(V2::Catalog),
         _ => {}
     }
-    let (before, argument) = rest.rsplit_once('/')?;
-    let (name, word) = before.rsplit_once('/')?;
+    let (before, argument) = rsplit_once(rest)?;
+    let (name, word) = rsplit_once(before)?;
     Some(match word {
         "manifests" if argument.contains(':') => V2::Manifest(name, Digest::from_str(argument)),
         "manifests" => V2::Tag(name, argument),
@@ -175,6 +175,12 @@ fn v2(rest: &str) -> Option<V2<'_>> {
         "uploads" if name.ends_with("/blobs") => V2::Upload,
         _ => return None,
     })
+}
+
+/// Splits a path at its last slash. Digests are long, and the standard library looks at them byte by byte.
+fn rsplit_once(path: &str) -> Option<(&str, &str)> {
+    let at = memchr::memrchr(b'/', path.as_bytes())?;
+    Some((&path[..at], &path[at + 1..]))
 }
 
 fn v1(rest: &str) -> Option<V1<'_>> {
