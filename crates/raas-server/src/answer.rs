@@ -3,14 +3,15 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use hyper::header::{self, HeaderMap};
+use hyper::header;
 use hyper::{Method, Request, StatusCode};
 
-use crate::Response;
 use crate::auth::{self, Gate, Peer, Visitor};
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::headers::Headers;
 use crate::metrics::Fetched;
+use crate::response::Response;
 use crate::route::{self, Api, Route};
 use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
@@ -46,9 +47,9 @@ pub(crate) enum Opening {
 
 impl Decision {
     /// The headers that the answer begins with.
-    fn headers_mut(&mut self) -> &mut HeaderMap {
+    fn headers_mut(&mut self) -> &mut Headers {
         match self {
-            Decision::Ready(response) => response.headers_mut(),
+            Decision::Ready(response) => &mut response.headers,
             Decision::Open(Opening::File(plan)) => &mut plan.headers,
             Decision::Open(Opening::PassOn(plan)) => &mut plan.headers,
         }
@@ -136,10 +137,10 @@ pub(crate) async fn answer<B>(
 /// What all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
     if matches!(visitor, Visitor::User | Visitor::Holder(_))
-        && response.headers().get(header::CACHE_CONTROL) == Some(&IMMUTABLE)
+        && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
         // A cache between us must not give it to others.
-        response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
+        response.headers.insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
     if request.method() == Method::HEAD {
         without_bytes(response);
@@ -236,7 +237,7 @@ fn wait_first(api: Api, wait: Duration) -> Response {
     let message = "too many wrong passwords or tokens came from your address; try again later";
     let mut response = fail(api, &Failure::new(Code::TooManyRequests, message));
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response.headers.insert(header::RETRY_AFTER, seconds.into());
     response
 }
 
@@ -250,7 +251,7 @@ fn opened<B>(opened: Opened, request: &Request<B>) -> Response {
         Opened::Beyond(length) => {
             let mut response =
                 fail(api, &Failure::new(Code::RangeInvalid, "the range begins beyond the end"));
-            response.headers_mut().insert(header::CONTENT_RANGE, length);
+            response.headers.insert(header::CONTENT_RANGE, length);
             response
         }
     }

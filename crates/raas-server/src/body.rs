@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::HeaderMap;
 
-use crate::Response;
 use crate::access::Record;
 use crate::connection::Begun;
+use crate::headers::Headers;
+use crate::response::Response;
 use crate::{file, proxy};
 
 /// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
@@ -48,11 +48,8 @@ impl Body {
     }
 
     /// The answer with these bytes.
-    pub(crate) fn answer(self, status: StatusCode, headers: HeaderMap) -> Response {
-        let mut response = Response::new(self);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+    pub(crate) fn answer(self, status: StatusCode, headers: Headers) -> Response {
+        Response { status, headers, body: self }
     }
 
     /// Lets the access log have a line when the answer is over, and what went out be counted.

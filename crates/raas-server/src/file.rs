@@ -11,11 +11,12 @@ use hyper::Method;
 use hyper::header::{HeaderMap, HeaderValue};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::Response;
 use crate::below::Below;
 use crate::body::Body;
 use crate::error::{Code, Failure};
+use crate::headers::Headers;
 use crate::part;
+use crate::response::Response;
 
 /// A file to answer with.
 pub(crate) struct Plan {
@@ -23,7 +24,7 @@ pub(crate) struct Plan {
     /// The length that the document gives.
     pub(crate) size: Option<u64>,
     /// The answer for the whole file, but for its length.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) otherwise: Otherwise,
 }
 
@@ -88,7 +89,7 @@ fn answer(
     file: File,
     path: String,
     length: u64,
-    mut headers: HeaderMap,
+    mut headers: Headers,
     method: &Method,
     request: &HeaderMap,
 ) -> Opened {

@@ -1,47 +1,101 @@
-//! Headers of requests and answers.
+//! Headers of answers and of requests, made of those that are over.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 thread_local! {
-    /// The headers of the last request that was answered on this thread, and of its answer, emptied.
-    static SPARE: RefCell<[Option<HeaderMap>; 2]> = const { RefCell::new([None, None]) };
+    /// The list of an answer that is over on this thread, emptied.
+    static LIST: Cell<Vec<(HeaderName, HeaderValue)>> = Cell::default();
+    /// The map of a request that is over on this thread, emptied.
+    static MAP: Cell<Option<HeaderMap>> = const { Cell::new(None) };
 }
 
-/// An empty map that has room. It is made of one that is not needed any more if there is one, so that requests and answers
-/// take no memory for their headers.
-pub(crate) fn empty() -> HeaderMap {
-    let spare = SPARE.with_borrow_mut(|spare| spare.iter_mut().find_map(Option::take));
-    spare.unwrap_or_else(|| HeaderMap::with_capacity(12))
+/// The headers of an answer, each name once. They are so few that a list is much quicker than a map.
+#[derive(Debug)]
+pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Headers {
+    /// No headers yet. They take no memory but that of an answer that is over.
+    pub(crate) fn new() -> Self {
+        Self(LIST.take())
+    }
+
+    /// Says a header, in place of what was said under its name.
+    pub(crate) fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// Takes a header back, if it was said.
+    pub(crate) fn remove(&mut self, name: &HeaderName) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    /// What is said under a name.
+    pub(crate) fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// All of them, in the order in which they were said.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.0.iter()
+    }
 }
 
-/// Keeps headers that are not needed any more.
+impl Drop for Headers {
+    fn drop(&mut self) {
+        self.0.clear();
+        LIST.set(std::mem::take(&mut self.0));
+    }
+}
+
+/// An empty map that has room, made of one that is not needed any more if there is one.
+pub(crate) fn spare() -> HeaderMap {
+    MAP.take().unwrap_or_else(|| HeaderMap::with_capacity(12))
+}
+
+/// Keeps the headers of a request that is over.
 pub(crate) fn keep(mut headers: HeaderMap) {
     /// No more than this: one request with thousands of headers must not be remembered for ever.
     const MOST: usize = 64;
     if headers.capacity() <= MOST {
         headers.clear();
-        SPARE.with_borrow_mut(|spare| {
-            if let Some(free) = spare.iter_mut().find(|spare| spare.is_none()) {
-                *free = Some(headers);
-            }
-        });
+        MAP.set(Some(headers));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::{ACCEPT, HOST, HeaderValue};
+    use hyper::header::{ACCEPT, ETAG, HOST, LOCATION};
 
     use super::*;
 
+    fn value(text: &'static str) -> HeaderValue {
+        HeaderValue::from_static(text)
+    }
+
+    #[test]
+    fn a_name_is_said_once_and_in_its_place() {
+        let mut headers = Headers::new();
+        headers.insert(ETAG, value("a"));
+        headers.insert(LOCATION, value("b"));
+        headers.insert(ETAG, value("c"));
+        assert_eq!(headers.get(&ETAG), Some(&value("c")));
+        assert!(headers.iter().map(|(name, _)| name).eq([&ETAG, &LOCATION]));
+        headers.remove(&ETAG);
+        assert_eq!((headers.get(&ETAG), headers.iter().count()), (None, 1));
+        drop(headers);
+        assert_eq!(Headers::new().iter().count(), 0);
+    }
+
     #[test]
     fn nothing_of_a_request_stays_in_what_is_kept() {
-        let (host, accept) = (HeaderValue::from_static("x"), HeaderValue::from_static("y"));
-        keep([(HOST, host), (ACCEPT, accept)].into_iter().collect());
-        assert!(empty().is_empty());
+        keep([(HOST, value("x")), (ACCEPT, value("y"))].into_iter().collect());
+        assert!(spare().is_empty());
         keep(HeaderMap::with_capacity(10_000));
-        assert!(empty().capacity() < 100);
+        assert!(spare().capacity() < 100);
     }
 }

@@ -35,6 +35,7 @@ mod passing;
 mod proxy;
 mod query;
 mod range;
+mod response;
 mod route;
 mod shared;
 mod site;
@@ -57,6 +58,3 @@ pub use origin::{
 pub use passing::{Passing, RepositoryPattern};
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;
-
-/// An answer on its way to the client.
-type Response = hyper::Response<body::Body>;

@@ -266,7 +266,7 @@ async fn serve_operators(listener: &TcpListener, shared: Arc<Shared>, header_tim
         let ((stream, remote), place) = accept(listener, &room).await;
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer_operator(&shared, &request);
+            let response = hyper::Response::from(answer_operator(&shared, &request));
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1(header_timeout).serve_connection(TokioIo::new(stream), service);

@@ -3,6 +3,7 @@
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
 
+use crate::headers::Headers;
 use crate::range::{self, Span};
 
 /// A part of an object, or all of it.
@@ -17,10 +18,10 @@ pub(crate) struct Part {
 }
 
 /// The whole of an object of this length, told in the answer's headers.
-pub(crate) fn whole(headers: &mut HeaderMap, length: u64) -> Part {
+pub(crate) fn whole(headers: &mut Headers, length: u64) -> Part {
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.remove(header::CONTENT_RANGE);
+    headers.remove(&header::CONTENT_RANGE);
     Part { start: 0, length, status: StatusCode::OK }
 }
 
@@ -32,7 +33,7 @@ pub(crate) fn whole(headers: &mut HeaderMap, length: u64) -> Part {
 pub(crate) fn asked_for(
     method: &Method,
     request: &HeaderMap,
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
     length: u64,
 ) -> Result<Part, HeaderValue> {
     // Source: RFC 9110, section 14.2: ranges are defined for GET only.
@@ -56,6 +57,6 @@ pub(crate) fn number_text(text: String) -> HeaderValue {
 /// Whether the part that a client has is of the content that it would get the rest of.
 ///
 /// Source: RFC 9110, section 13.1.5: the comparison is strong, and dates are no validators here.
-fn is_current(request: &HeaderMap, headers: &HeaderMap) -> bool {
-    request.get(header::IF_RANGE).is_none_or(|tag| headers.get(header::ETAG) == Some(tag))
+fn is_current(request: &HeaderMap, headers: &Headers) -> bool {
+    request.get(header::IF_RANGE).is_none_or(|tag| headers.get(&header::ETAG) == Some(tag))
 }

@@ -16,6 +16,7 @@ use crate::body::Body;
 use crate::client::Client;
 use crate::error::{Code, Failure};
 use crate::file::Opened;
+use crate::headers::Headers;
 use crate::origin::Origin;
 use crate::part::{self, Part, number_text};
 
@@ -25,7 +26,7 @@ pub(crate) struct Plan {
     /// The length that the document gives.
     pub(crate) size: Option<u64>,
     /// The answer for the whole object, but for its length.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
 }
 
 /// Where it is taken from.
@@ -154,8 +155,8 @@ fn range(part: &Part) -> (HeaderName, HeaderValue) {
 }
 
 /// Whether a service answers with the very range that the client will be told.
-fn is_range(answered: &HeaderMap, told: &HeaderMap) -> bool {
-    answered.get(header::CONTENT_RANGE) == told.get(header::CONTENT_RANGE)
+fn is_range(answered: &HeaderMap, told: &Headers) -> bool {
+    answered.get(header::CONTENT_RANGE) == told.get(&header::CONTENT_RANGE)
 }
 
 /// An object's bytes as they come. The next are taken when the client has taken these, so that memory is bounded by

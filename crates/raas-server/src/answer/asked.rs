@@ -7,13 +7,13 @@ use hyper::{Method, Uri};
 use raas_types::RepositoryName;
 
 use super::reply::{checked, fail};
-use crate::Response;
 use crate::auth::Visitor;
 use crate::catalog::Catalog;
 use crate::error::Failure;
 use crate::host;
 use crate::metrics::{Fetched, To, What};
 use crate::range::{self, Span};
+use crate::response::Response;
 use crate::route::Api;
 use crate::site::Site;
 
@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
         let mut response = fail(api, failure);
         let host = self.host().unwrap_or("localhost");
         let value = self.site.gate.challenge(host, scope, self.secure, error);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+        response.headers.insert(header::WWW_AUTHENTICATE, value);
         response
     }
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::Asked;
 use super::page::{escape, html};
 use super::reply::{NO_CACHE, reply};
-use crate::Response;
 use crate::negotiate::names;
+use crate::response::Response;
 
 /// A repository of Docker v1 images. Nobody sees one that is protected.
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ fn list(
     let mut response = if names(asked.headers, "application/json") {
         let json = serde_json::to_vec(entries).expect("text, lists and maps of text have a JSON form");
         let mut response = reply(StatusCode::OK, "application/json", json);
-        response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+        response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
         response
     } else {
         let mut body = String::from("<h1>Repositories</h1>\n<ul>\n");
@@ -72,6 +72,6 @@ fn list(
         body.push_str("</ul>\n");
         html("Repositories", &body)
     };
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     response
 }

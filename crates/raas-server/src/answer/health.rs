@@ -3,10 +3,10 @@
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{fail, only_read, reply, text, without_bytes};
-use crate::Response;
 use crate::catalog::Catalog;
 use crate::error::{Code, Failure};
 use crate::metrics;
+use crate::response::Response;
 use crate::route::Api;
 use crate::shared::Shared;
 use crate::site::Snapshot;

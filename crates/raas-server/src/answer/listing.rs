@@ -6,10 +6,10 @@ use raas_types::{Descriptor, Digest, media_type};
 use serde::Serialize;
 
 use super::reply::{NO_CACHE, reply};
-use crate::Response;
 use crate::catalog::{Catalog, Repository};
 use crate::error::{Code, Failure};
 use crate::query;
+use crate::response::Response;
 
 /// All repositories by name, or a page of them.
 ///
@@ -61,10 +61,10 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
         all.filter(|d| wanted.is_none() || d.artifact_type.as_deref() == wanted.as_deref()).collect();
     let index = Index { schema_version: 2, media_type: media_type::OCI_INDEX, manifests };
     let mut response = reply(StatusCode::OK, media_type::OCI_INDEX, json(&index));
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     if wanted.is_some() {
         const APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
-        response.headers_mut().insert(APPLIED, HeaderValue::from_static("artifactType"));
+        response.headers.insert(APPLIED, HeaderValue::from_static("artifactType"));
     }
     response
 }
@@ -114,13 +114,13 @@ struct Next<'a> {
 
 fn list(list: &impl Serialize, path: &str, next: Option<Next<'_>>) -> Response {
     let mut response = reply(StatusCode::OK, "application/json", json(list));
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     if let Some(Next { n, last }) = next {
         // Source: RFC 8288, section 3.
         let link = format!("<{path}?n={n}&last={}>; rel=\"next\"", query::encode(last));
         let link =
             HeaderValue::try_from(link).expect("names, and what is percent-encoded, are visible ASCII");
-        response.headers_mut().insert(header::LINK, link);
+        response.headers.insert(header::LINK, link);
     }
     response
 }

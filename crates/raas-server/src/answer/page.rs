@@ -13,10 +13,10 @@ use sha2::Digest as _;
 
 use super::Asked;
 use super::reply::{NO_CACHE, fail, reply};
-use crate::Response;
 use crate::catalog::Repository;
 use crate::error::{Code, Failure};
 use crate::query;
+use crate::response::Response;
 use crate::route::Api;
 
 mod image;
@@ -123,7 +123,7 @@ pub(super) fn html(title: &str, body: &str) -> Response {
          <body>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     );
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
-    let headers = response.headers_mut();
+    let headers = &mut response.headers;
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

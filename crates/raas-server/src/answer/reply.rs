@@ -6,10 +6,10 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use super::{v1, v2};
-use crate::Response;
 use crate::body::Body;
 use crate::error::{Code, Failure};
-use crate::headers;
+use crate::headers::Headers;
+use crate::response::Response;
 use crate::route::Api;
 
 /// `Cache-Control` of what never changes.
@@ -35,7 +35,7 @@ pub(super) fn reads(method: &Method) -> bool {
 pub(super) fn refuse(api: Api) -> Response {
     let message = "this registry is only read from; images are published to it with `raas push`";
     let mut response = fail(api, &Failure::new(Code::Unsupported, message));
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 
@@ -46,15 +46,15 @@ pub(super) fn fail(api: Api, failure: &Failure) -> Response {
         Api::V2 => reply(status, "application/json", failure.json()),
         Api::V1 | Api::Plain => text(status, format!("{}\n", failure.message)),
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response.headers.insert(header::CACHE_CONTROL, NO_STORE);
     marked(api, response)
 }
 
 /// The answer with what every answer of its API says of the registry.
 pub(super) fn marked(api: Api, mut response: Response) -> Response {
     match api {
-        Api::V1 => v1::mark(response.headers_mut()),
-        Api::V2 => v2::mark(response.headers_mut()),
+        Api::V1 => v1::mark(&mut response.headers),
+        Api::V2 => v2::mark(&mut response.headers),
         Api::Plain => {}
     }
     response
@@ -65,13 +65,13 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 }
 
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut headers = headers::empty();
+    let mut headers = Headers::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Body::from(body.into()).answer(status, headers)
 }
 
 pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
-    let mut headers = headers::empty();
+    let mut headers = Headers::new();
     headers.insert(header::LOCATION, location);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     Body::empty().answer(status, headers)
@@ -86,10 +86,13 @@ pub(super) fn checked(text: String) -> HeaderValue {
 ///
 /// Source: RFC 9110, section 9.3.2, and section 8.6: a 304 says no length, since its own is not the content's.
 pub(super) fn without_bytes(response: &mut Response) {
-    let length = response.body().size_hint().exact();
-    *response.body_mut() = Body::empty();
+    let length = response.body.size_hint().exact();
+    response.body = Body::empty();
     // Of an answer with bytes hyper says it, for less.
-    if let (Some(length), false) = (length, response.status() == StatusCode::NOT_MODIFIED) {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    if let Some(length) = length
+        && response.status != StatusCode::NOT_MODIFIED
+        && response.headers.get(&header::CONTENT_LENGTH).is_none()
+    {
+        response.headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }

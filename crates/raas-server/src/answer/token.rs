@@ -8,9 +8,9 @@ use raas_types::Utc;
 use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
-use crate::Response;
 use crate::auth::{LIFETIME, Users, Visitor};
 use crate::error::{Code, Failure};
+use crate::response::Response;
 use crate::route::Api;
 
 /// Source: CNCF distribution, "Token Authentication Specification": old clients read `token`, others `access_token`.
@@ -27,7 +27,7 @@ pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
         let failure = Failure::new(Code::Unauthorized, "the user name or the password is wrong");
         let mut response = fail(Api::V2, &failure);
         let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+        response.headers.insert(header::WWW_AUTHENTICATE, basic);
         return response;
     }
     let now = SystemTime::now();
@@ -36,6 +36,6 @@ pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
     let token = Token { token: &token, access_token: &token, expires_in: LIFETIME.as_secs(), issued_at };
     let json = serde_json::to_vec(&token).expect("a token is text");
     let mut response = reply(StatusCode::OK, "application/json", json);
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+    response.headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }

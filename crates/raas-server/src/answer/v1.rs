@@ -2,24 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use raas_types::{ImageId, ObjectKey, V1File};
 use serde::Serialize;
 
 use super::reply::{NO_CACHE, checked, fail, reads, redirect, refuse, reply, text};
 use super::{Asked, Decision};
-use crate::Response;
 use crate::body::Body;
 use crate::catalog::{V1Repository, V1Source};
 use crate::crane::CraneRules;
 use crate::error::{Code, Failure};
 use crate::file::Otherwise;
+use crate::headers::Headers;
 use crate::metrics::To;
 use crate::query;
+use crate::response::Response;
 use crate::route::{Api, V1};
 use crate::site::Place;
-use crate::{file, headers, proxy};
+use crate::{file, proxy};
 
 const VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
 const CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
@@ -28,7 +29,7 @@ const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
 const SIZE: HeaderName = HeaderName::from_static("x-docker-size");
 
 /// Says what registry answered, in Crane's words, as every answer does.
-pub(super) fn mark(headers: &mut HeaderMap) {
+pub(super) fn mark(headers: &mut Headers) {
     headers.insert(VERSION, HeaderValue::from_static("0.6.6"));
     headers.insert(CONFIG, HeaderValue::from_static("common"));
 }
@@ -55,7 +56,7 @@ fn decide(asked: &Asked<'_>, route: V1<'_>) -> Result<Decision, Failure> {
     Ok(match route {
         V1::Ping => {
             let mut response = json(&true);
-            response.headers_mut().insert(STANDALONE, HeaderValue::from_static("True"));
+            response.headers.insert(STANDALONE, HeaderValue::from_static("True"));
             response.into()
         }
         V1::Users if asked.method == Method::POST => text(StatusCode::CREATED, "User Created").into(),
@@ -85,7 +86,7 @@ fn images(asked: &Asked<'_>, repository: &V1Repository) -> Response {
     // Where a client asks for the images: here, by the name that it knows us by.
     let endpoint = asked.site.crane.as_ref().and_then(CraneRules::endpoint);
     if let Some(host) = endpoint.or_else(|| HeaderValue::from_str(asked.host()?).ok()) {
-        response.headers_mut().insert(ENDPOINTS, host);
+        response.headers.insert(ENDPOINTS, host);
     }
     response
 }
@@ -95,7 +96,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
     let found = asked.catalog.v1_image(&id);
     let (repository, image) = found.ok_or_else(|| Failure::new(Code::NotFound, "no such image"))?;
     let key = ObjectKey::V1(repository.name.clone(), id, file);
-    let mut headers = headers::empty();
+    let mut headers = Headers::new();
     // Both are the key's to say; the media types among them are known.
     headers.insert(header::CONTENT_TYPE, checked(key.content_type().to_owned()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
@@ -152,7 +153,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
 }
 
 /// The answer to HEAD for what is elsewhere, as far as the document tells it.
-fn from_document(mut headers: HeaderMap, size: u64) -> Decision {
+fn from_document(mut headers: Headers, size: u64) -> Decision {
     headers.insert(header::CONTENT_LENGTH, size.into());
     Body::empty().answer(StatusCode::OK, headers).into()
 }
@@ -204,6 +205,6 @@ fn search(asked: &Asked<'_>) -> Response {
 fn json(value: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(value).expect("text, lists and maps of text have a JSON form");
     let mut response = reply(StatusCode::OK, "application/json", bytes);
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_CACHE);
+    response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
     response
 }

@@ -8,14 +8,14 @@ use raas_types::{Digest, DigestError, RepositoryName};
 
 use super::reply::{IMMUTABLE, NO_CACHE, fail, reads, refuse, reply};
 use super::{Asked, Decision, listing};
-use crate::Response;
 use crate::auth::Visitor;
 use crate::body::Body;
 use crate::catalog::{Manifest, Repository};
 use crate::error::{Code, Failure};
-use crate::headers;
+use crate::headers::Headers;
 use crate::metrics::What;
 use crate::negotiate::{accepts_index, has_already};
+use crate::response::Response;
 use crate::route::{Api, V2};
 
 mod blob;
@@ -29,7 +29,7 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Says what API answered, as every answer does.
-pub(super) fn mark(headers: &mut HeaderMap) {
+pub(super) fn mark(headers: &mut Headers) {
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
 }
 
@@ -92,7 +92,7 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let answered = chosen(repository, tagged, asked.headers);
             let mut response = manifest(answered, NO_CACHE, asked.headers);
             if tagged.is_index() {
-                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
             }
             asked.fetched(&repository.name, What::tag(tag.clone(), tagged, Arc::clone(answered)));
             response.into()
@@ -154,7 +154,7 @@ fn chosen<'a>(
 
 /// The manifest's bytes, or 304 if the client has them.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
-    let mut headers = headers::empty();
+    let mut headers = Headers::new();
     let (digest, etag) = manifest.digest_headers();
     let has_already = has_already(request, etag.as_bytes());
     headers.insert(CONTENT_DIGEST, digest);

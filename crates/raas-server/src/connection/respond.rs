@@ -11,12 +11,13 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
 use super::Client;
-use crate::Response;
 use crate::access::Record;
 use crate::answer::{Noted, answer, answer_at_once};
 use crate::auth::Peer;
+use crate::body::Body;
 use crate::forwarded::{self, Remote};
 use crate::metrics::{Asked, Fetched};
+use crate::response::Response;
 use crate::{headers, host, route};
 
 /// An answer on its way. Nearly all are there at once, and nothing is kept of their request.
@@ -27,14 +28,15 @@ pub(super) enum Responding {
 }
 
 impl Future for Responding {
-    type Output = Result<Response, Infallible>;
+    type Output = Result<hyper::Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Responding::There(response) => {
-                Poll::Ready(Ok(response.take().expect("a future that is done is asked no more")))
+                let response = response.take().expect("a future that is done is asked no more");
+                Poll::Ready(Ok(response.into()))
             }
-            Responding::Waits(waits) => waits.as_mut().poll(cx).map(Ok),
+            Responding::Waits(waits) => waits.as_mut().poll(cx).map(|response| Ok(response.into())),
         }
     }
 }
@@ -84,7 +86,7 @@ impl Note {
     fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
         let Self { started, begun, remote, mut record } = self;
         let shared = &begun.client.shared;
-        let status = response.status();
+        let status = response.status;
         shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
         let good = status.is_success() || status.is_redirection();
         if let Some(record) = &mut record {
@@ -100,7 +102,7 @@ impl Note {
                 host: if shared.tally.notifier.is_some() { host() } else { None },
             });
         }
-        response.body_mut().record(record, begun);
+        response.body.record(record, begun);
         headers::keep(request.into_parts().0.headers);
         response
     }

@@ -6,10 +6,10 @@ use std::fmt::Write;
 use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody};
 
 use super::{escape, example, page, pull};
-use crate::Response;
 use crate::answer::Asked;
 use crate::catalog::{Manifest, Repository};
 use crate::query;
+use crate::response::Response;
 use crate::site::Bucket;
 
 /// How many tags stand on a page: each manifest is read for it.

@@ -11,32 +11,24 @@ use crate::body::Body;
 use crate::catalog::{Blob, Repository, digest_header, digest_headers};
 use crate::error::Failure;
 use crate::file::{self, Otherwise};
+use crate::headers::Headers;
 use crate::metrics::To;
 use crate::negotiate::has_already;
+use crate::proxy;
 use crate::site::Place;
-use crate::{headers, proxy};
 
 pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
     let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
-    let size = Some(blob.size);
-    let cache = HeaderValue::from_static(key.cache_control());
-    let headers = || {
-        let (digest, etag) = digest_headers(&blob.digest);
-        let mut headers = headers::empty();
-        headers.insert(header::ETAG, etag);
-        headers.insert(CONTENT_DIGEST, digest);
-        headers.insert(header::CACHE_CONTROL, cache.clone());
-        headers
-    };
+    let (size, cache) = (Some(blob.size), key.cache_control());
     // Most ask so of nothing, and an entity tag is not made for them.
     if asked.headers.contains_key(header::IF_NONE_MATCH) {
-        let headers = headers();
-        if has_already(asked.headers, headers[header::ETAG].as_bytes()) {
+        let headers = identity(blob, cache);
+        if headers.get(&header::ETAG).is_some_and(|etag| has_already(asked.headers, etag.as_bytes())) {
             return Ok(Body::empty().answer(StatusCode::NOT_MODIFIED, headers).into());
         }
     }
     let headers = || {
-        let mut headers = headers();
+        let mut headers = identity(blob, cache);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         headers
@@ -51,7 +43,7 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
     let sent = |to: To, location: HeaderValue| {
         asked.redirected(to, blob.size);
         let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
-        response.headers_mut().insert(CONTENT_DIGEST, digest_header(&blob.digest));
+        response.headers.insert(CONTENT_DIGEST, digest_header(&blob.digest));
         Decision::from(response)
     };
     let passed = |source| Decision::from(proxy::Plan { source, size, headers: headers() });
@@ -71,4 +63,14 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
         Place::Passed(origin) => passed(proxy::Source::Object(origin, key)),
         Place::Nowhere => return Err(no_blob(&repository.name, Some(blob.digest))),
     })
+}
+
+/// What tells a blob from every other, and that it never changes.
+fn identity(blob: &Blob, cache: &'static str) -> Headers {
+    let (digest, etag) = digest_headers(&blob.digest);
+    let mut headers = Headers::new();
+    headers.insert(header::ETAG, etag);
+    headers.insert(CONTENT_DIGEST, digest);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers
 }

@@ -7,13 +7,13 @@ use raas_types::{RepositoryName, Tag, media_type};
 use super::super::reply::{NO_CACHE, redirect};
 use super::super::{Asked, Decision, listing};
 use super::{CONTENT_DIGEST, NOSNIFF, known, no_blob, no_manifest, no_repository};
-use crate::Response;
 use crate::catalog::{Reads, Repository, digest_headers};
 use crate::error::Failure;
 use crate::file::{self, Otherwise};
-use crate::headers;
+use crate::headers::Headers;
 use crate::metrics::What;
 use crate::negotiate::names;
+use crate::response::Response;
 use crate::route::V2;
 
 /// The answer for a repository of a document that raas did not write: where Crane would send the client.
@@ -74,7 +74,7 @@ pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decisio
         }
     };
     if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
-        let mut headers = headers::empty();
+        let mut headers = Headers::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, NO_CACHE);
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -92,7 +92,7 @@ pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decisio
 
 fn sent(location: HeaderValue) -> Response {
     let mut response = redirect(StatusCode::TEMPORARY_REDIRECT, location);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 

@@ -21,7 +21,7 @@ use super::quiet::{Quiet, Verdict};
 use super::{head, request};
 use crate::body::Body;
 use crate::drain::Notice;
-use crate::headers;
+use crate::response::Response;
 
 /// The longest request that is answered here, in bytes.
 const MOST: usize = 8 * 1024;
@@ -132,10 +132,9 @@ impl Answer {
     fn to(read: &Bytes, client: &Arc<Client>, is_last: bool) -> Option<Self> {
         let request = request::parse(read)?;
         let method = request.method().clone();
-        let (parts, mut noted) = respond_at_once(client, request)?.into_parts();
+        let Response { status, headers, body: mut noted } = respond_at_once(client, request)?;
         let (mut begin, mut rest) = (ANSWER.take(), noted.take());
-        head::write(&mut begin, &method, parts.status, &parts.headers, rest.len(), is_last);
-        headers::keep(parts.headers);
+        head::write(&mut begin, &method, status, &headers, rest.len(), is_last);
         if rest.len() <= MOST_COPIED {
             begin.extend_from_slice(&rest);
             rest.clear();

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
+
+use crate::headers::Headers;
 
 /// Writes an answer's head, in just the bytes that hyper writes for it. The client is told if it is the last.
 pub(super) fn write(
     out: &mut Vec<u8>,
     method: &Method,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Headers,
     length: usize,
     is_last: bool,
 ) {
@@ -23,7 +24,7 @@ pub(super) fn write(
             out.extend_from_slice(piece.as_bytes());
         }
     }
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(piece);
         }

@@ -30,7 +30,7 @@ pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     };
     *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     *request.version_mut() = Version::HTTP_11;
-    let mut headers = headers::empty();
+    let mut headers = headers::spare();
     for said in head.headers {
         let name = HeaderName::from_bytes(said.name.as_bytes()).ok()?;
         if !is_plain(&name, said.value) {

@@ -1,0 +1,25 @@
+//! An answer on its way to the client.
+
+use hyper::StatusCode;
+
+use crate::body::Body;
+use crate::headers::{self, Headers};
+
+/// An answer.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Headers,
+    pub(crate) body: Body,
+}
+
+/// The same for hyper.
+impl From<Response> for hyper::Response<Body> {
+    fn from(answer: Response) -> Self {
+        let mut response = hyper::Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        let mut map = headers::spare();
+        map.extend(answer.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        *response.headers_mut() = map;
+        response
+    }
+}
