@@ -46,7 +46,7 @@ pub(super) fn respond(client: &Arc<Client>, request: Request<Incoming>) -> Respo
     if !request.body().is_end_stream() {
         client.pace.has_body();
     }
-    let (note, noted) = Note::begin(Arc::clone(client), &request);
+    let (note, noted) = Note::begin(Arc::clone(client), &request, Instant::now());
     match answer_at_once(&client.shared, &request, noted) {
         Ok((response, fetched)) => Responding::There(Some(note.end(request, response, fetched))),
         Err(waits) => Responding::Waits(Box::pin(async move {
@@ -59,8 +59,8 @@ pub(super) fn respond(client: &Arc<Client>, request: Request<Incoming>) -> Respo
 }
 
 /// Answers a request without a body, if that can be done at once.
-pub(super) fn respond_at_once(client: &Arc<Client>, request: Request<()>) -> Option<Response> {
-    let (note, noted) = Note::begin(Arc::clone(client), &request);
+pub(super) fn respond_at_once(client: &Arc<Client>, request: Request<()>, now: Instant) -> Option<Response> {
+    let (note, noted) = Note::begin(Arc::clone(client), &request, now);
     let (response, fetched) = answer_at_once(&client.shared, &request, noted).ok()?;
     Some(note.end(request, response, fetched))
 }
@@ -74,8 +74,7 @@ struct Note {
 }
 
 impl Note {
-    fn begin<B>(client: Arc<Client>, request: &Request<B>) -> (Self, Noted) {
-        let started = Instant::now();
+    fn begin<B>(client: Arc<Client>, request: &Request<B>, started: Instant) -> (Self, Noted) {
         let remote = forwarded::client(&client.shared.trusted_proxies, client.remote, request.headers());
         let record = Record::begin(request, remote, started);
         let noted = if record.is_some() { Noted::All } else { Noted::Counted };

@@ -131,10 +131,10 @@ impl Answer {
     /// The answer to a request that is these bytes, if it is answered here.
     fn to(read: &Bytes, client: &Arc<Client>, is_last: bool) -> Option<Self> {
         let request = request::parse(read)?;
-        let method = request.method().clone();
-        let Response { status, headers, body: mut noted } = respond_at_once(client, request)?;
+        let (method, now) = (request.method().clone(), Instant::now());
+        let Response { status, headers, body: mut noted } = respond_at_once(client, request, now)?;
         let (mut begin, mut rest) = (ANSWER.take(), noted.take());
-        head::write(&mut begin, &method, status, &headers, rest.len(), is_last);
+        head::write(&mut begin, &method, status, &headers, rest.len(), is_last, now);
         if rest.len() <= MOST_COPIED {
             begin.extend_from_slice(&rest);
             rest.clear();

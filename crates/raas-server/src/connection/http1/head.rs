@@ -1,7 +1,7 @@
 //! The head of an answer, as it is written.
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::{Method, StatusCode};
 
@@ -15,6 +15,7 @@ pub(super) fn write(
     headers: &Headers,
     length: usize,
     is_last: bool,
+    now: Instant,
 ) {
     if status == StatusCode::OK {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -39,23 +40,32 @@ pub(super) fn write(
         out.extend_from_slice(b"connection: close\r\n");
     }
     out.extend_from_slice(b"date: ");
-    write_date(out, SystemTime::now());
+    write_date(out, now);
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Writes the time, which is made into text once a second.
-fn write_date(out: &mut Vec<u8>, now: SystemTime) {
+/// Writes the time, which is looked up once a second.
+fn write_date(out: &mut Vec<u8>, now: Instant) {
     thread_local! {
-        /// The last second that was written, and how.
-        static LAST: RefCell<(u64, String)> = RefCell::default();
+        /// The last time that was written, and until when it is good.
+        static LAST: RefCell<(Option<Instant>, String)> = RefCell::default();
     }
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    LAST.with_borrow_mut(|(second, text)| {
-        if *second != now || text.is_empty() {
-            (*second, *text) = (now, httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now)));
+    LAST.with_borrow_mut(|(until, text)| {
+        if until.is_none_or(|until| now >= until) {
+            let left;
+            (*text, left) = date(SystemTime::now());
+            *until = Some(now + left);
         }
         out.extend_from_slice(text.as_bytes());
     });
+}
+
+/// A time as text, and how long it is good.
+fn date(now: SystemTime) -> (String, Duration) {
+    const SECOND: Duration = Duration::from_secs(1);
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let over = Duration::from_nanos(since.subsec_nanos().into());
+    (httpdate::fmt_http_date(UNIX_EPOCH + (since - over)), SECOND - over)
 }
 
 #[cfg(test)]
@@ -63,15 +73,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_is_that_of_each_answer() {
-        let date = |seconds: u64| {
+    fn a_time_is_good_for_the_rest_of_its_second() {
+        let at = |milliseconds| date(UNIX_EPOCH + Duration::from_millis(milliseconds));
+        let left = Duration::from_millis;
+        assert_eq!(at(0), ("Thu, 01 Jan 1970 00:00:00 GMT".into(), left(1000)));
+        assert_eq!(at(784_111_777_900), ("Sun, 06 Nov 1994 08:49:37 GMT".into(), left(100)));
+    }
+
+    #[test]
+    fn the_time_goes_on() {
+        let written = |now| {
             let mut out = Vec::new();
-            write_date(&mut out, UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 999));
-            String::from_utf8(out).unwrap()
+            write_date(&mut out, now);
+            httpdate::parse_http_date(std::str::from_utf8(&out).unwrap()).unwrap()
         };
-        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
-        // A clock that is set back.
-        assert_eq!(date(784_111_776), "Sun, 06 Nov 1994 08:49:36 GMT");
+        let (begin, before) = (Instant::now(), SystemTime::now());
+        let first = written(begin);
+        assert!(first <= before && before < first + Duration::from_secs(2));
+        // It is looked up again, and not reckoned.
+        let later = written(begin + Duration::from_secs(2));
+        assert!(later >= first);
     }
 }
