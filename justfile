@@ -78,3 +78,10 @@ browser:
 # Bytes that are nearly right into whatever reads bytes from outside, so many seconds for each; needs no nightly
 fuzz seconds="60":
     cargo run --release --manifest-path fuzz/Cargo.toml --bin mutate -- {{seconds}}
+
+# The same with libFuzzer, which sees what its bytes reach: a target is request, document or text. Needs a C++ compiler
+fuzz-guided target seconds="60":
+    mkdir -p fuzz/corpus/{{target}}
+    RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
+        cargo run --release --manifest-path fuzz/Cargo.toml --target-dir fuzz/target/guided --target "$(rustc -vV | sed -n 's/^host: //p')" \
+        --features libfuzzer --bin {{target}} -- -max_total_time={{seconds}} -artifact_prefix=fuzz/corpus/ fuzz/corpus/{{target}}

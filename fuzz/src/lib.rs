@@ -1,5 +1,5 @@
 //! What must hold for any bytes that reach raas from outside. Each target is a plain function that panics if it does not:
-//! cargo-fuzz calls it with nightly's instruments, and `mutate` without any.
+//! libFuzzer calls it with instruments that see what the bytes reach, and `mutate` without any.
 
 use raas_types::crane::Document;
 use raas_types::{Digest, ImageId, Manifest, ObjectKey, Pointer, RepositoryName, Tag, Utc, VendorName};
