@@ -4,6 +4,7 @@
 mod document;
 mod extension;
 mod lint;
+pub mod partition;
 pub mod tree;
 
 pub use document::{Content, Document, DocumentError, V1Content, V2Content};

@@ -1,0 +1,105 @@
+//! Which part of a snapshot a file of the metadata tree lies in.
+//!
+//! Whoever publishes and whoever serves must say the same, in every version: a part that did not change is taken over, and
+//! what it holds is known by the paths alone.
+
+use crate::Digest;
+
+use super::tree;
+
+/// How many parts a snapshot has at most.
+pub const MOST: usize = 64;
+
+/// How many files a part has on average before there are twice as many parts: with their documents a megabyte or so,
+/// which is packed to a tenth and read in some milliseconds.
+const FULL: usize = 1024;
+
+/// How many parts are made of so many files: a power of two.
+pub fn count(files: usize) -> usize {
+    files.div_ceil(FULL).clamp(1, MOST).next_power_of_two()
+}
+
+/// Whether a snapshot may have so many parts.
+pub fn is_count(parts: usize) -> bool {
+    parts.is_power_of_two() && parts <= MOST
+}
+
+/// The part, from 0, that a file lies in: by the SHA-256 of the name of the repository that its path is of. So a document
+/// and the manifests that it names are in one part.
+///
+/// # Panics
+/// There are no parts.
+pub fn part_of(path: &str, parts: usize) -> usize {
+    usize::from(Digest::of(repository(path).as_bytes()).bytes()[0]) % parts
+}
+
+/// The repository that a path is of, whether or not there can be one of that name.
+fn repository(path: &str) -> &str {
+    let path = path.strip_prefix(tree::OPERATOR).unwrap_or(path);
+    let path = path.strip_prefix(tree::DATA).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+    match path.split_once("/_") {
+        Some((name, _)) => name,
+        None => path.strip_suffix(".json").unwrap_or(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_of_a_repository_are_in_one_part_for_ever() {
+        // With what sha256sum says of the name.
+        let table = [("app", 0xa1), ("team/app", 0xe4), ("a.json", 0x60)];
+        for (name, first) in table {
+            for path in [
+                format!("crane/data/{name}.json"),
+                format!("crane/data/{name}/_v1.json"),
+                format!("crane/data/{name}/_manifests/sha256/ab"),
+                format!("crane/data/{name}/_later/kind.json"),
+                format!("crane/data/+operator/{name}.json"),
+                format!("crane/data/+operator/{name}/_v1.json"),
+            ] {
+                assert_eq!(repository(&path), name);
+                for parts in [1, 2, 4, 8, 16, 32, 64] {
+                    assert_eq!(part_of(&path, parts), first % parts, "{path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_path_has_a_part() {
+        for path in [
+            "",
+            "/",
+            "revision",
+            "crane/data/",
+            "crane/data/_x",
+            "crane/data/.json",
+            "crane/data/A b/ü",
+            "//_",
+        ] {
+            assert!(part_of(path, 1) == 0 && part_of(path, MOST) < MOST, "{path}");
+        }
+    }
+
+    #[test]
+    fn parts_double_with_what_they_hold() {
+        let table = [
+            (0, 1),
+            (FULL, 1),
+            (FULL + 1, 2),
+            (2 * FULL, 2),
+            (2 * FULL + 1, 4),
+            (32 * FULL + 1, 64),
+            (1000 * FULL, 64),
+            (usize::MAX, 64),
+        ];
+        for (files, parts) in table {
+            assert_eq!(count(files), parts, "{files}");
+            assert!(is_count(parts));
+        }
+        assert!([0, 3, 65, 128].into_iter().all(|parts| !is_count(parts)));
+    }
+}
