@@ -17,7 +17,7 @@ pub fn document(bytes: &[u8]) {
         assert_eq!(again.to_bytes(), written);
     }
     if let Ok(pointer) = Pointer::parse(bytes) {
-        assert!(pointer.size <= Pointer::MAX_ARCHIVE);
+        assert!(pointer.size() <= Pointer::MAX_SNAPSHOT);
         assert_eq!(Pointer::parse(&pointer.to_bytes()).expect("what was written reads"), pointer);
     }
     if let Ok(manifest) = Manifest::parse(bytes, None) {

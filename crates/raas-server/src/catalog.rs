@@ -14,7 +14,7 @@ mod repository;
 mod v1;
 
 pub(crate) use legacy::{LegacyRepository, Reads};
-pub(crate) use load::{Fault, Files, Good, files_of, load, load_as_crane, load_document};
+pub(crate) use load::{Fault, Files, Good, load, load_as_crane};
 pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};

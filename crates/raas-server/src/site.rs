@@ -69,7 +69,7 @@ pub enum Metadata {
     Folder(PathBuf),
     /// A folder of a legacy Crane, with documents anywhere below it, looked at so often.
     Crane(PathBuf, Duration),
-    /// Archives of the tree, and the pointer that says which of them is served.
+    /// Archives of parts of the tree, and the pointer that says which of them are served.
     Snapshots(Origin),
 }
 

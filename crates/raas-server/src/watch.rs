@@ -25,7 +25,6 @@ mod archive;
 mod documents;
 mod error_code;
 mod folder;
-mod intake;
 mod shelf;
 mod snapshots;
 

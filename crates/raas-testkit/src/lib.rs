@@ -11,7 +11,9 @@ pub mod layers;
 pub mod oci;
 pub mod pulp2;
 pub mod s3;
+pub mod snapshot;
 pub mod tar;
 
 pub use files::Files;
+pub use snapshot::Snapshot;
 pub use tar::TarBuilder;

@@ -24,6 +24,6 @@ pub use location::{Location, LocationError};
 pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
 pub use name::{NameError, RepositoryName, VendorName};
 pub use object_key::{ObjectKey, V1File};
-pub use pointer::{HistoryPiece, Pointer, PointerError};
+pub use pointer::{HistoryPiece, Part, Pointer, PointerError};
 pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};
 pub use utc::{Utc, UtcError};

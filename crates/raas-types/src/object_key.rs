@@ -54,9 +54,9 @@ pub enum ObjectKey {
     TagsList(RepositoryName),
     /// An object that is written, read and deleted to see whether that works: `_probe/<nonce>`
     Probe(String),
-    /// The metadata of a publication, an archive named by its own digest: `_metadata/<hex>.tar.gz`
+    /// A part of the metadata of a publication, an archive named by its own digest: `_metadata/<hex>.tar.gz`
     Snapshot(Digest),
-    /// Which of them is served: `_metadata/current`
+    /// Which of them are served: `_metadata/current`
     Pointer,
     /// A part of the record's history, up to the commit that it is named by too, for others who publish and for nobody
     /// else: `_record/<commit>-<hex>.pack`
@@ -92,12 +92,15 @@ impl ObjectKey {
     /// What the keys of turns begin with whose holders have said that they are dead.
     pub const DEAD_TURNS: &str = "_turns/dead-";
 
+    /// The prefix under which the parts of snapshots lie, and the pointer.
+    pub const SNAPSHOTS: &str = "_metadata/";
+
     /// The prefix under which the record's history lies.
     pub const RECORD: &str = "_record/";
 
     /// Whether a key, as text, is that of a [`Snapshot`](Self::Snapshot).
     pub fn is_snapshot(key: &str) -> bool {
-        let hex = key.strip_prefix("_metadata/").and_then(|name| name.strip_suffix(".tar.gz"));
+        let hex = key.strip_prefix(Self::SNAPSHOTS).and_then(|name| name.strip_suffix(".tar.gz"));
         hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
     }
 

@@ -1,17 +1,14 @@
-//! The pointer object of a bucket: which archive of metadata is served.
+//! The pointer object of a bucket: which snapshot of the metadata is served.
 
 use serde::{Deserialize, Serialize};
 
+use crate::crane::partition;
 use crate::{Digest, ObjectKey, VendorName};
 
-/// What `_metadata/current` says. The archive that it names never changes; the pointer is replaced.
+/// What `_metadata/current` says. The parts that it names never change; the pointer is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
-    /// The archive's digest, and so its key.
-    pub digest: Digest,
-    /// The archive's length in bytes.
-    pub size: u64,
-    /// The commit of the record whose metadata the archive holds.
+    /// The commit of the record whose metadata the parts hold.
     pub revision: String,
     /// How many commits the record had then: the greater, the later, within one record.
     pub sequence: u64,
@@ -20,10 +17,30 @@ pub struct Pointer {
     /// The vendor, as whoever published calls it. Older versions did not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<VendorName>,
+    /// The snapshot: archives, each of the files that [`partition::part_of`] says. Older versions had one archive of all
+    /// files, which is not read any more; of them there are no parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The history of the record up to that commit, for others who publish: packs, each on top of those before it.
     /// Servers need none of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
+}
+
+/// A part of a snapshot: an archive of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The archive's digest, and so its key.
+    pub digest: Digest,
+    /// The archive's length in bytes.
+    pub size: u64,
+}
+
+impl Part {
+    /// Its key in the bucket.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::Snapshot(self.digest)
+    }
 }
 
 /// A part of the record's history, as git packs it.
@@ -46,25 +63,34 @@ impl HistoryPiece {
 
 impl Pointer {
     /// The longest pointer, in bytes, that raas reads.
-    pub const MAX_SIZE: u64 = 16 * 1024;
+    pub const MAX_SIZE: u64 = 64 * 1024;
 
-    /// The longest archive, in bytes, that raas reads.
-    pub const MAX_ARCHIVE: u64 = 256 * 1024 * 1024;
+    /// The longest snapshot, in bytes of all its parts, that raas reads.
+    pub const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
 
     /// Reads a pointer. Keys that are not known are left, so that later versions may add some.
     ///
     /// # Errors
-    /// It is not JSON of that form, or names an archive that is too long to be read.
+    /// It is not JSON of that form, or names a snapshot that is too long to be read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
         let pointer: Self = serde_json::from_slice(bytes)?;
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
             return Err(PointerError::Revision);
         }
-        if pointer.size > Self::MAX_ARCHIVE {
-            return Err(PointerError::TooLong(pointer.size));
+        if !(pointer.parts.is_empty() || partition::is_count(pointer.parts.len())) {
+            return Err(PointerError::Parts(pointer.parts.len()));
+        }
+        let size = pointer.size();
+        if size > Self::MAX_SNAPSHOT {
+            return Err(PointerError::TooLong(size));
         }
         Ok(pointer)
+    }
+
+    /// How many bytes all parts have.
+    pub fn size(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
     }
 
     /// The pointer's bytes.
@@ -88,8 +114,11 @@ pub enum PointerError {
     /// `revision`, or a `tip` of the history, is not the id of a commit.
     #[error("its `revision` or a `tip` of its history is not the id of a commit")]
     Revision,
+    /// Not a number of parts that a snapshot has.
+    #[error("it names {0} parts, which is no power of two up to {most}", most = partition::MOST)]
+    Parts(usize),
     /// More than a server reads.
-    #[error("its archive has {0} bytes; at most {max} are read", max = Pointer::MAX_ARCHIVE)]
+    #[error("its snapshot has {0} bytes; at most {max} are read", max = Pointer::MAX_SNAPSHOT)]
     TooLong(u64),
 }
 
@@ -97,17 +126,20 @@ pub enum PointerError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_pointer_survives_writing_and_nonsense_does_not_pass() {
-        let pointer = Pointer {
-            digest: Digest::of(b"archive"),
-            size: 7,
+    fn pointer() -> Pointer {
+        Pointer {
             revision: "0123abc".into(),
             sequence: 3,
             published: "2026-01-01T00:00:00Z".into(),
             vendor: Some("acme".parse().unwrap()),
+            parts: vec![Part { digest: Digest::of(b"archive"), size: 7 }],
             history: vec![HistoryPiece { digest: Digest::of(b"pack"), size: 4, tip: "beef".into() }],
-        };
+        }
+    }
+
+    #[test]
+    fn a_pointer_survives_writing_and_nonsense_does_not_pass() {
+        let pointer = pointer();
         assert_eq!(Pointer::parse(&pointer.to_bytes()).unwrap(), pointer);
         let text = String::from_utf8(pointer.to_bytes()).unwrap();
         for (from, to) in [
@@ -123,8 +155,45 @@ mod tests {
             assert!(Pointer::parse(text.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
         }
         assert!(Pointer::parse(text.replacen('{', "{\"later\": [1],", 1).as_bytes()).is_ok());
-        let (before, _) = text.split_once(",\n  \"vendor\"").unwrap();
-        let older = Pointer::parse(format!("{before}}}").as_bytes()).unwrap();
-        assert_eq!((older.history, older.vendor), (vec![], None));
+    }
+
+    #[test]
+    fn a_pointer_of_an_older_version_is_known_and_names_no_parts() {
+        let digest = Digest::of(b"archive");
+        let older = format!(
+            r#"{{"digest": "{digest}", "size": 7, "revision": "0123abc", "sequence": 3, "published": "2026-01-01T00:00:00Z"}}"#
+        );
+        let older = Pointer::parse(older.as_bytes()).unwrap();
+        assert_eq!((older.revision.as_str(), older.vendor), ("0123abc", None));
+        assert_eq!((older.parts, older.history), (vec![], vec![]));
+    }
+
+    #[test]
+    fn parts_are_a_power_of_two_and_of_all_a_bounded_size() {
+        let part = |size| Part { digest: Digest::of(b"archive"), size };
+        let with = |parts: Vec<Part>| Pointer::parse(&Pointer { parts, ..pointer() }.to_bytes());
+        for count in [0, 1, 2, 64] {
+            assert_eq!(with(vec![part(1); count]).unwrap().size(), count as u64);
+        }
+        for count in [3, 65, 128] {
+            assert!(matches!(with(vec![part(1); count]), Err(PointerError::Parts(found)) if found == count));
+        }
+        assert!(with(vec![part(Pointer::MAX_SNAPSHOT / 2); 2]).is_ok());
+        assert!(matches!(with(vec![part(Pointer::MAX_SNAPSHOT / 2 + 1); 2]), Err(PointerError::TooLong(_))));
+        assert!(matches!(with(vec![part(u64::MAX); 2]), Err(PointerError::TooLong(_))));
+    }
+
+    #[test]
+    fn the_longest_pointer_can_be_read() {
+        let tip = "f".repeat(64);
+        let piece = HistoryPiece { digest: Digest::of(b"pack"), size: u64::MAX, tip: tip.clone() };
+        let part = Part { digest: Digest::of(b"archive"), size: Pointer::MAX_SNAPSHOT };
+        let longest = Pointer {
+            revision: tip,
+            parts: vec![part; partition::MOST],
+            history: vec![piece; 20],
+            ..pointer()
+        };
+        assert!(longest.to_bytes().len() as u64 * 2 < Pointer::MAX_SIZE);
     }
 }

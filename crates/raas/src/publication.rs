@@ -212,7 +212,7 @@ impl Publication<'_> {
             let Self { record, storage, vendor, turn, .. } = self;
             let (vendor, spool) = (vendor.name(), vendor.folder());
             let publisher = Publisher { vendor, record, storage: *storage, spool };
-            publisher.publish(Look::Archive, turn.as_mut())?;
+            publisher.publish(Look::Parts, turn.as_mut())?;
             self.record.mark_unconfirmed(None)?;
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! A publication's metadata in the vendor's bucket, so that servers anywhere need nothing but the bucket, and so that
 //! several homes can publish to it.
 //!
-//! An archive of a commit's files lies under its own digest and never changes; the pointer says which archive is
-//! served, and where the history up to that commit lies ([`history`]). What the pointer names is stored before it, so
-//! whoever follows it finds all of it whole.
+//! A commit's files lie in archives, the *parts* of its snapshot ([`parts`]), each under its own digest, and never change;
+//! the pointer says which parts are served, and where the history up to that commit lies ([`history`]). What the pointer
+//! names is stored before it, so whoever follows it finds all of it whole.
 //!
 //! # Two publishers at once
 //!
@@ -21,11 +21,12 @@
 //! pointer stands. Where the storage refuses to replace what is not as it was read, that is closed too, since Q's
 //! write then fails: see [`replace`].
 
-mod archive;
 mod history;
+mod parts;
 mod refusal;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -36,6 +37,7 @@ use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::{Draft, Storage, StorageError};
 pub(crate) use history::{recover, take_in};
+pub(crate) use parts::has_parts;
 pub(crate) use refusal::{another_record, another_vendor, without_pointer};
 pub(crate) use turn::{Holder, Patience, Turn};
 
@@ -45,8 +47,8 @@ const ATTEMPTS: usize = 10;
 /// How closely to look at what the pointer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// At the archive, which servers read.
-    Archive,
+    /// At the parts, which servers read.
+    Parts,
     /// At the history too, which others need who publish.
     Everything,
 }
@@ -114,7 +116,7 @@ impl Publisher<'_> {
     /// Stores all that a pointer to a commit names.
     fn make(&self, standing: Option<&Pointer>, head: &CommitId) -> Result<Pointer, Failure> {
         let history = history::store(self, standing, head)?;
-        archive::store(self, head, history)
+        parts::store(self, standing, head, history)
     }
 
     /// Whether the pointer is of the commit or of a later one, and what it names is there.
@@ -127,7 +129,7 @@ impl Publisher<'_> {
             return self.record.is_ancestor(head, &other);
         }
         let whole = is_whole(self.storage, standing)?;
-        Ok(whole && (look == Look::Archive || history::is_whole(self.storage, standing)?))
+        Ok(whole && (look == Look::Parts || history::is_whole(self.storage, standing)?))
     }
 }
 
@@ -162,23 +164,27 @@ pub(crate) fn standing(storage: &dyn Storage) -> Result<Standing, Failure> {
 /// The keys of what a pointer names.
 pub(crate) fn keys(pointer: &Pointer) -> Vec<String> {
     let history = pointer.history.iter().map(|piece| piece.key().to_string());
-    history.chain([ObjectKey::Snapshot(pointer.digest).to_string()]).collect()
+    history.chain(pointer.parts.iter().map(|part| part.key().to_string())).collect()
 }
 
-/// Whether the archive that a pointer names is there.
-pub(crate) fn has_archive(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    let archive = storage.stat(&ObjectKey::Snapshot(standing.digest))?;
-    Ok(archive.is_some_and(|found| found.size == standing.size))
-}
-
-/// Whether a pointer names all that it should, as far as one question tells. Older versions stored no history.
+/// Whether a pointer names all that it should, as far as one question tells. Older versions stored no history, or no parts.
 pub(crate) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    Ok(!standing.history.is_empty() && has_archive(storage, standing)?)
+    Ok(!standing.history.is_empty() && has_parts(storage, standing)?)
 }
 
 /// Whether a home that is new finds all of the history that it needs to publish.
 pub(crate) fn has_history(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
     history::is_whole(storage, standing)
+}
+
+/// Whether objects with these keys, which begin so, are there with these lengths: one listing, whatever their number.
+fn has_all(storage: &dyn Storage, prefix: &str, mut missing: BTreeMap<String, u64>) -> Result<bool, Failure> {
+    storage.list(prefix, &mut |listed| {
+        if missing.get(&listed.key) == Some(&listed.size) {
+            missing.remove(&listed.key);
+        }
+    })?;
+    Ok(missing.is_empty())
 }
 
 /// Replaces the pointer.

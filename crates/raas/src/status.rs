@@ -183,8 +183,12 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
     let complete = format!("raas setup {} writes it", vendor.name());
     Ok(match snapshot::standing(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
-            if !snapshot::has_archive(storage, &pointer)? {
-                let found = "the archive of the bucket's metadata is missing or damaged";
+            if pointer.parts.is_empty() {
+                let found =
+                    "the bucket's metadata is as an older raas wrote it, which servers do not read any more";
+                Check::failed("snapshot", found, complete)
+            } else if !snapshot::has_parts(storage, &pointer)? {
+                let found = "a part of the bucket's metadata is missing or damaged";
                 Check::failed("snapshot", found, complete)
             } else if !snapshot::has_history(storage, &pointer)? {
                 let found = "the bucket lacks history that other homes need to publish";

@@ -73,22 +73,7 @@ pub(crate) trait Files: Sync {
 /// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
 /// manifests that both have are taken over from it.
 pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
-    load_document(files, Document::parse(bytes)?, before)
-}
-
-/// The same of a document that was read already.
-pub(crate) fn load_document(
-    files: &dyn Files,
-    document: Document,
-    before: Option<&Good>,
-) -> Result<Good, Fault> {
-    with_protection(document, before, |document, before| load_content(files, document, before))
-}
-
-/// The folder of the files that it takes to load a document, ending in a slash; nothing if it takes none.
-pub(crate) fn files_of(document: &Document) -> Option<String> {
-    let Content::V2(v2) = &document.content else { return None };
-    v2.raas.as_ref().filter(|raas| !raas.manifests.is_empty()).map(|_| tree::manifests(&document.name))
+    with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
 }
 
 /// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for

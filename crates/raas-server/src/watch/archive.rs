@@ -1,135 +1,176 @@
-//! Reading an archive of metadata: bytes that come from a bucket, and that anybody who can write there can choose.
+//! A part of a snapshot, unpacked in memory: bytes that come from a bucket, and that anybody who can write there can
+//! choose.
 
-use std::io::{self, Read, Seek};
+use std::borrow::Cow;
+use std::io::{self, Cursor, Read as _};
+use std::ops::Range;
 
-use raas_types::crane::tree;
+use flate2::bufread::GzDecoder;
+use raas_types::crane::{partition, tree};
 
-mod ahead;
-mod held;
+mod allowance;
 
-pub(super) use ahead::Ahead;
-pub(super) use held::Held;
+pub(super) use allowance::{Allowance, Limits, Used};
 
-/// How much an archive may hold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// All bytes of the unpacked tar.
-    pub(super) unpacked: u64,
-    /// How many files.
-    pub(super) files: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { unpacked: 1024 * 1024 * 1024, files: 1_000_000 }
-    }
-}
+use crate::catalog::Files;
 
 /// Why an archive is refused, all of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     #[error("it cannot be unpacked: {0}")]
     Unpack(#[from] io::Error),
-    #[error("it holds more than {0} bytes")]
+    #[error("something comes after its end")]
+    Trailing,
+    #[error("with the other parts it holds more than {0} bytes")]
     TooLong(u64),
-    #[error("it holds more than {0} files")]
-    TooMany(usize),
-    #[error("member `{0}` is neither `revision` nor a file of {data}", data = tree::DATA)]
+    #[error("with the other parts it holds more than {0} files")]
+    TooMany(u64),
+    #[error("member `{0}` is not a file of {data}", data = tree::DATA)]
     Path(String),
     #[error("member `{0}` is not a regular file")]
     Kind(String),
+    #[error("member `{0}` is of another part")]
+    Part(String),
     #[error("member `{0}` is there twice")]
     Twice(String),
-    #[error("its `revision` is not the pointer's")]
-    Revision,
 }
 
-/// A file that is being passed by. What is not read of it is left out.
-pub(super) struct File<'a> {
-    pub(super) path: &'a str,
-    size: u64,
-    content: &'a mut dyn Read,
+/// A part of a snapshot: which one, and of how many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) at: usize,
+    pub(super) parts: usize,
 }
 
-impl File<'_> {
-    /// Adds its bytes to these, all of them.
-    pub(super) fn read(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
-        let before = into.len();
-        self.content.read_to_end(into)?;
-        if (into.len() - before) as u64 == self.size {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
+impl Place {
+    /// Whether a file lies in it, by its path.
+    pub(super) fn has(self, path: &str) -> bool {
+        partition::part_of(path, self.parts) == self.at
     }
 }
 
-/// An unpacked archive on its way.
-pub(super) trait Plain: Read + Seek {
-    /// Reads what is left, so that a packed stream that broke off, or is not what its own checksum says, is refused;
-    /// gives the length of all of it.
-    fn finish(self) -> io::Result<u64>;
+/// The files of a part, by path.
+pub(super) struct Held {
+    /// The unpacked tar: one piece of memory, which is given back as one. Many small ones would leave holes between what
+    /// stays.
+    bytes: Vec<u8>,
+    /// The files' paths, likewise.
+    paths: String,
+    /// Where each of them is, by path.
+    files: Vec<Member>,
 }
 
-/// Passes by all files of an archive, in its order; an error of `look` ends it.
+/// Where a file's path and bytes are.
+struct Member {
+    path: Range<usize>,
+    bytes: Range<usize>,
+}
+
+impl Held {
+    /// Unpacks an archive. Nothing is written anywhere.
+    pub(super) fn unpack(packed: &[u8], place: Place, allowance: &Allowance) -> Result<Self, ArchiveError> {
+        let bytes = unzip(packed, allowance)?;
+        let (mut paths, mut files) = (String::new(), Vec::new());
+        for entry in tar::Archive::new(Cursor::new(&bytes)).entries_with_seek()? {
+            let entry = entry?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if entry.header().entry_type() != tar::EntryType::Regular {
+                return Err(ArchiveError::Kind(shown(&path)));
+            }
+            if !is_ours(&path) {
+                return Err(ArchiveError::Path(shown(&path)));
+            }
+            if !place.has(&path) {
+                return Err(ArchiveError::Part(shown(&path)));
+            }
+            allowance.take_file()?;
+            let begin = paths.len();
+            paths.push_str(&path);
+            let bytes = content(&entry, bytes.len()).ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            files.push(Member { path: begin..paths.len(), bytes });
+        }
+        files.sort_unstable_by(|a, b| paths[a.path.clone()].cmp(&paths[b.path.clone()]));
+        let twice = files.windows(2).find(|pair| paths[pair[0].path.clone()] == paths[pair[1].path.clone()]);
+        if let Some(pair) = twice {
+            return Err(ArchiveError::Twice(shown(&paths[pair[0].path.clone()])));
+        }
+        Ok(Self { bytes, paths, files })
+    }
+
+    /// How much it holds.
+    pub(super) fn used(&self) -> Used {
+        Used { bytes: self.bytes.len() as u64, files: self.files.len() as u64 }
+    }
+
+    fn path(&self, member: &Member) -> &str {
+        &self.paths[member.path.clone()]
+    }
+
+    /// Every document, with its path, in the order of the paths.
+    pub(super) fn documents(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let all = self.files.iter().map(|member| (self.path(member), &self.bytes[member.bytes.clone()]));
+        all.filter(|(path, _)| is_document(path))
+    }
+}
+
+impl Files for Held {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
+        let at = self.files.binary_search_by(|member| self.path(member).cmp(path));
+        let member = &self.files[at.map_err(|_| io::ErrorKind::NotFound)?];
+        let bytes = &self.bytes[member.bytes.clone()];
+        Ok(bytes[..bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].into())
+    }
+}
+
+/// Unpacks to the end, so that what broke off, or is not what its own checksum says, is refused.
+fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> {
+    /// How much is unpacked at once: a multiple of what the packer looks back at.
+    const PIECE: usize = 128 * 1024;
+    /// As many times as long as packed is metadata that is unpacked, or a little less.
+    const RATIO: usize = 8;
+    let mut unpacker = GzDecoder::new(packed);
+    let mut bytes = Vec::with_capacity(room(packed.len().saturating_mul(RATIO).saturating_add(PIECE)));
+    loop {
+        let begin = bytes.len();
+        bytes.resize(begin + PIECE, 0);
+        let count = unpacker.read(&mut bytes[begin..])?;
+        bytes.truncate(begin + count);
+        if count == 0 {
+            break;
+        }
+        allowance.take_bytes(count as u64)?;
+    }
+    if unpacker.into_inner().is_empty() { Ok(bytes) } else { Err(ArchiveError::Trailing) }
+}
+
+/// Where a file's bytes are among so many; nothing if they are not all there. What a header says is not believed.
+fn content(entry: &tar::Entry<'_, Cursor<&Vec<u8>>>, all: usize) -> Option<Range<usize>> {
+    let begin = usize::try_from(entry.raw_file_position()).ok()?;
+    let end = begin.checked_add(usize::try_from(entry.size()).ok()?)?;
+    (end <= all).then_some(begin..end)
+}
+
+/// How much memory to take for so many bytes.
 ///
-/// Everything that an archive must be is seen to here, but for files of `crane/data` that are there twice: who looks
-/// must see to that.
-pub(super) fn walk<E: From<ArchiveError>>(
-    plain: impl Plain,
-    revision: &str,
-    limits: Limits,
-    mut look: impl FnMut(File<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    let unpack = |error| E::from(ArchiveError::Unpack(error));
-    let mut tar = tar::Archive::new(plain);
-    let (mut files, mut left) = (0, limits.unpacked);
-    let mut said: Option<Vec<u8>> = None;
-    for entry in tar.entries_with_seek().map_err(unpack)? {
-        let mut entry = entry.map_err(unpack)?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if entry.header().entry_type() != tar::EntryType::Regular {
-            return Err(ArchiveError::Kind(shown(&path)).into());
-        }
-        if !is_ours(&path) {
-            return Err(ArchiveError::Path(shown(&path)).into());
-        }
-        if files == limits.files {
-            return Err(ArchiveError::TooMany(limits.files).into());
-        }
-        files += 1;
-        // What a header says is believed only as far as it is allowed.
-        let size = entry.size();
-        left = left.checked_sub(size).ok_or(ArchiveError::TooLong(limits.unpacked))?;
-        let mut file = File { path: &path, size, content: &mut entry };
-        if path != tree::REVISION {
-            look(file)?;
-        } else if said.is_some() {
-            return Err(ArchiveError::Twice(path).into());
-        } else {
-            file.read(said.insert(Vec::new())).map_err(unpack)?;
-        }
-    }
-    if tar.into_inner().finish().map_err(unpack)? > limits.unpacked {
-        return Err(ArchiveError::TooLong(limits.unpacked).into());
-    }
-    if said.is_none_or(|said| said.trim_ascii() != revision.as_bytes()) {
-        return Err(ArchiveError::Revision.into());
-    }
-    Ok(())
+/// glibc's malloc takes what is larger than 32 MiB from the system, gives it back when it is freed, and learns nothing
+/// from it; what is never written there costs nothing. When something smaller is freed, from then on it keeps pieces
+/// of that size, and twice as much of whatever is free (`M_MMAP_THRESHOLD` in mallopt(3)).
+pub(super) fn room(bytes: usize) -> usize {
+    const SMALL: usize = 128 * 1024;
+    const OWN: usize = 32 * 1024 * 1024 + 1;
+    if bytes <= SMALL { bytes } else { bytes.max(OWN) }
 }
 
-/// Whether a metadata tree has such a path: plain parts below the folder of documents, or the revision.
+/// Whether a metadata tree has such a path: plain parts below the folder of documents.
 fn is_ours(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix(tree::DATA).and_then(|rest| rest.strip_prefix('/')) else {
-        return path == tree::REVISION;
-    };
-    rest.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control))
+    let rest = path.strip_prefix(tree::DATA).and_then(|rest| rest.strip_prefix('/'));
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control);
+    rest.is_some_and(|rest| rest.split('/').all(plain))
 }
 
 /// Whether a file is a document. As in Crane, every `.json` file is one, but for those below folders whose name begins
 /// with `_` or `.`.
-pub(super) fn is_document(path: &str) -> bool {
+fn is_document(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();
     name.ends_with(".json") && !name.starts_with('.') && !parts.any(|folder| folder.starts_with(['_', '.']))
@@ -141,4 +182,4 @@ fn shown(path: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

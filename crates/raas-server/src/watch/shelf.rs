@@ -49,13 +49,27 @@ pub(super) struct Found<S> {
     pub(super) loaded: Vec<Loaded<S>>,
 }
 
+impl<S> Default for Found<S> {
+    fn default() -> Self {
+        Self { same: Vec::new(), loaded: Vec::new() }
+    }
+}
+
+impl<S> Found<S> {
+    /// Adds those of elsewhere.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.same.extend(other.same);
+        self.loaded.extend(other.loaded);
+    }
+}
+
 /// What loads a document, given its path, its stamp and what it was good for.
 pub(super) trait Load<S>: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync {}
 
 impl<S, F: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync> Load<S> for F {}
 
 /// How many threads load that many documents: a server is not ready before.
-pub(super) fn threads(documents: usize) -> usize {
+fn threads(documents: usize) -> usize {
     /// Fewer are not worth a thread.
     const WORTH: usize = 64;
     /// More threads than this wait for each other's memory.
@@ -110,13 +124,18 @@ impl<S: PartialEq + Send> Shelf<S> {
         Arc::clone(&self.catalog)
     }
 
+    /// The paths of the documents that are meant.
+    pub(super) fn paths(&self, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
+        self.documents.keys().filter(move |path| is_meant(path)).cloned()
+    }
+
     /// Whether a document is as it was, and loaded then.
-    pub(super) fn is_same(&self, path: &str, stamp: &S) -> bool {
+    fn is_same(&self, path: &str, stamp: &S) -> bool {
         self.documents.get(path).is_some_and(|known| known.stamp == *stamp && known.fault.is_none())
     }
 
     /// What a document was last good for.
-    pub(super) fn good(&self, path: &str) -> Option<&Good> {
+    fn good(&self, path: &str) -> Option<&Good> {
         self.documents.get(path)?.good.as_ref()
     }
 
@@ -134,12 +153,31 @@ impl<S: PartialEq + Send> Shelf<S> {
         Found { same: same.into_iter().map(|(path, _)| path).collect(), loaded }
     }
 
+    /// As [`load`](Self::load), in this thread, of documents whose content is here.
+    pub(super) fn compare<'a>(
+        &self,
+        there: impl Iterator<Item = (&'a str, S, &'a [u8])>,
+        load: impl Fn(&[u8], Option<&Good>) -> Result<Good, Fault>,
+    ) -> Found<S> {
+        let mut found = Found::default();
+        for (path, stamp, content) in there {
+            if self.is_same(path, &stamp) {
+                found.same.push(path.to_owned());
+            } else {
+                let result = load(content, self.good(path));
+                found.loaded.push(Loaded { path: path.to_owned(), stamp, result });
+            }
+        }
+        found
+    }
+
     /// Takes the documents that there are now. `is_gone` is asked for each that was there and is not listed.
     pub(super) fn settle(&mut self, found: Found<S>, mut is_gone: impl FnMut(&str) -> bool) -> Outcome {
         let mut outcome = Outcome::default();
         for path in found.same {
             if let Some(document) = self.documents.get_mut(&path) {
                 document.listed = true;
+                outcome.faulty += usize::from(document.fault.is_some());
             }
         }
         for loaded in found.loaded {

@@ -1,70 +1,38 @@
-//! One site's metadata in a bucket, followed: a pointer object that is replaced, and archives that never change.
+//! One site's metadata in a bucket, followed: a pointer object that is replaced, and the parts that it names, which
+//! never change.
 //!
-//! Only an archive with just the digest, the length and the revision that the pointer says is taken, and only as a
-//! whole. Whatever else is found, the last good one goes on being served.
+//! Only parts with just the digest and the length that the pointer says are taken, and only all of them together. Whatever
+//! else is found, the last good ones go on being served.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH};
-use hyper::{Method, Response, StatusCode};
-use raas_types::{Digest, ObjectKey, Pointer, PointerError, Sha256, Utc};
+use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderValue};
+use raas_types::crane::partition;
+use raas_types::{Digest, ObjectKey, Pointer, Utc};
 use tokio::task::spawn_blocking;
 
 use super::Bench;
-use super::archive::{ArchiveError, Limits};
+use super::archive::{Allowance, Limits, Place, Used};
 use super::error_code::ErrorCode;
-use super::intake;
-use super::shelf::Shelf;
+use super::shelf::{Found, Shelf};
 use crate::catalog::Catalog;
-use crate::client::ClientError;
 use crate::health::Health;
-use crate::origin::{CredentialError, Origin};
+use crate::origin::Origin;
 
-/// How long a bucket may be silent in the middle of an object.
-const PATIENCE: Duration = Duration::from_secs(30);
+mod intake;
+mod refusal;
+mod remote;
+
+use intake::Intake;
+use refusal::Refusal;
+use remote::{Remote, read};
 
 /// The longest pause after something went wrong again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// Why what a bucket has is not served.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("there is no such bucket")]
-    NoBucket,
-    #[error("no URL can be signed: {0}")]
-    Sign(#[from] CredentialError),
-    #[error("{0}: {1}")]
-    Ask(ObjectKey, ClientError),
-    #[error("{0}: the service answers {1}{2}")]
-    Status(ObjectKey, StatusCode, String),
-    #[error("{0}: it broke off: {1}")]
-    Broken(ObjectKey, String),
-    #[error("{0}: it is longer than {1} bytes")]
-    TooLong(ObjectKey, u64),
-    #[error("the pointer is gone")]
-    Gone,
-    #[error("the pointer: {0}")]
-    Pointer(#[from] PointerError),
-    #[error("{0}: it has {1} bytes instead of {2}")]
-    Size(ObjectKey, u64, u64),
-    #[error("{0}: its content has the digest {1}")]
-    Digest(Box<ObjectKey>, Digest),
-    #[error("{0}: {1}")]
-    Archive(Box<ObjectKey>, ArchiveError),
-    #[error("the reader failed")]
-    Reader,
-}
-
-impl Refusal {
-    fn status(key: ObjectKey, status: StatusCode, code: Option<ErrorCode>) -> Self {
-        Refusal::Status(key, status, code.map_or(String::new(), |code| format!(" ({code})")))
-    }
-}
 
 /// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
 pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, after: Duration) {
@@ -84,14 +52,14 @@ pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, af
                 }
                 if reader.pointer.is_none() && !empty {
                     empty = true;
-                    let bucket = reader.origin.shown();
+                    let bucket = reader.remote.origin.shown();
                     tracing::info!(bucket, "nothing is published there yet: the registry is empty");
                 }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 if health.refused(&reason) {
-                    let bucket = reader.origin.shown();
+                    let bucket = reader.remote.origin.shown();
                     let serves = if health.catalog().is_some() { "the last good one" } else { "nothing" };
                     tracing::error!(bucket, reason, serves, "what is published is not taken");
                 }
@@ -109,27 +77,29 @@ fn scattered(pause: Duration) -> Duration {
 
 /// What is known of a bucket's metadata.
 struct Reader {
-    origin: Origin,
+    remote: Remote,
     bench: Bench,
-    /// How many documents do not load.
-    faulty: Arc<AtomicUsize>,
-    /// The pointer whose archive is served.
+    /// The pointer whose parts are served.
     pointer: Option<Pointer>,
+    /// How much each of these parts holds.
+    used: Vec<Used>,
     /// The entity tag that the pointer had.
     etag: Option<HeaderValue>,
-    /// The documents of the archive that is served; lent to the thread that reads the next.
-    shelf: Option<Shelf<Digest>>,
+    /// The documents of the parts that are served. Those who read the next ones compare with them.
+    shelf: Arc<RwLock<Shelf<Digest>>>,
 }
 
 impl Reader {
     fn new(origin: Origin, bench: Bench, faulty: Arc<AtomicUsize>) -> Self {
-        Self { origin, bench, faulty, pointer: None, etag: None, shelf: None }
+        let shelf = Arc::new(RwLock::new(Shelf::new(origin.shown().to_owned(), faulty)));
+        let remote = Remote { origin, client: Arc::clone(&bench.client) };
+        Self { remote, bench, pointer: None, used: Vec::new(), etag: None, shelf }
     }
 
     /// The catalog, if it is another one than before.
     async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, Refusal> {
         let known = self.etag.take();
-        let answer = self.ask(&ObjectKey::Pointer, known.as_ref()).await?;
+        let answer = self.remote.ask(&ObjectKey::Pointer, known.as_ref()).await?;
         match answer.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => {
                 self.etag = known;
@@ -152,100 +122,64 @@ impl Reader {
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
         let news = match &self.pointer {
-            Some(served) if served.digest == pointer.digest && served.revision == pointer.revision => None,
+            Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load(&pointer).await?),
         };
-        // From here on an unchanged pointer is one whose archive is served.
+        // From here on an unchanged pointer is one whose parts are served.
         self.pointer = Some(pointer);
         self.etag = etag;
         Ok(news)
     }
 
-    /// Takes the archive of a pointer, if it is just what the pointer says.
+    /// Takes the parts of a pointer that are not served already, if all are just what the pointer says.
     async fn load(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
-        let key = ObjectKey::Snapshot(pointer.digest);
-        let answer = self.ask(&key, None).await?;
-        if answer.status() != StatusCode::OK {
-            let status = answer.status();
-            return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
+        if pointer.parts.is_empty() {
+            return Err(Refusal::Older);
         }
-        let (packed, digest) = read(answer, &key, pointer.size).await?;
-        if packed.len() as u64 != pointer.size {
-            return Err(Refusal::Size(key, packed.len() as u64, pointer.size));
+        let parts = pointer.parts.len();
+        let mut used = self.used.clone();
+        used.resize(parts, Used::default());
+        let served = self.pointer.as_ref().filter(|served| served.parts.len() == parts);
+        let is_kept: Vec<bool> = pointer
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(at, part)| served.is_some_and(|served| served.parts[at] == *part))
+            .collect();
+        let others = is_kept.iter().zip(&used).filter(|(kept, _)| **kept).map(|(_, used)| *used);
+        let intake = Intake {
+            remote: self.remote.clone(),
+            unpacking: Arc::clone(&self.bench.unpacking),
+            shelf: Arc::clone(&self.shelf),
+            allowance: Allowance::beside(others, Limits::default()),
+        };
+        let places = (0..parts).map(|at| Place { at, parts }).zip(pointer.parts.iter().copied());
+        let changed = places.filter(|(place, _)| !is_kept[place.at]).collect();
+        let mut found = Found::default();
+        for taken in intake.take(changed).await? {
+            used[taken.place.at] = taken.used;
+            found.extend(taken.found);
         }
-        if digest != pointer.digest {
-            return Err(Refusal::Digest(key.into(), digest));
-        }
-        // Not before the bytes are here: a slow bucket must not keep the others from being read.
         let _turn = self.bench.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
-        let shelf = self.shelf.take();
-        let mut shelf =
-            shelf.unwrap_or_else(|| Shelf::new(self.origin.shown().to_owned(), Arc::clone(&self.faulty)));
-        let pointer = pointer.clone();
-        let reading = spawn_blocking(move || {
-            let result = take(&mut shelf, packed, &pointer);
-            (shelf, result)
+        let (shelf, pointer) = (Arc::clone(&self.shelf), pointer.clone());
+        let settling = spawn_blocking(move || {
+            let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+            found.same.extend(shelf.paths(|path| is_kept[partition::part_of(path, parts)]));
+            settle(&mut shelf, found, &pointer)
         });
-        let (shelf, result) = reading.await.map_err(|_| Refusal::Reader)?;
-        self.shelf = Some(shelf);
-        result
-    }
-
-    async fn ask(
-        &self,
-        key: &ObjectKey,
-        unless: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let url = self.origin.url(&Method::GET, key, None)?;
-        let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let asked = self.bench.client.ask(&Method::GET, &url, headers.as_slice()).await;
-        asked.map_err(|error| Refusal::Ask(key.clone(), error))
+        let catalog = settling.await.map_err(|_| Refusal::Reader)?;
+        self.used = used;
+        Ok(catalog)
     }
 }
 
-/// Puts an archive's documents on the shelf, if the archive is what the pointer says.
-fn take(shelf: &mut Shelf<Digest>, packed: Vec<u8>, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
-    let found = intake::read(&packed, &pointer.revision, Limits::default(), shelf);
-    // Before the catalog is made, which is memory too.
-    drop(packed);
-    let found = found.map_err(|error| Refusal::Archive(ObjectKey::Snapshot(pointer.digest).into(), error))?;
-    // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What an
-    // archive does not list is gone.
+/// Puts on the shelf what there is now, and makes the catalog of it.
+fn settle(shelf: &mut Shelf<Digest>, found: Found<Digest>, pointer: &Pointer) -> Arc<Catalog> {
+    // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What is not
+    // listed is gone.
     shelf.settle(found, |_| true);
     shelf.assemble(Bytes::copy_from_slice(pointer.revision.as_bytes()), Utc::parse(&pointer.published));
-    Ok(shelf.catalog())
-}
-
-/// An answer's bytes with their digest, if they are not more than that.
-async fn read(answer: Response<Incoming>, key: &ObjectKey, limit: u64) -> Result<(Vec<u8>, Digest), Refusal> {
-    let too_long = || Refusal::TooLong(key.clone(), limit);
-    let mut body = answer.into_body();
-    let mut bytes = Vec::with_capacity(room(usize::try_from(limit).map_err(|_| too_long())?));
-    let mut digest = Sha256::default();
-    loop {
-        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
-        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service is silent".into()))?;
-        let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
-        let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
-        if let Ok(piece) = frame.into_data() {
-            if (bytes.len() + piece.len()) as u64 > limit {
-                return Err(too_long());
-            }
-            bytes.extend_from_slice(&piece);
-            digest.update(&piece);
-        }
-    }
-}
-
-/// How much memory to take for so many bytes.
-///
-/// glibc's malloc takes what is larger than 32 MiB from the system, gives it back when it is freed, and learns nothing
-/// from it; what is never written there costs nothing. When something smaller is freed, from then on it keeps pieces
-/// of that size, and twice as much of whatever is free (`M_MMAP_THRESHOLD` in mallopt(3)).
-fn room(bytes: usize) -> usize {
-    const SMALL: usize = 128 * 1024;
-    const OWN: usize = 32 * 1024 * 1024 + 1;
-    if bytes <= SMALL { bytes } else { bytes.max(OWN) }
+    shelf.catalog()
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
+use raas_testkit::Snapshot;
 use raas_types::ObjectKey;
 
 use crate::sites::two_vendors;
-use crate::snapshots::{app, archive, files, pointer};
+use crate::snapshots::{app, files};
 use crate::support::{Folders, Server, soon};
 use crate::upstream::{Fault, Upstream};
 
@@ -69,10 +70,9 @@ fn buckets_that_hang_keep_none_of_two_hundred_sites_waiting() {
     let upstream = Upstream::start(false);
     let hangs = |n: usize| n.is_multiple_of(5);
     let publish = |n: usize, version: &str| {
-        let archive = archive(version, &files(&app(version)));
-        let pointer = pointer(version, &archive);
-        upstream.set(&format!("/v{n}/{}", ObjectKey::Snapshot(pointer.digest)), &archive);
-        upstream.set(&format!("/v{n}/{}", ObjectKey::Pointer), &pointer.to_bytes());
+        for (key, bytes) in Snapshot::of(version, &files(&app(version)), 1).objects() {
+            upstream.set(&format!("/v{n}/{key}"), &bytes);
+        }
     };
     let sites: Vec<SiteConfig> = (0..SITES)
         .map(|n| {

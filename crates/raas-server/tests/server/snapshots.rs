@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use raas_server::{BaseUrl, Bucket, Metadata, Options, Origin, SiteConfig};
-use raas_types::crane::tree;
+use raas_testkit::Snapshot;
+use raas_testkit::snapshot::{TreeFiles, archive};
+use raas_types::crane::{partition, tree};
 use raas_types::media_type::DOCKER_MANIFEST;
-use raas_types::{Digest, ObjectKey, Pointer};
+use raas_types::{Digest, ObjectKey, Part, Pointer};
 
 use crate::buckets::{open, with_key};
 use crate::support::{Published, Server, soon};
@@ -16,53 +16,35 @@ use crate::upstream::{Fault, Upstream};
 const POINTER: &str = "/acme/images/_metadata/current";
 
 pub(crate) fn app(version: &str) -> Published {
-    let mut app = Published::new("app");
-    let digest = app.image(DOCKER_MANIFEST, version, "");
-    app.tag("latest", digest);
-    app
+    image("app", version)
 }
 
-pub(crate) fn files(published: &Published) -> Vec<(String, Vec<u8>)> {
+fn image(name: &str, version: &str) -> Published {
+    let mut image = Published::new(name);
+    let digest = image.image(DOCKER_MANIFEST, version, "");
+    image.tag("latest", digest);
+    image
+}
+
+pub(crate) fn files(published: &Published) -> TreeFiles {
     let manifests = published.manifest_digests();
     let manifests = manifests.map(|d| (tree::manifest(&published.name, d), published.bytes(d).to_owned()));
     manifests.chain([(tree::document(&published.name), published.document(false))]).collect()
-}
-
-pub(crate) fn archive(revision: &str, files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    let revision = [(tree::REVISION.to_owned(), revision.as_bytes().to_owned())];
-    for (path, bytes) in files.iter().chain(&revision) {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, path, bytes.as_slice()).unwrap();
-    }
-    tar.into_inner().unwrap().finish().unwrap()
 }
 
 fn path(digest: Digest) -> String {
     format!("/acme/images/{}", ObjectKey::Snapshot(digest))
 }
 
-pub(crate) fn pointer(revision: &str, archive: &[u8]) -> Pointer {
-    Pointer {
-        digest: Digest::of(archive),
-        size: archive.len() as u64,
-        revision: revision.into(),
-        sequence: 1,
-        published: "2026-01-01T00:00:00Z".into(),
-        vendor: None,
-        history: Vec::new(),
+fn put(upstream: &Upstream, snapshot: &Snapshot) {
+    for (key, bytes) in snapshot.objects() {
+        upstream.set(&format!("/acme/images/{key}"), &bytes);
     }
 }
 
-/// Publishes; gives the archive's path.
-fn publish(upstream: &Upstream, revision: &str, files: &[(String, Vec<u8>)]) -> String {
-    let archive = archive(revision, files);
-    let pointer = pointer(revision, &archive);
-    upstream.set(&path(pointer.digest), &archive);
-    upstream.set(POINTER, &pointer.to_bytes());
-    path(pointer.digest)
+/// Publishes in one part.
+fn publish(upstream: &Upstream, revision: &str, files: &[(String, Vec<u8>)]) {
+    put(upstream, &Snapshot::of(revision, files, 1));
 }
 
 fn server(origin: Origin) -> Server {
@@ -73,7 +55,7 @@ fn server(origin: Origin) -> Server {
     );
     let options = Options {
         poll: Duration::from_millis(20),
-        remote_poll: Duration::from_millis(50),
+        remote_poll: Duration::from_millis(20),
         patience: Duration::from_secs(5),
         ..Options::default()
     };
@@ -81,7 +63,8 @@ fn server(origin: Origin) -> Server {
 }
 
 fn serves(server: &Server, app: &Published) -> bool {
-    server.get("/v2/app/manifests/latest").body == app.bytes(app.manifest_digests().next().unwrap())
+    let body = server.get(&format!("/v2/{}/manifests/latest", app.name)).body;
+    body == app.bytes(app.manifest_digests().next().unwrap())
 }
 
 #[test]
@@ -119,30 +102,42 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     let server = server(with_key(&upstream));
-    let two = archive("bb22", &files(&app("2")));
-    let said = |revision: &str, bytes: &[u8]| pointer(revision, bytes).to_bytes();
+    let files_of_two = files(&app("2"));
+    let two = archive(&files_of_two);
+    let said = |archives: Vec<Vec<u8>>| Snapshot::with("bb22", archives).pointer;
     let mut tampered = two.clone();
     *tampered.last_mut().unwrap() ^= 1;
-    let half = &two[..two.len() / 2];
-    let escape = archive("bb22", &[("crane/other.json".into(), b"{}".to_vec())]);
-    let mut long = pointer("bb22", &two);
-    long.size = Pointer::MAX_ARCHIVE + 1;
-    let mut short = pointer("bb22", &two);
-    short.size -= 1;
+    let half = two[..two.len() / 2].to_vec();
+    let escape = archive(&[("crane/other.json".into(), b"{}".to_vec())]);
+    // Of two parts it is the second one that they belong to.
+    let none = archive(&[]);
+    upstream.set(&path(Digest::of(&none)), &none);
+    let with = |size: u64| {
+        let mut pointer = said(vec![two.clone()]);
+        pointer.parts[0].size = size;
+        pointer
+    };
+    // What an older raas has written.
+    let older = said(Vec::new());
+    let three = said(vec![two.clone(); 3]);
     let at = path(Digest::of(&two));
-    type Case<'a> = (&'a str, Vec<u8>, String, Option<&'a [u8]>);
-    // The pointer, the archive's path, and the archive.
+    let (at_half, at_escape) = (path(Digest::of(&half)), path(Digest::of(&escape)));
+    type Case<'a> = (&'a str, Vec<u8>, &'a str, Option<&'a [u8]>);
+    // The pointer, an archive's path, and the archive.
     let cases: Vec<Case<'_>> = vec![
-        ("no archive", said("bb22", &two), at.clone(), None),
-        ("tampered", said("bb22", &two), at.clone(), Some(&tampered)),
-        ("half-written", said("bb22", &two), at.clone(), Some(half)),
-        ("half of it named", said("bb22", half), path(Digest::of(half)), Some(half)),
-        ("another revision", said("cc33", &two), at.clone(), Some(&two)),
-        ("a foreign path", said("bb22", &escape), path(Digest::of(&escape)), Some(&escape)),
-        ("too long", long.to_bytes(), at.clone(), Some(&two)),
-        ("longer than said", short.to_bytes(), at.clone(), Some(&two)),
-        ("no pointer at all", b"{".to_vec(), at.clone(), Some(&two)),
-        ("a pointer without end", vec![b' '; 20_000], at, Some(&two)),
+        ("no archive", said(vec![two.clone()]).to_bytes(), &at, None),
+        ("tampered", said(vec![two.clone()]).to_bytes(), &at, Some(&tampered)),
+        ("half-written", said(vec![two.clone()]).to_bytes(), &at, Some(&half)),
+        ("half of it named", said(vec![half.clone()]).to_bytes(), &at_half, Some(&half)),
+        ("a foreign path", said(vec![escape.clone()]).to_bytes(), &at_escape, Some(&escape)),
+        ("too long", with(Pointer::MAX_SNAPSHOT + 1).to_bytes(), &at, Some(&two)),
+        ("longer than said", with(two.len() as u64 - 1).to_bytes(), &at, Some(&two)),
+        ("shorter than said", with(two.len() as u64 + 1).to_bytes(), &at, Some(&two)),
+        ("members of another part", said(vec![two.clone(), none]).to_bytes(), &at, Some(&two)),
+        ("no parts", older.to_bytes(), &at, Some(&two)),
+        ("three parts", three.to_bytes(), &at, Some(&two)),
+        ("no pointer at all", b"{".to_vec(), &at, Some(&two)),
+        ("a pointer without end", vec![b' '; 70_000], &at, Some(&two)),
     ];
     let refusals = |server: &Server| -> u64 {
         let text = server.get("/-/readyz").text().to_owned();
@@ -153,8 +148,8 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     for (what, pointer, at, archive) in cases {
         let before = refusals(&server);
         match archive {
-            Some(archive) => upstream.set(&at, archive),
-            None => upstream.remove(&at),
+            Some(archive) => upstream.set(at, archive),
+            None => upstream.remove(at),
         }
         upstream.set(POINTER, &pointer);
         assert!(soon(|| refusals(&server) > before), "{what}");
@@ -175,6 +170,106 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     upstream.fail(POINTER, Fault::Status(403), 2);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 behind")));
     assert!(soon(|| server.get("/-/readyz").text().contains("0 behind")));
+}
+
+/// Repositories that are in different parts of eight.
+fn apart(count: usize) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let part = |name: &str| partition::part_of(&format!("crane/data/{name}.json"), 8);
+    for name in (0..).map(|n| format!("app{n}")) {
+        if found.len() == count {
+            break;
+        }
+        if found.iter().all(|other| part(other) != part(&name)) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// Such repositories, of these versions, in so many parts.
+fn versions(revision: &str, versions: &[&str], parts: usize) -> (Vec<Published>, Snapshot) {
+    let images: Vec<Published> =
+        apart(versions.len()).iter().zip(versions).map(|(name, version)| image(name, version)).collect();
+    let all: TreeFiles = images.iter().flat_map(files).collect();
+    (images, Snapshot::of(revision, &all, parts))
+}
+
+fn archives_asked_for(upstream: &Upstream) -> Vec<String> {
+    let paths = upstream.requests().into_iter().map(|(_, path, _)| path);
+    paths.filter(|path| path.ends_with(".tar.gz")).collect()
+}
+
+#[test]
+fn only_the_parts_that_changed_are_asked_for() {
+    let upstream = Upstream::start(true);
+    let (one, snapshot) = versions("aa11", &["1", "1", "1"], 8);
+    put(&upstream, &snapshot);
+    let server = server(with_key(&upstream));
+    assert!(one.iter().all(|image| serves(&server, image)));
+    // Parts without files are all the same, and are asked for all the same.
+    assert_eq!(archives_asked_for(&upstream).len(), 8);
+    let (two, changed) = versions("bb22", &["1", "2", "1"], 8);
+    let part = |parts: &[Part], at: usize| parts[at].digest;
+    let differ = |at: &usize| part(&snapshot.pointer.parts, *at) != part(&changed.pointer.parts, *at);
+    let [at] = (0..8).filter(differ).collect::<Vec<_>>()[..] else { panic!("one part changed") };
+    put(&upstream, &changed);
+    assert!(soon(|| server.get("/-/revision").text() == "bb22"));
+    assert!(two.iter().all(|image| serves(&server, image)));
+    assert_eq!(archives_asked_for(&upstream)[8..], [path(part(&changed.pointer.parts, at))]);
+    // Another commit of the same files.
+    let (_, again) = versions("cc33", &["1", "2", "1"], 8);
+    put(&upstream, &again);
+    assert!(soon(|| server.get("/-/revision").text() == "cc33"));
+    assert!(two.iter().all(|image| serves(&server, image)));
+    assert_eq!(archives_asked_for(&upstream).len(), 9);
+}
+
+#[test]
+fn one_bad_part_refuses_all_of_them() {
+    let upstream = Upstream::start(true);
+    let (one, snapshot) = versions("aa11", &["1", "1", "1"], 8);
+    put(&upstream, &snapshot);
+    let server = server(with_key(&upstream));
+    let (two, changed) = versions("bb22", &["2", "2", "1"], 8);
+    let at = partition::part_of(&tree::document(&two[1].name), 8);
+    let bad = path(changed.pointer.parts[at].digest);
+    let mut tampered = changed.clone();
+    tampered.archives[at][20] ^= 1;
+    put(&upstream, &tampered);
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 behind")));
+    assert!(one.iter().all(|image| serves(&server, image)));
+    // As where somebody has published again meanwhile, and has had what nothing refers to removed.
+    upstream.remove(&bad);
+    let asked = archives_asked_for(&upstream).len();
+    assert!(soon(|| archives_asked_for(&upstream).len() > asked + 3));
+    assert!(one.iter().all(|image| serves(&server, image)));
+    assert_eq!(server.get("/-/revision").text(), "aa11");
+    upstream.set(&bad, &changed.archives[at]);
+    assert!(soon(|| server.get("/-/revision").text() == "bb22"));
+    assert!(two.iter().all(|image| serves(&server, image)));
+    assert!(server.get("/-/readyz").text().contains("0 behind"));
+}
+
+#[test]
+fn the_number_of_parts_may_change() {
+    let upstream = Upstream::start(true);
+    let (all, snapshot) = versions("0", &["1", "2", "3", "4"], 1);
+    put(&upstream, &snapshot);
+    let server = server(with_key(&upstream));
+    assert!(all.iter().all(|image| serves(&server, image)));
+    for (revision, parts, version) in [("1", 2, "5"), ("2", 16, "6"), ("3", 1, "7")] {
+        let (all, snapshot) = versions(revision, &["1", "2", version, "4"], parts);
+        put(&upstream, &snapshot);
+        assert!(soon(|| server.get("/-/revision").text() == revision), "{parts}");
+        assert!(all.iter().all(|image| serves(&server, image)), "{parts}");
+    }
+    // What a part does not have any more is gone, and nothing else.
+    let (few, snapshot) = versions("4", &["1", "2"], 4);
+    put(&upstream, &snapshot);
+    assert!(soon(|| server.get("/-/revision").text() == "4"));
+    assert!(few.iter().all(|image| serves(&server, image)));
+    assert_eq!(server.get(&format!("/v2/{}/manifests/latest", all[2].name)).status, 404);
 }
 
 #[test]

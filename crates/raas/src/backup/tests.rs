@@ -56,7 +56,7 @@ impl Bench {
         let commit = record.commit(record.head().unwrap().as_ref(), &[change], content).unwrap();
         let spool = vendor.folder();
         let publisher = Publisher { vendor: vendor.name(), record: &record, storage: &self.storage, spool };
-        publisher.publish(Look::Archive, None).unwrap();
+        publisher.publish(Look::Parts, None).unwrap();
         commit
     }
 

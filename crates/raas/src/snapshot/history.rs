@@ -3,14 +3,13 @@
 //! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
 //! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 
-use super::{Publisher, put};
+use super::{Publisher, has_all, put};
 use crate::failure::{Context as _, Failure, Kind};
 use crate::home::Vendor;
 use crate::record::{CommitId, Record};
@@ -66,14 +65,8 @@ pub(super) fn store(
 
 /// Whether a pointer names its history, and all of it is there.
 pub(super) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    let mut missing: BTreeMap<String, u64> =
-        standing.history.iter().map(|piece| (piece.key().to_string(), piece.size)).collect();
-    storage.list(ObjectKey::RECORD, &mut |listed| {
-        if missing.get(&listed.key) == Some(&listed.size) {
-            missing.remove(&listed.key);
-        }
-    })?;
-    Ok(missing.is_empty() && !standing.history.is_empty())
+    let pieces = standing.history.iter().map(|piece| (piece.key().to_string(), piece.size));
+    Ok(!standing.history.is_empty() && has_all(storage, ObjectKey::RECORD, pieces.collect())?)
 }
 
 /// Takes in all history that is in the bucket, for want of a pointer, and moves the record to the end of it; whether it

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use raas_server::{BaseUrl, Bucket, Metadata, Origin, SiteConfig};
 use raas_testkit::http::Server;
 use raas_types::Digest;
+use raas_types::crane::partition;
 
 use super::*;
 use crate::storage::{Directory, Draft, Found, Listed, Upload};
@@ -45,24 +46,31 @@ impl Bench {
         archives
     }
 
+    /// The files of all parts, each of which is in its own.
     fn unpacked(&self, pointer: &Pointer) -> BTreeMap<String, String> {
-        let mut packed = Vec::new();
-        let key = ObjectKey::Snapshot(pointer.digest);
-        self.storage.read(&key).unwrap().unwrap().read_to_end(&mut packed).unwrap();
-        assert_eq!((Digest::of(&packed), packed.len() as u64), (pointer.digest, pointer.size));
-        let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));
-        let read = |entry: io::Result<tar::Entry<'_, _>>| {
-            let mut entry = entry.unwrap();
-            let path = entry.path().unwrap().to_str().unwrap().to_owned();
-            (path, io::read_to_string(&mut entry).unwrap())
-        };
-        tar.entries().unwrap().map(read).collect()
+        let mut files = BTreeMap::new();
+        for (at, part) in pointer.parts.iter().enumerate() {
+            let mut packed = Vec::new();
+            self.storage.read(&part.key()).unwrap().unwrap().read_to_end(&mut packed).unwrap();
+            assert_eq!((Digest::of(&packed), packed.len() as u64), (part.digest, part.size));
+            let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));
+            let mut last = String::new();
+            for entry in tar.entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let path = entry.path().unwrap().to_str().unwrap().to_owned();
+                assert!(last < path, "in the order of paths");
+                assert_eq!(partition::part_of(&path, pointer.parts.len()), at);
+                files.insert(path.clone(), io::read_to_string(&mut entry).unwrap());
+                last = path;
+            }
+        }
+        files
     }
 }
 
 fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> Result<(), Failure> {
     let vendor = &"acme".parse().unwrap();
-    Publisher { vendor, record, storage, spool }.publish(Look::Archive, None)
+    Publisher { vendor, record, storage, spool }.publish(Look::Parts, None)
 }
 
 fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
@@ -82,7 +90,7 @@ fn a_publication_is_an_archive_and_a_pointer_to_it() {
     bench.publish();
     let pointer = bench.pointer();
     assert_eq!((pointer.revision.as_str(), pointer.sequence), (two.as_str(), 2));
-    let expected = [("revision", two.as_str()), ("crane/data/app.json", "two"), (&long, "long")];
+    let expected = [("crane/data/app.json", "two"), (&long, "long")];
     let expected = expected.map(|(path, text)| (path.to_owned(), text.to_owned()));
     assert_eq!(bench.unpacked(&pointer), expected.into());
 }
@@ -95,12 +103,12 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
     let pointer = bench.pointer();
     bench.publish();
     assert_eq!((bench.pointer(), bench.archives()), (pointer.clone(), 1));
-    bench.storage.delete(&ObjectKey::Snapshot(pointer.digest)).unwrap();
+    bench.storage.delete(&pointer.parts[0].key()).unwrap();
     bench.publish();
     assert_eq!(
-        (bench.pointer().digest, bench.archives()),
-        (pointer.digest, 1),
-        "the archive has the same bytes"
+        (bench.pointer().parts, bench.archives()),
+        (pointer.parts.clone(), 1),
+        "the part has the same bytes"
     );
     for nonsense in ["", "{", "{\"digest\": 1}"] {
         let mut upload = bench.storage.create(Draft::default()).unwrap();
@@ -108,8 +116,99 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
         upload.commit(&ObjectKey::Pointer).unwrap();
         assert!(matches!(standing(&bench.storage).unwrap(), Standing::Damaged(_)), "{nonsense}");
         bench.publish();
-        assert_eq!(bench.pointer().digest, pointer.digest);
+        assert_eq!(bench.pointer().parts, pointer.parts);
     }
+}
+
+/// As many documents as are published in four parts.
+const MANY: usize = 2 * 1024 + 1;
+
+fn document(n: usize) -> String {
+    format!("crane/data/team{}/app{n}.json", n % 7)
+}
+
+/// Commits all of them.
+fn commit_many(bench: &Bench) {
+    let paths: Vec<String> = (0..MANY).map(document).collect();
+    bench.commit(&paths.iter().map(|path| (path.as_str(), "one")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_publication_stores_the_parts_that_changed_and_no_others() {
+    let bench = Bench::new();
+    commit_many(&bench);
+    bench.publish();
+    let before = bench.pointer();
+    assert_eq!((before.parts.len(), bench.archives()), (4, 4));
+    let changed = document(5);
+    bench.commit(&[(&changed, "two"), ("logs/today.log", "not served")]);
+    bench.publish();
+    let after = bench.pointer();
+    let at = partition::part_of(&changed, 4);
+    let differ = |n: &usize| before.parts[*n] != after.parts[*n];
+    assert_eq!((0..4).filter(differ).collect::<Vec<_>>(), [at]);
+    assert_eq!(bench.archives(), 5);
+    let mut expected: BTreeMap<_, _> = (0..MANY).map(|n| (document(n), "one".to_owned())).collect();
+    expected.insert(changed, "two".into());
+    assert_eq!(bench.unpacked(&after), expected);
+    // Whoever makes them all at once makes the same.
+    bench.storage.delete(&ObjectKey::Pointer).unwrap();
+    bench.publish();
+    assert_eq!((bench.pointer().parts, bench.archives()), (after.parts, 5));
+}
+
+#[test]
+fn where_a_part_is_missing_all_are_stored() {
+    let bench = Bench::new();
+    commit_many(&bench);
+    bench.publish();
+    let before = bench.pointer();
+    let changed = document(5);
+    let at = partition::part_of(&changed, 4);
+    bench.storage.delete(&before.parts[(at + 1) % 4].key()).unwrap();
+    bench.commit(&[(&changed, "two")]);
+    bench.publish();
+    assert_eq!(bench.archives(), 5);
+    assert_eq!(bench.unpacked(&bench.pointer()).len(), MANY);
+    // And where nothing is published.
+    bench.storage.delete(&bench.pointer().parts[at].key()).unwrap();
+    bench.publish();
+    assert_eq!(bench.unpacked(&bench.pointer()).len(), MANY);
+}
+
+#[test]
+fn the_number_of_parts_follows_what_is_published() {
+    let bench = Bench::new();
+    bench.commit(&[(&document(0), "one")]);
+    bench.publish();
+    assert_eq!(bench.pointer().parts.len(), 1);
+    commit_many(&bench);
+    bench.publish();
+    assert_eq!((bench.pointer().parts.len(), bench.unpacked(&bench.pointer()).len()), (4, MANY));
+    let paths: Vec<String> = (1..MANY).map(document).collect();
+    let gone: Vec<_> = paths.into_iter().map(|path| (path, None)).collect();
+    bench.record.commit(bench.record.head().unwrap().as_ref(), &gone, "take out").unwrap();
+    bench.publish();
+    assert_eq!((bench.pointer().parts.len(), bench.unpacked(&bench.pointer()).len()), (1, 1));
+}
+
+#[test]
+fn the_pointer_of_an_older_version_is_replaced_and_its_history_goes_on() {
+    let bench = Bench::new();
+    let one = bench.commit(&[("crane/data/app.json", "one")]);
+    bench.publish();
+    let pointer = bench.pointer();
+    let older = Pointer { parts: Vec::new(), ..pointer.clone() };
+    replace(&bench.storage, &older).unwrap();
+    assert!(!is_whole(&bench.storage, &older).unwrap());
+    bench.publish();
+    assert_eq!((bench.pointer().parts, bench.pointer().history), (pointer.parts, pointer.history));
+    replace(&bench.storage, &older).unwrap();
+    bench.commit(&[("crane/data/app.json", "two")]);
+    bench.publish();
+    let pointer = bench.pointer();
+    assert_eq!((pointer.parts.len(), pointer.history.len()), (1, 2));
+    assert_eq!(pointer.history[0].tip, one.as_str());
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use raas_testkit::Snapshot;
 use raas_testkit::http;
 use raas_testkit::pulp2::Export;
-use raas_types::{Digest, ObjectKey, Pointer};
+use raas_testkit::snapshot::TreeFiles;
 
 use crate::client::Client;
 use crate::sandbox::Sandbox;
@@ -22,38 +23,26 @@ fn published() -> Sandbox {
 /// Puts a vendor's metadata into its bucket, as a push does where the bucket is in S3.
 fn snapshot(vendor: &Path) -> String {
     let checkout = vendor.join("checkout");
-    let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(packer);
-    add(&mut tar, &checkout, "");
-    let archive = tar.into_inner().unwrap().finish().unwrap();
+    let mut files = TreeFiles::new();
+    add(&mut files, &checkout, "crane/data");
     let revision = fs::read_to_string(checkout.join("revision")).unwrap();
-    let pointer = Pointer {
-        digest: Digest::of(&archive),
-        size: archive.len() as u64,
-        revision: revision.trim().to_owned(),
-        sequence: 1,
-        published: "2026-01-01T00:00:00Z".into(),
-        vendor: None,
-        history: Vec::new(),
-    };
-    for (key, bytes) in
-        [(ObjectKey::Snapshot(pointer.digest), archive), (ObjectKey::Pointer, pointer.to_bytes())]
-    {
-        let path = vendor.join("bucket").join(key.to_string());
+    let snapshot = Snapshot::of(revision.trim(), &files, 2);
+    for (key, bytes) in snapshot.objects() {
+        let path = vendor.join("bucket").join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
-    pointer.revision
+    snapshot.pointer.revision
 }
 
-fn add(tar: &mut tar::Builder<impl std::io::Write>, root: &Path, folder: &str) {
+fn add(files: &mut TreeFiles, root: &Path, folder: &str) {
     for entry in fs::read_dir(root.join(folder)).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        let path = format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap());
         if root.join(&path).is_dir() {
-            add(tar, root, &path);
+            add(files, root, &path);
         } else {
-            tar.append_path_with_name(root.join(&path), &path).unwrap();
+            let bytes = fs::read(root.join(&path)).unwrap();
+            files.push((path, bytes));
         }
     }
 }

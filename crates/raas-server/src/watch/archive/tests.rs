@@ -1,21 +1,18 @@
 use std::io::Write;
-use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use raas_testkit::snapshot::archive;
 use tar::{Builder, EntryType, Header};
 
-use super::super::intake;
-use super::super::shelf::Shelf;
 use super::*;
-use crate::catalog::Files as _;
 
-pub(in crate::watch) const REVISION: &str = "0123abc";
+const ONLY: Place = Place { at: 0, parts: 1 };
 
-/// A tar with these members, and its revision first.
+/// A tar with these members.
 fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
-    for (path, kind, bytes) in [("revision", EntryType::Regular, REVISION.as_bytes())].iter().chain(members) {
+    for (path, kind, bytes) in members {
         let mut header = Header::new_gnu();
         // As bytes, since the library refuses names that are no good.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
@@ -34,39 +31,32 @@ fn pack(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// An archive as it is published, with these files after its revision.
-pub(in crate::watch) fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut tar = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    let revision = [("revision".to_owned(), REVISION.as_bytes().to_vec())];
-    for (path, bytes) in revision.iter().chain(files) {
-        let mut header = Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, path, bytes.as_slice()).unwrap();
-    }
-    tar.into_inner().unwrap().finish().unwrap()
+fn allowance(bytes: u64, files: u64) -> Allowance {
+    Allowance::beside(std::iter::empty(), Limits { bytes, files })
 }
 
 fn unpack(packed: &[u8]) -> Result<Held, ArchiveError> {
-    Held::unpack(packed, REVISION, Limits { unpacked: 64 * 1024, files: 4 }, |_| true)
+    Held::unpack(packed, ONLY, &allowance(64 * 1024, 3))
 }
 
 #[test]
-fn documents_and_what_lies_beside_them_are_found() {
+fn documents_and_what_lies_beside_them_are_found_in_any_order() {
     let file = EntryType::Regular;
-    let packed = pack(&tar(&[
-        ("crane/data/app.json", file, b"one"),
-        ("crane/data/app/_v1.json", file, b"two"),
+    let mut members = [
+        ("crane/data/app.json", file, &b"one"[..]),
         ("crane/data/app/_manifests/sha256/ab.json", file, b"three"),
-    ]));
-    let held = unpack(&packed).unwrap();
-    let paths: Vec<String> = held.documents().into_iter().map(|(path, _)| path).collect();
-    assert_eq!(paths, ["crane/data/app.json", "crane/data/app/_v1.json"]);
-    assert_eq!(held.read("crane/data/app.json", 2).unwrap().as_ref(), b"on");
-    assert!(held.read("revision", 9).is_err());
-    let some = Held::unpack(&packed, REVISION, Limits::default(), |path| path.ends_with("_v1.json")).unwrap();
-    assert_eq!(some.file("crane/data/app/_v1.json").unwrap(), b"two");
-    assert!(some.file("crane/data/app.json").is_err());
+        ("crane/data/app/_v1.json", file, b"two"),
+    ];
+    for _ in 0..members.len() {
+        members.rotate_left(1);
+        let held = unpack(&pack(&tar(&members))).unwrap();
+        let documents: Vec<(&str, &[u8])> = held.documents().collect();
+        assert_eq!(documents, [("crane/data/app.json", &b"one"[..]), ("crane/data/app/_v1.json", b"two")]);
+        assert_eq!(held.read("crane/data/app.json", 2).unwrap().as_ref(), b"on");
+        assert_eq!(held.read("crane/data/app/_manifests/sha256/ab.json", 9).unwrap().as_ref(), b"three");
+        assert!(held.read("crane/data/app", 9).is_err());
+        assert_eq!(held.used().files, 3);
+    }
 }
 
 #[test]
@@ -74,15 +64,17 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
     let (file, data) = (EntryType::Regular, "crane/data/a.json");
     let long = vec![0; 70_000];
     let table: Vec<(Vec<u8>, &str)> = vec![
-        (tar(&[("crane/data/../../etc/x.json", file, b"")]), "neither"),
-        (tar(&[("/etc/passwd", file, b"")]), "neither"),
-        (tar(&[("crane/data//x.json", file, b"")]), "neither"),
-        (tar(&[("crane/dataset/x.json", file, b"")]), "neither"),
-        (tar(&[("other", file, b"")]), "neither"),
+        (tar(&[("crane/data/../../etc/x.json", file, b"")]), "not a file of"),
+        (tar(&[("/etc/passwd", file, b"")]), "not a file of"),
+        (tar(&[("crane/data//x.json", file, b"")]), "not a file of"),
+        (tar(&[("crane/data", file, b"")]), "not a file of"),
+        (tar(&[("crane/dataset/x.json", file, b"")]), "not a file of"),
+        (tar(&[("revision", file, b"")]), "not a file of"),
         (tar(&[(data, EntryType::Symlink, b"")]), "not a regular file"),
         (tar(&[(data, EntryType::Link, b"")]), "not a regular file"),
         (tar(&[("crane/data/a", EntryType::Directory, b"")]), "not a regular file"),
         (tar(&[(data, EntryType::Fifo, b"")]), "not a regular file"),
+        (tar(&[(data, EntryType::Char, b"")]), "not a regular file"),
         (tar(&[(data, file, b""), (data, file, b"")]), "twice"),
         (tar(&[(data, file, &long)]), "more than 65536 bytes"),
         (
@@ -92,50 +84,81 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
                 ("crane/data/3", file, b""),
                 ("crane/data/4", file, b""),
             ]),
-            "more than 4 files",
+            "more than 3 files",
         ),
         ([tar(&[]), vec![0; 100_000]].concat(), "more than 65536 bytes"),
-        (tar(&[("revision", file, b"other")]), "twice"),
         (b"no tar".to_vec(), "unpacked"),
-        (Vec::new(), "not the pointer's"),
-        (tar(&[(data, file, b"12345")])[..1030].to_vec(), "unpacked"),
-        (tar(&[(data, file, b"12345")])[..1537].to_vec(), "unpacked"),
+        // In the middle of a header, of a file, and a file that is said to be longer than all.
+        (tar(&[(data, file, b"12345")])[..500].to_vec(), "unpacked"),
+        (tar(&[(data, file, b"12345")])[..516].to_vec(), "unpacked"),
+        (tar(&[(data, file, &long)])[..40_000].to_vec(), "unpacked"),
     ];
-    let limits = Limits { unpacked: 64 * 1024, files: 4 };
-    let passed = |packed: &[u8], revision: &str| {
-        let shelf = Shelf::new(String::new(), Arc::default());
-        intake::read(packed, revision, limits, &shelf).map(|_| ())
-    };
     for (tar, reason) in table {
-        let packed = pack(&tar);
-        for refused in [unpack(&packed).map(|_| ()), passed(&packed, REVISION)] {
-            let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains(reason), "{reason}: {error}");
-        }
+        let error = unpack(&pack(&tar)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(reason), "{reason}: {error}");
     }
-    let whole = pack(&tar(&[(data, file, b"12345")]));
-    assert!(passed(&whole, REVISION).is_ok());
-    for (packed, what) in
-        [(&b"no gzip"[..], "no gzip"), (&whole[..whole.len() - 4], "its checksum is missing")]
-    {
-        assert!(unpack(packed).is_err() && passed(packed, REVISION).is_err(), "{what}");
+}
+
+#[test]
+fn what_is_not_packed_as_it_says_is_refused() {
+    let whole = pack(&tar(&[("crane/data/a.json", EntryType::Regular, b"12345")]));
+    assert!(unpack(&whole).is_ok());
+    let refused = |packed: &[u8], what: &str| {
+        let error = unpack(packed).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("unpacked")), "{what}");
+    };
+    refused(b"no gzip", "no gzip");
+    refused(b"", "nothing");
+    refused(&whole[..whole.len() - 4], "its length is missing");
+    refused(&whole[..whole.len() / 2], "it broke off");
+    for (from_end, what) in [(8, "its checksum is another"), (4, "its length is another")] {
+        let mut wrong = whole.clone();
+        let at = wrong.len() - from_end;
+        wrong[at] ^= 1;
+        refused(&wrong, what);
     }
-    let mut wrong = whole.clone();
-    let checksum = wrong.len() - 8;
-    wrong[checksum] ^= 1;
-    assert!(unpack(&wrong).is_err() && passed(&wrong, REVISION).is_err(), "its checksum is another");
-    let other = Held::unpack(&whole, "other", Limits::default(), |_| true);
-    assert!(matches!(other, Err(ArchiveError::Revision)));
-    assert!(matches!(passed(&whole, "other"), Err(ArchiveError::Revision)));
+    for rest in [&b"\0"[..], &whole] {
+        let error = unpack(&[&whole, rest].concat()).err();
+        assert!(matches!(error, Some(ArchiveError::Trailing)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_part_holds_its_own_files_and_no_others() {
+    let files: Vec<(String, Vec<u8>)> =
+        ["app", "team/app"].map(|name| (tree::document(&name.parse().unwrap()), b"{}".to_vec())).into();
+    let parts = [0, 1].map(|at| Place { at, parts: 2 });
+    // Of the two names' digests the first byte is odd, and even.
+    assert!(parts[1].has(&files[0].0) && parts[0].has(&files[1].0));
+    for (file, own, other) in [(&files[0], parts[1], parts[0]), (&files[1], parts[0], parts[1])] {
+        let packed = archive(std::slice::from_ref(file));
+        assert_eq!(Held::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
+        let refused = Held::unpack(&packed, other, &allowance(9999, 9));
+        assert!(matches!(refused, Err(ArchiveError::Part(path)) if path == file.0));
+    }
+}
+
+#[test]
+fn all_parts_together_hold_no_more_than_one_may() {
+    let packed = archive(&[("crane/data/a.json".into(), vec![1; 3000])]);
+    let used = Held::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
+    let limits = Limits { bytes: 3 * used.bytes, files: 3 };
+    let both = Allowance::beside([used].into_iter(), limits);
+    assert!((0..2).all(|_| Held::unpack(&packed, ONLY, &both).is_ok()));
+    assert!(matches!(Held::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
+    let few = Allowance::beside([used].into_iter(), Limits { files: 1, ..limits });
+    assert!(matches!(Held::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
+    let none = Allowance::beside([used; 9].into_iter(), limits);
+    assert!(matches!(Held::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
 }
 
 #[test]
 fn what_is_longer_than_the_pieces_that_are_unpacked_arrives_whole() {
     let long: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-    let files = ["a", "b.json", "c"].map(|name| (format!("crane/data/{name}"), long.clone()));
-    let packed = archive(&files);
-    for wanted in ["crane/data/a", "crane/data/b.json", "crane/data/c"] {
-        let held = Held::unpack(&packed, REVISION, Limits::default(), |path| path == wanted).unwrap();
-        assert!(held.file(wanted).unwrap() == long, "{wanted}");
+    let names = ["a", "b.json", "c"].map(|name| format!("crane/data/{name}"));
+    let packed = archive(&names.clone().map(|name| (name, long.clone())));
+    let held = Held::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
+    for name in names {
+        assert!(held.read(&name, u64::MAX).unwrap() == long, "{name}");
     }
 }

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use raas_testkit::snapshot::{TreeFiles, archive};
+use raas_types::crane::{
+    BlobEntry, Content, Document, ManifestEntry, V1Content, V2Content, V2Extension, partition, tree,
+};
+use raas_types::{RepositoryName, media_type};
+
+use super::super::super::archive::Limits;
+use super::*;
+use crate::catalog::Repository;
+
+/// A document at a path, and its manifests, which have these bytes.
+fn repository(path: &str, name: &str, manifests: &[&str]) -> TreeFiles {
+    let name: RepositoryName = name.parse().unwrap();
+    let mut extension = V2Extension::default();
+    let mut files = TreeFiles::new();
+    for (n, bytes) in manifests.iter().enumerate() {
+        let (digest, size) = (Digest::of(bytes.as_bytes()), bytes.len() as u64);
+        let media_type = media_type::OCI_MANIFEST.into();
+        extension.manifests.insert(digest, ManifestEntry { media_type, size, platform: None });
+        extension.tags.insert(format!("v{n}").parse().unwrap(), digest);
+        files.push((tree::manifest(&name, &digest), bytes.as_bytes().to_vec()));
+    }
+    extension.blobs.insert(Digest::of(b"layer"), BlobEntry { size: 5, diff_id: None, location: None });
+    files.push((path.to_owned(), document(&name, Content::V2(V2Content::new(extension, |_| None)))));
+    files
+}
+
+fn document(name: &RepositoryName, content: Content) -> Vec<u8> {
+    let (repository, url) = (name.to_string(), "https://bucket.example.com/x/".into());
+    Document { repository, name: name.clone(), url, protected: false, content }.to_bytes()
+}
+
+fn shelf() -> Shelf<Digest> {
+    Shelf::new("a bucket".into(), Arc::default())
+}
+
+/// Reads all files, in so many parts.
+fn read(shelf: &Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Digest> {
+    let allowance = Allowance::beside(std::iter::empty(), Limits::default());
+    let mut found = Found::default();
+    for place in (0..parts).map(|at| Place { at, parts }) {
+        let own: TreeFiles = files.iter().flatten().filter(|(path, _)| place.has(path)).cloned().collect();
+        found.extend(load(archive(&own), place, &allowance, shelf).unwrap().found);
+    }
+    found
+}
+
+/// The same, and puts it on the shelf.
+fn take(shelf: &mut Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Digest> {
+    let found = read(shelf, files, parts);
+    let again = read(shelf, files, parts);
+    shelf.settle(again, |_| true);
+    shelf.assemble("0123abc".into(), None);
+    found
+}
+
+/// What is wrong with documents, by their paths.
+fn faults(found: &Found<Digest>) -> Vec<(&str, String)> {
+    let faults = found.loaded.iter().filter_map(|loaded| {
+        let fault = loaded.result.as_ref().err()?;
+        Some((loaded.path.as_str(), fault.to_string()))
+    });
+    let mut faults: Vec<_> = faults.collect();
+    faults.sort();
+    faults
+}
+
+#[test]
+fn documents_are_found_wherever_one_may_lie() {
+    let name: RepositoryName = "app".parse().unwrap();
+    let mut broken = repository("crane/data/broken.json", "broken", &["gone"]);
+    broken.remove(0);
+    let legacy = document(&"legacy".parse().unwrap(), Content::V2(V2Content::default()));
+    let files = [
+        repository("crane/data/app.json", "app", &["one", "two", "three"]),
+        repository("crane/data/app.z.json", "app.z", &["four"]),
+        repository("crane/data/app/0.json", "app/0", &["five"]),
+        repository("crane/data/app/sub.json", "app/sub", &["six"]),
+        vec![(tree::v1_document(&name), document(&name, Content::V1(V1Content::default())))],
+        repository("crane/data/+operator/base.json", "base", &["seven"]),
+        vec![("crane/data/legacy.json".into(), legacy)],
+        broken,
+        vec![("crane/data/nonsense.json".into(), b"{".to_vec())],
+    ];
+    for parts in [1, 2, 64] {
+        let found = take(&mut shelf(), &files, parts);
+        assert_eq!(found.loaded.len(), files.len());
+        let faults = faults(&found);
+        assert!(
+            matches!(&faults[..], [("crane/data/broken.json", broken), ("crane/data/nonsense.json", _)]
+                if broken.contains("entity not found")),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
+fn a_document_elsewhere_than_its_files_has_those_of_its_part() {
+    let path = "crane/data/elsewhere.json";
+    let name = |apart: bool| {
+        let names = (0..).map(|n| format!("app{n}"));
+        let part = |path: &str| partition::part_of(path, 2);
+        let mut fit = names.filter(|name| (part(&format!("crane/data/{name}.json")) != part(path)) == apart);
+        fit.next().unwrap()
+    };
+    for apart in [false, true] {
+        let files = [repository(path, &name(apart), &["one"])];
+        assert_eq!(faults(&read(&shelf(), &files, 1)), []);
+        assert_eq!(faults(&read(&shelf(), &files, 2)).len(), usize::from(apart));
+    }
+}
+
+#[test]
+fn what_is_as_before_is_the_same_in_memory() {
+    let mut shelf = shelf();
+    let repository_of = |shelf: &Shelf<Digest>, name: &str| -> Arc<Repository> {
+        Arc::clone(shelf.catalog().repository(name).unwrap())
+    };
+    let one = repository("crane/data/one.json", "one", &["a", "b"]);
+    take(&mut shelf, &[one.clone(), repository("crane/data/two.json", "two", &["c", "d"])], 1);
+    let before = [repository_of(&shelf, "one"), repository_of(&shelf, "two")];
+    let changed = repository("crane/data/two.json", "two", &["d", "e"]);
+    // In however many parts.
+    let found = take(&mut shelf, &[one, changed], 4);
+    assert_eq!(found.same, ["crane/data/one.json"]);
+    let after = [repository_of(&shelf, "one"), repository_of(&shelf, "two")];
+    assert!(Arc::ptr_eq(&before[0], &after[0]));
+    assert!(!Arc::ptr_eq(&before[1], &after[1]));
+    let manifest = |repository: &Repository, bytes: &[u8]| repository.manifest(&Digest::of(bytes)).cloned();
+    let kept = |repository: &Repository| manifest(repository, b"d").unwrap();
+    assert!(Arc::ptr_eq(&kept(&before[1]), &kept(&after[1])));
+    assert_eq!(manifest(&after[1], b"e").unwrap().bytes().as_ref(), b"e");
+    assert!(manifest(&after[1], b"c").is_none());
+}
+
+#[test]
+fn documents_of_parts_that_are_kept_stay_as_they_are() {
+    let faulty = Arc::<AtomicUsize>::default();
+    let mut shelf = Shelf::new("a bucket".into(), Arc::clone(&faulty));
+    let broken = vec![("crane/data/broken.json".to_owned(), b"{".to_vec())];
+    take(&mut shelf, &[repository("crane/data/one.json", "one", &["a"]), broken], 1);
+    assert_eq!(faulty.load(Ordering::Relaxed), 1);
+    let same = shelf.paths(|_| true).collect();
+    shelf.settle(Found { same, loaded: Vec::new() }, |_| true);
+    assert_eq!(faulty.load(Ordering::Relaxed), 1);
+    shelf.assemble("0123abc".into(), None);
+    assert!(shelf.catalog().repository("one").is_some());
+}

@@ -1,0 +1,48 @@
+//! Why what a bucket has is not served.
+
+use hyper::StatusCode;
+use raas_types::{Digest, ObjectKey, PointerError};
+
+use super::super::archive::ArchiveError;
+use super::super::error_code::ErrorCode;
+use crate::client::ClientError;
+use crate::origin::CredentialError;
+
+/// Why what a bucket has is not served.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::watch) enum Refusal {
+    #[error("there is no such bucket")]
+    NoBucket,
+    #[error("no URL can be signed: {0}")]
+    Sign(#[from] CredentialError),
+    #[error("{0}: {1}")]
+    Ask(ObjectKey, ClientError),
+    #[error("{0}: the service answers {1}{2}")]
+    Status(ObjectKey, StatusCode, String),
+    #[error("{0}: it broke off: {1}")]
+    Broken(ObjectKey, String),
+    #[error("{0}: it is longer than {1} bytes")]
+    TooLong(ObjectKey, u64),
+    #[error("the pointer is gone")]
+    Gone,
+    #[error("the pointer: {0}")]
+    Pointer(#[from] PointerError),
+    #[error(
+        "the pointer is of an older raas and names no parts: publish anything with this version, or run `raas setup`"
+    )]
+    Older,
+    #[error("{0}: it has {1} bytes instead of {2}")]
+    Size(ObjectKey, u64, u64),
+    #[error("{0}: its content has the digest {1}")]
+    Digest(ObjectKey, Digest),
+    #[error("{0}: {1}")]
+    Archive(ObjectKey, ArchiveError),
+    #[error("the reader failed")]
+    Reader,
+}
+
+impl Refusal {
+    pub(super) fn status(key: ObjectKey, status: StatusCode, code: Option<ErrorCode>) -> Self {
+        Refusal::Status(key, status, code.map_or(String::new(), |code| format!(" ({code})")))
+    }
+}

@@ -1,0 +1,83 @@
+//! Reading objects of a bucket, whole and within bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, IF_NONE_MATCH};
+use hyper::{Method, Response, StatusCode};
+use raas_types::{Digest, ObjectKey, Part, Sha256};
+
+use super::super::archive::room;
+use super::super::error_code::ErrorCode;
+use super::refusal::Refusal;
+use crate::client::Client;
+use crate::origin::Origin;
+
+/// How long a bucket may be silent in the middle of an object.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A bucket, and who asks it.
+#[derive(Clone)]
+pub(super) struct Remote {
+    pub(super) origin: Origin,
+    pub(super) client: Arc<Client>,
+}
+
+impl Remote {
+    /// The answer for an object, if it has another entity tag than this.
+    pub(super) async fn ask(
+        &self,
+        key: &ObjectKey,
+        unless: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let url = self.origin.url(&Method::GET, key, None)?;
+        let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
+        let asked = self.client.ask(&Method::GET, &url, headers.as_slice()).await;
+        asked.map_err(|error| Refusal::Ask(key.clone(), error))
+    }
+
+    /// The bytes of a part, if they are just what the pointer says.
+    pub(super) async fn part(&self, part: Part) -> Result<Vec<u8>, Refusal> {
+        let key = part.key();
+        let answer = self.ask(&key, None).await?;
+        if answer.status() != StatusCode::OK {
+            let status = answer.status();
+            return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
+        }
+        let (packed, digest) = read(answer, &key, part.size).await?;
+        if packed.len() as u64 != part.size {
+            return Err(Refusal::Size(key, packed.len() as u64, part.size));
+        }
+        if digest != part.digest {
+            return Err(Refusal::Digest(key, digest));
+        }
+        Ok(packed)
+    }
+}
+
+/// An answer's bytes with their digest, if they are not more than that.
+pub(super) async fn read(
+    answer: Response<Incoming>,
+    key: &ObjectKey,
+    limit: u64,
+) -> Result<(Vec<u8>, Digest), Refusal> {
+    let too_long = || Refusal::TooLong(key.clone(), limit);
+    let mut body = answer.into_body();
+    let mut bytes = Vec::with_capacity(room(usize::try_from(limit).map_err(|_| too_long())?));
+    let mut digest = Sha256::default();
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service is silent".into()))?;
+        let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
+        let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
+        if let Ok(piece) = frame.into_data() {
+            if (bytes.len() + piece.len()) as u64 > limit {
+                return Err(too_long());
+            }
+            bytes.extend_from_slice(&piece);
+            digest.update(&piece);
+        }
+    }
+}
