@@ -42,13 +42,13 @@ def run(*command, **options):
     return done.stdout
 
 
-def wait_for(what, condition, seconds=30):
+def wait_for(what, condition, seconds=30, pause=0.05):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(pause)
     raise SystemExit(f"{what}: not within {seconds} s")
 
 

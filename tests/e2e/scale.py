@@ -100,18 +100,22 @@ def is_whole(answer):
     return bool(end) and len(body) == int(head.lower().partition(b"content-length: ")[2].split(b"\r", 1)[0])
 
 
-def change(what, port, repositories, publish):
-    """Seconds from a publication, once it lies there whole, until it is served: several, at odd moments."""
-    found = []
+def change(what, port, repositories, publish, detected=None):
+    """Seconds from a publication, once it lies there whole, until it is served, and those of them since the server could know:
+    several, at odd moments."""
+    found, since = [], []
     for n in range(8):
         repository = repositories[n * 997 % len(repositories)]
         repository.image("new", f"{what} {n}")
         expected = repository.bytes[repository.tags["new"]]
         begun = publish(repository, f"{n + 1:040x}")
-        parts.wait_for("a changed document", lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected))
-        found.append(time.monotonic() - begun)
+        parts.wait_for("a changed document", lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected), pause=0.005)
+        served = time.monotonic()
+        found.append(served - begun)
+        if detected:
+            since.append(served - detected())
         time.sleep(0.37)
-    return found
+    return found, since
 
 
 def idle(told, what, port, pid):
@@ -132,9 +136,11 @@ def idle(told, what, port, pid):
 
 
 class Bucket(parts.WebServer):
-    """A folder over HTTP, with entity tags, as a bucket answers."""
+    """A folder over HTTP, with entity tags, as a bucket answers. It knows when each object was last answered."""
 
     def __init__(self, folder):
+        answered = self.answered = {}
+
         class Handler(http.server.SimpleHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -149,6 +155,7 @@ class Bucket(parts.WebServer):
                 etag = f'"{stat.st_ino}-{stat.st_mtime_ns}"'
                 if self.headers.get("If-None-Match") == etag:
                     return self.reply(304, b"", etag)
+                answered[self.path] = time.monotonic()
                 self.reply(200, path.read_bytes(), etag)
 
             def reply(self, status, content, etag=None):
@@ -163,16 +170,19 @@ class Bucket(parts.WebServer):
         super().__init__(Handler)
 
 
-def measure(told, what, server, repositories, publish, poll):
+def measure(told, what, server, repositories, publish, poll, detected=None):
     pid = server.child.pid
     told.row(f"{what}: ready", server.seconds, "s", READY_S)
     told.row(f"{what}: memory when ready", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
     told.row(f"{what}: peak memory until ready", memory(pid, "VmHWM") / MIB, "MiB")
     latencies(server.port, repositories)
     told.row(f"{what}: memory after 20,000 requests", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
-    changes = change(what, server.port, repositories, publish)
+    changes, since = change(what, server.port, repositories, publish, detected)
     told.row(f"{what}: a change is served, median", statistics.median(changes), "s", poll + CHANGE_S)
     told.row(f"{what}: a change is served, slowest of {len(changes)}", max(changes), "s", poll + CHANGE_S)
+    if since:
+        told.row(f"{what}: from its detection until a change is served, median", statistics.median(since), "s", CHANGE_S)
+        told.row(f"{what}: from its detection until a change is served, slowest of {len(since)}", max(since), "s", CHANGE_S)
     told.row(f"{what}: memory after {len(changes)} changes", memory(pid) / MIB, "MiB", CHANGED_MEMORY / MIB, counts=True)
     told.row(f"{what}: peak memory until then", memory(pid, "VmHWM") / MIB, "MiB")
 
@@ -201,19 +211,21 @@ def measure_folder(told, program, work, many):
 
 def measure_bucket(told, program, work, many):
     bucket = work / "bucket"
-    packed = trees.archive(many, "0" * 40)
-    print(f"archive of {len(packed) / MIB:.1f} MiB")
-    trees.put_snapshot(bucket, packed, "0" * 40, 1)
+    snapshots = trees.Snapshots(bucket, many)
+    snapshots.prepare()
+    snapshots.publish("0" * 40)
+    print(f"{snapshots.count} parts of {snapshots.size() / MIB:.1f} MiB")
     with Bucket(bucket) as web, serve(program, work / "bucket.log", "--metadata", web.url) as server:
-        sequence = iter(range(2, 1000))
-
         def publish(repository, revision):
-            packed = trees.archive(many, revision)
+            snapshots.prepare(repository)
             begun = time.monotonic()
-            trees.put_snapshot(bucket, packed, revision, next(sequence))
+            snapshots.publish(revision)
             return begun
 
-        measure(told, "bucket, 10,000", server, many, publish, REMOTE_POLL_S)
+        def detected():
+            return web.answered["/_metadata/current"]
+
+        measure(told, "bucket, 10,000", server, many, publish, REMOTE_POLL_S, detected)
 
 
 WAYS = {"folder": measure_folder, "bucket": measure_bucket}

@@ -100,25 +100,48 @@ def write(root, repositories, revision):
     write_file(root / "revision", f"{revision}\n".encode())
 
 
-def archive(repositories, revision):
-    """The same as the archive of a snapshot, in the order and the format of one: the revision, then all files by their paths."""
+def part_of(name, count):
+    """The part of a snapshot in which all files of a repository lie: docs/request-handling.md."""
+    return hashlib.sha256(name.encode()).digest()[0] % count
+
+
+def archive(repositories):
+    """The same as a part of a snapshot: the files of these repositories in the order of their paths."""
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed, \
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-        def add(path, content):
+        for path, content in sorted(file for repository in repositories for file in repository.files()):
             info = tarfile.TarInfo(path)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-        add("revision", revision.encode())
-        for path, content in sorted(file for repository in repositories for file in repository.files()):
-            add(path, content)
     return out.getvalue()
 
 
-def put_snapshot(bucket, packed, revision, sequence):
-    """Puts an archive and its pointer into a folder that a web server serves as a bucket."""
-    bucket = pathlib.Path(bucket)
-    name = digest(packed)
-    write_file(bucket / "_metadata" / f"{name.split(':')[1]}.tar.gz", packed)
-    pointer = {"digest": name, "size": len(packed), "revision": revision, "sequence": sequence, "published": "2026-01-01T00:00:00Z"}
-    write_file(bucket / "_metadata" / "current", json.dumps(pointer).encode())
+class Snapshots:
+    """Snapshots of repositories in a folder that a web server serves as a bucket. As raas does, each writes the parts that changed
+    and then the pointer."""
+
+    def __init__(self, bucket, repositories):
+        self.folder, self.sequence = pathlib.Path(bucket) / "_metadata", 0
+        files = sum(1 + len(repository.bytes) for repository in repositories)
+        self.count = 1
+        while self.count < 64 and self.count * 1024 < files:
+            self.count *= 2
+        self.own = [[r for r in repositories if part_of(r.name, self.count) == part] for part in range(self.count)]
+        self.parts = [None] * self.count
+
+    def prepare(self, changed=None):
+        """Writes the parts, all or that of a repository that changed."""
+        for part in range(self.count) if changed is None else [part_of(changed.name, self.count)]:
+            packed = archive(self.own[part])
+            self.parts[part] = {"digest": digest(packed), "size": len(packed)}
+            write_file(self.folder / f"{self.parts[part]['digest'].split(':')[1]}.tar.gz", packed)
+
+    def publish(self, revision):
+        """Writes the pointer to what was prepared."""
+        self.sequence += 1
+        pointer = {"revision": revision, "sequence": self.sequence, "published": "2026-01-01T00:00:00Z", "parts": self.parts}
+        write_file(self.folder / "current", json.dumps(pointer).encode())
+
+    def size(self):
+        return sum(part["size"] for part in self.parts)
