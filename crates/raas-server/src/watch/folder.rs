@@ -17,7 +17,7 @@ use bytes::Bytes;
 use raas_types::crane::{Document, tree};
 
 use super::documents::{self, Found, Scope};
-use super::shelf::Shelf;
+use super::shelf::{Became, Shelf};
 use crate::catalog::{Catalog, Fault, Files, Good, load, load_as_crane};
 use crate::stamp::Stamp;
 
@@ -120,8 +120,10 @@ impl Folder {
             .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
         // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
         let outcome = self.shelf.settle(documents, |path| match fs::symlink_metadata(root.join(path)) {
-            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-            Ok(_) => false,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Became::Gone
+            }
+            _ => Became::Hidden,
         });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
         self.settled = stamp.filter(|_| !faulty);

@@ -63,6 +63,16 @@ impl<S> Found<S> {
     }
 }
 
+/// What has become of a document that a look did not find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Became {
+    Gone,
+    /// It is there, and was missed.
+    Hidden,
+    /// Nobody looked, since it is as it was.
+    Kept,
+}
+
 /// What loads a document, given its path, its stamp and what it was good for.
 pub(super) trait Load<S>: Fn(&str, &mut S, Option<&Good>) -> Result<Good, Fault> + Sync {}
 
@@ -124,11 +134,6 @@ impl<S: PartialEq + Send> Shelf<S> {
         Arc::clone(&self.catalog)
     }
 
-    /// The paths of the documents that are meant.
-    pub(super) fn paths(&self, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
-        self.documents.keys().filter(move |path| is_meant(path)).cloned()
-    }
-
     /// Whether a document is as it was, and loaded then.
     fn is_same(&self, path: &str, stamp: &S) -> bool {
         self.documents.get(path).is_some_and(|known| known.stamp == *stamp && known.fault.is_none())
@@ -171,13 +176,12 @@ impl<S: PartialEq + Send> Shelf<S> {
         found
     }
 
-    /// Takes the documents that there are now. `is_gone` is asked for each that was there and is not listed.
-    pub(super) fn settle(&mut self, found: Found<S>, mut is_gone: impl FnMut(&str) -> bool) -> Outcome {
+    /// Takes the documents that there are now. `became` is asked for each that was there and is not among them.
+    pub(super) fn settle(&mut self, found: Found<S>, mut became: impl FnMut(&str) -> Became) -> Outcome {
         let mut outcome = Outcome::default();
         for path in found.same {
             if let Some(document) = self.documents.get_mut(&path) {
                 document.listed = true;
-                outcome.faulty += usize::from(document.fault.is_some());
             }
         }
         for loaded in found.loaded {
@@ -187,10 +191,13 @@ impl<S: PartialEq + Send> Shelf<S> {
             if std::mem::take(&mut document.listed) {
                 return true;
             }
-            let gone = is_gone(path);
-            outcome.changed |= gone && document.good.is_some();
-            outcome.faulty += usize::from(!gone);
-            !gone
+            let became = became(path);
+            match became {
+                Became::Gone => outcome.changed |= document.good.is_some(),
+                Became::Hidden => outcome.faulty += 1,
+                Became::Kept => outcome.faulty += usize::from(document.fault.is_some()),
+            }
+            became != Became::Gone
         });
         self.faulty.store(outcome.faulty, Ordering::Relaxed);
         outcome
@@ -223,9 +230,10 @@ impl<S: PartialEq + Send> Shelf<S> {
     /// Makes the catalog anew.
     pub(super) fn assemble(&mut self, revision: Bytes, published: Option<Utc>) {
         let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
-        let mut documents: Vec<(&str, &Good)> = good.collect();
         // The document that lies where its name says comes before one that lies elsewhere.
-        documents.sort_by_key(|(path, good)| !is_home(path, good));
+        let (mut documents, elsewhere): (Vec<(&str, &Good)>, Vec<_>) =
+            good.partition(|(path, good)| is_home(path, good));
+        documents.extend(elsewhere);
         let (catalog, claimed) = Catalog::new(revision, published, documents.iter().copied());
         let mut losers = BTreeSet::new();
         for loser in claimed {

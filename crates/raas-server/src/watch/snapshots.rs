@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use super::Bench;
 use super::archive::{Allowance, Limits, Place, Used};
 use super::error_code::ErrorCode;
-use super::shelf::{Found, Shelf};
+use super::shelf::{Became, Found, Shelf};
 use crate::catalog::Catalog;
 use crate::health::Health;
 use crate::origin::Origin;
@@ -164,22 +164,19 @@ impl Reader {
         let (shelf, pointer) = (Arc::clone(&self.shelf), pointer.clone());
         let settling = spawn_blocking(move || {
             let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
-            found.same.extend(shelf.paths(|path| is_kept[partition::part_of(path, parts)]));
-            settle(&mut shelf, found, &pointer)
+            // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What
+            // a part does not list any more is gone.
+            shelf.settle(found, |path| {
+                if is_kept[partition::part_of(path, parts)] { Became::Kept } else { Became::Gone }
+            });
+            let revision = Bytes::copy_from_slice(pointer.revision.as_bytes());
+            shelf.assemble(revision, Utc::parse(&pointer.published));
+            shelf.catalog()
         });
         let catalog = settling.await.map_err(|_| Refusal::Reader)?;
         self.used = used;
         Ok(catalog)
     }
-}
-
-/// Puts on the shelf what there is now, and makes the catalog of it.
-fn settle(shelf: &mut Shelf<Digest>, found: Found<Digest>, pointer: &Pointer) -> Arc<Catalog> {
-    // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What is not
-    // listed is gone.
-    shelf.settle(found, |_| true);
-    shelf.assemble(Bytes::copy_from_slice(pointer.revision.as_bytes()), Utc::parse(&pointer.published));
-    shelf.catalog()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use raas_types::crane::{
 use raas_types::{RepositoryName, media_type};
 
 use super::super::super::archive::Limits;
+use super::super::super::shelf::Became;
 use super::*;
 use crate::catalog::Repository;
 
@@ -52,7 +53,7 @@ fn read(shelf: &Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Diges
 fn take(shelf: &mut Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Digest> {
     let found = read(shelf, files, parts);
     let again = read(shelf, files, parts);
-    shelf.settle(again, |_| true);
+    shelf.settle(again, |_| Became::Gone);
     shelf.assemble("0123abc".into(), None);
     found
 }
@@ -143,9 +144,10 @@ fn documents_of_parts_that_are_kept_stay_as_they_are() {
     let broken = vec![("crane/data/broken.json".to_owned(), b"{".to_vec())];
     take(&mut shelf, &[repository("crane/data/one.json", "one", &["a"]), broken], 1);
     assert_eq!(faulty.load(Ordering::Relaxed), 1);
-    let same = shelf.paths(|_| true).collect();
-    shelf.settle(Found { same, loaded: Vec::new() }, |_| true);
+    shelf.settle(Found::default(), |_| Became::Kept);
     assert_eq!(faulty.load(Ordering::Relaxed), 1);
     shelf.assemble("0123abc".into(), None);
     assert!(shelf.catalog().repository("one").is_some());
+    shelf.settle(Found::default(), |_| Became::Gone);
+    assert_eq!(faulty.load(Ordering::Relaxed), 0);
 }
