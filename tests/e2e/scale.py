@@ -143,6 +143,8 @@ class Bucket(parts.WebServer):
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # What it sends in two pieces does not wait for an acknowledgement in between.
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
