@@ -45,10 +45,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         let length = self.read.len().min(buffer.remaining());
         buffer.put_slice(&self.read[..length]);
         self.read.advance(length);
-        if self.read.is_empty() && buffer.remaining() > 0 {
-            // With what is there of the rest: for a byte by itself, hyper would take a second buffer. What went wrong, or
-            // is not there yet, is told to whoever asks again.
-            let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if self.read.is_empty() {
+            // An empty piece keeps all that it is a piece of.
+            self.read = Bytes::new();
+            if buffer.remaining() > 0 {
+                // With what is there of the rest: for a byte by itself, hyper would take a second buffer. What went wrong,
+                // or is not there yet, is told to whoever asks again.
+                let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
+            }
         }
         Poll::Ready(Ok(()))
     }

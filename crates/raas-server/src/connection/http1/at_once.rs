@@ -93,7 +93,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let is_last = flag.load(Ordering::Acquire);
         let Some(mut answer) = Answer::to(&read, client, is_last) else {
-            stream.put_back(read);
+            // By itself: who waits for the rest of a head must not keep what all read into.
+            stream.put_back(Bytes::copy_from_slice(&read));
             return Left::Other;
         };
         drop(read);
