@@ -79,7 +79,7 @@ impl Facts {
         facts.said = match (service, facts.status) {
             (Some(error), Some(status)) => match error.message() {
                 Some(message) => message.to_owned(),
-                None => format!("the service answered with status {status}"),
+                None => format!("the service answered with status {status}{}", begun(response)),
             },
             // No answer, or none that could be understood.
             _ => causes(error),
@@ -132,6 +132,15 @@ fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once("</")?;
     Some(text.to_owned())
+}
+
+/// How an answer begins that says nothing that is understood.
+fn begun(response: Option<&HttpResponse>) -> String {
+    /// Enough to see what it is.
+    const MOST: usize = 200;
+    let body = response.and_then(|response| response.body().bytes()).unwrap_or_default();
+    let text: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MOST).collect();
+    if text.is_empty() { text } else { format!(": {text}") }
 }
 
 /// An error and what it came from, without the repetitions.
@@ -326,6 +335,14 @@ mod tests {
 
     fn coded(status: u16, code: &str) -> Facts {
         Facts { status: Some(status), code: Some(code.into()), said: "words".into(), ..Facts::default() }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_is_shown_as_it_begins() {
+        let answer = |body: String| HttpResponse::new(200.try_into().unwrap(), body.into());
+        assert_eq!(begun(Some(&answer("<Odd>\u{1b}[1m\n</Odd>".into()))), ": <Odd>[1m</Odd>");
+        assert_eq!(begun(Some(&answer("ä".repeat(1000)))).chars().count(), 202);
+        assert_eq!((begun(Some(&answer(String::new()))), begun(None)), (String::new(), String::new()));
     }
 
     #[test]
