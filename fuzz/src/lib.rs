@@ -5,8 +5,10 @@ use raas_types::crane::Document;
 use raas_types::{Digest, ImageId, Manifest, ObjectKey, Pointer, RepositoryName, Tag, Utc, VendorName};
 
 mod server;
+mod token;
 
 pub use server::request;
+pub use token::token;
 
 /// A document, a manifest or a pointer: what reads survives writing, and is then the same for ever.
 pub fn document(bytes: &[u8]) {

@@ -13,9 +13,10 @@ fn main() {
     let seconds = arguments.next().unwrap_or(60);
     let seed = arguments.next().unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 3] = [
+    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 4] = [
         ("request", raas_fuzz::request, requests()),
         ("document", raas_fuzz::document, documents()),
+        ("token", raas_fuzz::token, tokens()),
         ("text", raas_fuzz::text, texts()),
     ];
     for (name, target, seeds) in targets {
@@ -131,6 +132,20 @@ fn requests() -> Vec<Vec<u8>> {
         all.push(format!("GET /token\nAuthorization: {credential}").into_bytes());
     }
     all
+}
+
+fn tokens() -> Vec<Vec<u8>> {
+    let header = r#"{"alg":"EdDSA","kid":"one"}"#;
+    let claims = r#"{"iss":"auth.example.com","aud":"acme","exp":9999999999,"nbf":1,"access":[{"type":"repository","name":"hidden/app","actions":["pull"]}]}"#;
+    [
+        format!("{header}\n{claims}"),
+        format!("{header}\n{}", claims.replace("\"acme\"", "[\"x\",\"acme\"]")),
+        format!("{header}\n{}", claims.replace("9999999999", "1")),
+        format!("{{\"alg\":\"none\"}}\n{claims}\n"),
+        format!("{{\"alg\":\"HS256\",\"x5c\":[\"MIIB\"]}}\n{claims}\nsignature"),
+    ]
+    .map(String::into_bytes)
+    .into()
 }
 
 fn documents() -> Vec<Vec<u8>> {
