@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """`raas serve` with 10,000 repositories of 100,000 manifests, from a folder and from a bucket, beside one with ten: how long
-until it is ready, what memory it takes, how soon a changed document is served, how fast it answers, and what 10,000 idle
-connections cost. Prints each with its goal. Memory is the same on every machine, so exit code 1 if it is over its goal;
-times are told as they are.
+until it is ready, what memory it takes, how soon a changed document is served, how fast it answers (and how fast nginx does
+with the same as files, since memory that is far away takes its time of everybody), and what 10,000 idle connections cost.
+Prints each with its goal. Memory is the same on every machine, so exit code 1 if it is over its goal; times are told as
+they are.
 
 Usage: scale.py [folder] [bucket]    measures one of the two, or both
 """
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import socket
 import statistics
 import subprocess
@@ -76,9 +78,23 @@ def get(port, path):
     return answer.status, body
 
 
-def latencies(port, repositories, count=20_000):
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def by_tag(repositories):
+    return [f"/v2/{r.name}/manifests/{tag}" for r in repositories for tag in r.tags]
+
+
+def as_files(repositories):
+    """Where the same manifests lie in a metadata tree."""
+    return [f"/crane/data/{r.name}/_manifests/{digest.replace(':', '/')}" for r in repositories for digest in r.tags.values()]
+
+
+def latencies(port, paths, count=20_000):
     """Seconds of each of so many requests for manifests of many repositories, one after the other."""
-    paths = [f"/v2/{r.name}/manifests/{tag}" for r in repositories for tag in r.tags]
     # Made before, and as many whatever there is, so that the script's own memory is no matter.
     requests = [f"GET {paths[n * 7919 % len(paths)]} HTTP/1.1\r\nHost: registry.example.com\r\n\r\n".encode() for n in range(count)]
     found = []
@@ -98,6 +114,35 @@ def latencies(port, repositories, count=20_000):
 def is_whole(answer):
     head, end, body = answer.partition(b"\r\n\r\n")
     return bool(end) and len(body) == int(head.lower().partition(b"content-length: ")[2].split(b"\r", 1)[0])
+
+
+def compared(ours, base):
+    """How many times as long as that of one a request of the other takes: in turns, so that both meet the same moods of the machine."""
+    for port, paths in (ours, base):
+        latencies(port, paths)
+    pairs = [(latencies(*ours, 2000), latencies(*base, 2000)) for _ in range(15)]
+    return statistics.median(statistics.median(one) / statistics.median(other) for one, other in pairs)
+
+
+@contextlib.contextmanager
+def nginx(work, root):
+    """A server of files. It shows what the machine itself makes of many things that are asked for by turns."""
+    port = services.free_port()
+    folder = work / f"nginx-{port}"
+    folder.mkdir()
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+user root; worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; keepalive_requests 1000000000; types {{ }}
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3; uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+""")
+    with parts.Process(["nginx", "-c", config], folder / "log"):
+        parts.wait_for("nginx", lambda: listens(port))
+        yield port
 
 
 def change(what, port, repositories, publish, detected=None):
@@ -177,7 +222,7 @@ def measure(told, what, server, repositories, publish, poll, detected=None):
     told.row(f"{what}: ready", server.seconds, "s", READY_S)
     told.row(f"{what}: memory when ready", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
     told.row(f"{what}: peak memory until ready", memory(pid, "VmHWM") / MIB, "MiB")
-    latencies(server.port, repositories)
+    latencies(server.port, by_tag(repositories))
     told.row(f"{what}: memory after 20,000 requests", memory(pid) / MIB, "MiB", MEMORY / MIB, counts=True)
     changes, since = change(what, server.port, repositories, publish, detected)
     told.row(f"{what}: a change is served, median", statistics.median(changes), "s", poll + CHANGE_S)
@@ -204,10 +249,11 @@ def measure_folder(told, program, work, many):
         measure(told, "folder, 10", small, few, publish_in(work / "few"), POLL_S)
         with serve(program, work / "many.log", "--metadata", work / "many") as server:
             measure(told, "folder, 10,000", server, many, publish_in(work / "many"), POLL_S)
-            # In turns, so that both meet the same moods of the machine.
-            pairs = [(latencies(server.port, many, 2000), latencies(small.port, few, 2000)) for _ in range(15)]
-            ratio = statistics.median(statistics.median(ours) / statistics.median(base) for ours, base in pairs)
-            told.row("folder, 10,000: time of an answer against ten repositories, of turns", ratio, "x", 1.1)
+            answers = compared((server.port, by_tag(many)), (small.port, by_tag(few)))
+            with nginx(work, work / "many") as large_port, nginx(work, work / "few") as small_port:
+                files = compared((large_port, as_files(many)), (small_port, as_files(few)))
+            told.row("folder, 10,000: nginx's time for such a file against ten repositories' files", files, "x")
+            told.row("folder, 10,000: time of an answer against ten repositories", answers, "x", max(1, files))
             idle(told, "folder, 10,000", server.port, server.child.pid)
 
 
@@ -233,7 +279,14 @@ def measure_bucket(told, program, work, many):
 WAYS = {"folder": measure_folder, "bucket": measure_bucket}
 
 
+def install():
+    if not shutil.which("nginx"):
+        parts.run("apt-get", "update", "-q")
+        parts.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "nginx-light")
+
+
 def main():
+    install()
     ways = sys.argv[1:] or list(WAYS)
     if unknown := set(ways) - set(WAYS):
         sys.exit(f"{', '.join(sorted(unknown))}: what can be measured is {' and '.join(WAYS)}")
