@@ -10,7 +10,7 @@ use hyper_util::rt::TokioTimer;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -36,6 +36,10 @@ const MAX_HEAD: usize = 32 * 1024;
 /// About how much a connection keeps in memory, in bytes, of what it reads and writes.
 const MAX_BUFFER: usize = 64 * 1024;
 
+/// How long a client that has begun something is waited for at most when the server stops, and how long no request comes
+/// until a connection is quiet: a client that asks for one thing after the other does not pause so long.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// What all connections of a server have in common.
 pub(crate) struct Connections {
     pub(crate) shared: Arc<Shared>,
@@ -59,8 +63,17 @@ impl Connections {
         }
     }
 
-    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, notice: Notice) {
-        let stream = match timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))).await {
+    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, mut notice: Notice) {
+        // A handshake that has begun may go on for a moment when the server stops, and no longer.
+        let stopped = async {
+            notice.given().await;
+            sleep(PAUSE).await;
+        };
+        let shaken = tokio::select! {
+            shaken = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => shaken,
+            () = stopped => return,
+        };
+        let stream = match shaken {
             Ok(Ok(Some(stream))) => stream,
             // It has seen what it came for.
             Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has looked"),

@@ -42,8 +42,11 @@ impl Notice {
         Arc::clone(&self.stops)
     }
 
-    /// Waits until the server stops.
+    /// Waits until the server stops. Who has waited already is not kept waiting.
     pub(crate) async fn given(&mut self) {
+        if self.stops.load(Ordering::Acquire) {
+            return;
+        }
         // The other end is gone: so is the server.
         let _ = self.receiver.changed().await;
     }
@@ -65,6 +68,7 @@ mod tests {
         let mut finish = pin!(drain.finish());
         assert!(finish.as_mut().poll(&mut context).is_pending());
         assert!(pin!(one.given()).poll(&mut context).is_ready());
+        assert!(pin!(one.given()).poll(&mut context).is_ready(), "again");
         drop(one);
         assert!(finish.as_mut().poll(&mut context).is_pending());
         drop(other);

@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::{Client, MAX_BUFFER, MAX_HEAD, ended};
+use super::{Client, MAX_BUFFER, MAX_HEAD, PAUSE, ended};
 use crate::drain::Notice;
 
 mod ahead;
@@ -23,7 +23,7 @@ mod request;
 
 use ahead::Ahead;
 use by_hyper::Outcome;
-use quiet::{PAUSE, Quiet};
+use quiet::Quiet;
 
 /// Answers a client until it goes, the server does, or no whole request comes for so long.
 pub(super) async fn serve(

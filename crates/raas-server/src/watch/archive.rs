@@ -29,6 +29,8 @@ pub(super) enum ArchiveError {
     Path(String),
     #[error("member `{0}` is not a regular file")]
     Kind(String),
+    #[error("the name of a member has {0} bytes")]
+    Name(u64),
     #[error("member `{0}` is of another part")]
     Part(String),
     #[error("member `{0}` is there twice")]
@@ -70,6 +72,7 @@ impl Held {
     /// Unpacks an archive. Nothing is written anywhere.
     pub(super) fn unpack(packed: &[u8], place: Place, allowance: &Allowance) -> Result<Self, ArchiveError> {
         let bytes = unzip(packed, allowance)?;
+        check_names(&bytes)?;
         let (mut paths, mut files) = (String::new(), Vec::new());
         for entry in tar::Archive::new(Cursor::new(&bytes)).entries_with_seek()? {
             let entry = entry?;
@@ -141,6 +144,25 @@ fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> 
         allowance.take_bytes(count as u64)?;
     }
     if unpacker.into_inner().is_empty() { Ok(bytes) } else { Err(ArchiveError::Trailing) }
+}
+
+/// Refuses an archive with a name so long that it is told in pieces of its own and is longer than a path can be. Whoever
+/// walks an archive gathers those in memory, on top of what is unpacked.
+fn check_names(bytes: &Vec<u8>) -> Result<(), ArchiveError> {
+    /// The longest path that Linux takes.
+    const MOST: u64 = 4096;
+    for entry in tar::Archive::new(Cursor::new(bytes)).entries_with_seek()?.raw(true) {
+        let entry = entry?;
+        let kind = entry.header().entry_type();
+        let tells = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if tells && entry.size() > MOST {
+            return Err(ArchiveError::Name(entry.size()));
+        }
+    }
+    Ok(())
 }
 
 /// Where a file's bytes are among so many; nothing if they are not all there. What a header says is not believed.

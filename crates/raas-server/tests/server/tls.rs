@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -191,6 +191,21 @@ fn images_are_pulled_over_tls_by_http_1_and_2() {
         assert_eq!(asked(&format!("/v2/app/blobs/{blob}")).1.len(), 1_000_000);
         assert_eq!(asked("/v2/none/tags/list").0, StatusCode::NOT_FOUND);
     }
+}
+
+#[test]
+fn a_client_that_does_not_begin_tls_holds_the_server_for_a_moment_only() {
+    let (folders, _) = published();
+    let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
+    let mut server = Server::start_unready(vec![folders.site()], options(&files));
+    let silent = std::net::TcpStream::connect(server.address).unwrap();
+    // It is taken by the time that another is answered.
+    assert!(ask(&server, &files.certificate, false, "/v2/").is_ok());
+    let start = Instant::now();
+    server.stop();
+    server.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a handshake");
+    drop(silent);
 }
 
 #[test]

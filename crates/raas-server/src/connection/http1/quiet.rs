@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::PAUSE;
 use super::super::pace::{Pace, Seen};
-
-/// How long no request comes until a connection is quiet: a client that asks for one thing after the other does not
-/// pause so long.
-pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long nothing has come of a connection.
 pub(super) struct Quiet {

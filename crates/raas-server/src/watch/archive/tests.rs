@@ -70,6 +70,8 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
         (tar(&[("crane/data", file, b"")]), "not a file of"),
         (tar(&[("crane/dataset/x.json", file, b"")]), "not a file of"),
         (tar(&[("revision", file, b"")]), "not a file of"),
+        (tar(&[("././@LongLink", EntryType::GNULongName, &long[..5000]), (data, file, b"")]), "5000 bytes"),
+        (tar(&[("pax", EntryType::XHeader, &long[..5000]), (data, file, b"")]), "5000 bytes"),
         (tar(&[(data, EntryType::Symlink, b"")]), "not a regular file"),
         (tar(&[(data, EntryType::Link, b"")]), "not a regular file"),
         (tar(&[("crane/data/a", EntryType::Directory, b"")]), "not a regular file"),
