@@ -37,7 +37,7 @@ use crate::failure::{Context as _, Failure, Kind};
 use crate::record::{CommitId, Record};
 use crate::storage::{Draft, Storage, StorageError};
 pub(crate) use history::{recover, take_in};
-pub(crate) use parts::has_parts;
+pub(crate) use parts::{are_sound, has_parts};
 pub(crate) use refusal::{another_record, another_vendor, without_pointer};
 pub(crate) use turn::{Holder, Patience, Turn};
 
@@ -49,7 +49,7 @@ const ATTEMPTS: usize = 10;
 pub(crate) enum Look {
     /// At the parts, which servers read.
     Parts,
-    /// At the history too, which others need who publish.
+    /// At the history too, which others need who publish, and at each byte of the parts.
     Everything,
 }
 
@@ -73,7 +73,12 @@ impl Publisher<'_> {
             // The record before the pointer: that is the look that the argument above is about.
             let Some(head) = self.record.head()? else { return Ok(()) };
             // What is missing or damaged is written anew: the caller has caught up.
-            let standing = standing(self.storage)?.pointer();
+            let mut standing = standing(self.storage)?.pointer();
+            if let (Look::Everything, Some(pointer)) = (look, &mut standing)
+                && !are_sound(self.storage, pointer)?
+            {
+                pointer.parts.clear();
+            }
             if let Some(standing) = &standing {
                 let stands = self.stands(&head, standing, look).or_else(|failure| {
                     // Who was too slow for its turn finds another one's.

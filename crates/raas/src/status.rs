@@ -124,7 +124,7 @@ pub(crate) fn check(
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         if shared {
             checks.extend(stored.ask(&["snapshot"], |storage| {
-                let check = check_snapshot(&vendor, storage);
+                let check = check_snapshot(&vendor, storage, deep.is_some());
                 vec![check.unwrap_or_else(|failure| Check::unable("snapshot", &failure))]
             }));
         }
@@ -176,7 +176,7 @@ fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
 }
 
 /// Whether servers elsewhere are given the last publication.
-fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failure> {
+fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<Check, Failure> {
     let Some(head) = vendor.record().head()? else {
         return Ok(Check::ok("snapshot", "nothing is published yet"));
     };
@@ -187,7 +187,9 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage) -> Result<Check, Failu
                 let found =
                     "the bucket's metadata is as an older raas wrote it, which servers do not read any more";
                 Check::failed("snapshot", found, complete)
-            } else if !snapshot::has_parts(storage, &pointer)? {
+            } else if !snapshot::has_parts(storage, &pointer)?
+                || (deep && !snapshot::are_sound(storage, &pointer)?)
+            {
                 let found = "a part of the bucket's metadata is missing or damaged";
                 Check::failed("snapshot", found, complete)
             } else if !snapshot::has_history(storage, &pointer)? {

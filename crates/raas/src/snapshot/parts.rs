@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Seek as _, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::time::SystemTime;
 
 use flate2::Compression;
@@ -73,6 +73,19 @@ pub(crate) fn has_parts(storage: &dyn Storage, standing: &Pointer) -> Result<boo
     }
     let parts = standing.parts.iter().map(|part| (part.key().to_string(), part.size));
     Ok(!standing.parts.is_empty() && has_all(storage, ObjectKey::SNAPSHOTS, parts.collect())?)
+}
+
+/// Whether each part that a pointer names is what it says, which takes reading all of them.
+pub(crate) fn are_sound(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+    let sound = parallel::each(storage.in_flight(1), standing.parts.clone(), |part| {
+        let key = part.key();
+        let Some(content) = storage.read(&key)? else { return Ok(false) };
+        let mut digest = Sha256::default();
+        let read = io::copy(&mut content.take(part.size.saturating_add(1)), &mut digest);
+        read.context(|| format!("cannot read {key} of {}", storage.place()))?;
+        Ok(digest.length() == part.size && digest.finish() == part.digest)
+    })?;
+    Ok(sound.into_iter().all(|sound| sound))
 }
 
 /// Of each part the one that the standing pointer has, where the files in it are the same. Where anything about that

@@ -177,6 +177,29 @@ fn where_a_part_is_missing_all_are_stored() {
 }
 
 #[test]
+fn a_part_that_is_damaged_is_found_by_who_looks_at_everything() {
+    let bench = Bench::new();
+    commit_many(&bench);
+    bench.publish();
+    let pointer = bench.pointer();
+    let key = pointer.parts[0].key();
+    let mut bytes = Vec::new();
+    bench.storage.read(&key).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes[100] ^= 1;
+    let mut upload = bench.storage.create(Draft::of(&key, bytes.len() as u64)).unwrap();
+    upload.write_all(&bytes).unwrap();
+    upload.commit(&key).unwrap();
+    assert!(has_parts(&bench.storage, &pointer).unwrap(), "its length is right");
+    assert!(!are_sound(&bench.storage, &pointer).unwrap());
+    let vendor = &"acme".parse().unwrap();
+    let publisher =
+        Publisher { vendor, record: &bench.record, storage: &bench.storage, spool: bench.folder.path() };
+    publisher.publish(Look::Everything, None).unwrap();
+    assert_eq!(bench.pointer().parts, pointer.parts);
+    assert_eq!(bench.unpacked(&pointer).len(), MANY);
+}
+
+#[test]
 fn the_number_of_parts_follows_what_is_published() {
     let bench = Bench::new();
     bench.commit(&[(&document(0), "one")]);
