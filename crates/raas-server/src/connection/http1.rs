@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 use super::{Client, MAX_BUFFER, MAX_HEAD, PAUSE, ended};
 use crate::drain::Notice;
@@ -49,8 +48,9 @@ pub(super) async fn serve(
             if left == at_once::Left::GivenUp {
                 given_up();
             }
-            // It is the client's to be told, and nobody waits for that.
-            let _ = timeout(PAUSE, stream.shutdown()).await;
+            // It is the client's to be told. Who is still taking an answer must not lose it, so that is waited for, but
+            // not for ever (`stall.rs`).
+            let _ = stream.shutdown().await;
             return;
         }
         // In a box of its own, so that there is nothing of it while the connection rests.

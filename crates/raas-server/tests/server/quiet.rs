@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raas_server::Options;
 
@@ -49,4 +49,20 @@ fn a_connection_that_rests_goes_on_where_it_was() {
     // With nothing more, and with a head that is never whole.
     half.write_all(b"GET /v2/ HTTP").unwrap();
     assert!(!answered(&mut whole) && !answered(&mut half) && !answered(&mut two));
+}
+
+#[test]
+fn a_connection_that_was_answered_is_given_up_when_it_asks_no_more() {
+    let folders = Folders::new("acme");
+    let options = Options { header_timeout: Duration::from_secs(2), ..Options::default() };
+    let server = Server::start_with(vec![folders.site()], options);
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert!(answered(&mut stream));
+    let asked = Instant::now();
+    assert!(!answered(&mut stream));
+    // Not before, and not as long again.
+    let lived = asked.elapsed();
+    assert!(lived > Duration::from_millis(1900) && lived < Duration::from_millis(3900), "{lived:?}");
 }

@@ -17,7 +17,7 @@ use tokio::time::sleep_until;
 
 use super::super::{Client, respond_at_once};
 use super::ahead::Ahead;
-use super::quiet::{Quiet, Verdict};
+use super::quiet::Quiet;
 use super::{head, request};
 use crate::body::Body;
 use crate::drain::Notice;
@@ -75,13 +75,11 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 return Poll::Ready(Next::Left(Left::Over));
             }
             while (!waits || tick.is_elapsed()) && tick.as_mut().poll(cx).is_ready() {
-                let now = Instant::now();
-                let until = match quiet.look(&client.pace, now) {
-                    Verdict::Busy => now + quiet.tick(),
-                    Verdict::Rests => quiet.until(),
-                    Verdict::GivenUp => return Poll::Ready(Next::Left(Left::GivenUp)),
-                };
-                tick.as_mut().reset(until.into());
+                // It is set for when it would be given up had nothing been asked since it was set.
+                if Instant::now() >= quiet.until() {
+                    return Poll::Ready(Next::Left(Left::GivenUp));
+                }
+                tick.as_mut().reset(quiet.until().into());
                 waits = false;
             }
             waits = true;
@@ -91,8 +89,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             Next::Read(read) => read,
             Next::Left(left) => return left,
         };
-        let is_last = flag.load(Ordering::Acquire);
-        let Some(mut answer) = Answer::to(&read, client, is_last) else {
+        let (now, is_last) = (Instant::now(), flag.load(Ordering::Acquire));
+        let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
             // By itself: who waits for the rest of a head must not keep what all read into.
             stream.put_back(Bytes::copy_from_slice(&read));
             return Left::Other;
@@ -102,6 +100,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             return Left::Over;
         }
         answer.forget();
+        // The client may have taken its time.
+        quiet.answered(&client.pace, Instant::now());
     }
 }
 
@@ -130,9 +130,9 @@ struct Answer {
 
 impl Answer {
     /// The answer to a request that is these bytes, if it is answered here.
-    fn to(read: &Bytes, client: &Arc<Client>, is_last: bool) -> Option<Self> {
+    fn to(read: &Bytes, client: &Arc<Client>, now: Instant, is_last: bool) -> Option<Self> {
         let request = request::parse(read)?;
-        let (method, now) = (request.method().clone(), Instant::now());
+        let method = request.method().clone();
         let Response { status, headers, body: mut noted } = respond_at_once(client, request, now)?;
         let (mut begin, mut rest) = (ANSWER.take(), noted.take());
         head::write(&mut begin, &method, status, &headers, rest.len(), is_last, now);

@@ -34,6 +34,11 @@ impl Quiet {
         self.since + self.patience
     }
 
+    /// A request is answered now.
+    pub(super) fn answered(&mut self, pace: &Pace, now: Instant) {
+        (self.seen, self.since) = (pace.seen(), now);
+    }
+
     /// Whether there was an answer since it was last looked at, and all of it has gone out.
     pub(super) fn has_answered(&mut self, pace: &Pace) -> bool {
         let seen = pace.seen();
