@@ -24,20 +24,22 @@ fn answered(stream: &mut TcpStream) -> bool {
     answer.starts_with(b"HTTP/1.1 200")
 }
 
+/// A connection on which a request was answered.
+fn connect(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    assert!(answered(&mut stream));
+    stream
+}
+
 #[test]
 fn a_connection_that_rests_goes_on_where_it_was() {
     let folders = Folders::new("acme");
     // It rests after a tenth of a second, or two.
     let options = Options { header_timeout: Duration::from_millis(400), ..Options::default() };
     let server = Server::start_with(vec![folders.site()], options);
-    let connect = || {
-        let mut stream = TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        assert!(answered(&mut stream));
-        stream
-    };
-    let (mut whole, mut half, mut two) = (connect(), connect(), connect());
+    let (mut whole, mut half, mut two) = (connect(&server), connect(&server), connect(&server));
     half.write_all(b"GET /v2/ HTTP/1.1\r\nho").unwrap();
     sleep(Duration::from_millis(250));
     whole.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -56,10 +58,7 @@ fn a_connection_that_was_answered_is_given_up_when_it_asks_no_more() {
     let folders = Folders::new("acme");
     let options = Options { header_timeout: Duration::from_secs(2), ..Options::default() };
     let server = Server::start_with(vec![folders.site()], options);
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    assert!(answered(&mut stream));
+    let mut stream = connect(&server);
     let asked = Instant::now();
     assert!(!answered(&mut stream));
     // Not before, and not as long again.
