@@ -43,6 +43,11 @@ impl Headers {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.iter()
     }
+
+    /// All of them, taken out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.0.drain(..)
+    }
 }
 
 impl Drop for Headers {

@@ -14,11 +14,11 @@ pub(crate) struct Response {
 
 /// The same for hyper.
 impl From<Response> for hyper::Response<Body> {
-    fn from(answer: Response) -> Self {
+    fn from(mut answer: Response) -> Self {
         let mut response = hyper::Response::new(answer.body);
         *response.status_mut() = answer.status;
         let mut map = headers::spare();
-        map.extend(answer.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        map.extend(answer.headers.drain());
         *response.headers_mut() = map;
         response
     }

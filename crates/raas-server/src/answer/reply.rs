@@ -88,7 +88,7 @@ pub(super) fn checked(text: String) -> HeaderValue {
 pub(super) fn without_bytes(response: &mut Response) {
     let length = response.body.size_hint().exact();
     response.body = Body::empty();
-    // Of an answer with bytes hyper says it, for less.
+    // Of an answer with bytes whoever writes it says it, for less.
     if let Some(length) = length
         && response.status != StatusCode::NOT_MODIFIED
         && response.headers.get(&header::CONTENT_LENGTH).is_none()
