@@ -5,13 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::access::Record;
 use crate::connection::Begun;
-use crate::headers::Headers;
-use crate::response::Response;
 use crate::{file, proxy};
 
 /// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
@@ -45,11 +42,6 @@ impl Body {
 
     pub(crate) fn passed_on(stream: proxy::Stream) -> Self {
         Self::new(Content::PassedOn(Box::new(stream)))
-    }
-
-    /// The answer with these bytes.
-    pub(crate) fn answer(self, status: StatusCode, headers: Headers) -> Response {
-        Response { status, headers, body: self }
     }
 
     /// Lets the access log have a line when the answer is over, and what went out be counted.

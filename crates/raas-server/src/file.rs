@@ -98,7 +98,7 @@ fn answer(
         Err(length) => return Opened::Beyond(length),
     };
     let body = Body::file(Stream::new(file, path, part.start, part.length));
-    Opened::File(Box::new(body.answer(part.status, headers)))
+    Opened::File(Box::new(Response { status: part.status, headers, body }))
 }
 
 /// A file's bytes, read piece by piece as the client takes them, so that no

@@ -19,6 +19,7 @@ use crate::file::Opened;
 use crate::headers::Headers;
 use crate::origin::Origin;
 use crate::part::{self, Part, number_text};
+use crate::response::Response;
 
 /// Something to pass on.
 pub(crate) struct Plan {
@@ -146,7 +147,7 @@ impl Plan {
             };
             Body::passed_on(Stream::new(incoming, part.length, source.shown(), expected))
         };
-        Opened::File(Box::new(body.answer(part.status, headers)))
+        Opened::File(Box::new(Response { status: part.status, headers, body }))
     }
 }
 

@@ -67,14 +67,14 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
     let mut headers = Headers::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    Body::from(body.into()).answer(status, headers)
+    Response { status, headers, body: Body::from(body.into()) }
 }
 
 pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
     let mut headers = Headers::new();
     headers.insert(header::LOCATION, location);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Body::empty().answer(status, headers)
+    Response { status, headers, body: Body::empty() }
 }
 
 /// A text that was checked when it was loaded, as a header.

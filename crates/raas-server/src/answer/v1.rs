@@ -155,7 +155,7 @@ fn image_file(asked: &Asked<'_>, id: ImageId, file: V1File) -> Result<Decision, 
 /// The answer to HEAD for what is elsewhere, as far as the document tells it.
 fn from_document(mut headers: Headers, size: u64) -> Decision {
     headers.insert(header::CONTENT_LENGTH, size.into());
-    Body::empty().answer(StatusCode::OK, headers).into()
+    Response { status: StatusCode::OK, headers, body: Body::empty() }.into()
 }
 
 /// Repositories whose name has the words in it, of both APIs, and no more than the client wants to see.

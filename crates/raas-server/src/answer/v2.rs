@@ -161,11 +161,11 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
     headers.insert(header::ETAG, etag);
     headers.insert(header::CACHE_CONTROL, cache);
     if has_already {
-        return Body::empty().answer(StatusCode::NOT_MODIFIED, headers);
+        return Response { status: StatusCode::NOT_MODIFIED, headers, body: Body::empty() };
     }
     headers.insert(header::CONTENT_TYPE, manifest.content_type());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    Body::from(manifest.bytes()).answer(StatusCode::OK, headers)
+    Response { status: StatusCode::OK, headers, body: Body::from(manifest.bytes()) }
 }
 
 /// A repository that is not there, told from a name that none can have. One that nobody may see is not there.

@@ -15,6 +15,7 @@ use crate::headers::Headers;
 use crate::metrics::To;
 use crate::negotiate::has_already;
 use crate::proxy;
+use crate::response::Response;
 use crate::site::Place;
 
 pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> Result<Decision, Failure> {
@@ -24,7 +25,7 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
     if asked.headers.contains_key(header::IF_NONE_MATCH) {
         let headers = identity(blob, cache);
         if headers.get(&header::ETAG).is_some_and(|etag| has_already(asked.headers, etag.as_bytes())) {
-            return Ok(Body::empty().answer(StatusCode::NOT_MODIFIED, headers).into());
+            return Ok(Response { status: StatusCode::NOT_MODIFIED, headers, body: Body::empty() }.into());
         }
     }
     let headers = || {
@@ -38,7 +39,7 @@ pub(super) fn blob(asked: &Asked<'_>, repository: &Repository, blob: &Blob) -> R
         let mut headers = headers();
         headers.insert(header::CONTENT_LENGTH, blob.size.into());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        return Ok(Body::empty().answer(StatusCode::OK, headers).into());
+        return Ok(Response { status: StatusCode::OK, headers, body: Body::empty() }.into());
     }
     let sent = |to: To, location: HeaderValue| {
         asked.redirected(to, blob.size);
