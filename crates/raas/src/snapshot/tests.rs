@@ -133,12 +133,18 @@ fn commit_many(bench: &Bench) {
     bench.commit(&paths.iter().map(|path| (path.as_str(), "one")).collect::<Vec<_>>());
 }
 
-#[test]
-fn a_publication_stores_the_parts_that_changed_and_no_others() {
+/// All of them are published, by this pointer.
+fn published() -> (Bench, Pointer) {
     let bench = Bench::new();
     commit_many(&bench);
     bench.publish();
-    let before = bench.pointer();
+    let pointer = bench.pointer();
+    (bench, pointer)
+}
+
+#[test]
+fn a_publication_stores_the_parts_that_changed_and_no_others() {
+    let (bench, before) = published();
     assert_eq!((before.parts.len(), bench.archives()), (2, 2));
     let changed = document(5);
     bench.commit(&[(&changed, "two"), ("logs/today.log", "not served")]);
@@ -159,10 +165,7 @@ fn a_publication_stores_the_parts_that_changed_and_no_others() {
 
 #[test]
 fn where_a_part_is_missing_all_are_stored() {
-    let bench = Bench::new();
-    commit_many(&bench);
-    bench.publish();
-    let before = bench.pointer();
+    let (bench, before) = published();
     let changed = document(5);
     let at = partition::part_of(&changed, 2);
     bench.storage.delete(&before.parts[1 - at].key()).unwrap();
@@ -178,10 +181,7 @@ fn where_a_part_is_missing_all_are_stored() {
 
 #[test]
 fn a_part_that_is_damaged_is_found_by_who_looks_at_everything() {
-    let bench = Bench::new();
-    commit_many(&bench);
-    bench.publish();
-    let pointer = bench.pointer();
+    let (bench, pointer) = published();
     let key = pointer.parts[0].key();
     let mut bytes = Vec::new();
     bench.storage.read(&key).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
