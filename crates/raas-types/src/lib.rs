@@ -3,6 +3,7 @@
 //! Text from outside (a command line, an archive, a document, a request) is parsed into one of these once, where
 //! it enters; from there on the types carry the proof. This crate does no input or output.
 
+mod bucket_access;
 mod certificate;
 pub mod crane;
 mod digest;
@@ -17,6 +18,7 @@ pub mod pulls;
 mod reference;
 mod utc;
 
+pub use bucket_access::BucketAccess;
 pub use certificate::Validity;
 pub use digest::{Digest, DigestError, Sha256};
 pub use image_id::{ImageId, ImageIdError};

@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::tree;
 use raas_types::{RepositoryName, VendorName};
 
-use crate::catch_up;
 use crate::config::{Config, ReadFile, Source};
-use crate::failure::Failure;
-use crate::history::{self, Entry};
-use crate::home::Vendor;
-use crate::record::{Change, CommitId, Record};
-use crate::storage::Storage;
+use raas_base::failure::Failure;
+use raas_git::{Change, CommitId};
+use raas_publish::catch_up;
+use raas_publish::history::{self, Entry};
+use raas_publish::record::Record;
+use raas_publish::registry::Registry;
 
 /// As many publications of an image are looked for in the logs.
 const MOST_MISSING: usize = 20;
@@ -31,18 +31,18 @@ const MOST_MISSING: usize = 20;
 /// Keeps the publication that a commit made, if the configuration comes from a repository; says whether that has it.
 pub(crate) fn keep(
     config: &Config,
-    vendor: &Vendor,
-    storage: &dyn Storage,
+    registry: &Registry<'_>,
     commit: &CommitId,
     name: &RepositoryName,
     say: &dyn Fn(&str),
 ) -> Result<bool, Failure> {
     let Source::Repository(repository) = &config.source else { return Ok(false) };
+    let vendor = registry.vendor;
     let record = vendor.record();
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };
     let changed = repository.change(&message(vendor.name(), &entry), &|read| {
-        if config.is_shared(vendor.name()) {
-            catch_up::refresh_surely(vendor, storage)?;
+        if registry.shared {
+            catch_up::refresh_surely(registry)?;
         }
         let Some(head) = record.head()? else { return Ok(Vec::new()) };
         let mut logs = Logs { vendor: vendor.name(), read, changed: BTreeMap::new() };

@@ -10,9 +10,9 @@ use crate::commands::{
     config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
 };
 use crate::config::{Asked, Config};
-use crate::failure::Failure;
 use crate::fleet::Reload;
-use crate::home::Home;
+use raas_base::failure::Failure;
+use raas_publish::home::Home;
 
 /// A registry as a service: give vendors a container registry of their own, and publish images to it.
 #[derive(Debug, Parser)]

@@ -6,9 +6,7 @@ mod delivery;
 mod edit;
 mod ini;
 mod issuer;
-mod masks;
 mod repository;
-mod secret;
 mod sections;
 mod source;
 
@@ -16,25 +14,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use raas_sources::federation::{FederationSettings, Workspace};
 use raas_types::VendorName;
 
-use crate::failure::{Failure, Kind};
-use crate::home::Home;
-use crate::redact;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
-pub(crate) use masks::Masks;
+use raas_base::failure::{Failure, Kind};
+use raas_base::redact;
+use raas_publish::home::Home;
 pub(crate) use repository::ReadFile;
-pub(crate) use secret::Secret;
-pub(crate) use sections::{Access, Aws, BaseImage, Openshift, Place, Pulpserver, Redhat, VendorSettings};
+pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
 pub(crate) use source::{Asked, Source};
 
 /// The configuration; everything has a default, so that no file is needed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
     /// What the operator serves itself.
-    pub(crate) redhat: Redhat,
+    pub(crate) redhat: FederationSettings,
     /// The platform that registries run on.
     #[cfg_attr(
         not(test),
@@ -136,6 +133,11 @@ impl Config {
         Ok(())
     }
 
+    /// Where federation sources are read with what is not kept.
+    pub(crate) fn workspace(&self, home: &Home) -> Workspace {
+        Workspace { private: home.config_clones(), spool: home.root().to_owned(), patience: self.patience }
+    }
+
     /// Whether any vendor has a bucket.
     pub(crate) fn has_buckets(&self) -> bool {
         self.with_buckets().next().is_some()
@@ -167,7 +169,7 @@ impl Config {
         // Paths in the file are meant from the file's own folder.
         let folder = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
-            redhat: Redhat::read(&ini, folder)?,
+            redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
@@ -201,6 +203,8 @@ fn settings(ini: &Ini) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
+    use raas_types::BucketAccess;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -245,7 +249,7 @@ mod tests {
                 .unwrap();
         let acme = config.vendor(&"acme".parse().unwrap());
         assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("bbb"), Some("x/y")));
-        assert_eq!((acme.s3_path_style, acme.access), (true, Access::Public));
+        assert_eq!((acme.s3_path_style, acme.access), (true, BucketAccess::Public));
         assert_eq!(config.vendor(&"other".parse().unwrap()).s3_bucket, None);
     }
 

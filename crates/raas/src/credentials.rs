@@ -1,17 +1,17 @@
-//! What the server signs URLs of private buckets with: the credentials of [`aws::load`](crate::aws::load), renewed
+//! What the server signs URLs of private buckets with: the credentials that AWS's chain finds, renewed
 //! before they expire, in the background, so that no request waits for it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use aws_config::SdkConfig;
-use aws_sdk_s3::config::ProvideCredentials;
+use raas_s3::CredentialChain;
 use raas_server::{CredentialError, CredentialSource, Credentials};
 
-use crate::aws;
+use crate::storage::s3::aws_settings;
+
 use crate::config::Aws;
-use crate::failure::Failure;
+use raas_base::failure::Failure;
 
 /// Credentials are asked for anew so long before they expire: a URL dies with the credential that signed it.
 const AHEAD: Duration = Duration::from_secs(15 * 60);
@@ -41,15 +41,15 @@ pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Arc<dyn Credential
         let none = CredentialError("no bucket needs credentials".into());
         return Ok(Arc::new(Renewed(Arc::new(ArcSwap::from_pointee(Err(none))))));
     }
-    let config = aws::load(aws, None).await?;
-    let first = find(&config).await;
+    let chain = CredentialChain::load(&aws_settings(aws)).await?;
+    let first = find(&chain).await;
     let latest = Arc::new(ArcSwap::from_pointee(first));
-    tokio::spawn(keep(config, Arc::clone(&latest)));
+    tokio::spawn(keep(chain, Arc::clone(&latest)));
     Ok(Arc::new(Renewed(latest)))
 }
 
 /// Renews for as long as the process lives. What is there stays until something better is.
-async fn keep(config: SdkConfig, latest: Arc<ArcSwap<Latest>>) {
+async fn keep(chain: CredentialChain, latest: Arc<ArcSwap<Latest>>) {
     loop {
         let pause = match latest.load().as_ref() {
             Ok(credentials) => match credentials.expires {
@@ -60,7 +60,7 @@ async fn keep(config: SdkConfig, latest: Arc<ArcSwap<Latest>>) {
             Err(_) => AGAIN,
         };
         tokio::time::sleep(pause).await;
-        match (find(&config).await, latest.load().as_ref()) {
+        match (find(&chain).await, latest.load().as_ref()) {
             (Err(error), Ok(_)) => tracing::warn!(%error, "credentials could not be renewed"),
             (found, _) => latest.store(Arc::new(found)),
         }
@@ -73,28 +73,22 @@ fn until_renewal(expires: SystemTime, now: SystemTime) -> Duration {
     left.saturating_sub(AHEAD).max(left / 2).max(AGAIN)
 }
 
-async fn find(config: &SdkConfig) -> Latest {
-    let provider = config.credentials_provider().expect("`aws::load` gives one");
-    let found = provider.provide_credentials().await.map_err(|error| {
-        // The innermost cause says which source lacked what, and no source shows a secret.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        CredentialError(format!("there are no credentials to sign with: {cause}"))
-    })?;
-    Ok(Arc::new(Credentials {
-        access_key_id: found.access_key_id().to_owned(),
-        secret_access_key: found.secret_access_key().to_owned(),
-        session_token: found.session_token().map(str::to_owned),
-        expires: found.expiry(),
-    }))
+async fn find(chain: &CredentialChain) -> Latest {
+    match chain.find().await {
+        Ok(found) => Ok(Arc::new(Credentials {
+            access_key_id: found.access_key_id,
+            secret_access_key: found.secret_access_key.expose().to_owned(),
+            session_token: found.session_token.map(|token| token.expose().to_owned()),
+            expires: found.expires,
+        })),
+        Err(error) => Err(CredentialError(format!("there are no credentials to sign with: {error}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use raas_base::Secret;
 
     #[tokio::test]
     async fn keys_of_the_configuration_sign_and_are_not_shown() {

@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use raas_types::{Digest, Manifest, ManifestBody, Platform, Reference, RepositoryName};
 use serde::Serialize;
 
-use crate::config::Secret;
-use crate::failure::Failure;
-use crate::parallel;
 use crate::status::{Check, Outcome};
 use blob::Blob;
 pub(crate) use credentials::{find as find_credentials, host_key};
+use raas_base::Secret;
+use raas_base::failure::Failure;
+use raas_base::parallel;
 use session::Session;
 use web::Web;
 

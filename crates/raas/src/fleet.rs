@@ -10,9 +10,9 @@ use raas_server::{SiteConfig, SiteSource};
 use raas_types::VendorName;
 
 use crate::config::{Asked, Config, VendorSettings};
-use crate::failure::{Failure, Kind};
-use crate::interrupt;
 use crate::sites::{Buckets, Named, alone};
+use raas_base::failure::{Failure, Kind};
+use raas_base::interrupt;
 
 /// How often a file is looked at, and how often a repository is asked for its last commit.
 const FILE_EVERY: Duration = Duration::from_millis(200);
@@ -150,7 +150,7 @@ mod tests {
     use raas_server::{Bucket, Origin};
 
     use super::*;
-    use crate::home::Home;
+    use raas_publish::home::Home;
 
     /// Every site's vendor, where clients are sent, and its hosts.
     fn shown(sites: &[SiteConfig]) -> Vec<String> {

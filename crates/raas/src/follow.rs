@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use raas_types::VendorName;
 
-use crate::catch_up;
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::{Home, Vendor};
 use crate::output;
-use crate::storage::{self, Storage};
+use raas_base::Say;
+use raas_base::failure::Failure;
+use raas_publish::catch_up;
+use raas_publish::home::{Home, Vendor};
+use raas_publish::registry::Registry;
+use raas_publish::storage::Storage;
+
+use crate::storage;
 
 /// How often the buckets are asked.
 const EVERY: Duration = Duration::from_secs(10);
@@ -24,7 +28,8 @@ pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
     }
     let (home, config, only) = (home.clone(), config.clone(), only.to_vec());
     thread::spawn(move || {
-        let mut follower = Follower { config, open: BTreeMap::new(), told: BTreeMap::new() };
+        let say = storage::say_on_stderr();
+        let mut follower = Follower { config, open: BTreeMap::new(), told: BTreeMap::new(), say };
         loop {
             thread::sleep(EVERY);
             // A home that cannot be read is told of by the server.
@@ -42,6 +47,7 @@ struct Follower {
     open: BTreeMap<VendorName, Box<dyn Storage>>,
     /// What was last told of a vendor that cannot be followed.
     told: BTreeMap<VendorName, String>,
+    say: Say,
 }
 
 impl Follower {
@@ -65,8 +71,9 @@ impl Follower {
     fn refresh(&mut self, vendor: &Vendor) -> Result<(), Failure> {
         let name = vendor.name();
         if !self.open.contains_key(name) {
-            self.open.insert(name.clone(), storage::open(vendor, &self.config)?);
+            self.open.insert(name.clone(), storage::open(vendor, &self.config, &self.say)?);
         }
-        catch_up::refresh_from(vendor, self.open[name].as_ref())
+        let storage = self.open[name].as_ref();
+        catch_up::refresh_from(&Registry { vendor, storage, shared: true, say: &self.say })
     }
 }

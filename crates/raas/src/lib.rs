@@ -5,64 +5,39 @@
 //!     └──────▶ config
 //! ```
 
-mod aws;
 mod backup;
-mod catch_up;
-mod checkout;
 mod cli;
 mod commands;
 mod config;
+#[cfg_attr(not(feature = "s3"), path = "credentials/without_s3.rs")]
 mod credentials;
-mod difference;
 mod doctor;
-mod failure;
-mod federation;
-mod files;
 mod fleet;
 mod follow;
+mod follow_up;
 mod forwarding;
-mod gc;
-mod git;
-mod held;
-mod history;
-mod home;
-mod http;
-mod interrupt;
-mod inventory;
-mod listing;
 mod log;
 mod output;
-mod parallel;
-mod publication;
-mod published;
 mod pulls;
 mod push;
-mod record;
-mod redact;
-mod registry;
-mod republish;
-mod run_folder;
-mod scratch;
-mod servers;
+mod republished;
 mod sites;
-mod snapshot;
 mod status;
 mod storage;
-mod wait;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use raas_base::failure::{Failure, Kind};
 
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(code) => match output::lost() {
             Some(error) => {
-                let failure =
-                    failure::Failure::new(failure::Kind::Environment, "cannot write to standard output")
-                        .caused_by(error)
-                        .hint("what was to be done is done; see to where the output goes, and ask again");
+                let failure = Failure::new(Kind::Environment, "cannot write to standard output")
+                    .caused_by(error)
+                    .hint("what was to be done is done; see to where the output goes, and ask again");
                 output::error(&failure.to_string());
                 failure.exit_code()
             }

@@ -12,8 +12,8 @@ use flate2::bufread::MultiGzDecoder;
 use raas_types::pulls::Counter;
 use raas_types::{RepositoryName, Utc, VendorName};
 
-use crate::failure::{Failure, Kind};
 use line::{Line, Unread};
+use raas_base::failure::{Failure, Kind};
 pub(crate) use report::{Report, day};
 
 /// What is looked for.

@@ -9,7 +9,9 @@
 //! ```
 
 mod compose;
+mod image_failure;
 mod lookup;
+mod operator_documents;
 mod origin;
 mod plan;
 mod progress;
@@ -27,16 +29,19 @@ use std::time::Instant;
 use raas_image::{Image, Limits, Wanted};
 use raas_types::{ImageArgument, Tag, VendorName};
 
-use crate::catch_up;
-use crate::config::{Config, Masks};
-use crate::failure::Failure;
-use crate::federation::{OperatorDocuments, Sources};
-use crate::held::Held;
-use crate::home::Home;
-use crate::publication::{Current, FollowUp, published_keys};
-use crate::storage;
+use crate::config::Config;
+use crate::follow_up::FollowUp;
+use crate::storage::OpenRegistry;
+use image_failure::OrFail as _;
+use operator_documents::OperatorDocuments;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
+use raas_base::failure::Failure;
+use raas_publish::catch_up;
+use raas_publish::held::Held;
+use raas_publish::home::Home;
+use raas_publish::publication::{Current, published_keys};
+use raas_sources::federation::{Masks, Sources};
 pub(crate) use report::{Counted, Report};
 
 /// What `raas push` was asked for.
@@ -73,7 +78,7 @@ pub(crate) fn push(
     let limits = Limits::default();
     let name = &options.image.name;
     name.check_publishable()?;
-    let sources = Sources::gather(config, home)?;
+    let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = Masks::new(&config.redhat, &sources);
     for note in masks.notes() {
         progress.say(&format!("Note: {note}"));
@@ -81,9 +86,10 @@ pub(crate) fn push(
 
     let archive = origin::open(home, options, &limits, progress)?;
     progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
-    let repository = archive.choose(options.repository.as_deref(), options.vendor.as_str(), name.as_str())?;
+    let repository =
+        archive.choose(options.repository.as_deref(), options.vendor.as_str(), name.as_str()).or_fail()?;
     let wanted = Wanted { repository: repository.clone(), tag: options.image.tag.clone() };
-    let image = archive.image(&wanted)?;
+    let image = archive.image(&wanted).or_fail()?;
     if let Some(repository) = &repository {
         progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
     }
@@ -96,11 +102,11 @@ pub(crate) fn push(
         vendor.create()?;
         progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
     }
-    let storage = storage::open(&vendor, config)?;
-    let storage = storage.as_ref();
-    if vendor.exists() && config.is_shared(vendor.name()) {
+    let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
+    let (registry, storage) = (open.registry(), open.storage());
+    if vendor.exists() && registry.shared {
         // What other homes have stored need not be stored again.
-        catch_up::refresh_from(&vendor, storage)?;
+        catch_up::refresh_from(&registry)?;
     }
     let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
     if !options.dry_run {
@@ -144,12 +150,11 @@ pub(crate) fn push(
     let transfer =
         transfer::Transfer { name, storage, held: &held, limits: &limits, progress, spool: home.root() };
     let stored = transfer.run(plan, &mut report)?;
-    let done =
-        publish::publish(&vendor, config, storage, options, &stored, &operator, &mut report, progress)?;
+    let done = publish::Publisher { registry, options, stored: &stored, operator: &operator, progress }
+        .publish(&mut report)?;
     let say = |line: &str| progress.say(line);
     let no_backup = options.no_backup;
-    let followed =
-        FollowUp { home, config, vendor: &vendor, storage, name, no_backup, say: &say }.run(&done.commit)?;
+    let followed = FollowUp { home, config, registry, name, no_backup, say: &say }.run(&done.commit)?;
     let server = followed.servers.first();
     report.reference = reference::reference(home, vendor.name(), server, options, &report);
     report.served = server.is_some();

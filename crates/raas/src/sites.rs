@@ -10,9 +10,10 @@ use raas_server::{
 };
 use raas_types::VendorName;
 
-use crate::config::{Access, Aws, Config, CraneConf, VendorSettings};
-use crate::failure::{Failure, Kind};
-use crate::home::{Home, Vendor};
+use crate::config::{Aws, Config, CraneConf, VendorSettings};
+use raas_base::failure::{Failure, Kind};
+use raas_publish::home::{Home, Vendor};
+use raas_types::BucketAccess;
 
 mod buckets;
 mod delivery;
@@ -168,9 +169,11 @@ pub(crate) fn alone(
             Some(Named::Url(url)) => {
                 own = Some(open(url)?);
                 Some(match settings.access {
-                    Access::Proxy => Bucket::Proxy(open(url)?),
-                    Access::Cdn => Bucket::Redirect(delivery::cdn(BaseUrl::parse(url)?, &settings.delivery)?),
-                    Access::Presigned | Access::Public => Bucket::Redirect(open(url)?),
+                    BucketAccess::Proxy => Bucket::Proxy(open(url)?),
+                    BucketAccess::Cdn => {
+                        Bucket::Redirect(delivery::cdn(BaseUrl::parse(url)?, &settings.delivery)?)
+                    }
+                    BucketAccess::Presigned | BucketAccess::Public => Bucket::Redirect(open(url)?),
                 })
             }
             Some(Named::S3(bucket, prefix)) => {
@@ -231,16 +234,18 @@ fn at(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> Vendo
 pub(crate) fn object_url(aws: &Aws, settings: &VendorSettings) -> Result<Option<String>, AddressError> {
     let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
     let base = match settings.access {
-        Access::Proxy => return Ok(None),
-        Access::Cdn => cdn(settings)?,
-        Access::Presigned | Access::Public => buckets::location(aws, settings, bucket).base_url()?,
+        BucketAccess::Proxy => return Ok(None),
+        BucketAccess::Cdn => cdn(settings)?,
+        BucketAccess::Presigned | BucketAccess::Public => {
+            buckets::location(aws, settings, bucket).base_url()?
+        }
     };
     Ok(Some(base.as_str().to_owned()))
 }
 
 /// Whether a vendor's section says how a CDN is asked, as far as this machine can tell: its key, above all.
 pub(crate) fn check(vendor: &VendorName, settings: &VendorSettings) -> Result<(), Failure> {
-    if settings.access != Access::Cdn {
+    if settings.access != BucketAccess::Cdn {
         return Ok(());
     }
     let made =
@@ -253,7 +258,7 @@ mod tests {
     use super::*;
     use crate::config::Aws;
 
-    fn settings(access: Access) -> VendorSettings {
+    fn settings(access: BucketAccess) -> VendorSettings {
         VendorSettings {
             s3_bucket: Some("b".into()),
             s3_prefix: Some("x/y".into()),
@@ -283,10 +288,10 @@ mod tests {
     #[test]
     fn every_access_has_its_bucket() {
         let table = [
-            (Access::Presigned, "redirect signed http://minio:9000/b/x/y"),
-            (Access::Public, "redirect open http://minio:9000/b/x/y"),
-            (Access::Cdn, "redirect open https://cdn.example.com/x/y"),
-            (Access::Proxy, "proxy signed http://minio:9000/b/x/y"),
+            (BucketAccess::Presigned, "redirect signed http://minio:9000/b/x/y"),
+            (BucketAccess::Public, "redirect open http://minio:9000/b/x/y"),
+            (BucketAccess::Cdn, "redirect open https://cdn.example.com/x/y"),
+            (BucketAccess::Proxy, "proxy signed http://minio:9000/b/x/y"),
         ];
         for (access, expected) in table {
             let bucket = Buckets::example().bucket(&settings(access)).unwrap().unwrap();
@@ -300,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_site_that_is_asked_for_again_is_the_same() {
-        let (buckets, settings) = (Buckets::example(), settings(Access::Presigned));
+        let (buckets, settings) = (Buckets::example(), settings(BucketAccess::Presigned));
         assert_eq!(buckets.bucket(&settings).unwrap(), buckets.bucket(&settings).unwrap());
     }
 
@@ -308,7 +313,7 @@ mod tests {
     fn what_is_not_named_follows_from_what_is() {
         let vendor = "acme".parse().unwrap();
         let none = VendorSettings::default();
-        let cfg = settings(Access::Proxy);
+        let cfg = settings(BucketAccess::Proxy);
         let table: [(&str, Option<&str>, &VendorSettings, &str, &str); 7] = [
             (
                 "s3://m/p",

@@ -12,15 +12,18 @@ use raas_types::crane::{Document, Severity, lint, tree};
 use raas_types::{Pointer, RepositoryName, VendorName};
 use serde::Serialize;
 
-use crate::catch_up;
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::{Home, Vendor};
 use crate::output::number;
 use crate::push::{Progress, bytes};
-use crate::record::CommitId;
-use crate::storage::Storage;
-use crate::{files, inventory, snapshot};
+use crate::storage::say_on_stderr;
+use raas_base::failure::Failure;
+use raas_base::files;
+use raas_git::CommitId;
+use raas_publish::catch_up;
+use raas_publish::home::{Home, Vendor};
+use raas_publish::registry::Registry;
+use raas_publish::storage::Storage;
+use raas_publish::{inventory, snapshot};
 use stored::Stored;
 
 /// What all checks found.
@@ -94,9 +97,10 @@ impl Check {
 
     /// A check that could not be made.
     fn unable(name: &'static str, failure: &Failure) -> Self {
-        let text = failure.to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text).replace("\n  ", "; ");
-        let (found, hint) = text.split_once("\nhint: ").unwrap_or((&text, "see the reason"));
+        let causes = failure.causes().into_iter().map(|cause| format!("; because: {cause}"));
+        let found = format!("{}{}", failure.message(), causes.collect::<String>());
+        let hint =
+            if failure.hints().is_empty() { "see the reason".to_owned() } else { failure.hints().join("; ") };
         Self::failed(name, found, hint)
     }
 }
@@ -119,7 +123,12 @@ pub(crate) fn check(
         let shared = config.is_shared(name);
         if let (Stored::Answers(storage), true) = (&stored, shared) {
             // Another home may have published since; why it cannot be known is told with the snapshot.
-            drop(catch_up::refresh_from(&vendor, storage.as_ref()));
+            drop(catch_up::refresh_from(&Registry {
+                vendor: &vendor,
+                storage: storage.as_ref(),
+                shared,
+                say: &say_on_stderr(),
+            }));
         }
         checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
         if shared {

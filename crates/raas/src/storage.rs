@@ -1,214 +1,81 @@
-//! A vendor's bucket: objects under keys, written whole or not at all.
+//! Which storage a vendor has, and how a command opens it.
 
-mod directory;
-mod open;
-mod probe;
-mod s3;
-#[cfg(test)]
-mod suite;
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
+#[cfg(not(feature = "s3"))]
+#[path = "storage/without_s3.rs"]
+pub(crate) mod s3;
 
-use std::error::Error;
-use std::io::{self, Read, Write};
-use std::sync::Arc;
-use std::time::SystemTime;
+use raas_base::Say;
+use raas_base::failure::Failure;
+use raas_publish::catch_up;
+use raas_publish::home::Vendor;
+use raas_publish::registry::Registry;
+use raas_publish::storage::{Directory, Storage};
 
-use raas_types::ObjectKey;
+use crate::config::Config;
+use crate::output;
 
-pub(crate) use directory::Directory;
-pub(crate) use open::{open, open_to_read};
-pub(crate) use probe::probe;
+/// A vendor's storage that is open, and what belongs to it.
+pub(crate) struct OpenRegistry<'a> {
+    vendor: &'a Vendor,
+    storage: Box<dyn Storage>,
+    shared: bool,
+    say: Say,
+}
 
-/// Where a vendor's objects are kept. What every implementation promises stands in `suite.rs`, as tests.
-pub(crate) trait Storage: Send + Sync {
-    /// Begins an object. It is visible under no key before [`Upload::commit`], and leaves nothing behind when it
-    /// is dropped before.
-    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError>;
-
-    /// What is known of an object without reading it; `None` if there is none.
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError>;
-
-    /// An object's bytes; `None` if there is none.
-    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError>;
-
-    /// Makes an object of another one of this length, without moving its bytes through raas.
-    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError>;
-
-    /// Removes an object; one that is not there is removed already.
-    fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        self.delete_key(&key.to_string())
+impl<'a> OpenRegistry<'a> {
+    /// Opens the storage of a vendor: the bucket that its section of the configuration names, or the folder in the home.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself. Whether a service answers shows when it is asked.
+    pub(crate) fn open(vendor: &'a Vendor, config: &Config, say: Say) -> Result<Self, Failure> {
+        let storage = open(vendor, config, &say)?;
+        Ok(Self { vendor, storage, shared: config.is_shared(vendor.name()), say })
     }
 
-    /// As [`delete`](Self::delete), by a key that [`list`](Self::list) gave.
-    fn delete_key(&self, key: &str) -> Result<(), StorageError>;
-
-    /// Names each object whose key begins with the prefix, in no order.
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError>;
-
-    /// Asks whether it is there at all, and does not wait long for the answer. Whether it does what it should shows when it
-    /// is asked for that.
-    fn reach(&self) -> Result<(), StorageError> {
-        Ok(())
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        self.storage.as_ref()
     }
 
-    /// Removes what runs that were killed have left of unfinished uploads, and says how much of it there was. A run
-    /// that still lives keeps its own.
-    fn sweep(&self) -> Result<usize, StorageError>;
-
-    /// Sees to it that the storage is there and as the configuration says, and tells what was done and found, a line
-    /// each. With `create` a bucket that is missing is made and set up. One that everybody may write to is refused.
-    fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
-        let _ = create;
-        Ok(Vec::new())
-    }
-
-    /// What a person should know of the storage, as far as it has shown: a line each.
-    fn warnings(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// What time it is by the clock that [`Found::modified`] is of, as far as the storage has shown.
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    /// From now on, an interruption of this run puts another object in the place of this one before the program ends.
-    fn guard(&self, key: &ObjectKey, instead: &ObjectKey, content: &[u8]) {
-        let _ = (key, instead, content);
-    }
-
-    /// The object has gone, or may stay.
-    fn unguard(&self, key: &ObjectKey) {
-        let _ = key;
-    }
-
-    /// The URL before the keys, as it stands in documents, without a slash at the end.
-    fn base_url(&self) -> String;
-
-    /// What people call it: a folder's path, or the bucket's name.
-    fn place(&self) -> String;
-
-    /// How many layers at once it takes with profit, each of so many uploads side by side: one or two. With more of two,
-    /// all might wait for one another.
-    fn in_flight(&self, uploads_each: usize) -> usize;
-
-    /// The requests that were made to a service so far, repeated ones each time; `None` where there is no service.
-    fn requests(&self) -> Option<u64> {
-        None
+    /// The registry as publications see it.
+    pub(crate) fn registry(&self) -> Registry<'_> {
+        let Self { vendor, storage, shared, say } = self;
+        Registry { vendor, storage: storage.as_ref(), shared: *shared, say }
     }
 }
 
-/// What is known of an object before its first byte. The more that is, the less is sent.
-#[derive(Default)]
-pub(crate) struct Draft {
-    /// The key that it will be committed under.
-    pub(crate) key: Option<ObjectKey>,
-    /// Its length in bytes.
-    pub(crate) size: Option<u64>,
-    /// Is told of bytes that are stored for good, as far as the storage knows: on a disk those that are written, in a
-    /// service those that it has acknowledged.
-    pub(crate) on_stored: Option<OnStored>,
+/// Prints lines to standard error.
+pub(crate) fn say_on_stderr() -> Say {
+    Say::new(output::error)
 }
 
-/// Takes a number of bytes, from any thread.
-pub(crate) type OnStored = Arc<dyn Fn(u64) + Send + Sync>;
-
-impl Draft {
-    /// An object of a known key and length.
-    pub(crate) fn of(key: &ObjectKey, size: u64) -> Self {
-        Self { key: Some(key.clone()), size: Some(size), on_stored: None }
+/// The vendor's storage.
+///
+/// # Errors
+/// As [`OpenRegistry::open`].
+pub(crate) fn open(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dyn Storage>, Failure> {
+    match &config.vendor(vendor.name()).s3_bucket {
+        Some(_) => s3::open(vendor, config, say, s3::Hurry::No),
+        None => Ok(Box::new(Directory::new(vendor.bucket()))),
     }
 }
 
-/// An object in the making.
-pub(crate) trait Upload: Write + Send {
-    /// Makes the object visible under its key, whole; what was there before is replaced. Where the draft named a key,
-    /// it is that one.
-    fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError>;
-}
-
-/// What is known of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Its length in bytes.
-    pub(crate) size: u64,
-    /// When it was stored, by the storage's clock.
-    pub(crate) modified: SystemTime,
-}
-
-/// An object of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Listed {
-    /// The key as text.
-    pub(crate) key: String,
-    /// Its length in bytes.
-    pub(crate) size: u64,
-    /// When it was stored, by the storage's clock.
-    pub(crate) modified: SystemTime,
-    /// What the storage says to be the MD5 of its bytes, where it says one. It may be wrong (an encrypted object has
-    /// something else there), so that a difference proves nothing.
-    pub(crate) md5: Option<[u8; 16]>,
-}
-
-/// A storage that does not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct StorageError {
-    message: String,
-    source: Box<dyn Error + Send + Sync>,
-    hint: Option<String>,
-    unanswered: bool,
-}
-
-impl StorageError {
-    pub(crate) fn new(message: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { message: message.into(), source: source.into(), hint: None, unanswered: false }
+/// Takes in what other homes have published to the vendor's bucket, for a command that only reads. If the bucket cannot
+/// be asked, the command goes on with what this home knows, and says so.
+pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
+    if !config.is_shared(vendor.name()) {
+        return;
     }
-
-    /// Adds what the user can do.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    let say = say_on_stderr();
+    let refreshed = s3::open(vendor, config, &say, s3::Hurry::Yes).and_then(|storage| {
+        catch_up::refresh_from(&Registry { vendor, storage: storage.as_ref(), shared: true, say: &say })
+    });
+    if let Err(failure) = refreshed {
+        let mut text =
+            format!("Note: this is what this home knows of {}; {}", vendor.name(), failure.message());
+        failure.causes().iter().for_each(|cause| text.push_str(&format!("\n  because: {cause}")));
+        failure.hints().iter().for_each(|hint| text.push_str(&format!("\nhint: {hint}")));
+        output::error(&text);
     }
-
-    /// Adds what the user can do, where nothing better is known.
-    pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint.get_or_insert_with(|| hint.into());
-        self
-    }
-
-    /// Says that the service has not answered at all.
-    pub(crate) fn unanswered(self) -> Self {
-        Self { unanswered: true, ..self }
-    }
-
-    /// Whether the service has not answered at all: asking for something else takes as long, and comes to the same.
-    pub(crate) fn is_unanswered(&self) -> bool {
-        self.unanswered
-    }
-
-    /// For errors of an [`Upload`]'s `write`.
-    pub(crate) fn writing(key: &ObjectKey, source: io::Error) -> Self {
-        // A storage that says more than the system does is left to say it.
-        match source.downcast::<StorageError>() {
-            Ok(error) => error,
-            Err(source) => Self::new(format!("cannot store {key}"), source),
-        }
-    }
-
-    /// The message, the cause, and what to do.
-    pub(crate) fn into_parts(self) -> (String, Box<dyn Error + Send + Sync>, Option<String>) {
-        (self.message, self.source, self.hint)
-    }
-}
-
-impl From<StorageError> for io::Error {
-    fn from(error: StorageError) -> Self {
-        io::Error::other(error)
-    }
-}
-
-/// A path as it stands in a URL, its slashes kept. Source: RFC 3986, section 2.3.
-fn escaped(path: &[u8]) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-._~".contains(b);
-    path.iter().map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
 }

@@ -4,15 +4,17 @@ use raas_types::ObjectKey;
 
 use super::*;
 use crate::config::Asked;
-use crate::home::Home;
-use crate::snapshot::{Look, Publisher};
-use crate::storage::Directory;
+use raas_base::Say;
+use raas_git::Repository;
+use raas_publish::home::{Home, Vendor};
+use raas_publish::snapshot::{Look, Publisher};
+use raas_publish::storage::Directory;
 
 /// A vendor whose bucket several homes publish to, and the configuration repository that they share.
 struct Bench {
     folder: tempfile::TempDir,
     storage: Directory,
-    repository: Record,
+    repository: Repository,
     name: RepositoryName,
 }
 
@@ -22,12 +24,18 @@ struct Operator {
     config: Config,
 }
 
+impl Operator {
+    fn registry<'a>(&'a self, storage: &'a Directory, say: &'a Say) -> Registry<'a> {
+        Registry { vendor: &self.vendor, storage, shared: true, say }
+    }
+}
+
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bucket = folder.path().join("bucket");
         std::fs::create_dir(&bucket).unwrap();
-        let repository = Record::new(folder.path().join("conf.git"));
+        let repository = Repository::of_branch(folder.path().join("conf.git"), "main");
         repository.create().unwrap();
         let text = b"[acme]\ns3_bucket = shared\n".to_vec();
         repository.commit(None, &[("raas.cfg".into(), Some(text))], "Configure").unwrap();
@@ -50,7 +58,7 @@ impl Bench {
     /// On top of what others have published.
     fn publish(&self, operator: &Operator, content: &str) -> CommitId {
         let Operator { vendor, .. } = operator;
-        catch_up::refresh_from(vendor, &self.storage).unwrap();
+        catch_up::refresh_from(&operator.registry(&self.storage, &Say::nothing())).unwrap();
         let record = vendor.record();
         let change = (tree::document(&self.name), Some(content.as_bytes().to_vec()));
         let commit = record.commit(record.head().unwrap().as_ref(), &[change], content).unwrap();
@@ -61,7 +69,8 @@ impl Bench {
     }
 
     fn keep(&self, operator: &Operator, commit: &CommitId) -> Result<bool, Failure> {
-        keep(&operator.config, &operator.vendor, &self.storage, commit, &self.name, &|_| {})
+        let say = Say::nothing();
+        keep(&operator.config, &operator.registry(&self.storage, &say), commit, &self.name, &|_| {})
     }
 
     fn kept(&self, path: &str) -> String {
@@ -95,7 +104,8 @@ fn a_home_that_is_slow_to_keep_takes_nothing_back() {
     let unreadable = bench.folder.path().join("unreadable");
     std::fs::create_dir_all(unreadable.join(ObjectKey::Pointer.to_string())).unwrap();
     let storage = Directory::new(unreadable);
-    let failure = keep(&slow.config, &slow.vendor, &storage, &one, &bench.name, &|_| {}).unwrap_err();
+    let say = Say::nothing();
+    let failure = keep(&slow.config, &slow.registry(&storage, &say), &one, &bench.name, &|_| {}).unwrap_err();
     assert!(failure.to_string().contains("it is published, and not kept"), "{failure}");
 }
 

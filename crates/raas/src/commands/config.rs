@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::config::{Config, Masks};
-use crate::failure::Failure;
-use crate::federation::Sources;
-use crate::home::Home;
+use crate::config::Config;
 use crate::output;
 use crate::sites;
+use raas_base::failure::Failure;
+use raas_publish::home::Home;
+use raas_sources::federation::{Masks, Sources};
 
 /// Look at the configuration.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 
 fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     // That it was read says that it is well formed.
-    let sources = Sources::gather(config, home)?;
+    let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
-use crate::catch_up::refresh_or_say;
 use crate::config::Config;
-use crate::difference::{self, Difference, TagChange};
-use crate::failure::{Failure, Kind};
-use crate::history;
-use crate::home::Home;
 use crate::output;
 use crate::push::bytes;
+use crate::storage::refresh_or_say;
+use raas_base::failure::{Failure, Kind};
+use raas_publish::difference::{self, Difference, TagChange};
+use raas_publish::history;
+use raas_publish::home::Home;
 
 /// Compare two publications: tags added, moved and removed, layers added and removed.
 #[derive(Debug, Args)]

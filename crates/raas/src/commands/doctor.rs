@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{ImageArgument, Reference, VendorName};
 
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::doctor::{self, Asked, Diagnosis};
-use crate::failure::{Context as _, Failure, Kind};
-use crate::home::Home;
 use crate::output;
-use crate::registry::ImageReference;
-use crate::servers;
 use crate::status::Outcome;
+use raas_base::Secret;
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_platform::{Local, Platform as _};
+use raas_publish::home::Home;
+use raas_sources::registry::ImageReference;
 
 /// Do what docker, containerd and podman do to pull an image, step by step, and say what is wrong and what to do.
 ///
@@ -119,9 +120,8 @@ fn of_vendor(
         return Ok((host.to_string(), argument.name, reference));
     }
     let home = home()?;
-    let notes = servers::living(&home.servers());
-    let notes = notes.context(|| format!("cannot look for servers in {}", home.servers().display()))?;
-    let note = notes.iter().find(|note| note.serves(&vendor)).ok_or_else(|| {
+    let serving = Local::new(home.servers()).observe(&vendor)?;
+    let server = serving.first().ok_or_else(|| {
         Failure::new(
             Kind::Usage,
             format!("nobody says where the registry of {vendor} is, and no server of it runs here"),
@@ -131,7 +131,7 @@ fn of_vendor(
         ))
     })?;
     // Under this name it is the vendor's whichever others are served.
-    Ok((format!("{vendor}.localhost:{}", note.reachable().port()), argument.name, reference))
+    Ok((format!("{vendor}.localhost:{}", server.reachable().port()), argument.name, reference))
 }
 
 fn password(stdin: bool) -> Result<Secret, Failure> {

@@ -7,12 +7,12 @@ use clap::Args;
 use raas_types::VendorName;
 
 use crate::config::Config;
-use crate::failure::{Failure, Kind};
-use crate::gc::{Garbage, Policy, collect};
-use crate::home::Home;
 use crate::output::{self, number};
 use crate::push::bytes;
-use crate::storage;
+use crate::storage::{OpenRegistry, say_on_stderr};
+use raas_base::failure::{Failure, Kind};
+use raas_publish::gc::{Garbage, Policy, collect};
+use raas_publish::home::Home;
 
 /// Remove content that no publication refers to; without `--yes`, say what would be removed.
 #[derive(Debug, Args)]
@@ -59,10 +59,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
              run again. {SAFE_GRACE} hours of grace are safe"
         ));
     }
-    let storage = storage::open(&vendor, config)?;
+    let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
     // What runs that were killed left unfinished.
-    storage.sweep()?;
-    let garbage = collect(&vendor, config, storage.as_ref(), policy)?;
+    open.storage().sweep()?;
+    let garbage = collect(&open.registry(), policy)?;
     if arguments.json {
         output::json(&garbage);
     } else {

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::crane::{Document, Finding, Severity, lint};
 
-use crate::failure::{Failure, Kind};
-use crate::files;
 use crate::output::{self, number};
+use raas_base::failure::{Failure, Kind};
+use raas_base::files;
 
 /// Check Crane metadata documents from anywhere.
 #[derive(Debug, Args)]

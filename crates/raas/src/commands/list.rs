@@ -6,13 +6,13 @@ use clap::Args;
 use raas_types::VendorName;
 use serde::Serialize;
 
-use crate::catch_up::refresh_or_say;
 use crate::config::Config;
-use crate::failure::{Context as _, Failure};
-use crate::home::Home;
-use crate::listing::{self, ListedRepository};
 use crate::output;
 use crate::push::bytes;
+use crate::storage::refresh_or_say;
+use raas_base::failure::{Context as _, Failure};
+use raas_publish::home::Home;
+use raas_publish::listing::{self, ListedRepository};
 
 /// List what is published: repositories, tags, digests, sizes, and when.
 #[derive(Debug, Args)]

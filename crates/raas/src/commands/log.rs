@@ -7,12 +7,12 @@ use clap::Args;
 use raas_types::{Digest, RepositoryName, VendorName};
 use serde::Serialize;
 
-use crate::catch_up::refresh_or_say;
 use crate::config::Config;
-use crate::failure::{Failure, Kind};
-use crate::history::{self, Entry};
-use crate::home::Home;
 use crate::output;
+use crate::storage::refresh_or_say;
+use raas_base::failure::{Failure, Kind};
+use raas_publish::history::{self, Entry};
+use raas_publish::home::Home;
 
 /// Tell who published what when, the last first.
 #[derive(Debug, Args)]

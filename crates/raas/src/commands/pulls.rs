@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::Utc;
 
-use crate::failure::{Failure, Kind};
 use crate::output::{self, number};
 use crate::pulls::{self, Report, Wanted, day};
+use raas_base::failure::{Failure, Kind};
 
 /// Count pulls from access logs: of each image, by tag and day.
 ///

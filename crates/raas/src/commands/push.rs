@@ -6,10 +6,10 @@ use clap::Args;
 use raas_types::{ImageArgument, VendorName};
 
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::Home;
 use crate::output::{self, number};
 use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
+use raas_base::failure::Failure;
+use raas_publish::home::Home;
 
 /// Publish an image, or an update of one.
 ///

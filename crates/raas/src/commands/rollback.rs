@@ -6,9 +6,11 @@ use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::Home;
-use crate::republish::{self, Request};
+use raas_base::failure::Failure;
+use raas_publish::home::Home;
+use raas_publish::republish;
+
+use crate::republished::Republish;
 
 /// Publish an earlier publication of an image again, as a new commit.
 ///
@@ -38,8 +40,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, to, nocommit, json } = arguments;
-    let request = Request { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
-    let outcome = republish::roll_back(&request, to.as_deref())?;
-    super::unpublish::tell(&outcome, json);
+    let republish =
+        Republish { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
+    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.tell(json);
     Ok(ExitCode::SUCCESS)
 }

@@ -22,19 +22,20 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::credentials;
-use crate::failure::{Context as _, Failure};
 use crate::fleet::{Fleet, Reload};
 use crate::follow;
-use crate::home::{Home, Vendor};
 use crate::log::{self, LogFormat};
 use crate::output;
-use crate::publication;
-use crate::servers::{self, Note, Posted};
 use crate::sites::{Buckets, HomeSites};
-use crate::storage;
+use crate::storage::{OpenRegistry, say_on_stderr};
 use bind::bind;
 use doors::Doors;
 use front::Front;
+use raas_base::failure::{Context as _, Failure};
+use raas_platform::ServerRegistration;
+use raas_platform::registration::{self, Registered};
+use raas_publish::home::{Home, Vendor};
+use raas_publish::publication;
 use without_home::WithoutHome;
 
 /// Serve the registries of vendors.
@@ -140,7 +141,8 @@ fn raise_descriptor_limit() {
 
 /// A push that was killed after its commit has published: show it.
 fn catch_up(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
-    publication::recover(vendor, config, storage::open(vendor, config)?.as_ref())
+    let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
+    publication::recover(&open.registry())
 }
 
 async fn serve(
@@ -153,13 +155,14 @@ async fn serve(
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
     let options = watched.options(options).await?;
-    let note = Note { address, pid: std::process::id(), vendors: only, secure: options.is_secure() };
+    let note =
+        ServerRegistration { address, pid: std::process::id(), vendors: only, secure: options.is_secure() };
     let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
     // From here on others find it; a connection waits until the metadata is loaded.
-    let posted = servers::post(&home.servers(), &note).context(cannot_note)?;
+    let registered = registration::register(&home.servers(), &note).context(cannot_note)?;
     let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
     say_where(&note, &vendors);
-    answer(listener, sites, options, address, Some(posted)).await
+    answer(listener, sites, options, address, Some(registered)).await
 }
 
 /// Without a home there is nobody to leave a note for.
@@ -172,7 +175,7 @@ async fn serve_alone(
 ) -> Result<(), Failure> {
     let (listener, address) = bind(listen).await?;
     let options = watched.options(options).await?;
-    output::error(&format!("Serving {said} on {}://{address}", servers::scheme(options.is_secure())));
+    output::error(&format!("Serving {said} on {}://{address}", registration::scheme(options.is_secure())));
     answer(listener, sites, options, address, None).await
 }
 
@@ -190,20 +193,20 @@ async fn answer(
     sites: impl SiteSource,
     options: Options,
     address: SocketAddr,
-    posted: Option<Posted>,
+    registered: Option<Registered>,
 ) -> Result<(), Failure> {
     let stop = stop_signal().context(|| "cannot listen for signals".into())?;
     let stop = async move {
         stop.await;
         // From here on nobody need wait for this server.
-        drop(posted);
+        drop(registered);
     };
     let served = raas_server::serve(listener, sites, options, stop).await;
     served.context(|| format!("the server on {address} failed"))
 }
 
-fn say_where(note: &Note, vendors: &[Vendor]) {
-    let (address, scheme) = (note.reachable(), servers::scheme(note.secure));
+fn say_where(note: &ServerRegistration, vendors: &[Vendor]) {
+    let (address, scheme) = (note.reachable(), registration::scheme(note.secure));
     match vendors {
         [] => {
             output::error(&format!(

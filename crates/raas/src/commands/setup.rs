@@ -1,19 +1,19 @@
 //! `raas setup`.
 
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::{Context as _, Failure, Kind};
-use crate::home::{Home, Vendor};
-use crate::publication;
-use crate::servers::{self, Note};
-use crate::{http, output, storage};
+use crate::output;
+use crate::storage::{OpenRegistry, say_on_stderr};
+use raas_base::failure::Failure;
+use raas_platform::{Local, Platform as _};
+use raas_publish::home::Home;
+use raas_publish::publication;
+use raas_publish::storage::probe;
 
 /// Set up a vendor's registry, or complete one; safe to run again.
 #[derive(Debug, Args)]
@@ -70,9 +70,6 @@ struct Outcome {
     servers: Vec<String>,
 }
 
-/// A server that runs looks for new vendors several times a second.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = arguments.settings();
     let config = config.with_settings(&arguments.vendor, &settings)?;
@@ -84,25 +81,18 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Whatever contradicts itself is told before anything is made.
-    let storage = storage::open(&vendor, &config)?;
+    let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
+    let storage = open.storage();
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
     let prepared = storage.prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
-    storage::probe(storage.as_ref())?;
+    probe(storage)?;
     say(format!("Storage {} can be written, read, listed and cleaned", storage.place()));
-    publication::complete(&vendor, &config, storage.as_ref())?;
-    let notes = servers::living(&home.servers())
-        .context(|| format!("cannot look for servers in {}", home.servers().display()))?;
-    let serving: Vec<Note> = notes.into_iter().filter(|note| note.serves(vendor.name())).collect();
-    for note in &serving {
-        await_answers(note, &vendor)?;
-        say(format!("The server on {} answers /v1/_ping and /v2/", note.reachable()));
-    }
-    if serving.is_empty() {
-        say(format!("No server of {} runs; start one: raas serve {}", vendor.name(), vendor.name()));
-    }
+    publication::complete(&open.registry())?;
+    let platform = Local::new(home.servers());
+    let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
     // What works is worth remembering.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {
@@ -112,7 +102,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if arguments.json {
         output::json(&Outcome {
             vendor: vendor.name().clone(),
-            platform: "local",
+            platform: platform.name(),
             folder: vendor.folder().display().to_string(),
             storage: storage.place(),
             prepared,
@@ -122,25 +112,4 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         });
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn await_answers(note: &Note, vendor: &Vendor) -> Result<(), Failure> {
-    let begun = Instant::now();
-    for path in ["/v1/_ping", "/v2/"] {
-        while let Err(error) = http::answers(note, vendor.name(), path) {
-            if begun.elapsed() > PATIENCE {
-                let message = format!(
-                    "the server on {} does not answer {path} for {}",
-                    note.reachable(),
-                    vendor.name()
-                );
-                return Err(Failure::new(Kind::Environment, message).caused_by(error).hint(format!(
-                    "look into the log of that server (process {}), or restart it",
-                    note.pid
-                )));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-    Ok(())
 }

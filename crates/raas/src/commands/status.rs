@@ -7,12 +7,12 @@ use raas_types::{RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::{Context as _, Failure};
-use crate::home::{Home, Vendor};
 use crate::output;
 use crate::push::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
 use crate::status::{self, Outcome, Status};
+use raas_base::failure::{Context as _, Failure};
+use raas_publish::home::{Home, Vendor};
 
 /// Check a vendor's registry from end to end.
 ///

@@ -6,10 +6,11 @@ use clap::Args;
 use raas_types::{ImageArgument, VendorName};
 
 use crate::config::Config;
-use crate::failure::Failure;
-use crate::home::Home;
-use crate::output;
-use crate::republish::{self, Outcome, Request};
+use raas_base::failure::Failure;
+use raas_publish::home::Home;
+use raas_publish::republish;
+
+use crate::republished::Republish;
 
 /// Take an image, or one tag of it, out of the registry.
 ///
@@ -36,22 +37,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, nocommit, json } = arguments;
     let ImageArgument { name, tag } = image;
-    let request = Request { home, config, vendor: &vendor, name: &name, no_backup: nocommit, quiet: json };
-    let outcome = republish::unpublish(&request, tag.as_ref())?;
-    tell(&outcome, json);
+    let republish =
+        Republish { home, config, vendor: &vendor, name: &name, no_backup: nocommit, quiet: json };
+    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.tell(json);
     Ok(ExitCode::SUCCESS)
-}
-
-/// What is said of a change that brought no new content.
-pub(super) fn tell(outcome: &Outcome, json: bool) {
-    if json {
-        output::json(outcome);
-        return;
-    }
-    output::line(&outcome.what);
-    for (tag, digest) in &outcome.tags {
-        output::line(&format!("  {tag}  {digest}"));
-    }
-    let published = if outcome.changed { "Published" } else { "Nothing changed: it is published already," };
-    output::line(&format!("{published} as commit {}", &outcome.commit[..12]));
 }

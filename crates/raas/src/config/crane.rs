@@ -11,7 +11,7 @@ use raas_server::{AkamaiToken, ContentFolders, CraneRules, TokenAlgorithm};
 use super::delivery::{algorithm, seconds};
 use super::ini::{Ini, IniError, Value};
 use super::sections::yes_or_no;
-use crate::failure::{Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 
 /// What it says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raas_server::{HostName, RepositoryPattern, TokenAlgorithm};
 
 use super::ini::{IniError, Value};
-use super::secret::Secret;
 use super::sections::{hosts, text, words};
+use raas_base::Secret;
 
 /// How a vendor's bytes come to clients, where that is not said by `access` alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,19 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use super::source::FILE;
-use crate::failure::{Context as _, Failure, Kind};
-use crate::git::{GitErrorKind, Remote};
-use crate::home::Home;
-use crate::record::{Change, CommitId, Record};
-use crate::redact;
-use crate::scratch::Scratch;
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::redact;
+use raas_base::scratch::Scratch;
+use raas_git::Repository;
+use raas_git::{Change, CommitId};
+use raas_git::{GitErrorKind, Remote};
+use raas_publish::home::Home;
 
 /// A clone that lives as long as the command.
 #[derive(Debug)]
 pub(crate) struct ConfigRepository {
     remote: Remote,
     branch: String,
-    record: Record,
+    record: Repository,
     folder: PathBuf,
     pace: Duration,
     _scratch: Scratch,
@@ -45,9 +46,9 @@ impl ConfigRepository {
         let folder = scratch.folder().join("clone");
         remote.clone_into(&folder, branch)?;
         let git_folder = folder.join(".git");
-        let named = Record::at_head(git_folder.clone());
+        let named = Repository::at_head(git_folder.clone());
         let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
-        let record = Record::of_branch(git_folder, &branch);
+        let record = Repository::of_branch(git_folder, &branch);
         let repository = Self { remote, branch, record, folder, pace: PACE, _scratch: scratch };
         // Nothing is to be written into a repository that somebody has named by mistake.
         if let Some(head) = repository.record.head()?
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn a_race_that_is_always_lost_has_an_end() {
         let folder = tempfile::tempdir().unwrap();
-        let hosted = Record::new(folder.path().join("conf.git"));
+        let hosted = Repository::of_branch(folder.path().join("conf.git"), "main");
         hosted.create().unwrap();
         hosted.commit(None, &[(FILE.into(), Some(b"".into()))], "Configure").unwrap();
         let address = format!("file://{}", hosted.git().folder().display());

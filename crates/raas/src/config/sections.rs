@@ -10,48 +10,9 @@ use super::bucket;
 use super::delivery::Delivery;
 use super::ini::{Ini, IniError, Value};
 use super::issuer;
-use super::masks::MaskedName;
-use super::secret::Secret;
-use crate::registry::ImageReference;
-
-/// `[redhat]`: the layers that are not stored, and where they are served from.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Redhat {
-    /// `mask_layers`: image ids and digests.
-    pub(super) mask_layers: Vec<MaskedName>,
-    /// `layer_url`: the base URL that they are served from, without a slash at the end.
-    pub(super) layer_url: Option<String>,
-    /// `mask_images`: base images whose layers are all masked.
-    pub(crate) mask_images: Vec<BaseImage>,
-    /// `registry_username`: for the registries of `mask_images` that ask for one.
-    pub(crate) registry_username: Option<String>,
-    /// `registry_password`.
-    pub(crate) registry_password: Option<Secret>,
-    /// `metadata`: the operator's own documents, which name their layers and where they are.
-    pub(crate) metadata: Option<Place>,
-    /// `metadata_repo`: a git repository of such documents.
-    pub(crate) metadata_repo: Option<String>,
-    /// `metadata_relpath`: the folder in it; without one, all of it.
-    pub(crate) metadata_relpath: Option<String>,
-}
-
-/// Where documents are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A file or a folder.
-    Path(PathBuf),
-    /// A document, or a folder with an `index.json`, on a web server; without a slash at the end.
-    Url(String),
-}
-
-/// A base image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BaseImage {
-    /// In a registry that runs.
-    Registry(ImageReference),
-    /// An OCI image layout, a folder or a tar, all images of which are meant.
-    Layout(PathBuf),
-}
+use raas_base::Secret;
+use raas_sources::federation::{BaseImage, DocumentsPlace, FederationSettings, MaskedName};
+use raas_types::BucketAccess;
 
 /// `[openshift]`: the platform that registries run on.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +76,7 @@ pub(crate) struct VendorSettings {
     /// a service that has no bucket policies.
     pub(crate) s3_public_acl: bool,
     /// `access`: how clients get at objects.
-    pub(crate) access: Access,
+    pub(crate) access: BucketAccess,
     /// `cdn_url`: the base URL before the bucket, for `access = cdn`.
     pub(crate) cdn_url: Option<String>,
     /// `registry_host`: the hosts that people pull from.
@@ -132,59 +93,38 @@ pub(crate) struct VendorSettings {
     pub(crate) delivery: Delivery,
 }
 
-/// How clients get at the objects of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Access {
-    /// The bucket is private; the server redirects to signed URLs that soon expire.
-    #[default]
-    Presigned,
-    /// Everybody may read the bucket; the server redirects there.
-    Public,
-    /// The server redirects to a CDN before the bucket.
-    Cdn,
-    /// The server passes the bytes on.
-    Proxy,
-}
-
 /// The sections that are no vendor's.
 pub(super) const OWN_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pulpserver"];
 
-impl Redhat {
-    pub(super) const KEYS: &[&str] = &[
-        "mask_layers",
-        "layer_url",
-        "mask_images",
-        "registry_username",
-        "registry_password",
-        "metadata",
-        "metadata_repo",
-        "metadata_relpath",
-    ];
+/// The keys of `[redhat]`.
+const FEDERATION_KEYS: &[&str] = &[
+    "mask_layers",
+    "layer_url",
+    "mask_images",
+    "registry_username",
+    "registry_password",
+    "metadata",
+    "metadata_repo",
+    "metadata_relpath",
+];
 
-    pub(super) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
-        let mut redhat = Redhat::default();
-        each(ini, "redhat", Self::KEYS, |key, value| {
-            match key {
-                "mask_layers" => redhat.mask_layers = masked_names(value)?,
-                "layer_url" => redhat.layer_url = Some(url(value)?),
-                "mask_images" => redhat.mask_images = base_images(value, folder)?,
-                "registry_username" => redhat.registry_username = Some(text(value)?),
-                "registry_password" => redhat.registry_password = Some(Secret::new(text(value)?)),
-                "metadata" => redhat.metadata = Some(place(value, folder)?),
-                "metadata_repo" => redhat.metadata_repo = Some(text(value)?),
-                _ => redhat.metadata_relpath = Some(relative(value)?),
-            }
-            Ok(())
-        })?;
-        Ok(redhat)
-    }
-}
-
-impl Redhat {
-    /// `layer_url`, without a slash at the end.
-    pub(crate) fn layer_url(&self) -> Option<&str> {
-        self.layer_url.as_deref()
-    }
+/// Reads `[redhat]`.
+pub(super) fn federation(ini: &Ini, folder: &Path) -> Result<FederationSettings, IniError> {
+    let mut redhat = FederationSettings::default();
+    each(ini, "redhat", FEDERATION_KEYS, |key, value| {
+        match key {
+            "mask_layers" => redhat.mask_layers = masked_names(value)?,
+            "layer_url" => redhat.layer_url = Some(url(value)?),
+            "mask_images" => redhat.mask_images = base_images(value, folder)?,
+            "registry_username" => redhat.registry_username = Some(text(value)?),
+            "registry_password" => redhat.registry_password = Some(Secret::new(text(value)?)),
+            "metadata" => redhat.metadata = Some(place(value, folder)?),
+            "metadata_repo" => redhat.metadata_repo = Some(text(value)?),
+            _ => redhat.metadata_relpath = Some(relative(value)?),
+        }
+        Ok(())
+    })?;
+    Ok(redhat)
 }
 
 impl Openshift {
@@ -320,7 +260,7 @@ impl VendorSettings {
                 "s3_prefix" => vendor.s3_prefix = bucket::prefix(value)?,
                 "s3_path_style" => vendor.s3_path_style = yes_or_no(value)?,
                 "s3_public_acl" => vendor.s3_public_acl = yes_or_no(value)?,
-                "access" => vendor.access = Access::read(value)?,
+                "access" => vendor.access = bucket_access(value)?,
                 "cdn_url" => vendor.cdn_url = Some(url(value)?),
                 "registry_host" => vendor.registry_hosts = hosts(value)?,
                 "htpasswd" => vendor.htpasswd = Some(folder.join(text(value)?)),
@@ -335,7 +275,7 @@ impl VendorSettings {
         if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "s3_bucket") {
             bucket::check_name(value, vendor.s3_endpoint.is_some())?;
         }
-        let all = vendor.access == Access::Proxy || vendor.s3_bucket.is_none();
+        let all = vendor.access == BucketAccess::Proxy || vendor.s3_bucket.is_none();
         let contradiction = vendor.delivery.contradiction(all);
         if let Some((about, message)) = contradiction
             && let Some((key, value)) = ini.section(section).find(|(key, _)| *key == about)
@@ -343,7 +283,7 @@ impl VendorSettings {
             return Err(value.error(format!("`{key}`: {message}")));
         }
         if let Some((_, value)) = ini.section(section).find(|(key, _)| *key == "access")
-            && vendor.access == Access::Cdn
+            && vendor.access == BucketAccess::Cdn
             && vendor.cdn_url.is_none()
         {
             return Err(value.error("`access = cdn` needs `cdn_url`, the base URL before the bucket".into()));
@@ -352,16 +292,14 @@ impl VendorSettings {
     }
 }
 
-impl Access {
-    fn read(value: &Value) -> Result<Self, IniError> {
-        match value.text.as_str() {
-            "presigned" => Ok(Access::Presigned),
-            "public" => Ok(Access::Public),
-            "cdn" => Ok(Access::Cdn),
-            "proxy" => Ok(Access::Proxy),
-            other => {
-                Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
-            }
+fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
+    match value.text.as_str() {
+        "presigned" => Ok(BucketAccess::Presigned),
+        "public" => Ok(BucketAccess::Public),
+        "cdn" => Ok(BucketAccess::Cdn),
+        "proxy" => Ok(BucketAccess::Proxy),
+        other => {
+            Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
         }
     }
 }
@@ -370,7 +308,7 @@ impl Access {
 #[cfg(test)]
 pub(super) fn all() -> [(&'static str, &'static [&'static str]); 5] {
     [
-        ("redhat", Redhat::KEYS),
+        ("redhat", FEDERATION_KEYS),
         ("openshift", Openshift::KEYS),
         ("aws", Aws::KEYS),
         ("pulpserver", Pulpserver::KEYS),
@@ -419,11 +357,11 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// A URL as it is, a path from the file's own folder.
-fn place(value: &Value, folder: &Path) -> Result<Place, IniError> {
+fn place(value: &Value, folder: &Path) -> Result<DocumentsPlace, IniError> {
     if value.text.contains("://") {
-        Ok(Place::Url(url(value)?))
+        Ok(DocumentsPlace::Url(url(value)?))
     } else {
-        Ok(Place::Path(folder.join(text(value)?)))
+        Ok(DocumentsPlace::Path(folder.join(text(value)?)))
     }
 }
 

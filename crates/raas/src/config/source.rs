@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::repository::ConfigRepository;
-use crate::failure::{Context as _, Failure, Kind};
-use crate::git::Remote;
-use crate::home::Home;
-use crate::redact;
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::redact;
+use raas_git::Remote;
+use raas_publish::home::Home;
 
 /// The file in the current folder, or at the root of the repository.
 pub(super) const FILE: &str = "raas.cfg";

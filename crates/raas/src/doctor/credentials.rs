@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::config::Secret;
+use raas_base::Secret;
 
 /// As `docker login` and `podman login` write it.
 #[derive(Deserialize, Default)]

@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::Asked;
 use super::web::{Answer, Web, authority};
-use crate::redact;
-use crate::registry::Challenge;
 use crate::status::Check;
+use raas_base::redact;
+use raas_sources::registry::Challenge;
 
 /// A clock that is wrong by more than this many seconds is told of; storage services refuse what is signed 15 min off.
 pub(super) const SKEW: u64 = 300;

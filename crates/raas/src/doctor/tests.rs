@@ -8,8 +8,8 @@ use raas_types::media_type::{DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFES
 use raas_types::{Digest, Utc};
 
 use super::{Asked, Diagnosis, examine};
-use crate::config::Secret;
 use crate::status::Outcome;
+use raas_base::Secret;
 
 type Fault = fn(&Request, Reply) -> Reply;
 

@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::connection::roots;
-use crate::redact;
+use raas_base::redact;
 
 /// How long a server may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(30);

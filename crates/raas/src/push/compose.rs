@@ -8,7 +8,7 @@ use raas_types::crane::{
 use raas_types::{Digest, Manifest, RepositoryName, VendorName};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
-use crate::publication::Current;
+use raas_publish::publication::Current;
 
 /// A repository to compose.
 pub(super) struct Composer<'a> {

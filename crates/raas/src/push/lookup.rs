@@ -6,8 +6,8 @@ use raas_image::Image;
 use raas_types::crane::{Content, Document, V1ImageEntry, tree};
 use raas_types::{Digest, ImageId, RepositoryName};
 
-use crate::failure::Failure;
-use crate::home::Vendor;
+use raas_base::failure::Failure;
+use raas_publish::home::Vendor;
 
 /// A stored blob: the repository that has it, its digest and its size.
 #[derive(Debug, Clone)]

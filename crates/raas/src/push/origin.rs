@@ -7,10 +7,11 @@ use std::str::FromStr;
 use raas_image::{Archive, Input, Limits};
 use raas_types::RepositoryName;
 
+use super::image_failure::OrFail as _;
 use super::{Options, Progress};
-use crate::failure::{Failure, Kind};
-use crate::home::Home;
-use crate::redact;
+use raas_base::failure::{Failure, Kind};
+use raas_base::redact;
+use raas_publish::home::Home;
 
 /// The value of `--from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub(super) fn open(
     let bar = progress.reading(size);
     let archive = raas_image::open(input, home.root(), limits, &mut |bytes| bar.advance(bytes));
     bar.done();
-    Ok(archive?)
+    archive.or_fail()
 }
 
 fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
@@ -101,7 +102,7 @@ fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
 /// Begins a download; its length, where the server says it.
 fn download(url: &str) -> Result<(Input, Option<u64>), Failure> {
     let shown = redact::url(url);
-    let (stream, size) = crate::http::download(url).map_err(|error| {
+    let (stream, size) = raas_sources::http::download(url).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot download {shown}")).caused_by(error).hint(
             "check the address with `curl -I`; a private one may be downloaded first and given as a path",
         )

@@ -6,9 +6,9 @@ use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
 use super::lookup::{Known, StoredBlob};
 use super::report::{Masked, Report};
-use crate::config::Masks;
-use crate::failure::{Failure, Kind};
-use crate::held::Held;
+use raas_base::failure::{Failure, Kind};
+use raas_publish::held::Held;
+use raas_sources::federation::Masks;
 
 /// What is to be done, and the image that it is done for.
 pub(super) struct Plan {

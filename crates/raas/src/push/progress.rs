@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::output::{self, harmless};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use raas_base::Say;
 
 /// Where progress is shown: standard error, or nowhere.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bars: MultiProgress,
     lines: bool,
@@ -49,6 +50,12 @@ impl Progress {
         } else {
             output::error(line);
         }
+    }
+
+    /// The same for libraries.
+    pub(crate) fn as_say(&self) -> Say {
+        let progress = self.clone();
+        Say::new(move |line| progress.say(line))
     }
 
     /// A line for an object that was stored.

@@ -7,10 +7,11 @@
 use raas_types::RepositoryName;
 use raas_types::crane::tree;
 
-use crate::failure::Failure;
-use crate::history;
-use crate::publication::Current;
-use crate::record::{CommitId, Record};
+use raas_base::failure::Failure;
+use raas_git::CommitId;
+use raas_publish::history;
+use raas_publish::publication::Current;
+use raas_publish::record::Record;
 
 /// The commit that an image which is not published was last published in, if it was protected there.
 pub(super) fn before_removal(

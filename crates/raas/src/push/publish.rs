@@ -3,124 +3,136 @@
 use std::collections::BTreeMap;
 
 use raas_types::crane::{Content, Document, V2Content, tree};
-use raas_types::{ObjectKey, RepositoryName, V1File};
+use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 
 use super::compose::Composer;
+use super::operator_documents::OperatorDocuments;
 use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
 use super::{Options, Progress};
-use crate::catch_up::When;
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::federation::OperatorDocuments;
-use crate::home::Vendor;
-use crate::publication::{Current, Done, Message, Publication};
-use crate::storage::Storage;
+use raas_base::failure::Failure;
+use raas_git::{Change, CommitId};
+use raas_publish::catch_up::When;
+use raas_publish::publication::{Current, Done, Publication};
+use raas_publish::record::Message;
+use raas_publish::registry::Registry;
 
-/// Publishes what is stored, and the operator's documents beside it; gives the commit that holds it, which is the
-/// one before where nothing changed.
-#[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
-pub(super) fn publish(
-    vendor: &Vendor,
-    config: &Config,
-    storage: &dyn Storage,
-    options: &Options,
-    stored: &Stored,
-    operator: &OperatorDocuments,
-    report: &mut Report,
-    progress: &Progress,
-) -> Result<Done, Failure> {
-    // Most pushes of what is there already change nothing, and need not wait for other homes.
-    for when in [When::Now, When::InTurn] {
-        let publication = Publication::begin(vendor, config, storage, &options.image.name, when)?;
-        if let Some(done) =
-            attempt(publication, vendor, storage, options, stored, operator, report, progress)?
-        {
-            return Ok(done);
-        }
-    }
-    unreachable!("a publication in its turn waits for none")
+/// What a push publishes, and where.
+pub(super) struct Publisher<'a> {
+    pub(super) registry: Registry<'a>,
+    pub(super) options: &'a Options,
+    pub(super) stored: &'a Stored,
+    pub(super) operator: &'a OperatorDocuments,
+    pub(super) progress: &'a Progress,
 }
 
-/// Publishes; nothing if this has to be in the home's turn.
-#[expect(clippy::too_many_arguments, reason = "they are what a publication is made of")]
-fn attempt(
-    mut publication: Publication<'_>,
-    vendor: &Vendor,
-    storage: &dyn Storage,
-    options: &Options,
-    stored: &Stored,
-    operator: &OperatorDocuments,
-    report: &mut Report,
-    progress: &Progress,
-) -> Result<Option<Done>, Failure> {
-    let name = &options.image.name;
-    let mut current = publication.current()?;
-    let protected_before = match &publication.head {
-        Some(head) if current.is_empty() => protection::before_removal(&publication.record, head, name)?,
-        _ => None,
-    };
-    current.protected |= protected_before.is_some();
-    let manifest_paths = match &publication.head {
-        Some(head) => publication.record.files(head, &tree::manifests(name))?,
-        None => Vec::new(),
-    };
-    let manifest_paths = manifest_paths.into_iter().map(|file| file.path).collect();
-    check_same_images(name, &current, stored)?;
-    let base_url = storage.base_url();
-    let composer = Composer { vendor: vendor.name(), name, base_url: &base_url, prune: options.prune };
-    let mut files = composer.compose(&current, &manifest_paths, stored, |digest| {
-        let head = publication.head.as_ref()?;
-        publication.record.read(head, &tree::manifest(name, digest)).ok().flatten()
-    });
-    let now = files.get(&tree::document(name)).and_then(|bytes| Document::parse(bytes.as_ref()?).ok());
-    let now = match now.map(|document| document.content) {
-        Some(Content::V2(V2Content { raas: Some(raas), .. })) => raas.tags,
-        _ => BTreeMap::new(),
-    };
-    let removed_tags = current.tags().filter(|tag| !now.contains_key(*tag)).cloned().collect();
-    files.extend(operator.changes(&publication)?);
-    let changes = publication.changes(files)?;
-    if publication.waits_for_turn(&changes)? {
-        return Ok(None);
-    }
-    if !changes.is_empty() {
-        publication.check_stored(&content(name, stored))?;
-    }
-    if let Some(before) = protected_before {
-        progress.say(&format!(
-            "Note: {name} was protected when it was last published, in commit {}, and is so again: users alone see it. Set \
-             `protected` to false in its document of the record if everybody may",
-            before.short()
-        ));
+/// What a publication changes.
+struct Changes {
+    files: Vec<Change>,
+    /// Tags that the repository has no more.
+    removed_tags: Vec<Tag>,
+    /// The commit of an earlier publication that protected the repository, if this one protects it for that reason.
+    protected_before: Option<CommitId>,
+}
+
+impl Publisher<'_> {
+    /// Publishes the stored content, and the operator's documents beside it. Gives the commit that holds them: the last
+    /// one if nothing changes.
+    pub(super) fn publish(&self, report: &mut Report) -> Result<Done, Failure> {
+        // Most pushes of published content change nothing, and need not wait for other homes.
+        for when in [When::Now, When::InTurn] {
+            let publication = Publication::begin(&self.registry, &self.options.image.name, when)?;
+            let changes = self.changes(&publication)?;
+            if !publication.waits_for_turn(&changes.files)? {
+                return self.commit(publication, changes, report);
+            }
+        }
+        unreachable!("a publication in its turn waits for none")
     }
 
-    let source = format!("Source: {} ({})", report.source.name, report.source.kind);
-    let mut tell = |key: &ObjectKey, size: u64, written: bool| {
-        if written {
-            report.stored.add(size);
-            progress.stored(key, size);
-        } else {
-            report.present.add(size);
+    /// The changes of the record that publish the stored content.
+    fn changes(&self, publication: &Publication<'_>) -> Result<Changes, Failure> {
+        let Self { registry, options, stored, .. } = *self;
+        let name = &options.image.name;
+        let mut current = publication.current()?;
+        let head = publication.head.as_ref();
+        let protected_before = match head {
+            Some(head) if current.is_empty() => protection::before_removal(&publication.record, head, name)?,
+            _ => None,
+        };
+        current.protected |= protected_before.is_some();
+        let manifests = match head {
+            Some(head) => publication.record.files(head, &tree::manifests(name))?,
+            None => Vec::new(),
+        };
+        let manifests = manifests.into_iter().map(|file| file.path).collect();
+        check_same_images(name, &current, stored)?;
+        let base_url = registry.storage.base_url();
+        let composer =
+            Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
+        let mut files = composer.compose(&current, &manifests, stored, |digest| {
+            publication.record.read(head?, &tree::manifest(name, digest)).ok().flatten()
+        });
+        let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
+        let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
+        files.extend(self.operator.changes(publication)?);
+        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before })
+    }
+
+    fn commit(
+        &self,
+        mut publication: Publication<'_>,
+        changes: Changes,
+        report: &mut Report,
+    ) -> Result<Done, Failure> {
+        let Self { options, stored, progress, .. } = *self;
+        let name = &options.image.name;
+        if !changes.files.is_empty() {
+            publication.check_stored(&content(name, stored))?;
         }
-    };
-    for (digest, manifest) in &stored.manifests {
-        publication.put_manifest(digest, &manifest.media_type, &manifest.bytes, &mut tell)?;
+        if let Some(before) = changes.protected_before {
+            progress.say(&format!(
+                "Note: {name} was protected when it was last published, in commit {}, and is so again: users alone see it. \
+                 Set `protected` to false in its document of the record if everybody may",
+                before.short()
+            ));
+        }
+        let source = format!("Source: {} ({})", report.source.name, report.source.kind);
+        let mut tell = |key: &ObjectKey, size: u64, written: bool| {
+            if written {
+                report.stored.add(size);
+                progress.stored(key, size);
+            } else {
+                report.present.add(size);
+            }
+        };
+        for (digest, manifest) in &stored.manifests {
+            publication.put_manifest(digest, &manifest.media_type, &manifest.bytes, &mut tell)?;
+        }
+        let mut message = Message::new("Publish", name, stored.tags.keys());
+        message.tags = stored.tags.clone();
+        message.notes.push(source);
+        if options.prune {
+            message.notes.push("The repository was made equal to the source.".into());
+        }
+        let done = publication.commit(&changes.files, &message, &mut tell)?;
+        report.changed = done.changed;
+        report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+        report.removed_tags = changes.removed_tags;
+        report.commit = Some(done.commit.to_string());
+        Ok(done)
     }
-    let mut message = Message::new("Publish", name, stored.tags.keys());
-    message.tags = stored.tags.clone();
-    message.notes.push(source);
-    if options.prune {
-        message.notes.push("The repository was made equal to the source.".into());
+}
+
+/// The tags of a document of v2 content; none if the document is removed.
+fn tags_of(document: &Option<Vec<u8>>) -> BTreeMap<Tag, Digest> {
+    let document = document.as_ref().and_then(|bytes| Document::parse(bytes).ok());
+    match document.map(|document| document.content) {
+        Some(Content::V2(V2Content { raas: Some(raas), .. })) => raas.tags,
+        _ => BTreeMap::new(),
     }
-    let done = publication.commit(&changes, &message, &mut tell)?;
-    report.changed = done.changed;
-    report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
-    report.removed_tags = removed_tags;
-    report.commit = Some(done.commit.to_string());
-    Ok(Some(done))
 }
 
 /// The objects that hold layers and configs, each with its length.

@@ -4,8 +4,8 @@ use raas_types::VendorName;
 
 use super::Options;
 use super::report::Report;
-use crate::home::Home;
-use crate::servers::Note;
+use raas_platform::ServerRegistration;
+use raas_publish::home::Home;
 
 /// Where the command line expects a server that nobody has started yet.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
@@ -14,7 +14,7 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:5000";
 pub(super) fn reference(
     home: &Home,
     vendor: &VendorName,
-    server: Option<&Note>,
+    server: Option<&ServerRegistration>,
     options: &Options,
     report: &Report,
 ) -> String {

@@ -6,9 +6,9 @@ use std::path::Path;
 use raas_image::Content;
 
 use super::Progress;
-use crate::failure::{Failure, Kind};
-use crate::http;
-use crate::redact;
+use raas_base::failure::{Failure, Kind};
+use raas_base::redact;
+use raas_sources::http;
 
 /// The longest layer, in bytes: what `raas-image` unpacks of one at most.
 const MAX_SIZE: u64 = 64 * 1024 * 1024 * 1024;

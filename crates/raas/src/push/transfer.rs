@@ -12,13 +12,14 @@ use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
 use super::Progress;
+use super::image_failure::{OrFail as _, failure};
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
 use super::progress::Bar;
 use super::report::{Counted, Report};
-use crate::failure::Failure;
-use crate::held::Held;
-use crate::parallel;
-use crate::storage::{Draft, OnStored, Storage};
+use raas_base::failure::Failure;
+use raas_base::parallel;
+use raas_publish::held::Held;
+use raas_publish::storage::{Draft, OnStored, Storage};
 
 /// Everything that storing needs.
 pub(super) struct Transfer<'a> {
@@ -117,7 +118,7 @@ impl Transfer<'_> {
                 let bar = Arc::new(bar);
                 let draft = Draft { on_stored: Some(advance(&bar)), ..Draft::of(&key, blob.size) };
                 let mut upload = self.storage.create(draft)?;
-                copy(content, blob, &mut upload, self.limits, &|_| {})?;
+                copy(content, blob, &mut upload, self.limits, &|_| {}).or_fail()?;
                 upload.commit(&key)?;
                 bar.done();
                 self.tell_stored(&key, blob.size, count);
@@ -175,10 +176,11 @@ impl Transfer<'_> {
     ) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
         let mut upload = self.storage.create(Draft::default())?;
-        let packed = pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes))?;
+        let packed =
+            pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         if packed.diff_id != diff_id {
             let rule = raas_image::Rule::DiffId { expected: diff_id, found: packed.diff_id };
-            return Err(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }.into());
+            return Err(failure(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }));
         }
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
         self.commit_new(upload, &key, packed.blob_size, count)?;
@@ -189,7 +191,7 @@ impl Transfer<'_> {
     /// Puts a packed layer in its place, unless an earlier run did.
     pub(super) fn commit_new(
         &self,
-        upload: Box<dyn crate::storage::Upload>,
+        upload: Box<dyn raas_publish::storage::Upload>,
         key: &ObjectKey,
         size: u64,
         count: &Mutex<Count>,

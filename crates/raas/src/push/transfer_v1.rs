@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use raas_image::{Content, Packed, PackedLayer, Packing, V1Image, V1Set, build_from_v1, fingerprint, pack};
+use raas_image::{
+    Content, ImageError, Packed, PackedLayer, Packing, V1Image, V1Set, build_from_v1, fingerprint, pack,
+};
 use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File};
 
+use super::image_failure::OrFail as _;
 use super::plan::V1Action;
 use super::remote;
 use super::transfer::{Count, Stored, StoredV1, Transfer, note, packing};
-use crate::failure::{Failure, Kind};
-use crate::parallel;
-use crate::storage::Draft;
+use raas_base::failure::{Failure, Kind};
+use raas_base::parallel;
+use raas_publish::storage::Draft;
 
 /// Each layer is stored as it is and packed.
 const UPLOADS: usize = 2;
@@ -50,7 +53,8 @@ impl Transfer<'_> {
                 let json = set.images[id].json.as_ref().or(done[id].json.as_ref());
                 json.ok_or_else(|| missing_json(id))?.read_all(self.limits.json)
             };
-            let built = build_from_v1(set, top, json_of, |id| done[id].layer.clone(), self.limits)?;
+            let built =
+                build_from_v1(set, top, json_of, |id| done[id].layer.clone(), self.limits).or_fail()?;
             self.add_built(&mut stored, [tag.clone()], built, count)?;
         }
         let entries = done.into_iter().map(|(id, done)| (id, done.entry)).collect();
@@ -74,7 +78,7 @@ impl Transfer<'_> {
                 Ok(Done { id, entry, layer: packed, json: None })
             }
             V1Action::Store => {
-                let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
+                let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
                 let packed = self.v1_store(id, content, workers, count)?;
                 let json = self.v1_small_files(id, image, count)?;
                 Ok(Done {
@@ -100,7 +104,7 @@ impl Transfer<'_> {
         let mut raw = self.storage.create(Draft::of(&key, content.size()))?;
         let mut blob = self.storage.create(Draft::default())?;
         let advance = |bytes| bar.advance(bytes);
-        let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance)?;
+        let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance).or_fail()?;
         raw.commit(&key)?;
         self.tell_stored(&key, packed.raw_size, count);
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
@@ -120,14 +124,20 @@ impl Transfer<'_> {
         workers: usize,
         count: &Mutex<Count>,
     ) -> Result<PackedLayer, Failure> {
-        let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id))?;
+        let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
         let bar = self.progress.layer(&id.short(), content.size());
-        let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes))?;
+        let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         bar.done();
         if found.raw != entry.layer {
             return Err(another(&id, repository, "layer"));
         }
-        let json = image.json.as_ref().ok_or_else(|| missing_json(&id))?.read_all(self.limits.json)?;
+        let json = image
+            .json
+            .as_ref()
+            .ok_or_else(|| missing_json(&id))
+            .or_fail()?
+            .read_all(self.limits.json)
+            .or_fail()?;
         if entry.json.is_some_and(|published| published != Digest::of(&json)) {
             return Err(another(&id, repository, "json"));
         }
@@ -160,7 +170,13 @@ impl Transfer<'_> {
 
     /// Stores an image's json and ancestry; gives the json's digest.
     fn v1_small_files(&self, id: ImageId, image: &V1Image, count: &Mutex<Count>) -> Result<Digest, Failure> {
-        let json = image.json.as_ref().ok_or_else(|| missing_json(&id))?.read_all(self.limits.json)?;
+        let json = image
+            .json
+            .as_ref()
+            .ok_or_else(|| missing_json(&id))
+            .or_fail()?
+            .read_all(self.limits.json)
+            .or_fail()?;
         self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Json), &json, count)?;
         let ancestry = image.ancestry_json();
         self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, count)?;
@@ -180,7 +196,7 @@ impl Transfer<'_> {
             }
         };
         let bar = self.progress.layer(&id.short(), layer.size());
-        let found = fingerprint(&layer, self.limits, &|bytes| bar.advance(bytes))?;
+        let found = fingerprint(&layer, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         bar.done();
         let entry = entry_of(&found, Some(folder));
         Ok(Done { id, entry, layer: PackedLayer::as_in_source(&found), json })
@@ -209,15 +225,15 @@ pub(super) fn another(id: &ImageId, repository: &RepositoryName, file: &str) -> 
     )
 }
 
-fn missing_layer(id: &ImageId) -> raas_image::ImageError {
+fn missing_layer(id: &ImageId) -> ImageError {
     missing(id, V1File::Layer)
 }
 
-fn missing_json(id: &ImageId) -> raas_image::ImageError {
+fn missing_json(id: &ImageId) -> ImageError {
     missing(id, V1File::Json)
 }
 
-fn missing(id: &ImageId, file: V1File) -> raas_image::ImageError {
+fn missing(id: &ImageId, file: V1File) -> ImageError {
     let rule = raas_image::Rule::Missing("it is not in the source".into());
-    raas_image::ImageError::Refused { member: format!("{id}/{}", file.name()), rule }
+    ImageError::Refused { member: format!("{id}/{}", file.name()), rule }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use raas_server::{AddressError, BaseUrl, Bucket, CredentialSource, Origin, S3Location, Signer};
 
 use super::{SiteError, delivery};
-use crate::config::{Access, Aws, VendorSettings};
+use crate::config::{Aws, VendorSettings};
+use raas_types::BucketAccess;
 
 /// Makes buckets of settings.
 #[derive(Debug)]
@@ -37,10 +38,10 @@ impl Buckets {
         let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
         let location = self.location(settings, bucket);
         Ok(Some(match settings.access {
-            Access::Presigned => Bucket::Redirect(Origin::Signed(self.signer(&location)?)),
-            Access::Public => Bucket::Redirect(Origin::Open(location.base_url()?)),
-            Access::Cdn => Bucket::Redirect(delivery::cdn(cdn(settings)?, &settings.delivery)?),
-            Access::Proxy => Bucket::Proxy(Origin::Signed(self.signer(&location)?)),
+            BucketAccess::Presigned => Bucket::Redirect(Origin::Signed(self.signer(&location)?)),
+            BucketAccess::Public => Bucket::Redirect(Origin::Open(location.base_url()?)),
+            BucketAccess::Cdn => Bucket::Redirect(delivery::cdn(cdn(settings)?, &settings.delivery)?),
+            BucketAccess::Proxy => Bucket::Proxy(Origin::Signed(self.signer(&location)?)),
         }))
     }
 
@@ -53,8 +54,10 @@ impl Buckets {
     pub(super) fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
         let location = self.location(settings, bucket);
         Ok(match settings.access {
-            Access::Public => Origin::Open(location.base_url()?),
-            Access::Presigned | Access::Cdn | Access::Proxy => Origin::Signed(self.signer(&location)?),
+            BucketAccess::Public => Origin::Open(location.base_url()?),
+            BucketAccess::Presigned | BucketAccess::Cdn | BucketAccess::Proxy => {
+                Origin::Signed(self.signer(&location)?)
+            }
         })
     }
 

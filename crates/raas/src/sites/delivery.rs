@@ -7,7 +7,8 @@ use std::time::Duration;
 use raas_server::{AkamaiToken, BaseUrl, Cdn, CdnToken, CloudFront, Origin, Passing};
 
 use super::SiteError;
-use crate::config::{Access, Delivery, KeySource, VendorSettings};
+use crate::config::{Delivery, KeySource, VendorSettings};
+use raas_types::BucketAccess;
 
 /// What Crane has for a parameter and a lifetime that nobody sets.
 const PARAMETER: &str = "_auth_";
@@ -42,7 +43,7 @@ pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteErro
 pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<Passing> {
     let delivery = &settings.delivery;
     let mut repositories = delivery.proxy_repositories.clone();
-    let all = settings.access == Access::Proxy || settings.s3_bucket.is_none();
+    let all = settings.access == BucketAccess::Proxy || settings.s3_bucket.is_none();
     if repositories.is_empty() && all && !delivery.proxy_hosts.is_empty() {
         repositories.push("*".parse().expect("it stands for all"));
     }
@@ -53,7 +54,7 @@ pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use raas_base::Secret;
 
     #[test]
     fn a_cdn_has_the_tokens_that_are_set() {
@@ -91,9 +92,9 @@ mod tests {
         let count = |settings: &VendorSettings| {
             passing(settings, None).map(|passing| (passing.repositories.len(), passing.hosts.len()))
         };
-        assert_eq!(count(&settings(Access::Presigned, &[], &[])), None);
-        assert_eq!(count(&settings(Access::Presigned, &["app", "tools/*"], &[])), Some((2, 0)));
-        assert_eq!(count(&settings(Access::Proxy, &[], &["cdn.example.com"])), Some((1, 1)));
-        assert_eq!(count(&settings(Access::Proxy, &["app"], &["cdn.example.com"])), Some((1, 1)));
+        assert_eq!(count(&settings(BucketAccess::Presigned, &[], &[])), None);
+        assert_eq!(count(&settings(BucketAccess::Presigned, &["app", "tools/*"], &[])), Some((2, 0)));
+        assert_eq!(count(&settings(BucketAccess::Proxy, &[], &["cdn.example.com"])), Some((1, 1)));
+        assert_eq!(count(&settings(BucketAccess::Proxy, &["app"], &["cdn.example.com"])), Some((1, 1)));
     }
 }

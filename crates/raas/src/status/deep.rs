@@ -6,11 +6,11 @@ use std::io::Read;
 use raas_types::crane::Document;
 use raas_types::{Digest, ObjectKey, Sha256};
 
-use crate::failure::Failure;
-use crate::inventory;
-use crate::parallel;
 use crate::push::Progress;
-use crate::storage::{Storage, StorageError};
+use raas_base::failure::Failure;
+use raas_base::parallel;
+use raas_publish::inventory;
+use raas_publish::storage::{Storage, StorageError};
 
 /// Objects that are read at once.
 const AT_ONCE: usize = 4;

@@ -8,10 +8,13 @@ use serde::Serialize;
 use ureq::ResponseExt as _;
 
 use crate::config::Config;
-use crate::failure::{Failure, Kind};
-use crate::home::{Home, Vendor};
-use crate::record::Reader;
-use crate::{http, published, servers, sites};
+use crate::sites;
+use raas_base::failure::{Failure, Kind};
+use raas_git::Reader;
+use raas_platform::{Local, Platform as _};
+use raas_publish::home::{Home, Vendor};
+use raas_publish::published;
+use raas_sources::http;
 
 /// What a vendor's registry needs of a firewall.
 #[derive(Debug, Serialize)]
@@ -107,8 +110,8 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
 }
 
 fn running(home: &Home, vendor: &Vendor) -> Option<String> {
-    let notes = servers::living(&home.servers()).ok()?;
-    notes.iter().find(|note| note.serves(vendor.name())).map(|note| note.reachable().to_string())
+    let serving = Local::new(home.servers()).observe(vendor.name()).ok()?;
+    serving.first().map(|server| server.reachable().to_string())
 }
 
 fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Result<Vec<Image>, Failure> {

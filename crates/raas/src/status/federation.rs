@@ -6,9 +6,10 @@ use raas_types::crane::{Content, Document};
 use raas_types::{RepositoryName, V1File};
 
 use super::{Check, Outcome, Status, documents};
-use crate::home::Vendor;
-use crate::registry::{Presence, ask};
-use crate::{http, parallel};
+use raas_base::parallel;
+use raas_publish::home::Vendor;
+use raas_sources::http;
+use raas_sources::registry::{Presence, ask};
 
 /// Locations that are asked at once.
 const IN_FLIGHT: usize = 8;

@@ -11,9 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Check;
-use crate::home::{Home, Vendor};
-use crate::servers::Note;
-use crate::{http, servers};
+use raas_platform::{Local, Platform as _, ServerRegistration, client};
+use raas_publish::home::{Home, Vendor};
 
 /// The repositories of what is published.
 #[derive(Debug, Default)]
@@ -49,15 +48,14 @@ impl Published {
 
 /// Checks each server of the vendor that runs on this machine.
 pub(super) fn check(home: &Home, vendor: &Vendor, published: &Published) -> Vec<Check> {
-    let notes = match servers::living(&home.servers()) {
-        Ok(notes) => notes,
-        Err(error) => {
-            let found = format!("cannot look for servers in {}: {error}", home.servers().display());
-            return vec![Check::failed("server", found, "give the user of raas access to that folder")];
+    let name = vendor.name();
+    let serving = match Local::new(home.servers()).observe(name) {
+        Ok(serving) => serving,
+        Err(failure) => {
+            let failure = failure.hint("give the user of raas access to that folder");
+            return vec![Check::unable("server", &failure)];
         }
     };
-    let name = vendor.name();
-    let serving: Vec<_> = notes.iter().filter(|note| note.serves(name)).collect();
     if serving.is_empty() {
         return vec![Check::failed(
             "server",
@@ -65,14 +63,14 @@ pub(super) fn check(home: &Home, vendor: &Vendor, published: &Published) -> Vec<
             format!("raas serve {name}"),
         )];
     }
-    serving.into_iter().map(|note| check_server(note, vendor, published)).collect()
+    serving.iter().map(|note| check_server(note, vendor, published)).collect()
 }
 
-fn check_server(note: &Note, vendor: &Vendor, published: &Published) -> Check {
+fn check_server(note: &ServerRegistration, vendor: &Vendor, published: &Published) -> Check {
     let address = note.reachable();
     let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
-        let found = match http::ask(note, vendor.name(), path) {
+        let found = match client::ask(note, vendor.name(), path) {
             Ok(answer) if answer.trim() == expected => continue,
             // A registry with users asks for a token first.
             Err(ureq::Error::StatusCode(401)) => continue,
@@ -85,7 +83,7 @@ fn check_server(note: &Note, vendor: &Vendor, published: &Published) -> Check {
         vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
     let failed =
         |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
-    match http::revision(note, vendor.name()) {
+    match client::revision(note, vendor.name()) {
         Ok(revision) if revision == shown => {}
         Ok(revision) => return failed(format!("serves revision `{revision}`, published is `{shown}`")),
         Err(error) => return failed(format!("tells no revision: {error}")),
@@ -111,7 +109,11 @@ fn check_server(note: &Note, vendor: &Vendor, published: &Published) -> Check {
 }
 
 /// The repositories that a server should show to everybody and does not.
-fn unserved(note: &Note, vendor: &Vendor, published: &Published) -> Result<Vec<String>, Box<dyn Error>> {
+fn unserved(
+    note: &ServerRegistration,
+    vendor: &Vendor,
+    published: &Published,
+) -> Result<Vec<String>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Catalog {
         repositories: BTreeSet<String>,
@@ -135,8 +137,12 @@ fn unserved(note: &Note, vendor: &Vendor, published: &Published) -> Result<Vec<S
     Ok(missing.into_iter().collect())
 }
 
-fn read<T: DeserializeOwned>(note: &Note, vendor: &Vendor, path: &str) -> Result<T, Box<dyn Error>> {
-    Ok(serde_json::from_str(&http::ask(note, vendor.name(), path)?)?)
+fn read<T: DeserializeOwned>(
+    note: &ServerRegistration,
+    vendor: &Vendor,
+    path: &str,
+) -> Result<T, Box<dyn Error>> {
+    Ok(serde_json::from_str(&client::ask(note, vendor.name(), path)?)?)
 }
 
 /// What a stranger is told of what is protected.
@@ -166,12 +172,16 @@ impl Protected {
     }
 }
 
-fn protected(note: &Note, vendor: &Vendor, published: &Published) -> Result<Protected, ureq::Error> {
+fn protected(
+    note: &ServerRegistration,
+    vendor: &Vendor,
+    published: &Published,
+) -> Result<Protected, ureq::Error> {
     let mut found = Protected::default();
     for name in &published.protected {
         let mut statuses = BTreeSet::new();
         for path in [format!("/v2/{name}/tags/list?n=1"), format!("/v1/repositories/{name}/tags")] {
-            statuses.insert(match http::ask(note, vendor.name(), &path) {
+            statuses.insert(match client::ask(note, vendor.name(), &path) {
                 Ok(_) => 200,
                 Err(ureq::Error::StatusCode(status @ (401 | 404))) => status,
                 Err(error) => return Err(error),
@@ -232,7 +242,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().to_owned())).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        let note = Note { address: server.address(), pid: 1, vendors: Vec::new(), secure: false };
+        let note =
+            ServerRegistration { address: server.address(), pid: 1, vendors: Vec::new(), secure: false };
         check_server(&note, &vendor, &published())
     }
 

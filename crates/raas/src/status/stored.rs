@@ -2,8 +2,10 @@
 
 use super::Check;
 use crate::config::Config;
-use crate::home::Vendor;
-use crate::storage::{self, Storage, StorageError};
+use raas_publish::home::Vendor;
+use raas_publish::storage::{Storage, StorageError, probe};
+
+use crate::storage;
 
 /// What the check of the storage leaves to the others.
 pub(super) enum Stored {
@@ -35,7 +37,7 @@ impl Stored {
 
 /// Checks it.
 pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, Stored) {
-    let storage = match storage::open(vendor, config) {
+    let storage = match storage::open(vendor, config, &storage::say_on_stderr()) {
         Ok(storage) => storage,
         Err(failure) => return (Check::unable("storage", &failure), Stored::Unopened),
     };
@@ -63,7 +65,7 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, Stored) {
 /// Also whether everybody may write there, which may have come about since it was set up.
 fn try_out(storage: &dyn Storage) -> Result<(), StorageError> {
     storage.reach()?;
-    storage::probe(storage)?;
+    probe(storage)?;
     storage.prepare(false).map(drop)
 }
 
@@ -72,10 +74,12 @@ mod tests {
     use raas_testkit::s3::{Fault, Server, What};
 
     use super::*;
-    use crate::catch_up;
     use crate::config::Asked;
-    use crate::home::Home;
     use crate::status::{self, Outcome};
+    use raas_base::Say;
+    use raas_publish::catch_up;
+    use raas_publish::home::Home;
+    use raas_publish::registry::Registry;
 
     #[test]
     fn a_service_that_does_not_answer_is_asked_no_more() {
@@ -107,8 +111,10 @@ mod tests {
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
         // So it is with what a command would like to know besides.
         server.forget();
-        let storage = storage::open_to_read(&vendor, &config).unwrap();
-        let failed = catch_up::refresh_from(&vendor, storage.as_ref()).unwrap_err().to_string();
+        let say = Say::nothing();
+        let storage = storage::s3::open(&vendor, &config, &say, storage::s3::Hurry::Yes).unwrap();
+        let registry = Registry { vendor: &vendor, storage: storage.as_ref(), shared: true, say: &say };
+        let failed = catch_up::refresh_from(&registry).unwrap_err().to_string();
         assert!(failed.contains("does not answer"), "{failed}");
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
         // One that refuses has answered, and may answer to something else.

@@ -18,4 +18,5 @@ mod serve;
 mod serve_alone;
 mod setup_and_status;
 mod side_by_side;
+mod snapshot_served;
 mod two_homes;

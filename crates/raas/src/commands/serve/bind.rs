@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::failure::{Context as _, Failure, Kind};
+use raas_base::failure::{Context as _, Failure, Kind};
 
 /// Clients that the system lets wait to be taken. The standard library has 128: when a cluster begins to pull, more than
 /// that come within a moment, and each that finds no place tries again after a second.

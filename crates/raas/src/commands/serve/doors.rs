@@ -6,7 +6,7 @@ use clap::Args;
 use raas_server::{SiteConfig, TokenIssuer, check_client_ca};
 
 use super::of_vendor::{OfVendor, by_vendor, of};
-use crate::failure::{Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 
 /// Each is said of a vendor, as `--metadata` is, and is else as the vendor's section of raas.cfg says.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use raas_server::{Acme, CertificateFiles, IpNet, Options};
 
-use crate::failure::{Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How clients reach it")]

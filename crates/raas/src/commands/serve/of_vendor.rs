@@ -2,7 +2,7 @@
 
 use raas_types::VendorName;
 
-use crate::failure::{Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 
 /// What is said of a vendor, or of the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]

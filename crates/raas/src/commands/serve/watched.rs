@@ -7,7 +7,7 @@ use clap::Args;
 use raas_server::{Notify, Options};
 
 use super::{address, bind};
-use crate::failure::{Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 
 /// What a server tells others.
 #[derive(Debug, Args)]

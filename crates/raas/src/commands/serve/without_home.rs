@@ -7,9 +7,10 @@ use raas_server::SiteConfig;
 use raas_types::VendorName;
 
 use super::of_vendor::{OfVendor, by_vendor, of};
-use crate::config::{Access, Config, CraneConf, VendorSettings};
-use crate::failure::{Failure, Kind};
+use crate::config::{Config, CraneConf, VendorSettings};
 use crate::sites::{Buckets, Named, alone, crane};
+use raas_base::failure::{Failure, Kind};
+use raas_types::BucketAccess;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a home")]
@@ -137,12 +138,12 @@ impl WithoutHome {
         settings.s3_path_style |= self.s3_path_style;
         settings.access = match self.access {
             None => settings.access,
-            Some(AccessArgument::Presigned) => Access::Presigned,
-            Some(AccessArgument::Public) => Access::Public,
-            Some(AccessArgument::Cdn) => Access::Cdn,
-            Some(AccessArgument::Proxy) => Access::Proxy,
+            Some(AccessArgument::Presigned) => BucketAccess::Presigned,
+            Some(AccessArgument::Public) => BucketAccess::Public,
+            Some(AccessArgument::Cdn) => BucketAccess::Cdn,
+            Some(AccessArgument::Proxy) => BucketAccess::Proxy,
         };
-        if settings.access == Access::Cdn && settings.cdn_url.is_none() {
+        if settings.access == BucketAccess::Cdn && settings.cdn_url.is_none() {
             return Err(Failure::new(Kind::Usage, "--access cdn needs the URL of the CDN").hint(
                 "set `cdn_url` in the vendor's section of raas.cfg, or give the CDN's URL to --bucket",
             ));

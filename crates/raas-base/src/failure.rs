@@ -1,0 +1,156 @@
+//! Why a command ended without doing what it was asked for: what failed, on what, why, and what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use raas_types::NameError;
+
+/// What went wrong, as far as a script must know: each kind has an exit code of its own. Exit code 1 belongs to
+/// commands that did their work and found a check that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line or the configuration asks for something impossible (exit code 2).
+    Usage,
+    /// The input is not fit to be published (exit code 3).
+    Refused,
+    /// A disk, a network, a service or a program that raas needs failed (exit code 4).
+    Environment,
+}
+
+/// A failure, ready to be shown.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with this message: what failed, and on what.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None, hints: Vec::new() }
+    }
+
+    /// Adds the cause.
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Puts a statement before the message that holds in spite of the failure.
+    pub fn preceded_by(mut self, statement: &str) -> Self {
+        self.message = format!("{statement}: {}", self.message);
+        self
+    }
+
+    /// Adds what the user can do. It begins with a verb.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds a hint, if there is one.
+    pub fn hint_if(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// What went wrong, for scripts.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What failed, and on what.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The causes, the nearest first. A cause that the text before it ends with is left out: libraries like to repeat
+    /// their cause in their own message, and people read it once.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut shown = self.message.clone();
+        let mut cause = self.cause.as_deref().map(|cause| cause as &dyn Error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !shown.ends_with(&text) {
+                causes.push(text.clone());
+            }
+            shown = text;
+            cause = error.source();
+        }
+        causes
+    }
+
+    /// What the user can do, in the order of the tries.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The exit code of a command that ends with this failure.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::Environment => 4,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The message, the causes below it, and the hints last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        for cause in self.causes() {
+            write!(f, "\n  because: {cause}")?;
+        }
+        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+/// Says what was being done when something failed.
+pub trait Context<T> {
+    /// A failure of the environment, with this message before the error.
+    fn context(self, message: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(Kind::Environment, message()).caused_by(error))
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Failure::new(Kind::Usage, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_what_why_and_what_to_do() {
+        let failed: Result<(), io::Error> = Err(io::Error::other("the disk is on fire"));
+        let failure =
+            failed.context(|| "cannot write x".into()).unwrap_err().hint("put it out").hint("call help");
+        assert_eq!(
+            failure.to_string(),
+            "error: cannot write x\n  because: the disk is on fire\nhint: put it out\nhint: call help"
+        );
+    }
+
+    #[test]
+    fn a_cause_is_not_told_twice() {
+        let inner = io::Error::other("inner");
+        let failure = Failure::new(Kind::Usage, "outer: inner").caused_by(inner);
+        assert_eq!(failure.to_string(), "error: outer: inner");
+    }
+}

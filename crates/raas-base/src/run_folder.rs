@@ -1,0 +1,112 @@
+//! A folder for as long as a run lives.
+//!
+//! ```text
+//! <parent>/<name>         the folder
+//! <parent>/<name>.lock    locked for as long as the run lives
+//! ```
+//!
+//! It goes with the run. After a kill the next run removes it, which sees by the lock that nobody lives there any
+//! more: the system lets go of a lock however its holder ends.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+/// A folder of this run, removed when this is dropped.
+#[derive(Debug)]
+pub struct RunFolder {
+    folder: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes one with these permissions, in a folder that exists. `known` is told of it before it is there.
+    pub fn begin(parent: &Path, mode: u32, known: impl FnOnce(&Path)) -> io::Result<Self> {
+        loop {
+            let (lock, lock_path) = tempfile::Builder::new()
+                .suffix(".lock")
+                .tempfile_in(parent)?
+                .keep()
+                .map_err(|error| error.error)?;
+            lock.lock()?;
+            // Between its making and its locking another run may have swept it away as dead.
+            if lock.metadata()?.nlink() == 0 {
+                continue;
+            }
+            let folder = lock_path.with_extension("");
+            known(&folder);
+            DirBuilder::new().mode(mode).create(&folder)?;
+            return Ok(Self { folder, lock_path, _lock: lock });
+        }
+    }
+
+    /// The folder's path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next run.
+        if fs::remove_dir_all(&self.folder).is_ok() {
+            drop(fs::remove_file(&self.lock_path));
+        }
+    }
+}
+
+/// Removes the folders of runs that are gone; how many there were.
+pub fn sweep(parent: &Path) -> io::Result<usize> {
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(parent) {
+        Err(error) if is_absent(&error) => return Ok(0),
+        entries => entries?,
+    };
+    let mut swept = 0;
+    for entry in entries {
+        let lock_path = entry?.path();
+        if lock_path.extension().is_none_or(|end| end != "lock") {
+            continue;
+        }
+        let lock = match File::open(&lock_path) {
+            Err(error) if is_absent(&error) => continue,
+            lock => lock?,
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        // A run that has just ended, or another sweep, was faster.
+        if lock.metadata()?.nlink() == 0 {
+            continue;
+        }
+        match fs::remove_dir_all(lock_path.with_extension("")) {
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => fs::remove_file(&lock_path)?,
+        }
+        swept += 1;
+    }
+    Ok(swept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_living_are_left_alone_and_the_dead_are_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = RunFolder::begin(parent.path(), 0o755, |_| {}).unwrap();
+        fs::create_dir(parent.path().join("dead")).unwrap();
+        fs::write(parent.path().join("dead/0"), "half").unwrap();
+        fs::write(parent.path().join("dead.lock"), "").unwrap();
+        assert_eq!(sweep(parent.path()).unwrap(), 1);
+        assert!(living.folder().is_dir());
+        drop(living);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        assert_eq!(sweep(&parent.path().join("nowhere")).unwrap(), 0);
+    }
+}

@@ -1,0 +1,24 @@
+//! Running the `git` program: repositories on this machine and elsewhere, their commits, and the files in them.
+//!
+//! ```text
+//! repository, reader ──▶ commit, objects ──▶ git ──▶ error
+//! remote ──▶ login, git
+//! ```
+//!
+//! Every git command of raas runs here, with one environment. A command that waits for a network has a bound, and a
+//! process group that ends with it.
+
+mod commit;
+mod error;
+mod git;
+mod login;
+mod objects;
+mod reader;
+mod remote;
+mod repository;
+
+pub use error::{GitError, GitErrorKind};
+pub use git::Git;
+pub use reader::Reader;
+pub use remote::Remote;
+pub use repository::{Change, CommitId, CommittedFile, Repository, is_plain};

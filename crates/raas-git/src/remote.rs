@@ -1,0 +1,179 @@
+//! What git does over a network: always with an end, and nothing left running behind it.
+
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_base::interrupt;
+
+use crate::error::GitError;
+use crate::git::{Git, plain_command};
+use crate::login::Login;
+
+/// A repository elsewhere.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its address, which may hold a password: see [`raas_base::redact`].
+    pub address: String,
+    /// How long one command may take.
+    pub patience: Duration,
+}
+
+/// How often a command that runs is looked at.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Remote {
+    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist.
+    pub fn clone_into(&self, folder: &Path, branch: Option<&str>) -> Result<(), GitError> {
+        let mut command = plain_command();
+        let login = Login::of(&self.address);
+        login.apply(&mut command);
+        // The last commit alone: the history is not read here, and pushing on top of it needs no more.
+        command.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template="]);
+        if let Some(branch) = branch {
+            command.arg(format!("--branch={branch}"));
+        }
+        command.arg("--").arg(&login.address).arg(folder);
+        self.run(command, "clone").map(drop)
+    }
+
+    /// The last commit of a branch, or of the default branch; nothing if there is none.
+    pub fn head(&self, branch: Option<&str>) -> Result<Option<String>, GitError> {
+        let mut command = plain_command();
+        let login = Login::of(&self.address);
+        login.apply(&mut command);
+        let reference = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+        command.args(["ls-remote", "--quiet", "--"]).arg(&login.address).arg(reference);
+        let said = self.run(command, "ls-remote")?;
+        Ok(said.split_whitespace().next().map(str::to_owned))
+    }
+
+    /// Fetches the last commit of a branch into the branch of the same name.
+    pub fn fetch(&self, git: &Git, branch: &str) -> Result<(), GitError> {
+        let mut command = git.command();
+        Login::of(&self.address).apply(&mut command);
+        command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok"]);
+        command.args(["origin", &format!("+refs/heads/{branch}:refs/heads/{branch}")]);
+        self.run(command, "fetch").map(drop)
+    }
+
+    /// Pushes a commit to a branch, which must be in its history.
+    pub fn push(&self, git: &Git, commit: &str, branch: &str) -> Result<(), GitError> {
+        let mut command = git.command();
+        Login::of(&self.address).apply(&mut command);
+        command.args(["push", "--quiet", "origin", &format!("{commit}:refs/heads/{branch}")]);
+        self.run(command, "push").map(drop)
+    }
+
+    fn run(&self, mut command: Command, verb: &str) -> Result<String, GitError> {
+        if !is_ssh_chosen() {
+            // No questions, as nobody may be there to answer, and no waiting for a host that is silent.
+            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15");
+        }
+        // Files and not pipes: a helper that outlives git would hold a pipe open.
+        let files = || Ok::<_, std::io::Error>((tempfile::tempfile()?, tempfile::tempfile()?));
+        let (mut said, mut complained) = files().map_err(GitError::no_git)?;
+        let handles = || Ok::<_, std::io::Error>((said.try_clone()?, complained.try_clone()?));
+        let (stdout, stderr) = handles().map_err(GitError::no_git)?;
+        // A group of its own, so that ssh and the like can be ended with it.
+        let child = command.process_group(0).stdout(stdout).stderr(stderr).spawn();
+        let mut child = child.map_err(GitError::no_git)?;
+        let group = interrupt::Group::new(child.id());
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait().map_err(GitError::no_git)? {
+                Some(status) => break status,
+                None if begun.elapsed() > self.patience => {
+                    group.kill();
+                    drop(child.wait());
+                    return Err(GitError::timed_out(verb, &self.address, self.patience.as_secs()));
+                }
+                None => thread::sleep(PAUSE),
+            }
+        };
+        drop(group);
+        let read = |file: &mut std::fs::File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(GitError::no_git)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        if status.success() {
+            return read(&mut said);
+        }
+        let complaint = read(&mut complained)?;
+        let complaint = if complaint.trim().is_empty() { status.to_string() } else { complaint };
+        Err(GitError::said(verb, &self.address, &complaint))
+    }
+}
+
+/// Whether the user has said how ssh is to be called.
+fn is_ssh_chosen() -> bool {
+    if ["GIT_SSH_COMMAND", "GIT_SSH"].iter().any(|name| std::env::var_os(name).is_some()) {
+        return true;
+    }
+    let configured = plain_command().args(["config", "--get", "core.sshCommand"]).output();
+    configured.is_ok_and(|output| output.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::GitErrorKind;
+
+    fn remote(address: impl Into<String>) -> Remote {
+        Remote { address: address.into(), patience: Duration::from_secs(30) }
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = remote("file:///nonexistent/r.git").clone_into(&folder.path().join("x"), None);
+        assert_eq!(failed.unwrap_err().kind, GitErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_last_commit_is_told_without_a_clone() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = plain_command();
+            command.arg("-C").arg(folder.path()).args([
+                "-c",
+                "user.name=A",
+                "-c",
+                "user.email=a@example.com",
+            ]);
+            let output = command.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "--quiet", "--initial-branch=main"]);
+        let remote = remote(format!("file://{}", folder.path().display()));
+        assert_eq!(remote.head(None).unwrap(), None);
+        git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+        let one = git(&["rev-parse", "HEAD"]);
+        assert_eq!(remote.head(None).unwrap(), Some(one.clone()));
+        assert_eq!(remote.head(Some("main")).unwrap(), Some(one));
+        assert_eq!(remote.head(Some("other")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = folder.path().join("alive");
+        let mut command = Command::new("sh");
+        let child = format!("while :; do echo >> '{}'; sleep 0.01; done", alive.display());
+        command.arg("-c").arg(format!("({child}) & sleep 30"));
+        let hurried = Remote { address: "x".into(), patience: Duration::from_millis(200) };
+        let begun = Instant::now();
+        let failed = hurried.run(command, "fetch").unwrap_err();
+        assert_eq!(failed.kind, GitErrorKind::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let written = || std::fs::metadata(&alive).map_or(0, |file| file.len());
+        let before = written();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(written(), before, "the child went on");
+    }
+}

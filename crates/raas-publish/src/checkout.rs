@@ -1,0 +1,271 @@
+//! The files of the last publication in a folder, for servers to read.
+//!
+//! A publication's new manifests come first, then its documents, and those that are gone go; then `revision`, which
+//! tells servers to look once more and no more after that; and manifests that are gone go last: a server that looks at
+//! any moment finds every document with all that it names, and one that has seen the revision none that is gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raas_types::crane::tree;
+
+use crate::record::Record;
+use raas_base::failure::{Context as _, Failure};
+use raas_base::files;
+use raas_git::{CommitId, CommittedFile};
+
+/// Tells that a run is changing files: if that run is killed, the next one compares them all.
+const UNFINISHED: &str = "unfinished";
+
+/// A folder with the files of a commit.
+#[derive(Debug)]
+pub struct Checkout {
+    folder: PathBuf,
+}
+
+impl Checkout {
+    /// The checkout in this folder, which need not exist yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The folder's path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The commit whose files are there whole; `None` before the first.
+    pub fn revision(&self) -> Result<Option<CommitId>, Failure> {
+        let path = self.folder.join(tree::REVISION);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(CommitId::parse(text.trim()).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Makes the folder hold the commit's files. The caller holds the vendor's lock.
+    pub fn update(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
+        let at = self.revision()?;
+        let interrupted = self.folder.join(UNFINISHED).exists();
+        if at.as_ref() == Some(to) && !interrupted {
+            return Ok(());
+        }
+        match &at {
+            // A record that was restored from elsewhere does not know what the checkout was made of.
+            Some(at) if !interrupted && record.has(at)? => {
+                let (come, go) = self.difference(record, at, to)?;
+                self.apply(record, to, come, go)
+            }
+            _ => self.repair(record, to),
+        }
+    }
+
+    /// As [`update`](Self::update), whatever has become of the files: each is compared with what it should be.
+    pub fn repair(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
+        let (come, go) = self.damage(record, to)?;
+        if come.is_empty() && go.is_empty() && self.revision()?.as_ref() == Some(to) {
+            return Ok(());
+        }
+        self.apply(record, to, come, go)
+    }
+
+    /// The files that are not as the commit has them, and those that it does not have.
+    pub fn damage(
+        &self,
+        record: &Record,
+        to: &CommitId,
+    ) -> Result<(Vec<CommittedFile>, Vec<String>), Failure> {
+        let (mut come, go) = self.everything(record, to)?;
+        let mut sound = BTreeSet::new();
+        record.read_each(&come, |file, content| {
+            // One that cannot be read is written anew.
+            if fs::read(self.folder.join(&file.path)).is_ok_and(|found| found == content) {
+                sound.insert(file.path.clone());
+            }
+            Ok(())
+        })?;
+        come.retain(|file| !sound.contains(&file.path));
+        Ok((come, go))
+    }
+
+    fn apply(
+        &self,
+        record: &Record,
+        to: &CommitId,
+        mut come: Vec<CommittedFile>,
+        go: Vec<String>,
+    ) -> Result<(), Failure> {
+        // A manifest is there before the document that names it.
+        come.sort_by_key(|file| file.path.ends_with(".json"));
+        self.write(UNFINISHED, b"")?;
+        record.read_each(&come, |file, content| self.write(&file.path, &content))?;
+        let (documents, rest): (Vec<String>, Vec<String>) =
+            go.into_iter().partition(|path| path.ends_with(".json"));
+        documents.iter().try_for_each(|path| self.remove(path))?;
+        self.write(tree::REVISION, to.as_str().as_bytes())?;
+        rest.iter().try_for_each(|path| self.remove(path))?;
+        self.remove(UNFINISHED)
+    }
+
+    fn difference(
+        &self,
+        record: &Record,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<(Vec<CommittedFile>, Vec<String>), Failure> {
+        let (mut come, mut go) = (Vec::new(), Vec::new());
+        for (path, file) in record.changed(from, to)? {
+            match file {
+                Some(file) => come.push(file),
+                None => go.push(path),
+            }
+        }
+        Ok((come, go))
+    }
+
+    fn everything(
+        &self,
+        record: &Record,
+        to: &CommitId,
+    ) -> Result<(Vec<CommittedFile>, Vec<String>), Failure> {
+        let come = record.files(to, "")?;
+        let mut go = Vec::new();
+        files::walk(&self.folder, "", &mut |path, _| {
+            let known = come.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
+            if !known && path != tree::REVISION {
+                go.push(path.to_owned());
+            }
+        })
+        .context(|| format!("cannot read {}", self.folder.display()))?;
+        Ok((come, go))
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> Result<(), Failure> {
+        let path = self.folder.join(path);
+        files::replace(&path, content).context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Failure> {
+        let path = self.folder.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        record: Record,
+        checkout: Checkout,
+        head: Option<CommitId>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let record = Record::new(folder.path().join("r.git"));
+            record.create().unwrap();
+            let checkout = Checkout::new(folder.path().join("out"));
+            fs::create_dir(checkout.folder()).unwrap();
+            Self { folder, record, checkout, head: None }
+        }
+
+        fn commit(&mut self, changes: &[(&str, Option<&str>)]) -> CommitId {
+            let changes: Vec<_> =
+                changes.iter().map(|(p, c)| ((*p).to_owned(), c.map(|c| c.as_bytes().to_vec()))).collect();
+            let commit = self.record.commit(self.head.as_ref(), &changes, "change").unwrap();
+            self.head = Some(commit.clone());
+            commit
+        }
+
+        fn update(&self, to: &CommitId) -> Vec<String> {
+            self.checkout.update(&self.record, to).unwrap();
+            assert_eq!(self.checkout.revision().unwrap().as_ref(), Some(to));
+            let mut found = Vec::new();
+            let root = self.folder.path().join("out");
+            files::walk(&root, "", &mut |path, _| {
+                if path != tree::REVISION {
+                    found.push(format!("{path}={}", fs::read_to_string(root.join(path)).unwrap()));
+                }
+            })
+            .unwrap();
+            found.sort();
+            found
+        }
+    }
+
+    #[test]
+    fn the_folder_follows_the_commits() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("a/_manifests/x", Some("m"))]);
+        assert_eq!(bench.update(&one), ["a.json=1", "a/_manifests/x=m"]);
+        let two = bench.commit(&[("a.json", Some("2")), ("a/_manifests/x", None), ("b.json", Some("b"))]);
+        assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+        assert_eq!(bench.update(&two), ["a.json=2", "b.json=b"]);
+    }
+
+    #[test]
+    fn a_document_that_is_gone_goes_before_servers_are_told_and_its_manifests_after() {
+        let mut bench = Bench::new();
+        let one =
+            bench.commit(&[("a.json", Some("1")), ("b.json", Some("b")), ("b/_manifests/x", Some("m"))]);
+        bench.update(&one);
+        let two = bench.commit(&[("b.json", None), ("b/_manifests/x", None)]);
+        // So that it stops where servers would be told.
+        let out = bench.folder.path().join("out");
+        fs::remove_file(out.join(tree::REVISION)).unwrap();
+        fs::create_dir_all(out.join(tree::REVISION).join("in the way")).unwrap();
+        bench.checkout.repair(&bench.record, &two).unwrap_err();
+        assert_eq!((out.join("b.json").exists(), out.join("b/_manifests/x").exists()), (false, true));
+        fs::remove_dir_all(out.join(tree::REVISION)).unwrap();
+        assert_eq!(bench.update(&two), ["a.json=1"]);
+    }
+
+    #[test]
+    fn damage_is_found_and_repaired() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("b.json", Some("b"))]);
+        bench.update(&one);
+        let out = bench.folder.path().join("out");
+        fs::write(out.join("a.json"), "x").unwrap();
+        fs::remove_file(out.join("b.json")).unwrap();
+        fs::write(out.join("stray"), "x").unwrap();
+        let (come, go) = bench.checkout.damage(&bench.record, &one).unwrap();
+        assert_eq!((come.len(), go.as_slice()), (2, ["stray".to_owned()].as_slice()));
+        bench.checkout.repair(&bench.record, &one).unwrap();
+        assert_eq!(bench.update(&one), ["a.json=1", "b.json=b"]);
+    }
+
+    #[test]
+    fn a_checkout_of_a_commit_that_the_record_does_not_know_is_made_anew() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1"))]);
+        bench.update(&one);
+        fs::write(bench.folder.path().join("out").join(tree::REVISION), "f".repeat(40)).unwrap();
+        assert_eq!(bench.update(&one), ["a.json=1"]);
+    }
+
+    #[test]
+    fn an_interrupted_update_is_mended_whatever_it_left() {
+        let mut bench = Bench::new();
+        let one = bench.commit(&[("a.json", Some("1")), ("b.json", Some("b"))]);
+        bench.update(&one);
+        let out = bench.folder.path().join("out");
+        // As a run leaves it that was killed in the middle of another commit.
+        for (name, content) in [(UNFINISHED, ""), ("a.json", "of another commit"), ("c.json.new", "half")] {
+            fs::write(out.join(name), content).unwrap();
+        }
+        let two = bench.commit(&[("b.json", Some("c"))]);
+        assert_eq!(bench.update(&two), ["a.json=1", "b.json=c"]);
+    }
+}

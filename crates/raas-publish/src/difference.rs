@@ -1,0 +1,120 @@
+//! What differs between two publications.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::tree;
+use raas_types::{Digest, RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::published::{self, Repository};
+use crate::record::Record;
+use raas_base::failure::Failure;
+use raas_git::{CommitId, Reader};
+
+/// What differs.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    /// `None` for before the first publication.
+    pub from: Option<String>,
+    /// The later commit.
+    pub to: String,
+    /// Those that differ.
+    pub repositories: BTreeMap<RepositoryName, RepositoryChange>,
+}
+
+/// What differs in a repository.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RepositoryChange {
+    /// The tags that differ.
+    pub tags: BTreeMap<Tag, TagChange>,
+    /// Layers that a tag leads to now and none did before, with the size of each.
+    pub layers_added: BTreeMap<Digest, u64>,
+    /// Layers that a tag led to before and none does now, with the size of each in bytes.
+    pub layers_removed: BTreeMap<Digest, u64>,
+}
+
+/// What became of a tag.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "change")]
+pub enum TagChange {
+    /// The tag is new.
+    Added {
+        /// What it leads to.
+        to: String,
+    },
+    /// The tag leads to something else.
+    Moved {
+        /// What it led to.
+        from: String,
+        /// What it leads to.
+        to: String,
+    },
+    /// The tag is gone.
+    Removed {
+        /// What it led to.
+        from: String,
+    },
+}
+
+/// Compares two publications, or one with nothing; with a name, that repository alone.
+pub fn between(
+    record: &Record,
+    from: Option<&CommitId>,
+    to: &CommitId,
+    only: Option<&RepositoryName>,
+) -> Result<Difference, Failure> {
+    let reader = |commit: &CommitId| record.reader(commit, tree::DATA);
+    let (earlier, later) = (from.map(reader).transpose()?, reader(to)?);
+    let before = earlier.as_ref().map(published::repositories).transpose()?.unwrap_or_default();
+    let after = published::repositories(&later)?;
+    let names: BTreeSet<&RepositoryName> = before.keys().chain(after.keys()).collect();
+    let mut repositories = BTreeMap::new();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if only.is_some_and(|only| only != name) || old == new {
+            continue;
+        }
+        let layers = |reader: Option<&Reader<'_>>, repository: Option<&Repository>| {
+            let (Some(reader), Some(v2)) = (reader, repository.and_then(|found| found.v2.as_ref())) else {
+                return Ok(BTreeMap::new());
+            };
+            let manifests = published::manifests(reader, name, v2)?;
+            Ok::<_, Failure>(published::layers(&manifests, v2.tags.iter()))
+        };
+        let (had, has) = (layers(earlier.as_ref(), old)?, layers(Some(&later), new)?);
+        let change = RepositoryChange {
+            tags: tag_changes(&tags(old), &tags(new)),
+            layers_added: without(&has, &had),
+            layers_removed: without(&had, &has),
+        };
+        if change != RepositoryChange::default() {
+            repositories.insert(name.clone(), change);
+        }
+    }
+    Ok(Difference { from: from.map(ToString::to_string), to: to.to_string(), repositories })
+}
+
+fn without(these: &BTreeMap<Digest, u64>, those: &BTreeMap<Digest, u64>) -> BTreeMap<Digest, u64> {
+    these.iter().filter(|(digest, _)| !those.contains_key(digest)).map(|(k, v)| (*k, *v)).collect()
+}
+
+/// Each tag's manifest; of a repository that has Docker v1 content alone, the image's id.
+fn tags(repository: Option<&Repository>) -> BTreeMap<Tag, String> {
+    let Some(repository) = repository else { return BTreeMap::new() };
+    match (&repository.v2, &repository.v1) {
+        (Some(v2), _) => v2.tags.iter().map(|(tag, digest)| (tag.clone(), digest.to_string())).collect(),
+        (None, Some(v1)) => v1.tags.iter().map(|(tag, id)| (tag.clone(), id.to_string())).collect(),
+        (None, None) => BTreeMap::new(),
+    }
+}
+
+fn tag_changes(old: &BTreeMap<Tag, String>, new: &BTreeMap<Tag, String>) -> BTreeMap<Tag, TagChange> {
+    let all: BTreeSet<&Tag> = old.keys().chain(new.keys()).collect();
+    let change = |tag: &Tag| match (old.get(tag).cloned(), new.get(tag).cloned()) {
+        (None, Some(to)) => Some(TagChange::Added { to }),
+        (Some(from), None) => Some(TagChange::Removed { from }),
+        (Some(from), Some(to)) if from != to => Some(TagChange::Moved { from, to }),
+        _ => None,
+    };
+    all.into_iter().filter_map(|tag| Some((tag.clone(), change(tag)?))).collect()
+}

@@ -1,0 +1,97 @@
+//! Who published what when, from the record's commits.
+
+use raas_types::crane::tree;
+use raas_types::{Digest, RepositoryName, Tag};
+
+use crate::record::{Record, parse_tag_line};
+use raas_base::failure::{Failure, Kind};
+use raas_git::CommitId;
+
+/// A publication, as its commit tells it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The commit that made it.
+    pub commit: CommitId,
+    /// In UTC: `2026-11-24T17:12:08Z`.
+    pub time: String,
+    /// `Name <address>`
+    pub who: String,
+    /// The first line of the message.
+    pub subject: String,
+    /// The tags that it published.
+    pub tags: Vec<(RepositoryName, Tag, Digest)>,
+}
+
+/// The publications up to a commit that changed one of these paths, or all with none, the last first.
+pub fn entries(
+    record: &Record,
+    commit: &CommitId,
+    paths: &[String],
+    most: Option<usize>,
+) -> Result<Vec<Entry>, Failure> {
+    let count = most.map(|most| format!("--max-count={most}"));
+    let mut arguments = vec!["log", "-z", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"];
+    // Parts are separated by a character that stands in no text.
+    arguments.push("--format=%H%x1f%cd%x1f%cn <%ce>%x1f%B");
+    arguments.extend(count.as_deref());
+    arguments.extend([commit.as_str(), "--"]);
+    arguments.extend(paths.iter().map(String::as_str));
+    let said = record.git().run_in_utc(&arguments)?;
+    let entry = |text: &str| {
+        let mut parts = text.splitn(4, '\x1f');
+        let (commit, time, who, message) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        Some(Entry {
+            commit: CommitId::parse(commit.trim()).ok()?,
+            time: time.to_owned(),
+            who: who.to_owned(),
+            subject: message.lines().next().unwrap_or_default().to_owned(),
+            tags: message.lines().filter_map(parse_tag_line).collect(),
+        })
+    };
+    said.split_terminator('\0')
+        .map(|text| entry(text).ok_or_else(|| record.git().odd("`git log` said something odd").into()))
+        .collect()
+}
+
+/// One commit.
+pub fn entry(record: &Record, commit: &CommitId) -> Result<Option<Entry>, Failure> {
+    Ok(entries(record, commit, &[], Some(1))?.pop())
+}
+
+/// The paths that a commit changed.
+pub fn touched(record: &Record, commit: &CommitId) -> Result<Vec<String>, Failure> {
+    let arguments =
+        ["diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--name-only", commit.as_str()];
+    let said = record.git().run(&arguments)?;
+    Ok(said.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// Everything of a repository, as paths to ask git for.
+pub fn paths_of(name: &RepositoryName) -> Vec<String> {
+    vec![
+        tree::document(name),
+        tree::v1_document(name),
+        tree::manifests(name).trim_end_matches('/').to_owned(),
+        tree::operators_document(name),
+        tree::operators_v1_document(name),
+    ]
+}
+
+/// A commit of the history that leads to `head`, by its id or the beginning of one.
+pub fn find(record: &Record, head: &CommitId, text: &str) -> Result<CommitId, Failure> {
+    let unknown = |why: &str| {
+        Failure::new(Kind::Usage, format!("`{text}` is no publication of this vendor: {why}"))
+            .hint("`raas log ISV` lists the commits")
+    };
+    if !(4..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(unknown("expected a commit's id, or at least its first four digits"));
+    }
+    let found = record.git().ask(&["rev-parse", "--verify", "--quiet", &format!("{text}^{{commit}}")]);
+    // Several that begin so are an error to git, as one that does not exist is to us.
+    let Ok(Some(found)) = found else { return Err(unknown("none or several commits begin so")) };
+    let commit = CommitId::parse(found.trim())?;
+    if !record.is_ancestor(&commit, head)? {
+        return Err(unknown("it is not in the history of what is published"));
+    }
+    Ok(commit)
+}

@@ -1,0 +1,227 @@
+//! The folder that holds everything on the embedded default: a folder per vendor, and the notes of the servers
+//! that serve them.
+//!
+//! ```text
+//! <home>/<isv>/bucket/         the vendor's objects (storage)
+//! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
+//! <home>/<isv>/checkout/       the last publication's files, which servers read
+//! <home>/<isv>/uploads/        notes of uploads to a bucket of a service (storage)
+//! <home>/<isv>/lock            locked while a publication is made
+//! <home>/<isv>/turn            notes this home's turn among those that publish to the vendor's bucket
+//! <home>/_servers/<id>.json    a running server's address (servers)
+//! ```
+
+use std::env;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use raas_types::VendorName;
+use raas_types::crane::tree;
+
+use crate::checkout::Checkout;
+use crate::record::Record;
+use raas_base::failure::{Context as _, Failure, Kind};
+
+/// The folder that holds everything.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The folder that was asked for, the one of RAAS_HOME, or the one under the XDG data folder. It need not exist yet.
+    pub fn new(asked: Option<PathBuf>) -> Result<Self, Failure> {
+        let named =
+            asked.or_else(|| env::var_os("RAAS_HOME").filter(|text| !text.is_empty()).map(PathBuf::from));
+        let root = match named {
+            Some(folder) => folder,
+            None => default_root().ok_or_else(|| {
+                Failure::new(Kind::Usage, "there is no home folder to keep anything in")
+                    .hint("name a folder with --home DIR or in RAAS_HOME")
+            })?,
+        };
+        // Documents name the bucket's place: it must not depend on where raas was called.
+        let root = std::path::absolute(&root).context(|| format!("cannot use {} as home", root.display()))?;
+        Ok(Self { root })
+    }
+
+    /// The folder's path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the folder.
+    pub fn ensure(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.root)
+            .context(|| format!("cannot make the home folder {}", self.root.display()))
+    }
+
+    /// A vendor's part of it, which need not exist yet.
+    pub fn vendor(&self, name: &VendorName) -> Vendor {
+        Vendor { name: name.clone(), folder: self.root.join(name.as_str()) }
+    }
+
+    /// A vendor's part of it, which must be set up.
+    pub fn existing(&self, name: &VendorName) -> Result<Vendor, Failure> {
+        let vendor = self.vendor(name);
+        if vendor.exists() {
+            return Ok(vendor);
+        }
+        Err(Failure::new(Kind::Usage, format!("there is no vendor {name} in {}", self.root.display()))
+            .hint(format!("set it up: raas setup {name}")))
+    }
+
+    /// The vendors that are set up, in order.
+    pub fn vendors(&self) -> io::Result<Vec<Vendor>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut vendors = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            vendors.extend(name.map(|name: VendorName| self.vendor(&name)).filter(Vendor::exists));
+        }
+        vendors.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(vendors)
+    }
+
+    /// Where commands keep their clones of the configuration repository. No vendor's name begins with `_`.
+    pub fn config_clones(&self) -> PathBuf {
+        self.root.join("_config")
+    }
+
+    /// Where running servers note their addresses. No vendor's name begins with `_`.
+    pub fn servers(&self) -> PathBuf {
+        self.root.join("_servers")
+    }
+}
+
+fn default_root() -> Option<PathBuf> {
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("raas"))
+}
+
+/// A vendor on this machine.
+#[derive(Debug, Clone)]
+pub struct Vendor {
+    name: VendorName,
+    folder: PathBuf,
+}
+
+impl Vendor {
+    /// The vendor's name.
+    pub fn name(&self) -> &VendorName {
+        &self.name
+    }
+
+    /// The vendor's folder in the home.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the vendor is set up whole.
+    pub fn exists(&self) -> bool {
+        // The checkout comes last.
+        self.checkout().folder().is_dir()
+    }
+
+    /// Sets the vendor up, or completes it. Says nothing of one that is whole.
+    pub fn create(&self) -> Result<(), Failure> {
+        let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
+        fs::create_dir_all(self.bucket()).context(cannot)?;
+        let _lock = self.lock()?;
+        self.record().create()?;
+        // Nothing is published yet, which a server must be able to tell from metadata that it cannot read.
+        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// The folder of the objects of a vendor without a bucket.
+    pub fn bucket(&self) -> PathBuf {
+        self.folder.join("bucket")
+    }
+
+    /// Where runs note the uploads to a bucket of a service that they have begun.
+    pub fn uploads(&self) -> PathBuf {
+        self.folder.join("uploads")
+    }
+
+    /// The record of what the vendor publishes.
+    pub fn record(&self) -> Record {
+        Record::new(self.folder.join("metadata.git"))
+    }
+
+    /// The last publication's files, for servers of this home.
+    pub fn checkout(&self) -> Checkout {
+        Checkout::new(self.folder.join("checkout"))
+    }
+
+    /// Where this home notes its turn among those that publish to the vendor's bucket.
+    pub fn turn(&self) -> PathBuf {
+        self.folder.join("turn")
+    }
+
+    /// Waits until no other run changes what is published, and keeps others waiting until the guard is dropped.
+    /// The system lets go of it when a run is killed.
+    pub fn lock(&self) -> Result<File, Failure> {
+        self.lock_with(|file| file.lock().map(|()| true)).map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock), if that takes no longer than this.
+    pub fn lock_within(&self, patience: Duration) -> Result<Option<File>, Failure> {
+        let begun = Instant::now();
+        self.lock_with(|file| {
+            loop {
+                match file.try_lock() {
+                    Ok(()) => return Ok(true),
+                    Err(TryLockError::Error(error)) => return Err(error),
+                    Err(TryLockError::WouldBlock) if begun.elapsed() > patience => return Ok(false),
+                    Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        })
+    }
+
+    fn lock_with(&self, wait: impl FnOnce(&File) -> io::Result<bool>) -> Result<Option<File>, Failure> {
+        let path = self.folder.join("lock");
+        let lock = || {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            if !wait(&file)? {
+                return Ok(None);
+            }
+            // A git that outlives a killed run keeps the lock for as long as it may still write.
+            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+            Ok::<_, io::Error>(Some(file))
+        };
+        let lock = lock().context(|| format!("cannot lock {}", path.display()))?;
+        if lock.is_some() {
+            // From here on nobody else writes.
+            self.record().recover()?;
+        }
+        Ok(lock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendor_exists_once_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        assert!(!vendor.exists());
+        vendor.create().unwrap();
+        vendor.create().unwrap();
+        assert!(vendor.exists());
+        fs::create_dir_all(home.servers()).unwrap();
+        let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
+        assert_eq!(names, ["acme"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What is published, with when and how large: what `raas list` tells.
+
+use std::collections::BTreeMap;
+
+use raas_types::crane::tree;
+use raas_types::{Digest, RepositoryName, Tag};
+use serde::Serialize;
+
+use crate::history;
+use crate::published::{self, Repository};
+use crate::record::Record;
+use raas_base::failure::Failure;
+use raas_git::{CommitId, Reader};
+
+/// A repository.
+#[derive(Debug, Serialize)]
+pub struct ListedRepository {
+    /// The repository's name.
+    pub name: RepositoryName,
+    /// Whether it is the operator's, published beside the vendor's own.
+    pub operator: bool,
+    /// Its tags, in order.
+    pub tags: Vec<ListedTag>,
+}
+
+/// A tag.
+#[derive(Debug, Serialize)]
+pub struct ListedTag {
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest's digest; of a repository that has Docker v1 content alone, the image's id.
+    pub digest: String,
+    /// When this was published under this tag.
+    pub published: String,
+    /// Configs and layers of all platforms, in bytes.
+    pub size: Option<u64>,
+    /// How much of that is not served from the vendor's bucket.
+    pub elsewhere: u64,
+}
+
+/// When a tag was published with this digest.
+type Times = BTreeMap<(RepositoryName, Tag, Digest), String>;
+
+/// Everything that is published, in order.
+pub fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
+    let Some(head) = record.head()? else { return Ok(Vec::new()) };
+    let mut times = Times::new();
+    for entry in history::entries(record, &head, &[], None)? {
+        for told in entry.tags {
+            // The last publication comes first, and is the one that counts.
+            times.entry(told).or_insert_with(|| entry.time.clone());
+        }
+    }
+    let reader = record.reader(&head, tree::DATA)?;
+    let repositories = published::repositories(&reader)?;
+    repositories
+        .into_iter()
+        .map(|(name, repository)| {
+            let tags = tags(record, &head, &reader, &name, &repository, &times)?;
+            Ok(ListedRepository { name, operator: repository.operator, tags })
+        })
+        .collect()
+}
+
+fn tags(
+    record: &Record,
+    head: &CommitId,
+    reader: &Reader<'_>,
+    name: &RepositoryName,
+    repository: &Repository,
+    times: &Times,
+) -> Result<Vec<ListedTag>, Failure> {
+    // What no message tells, such as the operator's documents, is as old as the last change of the repository.
+    let mut fallback = None;
+    let mut other = || -> Result<String, Failure> {
+        if fallback.is_none() {
+            let last = history::entries(record, head, &history::paths_of(name), Some(1))?.pop();
+            fallback = Some(last.map(|entry| entry.time).unwrap_or_default());
+        }
+        Ok(fallback.clone().unwrap_or_default())
+    };
+    if let Some(v2) = &repository.v2 {
+        let manifests = published::manifests(reader, name, v2)?;
+        let tag = |(tag, digest): (&Tag, &Digest)| {
+            let published = match times.get(&(name.clone(), tag.clone(), *digest)) {
+                Some(time) => time.clone(),
+                None => other()?,
+            };
+            let size = published::size(&manifests, v2, digest);
+            Ok(ListedTag {
+                tag: tag.clone(),
+                digest: digest.to_string(),
+                published,
+                size: Some(size.all),
+                elsewhere: size.elsewhere,
+            })
+        };
+        return v2.tags.iter().map(tag).collect();
+    }
+    let v1 = repository.v1.iter().flat_map(|v1| &v1.tags);
+    v1.map(|(tag, id)| {
+        let published = other()?;
+        Ok(ListedTag { tag: tag.clone(), digest: id.to_string(), published, size: None, elsewhere: 0 })
+    })
+    .collect()
+}

@@ -1,0 +1,106 @@
+//! What a commit publishes: repositories, their tags, and what those consist of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
+use raas_types::{Digest, Manifest, ManifestBody, RepositoryName, Tag};
+
+use raas_base::failure::Failure;
+use raas_git::Reader;
+
+/// A repository of a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repository {
+    /// Content for today's clients.
+    pub v2: Option<V2Extension>,
+    /// Docker v1 content.
+    pub v1: Option<V1Content>,
+    /// Whether it is the operator's, published beside the vendor's own.
+    pub operator: bool,
+}
+
+/// The repositories of a commit.
+pub type Repositories = BTreeMap<RepositoryName, Repository>;
+
+/// Reads them. A document that does not parse is for `raas status` to report.
+pub fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
+    let mut repositories = Repositories::new();
+    for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
+        let bytes = reader.read(path)?.unwrap_or_default();
+        let Ok(document) = Document::parse(&bytes) else { continue };
+        let repository = repositories.entry(document.name).or_default();
+        repository.operator |= tree::is_operators(path);
+        match document.content {
+            Content::V1(v1) => repository.v1 = Some(v1),
+            Content::V2(v2) => repository.v2 = Some(v2.raas.unwrap_or_default()),
+        }
+    }
+    Ok(repositories)
+}
+
+/// The manifests of a repository that the record has and that parse, by digest.
+pub fn manifests(
+    reader: &Reader<'_>,
+    name: &RepositoryName,
+    v2: &V2Extension,
+) -> Result<BTreeMap<Digest, Manifest>, Failure> {
+    let mut manifests = BTreeMap::new();
+    for (digest, entry) in &v2.manifests {
+        let Some(bytes) = reader.read(&tree::manifest(name, digest))? else { continue };
+        let manifest = Manifest::parse(&bytes, Some(&entry.media_type)).ok();
+        manifests.extend(manifest.map(|manifest| (*digest, manifest)));
+    }
+    Ok(manifests)
+}
+
+/// The manifests that one leads to, itself the first: an index to those that it lists.
+pub fn reachable(manifests: &BTreeMap<Digest, Manifest>, from: &Digest) -> BTreeSet<Digest> {
+    let mut seen = BTreeSet::new();
+    let mut left = vec![*from];
+    while let Some(digest) = left.pop() {
+        if seen.insert(digest) {
+            let children = manifests.get(&digest).map(Manifest::children).unwrap_or_default();
+            left.extend(children.iter().map(|child| child.digest));
+        }
+    }
+    seen
+}
+
+/// The layers of everything that these tags lead to, with the size of each.
+pub fn layers<'a>(
+    manifests: &BTreeMap<Digest, Manifest>,
+    tags: impl Iterator<Item = (&'a Tag, &'a Digest)>,
+) -> BTreeMap<Digest, u64> {
+    let mut found = BTreeMap::new();
+    for digest in tags.flat_map(|(_, digest)| reachable(manifests, digest)) {
+        if let Some(Manifest { body: ManifestBody::Image { layers, .. }, .. }) = manifests.get(&digest) {
+            found.extend(layers.iter().map(|layer| (layer.digest, layer.size)));
+        }
+    }
+    found
+}
+
+/// How many bytes a manifest leads to, configs and layers, each once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// All bytes.
+    pub all: u64,
+    /// Those of them that are not served from the vendor's bucket.
+    pub elsewhere: u64,
+}
+
+/// The size of what a manifest leads to.
+pub fn size(manifests: &BTreeMap<Digest, Manifest>, v2: &V2Extension, from: &Digest) -> Size {
+    let digests = reachable(manifests, from);
+    let found = digests.iter().filter_map(|digest| manifests.get(digest));
+    let blobs: BTreeMap<Digest, u64> =
+        found.flat_map(Manifest::blobs).map(|blob| (blob.digest, blob.size)).collect();
+    let mut size = Size::default();
+    for (digest, bytes) in blobs {
+        size.all += bytes;
+        if v2.blobs.get(&digest).is_some_and(|entry| entry.location.is_some()) {
+            size.elsewhere += bytes;
+        }
+    }
+    size
+}

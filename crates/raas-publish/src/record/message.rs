@@ -1,0 +1,77 @@
+//! The message of a publication's commit, which `raas list`, `raas log` and people read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use raas_types::{Digest, RepositoryName, Tag};
+
+/// What a commit says of itself.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The first line: `Publish app: 1.0, latest`.
+    pub subject: String,
+    /// The repository.
+    pub name: RepositoryName,
+    /// The tags that it publishes, a line each.
+    pub tags: BTreeMap<Tag, Digest>,
+    /// Further lines.
+    pub notes: Vec<String>,
+}
+
+impl Message {
+    /// A message whose first line is what was done to the image and the first of these tags.
+    pub fn new<'a>(verb: &str, name: &RepositoryName, told: impl Iterator<Item = &'a Tag>) -> Self {
+        let mut tags: Vec<&str> = told.map(Tag::as_str).collect();
+        let more = tags.len().saturating_sub(5);
+        tags.truncate(5);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let list = if tags.is_empty() { String::new() } else { format!(": {}{more}", tags.join(", ")) };
+        Self {
+            subject: format!("{verb} {name}{list}"),
+            name: name.clone(),
+            tags: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.subject)?;
+        if !self.tags.is_empty() {
+            writeln!(f)?;
+        }
+        for (tag, digest) in &self.tags {
+            writeln!(f, "{}:{tag} {digest}", self.name)?;
+        }
+        if !self.notes.is_empty() {
+            writeln!(f)?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
+    }
+}
+
+/// A line of a message that tells a tag: `<image>:<tag> <digest>`.
+pub fn parse_tag_line(line: &str) -> Option<(RepositoryName, Tag, Digest)> {
+    let (image, digest) = line.split_once(' ')?;
+    let (name, tag) = image.split_once(':')?;
+    Some((name.parse().ok()?, tag.parse().ok()?, digest.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let tag: Tag = "1.0".parse().unwrap();
+        let name: RepositoryName = "tools/app".parse().unwrap();
+        let mut message = Message::new("Publish", &name, [&tag].into_iter());
+        message.tags.insert(tag.clone(), Digest::of(b""));
+        message.notes.push("Source: x (y)".into());
+        let text = message.to_string();
+        assert!(text.starts_with("Publish tools/app: 1.0\n\ntools/app:1.0 sha256:"), "{text}");
+        let told: Vec<_> = text.lines().filter_map(parse_tag_line).collect();
+        assert_eq!(told, [(name, tag, Digest::of(b""))]);
+    }
+}

@@ -1,0 +1,171 @@
+//! Changing what is published without new content: back to an earlier publication, or out of the registry.
+
+mod check;
+mod removal;
+
+use std::collections::BTreeMap;
+
+use raas_types::crane::{Content, Document, tree};
+use raas_types::{Digest, RepositoryName, Tag};
+
+use crate::catch_up::When;
+use crate::history;
+use crate::publication::{Current, Done, Publication};
+use crate::record::{Message, Record};
+use crate::registry::Registry;
+use crate::storage::Storage;
+use raas_base::failure::{Failure, Kind};
+use raas_git::CommitId;
+
+/// What was published.
+#[derive(Debug)]
+pub struct Republished {
+    /// In a sentence.
+    pub what: String,
+    /// The tags that the image has now.
+    pub tags: BTreeMap<Tag, Digest>,
+    /// The publication.
+    pub done: Done,
+}
+
+/// A repository's files: path to content, or to nothing for one that goes.
+type Files = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Publishes an image as it was in an earlier commit, or in the publication of it before the last.
+pub fn roll_back(
+    registry: &Registry<'_>,
+    name: &RepositoryName,
+    to: Option<&str>,
+) -> Result<Republished, Failure> {
+    let Registry { vendor, storage, .. } = *registry;
+    let mut publication = Publication::begin(registry, name, When::InTurn)?;
+    let record = &vendor.record();
+    let never = || {
+        Failure::new(Kind::Usage, format!("{name} has never been published"))
+            .hint("`raas list ISV` lists the images")
+    };
+    let head = publication.head.clone().ok_or_else(never)?;
+    let target = match to {
+        Some(text) => history::find(record, &head, text)?,
+        None => {
+            let last = history::entries(record, &head, &history::paths_of(name), Some(2))?;
+            match last.as_slice() {
+                [] => return Err(never()),
+                [only] => {
+                    let message = format!(
+                        "commit {} is the first publication of {name}: there is none before it",
+                        only.commit.short()
+                    );
+                    return Err(Failure::new(Kind::Usage, message)
+                        .hint("`raas unpublish` takes an image out of the registry"));
+                }
+                [_, before, ..] => before.commit.clone(),
+            }
+        }
+    };
+    let then = Current::read(record, &target, name)?;
+    if then.is_empty() {
+        let message = format!("commit {} does not publish {name}", target.short());
+        return Err(Failure::new(Kind::Usage, message)
+            .hint(format!("`raas log {} {name}` lists the publications of the image", vendor.name())));
+    }
+    check::content(storage, name, &then)?;
+
+    let now = publication.current()?;
+    let protected = if now.is_empty() { then.protected } else { now.protected };
+    let files = files_of(record, storage, &head, &target, name, protected)?;
+    let v2 = then.v2.unwrap_or_default();
+    let mut manifests = record.files(&target, &tree::manifests(name))?;
+    let paths: BTreeMap<String, Digest> =
+        v2.manifests.keys().map(|digest| (tree::manifest(name, digest), *digest)).collect();
+    manifests.retain(|file| paths.contains_key(&file.path));
+    record.read_each(&manifests, |file, bytes| {
+        let digest = &paths[&file.path];
+        publication.put_manifest(digest, &v2.manifests[digest].media_type, &bytes, &mut |_, _, _| {})
+    })?;
+    let mut message = Message::new("Roll back", name, v2.tags.keys());
+    message.tags = v2.tags.clone();
+    message.notes.push(format!("As in commit {target}"));
+    let what = format!("Rolled {name} back to commit {}", target.short());
+    finish(publication, files, &message, what, v2.tags)
+}
+
+/// Takes an image, or one tag, out of the registry.
+pub fn unpublish(
+    registry: &Registry<'_>,
+    name: &RepositoryName,
+    tag: Option<&Tag>,
+) -> Result<Republished, Failure> {
+    let publication = Publication::begin(registry, name, When::InTurn)?;
+    let current = publication.current()?;
+    let unknown = |what: String| {
+        Failure::new(Kind::Usage, format!("{what} is not published")).hint("`raas list ISV` lists what is")
+    };
+    let head = match &publication.head {
+        Some(head) if !current.is_empty() => head.clone(),
+        _ => return Err(unknown(name.to_string())),
+    };
+    let tags: Vec<Tag> = match tag {
+        Some(tag) => vec![tag.clone()],
+        None => current.v2.iter().flat_map(|v2| v2.tags.keys().cloned()).collect(),
+    };
+    let (files, left) = match tag {
+        Some(tag) if !removal::has(&current, tag) => return Err(unknown(format!("{name}:{tag}"))),
+        Some(tag) => removal::tag(registry, &publication.record, &head, name, &current, tag)?,
+        None => (removal::all(&publication.record, &head, name)?, BTreeMap::new()),
+    };
+    let message = Message::new("Unpublish", name, tags.iter());
+    let what = match tag {
+        Some(tag) => format!("Took {name}:{tag} out of the registry"),
+        None => format!("Took {name} out of the registry"),
+    };
+    finish(publication, files, &message, what, left)
+}
+
+fn finish(
+    publication: Publication<'_>,
+    files: Files,
+    message: &Message,
+    what: String,
+    tags: BTreeMap<Tag, Digest>,
+) -> Result<Republished, Failure> {
+    let changes = publication.changes(files)?;
+    let done = publication.commit(&changes, message, &mut |_, _, _| {})?;
+    Ok(Republished { what, tags, done })
+}
+
+/// A repository's files as they were, in place of those that it has.
+fn files_of(
+    record: &Record,
+    storage: &dyn Storage,
+    head: &CommitId,
+    target: &CommitId,
+    name: &RepositoryName,
+    protected: bool,
+) -> Result<Files, Failure> {
+    let mut files = removal::all(record, head, name)?;
+    let mut old = record.files(target, &tree::manifests(name))?;
+    for path in [tree::document(name), tree::v1_document(name)] {
+        old.extend(record.files(target, &path)?.into_iter().filter(|file| file.path == path));
+    }
+    record.read_each(&old, |file, bytes| {
+        let bytes =
+            if file.path.ends_with(".json") { renew(&bytes, storage, name, protected) } else { bytes };
+        files.insert(file.path.clone(), Some(bytes));
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// An earlier document with what is not a matter of content as it is today: where the bucket is, and whether the
+/// repository takes a credential.
+fn renew(bytes: &[u8], storage: &dyn Storage, name: &RepositoryName, protected: bool) -> Vec<u8> {
+    let Ok(mut document) = Document::parse(bytes) else { return bytes.to_vec() };
+    let below = match document.content {
+        Content::V1(_) => "",
+        Content::V2(_) => "_v2/",
+    };
+    document.url = format!("{}/{name}/{below}", storage.base_url());
+    document.protected = protected;
+    document.to_bytes()
+}

@@ -1,0 +1,163 @@
+//! The record's history in the bucket, for other homes to publish on top of.
+//!
+//! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
+//! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
+
+use super::{Publisher, has_all, put};
+use crate::home::Vendor;
+use crate::record::Record;
+use crate::storage::Storage;
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_git::CommitId;
+
+/// How many packs lead to a commit at most.
+const PIECES: usize = 20;
+
+/// The longest pack, in bytes, that raas takes in.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// Stores what leads to a commit and is not in the bucket; gives all pieces of its history. If one of those that should
+/// be there is not, one of everything takes their place.
+pub(super) fn store(
+    publisher: &Publisher<'_>,
+    standing: Option<&Pointer>,
+    head: &CommitId,
+) -> Result<Vec<HistoryPiece>, Failure> {
+    let Publisher { record, storage, spool, .. } = *publisher;
+    let mut pieces = match standing {
+        Some(pointer) if is_whole(storage, pointer)? => pointer.history.clone(),
+        _ => Vec::new(),
+    };
+    let since = pieces.last().and_then(|piece| CommitId::parse(&piece.tip).ok());
+    let since = match since {
+        Some(since) if since == *head => return Ok(pieces),
+        Some(since)
+            if pieces.len() < PIECES && record.has(&since)? && record.is_ancestor(&since, head)? =>
+        {
+            Some(since)
+        }
+        _ => None,
+    };
+    if since.is_none() {
+        pieces.clear();
+    }
+    let cannot = || format!("cannot make a pack of commit {} in {}", head.short(), spool.display());
+    let mut file = tempfile::tempfile_in(spool).context(cannot)?;
+    record.write_pack(since.as_ref(), head, &file)?;
+    file.rewind().context(cannot)?;
+    let (digest, size) = digest(&mut file).context(cannot)?;
+    if size > MAX_SIZE {
+        let message = format!("the history up to commit {} is a pack of {size} bytes", head.short());
+        return Err(Failure::new(Kind::Environment, message)
+            .hint(format!("others take in at most {MAX_SIZE} bytes; take images off the registry")));
+    }
+    file.rewind().context(cannot)?;
+    let piece = HistoryPiece { digest, size, tip: head.to_string() };
+    put(storage, &piece.key(), size, &mut file)?;
+    pieces.push(piece);
+    Ok(pieces)
+}
+
+/// Whether a pointer names its history, and all of it is there.
+pub(super) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
+    let pieces = standing.history.iter().map(|piece| (piece.key().to_string(), piece.size));
+    Ok(!standing.history.is_empty() && has_all(storage, ObjectKey::RECORD, pieces.collect())?)
+}
+
+/// Takes in all history that is in the bucket, for want of a pointer, and moves the record to the end of it; whether it
+/// has one. Nothing is lost by that: whatever was published leads to that end.
+///
+/// It has none where somebody has begun a publication that came to nothing, and others have published after it, or where
+/// it is not that of this home.
+pub fn recover(vendor: &Vendor, record: &Record, storage: &dyn Storage) -> Result<bool, Failure> {
+    let mut found = Vec::new();
+    storage.list(ObjectKey::RECORD, &mut |listed| found.push(listed))?;
+    found.sort_by_key(|listed| listed.modified);
+    let mut ends: Vec<CommitId> = record.head()?.into_iter().collect();
+    for listed in found {
+        let Some((tip, digest)) = ObjectKey::history(&listed.key) else { continue };
+        let commit = CommitId::parse(tip)?;
+        if !record.has(&commit)? {
+            let piece = HistoryPiece { digest, size: listed.size, tip: tip.to_owned() };
+            record.take_pack(fetch(storage, &piece, vendor.folder())?)?;
+        }
+        ends.push(commit);
+    }
+    let mut end: Option<&CommitId> = None;
+    for next in &ends {
+        end = match end {
+            Some(end) if record.is_ancestor(next, end)? => Some(end),
+            Some(end) if !record.is_ancestor(end, next)? => return Ok(false),
+            _ => Some(next),
+        };
+    }
+    if let Some(end) = end
+        && record.head()?.as_ref() != Some(end)
+    {
+        record.check_tree(end, &storage.place())?;
+        record.advance(record.head()?.as_ref(), end)?;
+        vendor.checkout().update(record, end)?;
+    }
+    Ok(true)
+}
+
+/// Takes the history that leads to a pointer's commit into the record. No branch moves.
+pub fn take_in(
+    record: &Record,
+    storage: &dyn Storage,
+    pointer: &Pointer,
+    spool: &Path,
+) -> Result<(), Failure> {
+    for piece in &pointer.history {
+        if record.has(&CommitId::parse(&piece.tip)?)? {
+            continue;
+        }
+        let file = fetch(storage, piece, spool)?;
+        record.take_pack(file)?;
+    }
+    if record.has(&CommitId::parse(&pointer.revision)?)? {
+        return Ok(());
+    }
+    let message = format!(
+        "{} does not hold the history of its last publication, commit {}",
+        storage.place(),
+        pointer.revision
+    );
+    Err(Failure::new(Kind::Environment, message).hint(
+        "it was published by an older raas: publish anything from that home with this one, and try again",
+    ))
+}
+
+fn fetch(storage: &dyn Storage, piece: &HistoryPiece, spool: &Path) -> Result<File, Failure> {
+    let key = piece.key();
+    let wrong = |what: &str| {
+        Failure::new(Kind::Environment, format!("{key} of {} {what}", storage.place()))
+            .hint("run `raas setup ISV` in the home that published last: it stores what is missing")
+    };
+    let cannot = || format!("cannot read {key} into {}", spool.display());
+    if piece.size > MAX_SIZE {
+        return Err(wrong("is too long to be a part of the history"));
+    }
+    let content = storage.read(&key)?.ok_or_else(|| wrong("is missing"))?;
+    let mut file = tempfile::tempfile_in(spool).context(cannot)?;
+    io::copy(&mut content.take(piece.size + 1), &mut file).context(cannot)?;
+    file.flush().and_then(|()| file.rewind()).context(cannot)?;
+    if digest(&mut file).context(cannot)? != (piece.digest, piece.size) {
+        return Err(wrong("is damaged"));
+    }
+    file.rewind().context(cannot)?;
+    Ok(file)
+}
+
+fn digest(file: &mut File) -> io::Result<(Digest, u64)> {
+    let mut digest = Sha256::default();
+    io::copy(file, &mut digest)?;
+    let length = digest.length();
+    Ok((digest.finish(), length))
+}

@@ -1,0 +1,66 @@
+//! Whether a storage does all that raas needs of it, found out by doing it.
+
+use std::io::{self, Read, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use raas_types::ObjectKey;
+
+use super::{Draft, Storage, StorageError};
+
+/// Writes, reads, lists and deletes an object of its own, and leaves nothing behind.
+pub fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let key = ObjectKey::Probe(format!("{}-{now}", std::process::id()));
+    let outcome = exchange(storage, &key, format!("raas {now}").as_bytes());
+    let deleted = storage.delete(&key);
+    outcome?;
+    deleted?;
+    if storage.stat(&key)?.is_some() {
+        return Err(wrong("an object that was deleted is still there"));
+    }
+    Ok(())
+}
+
+fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), StorageError> {
+    let mut upload = storage.create(Draft::of(key, content.len() as u64))?;
+    upload.write_all(content).map_err(|error| StorageError::writing(key, error))?;
+    upload.commit(key)?;
+    let mut found = Vec::new();
+    if let Some(stream) = storage.read(key)? {
+        let read = stream.take(4096).read_to_end(&mut found);
+        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+    }
+    if found != content {
+        return Err(wrong("an object that was stored does not read back as it was"));
+    }
+    let mut listed = false;
+    storage.list("_probe/", &mut |object| listed |= object.key == key.to_string())?;
+    if listed { Ok(()) } else { Err(wrong("an object that was stored is not listed")) }
+}
+
+fn wrong(message: &str) -> StorageError {
+    StorageError::new("the storage does not do what it says", io::Error::other(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Directory;
+
+    #[test]
+    fn a_good_storage_passes_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        probe(&storage).unwrap();
+        let mut left = 0;
+        storage.list("", &mut |_| left += 1).unwrap();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_storage_that_cannot_be_written_fails_with_its_place() {
+        let storage = Directory::new("/proc/nonexistent".into());
+        let error = probe(&storage).unwrap_err().to_string();
+        assert!(error.contains("/proc/nonexistent"), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Credentials and region for AWS and the services that are like it.
+//!
+//! The standard chain is asked in its order: environment, profiles of `~/.aws/config` and `~/.aws/credentials` with
+//! SSO, assumed roles and credential processes, web identity, the container's and the instance's role. Keys of the
+//! section `[aws]` come before it. The one TLS stack is rustls with ring, as everywhere in raas.
+
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+
+use crate::settings::AwsSettings;
+use raas_base::failure::{Failure, Kind};
+
+/// Where nothing says a region. Services that are not AWS mostly do not care; AWS says in which one a bucket is.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Loads credentials and region; `region` is the vendor's own. No request is made before credentials are needed:
+/// whether there are any shows then.
+///
+/// The result has a credentials provider and a region always.
+///
+/// # Errors
+/// `[aws]` has half of a key pair.
+pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkConfig, Failure> {
+    let http = http_client();
+    let provider_config = ProviderConfig::without_region().with_http_client(http.clone());
+    let region = match region.or(aws.region.as_deref()) {
+        Some(region) => Region::new(region.to_owned()),
+        None => configured_region(aws, &provider_config).await,
+    };
+    let credentials = match (&aws.access_key_id, &aws.secret_access_key) {
+        (Some(id), Some(secret)) => {
+            let token = aws.session_token.as_ref().map(|token| token.expose().to_owned());
+            let keys = Credentials::new(id, secret.expose(), token, None, "raas.cfg");
+            SharedCredentialsProvider::new(keys)
+        }
+        (None, None) => chain(aws, &provider_config.with_region(Some(region.clone()))).await,
+        _ => {
+            let message = "[aws] has one of `aws_access_key_id` and `aws_secret_access_key`, and needs both";
+            return Err(Failure::new(Kind::Usage, message).hint(
+                "set the other one too, or neither: then the environment, ~/.aws and the instance's role are asked",
+            ));
+        }
+    };
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .region(region)
+        .credentials_provider(credentials);
+    if let Some(profile) = &aws.profile {
+        loader = loader.profile_name(profile);
+    }
+    Ok(loader.load().await)
+}
+
+/// As the SDK's own default client is, proxies of the environment included, with another provider of cryptography.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector =
+            Connector::builder().proxy_config(ProxyConfig::from_env()).enable_tcp_nodelay(true);
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+    })
+}
+
+/// The standard chain, with little patience for an instance's metadata service where there is none.
+async fn chain(aws: &AwsSettings, provider_config: &ProviderConfig) -> SharedCredentialsProvider {
+    let instance = imds::Client::builder()
+        .configure(provider_config)
+        .max_attempts(2)
+        .connect_timeout(Duration::from_millis(500))
+        .read_timeout(Duration::from_secs(1))
+        .build();
+    let mut chain =
+        DefaultCredentialsChain::builder().configure(provider_config.clone()).imds_client(instance);
+    if let Some(profile) = &aws.profile {
+        chain = chain.profile_name(profile);
+    }
+    SharedCredentialsProvider::new(chain.build().await)
+}
+
+/// The region of the environment or the profile. The instance is not asked: it may be anywhere.
+async fn configured_region(aws: &AwsSettings, provider_config: &ProviderConfig) -> Region {
+    let mut profile = ProfileFileRegionProvider::builder().configure(provider_config);
+    if let Some(name) = &aws.profile {
+        profile = profile.profile_name(name);
+    }
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(profile.build())
+        .or_else(Region::from_static(DEFAULT_REGION))
+        .region()
+        .await
+        .unwrap_or(Region::from_static(DEFAULT_REGION))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raas_base::Secret;
+
+    #[test]
+    fn keys_of_the_configuration_come_first_and_are_not_shown() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let aws = AwsSettings {
+            access_key_id: Some("AKIAEXAMPLE".into()),
+            secret_access_key: Some(Secret::new("hunter2")),
+            region: Some("eu-west-1".into()),
+            ..AwsSettings::default()
+        };
+        let loaded = runtime.block_on(load(&aws, None)).unwrap();
+        assert_eq!(loaded.region().unwrap().as_ref(), "eu-west-1");
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+        let loaded = runtime.block_on(load(&aws, Some("eu-central-1"))).unwrap();
+        assert_eq!(loaded.region().unwrap().as_ref(), "eu-central-1");
+        let half = AwsSettings { secret_access_key: None, ..aws };
+        assert!(runtime.block_on(load(&half, None)).unwrap_err().to_string().contains("needs both"));
+    }
+}

@@ -1,0 +1,61 @@
+//! The credentials that AWS's standard chain finds, for programs that sign requests themselves.
+
+use std::error::Error;
+use std::time::SystemTime;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::config::ProvideCredentials as _;
+use raas_base::Secret;
+use raas_base::failure::Failure;
+
+use crate::aws;
+use crate::settings::AwsSettings;
+
+/// Where credentials come from.
+#[derive(Debug, Clone)]
+pub struct CredentialChain(SdkConfig);
+
+/// A key to sign with.
+#[derive(Debug, Clone)]
+pub struct AwsCredentials {
+    /// The key's id.
+    pub access_key_id: String,
+    /// The key's secret.
+    pub secret_access_key: Secret,
+    /// The token of a temporary key.
+    pub session_token: Option<Secret>,
+    /// When the key ends, if it is temporary.
+    pub expires: Option<SystemTime>,
+}
+
+impl CredentialChain {
+    /// The chain that the settings describe. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The settings have half of a key pair.
+    pub async fn load(settings: &AwsSettings) -> Result<Self, Failure> {
+        aws::load(settings, None).await.map(Self)
+    }
+
+    /// Asks the chain for credentials.
+    ///
+    /// # Errors
+    /// No source has any. The text names the source that came nearest, and what it lacks; it holds no secret.
+    pub async fn find(&self) -> Result<AwsCredentials, String> {
+        let provider = self.0.credentials_provider().expect("`aws::load` gives one");
+        let found = provider.provide_credentials().await.map_err(|error| {
+            // The innermost cause says which source lacked what.
+            let mut cause: &dyn Error = &error;
+            while let Some(inner) = cause.source() {
+                cause = inner;
+            }
+            cause.to_string()
+        })?;
+        Ok(AwsCredentials {
+            access_key_id: found.access_key_id().to_owned(),
+            secret_access_key: Secret::new(found.secret_access_key()),
+            session_token: found.session_token().map(Secret::new),
+            expires: found.expiry(),
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! Making a bucket, and seeing to it that it is set up as the vendor's `access` says.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
+    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+    Permission, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
+
+use super::Shared;
+use super::errors::{Action, Facts};
+use super::leftovers::GRACE;
+use super::policy::{self, Remaining};
+use raas_publish::storage::StorageError;
+use raas_types::BucketAccess;
+
+/// What was done to a bucket and found of it, a line each.
+#[derive(Debug, Default)]
+struct Prepared {
+    lines: Vec<String>,
+}
+
+const CREATE: Action = Action::on_bucket("s3:CreateBucket");
+const SET_ENCRYPTION: Action = Action::on_bucket("s3:PutEncryptionConfiguration");
+const SET_LIFECYCLE: Action = Action::on_bucket("s3:PutLifecycleConfiguration");
+const SET_BLOCK: Action = Action::on_bucket("s3:PutBucketPublicAccessBlock");
+const GET_POLICY: Action = Action::on_bucket("s3:GetBucketPolicy");
+const SET_POLICY: Action = Action::on_bucket("s3:PutBucketPolicy");
+const GET_ACL: Action = Action::on_bucket("s3:GetBucketAcl");
+
+/// The ids of raas's own lifecycle rules begin so.
+const RULE: &str = "raas-unfinished";
+
+/// The groups of an ACL that are everybody.
+const EVERYBODY: [&str; 2] = [
+    "http://acs.amazonaws.com/groups/global/AllUsers",
+    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+];
+
+impl Shared {
+    /// Looks at the bucket; with `create` makes it, if it is not there, and sets it up. Refuses one that everybody may
+    /// write to.
+    pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
+        let mut prepared = Prepared::default();
+        if !self.bucket_exists().await? {
+            if !create {
+                let error = std::io::Error::other("NoSuchBucket");
+                let message = format!("there is no bucket {} at {}", self.place.bucket, self.place.service());
+                return Err(StorageError::new(message, error)
+                    .hint(format!("make it with `raas setup {} --create`", self.place.vendor)));
+            }
+            self.create_bucket(&mut prepared).await?;
+        }
+        if create {
+            self.set_encryption(&mut prepared).await?;
+            self.set_lifecycle(&mut prepared).await?;
+            self.set_access_block(&mut prepared).await?;
+            self.set_policy(&mut prepared).await?;
+        }
+        self.refuse_public_writes(&mut prepared).await?;
+        Ok(prepared.lines)
+    }
+}
+
+impl Prepared {
+    fn say(&mut self, line: impl Into<String>) {
+        self.lines.push(line.into());
+    }
+
+    /// Takes a result of something that not every service has and not everybody may do: it is told, and no error.
+    async fn try_to<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &mut self,
+        shared: &Shared,
+        what: &str,
+        action: Action,
+        result: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<Option<T>, StorageError> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        let facts = Facts::of(&error);
+        if facts.unsupported() {
+            self.say(format!("{what}: the service does not have that"));
+        } else if facts.denied() {
+            self.say(format!("{what}: the credentials lack the permission {}", action.permission()));
+        } else {
+            return Err(shared.explain(format!("{what}: it does not work"), action, &error).await);
+        }
+        Ok(None)
+    }
+}
+
+impl Shared {
+    async fn bucket_exists(&self) -> Result<bool, StorageError> {
+        // A listing and no HEAD, whose refusals have no body that would say why.
+        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
+        match request.max_keys(1).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if Facts::of(&error).is("NoSuchBucket") => Ok(false),
+            Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
+        }
+    }
+
+    async fn create_bucket(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let region = self.place.region.as_str();
+        let mut request = self.client.create_bucket().bucket(&self.place.bucket);
+        // The first region has no name here, for reasons of history.
+        if region != "us-east-1" {
+            let place = CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(region))
+                .build();
+            request = request.create_bucket_configuration(place);
+        }
+        match request.send().await {
+            Ok(_) => {
+                prepared.say(format!("Made bucket {} in region {region}", self.place.bucket));
+                Ok(())
+            }
+            // Another setup at the same time was first.
+            Err(error) if Facts::of(&error).is("BucketAlreadyOwnedByYou") => Ok(()),
+            Err(error) if Facts::of(&error).is("BucketAlreadyExists") => {
+                let error = self.explain("cannot make the bucket", CREATE, &error).await;
+                Err(error.hint("somebody else has a bucket of that name, and names are the whole world's: choose another"))
+            }
+            Err(error) => Err(self.explain("cannot make the bucket", CREATE, &error).await),
+        }
+    }
+
+    async fn set_encryption(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        if self.client.get_bucket_encryption().bucket(&self.place.bucket).send().await.is_ok() {
+            return Ok(());
+        }
+        let by_default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::Aes256)
+            .build()
+            .expect("the algorithm is set");
+        let rule =
+            ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by_default).build();
+        let rules = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is set");
+        let result = self
+            .client
+            .put_bucket_encryption()
+            .bucket(&self.place.bucket)
+            .server_side_encryption_configuration(rules)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Encryption by default", SET_ENCRYPTION, result).await?;
+        if done.is_some() {
+            prepared.say("Objects are encrypted by default (SSE-S3)");
+        }
+        Ok(())
+    }
+
+    /// What nobody finishes is removed, even if raas never runs again.
+    async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let found = self.client.get_bucket_lifecycle_configuration().bucket(&self.place.bucket).send().await;
+        let mut rules = found.ok().and_then(|found| found.rules).unwrap_or_default();
+        let is_ours = |rule: &LifecycleRule| rule.id().is_some_and(|id| id.starts_with(RULE));
+        let below = |rule: &LifecycleRule| {
+            let filter = rule.filter().and_then(LifecycleRuleFilter::prefix);
+            filter.unwrap_or_default() == self.place.prefix
+        };
+        if rules.iter().any(|rule| is_ours(rule) && below(rule)) {
+            return Ok(());
+        }
+        // Those of other prefixes that are raas's own are written again as they are.
+        if !rules.iter().all(is_ours) {
+            // Writing them anew would lose what this program does not know of them.
+            prepared.say(format!(
+                "The bucket has lifecycle rules of its own: add one that aborts multipart uploads below `{}` after 2 \
+                 days",
+                self.place.prefix
+            ));
+            return Ok(());
+        }
+        let days = (GRACE.as_secs() / (24 * 60 * 60)) as i32;
+        rules.extend(self.lifecycle_rules(days));
+        let rules =
+            BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are set");
+        let result = self
+            .client
+            .put_bucket_lifecycle_configuration()
+            .bucket(&self.place.bucket)
+            .lifecycle_configuration(rules)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Removal of unfinished uploads", SET_LIFECYCLE, result).await?;
+        if done.is_some() {
+            prepared.say(format!("Unfinished uploads are removed after {days} days"));
+        }
+        Ok(())
+    }
+
+    fn lifecycle_rules(&self, days: i32) -> [LifecycleRule; 2] {
+        let rule = |name: &str, prefix: String| {
+            LifecycleRule::builder()
+                .id(format!("{RULE}-{name}-{}", policy::short_digest(&self.place.prefix)))
+                .status(ExpirationStatus::Enabled)
+                .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+        };
+        let uploads = rule("uploads", self.place.prefix.clone()).abort_incomplete_multipart_upload(
+            AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
+        );
+        let objects = rule("objects", self.place.uploads())
+            .expiration(LifecycleExpiration::builder().days(days).build());
+        [uploads, objects].map(|rule| rule.build().expect("the status is set"))
+    }
+
+    async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let public = self.place.access == BucketAccess::Public;
+        let by_acl = self.place.by_acl;
+        let found = self.client.get_public_access_block().bucket(&self.place.bucket).send().await;
+        let found = found.ok().and_then(|found| found.public_access_block_configuration);
+        let others = if public { Vec::new() } else { self.other_public_reads().await? };
+        // What another vendor's clients live on is not ours to end; nor is it ours to allow.
+        let stands = |now: Option<bool>| !public && (others.is_empty() || now == Some(true));
+        let now = found.as_ref();
+        let block = PublicAccessBlockConfiguration::builder()
+            .block_public_acls(!by_acl)
+            .ignore_public_acls(!by_acl)
+            .block_public_policy(stands(now.and_then(|now| now.block_public_policy)))
+            .restrict_public_buckets(stands(now.and_then(|now| now.restrict_public_buckets)))
+            .build();
+        if !others.is_empty() {
+            prepared.say(format!(
+                "Public policies are not blocked in bucket {}: everybody may read what is below {} by a statement of raas",
+                self.place.bucket,
+                others.join(", ")
+            ));
+        }
+        if found.as_ref() == Some(&block) {
+            return Ok(());
+        }
+        if !public {
+            // A permission of an earlier `access = public` would be refused once policies are blocked.
+            self.set_policy(&mut Prepared::default()).await?;
+        }
+        let result = self
+            .client
+            .put_public_access_block()
+            .bucket(&self.place.bucket)
+            .public_access_block_configuration(block)
+            .send()
+            .await;
+        let done = prepared.try_to(self, "Blocking of public access", SET_BLOCK, result).await?;
+        if done.is_some() {
+            prepared.say(if by_acl {
+                "Public access is by the ACL of each object"
+            } else if public || !others.is_empty() {
+                "Public access is by policy alone, never by ACL"
+            } else {
+                "Public access is blocked"
+            });
+        }
+        Ok(())
+    }
+
+    /// The other prefixes of the bucket that everybody may read, as people write them.
+    async fn other_public_reads(&self) -> Result<Vec<String>, StorageError> {
+        // What cannot be looked at is told when the policy is set.
+        let policy = self.bucket_policy(&mut Prepared::default()).await?;
+        let others =
+            policy.map(|policy| policy::other_public_reads(&policy, &self.place)).unwrap_or_default();
+        Ok(others.iter().map(|prefix| format!("`{prefix}`")).collect())
+    }
+
+    async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        let found = self.bucket_policy(prepared).await?;
+        let bucket = &self.place.bucket;
+        if self.place.by_acl {
+            return Ok(());
+        }
+        if self.place.access != BucketAccess::Public {
+            return match found.as_deref().and_then(|found| policy::without_public_read(found, &self.place)) {
+                None => Ok(()),
+                Some(Remaining::Nothing) => {
+                    let result = self.client.delete_bucket_policy().bucket(bucket).send().await;
+                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                }
+                Some(Remaining::Policy(policy)) => {
+                    let result = self.client.put_bucket_policy().bucket(bucket).policy(policy).send().await;
+                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                }
+            };
+        }
+        let Some(policy) = policy::with_public_read(found.as_deref(), &self.place) else { return Ok(()) };
+        let put = || self.client.put_bucket_policy().bucket(bucket).policy(&policy).send();
+        let mut result = put().await;
+        // A block of public policies that was lifted is felt for a while.
+        for doubling in 0..4 {
+            if !result.as_ref().is_err_and(|error| Facts::of(error).denied()) {
+                break;
+            }
+            tokio::time::sleep(self.patience.first_wait * 2_u32.pow(doubling)).await;
+            result = put().await;
+        }
+        match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
+            Some(_) => prepared.say(format!("Everybody may read {}", self.place.name())),
+            None => prepared.say(format!(
+                "Set `s3_public_acl = yes` in section [{}] of raas.cfg if the service has ACLs of objects; or make the \
+                 objects of {bucket} readable for everybody by the service's own means; or set `access = presigned`",
+                self.place.vendor
+            )),
+        }
+        Ok(())
+    }
+
+    /// The bucket's policy; `None` if it has none or nobody may know.
+    async fn bucket_policy(&self, prepared: &mut Prepared) -> Result<Option<String>, StorageError> {
+        let result = self.client.get_bucket_policy().bucket(&self.place.bucket).send().await;
+        if result.as_ref().is_err_and(|error| Facts::of(error).is("NoSuchBucketPolicy")) {
+            return Ok(None);
+        }
+        let found = prepared.try_to(self, "Reading the bucket's policy", GET_POLICY, result).await?;
+        Ok(found.and_then(|found| found.policy))
+    }
+
+    async fn refuse_public_writes(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
+        // What cannot be looked at was told of before, or is told here once.
+        let mut told = Prepared::default();
+        let policy = self.bucket_policy(&mut told).await?;
+        let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
+        let acl = self.client.get_bucket_acl().bucket(&self.place.bucket).send().await;
+        let acl = told.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
+        for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {
+            let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri());
+            let everybody = uri.is_some_and(|uri| EVERYBODY.contains(&uri));
+            let writes = matches!(
+                grant.permission,
+                Some(Permission::Write | Permission::FullControl | Permission::WriteAcp)
+            );
+            if everybody && writes {
+                found.push(format!("ACL {}", grant.permission.as_ref().map_or("?", Permission::as_str)));
+            }
+        }
+        for line in told.lines {
+            if !prepared.lines.contains(&line) {
+                prepared.lines.push(line);
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let message = format!("everybody may write to bucket {}: {}", self.place.bucket, found.join(", "));
+        let error = std::io::Error::other("whoever likes could replace the vendor's images");
+        Err(StorageError::new(message, error)
+            .hint("take that permission out of the bucket's policy or ACL, and run this again"))
+    }
+}

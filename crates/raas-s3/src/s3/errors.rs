@@ -1,0 +1,398 @@
+//! What the service's refusals mean, and what to do about them.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::config::ProvideCredentials as _;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+
+use super::Shared;
+use super::place::Place;
+use raas_publish::storage::StorageError;
+
+/// What raas may need a permission for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Action {
+    /// As policies name it.
+    permission: &'static str,
+    /// Whether it is granted on objects, and not on the bucket.
+    objects: bool,
+}
+
+impl Action {
+    pub(super) const PUT: Self = Self::on_objects("s3:PutObject");
+    pub(super) const GET: Self = Self::on_objects("s3:GetObject");
+    pub(super) const DELETE: Self = Self::on_objects("s3:DeleteObject");
+    pub(super) const LIST_PARTS: Self = Self::on_objects("s3:ListMultipartUploadParts");
+    pub(super) const LIST: Self = Self::on_bucket("s3:ListBucket");
+    pub(super) const LIST_UPLOADS: Self = Self::on_bucket("s3:ListBucketMultipartUploads");
+
+    const fn on_objects(permission: &'static str) -> Self {
+        Self { permission, objects: true }
+    }
+
+    pub(super) const fn on_bucket(permission: &'static str) -> Self {
+        Self { permission, objects: false }
+    }
+
+    /// As policies name it.
+    pub(super) fn permission(self) -> &'static str {
+        self.permission
+    }
+}
+
+/// What is known of a failed request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The HTTP status, where there was an answer.
+    pub(super) status: Option<u16>,
+    /// The service's word for it.
+    pub(super) code: Option<String>,
+    /// What the service says, or what the connection failed of.
+    said: String,
+    /// The region that the bucket is in, where the service says it.
+    region: Option<String>,
+    /// When the service answered, by its own clock, and by ours.
+    dates: Option<(SystemTime, SystemTime)>,
+    /// Why there are no credentials, if that is why.
+    no_credentials: Option<String>,
+}
+
+impl Facts {
+    pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        let response = error.raw_response();
+        let header = |name: &str| response.and_then(|response| response.headers().get(name));
+        let service = error.as_service_error();
+        let mut facts = Facts {
+            status: response.map(|response| response.status().as_u16()),
+            code: service.and_then(|error| error.code()).map(str::to_owned),
+            region: header("x-amz-bucket-region").map(str::to_owned),
+            dates: header("date").and_then(date).map(|theirs| (theirs, SystemTime::now())),
+            ..Facts::default()
+        };
+        if let Some(body) = response.and_then(|response| response.body().bytes()) {
+            facts.region = facts.region.or_else(|| element(&String::from_utf8_lossy(body), "Region"));
+        }
+        facts.said = match (service, facts.status) {
+            (Some(error), Some(status)) => match error.message() {
+                Some(message) => message.to_owned(),
+                None => format!("the service answered with status {status}{}", begun(response)),
+            },
+            // No answer, or none that could be understood.
+            _ => causes(error),
+        };
+        facts
+    }
+
+    /// Whether there is no such object or upload.
+    pub(super) fn absent(&self) -> bool {
+        match self.code.as_deref() {
+            Some(code) => matches!(code, "NoSuchKey" | "NotFound" | "NoSuchUpload"),
+            None => self.status == Some(404),
+        }
+    }
+
+    /// Whether the service does not have what was asked of it.
+    pub(super) fn unsupported(&self) -> bool {
+        matches!(self.code.as_deref(), Some("NotImplemented" | "MethodNotAllowed" | "XNotImplemented"))
+            || matches!(self.status, Some(405 | 501))
+    }
+
+    /// Whether the service does not let us.
+    pub(super) fn denied(&self) -> bool {
+        matches!(self.code.as_deref(), Some("AccessDenied" | "AllAccessDisabled"))
+            || (self.code.is_none() && self.status == Some(403))
+    }
+
+    /// The service's word for it, as AWS would say it.
+    fn known_code(&self) -> &str {
+        match self.code.as_deref().unwrap_or_default() {
+            // Garage's words for wrong credentials.
+            "AccessDenied" if self.said.contains("No such key") => "InvalidAccessKeyId",
+            "AccessDenied" if self.said.contains("Invalid signature") => "SignatureDoesNotMatch",
+            code => code,
+        }
+    }
+
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+/// An HTTP date.
+pub(super) fn date(text: &str) -> Option<SystemTime> {
+    DateTime::from_str(text, DateTimeFormat::HttpDate).ok()?.try_into().ok()
+}
+
+/// The text of an XML element.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once("</")?;
+    Some(text.to_owned())
+}
+
+/// How an answer begins that says nothing that is understood.
+fn begun(response: Option<&HttpResponse>) -> String {
+    /// Enough to see what it is.
+    const MOST: usize = 200;
+    let body = response.and_then(|response| response.body().bytes()).unwrap_or_default();
+    let text: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MOST).collect();
+    if text.is_empty() { text } else { format!(": {text}") }
+}
+
+/// An error and what it came from, without the repetitions.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+/// The service's own words, as the cause of an error.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Said {}
+
+impl Shared {
+    /// What a failed request means. `what` says what could not be done: `cannot store x`.
+    pub(super) async fn explain<E: ProvideErrorMetadata + Error + 'static>(
+        &self,
+        what: impl Into<String>,
+        action: Action,
+        error: &SdkError<E, HttpResponse>,
+    ) -> StorageError {
+        self.leftovers.hold_if_interrupted().await;
+        let mut facts = Facts::of(error);
+        if facts.status.is_none() {
+            // No answer: perhaps nothing was asked, for want of credentials.
+            facts.no_credentials =
+                self.credentials.provide_credentials().await.err().map(|error| causes(&error));
+        }
+        explain(&self.place, what.into(), action, &facts)
+    }
+}
+
+/// Both clocks may be off by this much before a service minds.
+const SKEW: Duration = Duration::from_secs(15 * 60);
+
+fn explain(place: &Place, what: String, action: Action, facts: &Facts) -> StorageError {
+    let bucket = &place.bucket;
+    let (found, hint) = meaning(place, action, facts);
+    let code = facts.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
+    let said = Said(format!("{code}{}", facts.said));
+    let error = StorageError::new(format!("{what} in bucket {bucket}: {found}"), said).hint(hint);
+    if facts.status.is_none() && facts.no_credentials.is_none() { error.unanswered() } else { error }
+}
+
+/// What happened, and what to do.
+fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
+    let vendor = &place.vendor;
+    let bucket = &place.bucket;
+    if let Some(reason) = &facts.no_credentials {
+        return (
+            format!("there are no credentials to ask with ({reason})"),
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or section [aws] of raas.cfg"
+                .into(),
+        );
+    }
+    let Some(status) = facts.status else {
+        return (
+            format!("{} does not answer", place.service()),
+            format!(
+                "check the network, the proxy, and `s3_endpoint` in section [{vendor}] of raas.cfg; then do the same again"
+            ),
+        );
+    };
+    match facts.known_code() {
+        "NoSuchBucket" => (
+            format!("there is no such bucket at {}", place.service()),
+            format!(
+                "make it with `raas setup {vendor} --create`, or correct `s3_bucket` in section [{vendor}] of raas.cfg"
+            ),
+        ),
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired" => (
+            "the credentials have expired".into(),
+            "get new ones (`aws sso login`, or a new session token) and do the same again".into(),
+        ),
+        "InvalidAccessKeyId" | "InvalidToken" | "InvalidClientTokenId" => (
+            "the service does not know the access key".into(),
+            "check AWS_ACCESS_KEY_ID, AWS_PROFILE, or section [aws] of raas.cfg".into(),
+        ),
+        "SignatureDoesNotMatch" => (
+            "the secret key is not the one of the access key".into(),
+            "check AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or section [aws] of raas.cfg".into(),
+        ),
+        "RequestTimeTooSkewed" => {
+            (skew(facts), "set this machine's clock: `timedatectl set-ntp true`".into())
+        }
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            moved(place, facts)
+        }
+        "SlowDown" | "Throttling" | "ServiceUnavailable" | "RequestLimitExceeded" => (
+            "the service asks for a slower pace, again and again".into(),
+            "do the same again later: what is stored is not sent again".into(),
+        ),
+        "BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest" => (
+            "the service got other bytes than were sent, again and again".into(),
+            "look for a proxy, a line or memory that damages what passes".into(),
+        ),
+        "NoSuchUpload" => (
+            "the upload has gone: another run may have removed it".into(),
+            "do the same again: what is stored is not sent again".into(),
+        ),
+        "InvalidBucketName" => (
+            "that is no name for a bucket".into(),
+            format!(
+                "correct `s3_bucket` in section [{vendor}] of raas.cfg: 3 to 63 lower-case letters, digits and hyphens"
+            ),
+        ),
+        "NoSuchKey" => ("there is no such object".into(), "push the image again".into()),
+        _ if matches!(status, 301 | 307 | 308) => moved(place, facts),
+        _ if facts.denied() => (
+            format!("the credentials lack the permission {}", action.permission),
+            format!(
+                "grant {} on {} to the user or role whose credentials raas uses",
+                action.permission,
+                if action.objects { place.objects_arn() } else { place.arn() }
+            ),
+        ),
+        _ if facts.unsupported() => (
+            format!("{} does not have this operation ({})", place.service(), action.permission),
+            "use a service that has it".into(),
+        ),
+        _ if status >= 500 => (
+            format!("the service failed with status {status}, again and again"),
+            "do the same again later: what is stored is not sent again".into(),
+        ),
+        _ if status < 300 => (
+            "the service's answer makes no sense".into(),
+            format!("check what answers at {}: it may be no S3 service", place.service()),
+        ),
+        _ => (
+            format!("the service refuses with status {status}"),
+            format!("check the settings of bucket {bucket} in section [{vendor}] of raas.cfg"),
+        ),
+    }
+}
+
+fn moved(place: &Place, facts: &Facts) -> (String, String) {
+    let vendor = &place.vendor;
+    match &facts.region {
+        Some(region) => (
+            format!("the bucket is in region {region}, and not in {}", place.region),
+            format!("set `s3_region = {region}` in section [{vendor}] of raas.cfg"),
+        ),
+        None => (
+            format!("the bucket is not in region {}", place.region),
+            format!("set `s3_region` in section [{vendor}] of raas.cfg to the region of the bucket"),
+        ),
+    }
+}
+
+fn skew(facts: &Facts) -> String {
+    let Some((theirs, ours)) = facts.dates else {
+        return "this machine's clock and the service's are too far apart".into();
+    };
+    let (apart, way) = match theirs.duration_since(ours) {
+        Ok(behind) => (behind, "behind"),
+        Err(error) => (error.duration(), "before"),
+    };
+    if apart < SKEW / 3 {
+        // The answer was written with another clock than the refusal.
+        return "the service's clocks are apart, or the request took too long to arrive".into();
+    }
+    format!("this machine's clock is {} minutes {way} the service's", apart.as_secs() / 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::S3Settings;
+
+    fn told(facts: Facts) -> String {
+        let settings =
+            S3Settings { bucket: "bytes".into(), prefix: Some("reg".into()), ..S3Settings::default() };
+        let place = Place::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
+        let (message, cause, hint) =
+            explain(&place, "cannot store x".into(), Action::PUT, &facts).into_parts();
+        format!("{message} | {cause} | {}", hint.unwrap())
+    }
+
+    fn coded(status: u16, code: &str) -> Facts {
+        Facts { status: Some(status), code: Some(code.into()), said: "words".into(), ..Facts::default() }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_is_shown_as_it_begins() {
+        let answer = |body: String| HttpResponse::new(200.try_into().unwrap(), body.into());
+        assert_eq!(begun(Some(&answer("<Odd>\u{1b}[1m\n</Odd>".into()))), ": <Odd>[1m</Odd>");
+        assert_eq!(begun(Some(&answer("ä".repeat(1000)))).chars().count(), 202);
+        assert_eq!((begun(Some(&answer(String::new()))), begun(None)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn each_refusal_says_what_to_do() {
+        let now = SystemTime::now();
+        let skewed = Facts {
+            dates: Some((now + Duration::from_secs(3600), now)),
+            ..coded(403, "RequestTimeTooSkewed")
+        };
+        let table = [
+            (coded(403, "AccessDenied"), "lack the permission s3:PutObject"),
+            (coded(403, "AccessDenied"), "grant s3:PutObject on arn:aws:s3:::bytes/reg/*"),
+            (coded(404, "NoSuchBucket"), "raas setup acme --create"),
+            (coded(400, "ExpiredToken"), "credentials have expired"),
+            (skewed, "clock is 60 minutes behind the service's"),
+            (
+                Facts { region: Some("eu-west-1".into()), ..coded(301, "PermanentRedirect") },
+                "set `s3_region = eu-west-1` in section [acme]",
+            ),
+            (Facts { status: Some(301), ..Facts::default() }, "not in region us-east-1"),
+            (coded(503, "SlowDown"), "slower pace"),
+            (
+                Facts { said: "Forbidden: No such key: GK1".into(), ..coded(403, "AccessDenied") },
+                "does not know the access key",
+            ),
+            (
+                Facts { said: "Forbidden: Invalid signature".into(), ..coded(403, "AccessDenied") },
+                "secret key is not the one",
+            ),
+            (coded(500, "InternalError"), "failed with status 500"),
+            (Facts::default(), "https://s3.us-east-1.amazonaws.com does not answer"),
+            (
+                Facts { no_credentials: Some("nothing found".into()), ..Facts::default() },
+                "no credentials to ask with (nothing found)",
+            ),
+            (coded(501, "NotImplemented"), "does not have this operation"),
+            (Facts { status: Some(403), ..Facts::default() }, "lack the permission"),
+        ];
+        for (facts, part) in table {
+            let told = told(facts);
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_denied_or_unsupported_is_told_apart() {
+        assert!(coded(404, "NoSuchKey").absent() && !coded(404, "NoSuchBucket").absent());
+        assert!(Facts { status: Some(404), ..Facts::default() }.absent());
+        assert!(coded(403, "AccessDenied").denied() && !coded(503, "SlowDown").denied());
+        assert!(coded(501, "NotImplemented").unsupported() && !coded(403, "AccessDenied").unsupported());
+    }
+}

@@ -1,0 +1,184 @@
+//! An object in the making: small ones are one request, large ones go in parts while they are still being read.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use raas_types::{Digest, ObjectKey, Reference};
+
+use super::errors::Action;
+use super::multipart::{Multipart, Target};
+use super::pool::Buffer;
+use super::{Engine, Shared, client};
+use raas_publish::storage::{Draft, OnStored, StorageError, Upload};
+
+/// Objects of a known length up to so many parts are one request.
+const SINGLE: u64 = 2;
+
+/// A multipart upload has at most 10,000 parts; some are left for a service that counts otherwise.
+const MOST_PARTS: u64 = 9_000;
+
+/// An object in the making.
+pub(super) struct S3Upload {
+    engine: Arc<Engine>,
+    key: Option<ObjectKey>,
+    on_stored: Option<OnStored>,
+    /// How many bytes go in one request.
+    room: usize,
+    /// Whether the length is known to fit in one request.
+    single: bool,
+    buffer: Option<Buffer>,
+    parts: Option<Multipart>,
+}
+
+impl S3Upload {
+    pub(super) fn new(engine: Arc<Engine>, draft: Draft) -> Self {
+        let part = engine.shared.pool.part();
+        let single = draft.size.is_some_and(|size| size <= SINGLE * part as u64);
+        let room = match draft.size {
+            Some(size) if single => (size as usize).max(1),
+            size => part_size(size, part),
+        };
+        let Draft { key, on_stored, .. } = draft;
+        Self { engine, key, on_stored, room, single, buffer: None, parts: None }
+    }
+
+    /// Sends what is in the buffer as a part, in the background.
+    fn send_part(&mut self) -> Result<(), StorageError> {
+        let Some(buffer) = self.buffer.take() else { return Ok(()) };
+        if self.single {
+            let message = "more bytes came than were announced";
+            return Err(StorageError::new("cannot store an object", io::Error::other(message)));
+        }
+        let parts = match &mut self.parts {
+            Some(parts) => parts,
+            none => {
+                let target = match &self.key {
+                    Some(key) => Target::Final(key.clone()),
+                    None => Target::Temporary(temporary_name()),
+                };
+                none.insert(Multipart::begin(&self.engine, target, self.room, self.on_stored.clone())?)
+            }
+        };
+        parts.send(buffer)
+    }
+}
+
+/// How large the parts of an object are, in bytes, that is so long if anybody knows: so large at least.
+fn part_size(size: Option<u64>, least: usize) -> usize {
+    const MIB: u64 = 1 << 20;
+    let needed = size.unwrap_or_default().div_ceil(MOST_PARTS).next_multiple_of(MIB);
+    usize::try_from(needed).unwrap_or(usize::MAX).max(least)
+}
+
+fn temporary_name() -> String {
+    // As tempfile names files: no two runs get the same.
+    let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(20).collect();
+    format!("{}-{random}", std::process::id())
+}
+
+impl Write for S3Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        // A full buffer waits for the next byte: the last part is told from the others by there being none.
+        if self.buffer.as_ref().is_some_and(Buffer::is_full) {
+            self.send_part()?;
+        }
+        let room = self.room;
+        let engine = &self.engine;
+        let buffer = self.buffer.get_or_insert_with(|| engine.block_on(engine.shared.pool.take(room)));
+        Ok(buffer.fill(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Parts are sent when they are full: a service takes no small ones.
+        Ok(())
+    }
+}
+
+impl Upload for S3Upload {
+    fn commit(mut self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError> {
+        if self.parts.is_some() {
+            self.send_part()?;
+        }
+        match self.parts.take() {
+            Some(parts) => parts.complete(key),
+            None => {
+                let buffer = self.buffer.take();
+                let size = buffer.as_ref().map_or(0, |buffer| buffer.len() as u64);
+                self.engine.block_on(self.engine.shared.put(key, buffer))?;
+                if let Some(on_stored) = &self.on_stored {
+                    on_stored(size);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Stores a small object.
+    async fn put(&self, key: &ObjectKey, buffer: Option<Buffer>) -> Result<(), StorageError> {
+        let content = buffer.as_deref().unwrap_or_default();
+        // What is named by its digest is checked by the service against just that.
+        let digest = digest_of(key).unwrap_or_else(|| Digest::of(content));
+        let length = content.len() as i64;
+        let body = buffer.map_or_else(|| ByteStream::from_static(b""), Buffer::into_body);
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.place.bucket)
+            .set_acl(self.place.acl(key))
+            .key(self.place.key(key))
+            .content_type(key.content_type())
+            .cache_control(key.cache_control())
+            .content_length(length)
+            .checksum_sha256(base64_of(&digest))
+            .body(body);
+        // The signature covers the checksum, which covers the body.
+        let how = match key {
+            ObjectKey::Pointer | ObjectKey::Turn(_) => client::prompt(),
+            _ => client::patient(),
+        };
+        let sent = request.customize().disable_payload_signing().config_override(how).send().await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.explain(format!("cannot store {key}"), Action::PUT, &error).await),
+        }
+    }
+}
+
+/// The digest that a key names.
+fn digest_of(key: &ObjectKey) -> Option<Digest> {
+    match key {
+        ObjectKey::Blob(_, digest) | ObjectKey::Manifest { reference: Reference::Digest(digest), .. } => {
+            Some(*digest)
+        }
+        _ => None,
+    }
+}
+
+/// As S3 writes checksums.
+pub(super) fn base64_of(digest: &Digest) -> String {
+    BASE64_STANDARD.encode(digest.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::PART;
+    use super::*;
+
+    #[test]
+    fn parts_grow_where_ten_thousand_would_not_do() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(part_size(None, PART), PART);
+        assert_eq!(part_size(Some(17 << 20), PART), PART);
+        assert_eq!(part_size(Some(70 * GIB), PART), PART);
+        assert_eq!(part_size(Some(71 * GIB), PART), 9 << 20);
+        assert!((5 << 40_u64) / part_size(Some(5 << 40), PART) as u64 <= MOST_PARTS);
+    }
+}

@@ -1,0 +1,161 @@
+//! Base images by name: all layers of all their platforms are masked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use raas_image::{Image, Input, Limits, Wanted};
+use raas_types::media_type::{self, LayerPacking};
+use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Reference};
+use serde::Deserialize;
+
+use super::settings::{BaseImage, FederationSettings};
+use super::sources::Workspace;
+use crate::http;
+use crate::image_failure::image_failure;
+use crate::registry::{Client, ImageReference, Presence, ask};
+use raas_base::failure::{Context as _, Failure, Kind};
+
+/// A layer of a base image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseLayer {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The digest of the plain tar, of a gzipped layer: a docker save archive has it so.
+    pub diff_id: Option<Digest>,
+    /// The URL that has its bytes.
+    pub location: String,
+}
+
+/// As many manifests as one base image may have.
+const MOST_MANIFESTS: usize = 1000;
+
+/// The layers of `mask_images`.
+pub(super) fn layers(
+    settings: &FederationSettings,
+    workspace: &Workspace,
+    notes: &mut Vec<String>,
+) -> Result<Vec<BaseLayer>, Failure> {
+    let credentials = settings.registry_username.clone().zip(settings.registry_password.clone());
+    let client = Client::new(credentials);
+    let mut layers = Vec::new();
+    for image in &settings.mask_images {
+        let before = layers.len();
+        let shown = match image {
+            BaseImage::Registry(image) => {
+                layers.extend(in_registry(&client, image)?);
+                image.to_string()
+            }
+            BaseImage::Layout(path) => {
+                let base = settings.layer_url.as_deref().ok_or_else(|| {
+                    Failure::new(
+                        Kind::Usage,
+                        format!(
+                            "`mask_images` names the layout {}, and nobody says where its layers are",
+                            path.display()
+                        ),
+                    )
+                    .hint("set `layer_url` in [redhat]: layers are served from <layer_url>/blobs/<digest>")
+                })?;
+                layers.extend(in_layout(path, base, &workspace.spool)?);
+                path.display().to_string()
+            }
+        };
+        notes.push(format!("{} layers of {shown} are masked", layers.len() - before));
+    }
+    Ok(layers)
+}
+
+fn in_registry(client: &Client, image: &ImageReference) -> Result<Vec<BaseLayer>, Failure> {
+    let mut layers = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut left = vec![image.reference.clone()];
+    while let Some(reference) = left.pop() {
+        if !seen.insert(reference.to_string()) {
+            continue;
+        }
+        if seen.len() > MOST_MANIFESTS {
+            return Err(Failure::new(
+                Kind::Refused,
+                format!("{image} has more than {MOST_MANIFESTS} manifests"),
+            ));
+        }
+        let manifest = client.manifest(image, &reference)?;
+        left.extend(manifest.children().iter().map(|child| Reference::Digest(child.digest)));
+        take(&manifest, &image.blobs_url(), &mut layers, |config| client.config(image, &config.digest))?;
+    }
+    // Clients bring no token of that registry, so it must give layers to anybody.
+    if let Some(first) = layers.values().next()
+        && let Presence::Refused(status) = ask(&http::tolerant_agent(), &first.location)
+    {
+        let message = format!(
+            "{} answers {status}: clients that are sent there for a layer would be refused",
+            first.location
+        );
+        return Err(Failure::new(Kind::Usage, message).hint(
+            "name another registry in `mask_images` that serves the image to anybody, or copy the image into a layout \
+             and set `layer_url`",
+        ));
+    }
+    Ok(layers.into_values().collect())
+}
+
+fn in_layout(path: &Path, base: &str, spool: &Path) -> Result<Vec<BaseLayer>, Failure> {
+    let limits = Limits::default();
+    fs::create_dir_all(spool).context(|| format!("cannot make the folder {}", spool.display()))?;
+    let archive =
+        raas_image::open(Input::Path(path.to_owned()), spool, &limits, &mut |_| {}).map_err(image_failure)?;
+    let Image::Manifests(set) =
+        archive.image(&Wanted { repository: None, tag: None }).map_err(image_failure)?
+    else {
+        let message =
+            format!("{} in `mask_images` is {}, no OCI image layout", path.display(), archive.kind());
+        return Err(Failure::new(Kind::Usage, message));
+    };
+    let mut layers = BTreeMap::new();
+    for item in set.manifests.values() {
+        take(&item.manifest, &format!("{base}/blobs"), &mut layers, |config| {
+            let content = set.blobs.get(&config.digest).and_then(|blob| blob.content.as_ref());
+            content.map_or_else(
+                || Ok(Vec::new()),
+                |content| content.read_all(limits.json).map_err(image_failure),
+            )
+        })?;
+    }
+    Ok(layers.into_values().collect())
+}
+
+/// Takes a manifest's layers; `read` gives the bytes of its config.
+fn take(
+    manifest: &Manifest,
+    blobs_url: &str,
+    layers: &mut BTreeMap<Digest, BaseLayer>,
+    read: impl Fn(&Descriptor) -> Result<Vec<u8>, Failure>,
+) -> Result<(), Failure> {
+    let ManifestBody::Image { config, layers: listed } = &manifest.body else { return Ok(()) };
+    let diff_ids =
+        if media_type::is_image_config(&config.media_type) { diff_ids(&read(config)?) } else { Vec::new() };
+    for (n, layer) in listed.iter().enumerate() {
+        let gzipped = media_type::layer_packing(&layer.media_type) == Some(LayerPacking::Gzip);
+        // Only where each layer has one is it known which is whose.
+        let diff_id = diff_ids.get(n).copied().filter(|_| gzipped && diff_ids.len() == listed.len());
+        let location = layer.urls.first().cloned().unwrap_or_else(|| format!("{blobs_url}/{}", layer.digest));
+        layers.insert(layer.digest, BaseLayer { digest: layer.digest, size: layer.size, diff_id, location });
+    }
+    Ok(())
+}
+
+/// The digests of the plain layers, as a config says; none of one that cannot be read.
+fn diff_ids(config: &[u8]) -> Vec<Digest> {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: Rootfs,
+    }
+    #[derive(Deserialize)]
+    struct Rootfs {
+        diff_ids: Vec<Digest>,
+    }
+    serde_json::from_slice::<Config>(config).map_or_else(|_| Vec::new(), |config| config.rootfs.diff_ids)
+}

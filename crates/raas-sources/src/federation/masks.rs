@@ -1,0 +1,235 @@
+//! Which layers stay where the operator serves them, and where that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use raas_types::crane::{Content, Document};
+use raas_types::{Digest, ImageId, Location};
+
+use super::base_images::BaseLayer;
+use super::settings::FederationSettings;
+use super::sources::{OperatorDocument, Sources};
+
+/// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MaskedName(ImageId);
+
+impl FromStr for MaskedName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        hex.parse().map(Self).map_err(|_| {
+            let shown: String = text.chars().take(80).collect();
+            format!("`{shown}` is neither an image id nor a digest: expected 64 lower-case hex digits, for a digest with `sha256:` before them")
+        })
+    }
+}
+
+impl From<&Digest> for MaskedName {
+    fn from(digest: &Digest) -> Self {
+        Self(digest.hex().parse().expect("a digest has 64 hex digits"))
+    }
+}
+
+/// The masked layers.
+#[derive(Debug, Default)]
+pub struct Masks {
+    named: BTreeSet<MaskedName>,
+    base_url: Option<String>,
+    /// Images of the operator's documents, and the folder URL of each.
+    images: BTreeMap<ImageId, String>,
+    /// Blobs of the operator's documents.
+    blobs: BTreeMap<Digest, Place>,
+    /// The blob that a plain layer is served as, by the digest of the plain tar.
+    packed: BTreeMap<Digest, Digest>,
+    /// What people should be told of the documents.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    url: String,
+    size: u64,
+}
+
+/// A masked layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// Where it is served from: a blob's URL, or the folder URL of a Docker v1 image. `None` if nobody says.
+    pub location: Option<String>,
+    /// The blob that is served there, and its size, where a document says that it is packed.
+    pub blob: Option<(Digest, u64)>,
+}
+
+impl Masks {
+    /// What the configuration names, and what the operator's documents list.
+    pub fn new(redhat: &FederationSettings, sources: &Sources) -> Self {
+        let mut masks = Masks {
+            named: redhat.mask_layers.iter().copied().collect(),
+            base_url: redhat.layer_url.clone(),
+            ..Masks::default()
+        };
+        masks.notes.clone_from(&sources.notes);
+        for OperatorDocument { document, .. } in &sources.documents {
+            masks.take(document.clone());
+        }
+        for BaseLayer { digest, size, diff_id, location } in &sources.base_layers {
+            masks.blobs.entry(*digest).or_insert_with(|| Place { url: location.clone(), size: *size });
+            if let Some(diff_id) = diff_id {
+                masks.packed.entry(*diff_id).or_insert(*digest);
+            }
+        }
+        masks
+    }
+
+    /// What people should be told.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How many layers are masked by name, while nothing says where they are served from: a push of an image with one of
+    /// them is refused.
+    pub fn without_place(&self) -> usize {
+        let is_placed = |MaskedName(id): &MaskedName| {
+            let digest: Digest = format!("sha256:{id}").parse().expect("an id has the digits of a digest");
+            self.images.contains_key(id)
+                || self.blobs.contains_key(self.packed.get(&digest).unwrap_or(&digest))
+        };
+        if self.base_url.is_some() { 0 } else { self.named.iter().filter(|name| !is_placed(name)).count() }
+    }
+
+    /// How much is masked, for people.
+    pub fn summary(&self) -> String {
+        format!(
+            "{} layers are masked by name, {} Docker v1 images and {} blobs by the operator's documents and base images",
+            self.named.len(),
+            self.images.len(),
+            self.blobs.len()
+        )
+    }
+
+    /// Whether a layer is masked, by the digest of its bytes or, for a plain one, of its tar.
+    pub fn blob(&self, digest: &Digest) -> Option<Mask> {
+        let packed = self.packed.get(digest).unwrap_or(digest);
+        if let Some(place) = self.blobs.get(packed) {
+            return Some(Mask { location: Some(place.url.clone()), blob: Some((*packed, place.size)) });
+        }
+        let named = self.named.contains(&digest.into());
+        named.then(|| Mask {
+            location: self.base_url.as_ref().map(|base| format!("{base}/blobs/{digest}")),
+            blob: None,
+        })
+    }
+
+    /// Whether a Docker v1 image's layer is masked.
+    pub fn image(&self, id: &ImageId) -> Option<Mask> {
+        if let Some(folder) = self.images.get(id) {
+            return Some(Mask { location: Some(folder.clone()), blob: None });
+        }
+        let named = self.named.contains(&MaskedName(*id));
+        named
+            .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
+    }
+
+    /// Takes what a document lists.
+    fn take(&mut self, document: Document) {
+        let base = document.url.trim_end_matches('/');
+        match document.content {
+            Content::V1(v1) => {
+                let entries = v1.raas.unwrap_or_default().images;
+                for id in v1.images {
+                    let location = entries.get(&id).and_then(|entry| entry.location.clone());
+                    let folder = location.unwrap_or_else(|| format!("{base}/{id}"));
+                    if is_public(&folder) {
+                        self.images.entry(id).or_insert(folder);
+                    } else {
+                        self.named.insert(MaskedName(id));
+                    }
+                }
+            }
+            Content::V2(v2) => {
+                let Some(extension) = v2.raas else { return };
+                for (digest, entry) in extension.blobs {
+                    let url = entry.location.unwrap_or_else(|| format!("{base}/blobs/{digest}"));
+                    if is_public(&url) {
+                        self.blobs.entry(digest).or_insert(Place { url, size: entry.size });
+                    } else {
+                        self.named.insert((&digest).into());
+                    }
+                    if let Some(diff_id) = entry.diff_id {
+                        self.packed.entry(diff_id).or_insert(digest);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether clients elsewhere can be sent to this URL.
+fn is_public(url: &str) -> bool {
+    url.parse::<Location>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
+
+    fn named(mask: &str, url: Option<&str>) -> Masks {
+        let redhat = FederationSettings {
+            mask_layers: vec![mask.parse().unwrap()],
+            layer_url: url.map(str::to_owned),
+            ..FederationSettings::default()
+        };
+        Masks::new(&redhat, &Sources::default())
+    }
+
+    #[test]
+    fn a_named_layer_is_found_by_either_identity() {
+        let masks = named(ID, Some("https://cdn/x"));
+        let digest: Digest = format!("sha256:{ID}").parse().unwrap();
+        let location = |mask: Option<Mask>| mask.unwrap().location.unwrap();
+        assert_eq!(location(masks.image(&ID.parse().unwrap())), format!("https://cdn/x/{ID}"));
+        assert_eq!(location(masks.blob(&digest)), format!("https://cdn/x/blobs/sha256:{ID}"));
+        assert_eq!(masks.blob(&Digest::of(b"")), None);
+        let homeless = named(ID, None);
+        assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
+        assert_eq!((masks.without_place(), homeless.without_place()), (0, 1));
+    }
+
+    #[test]
+    fn documents_say_what_is_masked_and_where_it_is() {
+        let (packed, plain) = (Digest::of(b"packed"), Digest::of(b"plain"));
+        let v1 = format!(
+            r#"{{"type":"pulp-docker-redirect","version":1,"repository":"b","repo-registry-id":"rhel7",
+               "url":"https://cdn/rhel7/","images":[{{"id":"{ID}"}}],"tags":{{}}}}"#
+        );
+        let v4 = format!(
+            r#"{{"type":"pulp-docker-redirect","version":4,"repository":"c","repo-registry-id":"ubi9","url":"https://cdn/ubi9/",
+               "raas":{{"tags":{{}},"manifests":{{}},"blobs":{{"{packed}":{{"size":7,"diff_id":"{plain}"}}}}}}}}"#
+        );
+        let mut sources = Sources::default();
+        for text in [v1, v4] {
+            let document = Document::parse(text.as_bytes()).unwrap();
+            sources.documents.push(OperatorDocument::new("x", document));
+        }
+        // What a document lists has a place, by whatever name it is masked besides.
+        let named =
+            [ID, &packed.hex(), &plain.hex(), &Digest::of(b"other").hex()].map(|hex| hex.parse().unwrap());
+        let masks = Masks::new(
+            &FederationSettings { mask_layers: named.into(), ..FederationSettings::default() },
+            &sources,
+        );
+        assert_eq!(masks.without_place(), 1);
+        let masks = Masks::new(&FederationSettings::default(), &sources);
+        let image = masks.image(&ID.parse().unwrap()).unwrap();
+        assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));
+        for digest in [packed, plain] {
+            let mask = masks.blob(&digest).unwrap();
+            assert_eq!(mask.location, Some(format!("https://cdn/ubi9/blobs/{packed}")));
+            assert_eq!(mask.blob, Some((packed, 7)));
+        }
+    }
+}

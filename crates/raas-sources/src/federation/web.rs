@@ -1,0 +1,91 @@
+//! Documents and manifests on a web server.
+
+use raas_types::crane::Document;
+
+use raas_base::failure::{Context as _, Failure, Kind};
+
+/// As many documents as one index may list.
+const MOST_DOCUMENTS: usize = 10_000;
+
+/// The documents at a URL, each with its own: the one that is there, or those that the folder's `index.json`, a JSON
+/// array of names, lists.
+pub(super) fn documents(agent: &ureq::Agent, url: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let first = if url.ends_with(".json") { url.to_owned() } else { format!("{url}/index.json") };
+    let bytes = fetch(agent, &first, Document::MAX_SIZE)?;
+    let Ok(names) = serde_json::from_slice::<Vec<String>>(&bytes) else { return Ok(vec![(first, bytes)]) };
+    if names.len() > MOST_DOCUMENTS {
+        return Err(Failure::new(Kind::Refused, format!("{first} lists {} documents", names.len())));
+    }
+    let folder = first.rsplit_once('/').map_or(first.as_str(), |(folder, _)| folder);
+    let mut documents = Vec::new();
+    for name in names {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
+        let good = name.ends_with(".json")
+            && name.chars().all(plain)
+            && !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+        if !good {
+            let shown: String = name.chars().take(200).collect();
+            return Err(Failure::new(
+                Kind::Refused,
+                format!("{first} lists `{shown}`, which is no document's name in that folder"),
+            ));
+        }
+        let url = format!("{folder}/{name}");
+        let bytes = fetch(agent, &url, Document::MAX_SIZE)?;
+        documents.push((url, bytes));
+    }
+    Ok(documents)
+}
+
+/// What a URL answers.
+pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
+    let response = agent.get(url).call().map_err(|error| {
+        Failure::new(Kind::Environment, format!("cannot ask {url}"))
+            .caused_by(error)
+            .hint("check `metadata` in raas.cfg, and the network")
+    })?;
+    if !response.status().is_success() {
+        let message = format!("{url} answers {}", response.status());
+        return Err(Failure::new(Kind::Environment, message)
+            .hint("a folder of documents needs an `index.json`, a JSON array of their names"));
+    }
+    let body = response.into_body().with_config().limit(most).read_to_vec();
+    body.context(|| format!("cannot read {url}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use raas_testkit::http::Server;
+
+    use super::*;
+    use crate::http::tolerant_agent;
+
+    fn names(server: &Server, path: &str) -> Result<Vec<String>, String> {
+        let found = documents(&tolerant_agent(), &server.url(path)).map_err(|failure| failure.to_string())?;
+        let base = server.url("");
+        Ok(found.into_iter().map(|(url, _)| url.replace(&base, "")).collect())
+    }
+
+    #[test]
+    fn a_url_is_a_document_or_an_index_of_documents() {
+        let server = Server::of([
+            ("/m/index.json", r#"["a.json", "sub/b.json"]"#),
+            ("/m/a.json", "{}"),
+            ("/m/sub/b.json", "{}"),
+        ]);
+        assert_eq!(names(&server, "/m").unwrap(), ["/m/a.json", "/m/sub/b.json"]);
+        assert_eq!(names(&server, "/m/index.json").unwrap(), ["/m/a.json", "/m/sub/b.json"]);
+        assert_eq!(names(&server, "/m/a.json").unwrap(), ["/m/a.json"]);
+        assert!(names(&server, "/n").unwrap_err().contains("index.json"));
+    }
+
+    #[test]
+    fn an_index_leads_nowhere_else() {
+        for name in ["../a.json", "/a.json", "http://x/a.json", "a", "a//b.json", "a.json?x"] {
+            let index = serde_json::to_string(&[name]).unwrap();
+            let server = Server::of([("/m/index.json", index)]);
+            let failure = names(&server, "/m").unwrap_err();
+            assert!(failure.contains("no document's name"), "{name}: {failure}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Where images and base layers come from: registries, web servers, git repositories.
+//!
+//! ```text
+//! federation ──▶ registry ──▶ http
+//! ```
+//!
+//! The crate knows neither the record nor the storage: it finds and reads, and never stores.
+
+pub mod federation;
+pub mod http;
+mod image_failure;
+pub mod registry;
+
+pub use image_failure::image_failure;

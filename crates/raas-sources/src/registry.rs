@@ -1,0 +1,12 @@
+//! Registries that run elsewhere, as far as raas reads them: the manifests of base images, and whether layers are
+//! where they should be.
+
+mod challenge;
+mod client;
+mod presence;
+mod reference;
+
+pub use challenge::Challenge;
+pub use client::Client;
+pub use presence::{Presence, ask};
+pub use reference::ImageReference;

@@ -1,0 +1,88 @@
+//! What a registry wants before it answers: the `WWW-Authenticate` header of a 401.
+
+use std::collections::BTreeMap;
+
+/// How to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Challenge {
+    /// With a name and a password.
+    Basic,
+    /// With a token from this URL.
+    /// The registry takes a token of a token server.
+    Bearer {
+        /// Where to ask for the token.
+        token_url: String,
+    },
+}
+
+impl Challenge {
+    /// Reads a header; `None` for a scheme that raas does not speak.
+    pub fn parse(header: &str) -> Option<Self> {
+        let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Some(Challenge::Basic);
+        }
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let parameters = parameters(rest);
+        let realm = parameters.get("realm")?;
+        if !realm.starts_with("https://") && !realm.starts_with("http://") {
+            return None;
+        }
+        let query: Vec<String> = ["service", "scope"]
+            .into_iter()
+            .filter_map(|key| Some(format!("{key}={}", escaped(parameters.get(key)?))))
+            .collect();
+        let separator = match (query.is_empty(), realm.contains('?')) {
+            (true, _) => "",
+            (false, true) => "&",
+            (false, false) => "?",
+        };
+        Some(Challenge::Bearer { token_url: format!("{realm}{separator}{}", query.join("&")) })
+    }
+}
+
+/// `key="value", key=value`; a comma may stand in a quoted value.
+fn parameters(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut rest = text.trim();
+    while let Some((key, behind)) = rest.split_once('=') {
+        let (value, after) = match behind.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => behind.split_once(',').unwrap_or((behind, "")),
+        };
+        found.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+        rest = after.trim_start_matches([',', ' ']);
+    }
+    found
+}
+
+fn escaped(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/,".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read() {
+        let bearer = |url: &str| Some(Challenge::Bearer { token_url: url.to_owned() });
+        let table = [
+            ("Basic realm=\"x\"", Some(Challenge::Basic)),
+            (
+                "Bearer realm=\"https://a.org/token\",service=\"r e\",scope=\"repository:a/b:pull,push\"",
+                bearer("https://a.org/token?service=r%20e&scope=repository:a/b:pull,push"),
+            ),
+            ("bearer Realm=https://a.org/t?x=1, service=s", bearer("https://a.org/t?x=1&service=s")),
+            ("Bearer realm=\"https://a.org/t\"", bearer("https://a.org/t")),
+            ("Bearer realm=\"file:///etc/passwd\"", None),
+            ("Negotiate", None),
+        ];
+        for (header, expected) in table {
+            assert_eq!(Challenge::parse(header), expected, "{header}");
+        }
+    }
+}

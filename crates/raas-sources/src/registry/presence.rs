@@ -1,0 +1,47 @@
+//! Whether something is served at a URL, to anybody, without fetching it.
+
+use ureq::http::Response;
+
+/// What a URL answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there, of this length where the server says.
+    There(Option<u64>),
+    /// The server wants a credential.
+    Refused(u16),
+    /// Anything else, in words.
+    Missing(String),
+}
+
+/// Asks with HEAD; where that is not allowed, as on URLs that are signed for GET, for the first byte.
+pub fn ask(agent: &ureq::Agent, url: &str) -> Presence {
+    let head = match agent.head(url).call() {
+        Ok(head) => head,
+        Err(error) => return Presence::Missing(error.to_string()),
+    };
+    if !matches!(head.status().as_u16(), 401 | 403 | 405 | 501) {
+        return judge(&head, || number(&head, "content-length"));
+    }
+    match agent.get(url).header("range", "bytes=0-0").call() {
+        // bytes 0-0/<length>
+        Ok(part) if part.status() == 206 => judge(&part, || {
+            let range = part.headers().get("content-range")?.to_str().ok()?;
+            range.rsplit('/').next()?.trim().parse().ok()
+        }),
+        Ok(whole) => judge(&whole, || number(&whole, "content-length")),
+        Err(error) => Presence::Missing(error.to_string()),
+    }
+}
+
+fn judge(response: &Response<ureq::Body>, length: impl Fn() -> Option<u64>) -> Presence {
+    let status = response.status();
+    match status.as_u16() {
+        200..=299 => Presence::There(length()),
+        401 | 403 => Presence::Refused(status.as_u16()),
+        _ => Presence::Missing(format!("it answers {status}")),
+    }
+}
+
+fn number(response: &Response<ureq::Body>, header: &str) -> Option<u64> {
+    response.headers().get(header)?.to_str().ok()?.trim().parse().ok()
+}
