@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Limit, Metadata, Options, Origin, SiteConfig, serve};
+use raas_server::{BaseUrl, Bucket, GuessLimit, Metadata, Options, Origin, SiteConfig, serve};
 use raas_types::crane::{BlobEntry, Content, Document, ManifestEntry, V2Content, V2Extension, tree};
 use raas_types::{Digest, RepositoryName, media_type};
 use tempfile::TempDir;
@@ -48,8 +48,8 @@ pub(crate) fn start(gate: impl FnOnce(&std::path::Path, &mut SiteConfig)) -> Sta
         runtime.expect("a thread").block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
             // Nobody is kept from guessing on and on.
-            let limit = Limit { wrong: u32::MAX, ..Options::default().limit };
-            let options = Options { limit, ..Options::default() };
+            let guess_limit = GuessLimit { attempts: u32::MAX, ..Options::default().guess_limit };
+            let options = Options { guess_limit, ..Options::default() };
             serve(listener, vec![site], options, std::future::pending()).await.expect("it serves");
         });
     });

@@ -1,4 +1,4 @@
-//! A server of hyper's that answers `{}` to whatever is asked, for `just bench-serve`: how fast any server on hyper can be
+//! A server of hyper's that answers `{}` to whatever is asked, for `just context-serve`: how fast any server on hyper can be
 //! where that runs.
 //!
 //! usage: bare PORT

@@ -57,7 +57,7 @@ impl Acme {
 }
 
 /// What keeps the certificates up.
-pub(crate) struct Keeper {
+pub(crate) struct AcmeRenewal {
     authority: Arc<Authority>,
     domains: Vec<String>,
     pause: Duration,
@@ -65,7 +65,7 @@ pub(crate) struct Keeper {
     metrics: Arc<Metrics>,
 }
 
-impl Keeper {
+impl AcmeRenewal {
     /// Shows what was kept from before, or a certificate that nobody trusts until there is one.
     ///
     /// # Errors

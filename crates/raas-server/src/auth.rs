@@ -9,17 +9,17 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 mod client_ca;
-mod gate;
 mod issuer;
+mod policy;
 mod throttle;
 mod users;
 
 pub use client_ca::check_client_ca;
-pub(crate) use client_ca::{ClientCa, Presented};
-pub(crate) use gate::Gate;
+pub(crate) use client_ca::{ClientCa, PresentedCertificates};
 pub use issuer::TokenIssuer;
-pub(crate) use issuer::{Granted, Issuer};
-pub use throttle::Limit;
+pub(crate) use issuer::{Grants, Issuer};
+pub(crate) use policy::{AccessConfig, AccessPolicy};
+pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
 
@@ -31,7 +31,7 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Visitor {
     /// Nobody in particular, who brings nothing.
-    Stranger,
+    Anonymous,
     /// The same, with a certificate that the site does not take, and why.
     Uncertified(String),
     /// Nobody in particular, who has asked for a token.
@@ -39,20 +39,20 @@ pub(crate) enum Visitor {
     /// A user, who sees what is protected.
     User,
     /// Somebody with a token of another issuer, which opens what it names.
-    Holder(Arc<Granted>),
+    TokenBearer(Arc<Grants>),
     /// Somebody with a wrong password, or with a token that is none or is over.
-    Impostor,
+    BadCredentials,
     /// Somebody whose address brought too many such, and who has to wait so long.
-    Guesser(Duration),
+    Throttled(Duration),
 }
 
 /// What a token is.
 #[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Good(Visitor),
+enum TokenVerdict {
+    Valid(Visitor),
     /// It was good once, or is elsewhere. That is no guess.
-    Void,
-    Wrong,
+    Stale,
+    Forged,
 }
 
 /// What is known of a client without its request.
@@ -60,83 +60,83 @@ pub(crate) struct Peer<'a> {
     /// Its address.
     pub(crate) address: IpAddr,
     /// The certificates that it has shown.
-    pub(crate) presented: Option<&'a Presented>,
+    pub(crate) certificates: Option<&'a PresentedCertificates>,
 }
 
 /// What a client brings.
-enum Brought<'a> {
-    Nothing,
-    Password(String, String),
-    Token(&'a str),
-    Nonsense,
+enum RequestCredentials<'a> {
+    Missing,
+    Basic(String, String),
+    Bearer(&'a str),
+    Malformed,
 }
 
 /// Finds out who asks, and from where. Who has a certificate that is taken need say nothing else. A password takes a while; everything else none.
 ///
 /// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
 /// has to wait, right or wrong: that would tell.
-pub(crate) async fn visitor(
-    gate: &Gate,
+pub(crate) async fn identify(
+    access: &AccessPolicy,
     throttle: &Throttle,
     peer: &Peer<'_>,
     headers: &HeaderMap,
 ) -> Visitor {
     let from = peer.address;
-    let mut stranger = Visitor::Stranger;
-    if let (Some(ca), Some(presented)) = (&gate.client_ca, peer.presented) {
-        match presented.is_of(ca) {
+    let mut stranger = Visitor::Anonymous;
+    if let (Some(ca), Some(certificates)) = (&access.client_ca, peer.certificates) {
+        match certificates.verify(ca) {
             Ok(()) => return Visitor::User,
             Err(reason) => stranger = Visitor::Uncertified(reason),
         }
     }
-    if !gate.asks() {
+    if !access.reads_authorization() {
         return stranger;
     }
     let wrong = || {
         let now = Instant::now();
         if let Err(wait) = throttle.check(from, now) {
-            return Visitor::Guesser(wait);
+            return Visitor::Throttled(wait);
         }
         throttle.wrong(from, now);
-        Visitor::Impostor
+        Visitor::BadCredentials
     };
-    match brought(headers) {
-        Brought::Nothing => stranger,
-        Brought::Nonsense => Visitor::Impostor,
-        Brought::Token(token) => match gate.holder(token, SystemTime::now()) {
-            Token::Good(visitor) => visitor,
-            Token::Void => Visitor::Impostor,
-            Token::Wrong => wrong(),
+    match request_credentials(headers) {
+        RequestCredentials::Missing => stranger,
+        RequestCredentials::Malformed => Visitor::BadCredentials,
+        RequestCredentials::Bearer(token) => match access.check_token(token, SystemTime::now()) {
+            TokenVerdict::Valid(visitor) => visitor,
+            TokenVerdict::Stale => Visitor::BadCredentials,
+            TokenVerdict::Forged => wrong(),
         },
-        Brought::Password(name, password) => {
+        RequestCredentials::Basic(name, password) => {
             // Where nobody has a password, none is right, and there is nothing to be guessed.
-            let Some(users) = &gate.users else { return Visitor::Impostor };
+            let Some(users) = &access.users else { return Visitor::BadCredentials };
             match users.verify(name, password, || throttle.check(from, Instant::now())).await {
                 Ok(true) => Visitor::User,
                 Ok(false) => wrong(),
-                Err(wait) => Visitor::Guesser(wait),
+                Err(wait) => Visitor::Throttled(wait),
             }
         }
     }
 }
 
 /// Source: RFC 7617 (Basic) and RFC 6750, section 2.1 (Bearer).
-fn brought(headers: &HeaderMap) -> Brought<'_> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Brought::Nothing };
+fn request_credentials(headers: &HeaderMap) -> RequestCredentials<'_> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return RequestCredentials::Missing };
     let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
-        return Brought::Nonsense;
+        return RequestCredentials::Malformed;
     };
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Brought::Token(rest);
+        return RequestCredentials::Bearer(rest);
     }
     if !scheme.eq_ignore_ascii_case("basic") {
-        return Brought::Nonsense;
+        return RequestCredentials::Malformed;
     }
     let text = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match text.as_deref().and_then(|text| text.split_once(':')) {
-        Some((name, password)) => Brought::Password(name.to_owned(), password.to_owned()),
-        None => Brought::Nonsense,
+        Some((name, password)) => RequestCredentials::Basic(name.to_owned(), password.to_owned()),
+        None => RequestCredentials::Malformed,
     }
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> Header
     } else {
         host.split(':').next().unwrap_or(host)
     };
-    // Clients speak plain HTTP to their own machine only, unless they are told otherwise; a password must never be
+    // Clients speak plain HTTP to their own machine only, unless they are told if_missing; a password must never be
     // asked for over it elsewhere.
     let own = name == "localhost"
         || name.ends_with(".localhost")

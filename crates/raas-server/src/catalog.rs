@@ -13,8 +13,8 @@ mod manifest;
 mod repository;
 mod v1;
 
-pub(crate) use legacy::{LegacyRepository, Reads};
-pub(crate) use load::{Fault, Files, Good, load, load_as_crane};
+pub(crate) use legacy::{AcceptedSchemas, LegacyRepository};
+pub(crate) use load::{Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
 pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
@@ -40,7 +40,7 @@ pub(crate) struct Catalog {
 
 /// The name of a repository that several documents claim.
 #[derive(Debug)]
-pub(crate) struct Claimed<K> {
+pub(crate) struct NameConflict<K> {
     /// The key of the document that lost.
     pub(crate) document: K,
     /// The name.
@@ -53,11 +53,11 @@ impl Catalog {
     pub(crate) fn new<'a, K: Copy>(
         revision: Bytes,
         published: Option<Utc>,
-        documents: impl Iterator<Item = (K, &'a Good)> + Clone,
-    ) -> (Self, Vec<Claimed<K>>) {
+        documents: impl Iterator<Item = (K, &'a LoadedDocument)> + Clone,
+    ) -> (Self, Vec<NameConflict<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
-            .filter(|(_, good)| matches!(good, Good::Protected(..)))
+            .filter(|(_, good)| matches!(good, LoadedDocument::Protected(..)))
             .map(|(_, good)| good.name())
             .collect();
         let mut catalog = Self { revision, published, ..Self::default() };
@@ -66,7 +66,7 @@ impl Catalog {
         if !hidden.is_empty() {
             let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
             let seen = documents.filter_map(|(document, good)| match good {
-                Good::Protected(_, good) => Some((document, good.as_deref()?)),
+                LoadedDocument::Protected(_, good) => Some((document, good.as_deref()?)),
                 good => Some((document, good)),
             });
             claimed = whole.fill(seen);
@@ -75,18 +75,21 @@ impl Catalog {
         (catalog, claimed)
     }
 
-    fn fill<'a, K: Copy>(&mut self, documents: impl Iterator<Item = (K, &'a Good)>) -> Vec<Claimed<K>> {
+    fn fill<'a, K: Copy>(
+        &mut self,
+        documents: impl Iterator<Item = (K, &'a LoadedDocument)>,
+    ) -> Vec<NameConflict<K>> {
         let mut claimed = Vec::new();
         for (document, good) in documents {
             let name = good.name();
             let taken = match good {
-                Good::V2(repository) => !insert(&mut self.repositories, name, repository),
-                Good::V1(repository) => !insert(&mut self.v1, name, repository),
-                Good::Legacy(repository) => !insert(&mut self.legacy, name, repository),
-                Good::Protected(..) => false,
+                LoadedDocument::V2(repository) => !insert(&mut self.repositories, name, repository),
+                LoadedDocument::V1(repository) => !insert(&mut self.v1, name, repository),
+                LoadedDocument::Legacy(repository) => !insert(&mut self.legacy, name, repository),
+                LoadedDocument::Protected(..) => false,
             };
             if taken {
-                claimed.push(Claimed { document, name: name.clone() });
+                claimed.push(NameConflict { document, name: name.clone() });
             }
         }
         // Of what raas knows, more can be told.

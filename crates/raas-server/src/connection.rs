@@ -14,21 +14,20 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::auth::Presented;
-use crate::drain::Notice;
-use crate::shared::Shared;
-use crate::stall::Impatient;
+use crate::auth::PresentedCertificates;
+use crate::in_flight::ClientConnection;
+use crate::shutdown::ShutdownWatch;
+use crate::state::ServerState;
 use crate::tls::{Purpose, Tls};
 
 mod http1;
 mod http2;
-mod pace;
 mod respond;
+mod write_timeout;
 
-use http2::Patience;
-use pace::Pace;
-pub(crate) use respond::Begun;
-use respond::{respond, respond_at_once};
+use http2::Timeouts;
+use respond::{respond, respond_from_memory};
+use write_timeout::WriteTimeoutStream;
 
 /// The longest head of a request, in bytes: more than any client of a registry sends.
 const MAX_HEAD: usize = 32 * 1024;
@@ -37,12 +36,12 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// How long a client that has begun something is waited for at most when the server stops, and how long no request comes
-/// until a connection is quiet: a client that asks for one thing after the other does not pause so long.
-const PAUSE: Duration = Duration::from_millis(500);
+/// until a connection is idle: a client that asks for one thing after the other does not pause so long.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// What all connections of a server have in common.
 pub(crate) struct Connections {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ServerState>,
     pub(crate) tls: Option<Tls>,
     pub(crate) header_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -50,24 +49,30 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Answers a client until it goes, or the server does.
-    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, notice: Notice) {
-        let _counted = Counted::new(&self.shared);
+    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, shutdown: ShutdownWatch) {
+        let _counted = ConnectionGuard::new(&self.shared);
         // In boxes, so that a connection takes memory for what it is, and not for all that it might be.
-        let stream = Impatient::new(stream, self.write_timeout);
+        let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
-            Some(tls) => Box::pin(self.secured(tls, stream, remote, notice)).await,
+            Some(tls) => Box::pin(self.secured(tls, stream, remote, shutdown)).await,
             None => {
                 let client = self.client(remote, None);
-                Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
+                Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
             }
         }
     }
 
-    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, mut notice: Notice) {
+    async fn secured(
+        &self,
+        tls: &Tls,
+        stream: WriteTimeoutStream<TcpStream>,
+        remote: SocketAddr,
+        mut shutdown: ShutdownWatch,
+    ) {
         // A handshake that has begun may go on for a moment when the server stops, and no longer.
         let stopped = async {
-            notice.given().await;
-            sleep(PAUSE).await;
+            shutdown.requested().await;
+            sleep(IDLE_AFTER).await;
         };
         let shaken = tokio::select! {
             shaken = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => shaken,
@@ -83,14 +88,14 @@ impl Connections {
         let session = stream.get_ref().1;
         let chain =
             session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
-        let presented = chain.map(Presented::new);
-        let client = self.client(remote, presented);
+        let certificates = chain.map(PresentedCertificates::new);
+        let client = self.client(remote, certificates);
         if session.alpn_protocol() == Some(b"h2") {
             // A client is waited for longer than any bucket that is passed on.
-            let patience = Patience { request: self.header_timeout, answer: self.write_timeout * 2 };
-            Box::pin(http2::serve(stream, client, patience, notice)).await;
+            let timeouts = Timeouts { request: self.header_timeout, answer: self.write_timeout * 2 };
+            Box::pin(http2::serve(stream, client, timeouts, shutdown)).await;
         } else {
-            Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
+            Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
         }
     }
 
@@ -111,32 +116,27 @@ impl Connections {
         }
     }
 
-    fn client(&self, remote: SocketAddr, presented: Option<Presented>) -> Arc<Client> {
-        let (shared, pace) = (Arc::clone(&self.shared), Arc::default());
-        Arc::new(Client { shared, pace, remote, presented })
+    fn client(
+        &self,
+        remote: SocketAddr,
+        certificates: Option<PresentedCertificates>,
+    ) -> Arc<ClientConnection> {
+        let (shared, progress) = (Arc::clone(&self.shared), Arc::default());
+        Arc::new(ClientConnection { shared, progress, remote, certificates })
     }
 }
 
-/// Who is answered on a connection, and what all its requests share.
-pub(crate) struct Client {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) pace: Arc<Pace>,
-    remote: SocketAddr,
-    /// The certificates that it has shown.
-    presented: Option<Presented>,
-}
-
 /// A connection that is counted until it is over.
-struct Counted<'a>(&'a AtomicU64);
+struct ConnectionGuard<'a>(&'a AtomicU64);
 
-impl<'a> Counted<'a> {
-    fn new(shared: &'a Shared) -> Self {
+impl<'a> ConnectionGuard<'a> {
+    fn new(shared: &'a ServerState) -> Self {
         shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
         Self(&shared.metrics.connections)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -169,7 +169,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Ten thousand clients are quiet at once, and each has this.
+    /// Ten thousand clients are idle at once, and each has this.
     #[test]
     fn a_connection_takes_little_memory() {
         let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, d));

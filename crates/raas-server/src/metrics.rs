@@ -11,46 +11,42 @@ use raas_types::pulls::Counted;
 
 use crate::route::Api;
 
+mod labels;
 mod latency;
-mod pulls;
 mod redirected;
-mod tally;
-mod text;
 
-use latency::Latency;
-pub(crate) use pulls::{Fetched, What, one_tag};
-pub(crate) use redirected::{Redirected, To};
-pub(crate) use tally::{Asked, PAUSE, Tally};
-pub(crate) use text::render;
+pub(crate) use labels::labels;
+pub(crate) use latency::Latency;
+pub(crate) use redirected::{RedirectCounters, RedirectTarget};
 
 /// All that is counted since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    pub(crate) pulls: Pulls,
+    pub(crate) pulls: PullCounters,
     /// By API and class of status.
-    responses: [[AtomicU64; 5]; 3],
+    pub(crate) responses: [[AtomicU64; 5]; 3],
     /// By API.
-    latencies: [Latency; 3],
-    sent: AtomicU64,
+    pub(crate) latencies: [Latency; 3],
+    pub(crate) sent: AtomicU64,
     /// By name.
-    certificate_failures: Family,
+    pub(crate) certificate_failures: CounterFamily,
     /// Connections that there are.
     pub(crate) connections: AtomicU64,
 }
 
 /// Who asks for what, by vendor, repository, and what is said of each.
 #[derive(Debug, Default)]
-pub(crate) struct Pulls {
+pub(crate) struct PullCounters {
     /// By tag.
-    pulls: Family,
+    pub(crate) pulls: CounterFamily,
     /// By kind.
-    attachments: Family,
-    polls: Family,
-    mirrors: Family,
+    pub(crate) attachments: CounterFamily,
+    pub(crate) polls: CounterFamily,
+    pub(crate) mirrors: CounterFamily,
 }
 
-impl Pulls {
-    fn add(&self, vendor: &str, repository: &str, counted: &Counted<'_>) {
+impl PullCounters {
+    pub(crate) fn add(&self, vendor: &str, repository: &str, counted: &Counted<'_>) {
         let (vendor, repository) = (("vendor", vendor), ("repository", repository));
         match counted {
             Counted::Pull(tag) => self.pulls.add(&[vendor, repository, ("tag", tag)], 1),
@@ -90,17 +86,17 @@ impl Metrics {
 
 /// Numbers that are told apart by labels.
 #[derive(Debug, Default)]
-struct Family {
+pub(crate) struct CounterFamily {
     /// By the labels as they are written.
     numbers: RwLock<HashMap<Box<str>, Arc<AtomicU64>>>,
 }
 
-impl Family {
+impl CounterFamily {
     /// How many different labels are kept; what comes then is counted together.
     const MOST: usize = 20_000;
 
     fn add(&self, labels: &[(&str, &str)], count: u64) {
-        let written = text::labels(labels);
+        let written = self::labels(labels);
         self.number(&written).fetch_add(count, Ordering::Relaxed);
     }
 
@@ -114,7 +110,7 @@ impl Family {
     }
 
     /// Every number, in the order of the labels.
-    fn all(&self) -> Vec<(Box<str>, u64)> {
+    pub(crate) fn all(&self) -> Vec<(Box<str>, u64)> {
         let numbers = self.numbers.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> =
             numbers.iter().map(|(labels, n)| (labels.clone(), n.load(Ordering::Relaxed))).collect();
@@ -129,13 +125,13 @@ mod tests {
 
     #[test]
     fn labels_are_bounded() {
-        let family = Family::default();
-        for n in 0..Family::MOST + 10 {
+        let family = CounterFamily::default();
+        for n in 0..CounterFamily::MOST + 10 {
             family.add(&[("tag", &n.to_string())], 1);
         }
         family.add(&[("tag", "7")], 1);
         let all = family.all();
-        assert_eq!(all.len(), Family::MOST + 1);
+        assert_eq!(all.len(), CounterFamily::MOST + 1);
         assert!(all.contains(&("overflow=\"true\"".into(), 10)));
         assert!(all.contains(&("tag=\"7\"".into(), 2)));
     }

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Client;
-pub(crate) use event::Notice;
+use crate::http_client::HttpClient;
+pub(crate) use event::PullEvent;
 use event::Source;
 
 /// Who is told of pulls.
@@ -40,7 +40,7 @@ pub enum NotifyError {
 }
 
 impl Notify {
-    /// Pulls are told at this URL, with this `Authorization` (`Bearer …`), if there is one.
+    /// PullCounters are told at this URL, with this `Authorization` (`Bearer …`), if there is one.
     pub fn new(url: &str, authorization: Option<&str>) -> Result<Self, NotifyError> {
         let parsed: Uri = url.parse().map_err(|_| NotifyError::Url)?;
         let web = matches!(parsed.scheme_str(), Some("http" | "https"));
@@ -64,7 +64,7 @@ impl Notify {
     }
 
     /// The address without its query, which may be secret.
-    fn shown(&self) -> &str {
+    fn display_name(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()
     }
 }
@@ -80,7 +80,7 @@ struct Numbers {
 /// Where notices are left; it waits for nothing.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    queue: mpsc::Sender<Notice>,
+    queue: mpsc::Sender<PullEvent>,
     numbers: Arc<Numbers>,
 }
 
@@ -101,8 +101,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    pub(crate) fn tell(&self, notice: Notice) {
-        if self.queue.try_send(notice).is_err() {
+    pub(crate) fn send(&self, event_: PullEvent) {
+        if self.queue.try_send(event_).is_err() {
             self.numbers.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -112,30 +112,34 @@ impl Notifier {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Numbers { sent, dropped, failed } = &*self.numbers;
         [
-            ("raas_notifications_sent_total", "Pulls that somebody was told of.", of(sent)),
-            ("raas_notifications_dropped_total", "Pulls that nobody was told of.", of(dropped)),
+            ("raas_notifications_sent_total", "PullCounters that somebody was told of.", of(sent)),
+            ("raas_notifications_dropped_total", "PullCounters that nobody was told of.", of(dropped)),
             ("raas_notifications_failed_total", "Tries to tell of pulls that failed.", of(failed)),
         ]
     }
 }
 
 /// The one who sends.
-pub(crate) struct Courier {
+pub(crate) struct NotificationTask {
     task: JoinHandle<()>,
     end: watch::Sender<bool>,
 }
 
 /// Begins to send notices; `address` is the server's.
-pub(crate) fn start(notify: Notify, client: Arc<Client>, address: String) -> (Notifier, Courier) {
+pub(crate) fn start(
+    notify: Notify,
+    client: Arc<HttpClient>,
+    address: String,
+) -> (Notifier, NotificationTask) {
     let (queue, waiting) = mpsc::channel(MOST);
     let numbers = Arc::new(Numbers::default());
     let (end, ending) = watch::channel(false);
     let source = Source::new(address);
-    let errand = Errand { notify, client, source, numbers: Arc::clone(&numbers), ending };
-    (Notifier { queue, numbers }, Courier { task: tokio::spawn(errand.run(waiting)), end })
+    let delivery = Delivery { notify, client, source, numbers: Arc::clone(&numbers), ending };
+    (Notifier { queue, numbers }, NotificationTask { task: tokio::spawn(delivery.run(waiting)), end })
 }
 
-impl Courier {
+impl NotificationTask {
     /// Sends what still waits, for a while.
     pub(crate) async fn finish(mut self) {
         self.end.send_replace(true);
@@ -145,22 +149,22 @@ impl Courier {
     }
 }
 
-impl Drop for Courier {
+impl Drop for NotificationTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-struct Errand {
+struct Delivery {
     notify: Notify,
-    client: Arc<Client>,
+    client: Arc<HttpClient>,
     source: Source,
     numbers: Arc<Numbers>,
     ending: watch::Receiver<bool>,
 }
 
-impl Errand {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Notice>) {
+impl Delivery {
+    async fn run(mut self, mut waiting: mpsc::Receiver<PullEvent>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let ending = *self.ending.borrow();
@@ -175,9 +179,9 @@ impl Errand {
             if batch.len() < BATCH && !ending {
                 self.pause(GATHER).await;
                 while batch.len() < BATCH
-                    && let Ok(notice) = waiting.try_recv()
+                    && let Ok(event_) = waiting.try_recv()
                 {
-                    batch.push(notice);
+                    batch.push(event_);
                 }
             }
             self.deliver(&batch).await;
@@ -185,7 +189,7 @@ impl Errand {
         }
     }
 
-    /// Waits, but no longer than the server lives.
+    /// Pending, but no longer than the server lives.
     async fn pause(&mut self, pause: Duration) {
         if !*self.ending.borrow() {
             tokio::select! {
@@ -195,7 +199,7 @@ impl Errand {
         }
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) {
+    async fn deliver(&mut self, batch: &[PullEvent]) {
         let body = event::envelope(batch, &self.source);
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(event::MEDIA_TYPE))];
         headers.extend(self.notify.authorization.clone().map(|value| (AUTHORIZATION, value)));
@@ -211,7 +215,7 @@ impl Errand {
             };
             self.numbers.failed.fetch_add(1, Ordering::Relaxed);
             if time == 1 {
-                tracing::warn!(url = self.notify.shown(), error = %why, "pulls cannot be told of; they wait");
+                tracing::warn!(url = self.notify.display_name(), error = %why, "pulls cannot be told of; they wait");
             }
             if *self.ending.borrow() {
                 break;
@@ -221,7 +225,7 @@ impl Errand {
             pause = (pause * 2).min(LONGEST);
         }
         self.numbers.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        tracing::error!(url = self.notify.shown(), pulls = batch.len(), "pulls were not told of");
+        tracing::error!(url = self.notify.display_name(), pulls = batch.len(), "pulls were not told of");
     }
 }
 
@@ -245,6 +249,6 @@ mod tests {
         assert_eq!(Notify::new("http://x", Some("a\nb")).err(), Some(NotifyError::Authorization));
         let notify = Notify::new("http://x/y?key=hunter1", Some("Bearer hunter2")).unwrap();
         assert!(!format!("{notify:?}").contains("hunter2"));
-        assert_eq!(notify.shown(), "http://x/y");
+        assert_eq!(notify.display_name(), "http://x/y");
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use hyper::Method;
 use raas_types::ObjectKey;
 
-use crate::query::{Kept, kept};
+use crate::http::query::{SafeBytes, safe_bytes};
 
 mod address;
 mod akamai;
@@ -25,7 +25,7 @@ pub use signer::Signer;
 /// Where objects can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Below a URL that everybody may read: a public bucket, or a CDN before a bucket.
+    /// ConfinedFile a URL that everybody may read: a public bucket, or a CDN before a bucket.
     Open(BaseUrl),
     /// In a private bucket of an S3 service, by URLs that are signed and soon expire.
     Signed(Arc<Signer>),
@@ -49,7 +49,7 @@ impl Origin {
     }
 
     /// What may be told of it.
-    pub(crate) fn shown(&self) -> &str {
+    pub(crate) fn display_name(&self) -> &str {
         match self {
             Origin::Open(base) => base.as_str(),
             Origin::Signed(signer) => signer.address().as_str(),
@@ -61,4 +61,4 @@ impl Origin {
 /// What stands for itself in the path of a URL that is signed.
 ///
 /// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
-const SIGNED_PATH: &Kept = &kept(b"/");
+const SIGNED_PATH: &SafeBytes = &safe_bytes(b"/");

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 
 use crate::body::Body;
-use crate::headers::{self, Headers};
+use crate::http::headers::{self, Headers};
 
 /// An answer.
 pub(crate) struct Response {
@@ -17,7 +17,7 @@ impl From<Response> for hyper::Response<Body> {
     fn from(mut answer: Response) -> Self {
         let mut response = hyper::Response::new(answer.body);
         *response.status_mut() = answer.status;
-        let mut map = headers::spare();
+        let mut map = headers::take_spare_map();
         map.extend(answer.headers.drain());
         *response.headers_mut() = map;
         response

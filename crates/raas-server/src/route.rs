@@ -129,7 +129,7 @@ pub(crate) fn api(path: &str) -> Api {
     }
 }
 
-/// Reads a decoded path.
+/// AcceptedSchemas a decoded path.
 pub(crate) fn parse(path: &str) -> Route<'_> {
     if let Some(rest) = path.strip_prefix("/v2/") {
         return v2(rest).map_or(Route::Unknown(Api::V2), Route::V2);

@@ -11,16 +11,21 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use raas_types::{ObjectKey, RepositoryName, VendorName};
 
-use crate::auth::{Gate, TokenIssuer};
-use crate::below::{Below, Links};
+use crate::auth::{AccessConfig, AccessPolicy, TokenIssuer};
 use crate::catalog::Catalog;
-use crate::crane::CraneRules;
-use crate::error::{Code, Failure};
-use crate::health::Health;
-use crate::host::HostName;
-use crate::metrics::Redirected;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::files::{ConfinedFile, Links};
+use crate::http::host::{self, HostName};
+use crate::metrics::RedirectCounters;
 use crate::origin::Origin;
-use crate::passing::Passing;
+
+mod crane_rules;
+mod health;
+mod proxy_rules;
+
+pub use crane_rules::{ContentFolders, CraneRules};
+pub(crate) use health::MetadataHealth;
+pub use proxy_rules::{ProxyRules, RepositoryPattern};
 
 /// A vendor's registry, as it is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub struct SiteConfig {
     /// The authorities whose client certificates let their owners see it, in PEM.
     pub client_ca: Option<PathBuf>,
     /// The repositories whose bytes are passed on, where clients are sent to the bucket for the rest.
-    pub passing: Option<Passing>,
+    pub proxy_rules: Option<ProxyRules>,
     /// The rules of a legacy Crane, where the site stands in for one.
     pub crane: Option<CraneRules>,
 }
@@ -56,9 +61,15 @@ impl SiteConfig {
             users: None,
             issuer: None,
             client_ca: None,
-            passing: None,
+            proxy_rules: None,
             crane: None,
         }
+    }
+
+    /// The configured sources of the site's access policy.
+    pub(crate) fn access(&self) -> AccessConfig<'_> {
+        let (users, client_ca) = (self.users.as_deref(), self.client_ca.as_deref());
+        AccessConfig { users, issuer: self.issuer.as_ref(), client_ca }
     }
 }
 
@@ -75,10 +86,10 @@ pub enum Metadata {
 
 impl Metadata {
     /// What the log calls it.
-    pub(crate) fn shown(&self) -> String {
+    pub(crate) fn display_name(&self) -> String {
         match self {
             Metadata::Folder(folder) | Metadata::Crane(folder, _) => folder.display().to_string(),
-            Metadata::Snapshots(origin) => origin.shown().to_owned(),
+            Metadata::Snapshots(origin) => origin.display_name().to_owned(),
         }
     }
 }
@@ -112,40 +123,40 @@ impl SiteSource for Vec<SiteConfig> {
 }
 
 /// Where an object's bytes come from.
-pub(crate) enum Place {
+pub(crate) enum ObjectSource {
     /// A file of this machine, to be streamed.
-    File(Below),
+    File(ConfinedFile),
     /// A URL that the client is sent to.
-    Elsewhere(HeaderValue),
+    Redirect(HeaderValue),
     /// A bucket that the server asks itself.
-    Passed(Origin),
+    Proxy(Origin),
     /// Nowhere here.
-    Nowhere,
+    Missing,
 }
 
 impl Bucket {
     /// Where the object with this key is. A key is made of parsed names and digests only, so no request can name
     /// anything outside the folder or the bucket.
-    fn place(&self, method: &Method, key: &ObjectKey, size: Option<u64>) -> Result<Place, Failure> {
+    fn locate(&self, method: &Method, key: &ObjectKey, size: Option<u64>) -> Result<ObjectSource, ApiError> {
         match self {
-            Bucket::Folder(folder) => Ok(Place::File(Below {
+            Bucket::Folder(folder) => Ok(ObjectSource::File(ConfinedFile {
                 folder: folder.clone(),
                 path: key.to_string(),
                 links: Links::Refused,
             })),
-            Bucket::Nowhere => Ok(Place::Nowhere),
-            Bucket::Proxy(origin) => Ok(Place::Passed(origin.clone())),
+            Bucket::Nowhere => Ok(ObjectSource::Missing),
+            Bucket::Proxy(origin) => Ok(ObjectSource::Proxy(origin.clone())),
             Bucket::Redirect(origin) => match origin.url(method, key, size) {
                 Ok(url) => {
                     let url = HeaderValue::try_from(url);
-                    Ok(Place::Elsewhere(
+                    Ok(ObjectSource::Redirect(
                         url.expect("a base URL and what is percent-encoded are visible ASCII"),
                     ))
                 }
                 Err(error) => {
-                    tracing::error!(bucket = origin.shown(), %error, "no URL can be signed");
+                    tracing::error!(bucket = origin.display_name(), %error, "no URL can be signed");
                     let message = "this registry cannot open its storage at present; try again later";
-                    Err(Failure::new(Code::Unavailable, message))
+                    Err(ApiError::new(ApiErrorCode::Unavailable, message))
                 }
             },
         }
@@ -157,37 +168,37 @@ impl Bucket {
 pub(crate) struct Site {
     pub(crate) vendor: VendorName,
     pub(crate) bucket: Bucket,
-    pub(crate) gate: Gate,
-    pub(crate) passing: Option<Passing>,
+    pub(crate) access: AccessPolicy,
+    pub(crate) proxy_rules: Option<ProxyRules>,
     pub(crate) crane: Option<CraneRules>,
     /// Nothing until it was first loaded.
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// How the metadata is, where it is in a bucket.
-    pub(crate) health: Option<Arc<Health>>,
+    pub(crate) health: Option<Arc<MetadataHealth>>,
     /// How many documents do not load.
     pub(crate) faulty: Arc<AtomicUsize>,
     /// What its clients were sent for.
-    pub(crate) redirected: Arc<Redirected>,
+    pub(crate) redirected: Arc<RedirectCounters>,
 }
 
 impl Site {
     /// Where an object of a repository is.
-    pub(crate) fn place(
+    pub(crate) fn locate(
         &self,
         method: &Method,
         repository: &RepositoryName,
         key: &ObjectKey,
         size: Option<u64>,
-    ) -> Result<Place, Failure> {
-        match (self.passes(repository).and_then(|passing| passing.origin.as_ref()), &self.bucket) {
-            (Some(origin), Bucket::Redirect(_)) => Ok(Place::Passed(origin.clone())),
-            (_, bucket) => bucket.place(method, key, size),
+    ) -> Result<ObjectSource, ApiError> {
+        match (self.proxy_rules_for(repository).and_then(|rules| rules.origin.as_ref()), &self.bucket) {
+            (Some(origin), Bucket::Redirect(_)) => Ok(ObjectSource::Proxy(origin.clone())),
+            (_, bucket) => bucket.locate(method, key, size),
         }
     }
 
     /// How this repository's bytes are passed on; nothing if they are not by an exception.
-    pub(crate) fn passes(&self, repository: &RepositoryName) -> Option<&Passing> {
-        self.passing.as_ref().filter(|passing| passing.has(repository))
+    pub(crate) fn proxy_rules_for(&self, repository: &RepositoryName) -> Option<&ProxyRules> {
+        self.proxy_rules.as_ref().filter(|rules| rules.covers(repository))
     }
 }
 
@@ -198,4 +209,29 @@ pub(crate) struct Snapshot {
     pub(crate) sites: Vec<Site>,
     /// Which of them is asked for at a host.
     pub(crate) hosts: HashMap<HostName, usize>,
+}
+
+impl Snapshot {
+    /// The site for the host that a client names.
+    ///
+    /// A site's own hosts and `<vendor>.localhost` lead to exactly that site. Every other host leads to the only site,
+    /// if there is only one. `<vendor>.localhost` of another vendor never does: a server that has one site for a while
+    /// must not answer for the vendors that are missing.
+    pub(crate) fn site_for_host(&self, host: Option<&str>) -> Option<&Site> {
+        let sites = self.sites.as_slice();
+        if let Some(name) = host.and_then(host::without_port) {
+            let name = host::lower(name);
+            if let Some(at) = self.hosts.get(&*name) {
+                return sites.get(*at);
+            }
+            if let Some(label) = host::vendor_label(&name) {
+                let at = sites.binary_search_by(|site| site.vendor.as_str().cmp(label)).ok()?;
+                return sites.get(at);
+            }
+        }
+        match sites {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
 }

@@ -8,7 +8,6 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth};
 
-use crate::host;
 use crate::site::Snapshot;
 
 mod certificates;
@@ -19,7 +18,7 @@ mod files;
 pub(crate) use certificates::{Certificate, Certificates};
 pub(crate) use challenges::{Challenges, Proof};
 pub use files::CertificateFiles;
-pub(crate) use files::Files;
+pub(crate) use files::CertificateFollower;
 
 /// What connections begin with.
 pub(crate) struct Tls {
@@ -42,7 +41,11 @@ impl Tls {
     pub(crate) fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(default_provider());
         let plain = config(&provider, Arc::new(NoClientAuth), Arc::clone(&certificates))?;
-        let asking = config(&provider, Arc::new(client::Anybody::new(&provider)), Arc::clone(&certificates))?;
+        let asking = config(
+            &provider,
+            Arc::new(client::AnyClientCertificate::new(&provider)),
+            Arc::clone(&certificates),
+        )?;
         Ok(Self {
             certificates,
             challenges: Arc::default(),
@@ -57,8 +60,8 @@ impl Tls {
         if let Some(config) = self.challenges.answer(hello) {
             return Purpose::Prove(config);
         }
-        let site = host::pick(snapshot, hello.server_name());
-        let asks = site.is_some_and(|site| site.gate.client_ca.is_some());
+        let site = snapshot.site_for_host(hello.server_name());
+        let asks = site.is_some_and(|site| site.access.client_ca.is_some());
         Purpose::Serve(Arc::clone(if asks { &self.asking } else { &self.plain }))
     }
 }

@@ -12,33 +12,37 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::Gate;
+use crate::auth::AccessPolicy;
 use crate::catalog::Catalog;
-use crate::client::Client;
-use crate::health::Health;
-use crate::host::HostName;
-use crate::metrics::Redirected;
-use crate::shared::Shared;
+use crate::http::host::HostName;
+use crate::http_client::HttpClient;
+use crate::metrics::RedirectCounters;
+use crate::site::MetadataHealth;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
+use crate::state::ServerState;
 
 mod archive;
+mod document_store;
 mod documents;
 mod error_code;
 mod folder;
-mod shelf;
 mod snapshots;
 
 use folder::{Folder, Layout};
 
 /// Looks at all sites again and again, and swaps the snapshot whenever something changed.
-pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
-    let (source, bench) = (Arc::clone(&watcher.source), watcher.bench.clone());
+pub(crate) async fn keep_up<S: SiteSource>(
+    mut watcher: Watcher<S>,
+    shared: Arc<ServerState>,
+    every: Duration,
+) {
+    let (source, context) = (Arc::clone(&watcher.source), watcher.context.clone());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = bench.news.notified() => tokio::time::sleep(TOGETHER).await,
+            () = context.changed.notified() => tokio::time::sleep(TOGETHER).await,
         }
         let polled = spawn_blocking(move || {
             let snapshot = watcher.poll();
@@ -54,7 +58,7 @@ pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<
             // A bug, told by the panic's own message. What is served stays, and a new watcher starts from nothing.
             Err(error) => {
                 tracing::error!(%error, "the watcher failed and starts again");
-                Watcher::new(Arc::clone(&source), bench.clone())
+                Watcher::new(Arc::clone(&source), context.clone())
             }
         };
     }
@@ -62,8 +66,8 @@ pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<
 
 /// What following metadata in buckets takes.
 #[derive(Debug, Clone)]
-pub(crate) struct Bench {
-    pub(crate) client: Arc<Client>,
+pub(crate) struct WatchContext {
+    pub(crate) client: Arc<HttpClient>,
     /// How often a bucket is asked.
     pub(crate) every: Duration,
     /// Where the tasks run.
@@ -71,8 +75,8 @@ pub(crate) struct Bench {
     /// For unpacking archives: as many at once as there are processors, so that a fleet that starts leaves threads
     /// and memory to who is served.
     pub(crate) unpacking: Arc<Semaphore>,
-    /// Told of when a bucket has another catalog.
-    pub(crate) news: Arc<Notify>,
+    /// LogFields of when a bucket has another catalog.
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// How far apart the first looks at buckets are that appear together: with hundreds of them, not all are asked at
@@ -86,48 +90,51 @@ const TOGETHER: Duration = Duration::from_millis(10);
 /// What is known of the sites' metadata.
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
-    bench: Bench,
-    sites: BTreeMap<VendorName, Watched>,
+    context: WatchContext,
+    sites: BTreeMap<VendorName, WatchedSite>,
     /// The last error of the source, so that it is told once.
-    complaint: Option<String>,
+    last_error: Option<String>,
     /// The hosts that several sites claim, so that it is told once.
     claimed: BTreeSet<HostName>,
 }
 
 /// A site, and what is followed of it.
-struct Watched {
+struct WatchedSite {
     config: SiteConfig,
-    metadata: Followed,
-    gate: Gate,
+    metadata: FollowedMetadata,
+    access: AccessPolicy,
     /// What its clients were sent for, for as long as the site is there.
-    redirected: Arc<Redirected>,
+    redirected: Arc<RedirectCounters>,
 }
 
 /// A site's metadata, followed.
-enum Followed {
+enum FollowedMetadata {
     /// By looking at it at every poll.
     Folder(Box<Folder>),
     /// By a task of its own, so that a slow bucket keeps nobody waiting.
     Snapshots {
-        health: Arc<Health>,
+        health: Arc<MetadataHealth>,
         task: JoinHandle<()>,
         /// What the last poll has found.
         seen: Option<Arc<Catalog>>,
     },
 }
 
-impl Followed {
-    fn begin(metadata: &Metadata, bench: &Bench, after: Duration) -> Self {
+impl FollowedMetadata {
+    fn begin(metadata: &Metadata, context: &WatchContext, after: Duration) -> Self {
         match metadata {
-            Metadata::Folder(folder) => Followed::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas))),
+            Metadata::Folder(folder) => {
+                FollowedMetadata::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas)))
+            }
             Metadata::Crane(folder, every) => {
                 let layout = Layout::Crane { every: *every, looked: None };
-                Followed::Folder(Box::new(Folder::new(folder.clone(), layout)))
+                FollowedMetadata::Folder(Box::new(Folder::new(folder.clone(), layout)))
             }
             Metadata::Snapshots(origin) => {
-                let health = Arc::new(Health::default());
-                let following = snapshots::follow(bench.clone(), origin.clone(), Arc::clone(&health), after);
-                Followed::Snapshots { health, task: bench.runtime.spawn(following), seen: None }
+                let health = Arc::new(MetadataHealth::default());
+                let following =
+                    snapshots::follow(context.clone(), origin.clone(), Arc::clone(&health), after);
+                FollowedMetadata::Snapshots { health, task: context.runtime.spawn(following), seen: None }
             }
         }
     }
@@ -135,8 +142,8 @@ impl Followed {
     /// Whether there is another catalog.
     fn poll(&mut self) -> bool {
         match self {
-            Followed::Folder(folder) => folder.poll(),
-            Followed::Snapshots { health, seen, .. } => {
+            FollowedMetadata::Folder(folder) => folder.poll(),
+            FollowedMetadata::Snapshots { health, seen, .. } => {
                 let now = health.catalog();
                 let same = match (&*seen, &now) {
                     (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
@@ -151,37 +158,37 @@ impl Followed {
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
         match self {
-            Followed::Folder(folder) => Some(folder.catalog()),
-            Followed::Snapshots { seen, .. } => seen.clone(),
+            FollowedMetadata::Folder(folder) => Some(folder.catalog()),
+            FollowedMetadata::Snapshots { seen, .. } => seen.clone(),
         }
     }
 
     fn faulty(&self) -> Arc<AtomicUsize> {
         Arc::clone(match self {
-            Followed::Folder(folder) => folder.faulty(),
-            Followed::Snapshots { health, .. } => health.faulty(),
+            FollowedMetadata::Folder(folder) => folder.faulty(),
+            FollowedMetadata::Snapshots { health, .. } => health.faulty(),
         })
     }
 
-    fn health(&self) -> Option<&Arc<Health>> {
+    fn health(&self) -> Option<&Arc<MetadataHealth>> {
         match self {
-            Followed::Folder(_) => None,
-            Followed::Snapshots { health, .. } => Some(health),
+            FollowedMetadata::Folder(_) => None,
+            FollowedMetadata::Snapshots { health, .. } => Some(health),
         }
     }
 }
 
-impl Drop for Followed {
+impl Drop for FollowedMetadata {
     fn drop(&mut self) {
-        if let Followed::Snapshots { task, .. } = self {
+        if let FollowedMetadata::Snapshots { task, .. } = self {
             task.abort();
         }
     }
 }
 
 impl<S: SiteSource> Watcher<S> {
-    pub(crate) fn new(source: Arc<S>, bench: Bench) -> Self {
-        Self { source, bench, sites: BTreeMap::new(), complaint: None, claimed: BTreeSet::new() }
+    pub(crate) fn new(source: Arc<S>, context: WatchContext) -> Self {
+        Self { source, context, sites: BTreeMap::new(), last_error: None, claimed: BTreeSet::new() }
     }
 
     /// Loads everything for the first time.
@@ -192,7 +199,7 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     /// What the buckets that are followed are known to have.
-    pub(crate) fn healths(&self) -> Vec<Arc<Health>> {
+    pub(crate) fn healths(&self) -> Vec<Arc<MetadataHealth>> {
         self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
@@ -200,14 +207,14 @@ impl<S: SiteSource> Watcher<S> {
     pub(crate) fn poll(&mut self) -> Option<Snapshot> {
         match self.source.sites() {
             Ok(configs) => {
-                self.complaint = None;
+                self.last_error = None;
                 self.update(configs).then(|| self.snapshot())
             }
             Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
+                let last_error = error.to_string();
+                if self.last_error.as_ref() != Some(&last_error) {
                     tracing::error!(%error, "the list of sites cannot be read; the last one stays");
-                    self.complaint = Some(complaint);
+                    self.last_error = Some(last_error);
                 }
                 let configs = self.sites.values().map(|site| site.config.clone()).collect();
                 self.update(configs).then(|| self.snapshot())
@@ -228,19 +235,19 @@ impl<S: SiteSource> Watcher<S> {
                 Some(site) if site.config == config => site,
                 Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
-                    Watched { config, ..site }
+                    WatchedSite { config, ..site }
                 }
                 other => {
-                    tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
+                    tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
                     changed = true;
-                    let metadata = Followed::begin(&config.metadata, &self.bench, APART * begun);
+                    let metadata = FollowedMetadata::begin(&config.metadata, &self.context, APART * begun);
                     begun += u32::from(metadata.health().is_some());
                     let redirected = other.map(|site| site.redirected).unwrap_or_default();
-                    Watched { config, metadata, gate: Gate::default(), redirected }
+                    WatchedSite { config, metadata, access: AccessPolicy::default(), redirected }
                 }
             };
             changed |= site.metadata.poll();
-            changed |= site.gate.follow(&site.config);
+            changed |= site.access.follow(site.config.access());
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
@@ -251,11 +258,11 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let site = |site: &Watched| Site {
+        let site = |site: &WatchedSite| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
-            gate: site.gate.clone(),
-            passing: site.config.passing.clone(),
+            access: site.access.clone(),
+            proxy_rules: site.config.proxy_rules.clone(),
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),

@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::order;
-use crate::client::causes;
+use crate::http_client::causes;
 
 /// How long an authority may take to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,9 +61,9 @@ impl HttpClient for Http {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = self.0.request(request);
+        let sent = self.0.request(request);
         Box::pin(async move {
-            match tokio::time::timeout(PATIENCE, asked).await {
+            match tokio::time::timeout(PATIENCE, sent).await {
                 Ok(Ok(response)) => Ok(response.into()),
                 Ok(Err(error)) => Err(Error::Other(format!("no connection: {}", causes(&error)).into())),
                 Err(_) => Err(Error::Other("the authority does not answer".into())),

@@ -4,15 +4,15 @@ use hyper::{Method, Request, StatusCode};
 
 use super::reply::{fail, only_read, reply, text, without_bytes};
 use crate::catalog::Catalog;
-use crate::error::{Code, Failure};
-use crate::metrics;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::exposition;
 use crate::response::Response;
 use crate::route::Api;
-use crate::shared::Shared;
 use crate::site::Snapshot;
+use crate::state::ServerState;
 
 /// Answers a request of whoever looks after the server: what is counted, and whether it is well.
-pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
+pub(crate) fn answer_operator<B>(shared: &ServerState, request: &Request<B>) -> Response {
     let api = Api::Plain;
     let snapshot = shared.current.load();
     let mut response = match request.uri().path() {
@@ -20,12 +20,12 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
             reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::render(shared, &snapshot),
+                exposition::render(shared, &snapshot),
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
         "/-/readyz" => only_read(request, api, || ready(&snapshot)),
-        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
+        _ => fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")),
     };
     if request.method() == Method::HEAD {
         without_bytes(&mut response);
@@ -40,7 +40,7 @@ pub(super) fn revision(catalog: &Catalog) -> Response {
 
 /// Whether there is something to answer from. It tells how many sites are well, and not which there are.
 ///
-/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is asked
+/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is request
 /// here decides whether clients are sent, and they are better sent.
 pub(super) fn ready(snapshot: &Snapshot) -> Response {
     let sites = snapshot.sites.len();

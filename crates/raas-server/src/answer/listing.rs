@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::reply::{NO_CACHE, reply};
 use crate::catalog::{Catalog, Repository};
-use crate::error::{Code, Failure};
-use crate::query;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::query;
 use crate::response::Response;
 
 /// All repositories by name, or a page of them.
 ///
 /// Source: the catalog of CNCF distribution's API, which OCI distribution-spec 1.1 reserves the name for.
-pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, Failure> {
+pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
         repositories: Vec<&'a str>,
@@ -28,7 +28,7 @@ pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response
 /// All tags of a repository in order, or a page of them.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Tags".
-pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, Failure> {
+pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
         name: &'a str,
@@ -69,7 +69,7 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
     response
 }
 
-/// Which part of a list is asked for.
+/// Which part of a list is request for.
 struct Page {
     /// At most so many.
     n: Option<usize>,
@@ -78,8 +78,8 @@ struct Page {
 }
 
 impl Page {
-    fn read(query: Option<&str>) -> Result<Self, Failure> {
-        let invalid = |what: &str| Failure::new(Code::PaginationNumberInvalid, what);
+    fn read(query: Option<&str>) -> Result<Self, ApiError> {
+        let invalid = |what: &str| ApiError::new(ApiErrorCode::PaginationNumberInvalid, what);
         let n = match query::parameter(query, "n") {
             None => None,
             Some(Some(n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
@@ -96,7 +96,7 @@ impl Page {
         Ok(Self { n, last: last.filter(|last| !last.is_empty()) })
     }
 
-    /// The page of what is left after `last`, and if more follow, how the next page is asked for.
+    /// The page of what is left after `last`, and if more follow, how the next page is request for.
     fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<Next<'a>>) {
         let Some(n) = self.n else { return (all.collect(), None) };
         let page: Vec<&str> = all.by_ref().take(n).collect();
@@ -106,7 +106,7 @@ impl Page {
     }
 }
 
-/// How the next page is asked for.
+/// How the next page is request for.
 struct Next<'a> {
     n: usize,
     last: &'a str,

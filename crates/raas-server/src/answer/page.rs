@@ -11,11 +11,11 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use sha2::Digest as _;
 
-use super::Asked;
+use super::SiteRequest;
 use super::reply::{NO_CACHE, fail, reply};
 use crate::catalog::Repository;
-use crate::error::{Code, Failure};
-use crate::query;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::query;
 use crate::response::Response;
 use crate::route::Api;
 
@@ -40,24 +40,25 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 });
 
 /// The list of repositories; with `image` a repository's tags, and with `tag` too what is in one.
-pub(super) fn answer(asked: &Asked<'_>) -> Response {
-    let parameter = |name| query::parameter(asked.uri.query(), name).flatten();
+pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
+    let parameter = |name| query::parameter(request.uri.query(), name).flatten();
     let last = parameter("last");
-    let Some(name) = parameter("image") else { return list(asked, last.as_deref()) };
-    let page = asked.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
-        Some(tag) => image::tag(asked, repository, &tag),
-        None => Some(image::tags(asked, repository, last.as_deref())),
-    });
-    page.unwrap_or_else(|| fail(Api::Plain, &Failure::new(Code::NotFound, "there is no such image")))
+    let Some(name) = parameter("image") else { return list(request, last.as_deref()) };
+    let page =
+        request.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
+            Some(tag) => image::tag(request, repository, &tag),
+            None => Some(image::tags(request, repository, last.as_deref())),
+        });
+    page.unwrap_or_else(|| fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, "there is no such image")))
 }
 
-fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
-    let vendor = escape(asked.site.vendor.as_str());
+fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
+    let vendor = escape(request.site.vendor.as_str());
     let mut body = format!("<h1>Images of {vendor}</h1>\n");
-    let mut names = asked.catalog.names_after(last).peekable();
+    let mut names = request.catalog.names_after(last).peekable();
     if names.peek().is_none() {
         body.push_str("<p>Nothing is published here yet.</p>\n");
-        return page(asked, &vendor, &body);
+        return page(request, &vendor, &body);
     }
     body.push_str(
         "<table class=\"stack\">\n<thead><tr><th scope=\"col\">Image<th scope=\"col\" class=\"n\">Tags\
@@ -65,7 +66,7 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
     );
     let mut end = "";
     for name in names.by_ref().take(IMAGES) {
-        let repository = asked.catalog.repositories.get(name);
+        let repository = request.catalog.repositories.get(name);
         let tags = repository.map(|r| r.tags_after(None).len());
         let tags = match tags {
             Some(1) => "1 tag".to_owned(),
@@ -81,7 +82,7 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{}",
-            pull(asked, &reference)
+            pull(request, &reference)
         );
         end = name;
     }
@@ -89,28 +90,30 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
     if names.next().is_some() {
         let _ = writeln!(body, "<p><a href=\"/?last={}\">More images</a></p>", query::encode(end));
     }
-    page(asked, &vendor, &body)
+    page(request, &vendor, &body)
 }
 
 /// The command that pulls a reference, which a script lets people copy.
-fn pull(asked: &Asked<'_>, reference: &str) -> String {
-    let host = asked.host().unwrap_or("localhost");
+fn pull(request: &SiteRequest<'_>, reference: &str) -> String {
+    let host = request.host().unwrap_or("localhost");
     format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
 }
 
 /// A page of a site: what it is about, and at its end what of the metadata it shows.
-fn page(asked: &Asked<'_>, title: &str, body: &str) -> Response {
-    let commit: String = String::from_utf8_lossy(&asked.catalog.revision).chars().take(64).collect();
+fn page(request: &SiteRequest<'_>, title: &str, body: &str) -> Response {
+    let commit: String = String::from_utf8_lossy(&request.catalog.revision).chars().take(64).collect();
     let commit = match commit.as_str() {
         "" => String::new(),
         commit => format!(" Commit <code>{}</code>.", escape(commit)),
     };
-    let published = match asked.catalog.published {
+    let published = match request.catalog.published {
         Some(time) => format!(" Published <time datetime=\"{time}\">{}</time>.", time.for_people()),
         None => String::new(),
     };
-    let footer =
-        format!("<footer>Registry of {}.{published}{commit}</footer>\n", escape(asked.site.vendor.as_str()));
+    let footer = format!(
+        "<footer>Registry of {}.{published}{commit}</footer>\n",
+        escape(request.site.vendor.as_str())
+    );
     html(title, &format!("{body}{footer}"))
 }
 

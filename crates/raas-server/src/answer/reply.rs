@@ -2,22 +2,25 @@
 
 use bytes::Bytes;
 use hyper::body::Body as _;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use super::{v1, v2};
 use crate::body::Body;
-use crate::error::{Code, Failure};
-use crate::headers::Headers;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::headers::Headers;
 use crate::response::Response;
 use crate::route::Api;
+
+const V1_VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
+const V1_CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
+const V2_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// `Cache-Control` of what never changes.
 pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// The same of what one user may see.
 pub(super) const IMMUTABLE_FOR_ONE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
-/// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
+/// `Cache-Control` of what may change at any time: to be request again, and told by its entity tag.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -34,13 +37,13 @@ pub(super) fn reads(method: &Method) -> bool {
 /// The answer to a method that writes.
 pub(super) fn refuse(api: Api) -> Response {
     let message = "this registry is only read from; images are published to it with `raas push`";
-    let mut response = fail(api, &Failure::new(Code::Unsupported, message));
+    let mut response = fail(api, &ApiError::new(ApiErrorCode::Unsupported, message));
     response.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 
 /// An error in an API's form.
-pub(super) fn fail(api: Api, failure: &Failure) -> Response {
+pub(super) fn fail(api: Api, failure: &ApiError) -> Response {
     let status = failure.code.status();
     let mut response = match api {
         Api::V2 => reply(status, "application/json", failure.json()),
@@ -50,14 +53,22 @@ pub(super) fn fail(api: Api, failure: &Failure) -> Response {
     marked(api, response)
 }
 
-/// The answer with what every answer of its API says of the registry.
+/// Adds the headers that every answer of an API has.
 pub(super) fn marked(api: Api, mut response: Response) -> Response {
+    mark(api, &mut response.headers);
+    response
+}
+
+/// Adds the headers that every answer of an API has. Docker v1 has Crane's values.
+pub(super) fn mark(api: Api, headers: &mut Headers) {
     match api {
-        Api::V1 => v1::mark(&mut response.headers),
-        Api::V2 => v2::mark(&mut response.headers),
+        Api::V1 => {
+            headers.insert(V1_VERSION, HeaderValue::from_static("0.6.6"));
+            headers.insert(V1_CONFIG, HeaderValue::from_static("common"));
+        }
+        Api::V2 => headers.insert(V2_VERSION, HeaderValue::from_static("registry/2.0")),
         Api::Plain => {}
     }
-    response
 }
 
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {

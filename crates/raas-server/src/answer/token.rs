@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
 use crate::auth::{LIFETIME, Users, Visitor};
-use crate::error::{Code, Failure};
+use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
 
@@ -23,8 +23,8 @@ struct Token<'a> {
 }
 
 pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
-    if *visitor == Visitor::Impostor {
-        let failure = Failure::new(Code::Unauthorized, "the user name or the password is wrong");
+    if *visitor == Visitor::BadCredentials {
+        let failure = ApiError::new(ApiErrorCode::Unauthorized, "the user name or the password is wrong");
         let mut response = fail(Api::V2, &failure);
         let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");
         response.headers.insert(header::WWW_AUTHENTICATE, basic);

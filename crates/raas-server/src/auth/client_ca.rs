@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use crate::followed::FollowedFile;
+use crate::files::FollowedFile;
 
 /// How long a certificate that was looked at is what it was: it may be over later on the same connection.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ impl ClientCa {
         &self.path
     }
 
-    /// Reads the file if it changed.
+    /// AcceptedSchemas the file if it changed.
     pub(crate) fn poll(&self) {
         self.file.poll();
     }
@@ -65,35 +65,35 @@ fn verifier(bytes: &[u8]) -> Result<Verifier, String> {
 /// The certificates that a client has shown on its connection. That it has the key of the first, the handshake has
 /// seen; whose they are is another question for each site.
 #[derive(Debug)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedCertificates {
     chain: Vec<CertificateDer<'static>>,
-    judged: Mutex<Option<Judged>>,
+    cached: Mutex<Option<CachedVerdict>>,
 }
 
 #[derive(Debug)]
-struct Judged {
+struct CachedVerdict {
     by: Arc<Verifier>,
     when: Instant,
     verdict: Result<(), String>,
 }
 
-impl Presented {
+impl PresentedCertificates {
     pub(crate) fn new(chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { chain, judged: Mutex::default() }
+        Self { chain, cached: Mutex::default() }
     }
 
     /// Whether one of these authorities vouches for it; why not, if none does.
-    pub(super) fn is_of(&self, ca: &ClientCa) -> Result<(), String> {
+    pub(super) fn verify(&self, ca: &ClientCa) -> Result<(), String> {
         let Some(by) = ca.file.current() else { return Err("this registry takes none at present".into()) };
-        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = &*judged
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*cached
             && Arc::ptr_eq(&before.by, &by)
             && before.when.elapsed() < REMEMBERED
         {
             return before.verdict.clone();
         }
         let verdict = self.judge(&by);
-        *judged = Some(Judged { by, when: Instant::now(), verdict: verdict.clone() });
+        *cached = Some(CachedVerdict { by, when: Instant::now(), verdict: verdict.clone() });
         verdict
     }
 

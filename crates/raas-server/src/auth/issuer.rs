@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use raas_types::Utc;
 use serde::Deserialize;
 
-use super::{Token, Visitor};
+use super::{TokenVerdict, Visitor};
 use crate::catalog::Catalog;
-use crate::followed::FollowedFile;
+use crate::files::FollowedFile;
 use crate::route::{Route, V2};
 
 mod jwt;
@@ -73,25 +73,25 @@ pub(crate) struct Issuer {
 
 /// What a token opens.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
+pub(crate) struct Grants {
     /// The repositories that may be pulled from.
     pull: Vec<String>,
     /// Whether all names may be listed.
     catalog: bool,
 }
 
-impl Granted {
+impl Grants {
     /// Whether what is protected is shown to this request. A grant is for the repository that is found, which may be
     /// one without `library/`.
-    pub(crate) fn opens(&self, route: &Route<'_>, whole: &Catalog) -> bool {
+    pub(crate) fn allow(&self, route: &Route<'_>, whole: &Catalog) -> bool {
         let Route::V2(route) = route else { return false };
         match route.name() {
-            Some(name) => self.opens_repository(name, whole),
+            Some(name) => self.allow_repository(name, whole),
             None => *route == V2::Catalog && self.catalog,
         }
     }
 
-    fn opens_repository(&self, name: &str, whole: &Catalog) -> bool {
+    fn allow_repository(&self, name: &str, whole: &Catalog) -> bool {
         let found = whole.repository(name).map(|repository| repository.name.as_str());
         let found = found.or_else(|| whole.legacy(name).map(|repository| repository.name.as_str()));
         self.pull.iter().any(|granted| granted == found.unwrap_or(name))
@@ -135,7 +135,7 @@ impl Issuer {
         &self.config
     }
 
-    /// Reads the keys if they changed.
+    /// AcceptedSchemas the keys if they changed.
     pub(crate) fn poll(&self) {
         self.keys.poll();
     }
@@ -150,16 +150,16 @@ impl Issuer {
 
     /// Who has this token. One that is signed, and over or for somebody else, is no guess, and neither is one by a
     /// key that is gone: that is what all clients bring after the issuer has changed its key.
-    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
-        let Some(jwt) = Jwt::parse(token) else { return Token::Wrong };
-        let Some(keys) = self.keys.current() else { return Token::Void };
-        let Some(key) = keys.choose(&jwt, now) else { return Token::Void };
+    pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
+        let Some(jwt) = Jwt::parse(token) else { return TokenVerdict::Forged };
+        let Some(keys) = self.keys.current() else { return TokenVerdict::Stale };
+        let Some(key) = keys.choose(&jwt, now) else { return TokenVerdict::Stale };
         if !key.verifies(&jwt) {
-            return Token::Wrong;
+            return TokenVerdict::Forged;
         }
         match serde_json::from_slice(&jwt.claims) {
-            Ok(claims) if self.takes(&claims, Utc::of(now).unix()) => Token::Good(granted(claims)),
-            _ => Token::Void,
+            Ok(claims) if self.takes(&claims, Utc::of(now).unix()) => TokenVerdict::Valid(granted(claims)),
+            _ => TokenVerdict::Stale,
         }
     }
 
@@ -180,7 +180,7 @@ impl Issuer {
 }
 
 fn granted(claims: Claims) -> Visitor {
-    let mut granted = Granted { pull: Vec::new(), catalog: false };
+    let mut granted = Grants { pull: Vec::new(), catalog: false };
     for access in claims.access.unwrap_or_default() {
         let allows = |action: &str| access.actions.iter().any(|one| one == action || one == "*");
         match access.r#type.as_str() {
@@ -189,7 +189,7 @@ fn granted(claims: Claims) -> Visitor {
             _ => {}
         }
     }
-    Visitor::Holder(Arc::new(granted))
+    Visitor::TokenBearer(Arc::new(granted))
 }
 
 #[cfg(test)]

@@ -13,24 +13,24 @@ const WAYS: usize = 4;
 /// The addresses that were wrong lately. Only who brings something that has to be looked at, or is wrong, comes here.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    limit: Limit,
+    limit: GuessLimit,
     hasher: RandomState,
     sets: Mutex<Box<[[Option<Entry>; WAYS]]>>,
 }
 
 /// How many may be wrong how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct GuessLimit {
     /// How many wrong passwords and tokens of an address are looked at before it has to wait.
-    pub wrong: u32,
+    pub attempts: u32,
     /// One of them is forgotten after so long, and then the next.
-    pub forgotten: Duration,
+    pub forget_after: Duration,
 }
 
-impl Default for Limit {
+impl Default for GuessLimit {
     /// Somebody who has forgotten a password tries a few; somebody who guesses has 2 a minute.
     fn default() -> Self {
-        Self { wrong: 10, forgotten: Duration::from_secs(30) }
+        Self { attempts: 10, forget_after: Duration::from_secs(30) }
     }
 }
 
@@ -42,7 +42,7 @@ struct Entry {
 }
 
 impl Throttle {
-    pub(crate) fn new(limit: Limit) -> Self {
+    pub(crate) fn new(limit: GuessLimit) -> Self {
         let sets = vec![[None; WAYS]; SETS].into_boxed_slice();
         Self { limit, hasher: RandomState::new(), sets: Mutex::new(sets) }
     }
@@ -53,7 +53,7 @@ impl Throttle {
         let index = self.index(who);
         let entry = self.sets()[index].into_iter().flatten().find(|entry| entry.who == who);
         match entry.map(|entry| entry.until.saturating_duration_since(now)) {
-            Some(left) if left > self.bearable() => Err(left - self.bearable()),
+            Some(left) if left > self.tolerated() => Err(left - self.tolerated()),
             _ => Ok(()),
         }
     }
@@ -72,17 +72,18 @@ impl Throttle {
         });
         let before = set[place].filter(|entry| entry.who == who).map_or(now, |entry| entry.until.max(now));
         // Several that were looked at at once count as what is allowed.
-        let until = (before + self.limit.forgotten).min(now + self.limit.forgotten * self.limit.wrong);
+        let until =
+            (before + self.limit.forget_after).min(now + self.limit.forget_after * self.limit.attempts);
         set[place] = Some(Entry { who, until });
         drop(sets);
-        if until.duration_since(now) > self.bearable() {
+        if until.duration_since(now) > self.tolerated() {
             tracing::warn!(address = %from, "too many wrong passwords or tokens; it has to wait");
         }
     }
 
     /// How long what an address has against it may last for it to be looked at.
-    fn bearable(&self) -> Duration {
-        self.limit.forgotten * self.limit.wrong.saturating_sub(1)
+    fn tolerated(&self) -> Duration {
+        self.limit.forget_after * self.limit.attempts.saturating_sub(1)
     }
 
     fn index(&self, who: IpAddr) -> usize {
@@ -109,7 +110,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit { wrong: 3, forgotten: Duration::from_secs(10) };
+    const LIMIT: GuessLimit = GuessLimit { attempts: 3, forget_after: Duration::from_secs(10) };
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()

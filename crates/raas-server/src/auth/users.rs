@@ -16,8 +16,8 @@ use raas_types::{Digest, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{LIFETIME, Token, Visitor, decode, encode};
-use crate::stamp::Stamp;
+use super::{LIFETIME, TokenVerdict, Visitor, decode, encode};
+use crate::files::FileVersion;
 
 /// The longest file, in bytes.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
@@ -36,15 +36,15 @@ pub(crate) struct Users {
     /// Passwords are looked at by so many at once, so that guessing takes no server down.
     work: Semaphore,
     /// The last error with the file, so that it is told once.
-    complaint: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 struct Known {
-    stamp: Option<Stamp>,
+    stamp: Option<FileVersion>,
     hashes: BTreeMap<String, String>,
     key: Hmac<sha2::Sha256>,
     /// The key before: what was good by it is no guess.
-    former: Option<Hmac<sha2::Sha256>>,
+    previous_key: Option<Hmac<sha2::Sha256>>,
     /// Names and passwords that were right, hashed, and when.
     right: Mutex<HashMap<Digest, Instant>>,
 }
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    fn new(stamp: Option<Stamp>, text: &[u8], former: Option<Hmac<sha2::Sha256>>) -> Self {
+    fn new(stamp: Option<FileVersion>, text: &[u8], previous_key: Option<Hmac<sha2::Sha256>>) -> Self {
         let lines = String::from_utf8_lossy(text);
         let user = |line: &str| {
             let (name, hash) = line.trim().split_once(':')?;
@@ -68,7 +68,7 @@ impl Known {
             stamp,
             hashes: lines.lines().filter_map(user).collect(),
             key: Hmac::new_from_slice(key.to_string().as_bytes()).expect("HMAC takes a key of any length"),
-            former,
+            previous_key,
             right: Mutex::default(),
         }
     }
@@ -81,7 +81,7 @@ impl Users {
             file: file.to_owned(),
             known: ArcSwap::from_pointee(Known::new(None, b"", None)),
             work: Semaphore::new(2),
-            complaint: Mutex::default(),
+            last_error: Mutex::default(),
         };
         users.poll();
         users
@@ -92,21 +92,21 @@ impl Users {
         &self.file
     }
 
-    /// Reads the file if it changed. One that cannot be read changes nothing.
+    /// AcceptedSchemas the file if it changed. One that cannot be read changes nothing.
     pub(crate) fn poll(&self) {
-        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match self.read() {
             Ok(Some(known)) => {
                 tracing::info!(file = %self.file.display(), users = known.hashes.len(), "users loaded");
                 self.known.store(Arc::new(known));
-                *complaint = None;
+                *last_error = None;
             }
-            Ok(None) => *complaint = None,
+            Ok(None) => *last_error = None,
             Err(error) => {
                 let new = error.to_string();
-                if complaint.as_ref() != Some(&new) {
+                if last_error.as_ref() != Some(&new) {
                     tracing::error!(file = %self.file.display(), %error, "the users cannot be read");
-                    *complaint = Some(new);
+                    *last_error = Some(new);
                 }
             }
         }
@@ -114,14 +114,14 @@ impl Users {
 
     fn read(&self) -> io::Result<Option<Known>> {
         let file = File::open(&self.file)?;
-        let stamp = Stamp::from(&file.metadata()?);
+        let stamp = FileVersion::from(&file.metadata()?);
         if self.known.load().stamp == Some(stamp) {
             return Ok(None);
         }
         let mut text = Vec::new();
         file.take(MAX_SIZE).read_to_end(&mut text)?;
-        let former = Some(self.known.load().key.clone());
-        Ok(Some(Known::new(Some(stamp), &text, former)))
+        let previous_key = Some(self.known.load().key.clone());
+        Ok(Some(Known::new(Some(stamp), &text, previous_key)))
     }
 
     /// Whether there is such a user with this password. It is looked at only if `check` allows it, and that is asked
@@ -164,27 +164,27 @@ impl Users {
     }
 
     /// Who has this token.
-    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
-        self.read_token(token, now).unwrap_or(Token::Wrong)
+    pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
+        self.read_token(token, now).unwrap_or(TokenVerdict::Forged)
     }
 
-    fn read_token(&self, token: &str, now: SystemTime) -> Option<Token> {
+    fn read_token(&self, token: &str, now: SystemTime) -> Option<TokenVerdict> {
         let (said, seal) = token.split_once('.')?;
         let said = decode(said)?;
         let (known, seal) = (self.known.load(), decode(seal)?);
         // It compares in constant time.
         let sealed = |key: &Hmac<_>| key.clone().chain_update(&said).verify_slice(&seal).is_ok();
         if !sealed(&known.key) {
-            return known.former.as_ref().is_some_and(sealed).then_some(Token::Void);
+            return known.previous_key.as_ref().is_some_and(sealed).then_some(TokenVerdict::Stale);
         }
         let (kind, end) = std::str::from_utf8(&said).ok()?.split_once(' ')?;
         if end.parse::<u64>().ok()? <= Utc::of(now).unix() {
-            return Some(Token::Void);
+            return Some(TokenVerdict::Stale);
         }
         match kind {
             // Without a user's hash, the key is one that anybody can make.
-            "user" if !self.known.load().hashes.is_empty() => Some(Token::Good(Visitor::User)),
-            "guest" => Some(Token::Good(Visitor::Guest)),
+            "user" if !self.known.load().hashes.is_empty() => Some(TokenVerdict::Valid(Visitor::User)),
+            "guest" => Some(TokenVerdict::Valid(Visitor::Guest)),
             _ => None,
         }
     }
@@ -203,17 +203,24 @@ mod tests {
         let now = SystemTime::now();
         let token = users.token(&Visitor::User, now);
         let other = Users::new(&file);
-        assert_eq!(other.holder(&token, now), Token::Good(Visitor::User), "another server has the same file");
-        assert_eq!(users.holder(&users.token(&Visitor::Stranger, now), now), Token::Good(Visitor::Guest));
-        assert_eq!(users.holder(&token, now + LIFETIME), Token::Void);
+        assert_eq!(
+            other.check_token(&token, now),
+            TokenVerdict::Valid(Visitor::User),
+            "another server has the same file"
+        );
+        assert_eq!(
+            users.check_token(&users.token(&Visitor::Anonymous, now), now),
+            TokenVerdict::Valid(Visitor::Guest)
+        );
+        assert_eq!(users.check_token(&token, now + LIFETIME), TokenVerdict::Stale);
         for forged in ["", ".", "a.b", &token[1..], &token.replace('.', "x."), &format!("{token}A")] {
-            assert_eq!(users.holder(forged, now), Token::Wrong, "{forged}");
+            assert_eq!(users.check_token(forged, now), TokenVerdict::Forged, "{forged}");
         }
         std::fs::write(&file, "one:$2y$05$another\n").unwrap();
         users.poll();
-        assert_eq!(users.holder(&token, now), Token::Void);
+        assert_eq!(users.check_token(&token, now), TokenVerdict::Stale);
         let empty = Users::new(&folder.path().join("none"));
-        assert_eq!(empty.holder(&empty.token(&Visitor::User, now), now), Token::Wrong);
+        assert_eq!(empty.check_token(&empty.token(&Visitor::User, now), now), TokenVerdict::Forged);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct LegacyRepository {
 
 /// What a client can read, as far as it says.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reads {
+pub(crate) struct AcceptedSchemas {
     pub(crate) lists: bool,
     pub(crate) schema2: bool,
 }
@@ -51,7 +51,7 @@ impl LegacyRepository {
     /// Where in the repository the manifest lies that a client gets for a tag or a digest: by kind, as Crane chooses it. A digest that
     /// the document knows lies where it lies, whatever the client says; Crane sends a client that names no type to
     /// a schema 1 manifest of that digest, which cannot be.
-    pub(crate) fn manifest(&self, reference: &str, reads: Reads) -> String {
+    pub(crate) fn manifest(&self, reference: &str, reads: AcceptedSchemas) -> String {
         let V2Content { flat, schema2, lists, amd64_tags, .. } = &self.content;
         let digest = reference.contains(':');
         if *flat {
@@ -101,7 +101,7 @@ mod tests {
             )
         };
         let legacy = repository(content);
-        let reads = |lists, schema2| Reads { lists, schema2 };
+        let reads = |lists, schema2| AcceptedSchemas { lists, schema2 };
         let (all, two, none) = (reads(true, true), reads(false, true), reads(false, false));
         let by_digest = format!("list/{list}");
         let (two_x, one_y) = (format!("2/{x}"), format!("1/{y}"));

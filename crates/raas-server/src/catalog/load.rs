@@ -13,7 +13,7 @@ use super::{Blob, LegacyRepository, Manifest, Repository, V1Image, V1Repository,
 
 /// What a document that loads is good for.
 #[derive(Debug, Clone)]
-pub(crate) enum Good {
+pub(crate) enum LoadedDocument {
     /// Docker v1 images.
     V1(Arc<V1Repository>),
     /// Manifests and blobs.
@@ -21,16 +21,16 @@ pub(crate) enum Good {
     /// The same, of a document that does not say what they are.
     Legacy(Arc<LegacyRepository>),
     /// A repository that only users see, and what of it they see; nothing if that does not load.
-    Protected(RepositoryName, Option<Box<Good>>),
+    Protected(RepositoryName, Option<Box<LoadedDocument>>),
 }
 
-impl Good {
+impl LoadedDocument {
     pub(crate) fn name(&self) -> &RepositoryName {
         match self {
-            Good::V1(repository) => &repository.name,
-            Good::V2(repository) => &repository.name,
-            Good::Legacy(repository) => &repository.name,
-            Good::Protected(name, _) => name,
+            LoadedDocument::V1(repository) => &repository.name,
+            LoadedDocument::V2(repository) => &repository.name,
+            LoadedDocument::Legacy(repository) => &repository.name,
+            LoadedDocument::Protected(name, _) => name,
         }
     }
 }
@@ -65,31 +65,41 @@ pub(crate) enum Fault {
 }
 
 /// The other files of a metadata tree.
-pub(crate) trait Files: Sync {
+pub(crate) trait MetadataFiles: Sync {
     /// A file's bytes, but not more than `limit` of them. The path is relative to the tree's root.
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 }
 
 /// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
 /// manifests that both have are taken over from it.
-pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
+pub(crate) fn load(
+    files: &dyn MetadataFiles,
+    bytes: &[u8],
+    before: Option<&LoadedDocument>,
+) -> Result<LoadedDocument, Fault> {
     with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
 }
 
 /// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for
 /// masked layers, which are nowhere else than where they are.
-pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<Good, Fault> {
+pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<LoadedDocument, Fault> {
     with_protection(Document::parse(bytes)?, None, |document, _| {
         let (name, id, url) = (document.name, document.repository, document.url);
         Ok(match document.content {
-            Content::V1(v1) => Good::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
+            Content::V1(v1) => LoadedDocument::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
             Content::V2(mut v2) => {
                 let blobs = v2.raas.take().map_or(BTreeMap::new(), |extension| extension.blobs);
                 let elsewhere =
                     blobs.into_iter().filter_map(|(digest, entry)| Some((digest, entry.location?)));
                 let elsewhere = elsewhere.map(|(digest, url)| Ok((digest, location(&url)?)));
                 let elsewhere = elsewhere.collect::<Result<_, Fault>>()?;
-                Good::Legacy(Arc::new(LegacyRepository::new(name, id, folder(&url)?, v2, elsewhere)))
+                LoadedDocument::Legacy(Arc::new(LegacyRepository::new(
+                    name,
+                    id,
+                    folder(&url)?,
+                    v2,
+                    elsewhere,
+                )))
             }
         })
     })
@@ -98,48 +108,52 @@ pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<Good, Fault> {
 /// A document that is protected is so whether it loads or not.
 fn with_protection(
     document: Document,
-    before: Option<&Good>,
-    load_content: impl FnOnce(Document, Option<&Good>) -> Result<Good, Fault>,
-) -> Result<Good, Fault> {
+    before: Option<&LoadedDocument>,
+    load_content: impl FnOnce(Document, Option<&LoadedDocument>) -> Result<LoadedDocument, Fault>,
+) -> Result<LoadedDocument, Fault> {
     if !document.protected {
         return load_content(document, before);
     }
     // What is protected from now on must not go on being served as it was, whether it loads or not.
     let name = document.name.clone();
     let before = match before {
-        Some(Good::Protected(_, Some(good))) => Some(good.as_ref()),
+        Some(LoadedDocument::Protected(_, Some(good))) => Some(good.as_ref()),
         before => before,
     };
     match load_content(document, before) {
-        Ok(good) => Ok(Good::Protected(name, Some(Box::new(good)))),
+        Ok(good) => Ok(LoadedDocument::Protected(name, Some(Box::new(good)))),
         Err(reason) => {
             tracing::warn!(%name, %reason, "a protected repository is not served to its users");
-            Ok(Good::Protected(name, None))
+            Ok(LoadedDocument::Protected(name, None))
         }
     }
 }
 
-fn load_content(files: &dyn Files, document: Document, before: Option<&Good>) -> Result<Good, Fault> {
+fn load_content(
+    files: &dyn MetadataFiles,
+    document: Document,
+    before: Option<&LoadedDocument>,
+) -> Result<LoadedDocument, Fault> {
     match document.content {
         Content::V1(v1) => load_v1(document.name, document.repository, &document.url, v1, false)
-            .map(|r| Good::V1(Arc::new(r))),
+            .map(|r| LoadedDocument::V1(Arc::new(r))),
         Content::V2(mut v2) => {
             let Some(extension) = v2.raas.take() else {
                 let (name, url) = (document.name, folder(&document.url)?);
                 let legacy = LegacyRepository::new(name, document.repository, url, v2, BTreeMap::new());
-                return Ok(Good::Legacy(Arc::new(legacy)));
+                return Ok(LoadedDocument::Legacy(Arc::new(legacy)));
             };
             let before = match before {
-                Some(Good::V2(repository)) => Some(repository.as_ref()),
+                Some(LoadedDocument::V2(repository)) => Some(repository.as_ref()),
                 _ => None,
             };
-            load_v2(files, document.name, extension, before).map(|r| Good::V2(Arc::new(r)))
+            load_v2(files, document.name, extension, before).map(|r| LoadedDocument::V2(Arc::new(r)))
         }
     }
 }
 
 fn load_v2(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: RepositoryName,
     extension: V2Extension,
     before: Option<&Repository>,
@@ -168,7 +182,7 @@ const MOST_AT_ONCE: u64 = 256 * 1024;
 /// The manifests, in the order of their digests. The bytes of those that are new lie in one piece of memory: of a
 /// hundred thousand pieces the overhead would be felt.
 fn load_manifests(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: &RepositoryName,
     extension: &V2Extension,
     before: Option<&Repository>,
@@ -204,7 +218,7 @@ fn load_manifests(
 }
 
 fn read_manifest(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: &RepositoryName,
     digest: &Digest,
     entry: &ManifestEntry,

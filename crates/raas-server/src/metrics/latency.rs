@@ -9,7 +9,7 @@ const BOUNDS: [u64; 10] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_0
 
 /// A histogram.
 #[derive(Debug, Default)]
-pub(super) struct Latency {
+pub(crate) struct Latency {
     /// Those up to each bound and over the one before it, and last those over all.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     /// All together, in microseconds.
@@ -17,7 +17,7 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    pub(super) fn add(&self, after: Duration) {
+    pub(crate) fn add(&self, after: Duration) {
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[at].fetch_add(1, Ordering::Relaxed);
@@ -25,7 +25,7 @@ impl Latency {
     }
 
     /// Each upper bound in seconds, `+Inf` last, and how many were no longer than that.
-    pub(super) fn cumulated(&self) -> Vec<(String, u64)> {
+    pub(crate) fn cumulated(&self) -> Vec<(String, u64)> {
         let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e6).to_string());
         let bounds = bounds.chain(["+Inf".to_owned()]);
         let mut sum = 0;
@@ -39,7 +39,7 @@ impl Latency {
     }
 
     /// All together, in seconds.
-    pub(super) fn sum(&self) -> f64 {
+    pub(crate) fn sum(&self) -> f64 {
         self.sum.load(Ordering::Relaxed) as f64 / 1e6
     }
 }

@@ -7,14 +7,14 @@ use raas_types::{Digest, Utc};
 use serde::Serialize;
 
 use crate::catalog::Manifest;
-use crate::metrics::{Asked, one_tag};
+use crate::fetched::{CountableRequest, one_tag};
 
 /// The media type of an envelope.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
 
 /// A pull, as far as it is somebody's own.
 #[derive(Debug, Serialize)]
-pub(crate) struct Notice {
+pub(crate) struct PullEvent {
     id: String,
     timestamp: String,
     action: &'static str,
@@ -51,7 +51,7 @@ struct Request {
     useragent: String,
 }
 
-/// Who asked: nobody is named, as in distribution without authentication.
+/// Who request: nobody is named, as in distribution without authentication.
 #[derive(Debug, Serialize)]
 struct Actor {}
 
@@ -69,14 +69,14 @@ impl Source {
     }
 }
 
-impl Notice {
-    pub(crate) fn new(time: SystemTime, asked: &Asked, label: &str) -> Self {
-        let manifest = asked.fetched.manifest();
-        let repository = asked.fetched.repository.as_str().to_owned();
+impl PullEvent {
+    pub(crate) fn new(time: SystemTime, request: &CountableRequest, label: &str) -> Self {
+        let manifest = request.fetched.manifest();
+        let repository = request.fetched.repository.as_str().to_owned();
         let digest = manifest.map(|manifest| manifest.digest);
         let tag = one_tag(label).map(str::to_owned);
         let reference = digest.map(|digest| digest.to_string()).or_else(|| tag.clone());
-        let url = asked.host.as_ref().zip(reference).map(|((host, secure), reference)| {
+        let url = request.host.as_ref().zip(reference).map(|((host, secure), reference)| {
             let scheme = if *secure { "https" } else { "http" };
             format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
         });
@@ -96,10 +96,10 @@ impl Notice {
             },
             request: Request {
                 id: id(),
-                addr: asked.client.to_string(),
-                host: asked.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
+                addr: request.client.to_string(),
+                host: request.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
                 method: "GET",
-                useragent: asked.user_agent.as_deref().unwrap_or_default().to_owned(),
+                useragent: request.user_agent.as_deref().unwrap_or_default().to_owned(),
             },
             actor: Actor {},
         }
@@ -107,11 +107,11 @@ impl Notice {
 }
 
 /// What is sent: the events, each with the server that it is from.
-pub(super) fn envelope(notices: &[Notice], source: &Source) -> Bytes {
+pub(super) fn envelope(notices: &[PullEvent], source: &Source) -> Bytes {
     #[derive(Serialize)]
     struct Event<'a> {
         #[serde(flatten)]
-        notice: &'a Notice,
+        notice: &'a PullEvent,
         source: &'a Source,
     }
     #[derive(Serialize)]

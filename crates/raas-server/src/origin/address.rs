@@ -6,7 +6,7 @@ use hyper::Uri;
 use raas_types::ObjectKey;
 
 use super::SIGNED_PATH;
-use crate::query::{Encoding, Kept, encode_into};
+use crate::http::query::{Encoding, SafeBytes, encode_into};
 
 /// A URL to which an object's key is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum AddressError {
 }
 
 impl BaseUrl {
-    /// Reads a URL.
+    /// AcceptedSchemas a URL.
     ///
     /// # Errors
     /// It is not `http://…` or `https://…`, or has a part that a key cannot be added to.
@@ -89,7 +89,7 @@ impl BaseUrl {
         url
     }
 
-    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &Kept) {
+    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &SafeBytes) {
         url.push_str(&self.text);
         url.push('/');
         // Writing to a string does not fail.
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use raas_types::{Digest, Reference};
 
-    use crate::query::kept;
+    use crate::http::query::safe_bytes;
 
     fn location(endpoint: Option<&str>, bucket: &str, prefix: Option<&str>, path_style: bool) -> S3Location {
         S3Location {
@@ -191,7 +191,7 @@ mod tests {
             ObjectKey::Pointer,
         ] {
             let mut encoded = String::new();
-            encode_into(&mut encoded, &key.to_string(), &kept(b"/:"));
+            encode_into(&mut encoded, &key.to_string(), &safe_bytes(b"/:"));
             assert_eq!(base.of(&key), format!("https://x/a%20b/{encoded}"));
         }
     }

@@ -15,7 +15,7 @@ use raas_types::{ObjectKey, Sha256, Utc};
 use super::SIGNED_PATH;
 use super::address::{AddressError, BaseUrl, S3Location};
 use super::credentials::{CredentialError, CredentialSource, Credentials};
-use crate::query::{VALUE, encode_into};
+use crate::http::query::{QUERY_VALUE, encode_into};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
 
@@ -164,12 +164,12 @@ impl Day {
             });
         let scope = format!("{date}/{region}/s3/aws4_request");
         let mut before_date = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=".to_owned();
-        encode_into(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), VALUE);
+        encode_into(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), QUERY_VALUE);
         before_date.push_str("&X-Amz-Date=");
         let mut after_lifetime = String::new();
         if let Some(token) = &credentials.session_token {
             after_lifetime.push_str("&X-Amz-Security-Token=");
-            encode_into(&mut after_lifetime, token, VALUE);
+            encode_into(&mut after_lifetime, token, QUERY_VALUE);
         }
         after_lifetime.push_str("&X-Amz-SignedHeaders=host");
         Self { number: now.day(), credentials, key, scope, before_date, after_lifetime }

@@ -29,7 +29,7 @@ impl Certificate {
         Utc::from_unix(ends.saturating_sub(ends.saturating_sub(begins) / 3))
     }
 
-    /// Reads a certificate with those between it and a root, and its key, both in PEM.
+    /// AcceptedSchemas a certificate with those between it and a root, and its key, both in PEM.
     pub(crate) fn read(chain: &[u8], key: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
         let key = PrivateKeyDer::from_pem_slice(key)?;

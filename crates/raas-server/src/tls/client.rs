@@ -12,15 +12,15 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 /// for something, since which site that is stands in the request and not in the handshake. Until then, a client with
 /// a certificate is a stranger.
 #[derive(Debug)]
-pub(super) struct Anybody(WebPkiSupportedAlgorithms);
+pub(super) struct AnyClientCertificate(WebPkiSupportedAlgorithms);
 
-impl Anybody {
+impl AnyClientCertificate {
     pub(super) fn new(provider: &CryptoProvider) -> Self {
         Self(provider.signature_verification_algorithms)
     }
 }
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for AnyClientCertificate {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::{Certificate, Certificates};
-use crate::stamp::Stamp;
+use crate::files::FileVersion;
 
 /// The files of a certificate, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,28 +22,28 @@ pub struct CertificateFiles {
 }
 
 /// The files, and what they were last good for.
-pub(crate) struct Files {
+pub(crate) struct CertificateFollower {
     named: Vec<CertificateFiles>,
     folder: Option<PathBuf>,
     known: HashMap<CertificateFiles, Known>,
     /// The last error with each, so that it is told once.
-    complaints: HashMap<PathBuf, String>,
+    last_errors: HashMap<PathBuf, String>,
 }
 
 struct Known {
-    stamps: (Stamp, Stamp),
+    stamps: (FileVersion, FileVersion),
     certificate: Certificate,
 }
 
-impl Files {
-    /// Reads all of them. Unlike later, those that are named must be good.
+impl CertificateFollower {
+    /// AcceptedSchemas all of them. Unlike later, those that are named must be good.
     pub(crate) async fn open(
         named: Vec<CertificateFiles>,
         folder: Option<PathBuf>,
         into: Arc<Certificates>,
     ) -> io::Result<Self> {
         let reading = spawn_blocking(move || {
-            let mut files = Self { named, folder, known: HashMap::new(), complaints: HashMap::new() };
+            let mut files = Self { named, folder, known: HashMap::new(), last_errors: HashMap::new() };
             for pair in files.named.clone() {
                 files.load(&pair).map_err(|error| io::Error::other(shown(&pair, &error)))?;
             }
@@ -83,7 +83,7 @@ impl Files {
         if let Some(folder) = self.folder.clone() {
             match pairs(&folder) {
                 Ok(found) => {
-                    self.complaints.remove(&folder);
+                    self.last_errors.remove(&folder);
                     self.known.retain(|pair, _| self.named.contains(pair) || found.contains(pair));
                     wanted.extend(found);
                 }
@@ -98,7 +98,7 @@ impl Files {
         }
         for pair in &wanted {
             match self.load(pair) {
-                Ok(()) => drop(self.complaints.remove(&pair.certificate)),
+                Ok(()) => drop(self.last_errors.remove(&pair.certificate)),
                 Err(error) => self.complain(&pair.certificate, shown(pair, &error)),
             }
         }
@@ -107,7 +107,7 @@ impl Files {
     }
 
     fn load(&mut self, pair: &CertificateFiles) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let stamp = |path: &Path| fs::metadata(path).map(|found| Stamp::from(&found));
+        let stamp = |path: &Path| fs::metadata(path).map(|found| FileVersion::from(&found));
         let stamps = (stamp(&pair.certificate)?, stamp(&pair.key)?);
         if self.known.get(pair).is_some_and(|known| known.stamps == stamps) {
             return Ok(());
@@ -119,9 +119,9 @@ impl Files {
     }
 
     fn complain(&mut self, path: &Path, error: String) {
-        if self.complaints.get(path) != Some(&error) {
+        if self.last_errors.get(path) != Some(&error) {
             tracing::error!(error, "a certificate cannot be used; the one before stays");
-            self.complaints.insert(path.to_owned(), error);
+            self.last_errors.insert(path.to_owned(), error);
         }
     }
 }

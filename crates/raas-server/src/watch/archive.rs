@@ -10,9 +10,9 @@ use raas_types::crane::{partition, tree};
 
 mod allowance;
 
-pub(super) use allowance::{Allowance, Limits, Used};
+pub(super) use allowance::{Allowance, Limits, PartSize};
 
-use crate::catalog::Files;
+use crate::catalog::MetadataFiles;
 
 /// Why an archive is refused, all of it.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +39,12 @@ pub(super) enum ArchiveError {
 
 /// A part of a snapshot: which one, and of how many.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct PartIndex {
     pub(super) at: usize,
     pub(super) parts: usize,
 }
 
-impl Place {
+impl PartIndex {
     /// Whether a file lies in it, by its path.
     pub(super) fn has(self, path: &str) -> bool {
         partition::part_of(path, self.parts) == self.at
@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// The files of a part, by path.
-pub(super) struct Held {
+pub(super) struct UnpackedPart {
     /// The unpacked tar: one piece of memory, which is given back as one. Many small ones would leave holes between what
     /// stays.
     bytes: Vec<u8>,
@@ -68,9 +68,13 @@ struct Member {
     bytes: Range<usize>,
 }
 
-impl Held {
+impl UnpackedPart {
     /// Unpacks an archive. Nothing is written anywhere.
-    pub(super) fn unpack(packed: &[u8], place: Place, allowance: &Allowance) -> Result<Self, ArchiveError> {
+    pub(super) fn unpack(
+        packed: &[u8],
+        part_index: PartIndex,
+        allowance: &Allowance,
+    ) -> Result<Self, ArchiveError> {
         let bytes = unzip(packed, allowance)?;
         check_names(&bytes)?;
         let (mut paths, mut files) = (String::new(), Vec::new());
@@ -83,7 +87,7 @@ impl Held {
             if !is_ours(&path) {
                 return Err(ArchiveError::Path(shown(&path)));
             }
-            if !place.has(&path) {
+            if !part_index.has(&path) {
                 return Err(ArchiveError::Part(shown(&path)));
             }
             allowance.take_file()?;
@@ -101,8 +105,8 @@ impl Held {
     }
 
     /// How much it holds.
-    pub(super) fn used(&self) -> Used {
-        Used { bytes: self.bytes.len() as u64, files: self.files.len() as u64 }
+    pub(super) fn used(&self) -> PartSize {
+        PartSize { bytes: self.bytes.len() as u64, files: self.files.len() as u64 }
     }
 
     fn path(&self, member: &Member) -> &str {
@@ -116,7 +120,7 @@ impl Held {
     }
 }
 
-impl Files for Held {
+impl MetadataFiles for UnpackedPart {
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let at = self.files.binary_search_by(|member| self.path(member).cmp(path));
         let member = &self.files[at.map_err(|_| io::ErrorKind::NotFound)?];

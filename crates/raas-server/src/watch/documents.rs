@@ -4,13 +4,13 @@ use std::fs::{self, ReadDir};
 use std::io;
 use std::path::Path;
 
-use crate::stamp::Stamp;
+use crate::files::FileVersion;
 
 /// What a metadata folder holds.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FolderListing {
     /// Every document, with its path relative to the root, in no order.
-    pub(super) documents: Vec<(String, Stamp)>,
+    pub(super) documents: Vec<(String, FileVersion)>,
     /// Folders that could not be read, with the reason.
     pub(super) unreadable: Vec<String>,
 }
@@ -28,8 +28,8 @@ pub(super) enum Scope {
 ///
 /// As in Crane, every `.json` file is one. Links to folders are not followed, and folders whose name begins with `.`
 /// are left: they are a version control system's own. Only `folder` itself must be readable.
-pub(super) fn find(root: &Path, folder: &str, scope: Scope) -> io::Result<Found> {
-    let mut found = Found::default();
+pub(super) fn find(root: &Path, folder: &str, scope: Scope) -> io::Result<FolderListing> {
+    let mut found = FolderListing::default();
     let mut folders = Vec::new();
     look(folder, fs::read_dir(root.join(folder))?, scope, &mut folders, &mut found);
     while let Some(folder) = folders.pop() {
@@ -43,7 +43,7 @@ pub(super) fn find(root: &Path, folder: &str, scope: Scope) -> io::Result<Found>
     Ok(found)
 }
 
-fn look(folder: &str, entries: ReadDir, scope: Scope, folders: &mut Vec<String>, found: &mut Found) {
+fn look(folder: &str, entries: ReadDir, scope: Scope, folders: &mut Vec<String>, found: &mut FolderListing) {
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -66,7 +66,7 @@ fn look(folder: &str, entries: ReadDir, scope: Scope, folders: &mut Vec<String>,
             && let Ok(metadata) = if links { fs::metadata(entry.path()) } else { entry.metadata() }
             && metadata.is_file()
         {
-            found.documents.push((format!("{folder}/{name}"), Stamp::from(&metadata)));
+            found.documents.push((format!("{folder}/{name}"), FileVersion::from(&metadata)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One site's metadata folder, followed.
 //!
-//! The folder is updated in place while it is read. Its publisher writes new manifests, then documents (each by a
+//! The folder is updated in part_index while it is read. Its publisher writes new manifests, then documents (each by a
 //! rename), then the revision, then takes away manifests that are gone. So a document is whole in itself, but a
 //! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
 //! poll, and until it loads, what it last was good for goes on being served.
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use raas_types::crane::{Document, tree};
 
-use super::documents::{self, Found, Scope};
-use super::shelf::{Became, Shelf};
-use crate::catalog::{Catalog, Fault, Files, Good, load, load_as_crane};
-use crate::stamp::Stamp;
+use super::document_store::{DocumentStore, Missing};
+use super::documents::{self, FolderListing, Scope};
+use crate::catalog::{Catalog, Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
+use crate::files::FileVersion;
 
 /// How documents lie in a folder, and how it tells that they changed.
 pub(super) enum Layout {
@@ -33,13 +33,13 @@ pub(super) enum Layout {
 pub(super) struct Folder {
     root: PathBuf,
     layout: Layout,
-    shelf: Shelf<Stamp>,
+    store: DocumentStore<FileVersion>,
     /// How many documents do not load.
     faulty: Arc<AtomicUsize>,
     /// The revision file as it was when everything was last read without a new fault.
-    settled: Option<Stamp>,
+    settled: Option<FileVersion>,
     /// The last error with the folder itself, so that it is told once.
-    complaint: Option<String>,
+    last_error: Option<String>,
     /// The folders below that could not be read, so that they are told once.
     unreadable: Vec<String>,
 }
@@ -48,18 +48,18 @@ impl Folder {
     pub(super) fn new(root: PathBuf, layout: Layout) -> Self {
         let faulty = Arc::<AtomicUsize>::default();
         Self {
-            shelf: Shelf::new(root.display().to_string(), Arc::clone(&faulty)),
+            store: DocumentStore::new(root.display().to_string(), Arc::clone(&faulty)),
             faulty,
             root,
             layout,
             settled: None,
-            complaint: None,
+            last_error: None,
             unreadable: Vec::new(),
         }
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        self.shelf.catalog()
+        self.store.catalog()
     }
 
     /// How many documents do not load.
@@ -67,7 +67,7 @@ impl Folder {
         &self.faulty
     }
 
-    /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.
+    /// AcceptedSchemas what changed; whether the catalog did. A folder that cannot be read changes nothing.
     pub(super) fn poll(&mut self) -> bool {
         if let Layout::Crane { every, looked } = &mut self.layout {
             if looked.is_some_and(|looked| looked.elapsed() < *every) {
@@ -77,15 +77,15 @@ impl Folder {
         }
         match self.try_poll() {
             Ok(changed) => {
-                self.complaint = None;
+                self.last_error = None;
                 changed
             }
             Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
+                let last_error = error.to_string();
+                if self.last_error.as_ref() != Some(&last_error) {
                     let folder = self.root.display();
                     tracing::warn!(%folder, %error, "the metadata cannot be read; what was read last is served");
-                    self.complaint = Some(complaint);
+                    self.last_error = Some(last_error);
                 }
                 self.settled = None;
                 false
@@ -105,7 +105,7 @@ impl Folder {
         let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
         let found = match documents::find(&self.root, folder, scope) {
             // Nothing is published yet, or nothing any more.
-            Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => Found::default(),
+            Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => FolderListing::default(),
             found => found?,
         };
         if found.unreadable != self.unreadable {
@@ -116,32 +116,32 @@ impl Folder {
         }
         let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
         let documents = self
-            .shelf
+            .store
             .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
-        // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
-        let outcome = self.shelf.settle(documents, |path| match fs::symlink_metadata(root.join(path)) {
+        // A listing may miss a file that is renamed into part_index meanwhile, so it is asked for by its name.
+        let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Became::Gone
+                Missing::Deleted
             }
-            _ => Became::Hidden,
+            _ => Missing::Overlooked,
         });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
         self.settled = stamp.filter(|_| !faulty);
         // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until
         // then the revision, which publishers wait for, is not told.
-        let told = self.shelf.catalog().revision.clone();
+        let told = self.store.catalog().revision.clone();
         let revision = if outcome.newly_faulty { told.clone() } else { revision };
         if !outcome.changed && revision == told {
             return Ok(false);
         }
         // The publisher writes that file last.
-        self.shelf.assemble(revision, stamp.map(|stamp| stamp.modified()));
+        self.store.assemble(revision, stamp.map(|stamp| stamp.modified()));
         Ok(true)
     }
 
-    fn revision_stamp(&self) -> io::Result<Option<Stamp>> {
+    fn revision_stamp(&self) -> io::Result<Option<FileVersion>> {
         match fs::metadata(self.root.join(tree::REVISION)) {
-            Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
+            Ok(metadata) => Ok(Some(FileVersion::from(&metadata))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -160,12 +160,12 @@ impl Folder {
 fn read_document(
     root: &Path,
     path: &str,
-    stamp: &mut Stamp,
-    before: Option<&Good>,
+    stamp: &mut FileVersion,
+    before: Option<&LoadedDocument>,
     as_crane: bool,
-) -> Result<Good, Fault> {
+) -> Result<LoadedDocument, Fault> {
     let file = File::open(root.join(path))?;
-    *stamp = Stamp::from(&file.metadata()?);
+    *stamp = FileVersion::from(&file.metadata()?);
     if stamp.length() > Document::MAX_SIZE {
         return Err(Fault::TooLong);
     }
@@ -177,7 +177,7 @@ fn read_document(
 /// The files of the folder that a document lies in.
 struct Beside<'a>(&'a Path);
 
-impl Files for Beside<'_> {
+impl MetadataFiles for Beside<'_> {
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let file = File::open(self.0.join(path))?;
         let mut bytes = Vec::new();

@@ -15,51 +15,56 @@ use raas_types::crane::partition;
 use raas_types::{Digest, ObjectKey, Pointer, Utc};
 use tokio::task::spawn_blocking;
 
-use super::Bench;
-use super::archive::{Allowance, Limits, Place, Used};
+use super::WatchContext;
+use super::archive::{Allowance, Limits, PartIndex, PartSize};
+use super::document_store::{DocumentChanges, DocumentStore, Missing};
 use super::error_code::ErrorCode;
-use super::shelf::{Became, Found, Shelf};
 use crate::catalog::Catalog;
-use crate::health::Health;
 use crate::origin::Origin;
+use crate::site::MetadataHealth;
 
 mod intake;
 mod refusal;
 mod remote;
 
-use intake::Intake;
+use intake::PartReader;
 use refusal::Refusal;
-use remote::{Remote, read};
+use remote::{BucketReader, read};
 
 /// The longest pause after something went wrong again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
-pub(super) async fn follow(bench: Bench, origin: Origin, health: Arc<Health>, after: Duration) {
-    let (every, watcher) = (bench.every, Arc::clone(&bench.news));
-    let mut reader = Reader::new(origin, bench, Arc::clone(health.faulty()));
+pub(super) async fn follow(
+    context: WatchContext,
+    origin: Origin,
+    health: Arc<MetadataHealth>,
+    after: Duration,
+) {
+    let (every, watcher) = (context.every, Arc::clone(&context.changed));
+    let mut reader = Reader::new(origin, context, Arc::clone(health.faulty()));
     let mut pause = every;
     let mut empty = false;
     tokio::time::sleep(after).await;
     loop {
         match reader.poll().await {
-            Ok(news) => {
+            Ok(changed) => {
                 pause = every;
-                let is_new = news.is_some();
-                health.good(news, reader.pointer.as_ref());
+                let is_new = changed.is_some();
+                health.good(changed, reader.pointer.as_ref());
                 if is_new {
                     watcher.notify_one();
                 }
                 if reader.pointer.is_none() && !empty {
                     empty = true;
-                    let bucket = reader.remote.origin.shown();
+                    let bucket = reader.remote.origin.display_name();
                     tracing::info!(bucket, "nothing is published there yet: the registry is empty");
                 }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 if health.refused(&reason) {
-                    let bucket = reader.remote.origin.shown();
+                    let bucket = reader.remote.origin.display_name();
                     let serves = if health.catalog().is_some() { "the last good one" } else { "nothing" };
                     tracing::error!(bucket, reason, serves, "what is published is not taken");
                 }
@@ -77,23 +82,23 @@ fn scattered(pause: Duration) -> Duration {
 
 /// What is known of a bucket's metadata.
 struct Reader {
-    remote: Remote,
-    bench: Bench,
+    remote: BucketReader,
+    context: WatchContext,
     /// The pointer whose parts are served.
     pointer: Option<Pointer>,
     /// How much each of these parts holds.
-    used: Vec<Used>,
+    used: Vec<PartSize>,
     /// The entity tag that the pointer had.
     etag: Option<HeaderValue>,
     /// The documents of the parts that are served. Those who read the next ones compare with them.
-    shelf: Arc<RwLock<Shelf<Digest>>>,
+    store: Arc<RwLock<DocumentStore<Digest>>>,
 }
 
 impl Reader {
-    fn new(origin: Origin, bench: Bench, faulty: Arc<AtomicUsize>) -> Self {
-        let shelf = Arc::new(RwLock::new(Shelf::new(origin.shown().to_owned(), faulty)));
-        let remote = Remote { origin, client: Arc::clone(&bench.client) };
-        Self { remote, bench, pointer: None, used: Vec::new(), etag: None, shelf }
+    fn new(origin: Origin, context: WatchContext, faulty: Arc<AtomicUsize>) -> Self {
+        let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), faulty)));
+        let remote = BucketReader { origin, client: Arc::clone(&context.client) };
+        Self { remote, context, pointer: None, used: Vec::new(), etag: None, store }
     }
 
     /// The catalog, if it is another one than before.
@@ -121,14 +126,14 @@ impl Reader {
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
-        let news = match &self.pointer {
+        let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load(&pointer).await?),
         };
         // From here on an unchanged pointer is one whose parts are served.
         self.pointer = Some(pointer);
         self.etag = etag;
-        Ok(news)
+        Ok(changed)
     }
 
     /// Takes the parts of a pointer that are not served already, if all are just what the pointer says.
@@ -138,7 +143,7 @@ impl Reader {
         }
         let parts = pointer.parts.len();
         let mut used = self.used.clone();
-        used.resize(parts, Used::default());
+        used.resize(parts, PartSize::default());
         let served = self.pointer.as_ref().filter(|served| served.parts.len() == parts);
         let is_kept: Vec<bool> = pointer
             .parts
@@ -147,31 +152,31 @@ impl Reader {
             .map(|(at, part)| served.is_some_and(|served| served.parts[at] == *part))
             .collect();
         let others = is_kept.iter().zip(&used).filter(|(kept, _)| **kept).map(|(_, used)| *used);
-        let intake = Intake {
+        let intake = PartReader {
             remote: self.remote.clone(),
-            unpacking: Arc::clone(&self.bench.unpacking),
-            shelf: Arc::clone(&self.shelf),
+            unpacking: Arc::clone(&self.context.unpacking),
+            store: Arc::clone(&self.store),
             allowance: Allowance::beside(others, Limits::default()),
         };
-        let places = (0..parts).map(|at| Place { at, parts }).zip(pointer.parts.iter().copied());
-        let changed = places.filter(|(place, _)| !is_kept[place.at]).collect();
-        let mut found = Found::default();
+        let places = (0..parts).map(|at| PartIndex { at, parts }).zip(pointer.parts.iter().copied());
+        let changed = places.filter(|(part_index, _)| !is_kept[part_index.at]).collect();
+        let mut found = DocumentChanges::default();
         for taken in intake.take(changed).await? {
-            used[taken.place.at] = taken.used;
+            used[taken.part_index.at] = taken.used;
             found.extend(taken.found);
         }
-        let _turn = self.bench.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
-        let (shelf, pointer) = (Arc::clone(&self.shelf), pointer.clone());
+        let _turn = self.context.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
+        let (store, pointer) = (Arc::clone(&self.store), pointer.clone());
         let settling = spawn_blocking(move || {
-            let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+            let mut store = store.write().unwrap_or_else(PoisonError::into_inner);
             // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What
             // a part does not list any more is gone.
-            shelf.settle(found, |path| {
-                if is_kept[partition::part_of(path, parts)] { Became::Kept } else { Became::Gone }
+            store.reconcile(found, |path| {
+                if is_kept[partition::part_of(path, parts)] { Missing::Unchanged } else { Missing::Deleted }
             });
             let revision = Bytes::copy_from_slice(pointer.revision.as_bytes());
-            shelf.assemble(revision, Utc::parse(&pointer.published));
-            shelf.catalog()
+            store.assemble(revision, Utc::parse(&pointer.published));
+            store.catalog()
         });
         let catalog = settling.await.map_err(|_| Refusal::Reader)?;
         self.used = used;

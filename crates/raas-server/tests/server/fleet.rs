@@ -31,7 +31,7 @@ fn a_vendors_hosts_are_its_own() {
         ("registry.acme.example", "other-app", 404),
         ("registry.other.example", "other-app", 200),
         ("registry.other.example", "acme-app", 404),
-        // Claimed twice, it is the first vendor's by name, whatever the order in which they are set up.
+        // NameConflict twice, it is the first vendor's by name, whatever the order in which they are set up.
         ("shared.example", "acme-app", 200),
         ("shared.example", "other-app", 404),
         ("acme.example", "acme-app", 404),

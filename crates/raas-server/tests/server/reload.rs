@@ -196,8 +196,8 @@ fn a_folder_that_goes_away_changes_nothing() {
 #[test]
 fn vendors_set_up_later_appear_and_an_error_takes_none_away() {
     struct Source(Mutex<std::io::Result<Vec<SiteConfig>>>);
-    struct Shared(Arc<Source>);
-    impl SiteSource for Shared {
+    struct ServerState(Arc<Source>);
+    impl SiteSource for ServerState {
         fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
             match &*self.0.0.lock().unwrap() {
                 Ok(sites) => Ok(sites.clone()),
@@ -211,7 +211,7 @@ fn vendors_set_up_later_appear_and_an_error_takes_none_away() {
         folders.revision(folders.site().vendor.as_str());
     }
     let source = Arc::new(Source(Mutex::new(Ok(vec![]))));
-    let server = Server::start(Shared(Arc::clone(&source)));
+    let server = Server::start(ServerState(Arc::clone(&source)));
     let revision = |vendor: &str| {
         server.ask("GET", "/-/revision", &[("host", &format!("{vendor}.localhost"))]).text().to_owned()
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use raas_server::{Limit, Options, SiteConfig, TokenIssuer};
+use raas_server::{GuessLimit, Options, SiteConfig, TokenIssuer};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use rcgen::{
@@ -105,7 +105,7 @@ impl Site {
         let site = SiteConfig { issuer: Some(issuer.unwrap()), ..folders.site() };
         let options = Options {
             poll: Duration::from_millis(50),
-            limit: Limit { wrong, forgotten: Duration::from_secs(60) },
+            guess_limit: GuessLimit { attempts: wrong, forget_after: Duration::from_secs(60) },
             ..Options::default()
         };
         Self { server: Server::start_with(vec![site], options), keys: file, _folders: folders }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_server::{Limit, Options, SiteConfig};
+use raas_server::{GuessLimit, Options, SiteConfig};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use serde_json::Value;
@@ -34,10 +34,10 @@ fn basic(name: &str, password: &str) -> String {
 impl Site {
     fn new() -> Self {
         // More than any of these tests brings.
-        Self::with_limit(Limit { wrong: 1000, ..Limit::default() })
+        Self::with_limit(GuessLimit { attempts: 1000, ..GuessLimit::default() })
     }
 
-    fn with_limit(limit: Limit) -> Self {
+    fn with_limit(limit: GuessLimit) -> Self {
         let folders = Folders::new("acme");
         let mut layer = String::new();
         for (name, protected) in [("open", false), ("secret", true)] {
@@ -55,7 +55,7 @@ impl Site {
         let options = Options {
             poll: Duration::from_millis(50),
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
-            limit,
+            guess_limit: limit,
             ..Options::default()
         };
         Self { server: Server::start_with(vec![site], options), folders, users, layer }
@@ -189,7 +189,7 @@ fn who_is_wrong_is_told_so_everywhere() {
 
 #[test]
 fn who_guesses_has_to_wait_and_nobody_else_does() {
-    let site = Site::with_limit(Limit { wrong: 3, forgotten: Duration::from_secs(60) });
+    let site = Site::with_limit(GuessLimit { attempts: 3, forget_after: Duration::from_secs(60) });
     let right = basic("ann", "päss:word");
     let token = site.token(Some(&right));
     let from = |address: &str, path: &str, authorization: &str| {
@@ -235,7 +235,7 @@ fn who_guesses_has_to_wait_and_nobody_else_does() {
 
 #[test]
 fn what_cannot_be_a_guess_is_never_too_much() {
-    let site = Site::with_limit(Limit { wrong: 1, forgotten: Duration::from_secs(60) });
+    let site = Site::with_limit(GuessLimit { attempts: 1, forget_after: Duration::from_secs(60) });
     for _ in 0..3 {
         assert_eq!(site.ask("/v2/", "Basic ???").status, 401);
         assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 200);

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody};
 
 use super::{escape, example, page, pull};
-use crate::answer::Asked;
+use crate::answer::SiteRequest;
 use crate::catalog::{Manifest, Repository};
-use crate::query;
+use crate::http::query;
 use crate::response::Response;
 use crate::site::Bucket;
 
@@ -24,14 +24,14 @@ struct Image<'a> {
 }
 
 /// A repository's tags after `last`, each with its platforms and sizes.
-pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str>) -> Response {
+pub(super) fn tags(request: &SiteRequest<'_>, repository: &Repository, last: Option<&str>) -> Response {
     let name = escape(repository.name.as_str());
     let encoded = query::encode(repository.name.as_str());
     let mut body = format!(
         "<nav><a href=\"/\">All images</a></nav>\n<h1>{name}</h1>\n{}\n\
          <table>\n<thead><tr><th scope=\"col\">Tag<th scope=\"col\">Platforms\
          <th scope=\"col\" class=\"n\">Size<th scope=\"col\" class=\"wide\">Digest</thead>\n<tbody>\n",
-        pull(asked, &format!("{}{}", repository.name, example(repository))),
+        pull(request, &format!("{}{}", repository.name, example(repository))),
     );
     let mut rest = repository.tags_after(last);
     let mut end = None;
@@ -63,19 +63,19 @@ pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str
         let last = query::encode(end);
         let _ = writeln!(body, "<p><a href=\"/?image={encoded}&amp;last={last}\">More tags</a></p>");
     }
-    page(asked, &name, &body)
+    page(request, &name, &body)
 }
 
 /// What is in a tag: every platform's layers, how large they are, and where they are served from.
-pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Option<Response> {
+pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str) -> Option<Response> {
     let manifest = repository.tag(tag)?;
     let (name, shown) = (escape(repository.name.as_str()), escape(tag));
     let mut body = format!(
         "<nav><a href=\"/\">All images</a> / <a href=\"/?image={}\">{name}</a></nav>\n<h1>{name}:{shown}</h1>\n\
          {}\n{}\n",
         query::encode(repository.name.as_str()),
-        pull(asked, &format!("{}:{tag}", repository.name)),
-        pull(asked, &format!("{}@{}", repository.name, manifest.digest)),
+        pull(request, &format!("{}:{tag}", repository.name)),
+        pull(request, &format!("{}@{}", repository.name, manifest.digest)),
     );
     let images = images(repository, manifest);
     if images.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
             bytes(image.size()),
             image.layers.len(),
             short(&image.manifest.digest),
-            carried(asked, repository, image),
+            carried(request, repository, image),
         );
         body.push_str(
             "<table>\n<thead><tr><th scope=\"col\">Layer<th scope=\"col\" class=\"n\">Size\
@@ -103,12 +103,12 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
                 "<tr><td>{}<td class=\"n\">{}<td>{}",
                 short(&layer.digest),
                 bytes(layer.size),
-                escape(&place(asked, repository, layer)),
+                escape(&place(request, repository, layer)),
             );
         }
         body.push_str("</tbody>\n</table>\n");
     }
-    Some(page(asked, &format!("{name}:{shown}"), &body))
+    Some(page(request, &format!("{name}:{shown}"), &body))
 }
 
 /// A digest for people's eyes; all of it is told when one points at it.
@@ -148,10 +148,10 @@ impl Image<'_> {
 }
 
 /// How much of an image each place serves.
-fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> String {
+fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>) -> String {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     for blob in image.layers.iter().chain([&image.config]) {
-        let carried = places.entry(place(asked, repository, blob)).or_default();
+        let carried = places.entry(place(request, repository, blob)).or_default();
         *carried = carried.saturating_add(blob.size);
     }
     let total = image.size();
@@ -170,18 +170,18 @@ fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> Str
 }
 
 /// The host that a blob is served from.
-fn place(asked: &Asked<'_>, repository: &Repository, blob: &Descriptor) -> String {
+fn place(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) -> String {
     let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
-    let passes = asked.site.passes(&repository.name);
-    let url = match (location, &asked.site.bucket) {
-        (Some(location), _) if passes.is_some_and(|passing| passing.may_ask(location)) => {
+    let passes = request.site.proxy_rules_for(&repository.name);
+    let url = match (location, &request.site.bucket) {
+        (Some(location), _) if passes.is_some_and(|rules| rules.allows_url(location)) => {
             return "this registry".to_owned();
         }
         (Some(location), _) => location,
-        (None, Bucket::Redirect(_)) if passes.is_some_and(|passing| passing.origin.is_some()) => {
+        (None, Bucket::Redirect(_)) if passes.is_some_and(|rules| rules.origin.is_some()) => {
             return "this registry".to_owned();
         }
-        (None, Bucket::Redirect(origin)) => origin.shown(),
+        (None, Bucket::Redirect(origin)) => origin.display_name(),
         (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return "this registry".to_owned(),
     };
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

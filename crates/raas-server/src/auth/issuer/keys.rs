@@ -70,7 +70,7 @@ struct JwkSet {
 }
 
 impl Keys {
-    /// Reads a JSON Web Key Set, or the certificates and public keys of a file in PEM.
+    /// AcceptedSchemas a JSON Web Key Set, or the certificates and public keys of a file in PEM.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut keys = Self { by_id: HashMap::new(), roots: Vec::new(), anchors: Vec::new() };
         if bytes.trim_ascii_start().starts_with(b"{") {

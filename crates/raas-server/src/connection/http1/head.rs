@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::{Method, StatusCode};
 
-use crate::headers::Headers;
+use crate::http::headers::Headers;
 
 /// Writes an answer's head, in just the bytes that hyper writes for it. The client is told if it is the last.
 pub(super) fn write(

@@ -7,12 +7,12 @@ use httparse::Status;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
 
-use crate::headers;
+use crate::http::headers;
 
 /// How many headers such a request has at most.
 const MOST_HEADERS: usize = 32;
 
-/// The request that these bytes are, if they are one, and all of it is plain: whatever is otherwise in any way is for
+/// The request that these bytes are, if they are one, and all of it is plain: whatever is if_missing in any way is for
 /// hyper to judge. Its target and its values are pieces of the bytes.
 pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
@@ -30,7 +30,7 @@ pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     };
     *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     *request.version_mut() = Version::HTTP_11;
-    let mut headers = headers::spare();
+    let mut headers = headers::take_spare_map();
     for said in head.headers {
         let name = HeaderName::from_bytes(said.name.as_bytes()).ok()?;
         if !is_plain(&name, said.value) {

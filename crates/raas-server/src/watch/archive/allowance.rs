@@ -21,7 +21,7 @@ impl Default for Limits {
 
 /// How much a part holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::watch) struct Used {
+pub(in crate::watch) struct PartSize {
     /// Bytes of the unpacked archive.
     pub(in crate::watch) bytes: u64,
     pub(in crate::watch) files: u64,
@@ -37,7 +37,7 @@ pub(in crate::watch) struct Allowance {
 
 impl Allowance {
     /// What other parts leave.
-    pub(in crate::watch) fn beside(others: impl Iterator<Item = Used>, limits: Limits) -> Self {
+    pub(in crate::watch) fn beside(others: impl Iterator<Item = PartSize>, limits: Limits) -> Self {
         let (mut bytes, mut files) = (limits.bytes, limits.files);
         for used in others {
             bytes = bytes.saturating_sub(used.bytes);

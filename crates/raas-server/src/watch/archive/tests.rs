@@ -7,7 +7,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 
-const ONLY: Place = Place { at: 0, parts: 1 };
+const ONLY: PartIndex = PartIndex { at: 0, parts: 1 };
 
 /// A tar with these members.
 fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
@@ -35,8 +35,8 @@ fn allowance(bytes: u64, files: u64) -> Allowance {
     Allowance::beside(std::iter::empty(), Limits { bytes, files })
 }
 
-fn unpack(packed: &[u8]) -> Result<Held, ArchiveError> {
-    Held::unpack(packed, ONLY, &allowance(64 * 1024, 3))
+fn unpack(packed: &[u8]) -> Result<UnpackedPart, ArchiveError> {
+    UnpackedPart::unpack(packed, ONLY, &allowance(64 * 1024, 3))
 }
 
 #[test]
@@ -129,13 +129,13 @@ fn what_is_not_packed_as_it_says_is_refused() {
 fn a_part_holds_its_own_files_and_no_others() {
     let files: Vec<(String, Vec<u8>)> =
         ["app", "team/app"].map(|name| (tree::document(&name.parse().unwrap()), b"{}".to_vec())).into();
-    let parts = [0, 1].map(|at| Place { at, parts: 2 });
+    let parts = [0, 1].map(|at| PartIndex { at, parts: 2 });
     // Of the two names' digests the first byte is odd, and even.
     assert!(parts[1].has(&files[0].0) && parts[0].has(&files[1].0));
     for (file, own, other) in [(&files[0], parts[1], parts[0]), (&files[1], parts[0], parts[1])] {
         let packed = archive(std::slice::from_ref(file));
-        assert_eq!(Held::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
-        let refused = Held::unpack(&packed, other, &allowance(9999, 9));
+        assert_eq!(UnpackedPart::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
+        let refused = UnpackedPart::unpack(&packed, other, &allowance(9999, 9));
         assert!(matches!(refused, Err(ArchiveError::Part(path)) if path == file.0));
     }
 }
@@ -143,15 +143,15 @@ fn a_part_holds_its_own_files_and_no_others() {
 #[test]
 fn all_parts_together_hold_no_more_than_one_may() {
     let packed = archive(&[("crane/data/a.json".into(), vec![1; 3000])]);
-    let used = Held::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
+    let used = UnpackedPart::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
     let limits = Limits { bytes: 3 * used.bytes, files: 3 };
     let both = Allowance::beside([used].into_iter(), limits);
-    assert!((0..2).all(|_| Held::unpack(&packed, ONLY, &both).is_ok()));
-    assert!(matches!(Held::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
+    assert!((0..2).all(|_| UnpackedPart::unpack(&packed, ONLY, &both).is_ok()));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
     let few = Allowance::beside([used].into_iter(), Limits { files: 1, ..limits });
-    assert!(matches!(Held::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
     let none = Allowance::beside([used; 9].into_iter(), limits);
-    assert!(matches!(Held::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn what_is_longer_than_the_pieces_that_are_unpacked_arrives_whole() {
     let long: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let names = ["a", "b.json", "c"].map(|name| format!("crane/data/{name}"));
     let packed = archive(&names.clone().map(|name| (name, long.clone())));
-    let held = Held::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
+    let held = UnpackedPart::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
     for name in names {
         assert!(held.read(&name, u64::MAX).unwrap() == long, "{name}");
     }

@@ -5,7 +5,7 @@ use raas_types::{Digest, ObjectKey, PointerError};
 
 use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
-use crate::client::ClientError;
+use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
 /// Why what a bucket has is not served.
@@ -16,7 +16,7 @@ pub(in crate::watch) enum Refusal {
     #[error("no URL can be signed: {0}")]
     Sign(#[from] CredentialError),
     #[error("{0}: {1}")]
-    Ask(ObjectKey, ClientError),
+    Ask(ObjectKey, HttpClientError),
     #[error("{0}: the service answers {1}{2}")]
     Status(ObjectKey, StatusCode, String),
     #[error("{0}: it broke off: {1}")]

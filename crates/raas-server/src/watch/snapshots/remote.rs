@@ -12,7 +12,7 @@ use raas_types::{Digest, ObjectKey, Part, Sha256};
 use super::super::archive::room;
 use super::super::error_code::ErrorCode;
 use super::refusal::Refusal;
-use crate::client::Client;
+use crate::http_client::HttpClient;
 use crate::origin::Origin;
 
 /// How long a bucket may be silent in the middle of an object.
@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bucket, and who asks it.
 #[derive(Clone)]
-pub(super) struct Remote {
+pub(super) struct BucketReader {
     pub(super) origin: Origin,
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<HttpClient>,
 }
 
-impl Remote {
+impl BucketReader {
     /// The answer for an object, if it has another entity tag than this.
     pub(super) async fn ask(
         &self,

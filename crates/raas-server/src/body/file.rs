@@ -1,0 +1,95 @@
+//! A body that is read from a file.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// A file's bytes, read piece by piece as the client takes them, so that no
+/// more than two pieces of it are in memory.
+pub(crate) struct FileStream {
+    file: Arc<File>,
+    path: String,
+    start: u64,
+    left: u64,
+    state: State,
+}
+
+enum State {
+    /// Nothing was asked for yet.
+    Fresh,
+    /// The next piece is on its way.
+    Reading(JoinHandle<io::Result<Vec<u8>>>),
+    /// All is read, or nothing more can be.
+    Over,
+}
+
+impl FileStream {
+    /// How many bytes are read at once: few enough for memory, many enough to make little of each read's cost.
+    const PIECE: u64 = 64 * 1024;
+
+    pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
+        Self { file: Arc::new(file), path, start, left, state: State::Fresh }
+    }
+
+    /// How many bytes are still to come.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            match &mut self.state {
+                State::Over => return Poll::Ready(None),
+                State::Fresh => self.read(Some(self.start)),
+                State::Reading(task) => {
+                    let read =
+                        ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| Err(io::Error::other(error)));
+                    return Poll::Ready(Some(self.take(read)));
+                }
+            }
+        }
+    }
+
+    /// Begins to read the next piece, if there is one.
+    fn read(&mut self, seek: Option<u64>) {
+        if self.left == 0 {
+            self.state = State::Over;
+            return;
+        }
+        let file = Arc::clone(&self.file);
+        let length = self.left.min(Self::PIECE);
+        self.state = State::Reading(spawn_blocking(move || {
+            let mut file = file.as_ref();
+            if let Some(start) = seek.filter(|start| *start > 0) {
+                file.seek(SeekFrom::Start(start))?;
+            }
+            let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+            file.take(length).read_to_end(&mut piece)?;
+            Ok(piece)
+        }));
+    }
+
+    fn take(&mut self, read: io::Result<Vec<u8>>) -> io::Result<Bytes> {
+        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter");
+        let piece = read.and_then(|piece| if piece.is_empty() { Err(ended()) } else { Ok(piece) });
+        match piece {
+            Ok(piece) => {
+                self.left -= piece.len() as u64;
+                // The next is read while this one is sent.
+                self.read(None);
+                Ok(piece.into())
+            }
+            Err(error) => {
+                // The connection breaks, so that the client sees that the bytes are not all there.
+                tracing::error!(path = self.path, %error, "an object broke off while it was sent");
+                self.state = State::Over;
+                Err(error)
+            }
+        }
+    }
+}

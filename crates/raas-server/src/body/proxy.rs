@@ -1,0 +1,83 @@
+//! A body that the server receives from a bucket or a location and passes on.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use raas_types::{Digest, Sha256};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// An object's bytes as they come. The next are taken when the client has taken these, so that memory is bounded by
+/// the connections' buffers.
+pub(crate) struct ProxyStream {
+    incoming: Incoming,
+    left: u64,
+    what: String,
+    /// When a service that is waited for is given up; nothing while the client is what takes its time.
+    patience: Option<Pin<Box<Sleep>>>,
+    /// What has come so far, and what all of it must be.
+    check: Option<(Sha256, Digest)>,
+    over: bool,
+}
+
+/// How long a service may be silent in the middle of an object.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl ProxyStream {
+    pub(crate) fn new(incoming: Incoming, left: u64, what: String, expected: Option<Digest>) -> Self {
+        let check = expected.map(|digest| (Sha256::default(), digest));
+        Self { incoming, left, what, patience: None, check, over: false }
+    }
+
+    /// How many bytes are still to come.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            if self.over || self.left == 0 {
+                return Poll::Ready(None);
+            }
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.patience = None;
+                    // Trailers tell a client nothing that it was promised.
+                    let Ok(mut bytes) = frame.into_data() else { continue };
+                    bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                    self.left -= bytes.len() as u64;
+                    if let Some((found, _)) = &mut self.check {
+                        found.update(&bytes);
+                    }
+                    // Before the last piece goes out, so that a client never has all of what is not it.
+                    if self.left == 0
+                        && let Some((found, expected)) = self.check.take()
+                        && found.finish() != expected
+                    {
+                        let error = io::Error::new(io::ErrorKind::InvalidData, "it is not of its digest");
+                        return self.broke(error);
+                    }
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Poll::Ready(Some(Err(error))) => return self.broke(io::Error::other(error)),
+                Poll::Ready(None) => return self.broke(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Pending => {}
+            }
+            let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            if patience.deadline() > Instant::now() && patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            return self.broke(io::ErrorKind::TimedOut.into());
+        }
+    }
+
+    /// The connection breaks, so that the client sees that the bytes are not all there.
+    fn broke(&mut self, error: io::Error) -> Poll<Option<io::Result<Bytes>>> {
+        tracing::error!(object = self.what, %error, "an object broke off while it was passed on");
+        self.over = true;
+        Poll::Ready(Some(Err(error)))
+    }
+}

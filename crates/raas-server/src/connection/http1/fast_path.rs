@@ -1,0 +1,203 @@
+//! Requests that come whole and are answered from memory, as nearly all are: read, answered and forgotten.
+//!
+//! A connection takes no buffer for them, and nothing is made ready for what they might be. Whatever is if_missing is left
+//! to hyper, with every byte that was read of it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::sleep_until;
+
+use super::super::respond_from_memory;
+use super::buffered::BufferedStream;
+use super::idle::IdleTimer;
+use super::interrupts::Interrupts;
+use super::{head, request};
+use crate::body::Body;
+use crate::in_flight::ClientConnection;
+use crate::response::Response;
+use crate::shutdown::ShutdownWatch;
+
+/// The longest request that is answered here, in bytes.
+const MOST: usize = 8 * 1024;
+
+/// The longest body that is copied behind its head, to be written with it as one piece, in bytes.
+const MOST_COPIED: usize = 16 * 1024;
+
+thread_local! {
+    /// What all connections of this thread read into, in turns: the bytes of a request that is forgotten are written
+    /// over by the next.
+    static REQUESTS: RefCell<BytesMut> = RefCell::default();
+    /// What the last answer was written from, emptied.
+    static ANSWER: Cell<Vec<u8>> = Cell::default();
+}
+
+/// Why a connection has no more requests that are answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Nothing comes any more, or the server stops.
+    Closed,
+    /// No request came for too long.
+    TimedOut,
+    /// Something else has come, and was put back.
+    NotPlain,
+}
+
+/// What comes next on a connection.
+enum Next {
+    Read(Bytes),
+    Exit(Exit),
+}
+
+/// Answers requests until something else comes than one that is answered here.
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufferedStream<S>,
+    client: &Arc<ClientConnection>,
+    idle: &mut IdleTimer,
+    shutdown: &mut ShutdownWatch,
+) -> Exit {
+    let is_stopping = shutdown.flag();
+    let (timer, requested) = (pin!(sleep_until(idle.until().into())), pin!(shutdown.requested()));
+    let mut interrupts = Interrupts::new(Arc::clone(&is_stopping), requested, timer);
+    loop {
+        let next = std::future::poll_fn(|cx| {
+            // Before the shutdown, so that a request that has arrived is answered.
+            if let Poll::Ready(next) = poll_read(stream, cx) {
+                return Poll::Ready(next);
+            }
+            if interrupts.poll_shutdown(cx) {
+                return Poll::Ready(Next::Exit(Exit::Closed));
+            }
+            while interrupts.poll_timer(cx) {
+                // Requests that were answered meanwhile have moved the deadline without setting the timer.
+                if Instant::now() >= idle.until() {
+                    return Poll::Ready(Next::Exit(Exit::TimedOut));
+                }
+                interrupts.set_timer(idle.until().into());
+            }
+            interrupts.armed();
+            Poll::Pending
+        });
+        let read = match next.await {
+            Next::Read(read) => read,
+            Next::Exit(exit) => return exit,
+        };
+        let (now, is_last) = (Instant::now(), is_stopping.load(Ordering::Acquire));
+        let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
+            // By itself: who waits for the rest of a head must not keep what all read into.
+            stream.put_back(Bytes::copy_from_slice(&read));
+            return Exit::NotPlain;
+        };
+        drop(read);
+        if answer.write(stream).await.is_err() || is_last {
+            return Exit::Closed;
+        }
+        answer.forget();
+        // The client may have taken its time.
+        idle.answered(&client.progress, Instant::now());
+    }
+}
+
+/// What comes next, as far as it is there.
+fn poll_read(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Next> {
+    REQUESTS.with_borrow_mut(|room| {
+        room.reserve(MOST);
+        let read = std::task::ready!(pin!(stream.read_buf(room)).poll(cx));
+        Poll::Ready(match read {
+            Ok(1..) => Next::Read(room.split().freeze()),
+            // It is over, or it is broken.
+            Ok(0) | Err(_) => Next::Exit(Exit::Closed),
+        })
+    })
+}
+
+/// An answer that is there.
+struct Answer {
+    /// Its head, and its body if that is short.
+    begin: Vec<u8>,
+    /// Its body if that is long.
+    rest: Bytes,
+    /// When this is dropped, the answer has gone out, or never will.
+    _in_flight: Body,
+}
+
+impl Answer {
+    /// The answer to a request that is these bytes, if it is answered here.
+    fn to(read: &Bytes, client: &Arc<ClientConnection>, now: Instant, is_last: bool) -> Option<Self> {
+        let request = request::parse(read)?;
+        let method = request.method().clone();
+        let Response { status, headers, mut body } = respond_from_memory(client, request, now)?;
+        let (mut begin, mut rest) = (ANSWER.take(), body.take());
+        head::write(&mut begin, &method, status, &headers, rest.len(), is_last, now);
+        if rest.len() <= MOST_COPIED {
+            begin.extend_from_slice(&rest);
+            rest.clear();
+        }
+        Some(Self { begin, rest, _in_flight: body })
+    }
+
+    async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.rest.is_empty() {
+            stream.write_all(&self.begin).await?;
+        } else {
+            stream.write_all_buf(&mut Buf::chain(self.begin.as_slice(), &mut self.rest)).await?;
+        }
+        stream.flush().await
+    }
+
+    /// Lets the next answer have the room of this one, which has gone out.
+    fn forget(mut self) {
+        self.begin.clear();
+        ANSWER.set(self.begin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_goes_out_whole_through_whatever_there_is() {
+        for length in [0, 1, MOST_COPIED, 5 * MOST_COPIED] {
+            let (mut ours, mut theirs) = tokio::io::duplex(1000);
+            let (begin, rest) = (b"head".to_vec(), Bytes::from(vec![b'x'; length]));
+            let mut answer = Answer { begin, rest, _in_flight: Body::empty() };
+            let sent = tokio::spawn(async move { answer.write(&mut ours).await });
+            let mut got = Vec::new();
+            theirs.read_to_end(&mut got).await.unwrap();
+            sent.await.unwrap().unwrap();
+            assert_eq!(got.len(), 4 + length);
+            assert!(got.starts_with(b"head") && got[4..].iter().all(|byte| *byte == b'x'));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_request_is_not_written_over() {
+        let (mut one, mut ones) = tokio::io::duplex(MOST);
+        let (mut two, mut twos) = tokio::io::duplex(MOST);
+        let mut kept = Vec::new();
+        for n in 0..100 {
+            let request = format!("{n:1000}");
+            ones.write_all(request.as_bytes()).await.unwrap();
+            twos.write_all(b"other").await.unwrap();
+            for stream in [&mut one, &mut two] {
+                let Next::Read(read) = std::future::poll_fn(|cx| poll_read(stream, cx)).await else {
+                    panic!("something was written");
+                };
+                kept.push(read);
+            }
+            assert_eq!((&kept[2 * n][..], &kept[2 * n + 1][..]), (request.as_bytes(), &b"other"[..]));
+        }
+        assert!(kept.iter().step_by(2).enumerate().all(|(n, read)| *read == format!("{n:1000}")));
+        drop(ones);
+        let end = std::future::poll_fn(|cx| poll_read(&mut one, cx)).await;
+        assert!(matches!(end, Next::Exit(Exit::Closed)));
+    }
+}

@@ -1,0 +1,121 @@
+//! Connections on which nothing comes.
+
+use std::time::{Duration, Instant};
+
+use super::super::IDLE_AFTER;
+use crate::in_flight::{Progress, ProgressMark};
+
+/// How long nothing has come of a connection.
+pub(super) struct IdleTimer {
+    seen: ProgressMark,
+    /// When something last had.
+    since: Instant,
+    patience: Duration,
+}
+
+/// What is to be done with a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum IdleState {
+    /// It goes on.
+    Busy,
+    /// Nothing has come since it was last looked at.
+    Idle,
+    /// Nothing has come for too long.
+    TimedOut,
+}
+
+impl IdleTimer {
+    pub(super) fn new(progress: &Progress, patience: Duration, now: Instant) -> Self {
+        Self { seen: progress.seen(), since: now, patience }
+    }
+
+    /// When the connection is requested up if nothing comes until then.
+    pub(super) fn until(&self) -> Instant {
+        self.since + self.patience
+    }
+
+    /// A request is answered now.
+    pub(super) fn answered(&mut self, progress: &Progress, now: Instant) {
+        (self.seen, self.since) = (progress.seen(), now);
+    }
+
+    /// Whether there was an answer since it was last looked at, and all of it has gone out.
+    pub(super) fn has_answered(&mut self, progress: &Progress) -> bool {
+        let seen = progress.seen();
+        let has = seen != self.seen && !seen.is_answering() && progress.may_rest();
+        if has {
+            (self.seen, self.since) = (seen, Instant::now());
+        }
+        has
+    }
+
+    /// How often to look.
+    pub(super) fn tick(&self) -> Duration {
+        IDLE_AFTER.min(self.patience / 4).max(Duration::from_millis(1))
+    }
+
+    /// Looks at what has come. A request has when its whole head is there, so one that comes byte by byte does not
+    /// count.
+    pub(super) fn look(&mut self, progress: &Progress, now: Instant) -> IdleState {
+        let seen = progress.seen();
+        if seen != self.seen || seen.is_answering() {
+            (self.seen, self.since) = (seen, now);
+            IdleState::Busy
+        } else if now >= self.until() {
+            IdleState::TimedOut
+        } else if progress.may_rest() {
+            IdleState::Idle
+        } else {
+            IdleState::Busy
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_rests_when_nothing_comes_and_is_timed_out_when_nothing_does_for_long() {
+        let (progress, begin) = (Progress::default(), Instant::now());
+        let mut idle = IdleTimer::new(&progress, Duration::from_secs(4), begin);
+        let mut at = |progress: &Progress, seconds| idle.look(progress, begin + Duration::from_secs(seconds));
+        assert_eq!(at(&progress, 1), IdleState::Idle);
+        progress.begin();
+        // As long as there is an answer it is not this one's to judge.
+        assert_eq!([at(&progress, 2), at(&progress, 10)], [IdleState::Busy, IdleState::Busy]);
+        progress.end();
+        assert_eq!(at(&progress, 11), IdleState::Busy);
+        assert_eq!([at(&progress, 12), at(&progress, 14)], [IdleState::Idle, IdleState::Idle]);
+        assert_eq!(at(&progress, 15), IdleState::TimedOut);
+    }
+
+    #[test]
+    fn a_connection_may_rest_after_an_answer_has_gone_out() {
+        let progress = Progress::default();
+        let mut idle = IdleTimer::new(&progress, Duration::from_secs(9), Instant::now());
+        let mut has_answered = |progress: &Progress| idle.has_answered(progress);
+        assert!(!has_answered(&progress), "nothing was asked");
+        progress.begin();
+        assert!(!has_answered(&progress), "it is being answered");
+        progress.end();
+        progress.blocked(true);
+        assert!(!has_answered(&progress), "the client has yet to take it");
+        progress.blocked(false);
+        assert!(has_answered(&progress));
+        assert!(!has_answered(&progress), "nothing was asked since");
+    }
+
+    #[test]
+    fn what_hyper_holds_of_a_connection_is_not_taken_from_it() {
+        let (progress, begin) = (Progress::default(), Instant::now());
+        let mut idle = IdleTimer::new(&progress, Duration::from_secs(9), begin);
+        let mut at = |progress: &Progress, seconds| idle.look(progress, begin + Duration::from_secs(seconds));
+        progress.blocked(true);
+        assert_eq!(at(&progress, 1), IdleState::Busy);
+        progress.blocked(false);
+        assert_eq!(at(&progress, 2), IdleState::Idle);
+        progress.has_body();
+        assert_eq!([at(&progress, 3), at(&progress, 9)], [IdleState::Busy, IdleState::TimedOut]);
+    }
+}

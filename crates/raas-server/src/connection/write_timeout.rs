@@ -1,0 +1,119 @@
+//! Connections that are requested up when the client takes nothing for too long, and that end when it has taken all.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a client that is told of the end may say nothing until it is not waited for any more.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection with a limit to how long the client may take no byte at all, while there are some for it. A client
+/// that reads slowly is served as long as it reads.
+pub(crate) struct WriteTimeoutStream<T> {
+    inner: T,
+    patience: Duration,
+    /// Since when the client has taken nothing; nothing while it takes.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// Until when the client may say that it has taken all, and at most; nothing while it was not told of the end.
+    lingering: Option<(Pin<Box<Sleep>>, Instant)>,
+}
+
+impl<T> WriteTimeoutStream<T> {
+    pub(crate) fn new(inner: T, patience: Duration) -> Self {
+        Self { inner, patience, waiting: None, lingering: None }
+    }
+
+    fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        match waiting.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // hyper has one piece for an answer without a body, and one is cheaper to write as such.
+        let written = match pieces {
+            [piece] => Pin::new(&mut self.inner).poll_write(cx, piece),
+            pieces => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces),
+        };
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.judge(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.judge(cx, ended))?;
+            self.lingering = Some((Box::pin(sleep(LINGER)), Instant::now() + self.patience));
+        }
+        self.linger(cx).map(Ok)
+    }
+}
+
+impl<T: AsyncRead + Unpin> WriteTimeoutStream<T> {
+    /// Takes what the client still sends, until it has seen the end too. A connection that is closed before that is reset
+    /// by the system, and what the client has not yet taken of its answers is lost with it: HTTP/2's clients say all the
+    /// time how much they have taken, and others send bodies that nobody wants.
+    ///
+    /// Source: RFC 9112, section 9.6.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waste = [0; 4096];
+        loop {
+            let mut taken = ReadBuf::new(&mut waste);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut taken) {
+                Poll::Ready(Ok(())) if !taken.filled().is_empty() => {
+                    let now = Instant::now();
+                    match &mut self.lingering {
+                        Some((lingering, most)) if now < *most => {
+                            lingering.as_mut().reset((now + LINGER).min(*most));
+                        }
+                        // It has sent long enough.
+                        _ => return Poll::Ready(()),
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        self.lingering.as_mut().map_or(Poll::Ready(()), |(lingering, _)| lingering.as_mut().poll(cx))
+    }
+}

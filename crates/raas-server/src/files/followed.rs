@@ -1,0 +1,112 @@
+//! A file that is read again whenever it has changed. What it last was good for stays.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::files::FileVersion;
+
+/// The longest file, in bytes.
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
+
+/// A file, and what was last read of it.
+#[derive(Debug)]
+pub(crate) struct FollowedFile<T> {
+    file: PathBuf,
+    /// What the log calls it.
+    what: &'static str,
+    parse: fn(&[u8]) -> Result<T, String>,
+    current: ArcSwapOption<T>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stamp: Option<FileVersion>,
+    /// The last error, so that it is told once.
+    last_error: Option<String>,
+}
+
+impl<T> FollowedFile<T> {
+    /// The file, read once.
+    pub(crate) fn new(file: &Path, what: &'static str, parse: fn(&[u8]) -> Result<T, String>) -> Self {
+        let new = Self {
+            file: file.to_owned(),
+            what,
+            parse,
+            current: ArcSwapOption::empty(),
+            state: Mutex::default(),
+        };
+        new.poll();
+        new
+    }
+
+    /// What it was last good for; nothing if it never was.
+    pub(crate) fn current(&self) -> Option<Arc<T>> {
+        self.current.load_full()
+    }
+
+    /// AcceptedSchemas the file if it changed.
+    pub(crate) fn poll(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, what) = (self.file.display(), self.what);
+        match self.read(state.stamp) {
+            Ok(None) => {}
+            Ok(Some((stamp, value))) => {
+                tracing::info!(%file, "{what} loaded");
+                self.current.store(Some(Arc::new(value)));
+                *state = State { stamp: Some(stamp), last_error: None };
+            }
+            Err(error) => {
+                if state.last_error.as_ref() != Some(&error) {
+                    tracing::error!(%file, error, "{what} cannot be read");
+                    state.last_error = Some(error);
+                }
+            }
+        }
+    }
+
+    fn read(&self, seen: Option<FileVersion>) -> Result<Option<(FileVersion, T)>, String> {
+        let read = || -> io::Result<_> {
+            let file = File::open(&self.file)?;
+            let stamp = FileVersion::from(&file.metadata()?);
+            if seen == Some(stamp) {
+                return Ok(None);
+            }
+            let mut text = Vec::new();
+            file.take(MAX_SIZE).read_to_end(&mut text)?;
+            Ok(Some((stamp, text)))
+        };
+        match read().map_err(|error| error.to_string())? {
+            None => Ok(None),
+            Some((stamp, text)) => Ok(Some((stamp, (self.parse)(&text)?))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_was_last_good_for_stays() {
+        let parse = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::len).map_err(|e| e.to_string());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let followed = FollowedFile::new(&path, "a file", parse);
+        assert_eq!(followed.current(), None);
+        for (bytes, expected) in [(b"abc".as_slice(), 3), (b"\xff\xff\xff\xff", 3), (b"a", 1)] {
+            fs::write(&path, bytes).unwrap();
+            followed.poll();
+            assert_eq!(followed.current().as_deref(), Some(&expected));
+        }
+        fs::remove_file(&path).unwrap();
+        followed.poll();
+        assert_eq!(followed.current().as_deref(), Some(&1));
+    }
+}

@@ -1,0 +1,67 @@
+//! The first load of all sites, before the server accepts connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::options::Options;
+use crate::site::{MetadataHealth, SiteSource};
+use crate::state::ServerState;
+use crate::watch::{WatchContext, Watcher};
+
+/// Loads all sites for the first time.
+pub(super) async fn load<S: SiteSource>(
+    shared: &Arc<ServerState>,
+    sites: S,
+    options: &Options,
+) -> io::Result<Watcher<S>> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let context = WatchContext {
+        client: Arc::clone(&shared.client),
+        every: options.remote_poll,
+        runtime: Handle::current(),
+        unpacking: Arc::new(Semaphore::new(processors)),
+        changed: Arc::default(),
+    };
+    let mut watcher = Watcher::new(Arc::new(sites), context);
+    let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
+    let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
+    shared.current.store(Arc::new(snapshot));
+    let healths = watcher.healths();
+    if healths.is_empty() {
+        return Ok(watcher);
+    }
+    // What is not there by then appears as everything does that appears later.
+    let _ = timeout(options.patience, most_were_tried(&healths, options.quiet)).await;
+    let polling = spawn_blocking(move || {
+        let snapshot = watcher.poll();
+        (watcher, snapshot)
+    });
+    let (watcher, snapshot) = polling.await.map_err(io::Error::other)?;
+    if let Some(snapshot) = snapshot {
+        shared.current.store(Arc::new(snapshot));
+    }
+    Ok(watcher)
+}
+
+/// Pending until all were asked once, or some were and no other for a while.
+async fn most_were_tried(healths: &[Arc<MetadataHealth>], quiet: Duration) {
+    /// Nobody notices so little at a start.
+    const STEP: Duration = Duration::from_millis(10);
+    let (mut before, mut since) = (0, Instant::now());
+    loop {
+        let tried = healths.iter().filter(|health| health.was_tried()).count();
+        if tried > before {
+            (before, since) = (tried, Instant::now());
+        }
+        if tried == healths.len() || (tried > 0 && since.elapsed() >= quiet) {
+            return;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Letting connections finish when the server stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
+
+/// Tells connections that the server stops, and waits for them.
+pub(crate) struct Shutdown {
+    sender: watch::Sender<()>,
+    stops: Arc<AtomicBool>,
+}
+
+/// A connection's place among those that are told. The server waits until it is dropped.
+pub(crate) struct ShutdownWatch {
+    receiver: watch::Receiver<()>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Shutdown {
+    pub(crate) fn new() -> Self {
+        Self { sender: watch::Sender::new(()), stops: Arc::default() }
+    }
+
+    /// A place for one more connection.
+    pub(crate) fn watch(&self) -> ShutdownWatch {
+        ShutdownWatch { receiver: self.sender.subscribe(), stops: Arc::clone(&self.stops) }
+    }
+
+    /// Tells all of them, and waits until there is none.
+    pub(crate) async fn finish(self) {
+        self.stops.store(true, Ordering::Release);
+        // Nobody is there to be told: so much the better.
+        let _ = self.sender.send(());
+        self.sender.closed().await;
+    }
+}
+
+impl ShutdownWatch {
+    /// What is true when the server stops, for who looks often and has waited once.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stops)
+    }
+
+    /// Pending until the server stops. Who has waited already is not kept waiting.
+    pub(crate) async fn requested(&mut self) {
+        if self.stops.load(Ordering::Acquire) {
+            return;
+        }
+        // The other end is gone: so is the server.
+        let _ = self.receiver.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn all_are_told_and_waited_for() {
+        let drain = Shutdown::new();
+        let (mut one, other) = (drain.watch(), drain.watch());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(one.requested()).poll(&mut context).is_pending());
+        let mut finish = pin!(drain.finish());
+        assert!(finish.as_mut().poll(&mut context).is_pending());
+        assert!(pin!(one.requested()).poll(&mut context).is_ready());
+        assert!(pin!(one.requested()).poll(&mut context).is_ready(), "again");
+        drop(one);
+        assert!(finish.as_mut().poll(&mut context).is_pending());
+        drop(other);
+        assert!(finish.as_mut().poll(&mut context).is_ready());
+    }
+}
