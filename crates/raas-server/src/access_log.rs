@@ -1,4 +1,4 @@
-//! The access log: one line a request, at the target `access`.
+//! The access log: one line per request, at the target `access`.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::fetched::Fetched;
 use crate::http::forwarded::Remote;
 use crate::http::host;
 
-/// What a line says of a request. The query is left out: it may hold what is secret.
+/// A line of the access log. The query is left out because it may hold secrets.
 pub(crate) struct AccessLogLine {
     started: Instant,
     remote: Remote,
@@ -22,7 +22,7 @@ pub(crate) struct AccessLogLine {
 }
 
 impl AccessLogLine {
-    /// Begins a line, if anybody reads the log.
+    /// Starts a line if the log is enabled.
     pub(crate) fn begin<B>(request: &Request<B>, remote: Remote, started: Instant) -> Option<Box<Self>> {
         tracing::enabled!(target: "access", tracing::Level::INFO).then(|| {
             Box::new(Self {
@@ -38,18 +38,18 @@ impl AccessLogLine {
         })
     }
 
-    /// What the answer is.
+    /// Sets the status of the answer and what the request was for.
     pub(crate) fn answered(&mut self, status: StatusCode, fetched: Option<Fetched>) {
         self.status = status;
         self.fetched = fetched;
     }
 
-    /// Writes the line. The values go in as text, which the log's own format quotes and escapes.
+    /// Writes the line. The values are text; the log's own format quotes and escapes them.
     pub(crate) fn write(self, bytes: u64) {
         let user_agent = self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or("-");
-        // A tenth of a millisecond is fine enough to read, and coarse enough to compare.
+        // Tenths of a millisecond are fine enough to compare requests.
         let ms = (self.started.elapsed().as_secs_f64() * 10_000.0).round() / 10.0;
-        // What is not known is left out of the line.
+        // Unknown values are left out of the line.
         let fetched = self.fetched.as_ref();
         let fields = fetched.map(Fetched::log_fields);
         let digest = fields.as_ref().and_then(|fields| Some(fields.digest?.to_string()));

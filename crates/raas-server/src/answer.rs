@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Answers a request.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -34,16 +34,16 @@ use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, tex
 use site_request::SiteRequest;
 pub(crate) use site_request::Tracked;
 
-/// What has to be waited for until a request can be answered.
+/// What must be waited for before a request can be answered.
 pub(crate) enum Pending {
-    /// The visitor: a password may have to be hashed.
+    /// The identity of the visitor. It may take the hash of a password.
     Visitor(AccessPolicy),
     /// The content of the answer.
     Content(ContentPlan, Option<Fetched>),
 }
 
-/// Answers a request, and says what it was for, if that needs nothing but what is in memory: of a site that lets
-/// everybody in, which nearly all do, that is all but the bytes of layers.
+/// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
+/// layer, or the visitor of a site that has an access policy.
 pub(crate) fn answer_from_memory<B>(
     shared: &ServerState,
     request: &Request<B>,
@@ -64,7 +64,7 @@ pub(crate) fn answer_from_memory<B>(
     }
 }
 
-/// Answers a request, and says what it was for, once what has to be waited for is there.
+/// Answers a request that [`answer_from_memory`] could not answer, and returns what it was for.
 pub(crate) async fn answer<B>(
     pending: Pending,
     shared: &ServerState,
@@ -77,7 +77,7 @@ pub(crate) async fn answer<B>(
         Pending::Content(plan, fetched) => (Decision::Wait(plan), fetched, Visitor::Anonymous),
         Pending::Visitor(access) => {
             let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
-            // After what was waited for, so that no snapshot is kept meanwhile.
+            // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
             let snapshot = shared.current.load();
             let question = Question { shared, snapshot: &snapshot, request, tracked };
             let (decision, fetched) = question.decide(question.site(), &visitor);
@@ -94,12 +94,12 @@ pub(crate) async fn answer<B>(
     (response, fetched)
 }
 
-/// What all answers have in common.
+/// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
     if matches!(visitor, Visitor::User | Visitor::TokenBearer(_))
         && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
-        // A cache between us must not give it to others.
+        // A shared cache must not give a protected manifest to other clients.
         response.headers.insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
     if request.method() == Method::HEAD {
@@ -107,7 +107,7 @@ fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
     }
 }
 
-/// What a request is decided from.
+/// The inputs of a decision.
 struct Question<'a, B> {
     shared: &'a ServerState,
     snapshot: &'a Snapshot,
@@ -147,8 +147,7 @@ fn decide<B>(
         _ => {}
     }
     let Some(site) = site else {
-        // In v2 no repository's name is known at such a host. Clients take the code for what it says, and one that
-        // reads UNSUPPORTED takes the registry for one of another API.
+        // Clients interpret the code: UNSUPPORTED would make them believe that this is a registry of another API.
         return fail(api, &ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"))
             .into();
     };
@@ -195,7 +194,7 @@ fn decide<B>(
     }
 }
 
-/// The answer to an address that was wrong too often.
+/// The answer to an address that has sent too many wrong passwords or tokens.
 fn wait_first(api: Api, wait: Duration) -> Response {
     let message = "too many wrong passwords or tokens came from your address; try again later";
     let mut response = fail(api, &ApiError::new(ApiErrorCode::TooManyRequests, message));

@@ -1,4 +1,4 @@
-//! Who asks: whether a request may see what is protected.
+//! Who makes a request, and whether it may read protected repositories.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,47 +23,47 @@ pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
 
-/// How long a token is good. It is asked for at the beginning of a pull, and is needed until the last layer of it
-/// has begun.
+/// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
+/// begun.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// Who asks.
+/// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Visitor {
-    /// Nobody in particular, who brings nothing.
+    /// No credentials.
     Anonymous,
-    /// The same, with a certificate that the site does not take, and why.
+    /// A client certificate that the site does not accept, with the reason.
     Uncertified(String),
-    /// Nobody in particular, who has asked for a token.
+    /// No user, but a token of this server.
     Guest,
-    /// A user, who sees what is protected.
+    /// A user. Users may read all protected repositories.
     User,
-    /// Somebody with a token of another issuer, which opens what it names.
+    /// A token of another issuer. It grants access to the repositories that it names.
     TokenBearer(Arc<Grants>),
-    /// Somebody with a wrong password, or with a token that is none or is over.
+    /// A wrong password, or a token that is invalid or has expired.
     BadCredentials,
-    /// Somebody whose address brought too many such, and who has to wait so long.
+    /// An address that has sent too many wrong passwords or tokens, and the time until it may try again.
     Throttled(Duration),
 }
 
-/// What a token is.
+/// The verdict about a token.
 #[derive(Debug, PartialEq, Eq)]
 enum TokenVerdict {
     Valid(Visitor),
-    /// It was good once, or is elsewhere. That is no guess.
+    /// Signed by a trusted key once, but expired, revoked or for another service. It does not count as a guess.
     Stale,
     Forged,
 }
 
-/// What is known of a client without its request.
+/// What the connection tells about a client.
 pub(crate) struct Peer<'a> {
-    /// Its address.
+    /// The client's address.
     pub(crate) address: IpAddr,
-    /// The certificates that it has shown.
+    /// The certificates that the client presented.
     pub(crate) certificates: Option<&'a PresentedCertificates>,
 }
 
-/// What a client brings.
+/// The content of the `Authorization` header.
 enum RequestCredentials<'a> {
     Missing,
     Basic(String, String),
@@ -71,10 +71,10 @@ enum RequestCredentials<'a> {
     Malformed,
 }
 
-/// Finds out who asks, and from where. Who has a certificate that is taken need say nothing else. A password takes a while; everything else none.
+/// Identifies the visitor. An accepted client certificate is enough. Only checking a password takes long.
 ///
-/// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
-/// has to wait, right or wrong: that would tell.
+/// A valid token is accepted from a throttled address too, because nobody can guess one. A password is not checked
+/// while its address is throttled, right or wrong: the difference would reveal it.
 pub(crate) async fn identify(
     access: &AccessPolicy,
     throttle: &Throttle,
@@ -109,7 +109,7 @@ pub(crate) async fn identify(
             TokenVerdict::Forged => wrong(),
         },
         RequestCredentials::Basic(name, password) => {
-            // Where nobody has a password, none is right, and there is nothing to be guessed.
+            // Without users no password is right, and there is nothing to guess.
             let Some(users) = &access.users else { return Visitor::BadCredentials };
             match users.verify(name, password, || throttle.check(from, Instant::now())).await {
                 Ok(true) => Visitor::User,
@@ -140,23 +140,25 @@ fn request_credentials(headers: &HeaderMap) -> RequestCredentials<'_> {
     }
 }
 
-/// What a client must do to be answered: ask for a token at `/token`, with its password or without.
+/// The challenge that sends a client to `/token`, for a token with or without a password.
 ///
-/// Source: CNCF distribution, "Token Authentication Specification". A client takes the realm as it is, so it must
-/// be a whole URL; what it does not know is the host's name and scheme, which only the client does.
+/// The realm must be an absolute URL. Only the client knows the host and the scheme that it used, so the host comes
+/// from the request.
+///
+/// Source: CNCF distribution, "Token Authentication Specification".
 pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> HeaderValue {
     let name = if host.starts_with('[') {
         host.split(']').next().unwrap_or(host).trim_start_matches('[')
     } else {
         host.split(':').next().unwrap_or(host)
     };
-    // Clients speak plain HTTP to their own machine only, unless they are told if_missing; a password must never be
-    // asked for over it elsewhere.
+    // Clients use plain HTTP for their own machine only, unless configured otherwise. For any other host the realm is
+    // https, so that no password crosses a network in the clear.
     let own = name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let scheme = if own && !secure { "http" } else { "https" };
-    // The host stands in quotes.
+    // The host is inside a quoted string.
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect();
     let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
     let text = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"{host}\"{scope}");

@@ -16,10 +16,10 @@ mod proxy;
 pub(crate) use file::FileStream;
 pub(crate) use proxy::ProxyStream;
 
-/// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
+/// The body of an answer. When it is dropped, the answer is complete or aborted, and the access log gets its line.
 pub(crate) struct Body {
     content: Content,
-    /// How many bytes went out.
+    /// The bytes that were sent.
     sent: u64,
     log_line: Option<Box<AccessLogLine>>,
     request: Option<InFlight>,
@@ -49,13 +49,13 @@ impl Body {
         Self::new(Content::Proxied(Box::new(stream)))
     }
 
-    /// Lets the access log have a line when the answer is over, and what went out be counted.
+    /// Ties the body to its request: when the body is dropped, its bytes are counted and the log line is written.
     pub(crate) fn record(&mut self, log_line: Option<Box<AccessLogLine>>, request: InFlight) {
         self.log_line = log_line;
         self.request = Some(request);
     }
 
-    /// All bytes of an answer that was there at once, which has them in memory. They count as gone out.
+    /// Takes the bytes of a body in memory, and counts them as sent. The body must not be a stream.
     pub(crate) fn take(&mut self) -> Bytes {
         let bytes = match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Empty => Bytes::new(),

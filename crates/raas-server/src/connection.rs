@@ -1,4 +1,4 @@
-//! One connection: its handshake, its protocol, its limits.
+//! One connection of a client: its handshake, its protocol, its limits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,17 +29,17 @@ use http2::Timeouts;
 use respond::{respond, respond_from_memory};
 use write_timeout::WriteTimeoutStream;
 
-/// The longest head of a request, in bytes: more than any client of a registry sends.
+/// The longest head of a request in bytes. No client of a registry sends so much.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// About how much a connection keeps in memory, in bytes, of what it reads and writes.
+/// About how many bytes of buffers a connection may use.
 const MAX_BUFFER: usize = 64 * 1024;
 
-/// How long a client that has begun something is waited for at most when the server stops, and how long no request comes
-/// until a connection is idle: a client that asks for one thing after the other does not pause so long.
+/// The time without a request after which a connection is idle. Clients that send one request after the other pause
+/// less. It is also the time that a client has at shutdown to finish a handshake or a head.
 const IDLE_AFTER: Duration = Duration::from_millis(500);
 
-/// What all connections of a server have in common.
+/// What all connections of a server share.
 pub(crate) struct Connections {
     pub(crate) shared: Arc<ServerState>,
     pub(crate) tls: Option<Tls>,
@@ -48,10 +48,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Answers a client until it goes, or the server does.
+    /// Answers the requests of a client until the client or the server ends the connection.
     pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, shutdown: ShutdownWatch) {
         let _counted = ConnectionGuard::new(&self.shared);
-        // In boxes, so that a connection takes memory for what it is, and not for all that it might be.
+        // The futures are boxed so that a connection takes memory only for its own protocol.
         let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
             Some(tls) => Box::pin(self.secured(tls, stream, remote, shutdown)).await,
@@ -69,7 +69,7 @@ impl Connections {
         remote: SocketAddr,
         mut shutdown: ShutdownWatch,
     ) {
-        // A handshake that has begun may go on for a moment when the server stops, and no longer.
+        // At shutdown a handshake may go on for a moment.
         let stopped = async {
             shutdown.requested().await;
             sleep(IDLE_AFTER).await;
@@ -80,7 +80,7 @@ impl Connections {
         };
         let stream = match shaken {
             Ok(Ok(Some(stream))) => stream,
-            // It has seen what it came for.
+            // The authority sends no request.
             Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has looked"),
             Ok(Err(error)) => return tracing::debug!(%remote, %error, "no TLS"),
             Err(_) => return tracing::debug!(%remote, "TLS was too slow"),
@@ -91,7 +91,8 @@ impl Connections {
         let certificates = chain.map(PresentedCertificates::new);
         let client = self.client(remote, certificates);
         if session.alpn_protocol() == Some(b"h2") {
-            // A client is waited for longer than any bucket that is passed on.
+            // The client has longer than any bucket that the server fetches from, so that a slow bucket is not blamed
+            // on the client.
             let timeouts = Timeouts { request: self.header_timeout, answer: self.write_timeout * 2 };
             Box::pin(http2::serve(stream, client, timeouts, shutdown)).await;
         } else {
@@ -99,7 +100,7 @@ impl Connections {
         }
     }
 
-    /// A connection for requests, or nothing if it was for something else.
+    /// Performs the TLS handshake. Nothing if the connection only proved a name to a certification authority.
     async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
         tls: &Tls,
@@ -126,7 +127,7 @@ impl Connections {
     }
 }
 
-/// A connection that is counted until it is over.
+/// Counts a connection until this is dropped.
 struct ConnectionGuard<'a>(&'a AtomicU64);
 
 impl<'a> ConnectionGuard<'a> {
@@ -142,10 +143,10 @@ impl Drop for ConnectionGuard<'_> {
     }
 }
 
-/// HTTP/1 with the limits of every connection, for few clients.
+/// hyper's HTTP/1 server with the limits of every connection, for the operators' port.
 pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // A client may say that it has no more requests, and wait for its answer.
+    // A client may close its side while it waits for an answer.
     http.half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
@@ -154,7 +155,7 @@ pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Bui
     http
 }
 
-/// The client went away, was too slow, or did not speak HTTP.
+/// Logs why a connection broke: the client went away, was too slow, or did not speak HTTP.
 pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%remote, %error, "connection broke");
@@ -169,7 +170,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Ten thousand clients are idle at once, and each has this.
+    /// Ten thousand idle clients each take this much memory.
     #[test]
     fn a_connection_takes_little_memory() {
         let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, d));

@@ -1,11 +1,11 @@
-//! Errors in the words of the specifications.
+//! The errors that clients see, with the codes of the specification.
 
 use hyper::StatusCode;
 
-/// What went wrong, as a v2 client is told.
+/// What went wrong.
 ///
 /// Source: OCI distribution-spec 1.1, "Error Codes". `UNKNOWN`, `UNAVAILABLE`, `PAGINATION_NUMBER_INVALID` and
-/// `RANGE_INVALID` are CNCF distribution's, for what the specification has no code for.
+/// `RANGE_INVALID` are from CNCF distribution, for errors that the specification has no code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ApiErrorCode {
     Unauthorized,
@@ -26,7 +26,7 @@ pub(crate) enum ApiErrorCode {
 }
 
 impl ApiErrorCode {
-    /// The code in the answer's body.
+    /// The code in the body of an answer.
     pub(crate) fn text(self) -> &'static str {
         match self {
             ApiErrorCode::Unauthorized => "UNAUTHORIZED",
@@ -45,7 +45,7 @@ impl ApiErrorCode {
         }
     }
 
-    /// The answer's status.
+    /// The status of an answer.
     pub(crate) fn status(self) -> StatusCode {
         match self {
             ApiErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -67,12 +67,12 @@ impl ApiErrorCode {
     }
 }
 
-/// An error to answer.
+/// An error to answer with.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) code: ApiErrorCode,
     pub(crate) message: String,
-    /// What the request named, where that helps.
+    /// The name or digest in the request, if it helps to find the error.
     pub(crate) detail: Option<serde_json::Value>,
 }
 

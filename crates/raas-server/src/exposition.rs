@@ -1,4 +1,4 @@
-//! What is counted, as Prometheus reads it.
+//! The text that Prometheus reads.
 //!
 //! Source: Prometheus, "Exposition formats", text format 0.0.4.
 
@@ -13,7 +13,7 @@ use crate::site::{Site, Snapshot};
 use crate::state::ServerState;
 use crate::tls::{Certificate, Certificates};
 
-/// Everything that is counted, and what is served now.
+/// All metrics, and the state of every site.
 pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
     let ServerState { metrics, pull_queue, certificates, .. } = shared;
     pull_queue.count_into(&metrics.pulls);
@@ -91,14 +91,14 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
     page.0
 }
 
-/// As they are numbered.
+/// In the order of the variants of `Api`.
 const APIS: [&str; 3] = ["v1", "v2", "other"];
 
 struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
@@ -165,10 +165,11 @@ impl Page {
             (labels(&[("name", name)]), certificate.validity)
         };
         let mut own: Vec<_> = certificates.all().iter().map(of).collect();
-        // Several of one name: the one that is shown comes first, and a label is told once.
+        // Of several certificates with one name only the first is shown to clients. The sort is stable and keeps it
+        // first.
         own.sort_by(|a, b| a.0.cmp(&b.0));
         own.dedup_by(|a, b| a.0 == b.0);
-        // Both, since what is late for one of a year is never for one of six days.
+        // An alert needs both, because a certificate may live for a year or for six days.
         type Moment = fn(&Validity) -> Utc;
         let families: [(&str, &str, Moment); 2] = [
             ("raas_certificate_not_before_timestamp_seconds", "begins to be good", |v| v.not_before),
@@ -186,7 +187,7 @@ impl Page {
         self.lines(FAILURES, metrics.certificate_failures.all());
     }
 
-    /// A gauge of every site that has it.
+    /// A gauge of every site that has a value.
     fn sites<V: Display>(
         &mut self,
         snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! What a request turned out to be for, as the access log tells it and as pulls are counted by it.
+//! What a request was for: the access log writes it, and the pull counters count it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
 use crate::catalog::{Manifest, Repository};
 
-/// What a request was for. It is made on the way of every request, so making it copies no text.
+/// What a request was for. Every request makes one, so it shares all texts instead of copying them.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
     pub(crate) vendor: VendorName,
@@ -17,54 +17,54 @@ pub(crate) struct Fetched {
     pub(crate) item: FetchedItem,
 }
 
-/// What of the repository.
+/// An item of a repository.
 #[derive(Debug, Clone)]
 pub(crate) enum FetchedItem {
-    /// A manifest by its tag: what the tag's own is, and the one that was answered.
+    /// A manifest by its tag: the kind of the tag's own manifest, and the manifest that was answered.
     Tag { tag: Tag, kind: Kind, answered: Arc<Manifest> },
     /// A manifest by its digest.
     Digest { repository: Arc<Repository>, manifest: Arc<Manifest> },
-    /// A manifest of which nothing is known here, by its tag.
+    /// A manifest by its tag, in a repository whose content is unknown.
     Legacy(Tag),
     /// A config or a layer.
     Blob(Digest),
     /// The list of tags.
     Tags,
-    /// The list of what is attached to a manifest.
+    /// The list of referrers.
     Referrers(Option<Digest>),
 }
 
-/// A request that was answered well.
+/// A request with a successful answer, to be counted.
 #[derive(Debug)]
 pub(crate) struct CountableRequest {
     pub(crate) fetched: Fetched,
-    /// Whether the client got it: GET and a whole answer.
+    /// Whether the client received a manifest: a GET that was not answered with 304.
     pub(crate) got: bool,
     pub(crate) client: IpAddr,
     pub(crate) user_agent: Option<Box<str>>,
-    /// Where pulls are told: the host that was request, and whether by TLS.
+    /// The host that the client named and whether it used TLS. Only set if pulls are notified.
     pub(crate) host: Option<(Box<str>, bool)>,
 }
 
-/// The same in the words of the access log.
+/// The fields of the access log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LogFields<'a> {
     pub(crate) kind: Kind,
-    /// The tag that was asked for.
+    /// The tag in the request.
     pub(crate) tag: Option<&'a str>,
-    /// The tags of the digest that was asked for, `a|b`; empty if it has none.
+    /// The tags of the digest in the request, `a|b`. Empty if it has none.
     pub(crate) tags: Cow<'a, str>,
     pub(crate) digest: Option<Digest>,
 }
 
 impl FetchedItem {
-    /// A manifest by its tag. What it is, is told apart now: once it is counted, the manifest is out of mind.
+    /// A manifest by its tag. The kind is computed here because the tag's own manifest is not kept.
     pub(crate) fn tag(tag: Tag, tagged: &Manifest, answered: Arc<Manifest>) -> Self {
         let kind = kind(Some(tag.as_str()), tagged);
         FetchedItem::Tag { tag, kind, answered }
     }
 
-    /// Whether it can change what is counted.
+    /// Whether the request may change a counter.
     pub(crate) fn is_countable(&self) -> bool {
         !matches!(self, FetchedItem::Blob(_))
     }
@@ -108,7 +108,7 @@ fn kind(tag: Option<&str>, manifest: &Manifest) -> Kind {
 }
 
 fn by_digest<'a>(repository: &'a Repository, manifest: &Manifest) -> LogFields<'a> {
-    /// As many as stand in a label.
+    /// The maximal number of tags in a label.
     const MOST: usize = 4;
     let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MOST).collect();
     tags.sort_by_key(|tag| Kind::of_tag(tag).is_some());
@@ -120,7 +120,7 @@ fn by_digest<'a>(repository: &'a Repository, manifest: &Manifest) -> LogFields<'
     LogFields { kind, tag: None, tags, digest: Some(manifest.digest) }
 }
 
-/// The tag that a notification names; none for a pull by a digest that has several or none.
+/// The tag that a notification names. None for a pull by a digest that has no tag or several.
 pub(crate) fn one_tag(label: &str) -> Option<&str> {
     Some(label).filter(|label| *label != UNTAGGED && !label.contains('|'))
 }

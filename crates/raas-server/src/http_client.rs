@@ -1,4 +1,4 @@
-//! The server's own HTTP client: for buckets that it passes on, and for metadata that it reads from them.
+//! The server's HTTP client. It fetches objects to pass on, and metadata from buckets, and sends notifications.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,28 +14,29 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::ring;
 
-/// How long a service may take to take a connection, and to begin its answer.
+/// How long a connection may take, and how long a service may take to begin its answer.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How often a request is sent at most, and the first pause between two times. A storage service asks its clients to
-/// try again when it is busy.
+/// The number of attempts of a request, and the pause after the first. Storage services ask clients to try again when
+/// they are busy.
 const TIMES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What this client calls itself.
+/// The `User-Agent`.
 const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
 
-/// About how much of an answer a connection keeps in memory, in bytes.
+/// About how many bytes of an answer a connection buffers.
 const MAX_BUFFER: usize = 64 * 1024;
 
 type Pool = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// A client with its connections, made when it is first needed: a server that asks nobody reads no certificates.
+/// A client with a pool of connections. The pool is created at the first request, so a server that needs none reads no
+/// root certificates.
 #[derive(Debug, Default)]
 pub(crate) struct HttpClient(OnceLock<Pool>);
 
-/// Why there is no answer. It never holds a URL, whose query may open a bucket.
+/// Why a request has no answer. The texts never hold a URL, whose query may give access to a bucket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpClientError {
     #[error("the request cannot be made: {0}")]
@@ -47,7 +48,7 @@ pub(crate) enum HttpClientError {
 }
 
 impl HttpClient {
-    /// Asks for something, again if the service is busy or the connection broke before there was an answer.
+    /// Sends a request, and again if the service is busy or the connection breaks before an answer.
     pub(crate) async fn ask(
         &self,
         method: &Method,
@@ -80,14 +81,14 @@ impl HttpClient {
         self.send(request.body(Full::default())?).await
     }
 
-    /// Sends something, once; the status of the answer.
+    /// Sends a POST once, and returns the status of the answer.
     pub(crate) async fn post(
         &self,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
         body: Bytes,
     ) -> Result<StatusCode, HttpClientError> {
-        /// What is read of the answer, for the connection to be of use again.
+        /// The longest answer that is read so that the connection can be used again.
         const MOST: usize = 64 * 1024;
         let mut request = Request::post(url).header(USER_AGENT, NAME);
         for (name, value) in headers {
@@ -95,7 +96,7 @@ impl HttpClient {
         }
         let answer = self.send(request.body(Full::new(body))?).await?;
         let status = answer.status();
-        // Nobody needs it; the status says all.
+        // Only the status matters.
         let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MOST).collect()).await;
         Ok(status)
     }
@@ -115,7 +116,8 @@ fn pool() -> Pool {
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));
     http.set_nodelay(true);
-    // The machine's certificates, which an operator may add to; a container without any trusts the web's.
+    // The roots of this machine, which an operator may extend. A container often has none; the built-in roots of the
+    // web replace them.
     let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(ring::default_provider())
     {
         Ok(builder) => builder,
@@ -138,7 +140,7 @@ fn is_busy(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-/// An error with what it came from, which is where the reason stands.
+/// The text of an error and of its causes, which often hold the reason.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,4 @@
-//! What the server counts. Counting waits for nothing: a number that is known is added to, and only the first of
-//! its kind takes a lock.
+//! The server's counters. A counter that exists is an atomic; only a new combination of labels takes a write lock.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +18,7 @@ pub(crate) use labels::labels;
 pub(crate) use latency::Latency;
 pub(crate) use redirected::{RedirectCounters, RedirectTarget};
 
-/// All that is counted since the server started.
+/// All counters since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) pulls: PullCounters,
@@ -30,11 +29,11 @@ pub(crate) struct Metrics {
     pub(crate) sent: AtomicU64,
     /// By name.
     pub(crate) certificate_failures: CounterFamily,
-    /// Connections that there are.
+    /// The open connections.
     pub(crate) connections: AtomicU64,
 }
 
-/// Who asks for what, by vendor, repository, and what is said of each.
+/// Pulls and similar requests by vendor and repository.
 #[derive(Debug, Default)]
 pub(crate) struct PullCounters {
     /// By tag.
@@ -61,38 +60,38 @@ impl PullCounters {
 }
 
 impl Metrics {
-    /// A certificate is to be had for a name.
+    /// Adds a name to the counter of failures, so that it is there from the start.
     pub(crate) fn certificate_wanted(&self, name: &str) {
         self.certificate_failures.add(&[("name", name)], 0);
     }
 
-    /// No new certificate could be had for a name.
+    /// Counts a failure to obtain a certificate.
     pub(crate) fn certificate_failed(&self, name: &str) {
         self.certificate_failures.add(&[("name", name)], 1);
     }
 
-    /// An answer began, so long after its request came.
+    /// Counts an answer, with the time from the request to the beginning of the answer.
     pub(crate) fn answered(&self, api: Api, status: StatusCode, after: Duration) {
         self.latencies[api as usize].add(after);
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.responses[api as usize][class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An answer is over, of which so many bytes went out.
+    /// Counts the bytes of a body.
     pub(crate) fn sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-/// Numbers that are told apart by labels.
+/// Counters with the same name and different labels.
 #[derive(Debug, Default)]
 pub(crate) struct CounterFamily {
-    /// By the labels as they are written.
+    /// By the labels in Prometheus' text format.
     numbers: RwLock<HashMap<Box<str>, Arc<AtomicU64>>>,
 }
 
 impl CounterFamily {
-    /// How many different labels are kept; what comes then is counted together.
+    /// The maximal number of different labels. Further labels share one counter.
     const MOST: usize = 20_000;
 
     fn add(&self, labels: &[(&str, &str)], count: u64) {
@@ -109,7 +108,7 @@ impl CounterFamily {
         Arc::clone(numbers.entry(labels.into()).or_default())
     }
 
-    /// Every number, in the order of the labels.
+    /// All counters, in the order of their labels.
     pub(crate) fn all(&self) -> Vec<(Box<str>, u64)> {
         let numbers = self.numbers.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> =

@@ -1,4 +1,4 @@
-//! Telling somebody of pulls, in the format of CNCF distribution's notifications.
+//! Notifications of pulls, in the format of CNCF distribution.
 //!
 //! Source: CNCF distribution, "Work with notifications".
 
@@ -19,7 +19,7 @@ use crate::http_client::HttpClient;
 pub(crate) use event::PullEvent;
 use event::Source;
 
-/// Who is told of pulls.
+/// The endpoint that receives notifications of pulls.
 #[derive(Debug, Clone)]
 pub struct Notify {
     url: String,
@@ -28,19 +28,22 @@ pub struct Notify {
     pause: Duration,
 }
 
-/// Why nobody can be told at an address.
+/// Why an endpoint cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
-    /// It is no URL of a web server, or it has a password in it.
+    /// Not a URL of a web server, or a URL with a user name or password.
     #[error("expected a URL that begins with http:// or https:// and names no user and no password")]
     Url,
-    /// It cannot stand in a header.
+    /// The value cannot be a header.
     #[error("what to send as `Authorization` has characters that no header may have")]
     Authorization,
 }
 
 impl Notify {
-    /// PullCounters are told at this URL, with this `Authorization` (`Bearer …`), if there is one.
+    /// An endpoint at this URL. `authorization` is the value of the `Authorization` header, such as `Bearer …`.
+    ///
+    /// # Errors
+    /// The URL is not an http or https URL or has a user name, or the authorization cannot be a header.
     pub fn new(url: &str, authorization: Option<&str>) -> Result<Self, NotifyError> {
         let parsed: Uri = url.parse().map_err(|_| NotifyError::Url)?;
         let web = matches!(parsed.scheme_str(), Some("http" | "https"));
@@ -57,19 +60,19 @@ impl Notify {
         Ok(Self { url: url.to_owned(), authorization, pause: Duration::from_secs(1) })
     }
 
-    /// With another first pause after a failure, for tests.
+    /// Sets the first pause after a failure. For tests.
     #[must_use]
     pub fn pause(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }
 
-    /// The address without its query, which may be secret.
+    /// The URL without its query, which may be secret.
     fn display_name(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()
     }
 }
 
-/// What becomes of notices.
+/// Counters of events.
 #[derive(Debug, Default)]
 struct Numbers {
     sent: AtomicU64,
@@ -77,27 +80,27 @@ struct Numbers {
     failed: AtomicU64,
 }
 
-/// Where notices are left; it waits for nothing.
+/// Queues events without waiting.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     queue: mpsc::Sender<PullEvent>,
     numbers: Arc<Numbers>,
 }
 
-/// As many as wait for somebody who does not answer: some megabytes.
+/// The maximal number of queued events: some megabytes.
 const MOST: usize = 4096;
 
-/// As many as are sent at once.
+/// The maximal number of events in one request.
 const BATCH: usize = 100;
 
-/// How long notices are gathered before they are sent.
+/// How long events are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// How often a batch is tried, and the longest pause between two times: a quarter of an hour in all.
+/// How often a batch is sent, and the longest pause between two attempts. In all about a quarter of an hour.
 const TIMES: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long what still waits is sent when the server ends.
+/// How long queued events are still sent when the server ends.
 const LAST: Duration = Duration::from_secs(5);
 
 impl Notifier {
@@ -107,7 +110,7 @@ impl Notifier {
         }
     }
 
-    /// Name, meaning and value of each number.
+    /// Name, help text and value of each counter.
     pub(crate) fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Numbers { sent, dropped, failed } = &*self.numbers;
@@ -119,13 +122,13 @@ impl Notifier {
     }
 }
 
-/// The one who sends.
+/// The task that sends events.
 pub(crate) struct NotificationTask {
     task: JoinHandle<()>,
     end: watch::Sender<bool>,
 }
 
-/// Begins to send notices; `address` is the server's.
+/// Starts to send events. `address` is the server's own address, for the events.
 pub(crate) fn start(
     notify: Notify,
     client: Arc<HttpClient>,
@@ -140,7 +143,7 @@ pub(crate) fn start(
 }
 
 impl NotificationTask {
-    /// Sends what still waits, for a while.
+    /// Sends the queued events, for a limited time.
     pub(crate) async fn finish(mut self) {
         self.end.send_replace(true);
         if timeout(LAST, &mut self.task).await.is_err() {
@@ -189,7 +192,7 @@ impl Delivery {
         }
     }
 
-    /// Pending, but no longer than the server lives.
+    /// Sleeps, but not beyond the server's end.
     async fn pause(&mut self, pause: Duration) {
         if !*self.ending.borrow() {
             tokio::select! {
@@ -220,7 +223,7 @@ impl Delivery {
             if *self.ending.borrow() {
                 break;
             }
-            // Between half of it and all, so that many servers do not come at once.
+            // A random time from half the pause to all of it, so that many servers do not send at the same moment.
             self.pause(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             pause = (pause * 2).min(LONGEST);
         }
@@ -229,7 +232,7 @@ impl Delivery {
     }
 }
 
-/// As distribution has it: what is neither an error nor a redirect that nobody follows.
+/// As in distribution: a redirect, which is not followed, counts as success.
 fn is_taken(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }

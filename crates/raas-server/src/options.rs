@@ -12,44 +12,47 @@ use crate::auth::GuessLimit;
 use crate::notify::Notify;
 use crate::tls::CertificateFiles;
 
-/// How the server behaves. The default is right for all but tests.
+/// The settings of a server. The defaults suit production; tests shorten the times.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How often the sites are looked at for changes.
+    /// How often the list of sites, metadata folders and files of users and keys are checked for changes.
     pub poll: Duration,
-    /// How often a bucket is asked for new metadata.
+    /// How often a bucket is asked for new metadata, and how often certificate files are checked.
     pub remote_poll: Duration,
-    /// How long the server waits at its start for metadata in buckets, before it serves what it has.
+    /// How long the start waits for metadata in buckets. Then the server serves the sites that it has.
     pub patience: Duration,
-    /// How long it waits so for a next one when some have come: one that is silent must not hold up the others.
+    /// How long the start waits for the next site when some sites have been tried. One silent bucket must not hold up a
+    /// server of many sites.
     pub quiet: Duration,
-    /// Where what is counted is told, at `/metrics`; nowhere by default, since it names every repository.
+    /// The listener for operators: `/metrics`, `/-/healthz` and `/-/readyz`. None by default, because the metrics name
+    /// every vendor and repository.
     pub metrics: Option<Arc<TcpListener>>,
-    /// Who is told of pulls.
+    /// The receiver of pull notifications.
     pub notify: Option<Notify>,
     /// How long requests in flight may take when the server stops.
     pub grace: Duration,
-    /// How long a client may take to send a request's head, and how long a connection may wait for a request.
+    /// How long a client may take to send the head of a request, and how long a connection may wait for its next
+    /// request.
     pub header_timeout: Duration,
-    /// How long a client may take no byte of what is sent to it.
+    /// How long a client may take no byte while bytes are ready for it.
     pub write_timeout: Duration,
-    /// How many connections there are at most; others wait.
+    /// The maximal number of open connections. Further clients wait.
     pub max_connections: usize,
-    /// The server's own certificates; it speaks plain HTTP without any, behind something that has some. A client is
-    /// shown the one of the name that it asks for, or else the first.
+    /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
+    /// one. Without certificates the server speaks plain HTTP.
     pub certificates: Vec<CertificateFiles>,
-    /// A folder of more, each `NAME.crt` with its `NAME.key`, followed as they come and go.
+    /// A folder of further certificates, `NAME.crt` with `NAME.key`. Files may come and go while the server runs.
     pub certificate_folder: Option<PathBuf>,
-    /// Certificates that the server gets for itself.
+    /// The certificates that the server obtains for itself.
     pub acme: Option<Acme>,
-    /// The proxies before the server, which are believed where a request comes from.
+    /// The networks of proxies that are trusted to name the client's address in `X-Forwarded-For` or `Forwarded`.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many wrong passwords and tokens an address may bring how fast.
+    /// The limit on wrong passwords and tokens of an address.
     pub guess_limit: GuessLimit,
 }
 
 impl Options {
-    /// Whether clients speak TLS to the server.
+    /// Whether the server speaks TLS.
     pub fn is_secure(&self) -> bool {
         !self.certificates.is_empty() || self.certificate_folder.is_some() || self.acme.is_some()
     }

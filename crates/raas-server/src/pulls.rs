@@ -1,5 +1,5 @@
-//! PullCounters, counted beside the requests: a request leaves what it was for in a queue and goes on. Whoever counts comes by
-//! every tenth of a second, and whenever somebody looks.
+//! Counts pulls outside of the requests: a request only queues what it was for. The queue is counted every tenth of a
+//! second, and when the metrics are read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,19 +13,19 @@ use crate::fetched::CountableRequest;
 use crate::metrics::PullCounters;
 use crate::notify::{Notifier, PullEvent};
 
-/// As many as may wait to be counted: enough for 160,000 a second.
+/// The maximal number of queued requests, enough for 160,000 requests a second.
 const MOST: usize = 16_384;
 
-/// How often what waits is counted.
+/// How often the queue is counted.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-/// The queue, and what counts.
+/// The queue of requests to be counted.
 #[derive(Debug)]
 pub(crate) struct PullQueue {
     queue: SyncSender<CountableRequest>,
     counting: Mutex<Counting>,
     uncounted: AtomicU64,
-    /// Who is told of pulls.
+    /// Sends notifications of pulls.
     pub(crate) notifier: Option<Notifier>,
 }
 
@@ -42,26 +42,26 @@ impl PullQueue {
         Self { queue, counting, uncounted: AtomicU64::new(0), notifier }
     }
 
-    /// Leaves a request to be counted. It waits for nothing: where too many wait already, that one is not.
+    /// Queues a request without waiting. A request that finds the queue full is not counted.
     pub(crate) fn push(&self, request: CountableRequest) {
         if self.queue.try_send(request).is_err() {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Requests that were not counted, since too many waited.
+    /// The number of requests that found the queue full.
     pub(crate) fn uncounted(&self) -> u64 {
         self.uncounted.load(Ordering::Relaxed)
     }
 
-    /// Counts all that wait.
+    /// Counts all queued requests.
     pub(crate) fn count_into(&self, pulls: &PullCounters) {
         let mut counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         let Counting { waiting, counter } = &mut *counting;
-        // They came since this was done last, and a clock that is read for each costs more than its tenth of a second
-        // is worth.
+        // One time for all: reading the clock for each request costs more than a tenth of a second of accuracy is
+        // worth.
         let time = SystemTime::now();
-        // No more than there may be now, so that it ends.
+        // The bound ends the loop although requests keep coming.
         for request in waiting.try_iter().take(MOST) {
             let fields = request.fetched.log_fields();
             let (vendor, repository) = (request.fetched.vendor.as_str(), request.fetched.repository.as_str());

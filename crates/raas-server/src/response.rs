@@ -1,4 +1,4 @@
-//! An answer on its way to the client.
+//! An answer, with headers that need no map.
 
 use hyper::StatusCode;
 
@@ -12,7 +12,7 @@ pub(crate) struct Response {
     pub(crate) body: Body,
 }
 
-/// The same for hyper.
+/// An answer for hyper.
 impl From<Response> for hyper::Response<Body> {
     fn from(mut answer: Response) -> Self {
         let mut response = hyper::Response::new(answer.body);

@@ -1,17 +1,17 @@
-//! Letting connections finish when the server stops.
+//! Tells connections that the server stops, and waits for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Tells connections that the server stops, and waits for them.
+/// The server's shutdown.
 pub(crate) struct Shutdown {
     sender: watch::Sender<()>,
     stops: Arc<AtomicBool>,
 }
 
-/// A connection's place among those that are told. The server waits until it is dropped.
+/// A connection's view of the shutdown. The server waits until it is dropped.
 pub(crate) struct ShutdownWatch {
     receiver: watch::Receiver<()>,
     stops: Arc<AtomicBool>,
@@ -22,32 +22,32 @@ impl Shutdown {
         Self { sender: watch::Sender::new(()), stops: Arc::default() }
     }
 
-    /// A place for one more connection.
+    /// A watch for one more connection.
     pub(crate) fn watch(&self) -> ShutdownWatch {
         ShutdownWatch { receiver: self.sender.subscribe(), stops: Arc::clone(&self.stops) }
     }
 
-    /// Tells all of them, and waits until there is none.
+    /// Tells all connections, and waits until there is none.
     pub(crate) async fn finish(self) {
         self.stops.store(true, Ordering::Release);
-        // Nobody is there to be told: so much the better.
+        // There may be no connection.
         let _ = self.sender.send(());
         self.sender.closed().await;
     }
 }
 
 impl ShutdownWatch {
-    /// What is true when the server stops, for who looks often and has waited once.
+    /// A flag that becomes true when the server stops. It is cheaper than a poll of [`requested`](Self::requested).
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stops)
     }
 
-    /// Pending until the server stops. Who has waited already is not kept waiting.
+    /// Waits until the server stops. Returns at once if it stops already.
     pub(crate) async fn requested(&mut self) {
         if self.stops.load(Ordering::Acquire) {
             return;
         }
-        // The other end is gone: so is the server.
+        // An error means that the server is gone.
         let _ = self.receiver.changed().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Sites: what is served, for whom, and where the bytes are.
+//! Sites: what a vendor publishes, where the bytes are, and who may read them.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,31 +27,31 @@ pub use crane_rules::{ContentFolders, CraneRules};
 pub(crate) use health::MetadataHealth;
 pub use proxy_rules::{ProxyRules, RepositoryPattern};
 
-/// A vendor's registry, as it is set up.
+/// The configuration of a vendor's registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteConfig {
-    /// The vendor, whose name is the first label of the site's host below `localhost`.
+    /// The vendor. The site answers at `<vendor>.localhost`.
     pub vendor: VendorName,
-    /// The hosts that the site is asked for at, beside that one.
+    /// Further hosts of the site.
     pub hosts: Vec<HostName>,
     /// Where the metadata comes from.
     pub metadata: Metadata,
     /// Where the objects are.
     pub bucket: Bucket,
-    /// The users who see what is protected, in a file as `htpasswd -B` writes it; nobody sees it without one.
+    /// A file of users, as `htpasswd -B` writes it. Users may read protected repositories.
     pub users: Option<PathBuf>,
-    /// Who else gives out tokens for it.
+    /// Another issuer of tokens for protected repositories.
     pub issuer: Option<TokenIssuer>,
-    /// The authorities whose client certificates let their owners see it, in PEM.
+    /// A PEM file of authorities. Clients with a certificate of one of them are users.
     pub client_ca: Option<PathBuf>,
-    /// The repositories whose bytes are passed on, where clients are sent to the bucket for the rest.
+    /// The repositories whose bytes the server passes on, although other clients are redirected to the bucket.
     pub proxy_rules: Option<ProxyRules>,
-    /// The rules of a legacy Crane, where the site stands in for one.
+    /// The rules of a legacy Crane that the site replaces.
     pub crane: Option<CraneRules>,
 }
 
 impl SiteConfig {
-    /// A site without a host of its own, that lets nobody in, and without exceptions.
+    /// A site without optional settings.
     pub fn new(vendor: VendorName, metadata: Metadata, bucket: Bucket) -> Self {
         Self {
             vendor,
@@ -76,16 +76,16 @@ impl SiteConfig {
 /// Where a site's metadata comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Metadata {
-    /// A folder that holds the metadata tree, followed as it changes.
+    /// A folder with a metadata tree. The server follows its changes.
     Folder(PathBuf),
-    /// A folder of a legacy Crane, with documents anywhere below it, looked at so often.
+    /// A folder of a legacy Crane, with documents anywhere below it, and how often it is read.
     Crane(PathBuf, Duration),
-    /// Archives of parts of the tree, and the pointer that says which of them are served.
+    /// A bucket with snapshots: archives of parts of the metadata tree, and a pointer to the current ones.
     Snapshots(Origin),
 }
 
 impl Metadata {
-    /// What the log calls it.
+    /// The name for the log.
     pub(crate) fn display_name(&self) -> String {
         match self {
             Metadata::Folder(folder) | Metadata::Crane(folder, _) => folder.display().to_string(),
@@ -97,21 +97,24 @@ impl Metadata {
 /// Where a site's objects are, and so how a client gets them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bucket {
-    /// A folder with the objects under their keys as paths; the server streams them.
+    /// A folder with the objects. Their keys are the paths. The server streams them.
     Folder(PathBuf),
-    /// Clients are sent there.
+    /// The server redirects clients to this origin.
     Redirect(Origin),
-    /// The server takes the bytes from there and passes them on.
+    /// The server fetches the bytes from this origin and passes them on.
     Proxy(Origin),
-    /// There is none: documents say where everything is, as a legacy Crane's do.
+    /// There is no bucket: documents name the URL of everything, as those of a legacy Crane do.
     Nowhere,
 }
 
-/// What knows which sites there are.
+/// A source of the configured sites.
 pub trait SiteSource: Send + Sync + 'static {
-    /// All sites, as they are set up now. It is asked again at every poll, so that vendors set up later appear; it
-    /// may read files. Of two sites of one vendor the first counts, and of two of one host the first by vendor. On an error, the server goes on with the sites
-    /// that it has.
+    /// All sites as they are configured now. The server asks at every poll, so that new vendors appear without a
+    /// restart. The function may read files. Of two sites with the same vendor the first is served. A host of two sites
+    /// belongs to the first by vendor.
+    ///
+    /// # Errors
+    /// The sites cannot be read. The server keeps the sites that it has.
     fn sites(&self) -> io::Result<Vec<SiteConfig>>;
 }
 
@@ -122,21 +125,21 @@ impl SiteSource for Vec<SiteConfig> {
     }
 }
 
-/// Where an object's bytes come from.
+/// Where the bytes of an object come from.
 pub(crate) enum ObjectSource {
-    /// A file of this machine, to be streamed.
+    /// From a file on this machine.
     File(ConfinedFile),
-    /// A URL that the client is sent to.
+    /// From a URL that the client is redirected to.
     Redirect(HeaderValue),
-    /// A bucket that the server asks itself.
+    /// From an origin that the server fetches from.
     Proxy(Origin),
-    /// Nowhere here.
+    /// Nowhere.
     Missing,
 }
 
 impl Bucket {
-    /// Where the object with this key is. A key is made of parsed names and digests only, so no request can name
-    /// anything outside the folder or the bucket.
+    /// Where the object with this key is. Keys consist of valid names and digests, so no request can name anything
+    /// outside the folder or the bucket.
     fn locate(&self, method: &Method, key: &ObjectKey, size: Option<u64>) -> Result<ObjectSource, ApiError> {
         match self {
             Bucket::Folder(folder) => Ok(ObjectSource::File(ConfinedFile {
@@ -171,13 +174,13 @@ pub(crate) struct Site {
     pub(crate) access: AccessPolicy,
     pub(crate) proxy_rules: Option<ProxyRules>,
     pub(crate) crane: Option<CraneRules>,
-    /// Nothing until it was first loaded.
+    /// None until the metadata was loaded for the first time.
     pub(crate) catalog: Option<Arc<Catalog>>,
-    /// How the metadata is, where it is in a bucket.
+    /// The state of the metadata, if it is in a bucket.
     pub(crate) health: Option<Arc<MetadataHealth>>,
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     pub(crate) faulty: Arc<AtomicUsize>,
-    /// What its clients were sent for.
+    /// The bytes of redirects.
     pub(crate) redirected: Arc<RedirectCounters>,
 }
 
@@ -196,18 +199,18 @@ impl Site {
         }
     }
 
-    /// How this repository's bytes are passed on; nothing if they are not by an exception.
+    /// The proxy rules, if they cover this repository.
     pub(crate) fn proxy_rules_for(&self, repository: &RepositoryName) -> Option<&ProxyRules> {
         self.proxy_rules.as_ref().filter(|rules| rules.covers(repository))
     }
 }
 
-/// All sites as they are served. It never changes; the next one replaces it.
+/// All sites as they are served. A snapshot is immutable; the next one replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     /// Ordered by vendor.
     pub(crate) sites: Vec<Site>,
-    /// Which of them is asked for at a host.
+    /// The index of the site for each host.
     pub(crate) hosts: HashMap<HostName, usize>,
 }
 

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::pulls::PullQueue;
 use crate::site::Snapshot;
 use crate::tls::Certificates;
 
-/// One for a server.
+/// The state of a server.
 pub(crate) struct ServerState {
-    /// What is served now.
+    /// The sites that are served now.
     pub(crate) current: ArcSwap<Snapshot>,
     pub(crate) client: Arc<HttpClient>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Counts pulls.
+    /// The requests that are waiting to be counted.
     pub(crate) pull_queue: PullQueue,
-    /// The server's own certificates, if clients reach it by TLS of its own.
+    /// The server's own certificates. None if it speaks plain HTTP.
     pub(crate) certificates: Option<Arc<Certificates>>,
-    /// The proxies that are believed whom they name.
+    /// The networks of proxies that are trusted to name the client's address.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) throttle: Throttle,
 }
 
 impl ServerState {
-    /// Whether clients speak TLS to the server.
+    /// Whether the server speaks TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.certificates.is_some()
     }

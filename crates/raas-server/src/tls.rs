@@ -1,4 +1,4 @@
-//! TLS of the server's own: which certificate a client is shown, and whether it is asked for one.
+//! The server's TLS: its certificates, and client certificates in the handshake.
 
 use std::sync::Arc;
 
@@ -20,20 +20,20 @@ pub(crate) use challenges::{Challenges, Proof};
 pub use files::CertificateFiles;
 pub(crate) use files::CertificateFollower;
 
-/// What connections begin with.
+/// Chooses the TLS configuration of a connection.
 pub(crate) struct Tls {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) challenges: Arc<Challenges>,
     plain: Arc<ServerConfig>,
-    /// The same, where the client is asked for a certificate. It need not have one.
+    /// Requests a client certificate. The client need not have one.
     asking: Arc<ServerConfig>,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 pub(crate) enum Purpose {
     /// Requests.
     Serve(Arc<ServerConfig>),
-    /// To show a certification authority that the name is ours. Nothing is asked on it.
+    /// To prove a name to a certification authority. No request is answered.
     Prove(Arc<ServerConfig>),
 }
 
@@ -54,8 +54,8 @@ impl Tls {
         })
     }
 
-    /// What the client begins the connection for. It is asked for a certificate only where the site that it names
-    /// takes some, since browsers bother people with that.
+    /// The purpose of a connection. A client certificate is requested only where the site accepts some, because
+    /// browsers ask their users for one.
     pub(crate) fn purpose(&self, hello: &ClientHello<'_>, snapshot: &Snapshot) -> Purpose {
         if let Some(config) = self.challenges.answer(hello) {
             return Purpose::Prove(config);

@@ -1,4 +1,4 @@
-//! Keeps the snapshot up with what is published.
+//! Follows the metadata of all sites, and swaps the snapshot when something changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -30,7 +30,7 @@ mod snapshots;
 
 use folder::{Folder, Layout};
 
-/// Looks at all sites again and again, and swaps the snapshot whenever something changed.
+/// Polls all sites forever, and swaps the snapshot when something has changed.
 pub(crate) async fn keep_up<S: SiteSource>(
     mut watcher: Watcher<S>,
     shared: Arc<ServerState>,
@@ -55,7 +55,8 @@ pub(crate) async fn keep_up<S: SiteSource>(
                 }
                 watcher
             }
-            // A bug, told by the panic's own message. What is served stays, and a new watcher starts from nothing.
+            // A bug; the panic's message is in the log. The current snapshot stays, and a new watcher starts from
+            // nothing.
             Err(error) => {
                 tracing::error!(%error, "the watcher failed and starts again");
                 Watcher::new(Arc::clone(&source), context.clone())
@@ -64,58 +65,57 @@ pub(crate) async fn keep_up<S: SiteSource>(
     }
 }
 
-/// What following metadata in buckets takes.
+/// What the tasks that follow buckets need.
 #[derive(Debug, Clone)]
 pub(crate) struct WatchContext {
     pub(crate) client: Arc<HttpClient>,
     /// How often a bucket is asked.
     pub(crate) every: Duration,
-    /// Where the tasks run.
+    /// The runtime of the tasks.
     pub(crate) runtime: Handle,
-    /// For unpacking archives: as many at once as there are processors, so that a fleet that starts leaves threads
-    /// and memory to who is served.
+    /// Limits unpacking to as many archives as there are processors. A large server that starts then leaves processors
+    /// and memory to the clients.
     pub(crate) unpacking: Arc<Semaphore>,
-    /// LogFields of when a bucket has another catalog.
+    /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
 }
 
-/// How far apart the first looks at buckets are that appear together: with hundreds of them, not all are asked at
-/// one instant. Later looks are apart by chance.
+/// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one
+/// instant. Later polls are spread at random.
 const APART: Duration = Duration::from_millis(2);
 
-/// How long a catalog from a bucket waits for others, so that those of a fleet that starts are served by a few
-/// snapshots and not by one for each.
+/// How long a new catalog of a bucket waits for others, so that many new catalogs make few snapshots.
 const TOGETHER: Duration = Duration::from_millis(10);
 
-/// What is known of the sites' metadata.
+/// Follows the metadata of all sites.
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
     context: WatchContext,
     sites: BTreeMap<VendorName, WatchedSite>,
-    /// The last error of the source, so that it is told once.
+    /// The last error of the source of sites. The same error is logged once.
     last_error: Option<String>,
-    /// The hosts that several sites claim, so that it is told once.
+    /// The hosts that several sites have. Each is logged once.
     claimed: BTreeSet<HostName>,
 }
 
-/// A site, and what is followed of it.
+/// A site, and the state of its metadata and access policy.
 struct WatchedSite {
     config: SiteConfig,
     metadata: FollowedMetadata,
     access: AccessPolicy,
-    /// What its clients were sent for, for as long as the site is there.
+    /// Lives as long as the site, across changes of its configuration.
     redirected: Arc<RedirectCounters>,
 }
 
-/// A site's metadata, followed.
+/// The metadata of a site.
 enum FollowedMetadata {
-    /// By looking at it at every poll.
+    /// A folder that is read at every poll.
     Folder(Box<Folder>),
-    /// By a task of its own, so that a slow bucket keeps nobody waiting.
+    /// A bucket that a task of its own follows, so that a slow bucket delays no other site.
     Snapshots {
         health: Arc<MetadataHealth>,
         task: JoinHandle<()>,
-        /// What the last poll has found.
+        /// The catalog at the last poll.
         seen: Option<Arc<Catalog>>,
     },
 }
@@ -139,7 +139,7 @@ impl FollowedMetadata {
         }
     }
 
-    /// Whether there is another catalog.
+    /// Whether the catalog has changed.
     fn poll(&mut self) -> bool {
         match self {
             FollowedMetadata::Folder(folder) => folder.poll(),
@@ -191,19 +191,19 @@ impl<S: SiteSource> Watcher<S> {
         Self { source, context, sites: BTreeMap::new(), last_error: None, claimed: BTreeSet::new() }
     }
 
-    /// Loads everything for the first time.
+    /// Loads all sites for the first time.
     pub(crate) fn first(&mut self) -> io::Result<Snapshot> {
         let configs = self.source.sites()?;
         self.update(configs);
         Ok(self.snapshot())
     }
 
-    /// What the buckets that are followed are known to have.
+    /// The state of every bucket that is followed.
     pub(crate) fn healths(&self) -> Vec<Arc<MetadataHealth>> {
         self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
-    /// Looks at everything again; a snapshot if it is not as before.
+    /// Polls all sites. Returns a snapshot if something has changed.
     pub(crate) fn poll(&mut self) -> Option<Snapshot> {
         match self.source.sites() {
             Ok(configs) => {
@@ -231,7 +231,7 @@ impl<S: SiteSource> Watcher<S> {
                 continue;
             }
             let mut site = match before.remove(&config.vendor) {
-                // The old one has keys and such that were made for it.
+                // An equal configuration may have caches, such as signing keys. The old one keeps them.
                 Some(site) if site.config == config => site,
                 Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
@@ -272,7 +272,7 @@ impl<S: SiteSource> Watcher<S> {
         Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }
     }
 
-    /// Which site has which host.
+    /// The index of the site for each host.
     fn hosts(&mut self) -> HashMap<HostName, usize> {
         let mut hosts = HashMap::new();
         let mut claimed = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The HTTP that ACME is spoken over: hyper and rustls, as everywhere.
+//! The HTTP client for ACME, on hyper and rustls as elsewhere in the server.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -27,14 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Http(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
 
 impl Http {
-    /// Trusts these roots alone, or those of this machine.
+    /// Trusts only the roots of `ca`, or the roots of this machine without it.
     pub(super) fn new(ca: Option<&Path>) -> Result<Self, order::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?;
         let config = match ca {
             None => match builder.clone().with_native_roots() {
                 Ok(builder) => builder,
-                // A container without any trusts the web's.
+                // A container often has no roots. The built-in roots of the web replace them.
                 Err(_) => builder.with_webpki_roots(),
             },
             Some(file) => {

@@ -1,4 +1,4 @@
-//! What is kept of an authority: the account and the certificates, with their keys.
+//! The stored account and certificates of an authority, with their keys.
 //!
 //! ```text
 //! <folder>/<host of the directory>/account.json
@@ -17,11 +17,12 @@ use crate::tls::Certificate;
 
 const ACCOUNT: &str = "account.json";
 
-/// The folder of one authority: what a trial run of another gave out is not shown for real.
+/// The folder of one authority. Each authority has its own, so a certificate of a staging authority is never shown in
+/// production.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// The folder, which only this user can look into if it is made here.
+    /// Opens the folder. A folder that is created here is accessible to this user only.
     pub(super) fn open(folder: &Path, directory: &str) -> Result<Self, Error> {
         let uri: Uri = directory.parse().map_err(|_| "the authority's directory is not a URL")?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https"));
@@ -30,7 +31,7 @@ impl Folder {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let folder = Self(folder);
-        // Better now than after an authority was asked for something that cannot be kept.
+        // Fails now rather than after an authority has issued something that cannot be stored.
         folder
             .write(".probe", b"")
             .and_then(|()| fs::remove_file(folder.0.join(".probe")))
@@ -38,7 +39,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The account, as it was kept.
+    /// The stored account.
     pub(super) fn account(&self) -> io::Result<Option<Vec<u8>>> {
         present(fs::read(self.0.join(ACCOUNT)))
     }
@@ -51,7 +52,7 @@ impl Folder {
         present(fs::remove_file(self.0.join(ACCOUNT))).map(drop)
     }
 
-    /// The certificate of a name, as it was kept.
+    /// The stored certificate of a name.
     pub(super) fn certificate(&self, domain: &str) -> Result<Option<Certificate>, String> {
         let file = self.0.join(name_of(domain));
         let kept = present(fs::read(&file)).map_err(|error| error.to_string())?;
@@ -63,7 +64,7 @@ impl Folder {
         self.write(&name_of(domain), pem.as_bytes())
     }
 
-    /// Writes a file that only this user can read, whole or not at all.
+    /// Writes a file that only this user can read. A crash leaves the old file or the new one.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.0.join(format!("{name}.new"));
         present(fs::remove_file(&new))?;
@@ -75,7 +76,7 @@ impl Folder {
     }
 }
 
-/// The file of a name, which was seen to be one: it has no slashes.
+/// The file of a name. A name was validated before, so it has no slashes.
 fn name_of(domain: &str) -> String {
     format!("{domain}.pem")
 }

@@ -1,4 +1,4 @@
-//! One certificate: from the order to the chain.
+//! Obtains one certificate: from the order to the chain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::client::Http;
 use super::folder::Folder;
 use crate::tls::{Certificate, Challenges, Proof};
 
-/// Why there is no certificate.
+/// Why a certificate cannot be obtained.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long an authority may take to look, and to sign.
+/// How long an authority may take to check a name, and to sign.
 const POLLING: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
 /// Source: RFC 8555, section 6.7.
@@ -30,7 +30,7 @@ pub(super) struct Authority {
     email: Option<String>,
     folder: Folder,
     challenges: Arc<Challenges>,
-    /// Nothing until it is first needed.
+    /// Opened at the first order.
     account: Mutex<Option<Account>>,
 }
 
@@ -45,12 +45,12 @@ impl Authority {
         Self { http, directory, email, folder, challenges, account: Mutex::default() }
     }
 
-    /// Gets a certificate for a name, and keeps it.
+    /// Obtains a certificate for a name, and stores it.
     pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
         let identifiers = [Identifier::Dns(domain.to_owned())];
         let new = NewOrder::new(&identifiers);
         let mut order = match self.account().await?.new_order(&new).await {
-            // An authority that has forgotten us, or was set up anew.
+            // The authority has lost the account, or was set up anew.
             Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
                 tracing::warn!(
                     directory = self.directory,
@@ -63,7 +63,7 @@ impl Authority {
             order => order?,
         };
         let proofs = self.prove(domain, &mut order).await?;
-        // Until the authority has looked.
+        // The proofs must stay until the authority has checked them.
         let status = order.poll_ready(&POLLING).await?;
         if status == OrderStatus::Invalid {
             return Err(refusal(&mut order).await);
@@ -76,7 +76,7 @@ impl Authority {
         let chain = order.poll_certificate(&POLLING).await?;
         let certificate = Certificate::read(chain.as_bytes(), key.serialize_pem().as_bytes())?;
         let pem = key.serialize_pem() + &chain;
-        // It is shown whether it can be kept or not; the next start asks for another.
+        // The certificate is used even if it cannot be stored. The next start orders another one.
         if let Err(error) = self.folder.keep_certificate(domain, &pem) {
             tracing::error!(domain, %error, "the new certificate cannot be kept");
         }
@@ -107,7 +107,7 @@ impl Authority {
         Ok(account)
     }
 
-    /// Shows that the name is ours, and says that it is shown.
+    /// Shows a proof for every pending authorization, and tells the authority.
     async fn prove(&self, domain: &str, order: &mut Order) -> Result<Vec<Proof>, Error> {
         let mut proofs = Vec::new();
         let mut authorizations = order.authorizations();
@@ -115,7 +115,7 @@ impl Authority {
             let mut authorization = authorization?;
             match authorization.status {
                 AuthorizationStatus::Pending => {}
-                // It was shown not long ago.
+                // The name was proved a short time ago.
                 AuthorizationStatus::Valid => continue,
                 other => return Err(format!("the authority holds the name to be {other:?}").into()),
             }
@@ -130,11 +130,11 @@ impl Authority {
     }
 }
 
-/// Why the authority refuses an order, in its own words.
+/// The authority's reason to refuse an order.
 async fn refusal(order: &mut Order) -> Error {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
-        // What was asked for before the authority looked says nothing.
+        // The state that was read before the authority checked has no error yet.
         if let Ok(state) = authorization.refresh().await
             && let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref())
         {

@@ -1,4 +1,4 @@
-//! Crane's own lists: for the operators, and their scripts, that came from Crane.
+//! Crane's own lists of repositories, for operators and scripts that were written for Crane.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use super::reply::{NO_CACHE, reply};
 use crate::http::negotiate::names;
 use crate::response::Response;
 
-/// A repository of Docker v1 images. Nobody sees one that is protected.
+/// A repository of Docker v1 images. Protected repositories are never listed.
 #[derive(Serialize)]
 struct V1Entry {
     image_ids: Vec<ImageId>,
@@ -22,7 +22,7 @@ struct V1Entry {
     protected: bool,
 }
 
-/// A repository of today's kind.
+/// A repository of the v2 API.
 #[derive(Serialize)]
 struct V2Entry {
     protected: bool,
@@ -51,7 +51,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, v2: bool) -> Response {
     list(request, &entries, rows)
 }
 
-/// JSON for who names it, a page for everybody else.
+/// JSON if the client names that type, else an HTML page.
 fn list(
     request: &SiteRequest<'_>,
     entries: &impl Serialize,
@@ -66,7 +66,7 @@ fn list(
         let mut body = String::from("<h1>Repositories</h1>\n<ul>\n");
         for (name, more) in rows {
             let separator = if more.is_empty() { "" } else { ": " };
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(body, "<li><code>{}</code>{separator}{}</li>", escape(&name), escape(&more));
         }
         body.push_str("</ul>\n");

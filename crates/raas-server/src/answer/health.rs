@@ -1,4 +1,4 @@
-//! Whether the server is well, what it serves, and what it has counted.
+//! Liveness, readiness, revision and metrics.
 
 use hyper::{Method, Request, StatusCode};
 
@@ -11,7 +11,7 @@ use crate::route::Api;
 use crate::site::Snapshot;
 use crate::state::ServerState;
 
-/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
+/// Answers a request on the operators' port.
 pub(crate) fn answer_operator<B>(shared: &ServerState, request: &Request<B>) -> Response {
     let api = Api::Plain;
     let snapshot = shared.current.load();
@@ -33,15 +33,15 @@ pub(crate) fn answer_operator<B>(shared: &ServerState, request: &Request<B>) -> 
     response
 }
 
-/// The commit that a site serves.
+/// The commit of the metadata that a site serves.
 pub(super) fn revision(catalog: &Catalog) -> Response {
     reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
 }
 
-/// Whether there is something to answer from. It tells how many sites are well, and not which there are.
+/// Whether at least one site has metadata. The answer counts sites and never names them.
 ///
-/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is request
-/// here decides whether clients are sent, and they are better sent.
+/// A site whose new metadata is refused serves its last good metadata, and counts as ready: clients are better served
+/// with that than with nothing.
 pub(super) fn ready(snapshot: &Snapshot) -> Response {
     let sites = snapshot.sites.len();
     let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();

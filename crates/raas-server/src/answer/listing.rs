@@ -1,4 +1,4 @@
-//! Lists: repositories, tags, referrers.
+//! Lists of repositories, tags and referrers.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -11,9 +11,9 @@ use crate::error::{ApiError, ApiErrorCode};
 use crate::http::query;
 use crate::response::Response;
 
-/// All repositories by name, or a page of them.
+/// All repositories by name, or one page of them.
 ///
-/// Source: the catalog of CNCF distribution's API, which OCI distribution-spec 1.1 reserves the name for.
+/// Source: the catalog of CNCF distribution's API. OCI distribution-spec 1.1 reserves its name.
 pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
@@ -25,7 +25,7 @@ pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response
     Ok(list(&List { repositories }, "/v2/_catalog", next))
 }
 
-/// All tags of a repository in order, or a page of them.
+/// All tags of a repository in order, or one page of them.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Tags".
 pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, ApiError> {
@@ -41,8 +41,8 @@ pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Respo
     Ok(list(&List { name, tags }, &format!("/v2/{name}/tags/list"), next))
 }
 
-/// The manifests that are attached to the one with this digest; an index without any for a digest that is not
-/// known, since attaching something does not need its subject to be there.
+/// The manifests that refer to `subject`. The index is empty for an unknown digest, because a referrer may exist before
+/// its subject does.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Referrers".
 pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query: Option<&str>) -> Response {
@@ -53,7 +53,7 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
         media_type: &'static str,
         manifests: Vec<&'a Descriptor>,
     }
-    // A type that cannot be decoded filters as one that nothing has.
+    // A value that cannot be decoded becomes the empty type, which nothing is filtered by.
     let wanted =
         query::parameter(query, "artifactType").map(Option::unwrap_or_default).filter(|t| !t.is_empty());
     let all = subject.into_iter().flat_map(|subject| repository.referrers(subject)).map(|r| &r.descriptor);
@@ -69,11 +69,11 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
     response
 }
 
-/// Which part of a list is request for.
+/// The page of a list that a request asks for.
 struct Page {
-    /// At most so many.
+    /// The maximal number of entries.
     n: Option<usize>,
-    /// Only those after this.
+    /// Only entries after this one.
     last: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Page {
         let n = match query::parameter(query, "n") {
             None => None,
             Some(Some(n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
-                // More than any list has, if it has more digits than fit.
+                // A number that does not fit is larger than any list.
                 Some(n.parse().unwrap_or(usize::MAX))
             }
             Some(_) => return Err(invalid("`n` is not a number of entries")),
@@ -96,7 +96,7 @@ impl Page {
         Ok(Self { n, last: last.filter(|last| !last.is_empty()) })
     }
 
-    /// The page of what is left after `last`, and if more follow, how the next page is request for.
+    /// Cuts the page from the entries after `last`, and returns how to ask for the next page if more entries follow.
     fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<Next<'a>>) {
         let Some(n) = self.n else { return (all.collect(), None) };
         let page: Vec<&str> = all.by_ref().take(n).collect();
@@ -106,7 +106,7 @@ impl Page {
     }
 }
 
-/// How the next page is request for.
+/// How to ask for the next page.
 struct Next<'a> {
     n: usize,
     last: &'a str,

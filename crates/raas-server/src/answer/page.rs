@@ -1,6 +1,5 @@
-//! `/`, the pages for people: what there is to pull, how, how large it is, and where it comes from. They are read
-//! from the catalog when somebody looks, and nothing is loaded for them. The one script copies a command, and nothing is
-//! missing without it.
+//! `/`: the pages for people, made from the catalog for each request. They load nothing else. The only script copies a
+//! pull command, and the pages are complete without it.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -24,10 +23,10 @@ mod image;
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/copy.js");
 
-/// How many images stand on a page.
+/// The number of images on a page.
 const IMAGES: usize = 200;
 
-/// Nothing may be loaded, run, sent or framed, but for the one style and the one script.
+/// The browser may load and run nothing but the page's one style and one script.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(sha2::Sha256::digest(text));
     let policy = format!(
@@ -39,7 +38,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).expect("base64 is visible ASCII")
 });
 
-/// The list of repositories; with `image` a repository's tags, and with `tag` too what is in one.
+/// Without parameters the list of repositories, with `image` the tags of a repository, with `tag` too the content of
+/// that tag.
 pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
     let parameter = |name| query::parameter(request.uri.query(), name).flatten();
     let last = parameter("last");
@@ -78,7 +78,7 @@ fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
             None => escape(name),
         };
         let reference = format!("{name}{}", repository.map(|r| example(r)).unwrap_or_default());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{}",
@@ -93,13 +93,13 @@ fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
     page(request, &vendor, &body)
 }
 
-/// The command that pulls a reference, which a script lets people copy.
+/// The command that pulls a reference. The script adds a button that copies it.
 fn pull(request: &SiteRequest<'_>, reference: &str) -> String {
     let host = request.host().unwrap_or("localhost");
     format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
 }
 
-/// A page of a site: what it is about, and at its end what of the metadata it shows.
+/// A page of a site. Its footer names the commit and the time of the publication.
 fn page(request: &SiteRequest<'_>, title: &str, body: &str) -> Response {
     let commit: String = String::from_utf8_lossy(&request.catalog.revision).chars().take(64).collect();
     let commit = match commit.as_str() {
@@ -117,7 +117,7 @@ fn page(request: &SiteRequest<'_>, title: &str, body: &str) -> Response {
     html(title, &format!("{body}{footer}"))
 }
 
-/// A page with this body. Both texts are HTML.
+/// An HTML document. `title` and `body` are HTML.
 pub(super) fn html(title: &str, body: &str) -> Response {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
@@ -134,7 +134,7 @@ pub(super) fn html(title: &str, body: &str) -> Response {
     response
 }
 
-/// What stands after the name in a pull command: nothing for `latest`, else the last tag of the list.
+/// What follows the name in a pull command: nothing for `latest`, else the last tag of the list.
 fn example(repository: &Repository) -> String {
     if repository.tag("latest").is_some() {
         return String::new();
@@ -142,7 +142,7 @@ fn example(repository: &Repository) -> String {
     repository.tags_after(None).last().map(|tag| format!(":{tag}")).unwrap_or_default()
 }
 
-/// Makes a text mean itself in HTML, in an element and in a quoted attribute.
+/// Escapes a text for an element or a quoted attribute of HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

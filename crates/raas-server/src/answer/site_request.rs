@@ -1,4 +1,4 @@
-//! What the answers of a site need of a request.
+//! A request to a site, as the answers of all APIs need it.
 
 use std::cell::Cell;
 
@@ -18,16 +18,16 @@ use crate::response::Response;
 use crate::route::Api;
 use crate::site::Site;
 
-/// Which requests are tracked, with what they were for.
+/// The requests that report what they were for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tracked {
-    /// Those that can change what is counted.
+    /// Requests that may change a counter.
     Counted,
-    /// All, for the access log.
+    /// All requests, for the access log.
     All,
 }
 
-/// What the answers of a site need of a request.
+/// A request to a site that is loaded.
 pub(super) struct SiteRequest<'a> {
     pub(super) site: &'a Site,
     pub(super) catalog: &'a Catalog,
@@ -37,38 +37,39 @@ pub(super) struct SiteRequest<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) tracked: Tracked,
-    /// What it turns out to be for.
+    /// What the request was for, once that is known.
     pub(super) fetched: &'a Cell<Option<Fetched>>,
 }
 
 impl<'a> SiteRequest<'a> {
-    /// The host that the client names.
+    /// The host that the client named.
     pub(super) fn host(&self) -> Option<&'a str> {
         host::from_parts(self.uri, self.headers)
     }
 
-    /// A URL that a document names and that was checked when it was loaded, as the client is sent to it.
+    /// The redirect target for a URL of a document. The URL was checked when the document was loaded.
     pub(super) fn location(&self, url: String, size: u64) -> HeaderValue {
         match &self.site.crane {
-            // The rules' texts were checked when they were read, and are no part of a header by themselves.
+            // The texts of the rules were checked when the configuration was read.
             Some(rules) => checked(rules.location(url, size)),
             None => checked(url),
         }
     }
 
-    /// Whether somebody asks who may be a user, and has not said so; what is wrong if so, in the words of RFC 6750.
+    /// Whether an answer that hides a repository should be a challenge, because other credentials may reveal it. The
+    /// inner value is the `error` of RFC 6750, if the request had credentials.
     pub(super) fn challenge_reason(&self) -> Option<Option<&'static str>> {
         match self.visitor {
             Visitor::Anonymous | Visitor::Uncertified(_) if self.site.access.reads_authorization() => {
                 Some(None)
             }
-            // Tokens of others are for what they name: there may be another one for this.
+            // A token of another issuer grants only the repositories that it names. Another token may grant this one.
             Visitor::TokenBearer(_) => Some(Some("insufficient_scope")),
             _ => None,
         }
     }
 
-    /// The answer that asks who is there.
+    /// An error that tells the client where to get a token.
     pub(super) fn challenge(
         &self,
         api: Api,
@@ -83,7 +84,7 @@ impl<'a> SiteRequest<'a> {
         response
     }
 
-    /// Notes what the request is for, for the access log and for what is counted.
+    /// Reports what the request was for, to the access log and the counters.
     pub(super) fn set_fetched(&self, repository: &RepositoryName, item: FetchedItem) {
         if self.tracked == Tracked::Counted && !item.is_countable() {
             return;
@@ -92,7 +93,7 @@ impl<'a> SiteRequest<'a> {
         self.fetched.set(Some(Fetched { vendor, repository, item }));
     }
 
-    /// Counts that the client is sent for an object of this size, or for the part of it that it asks for.
+    /// Counts the bytes of a redirect: `size`, or the length of the range that the request names.
     pub(super) fn count_redirect(&self, target: RedirectTarget, size: u64) {
         let range = self.headers.get(header::RANGE);
         let bytes = match range::parse(range.map(HeaderValue::as_bytes), size) {

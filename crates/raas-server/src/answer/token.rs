@@ -1,4 +1,4 @@
-//! `/token`: a user, or a guest, gets what it shows from then on.
+//! `/token`: issues tokens to users and to guests.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
 
-/// Source: CNCF distribution, "Token Authentication Specification": old clients read `token`, others `access_token`.
+/// Old clients read `token`, others `access_token`. Source: CNCF distribution, "Token Authentication Specification".
 #[derive(Serialize)]
 struct Token<'a> {
     token: &'a str,

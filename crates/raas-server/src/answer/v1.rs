@@ -1,4 +1,4 @@
-//! Docker's v1 API, as Crane answers it: for clients before Docker 1.10, and for tools that still ask.
+//! Docker's v1 API with Crane's answers, for clients before Docker 1.10 and for tools that still use it.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
 const SIZE: HeaderName = HeaderName::from_static("x-docker-size");
 
 pub(super) fn answer(request: &SiteRequest<'_>, route: V1<'_>) -> Decision {
-    // The one thing that clients post: a docker that logs in. There is nothing to log in to, and nothing fails.
+    // `docker login` posts here. It must succeed although there is nothing to log in to.
     let login = route == V1::Users && request.method == Method::POST;
     if !reads(request.method) && !login {
         return refuse(Api::V1).into();
@@ -74,7 +74,7 @@ fn images(request: &SiteRequest<'_>, repository: &V1Repository) -> Response {
     }
     let images: Vec<Image> = repository.images().map(|(id, _)| Image { id: *id }).collect();
     let mut response = json(&images);
-    // Where a client asks for the images: here, by the name that it knows us by.
+    // The host where the client finds the images: this server, by the name that the client used.
     let endpoint = request.site.crane.as_ref().and_then(CraneRules::endpoint);
     if let Some(host) = endpoint.or_else(|| HeaderValue::from_str(request.host()?).ok()) {
         response.headers.insert(ENDPOINTS, host);
@@ -82,13 +82,13 @@ fn images(request: &SiteRequest<'_>, repository: &V1Repository) -> Response {
     response
 }
 
-/// A file of an image: from the bucket, however that is had, or where the image is.
+/// A file of an image: from the bucket, or from the location of a masked image.
 fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<Decision, ApiError> {
     let found = request.catalog.v1_image(&id);
     let (repository, image) = found.ok_or_else(|| ApiError::new(ApiErrorCode::NotFound, "no such image"))?;
     let key = ObjectKey::V1(repository.name.clone(), id, file);
     let mut headers = Headers::new();
-    // Both are the key's to say; the media types among them are known.
+    // Both values are constants of the key.
     headers.insert(header::CONTENT_TYPE, checked(key.content_type().to_owned()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(key.cache_control()));
     if let (V1File::Json, Some(size)) = (file, image.size) {
@@ -131,7 +131,7 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
             let if_missing = if_missing.map_or(IfMissing::StorageFault, IfMissing::Redirect);
             Decision::from(FilePlan { file, size, headers, if_missing })
         }
-        // Whether a bucket elsewhere has it is not request: the document says where its publisher put it.
+        // The document says where its publisher put the file, so a remote bucket is not asked for it.
         (_, Some(location), _) => sent(RedirectTarget::Elsewhere, location),
         (_, None, Some(size)) => from_document(headers, size),
         (ObjectSource::Redirect(location), ..) => sent(RedirectTarget::Bucket, location),
@@ -143,15 +143,15 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
     })
 }
 
-/// The answer to HEAD for what is elsewhere, as far as the document tells it.
+/// The answer to a HEAD whose values are all in the document.
 fn from_document(mut headers: Headers, size: u64) -> Decision {
     headers.insert(header::CONTENT_LENGTH, size.into());
     Response { status: StatusCode::OK, headers, body: Body::empty() }.into()
 }
 
-/// Repositories whose name has the words in it, of both APIs, and no more than the client wants to see.
+/// The repositories of both APIs whose name contains the query, up to the client's limit.
 ///
-/// Source: Docker Hub's API 1, "Search", which docker asks for with the number of its `--limit`.
+/// Source: Docker Hub's API 1, "Search". docker sends its `--limit` as `n`.
 fn search(request: &SiteRequest<'_>) -> Response {
     #[derive(Serialize)]
     struct Found<'a> {

@@ -1,4 +1,4 @@
-//! Docker's v2 API and OCI distribution-spec 1.1, pull and discovery.
+//! Docker's v2 API: the pull and discovery parts of OCI distribution-spec 1.1.
 
 use std::sync::Arc;
 
@@ -36,15 +36,16 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
             ApiError::new(ApiErrorCode::Unauthorized, "ask for a token first, with a password or without");
         request.challenge(Api::V2, &failure, scope, error).into()
     };
-    // That is how a client finds out that it may log in; the specification has no other way.
+    // Clients log in only after a challenge here.
     if request.challenge_reason() == Some(None) && route == V2::Base {
         return unauthorized(None, None);
     }
     let name = route.name();
     match (decide(request, route), request.challenge_reason()) {
-        // Whether there is no such repository, or one that users see, is not told.
+        // The answer must not tell a missing repository from a protected one.
         (Err(failure), Some(error)) if failure.code == ApiErrorCode::NameUnknown => unauthorized(name, error),
-        // What its certificate lacks is told whether there is such a repository or not.
+        // The answer gives the reason for missing and for protected repositories alike, so it tells them apart no more
+        // than a 404.
         (Err(mut failure), None) if failure.code == ApiErrorCode::NameUnknown => {
             if let Visitor::Uncertified(reason) = request.visitor {
                 failure.message.push_str("; the client certificate is not taken here: ");
@@ -126,7 +127,7 @@ fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError
     })
 }
 
-/// A digest that raas can have: `None` for one of an algorithm that it does not compute, which nothing has.
+/// The digest, or `None` for an algorithm that raas does not compute, which no content has.
 fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, ApiError> {
     match digest {
         Ok(digest) => Ok(Some(digest)),
@@ -137,7 +138,7 @@ fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, ApiError
     }
 }
 
-/// The manifest that a client is given for a tag's.
+/// The manifest to answer for a tag: an index, or its linux/amd64 manifest for a client that does not know indexes.
 fn chosen<'a>(
     repository: &'a Repository,
     tagged: &'a Arc<Manifest>,
@@ -153,7 +154,7 @@ fn chosen<'a>(
     }
 }
 
-/// The manifest's bytes, or 304 if the client has them.
+/// The manifest's bytes, or 304 if the client has them already.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
     let mut headers = Headers::new();
     let (digest, etag) = manifest.digest_headers();
@@ -169,7 +170,8 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
     Response { status: StatusCode::OK, headers, body: Body::from(manifest.bytes()) }
 }
 
-/// A repository that is not there, told from a name that none can have. One that nobody may see is not there.
+/// The error for a repository that does not exist, or for a name that is invalid. A repository that the visitor may not
+/// see does not exist.
 fn no_repository(name: &str) -> ApiError {
     match name.parse::<RepositoryName>() {
         Ok(name) => ApiError::new(ApiErrorCode::NameUnknown, "repository name not known to registry")

@@ -1,4 +1,4 @@
-//! Client certificates: which authority vouches for who sees what is protected.
+//! Client certificates, and the authorities that a site accepts them from.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use rustls::server::danger::ClientCertVerifier;
 
 use crate::files::FollowedFile;
 
-/// How long a certificate that was looked at is what it was: it may be over later on the same connection.
+/// How long the verdict about a certificate is valid. A certificate may expire while its connection is open.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// The authorities of a site, as the file has them now.
+/// The authorities of a site, as their file is now.
 #[derive(Debug)]
 pub(crate) struct ClientCa {
     path: PathBuf,
@@ -31,21 +31,21 @@ impl ClientCa {
         Self { path: path.to_owned(), file }
     }
 
-    /// The file.
+    /// The file of the authorities.
     pub(crate) fn file(&self) -> &Path {
         &self.path
     }
 
-    /// AcceptedSchemas the file if it changed.
+    /// Reads the file if it has changed.
     pub(crate) fn poll(&self) {
         self.file.poll();
     }
 }
 
-/// Looks whether there are certificates of authorities in a file, as `client_ca` names it.
+/// Checks that a PEM file holds certificates of authorities.
 ///
 /// # Errors
-/// It cannot be read, or has none.
+/// The file cannot be read, or has no certificate that can be used.
 pub fn check_client_ca(file: &Path) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|error| error.to_string());
     let checked = bytes.and_then(|bytes| verifier(&bytes)).map(drop);
@@ -62,8 +62,8 @@ fn verifier(bytes: &[u8]) -> Result<Verifier, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-/// The certificates that a client has shown on its connection. That it has the key of the first, the handshake has
-/// seen; whose they are is another question for each site.
+/// The certificates that a client presented. The TLS handshake has verified that the client owns the key of the first
+/// one. Each site decides for itself whether it accepts them.
 #[derive(Debug)]
 pub(crate) struct PresentedCertificates {
     chain: Vec<CertificateDer<'static>>,
@@ -82,7 +82,7 @@ impl PresentedCertificates {
         Self { chain, cached: Mutex::default() }
     }
 
-    /// Whether one of these authorities vouches for it; why not, if none does.
+    /// Verifies that one of the site's authorities issued the certificate. The error is the reason for the client.
     pub(super) fn verify(&self, ca: &ClientCa) -> Result<(), String> {
         let Some(by) = ca.file.current() else { return Err("this registry takes none at present".into()) };
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);

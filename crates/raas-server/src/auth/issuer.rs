@@ -1,4 +1,4 @@
-//! Tokens of another issuer: who signs them, and what one opens.
+//! Tokens of another issuer, and what they grant.
 //!
 //! Source: CNCF distribution, "Token Authentication Specification" and "Token Authentication Implementation".
 
@@ -20,10 +20,10 @@ mod keys;
 use jwt::Jwt;
 use keys::Keys;
 
-/// How far the issuer's clock and ours may be apart, in seconds.
+/// The allowed difference between the issuer's clock and ours, in seconds.
 const LEEWAY: u64 = 60;
 
-/// Who gives out tokens for a registry, in its own words.
+/// The issuer of tokens for a registry, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenIssuer {
     realm: String,
@@ -33,12 +33,12 @@ pub struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// `realm` is the URL that clients ask for tokens, `service` what they call this registry there and the audience
-    /// of its tokens, `issuer` who signs them, and `keys` the file of the keys: a JSON Web Key Set, or PEM with
-    /// certificates and public keys.
+    /// `realm` is the URL where clients ask for tokens. `service` is the registry's name there, and the audience of its
+    /// tokens. `issuer` is the `iss` claim. `keys` is a file: a JSON Web Key Set, or PEM with certificates and public
+    /// keys.
     ///
     /// # Errors
-    /// The realm is no URL, or one of the names is empty or cannot stand in a header.
+    /// The realm is not an http or https URL, or a name is empty or has characters that a header cannot have.
     pub fn new(realm: &str, service: &str, issuer: &str, keys: &Path) -> Result<Self, String> {
         let fits = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
         let url = ["https://", "http://"].iter().find_map(|scheme| realm.strip_prefix(scheme));
@@ -54,35 +54,35 @@ impl TokenIssuer {
         Ok(Self { realm, service, issuer, keys: keys.to_owned() })
     }
 
-    /// Looks whether there are keys in the file.
+    /// Checks that the file has a key.
     ///
     /// # Errors
-    /// It cannot be read, or has no key that can sign a token.
+    /// The file cannot be read, or has no key that can verify a token.
     pub fn check(&self) -> Result<(), String> {
         let bytes = std::fs::read(&self.keys).map_err(|error| format!("{}: {error}", self.keys.display()))?;
         Keys::parse(&bytes).map(drop).map_err(|error| format!("{}: {error}", self.keys.display()))
     }
 }
 
-/// An issuer with its keys, as the file has them now.
+/// An issuer with its keys, as the file is now.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     config: TokenIssuer,
     keys: FollowedFile<Keys>,
 }
 
-/// What a token opens.
+/// What a token grants.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grants {
-    /// The repositories that may be pulled from.
+    /// The repositories that may be pulled.
     pull: Vec<String>,
-    /// Whether all names may be listed.
+    /// Whether all repositories may be listed.
     catalog: bool,
 }
 
 impl Grants {
-    /// Whether what is protected is shown to this request. A grant is for the repository that is found, which may be
-    /// one without `library/`.
+    /// Whether the token allows this request to see protected repositories. The granted name is compared with the
+    /// repository that is served, which may be the one without `library/`.
     pub(crate) fn allow(&self, route: &Route<'_>, whole: &Catalog) -> bool {
         let Route::V2(route) = route else { return false };
         match route.name() {
@@ -98,7 +98,7 @@ impl Grants {
     }
 }
 
-/// The claims that are looked at.
+/// The claims that raas uses.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -135,12 +135,12 @@ impl Issuer {
         &self.config
     }
 
-    /// AcceptedSchemas the keys if they changed.
+    /// Reads the keys if the file has changed.
     pub(crate) fn poll(&self) {
         self.keys.poll();
     }
 
-    /// The challenge that sends a client to the issuer. Everything in it was checked to fit.
+    /// The challenge that sends a client to the issuer. All values were checked when they were configured.
     pub(crate) fn challenge(&self, scope: Option<&str>, error: Option<&str>) -> String {
         let TokenIssuer { realm, service, .. } = &self.config;
         let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
@@ -148,8 +148,8 @@ impl Issuer {
         format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}")
     }
 
-    /// Who has this token. One that is signed, and over or for somebody else, is no guess, and neither is one by a
-    /// key that is gone: that is what all clients bring after the issuer has changed its key.
+    /// The verdict about a token. An expired token, a token for another service and a token of an unknown key do not
+    /// count as guesses: after a change of keys, all clients send the latter.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
         let Some(jwt) = Jwt::parse(token) else { return TokenVerdict::Forged };
         let Some(keys) = self.keys.current() else { return TokenVerdict::Stale };
@@ -169,7 +169,7 @@ impl Issuer {
             Audience::One(one) => one == service,
             Audience::Several(several) => several.contains(service),
         };
-        // Whole seconds of this era fit.
+        // Whole seconds fit into an `f64` exactly.
         let now = now as f64;
         let leeway = LEEWAY as f64;
         claims.iss == self.config.issuer

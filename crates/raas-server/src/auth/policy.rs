@@ -1,4 +1,4 @@
-//! Who is let in to a site: everything that tells.
+//! The access policy of a site.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hyper::header::HeaderValue;
 
 use super::{ClientCa, Issuer, TokenIssuer, TokenVerdict, Users, challenge};
 
-/// What tells who may see what is protected. Nobody does where it is empty.
+/// Decides who may read the protected repositories of a site. An empty policy admits nobody.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AccessPolicy {
     pub(crate) users: Option<Arc<Users>>,
@@ -27,7 +27,8 @@ pub(crate) struct AccessConfig<'a> {
 }
 
 impl AccessPolicy {
-    /// AcceptedSchemas the files that changed, and begins with those that are new. Whether it is another one than before.
+    /// Reads the files that have changed, and starts to follow new ones. Returns whether the sources are others than
+    /// before.
     pub(crate) fn follow(&mut self, config: AccessConfig<'_>) -> bool {
         let mut changed = false;
         match (&self.users, config.users) {
@@ -57,12 +58,12 @@ impl AccessPolicy {
         changed
     }
 
-    /// Whether anybody is let in.
+    /// Whether any visitor may read protected repositories.
     pub(crate) fn admits_anyone(&self) -> bool {
         self.reads_authorization() || self.client_ca.is_some()
     }
 
-    /// Who has this token. Ours have two parts, and those of others three.
+    /// The verdict about a token. Tokens of this server have two parts, tokens of other issuers three.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
         match (&self.issuer, &self.users) {
             (Some(issuer), _) if token.matches('.').count() == 2 => issuer.check_token(token, now),
@@ -71,12 +72,12 @@ impl AccessPolicy {
         }
     }
 
-    /// Whether somebody can say who they are in a header.
+    /// Whether the `Authorization` header has a meaning.
     pub(crate) fn reads_authorization(&self) -> bool {
         self.users.is_some() || self.issuer.is_some()
     }
 
-    /// What tells a client where to get a token: from the issuer, or here.
+    /// The challenge that tells a client where to get a token: from the issuer, or from this server.
     pub(crate) fn challenge(
         &self,
         host: &str,

@@ -1,16 +1,16 @@
-//! Slows down whoever guesses: an address has so many wrong passwords and tokens, and then has to wait.
+//! Throttles addresses that guess passwords and tokens.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many addresses are remembered is sets times ways, always. Which set an address is in, nobody can tell from
-/// outside.
+/// The table has a fixed size of sets times ways. The set of an address is random to the outside, so nobody can evict a
+/// chosen address.
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 
-/// The addresses that were wrong lately. Only who brings something that has to be looked at, or is wrong, comes here.
+/// The addresses that recently sent wrong passwords or tokens. Requests without credentials never come here.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     limit: GuessLimit,
@@ -18,17 +18,17 @@ pub(crate) struct Throttle {
     sets: Mutex<Box<[[Option<Entry>; WAYS]]>>,
 }
 
-/// How many may be wrong how fast.
+/// How many guesses an address has, and how fast they are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuessLimit {
-    /// How many wrong passwords and tokens of an address are looked at before it has to wait.
+    /// The wrong passwords and tokens of an address that are checked before it is throttled.
     pub attempts: u32,
-    /// One of them is forgotten after so long, and then the next.
+    /// The time until one of them is forgotten.
     pub forget_after: Duration,
 }
 
 impl Default for GuessLimit {
-    /// Somebody who has forgotten a password tries a few; somebody who guesses has 2 a minute.
+    /// A user who mistypes has ten attempts. A guesser has two a minute.
     fn default() -> Self {
         Self { attempts: 10, forget_after: Duration::from_secs(30) }
     }
@@ -37,7 +37,7 @@ impl Default for GuessLimit {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     who: IpAddr,
-    /// When everything is forgotten.
+    /// When all guesses of the address are forgotten.
     until: Instant,
 }
 
@@ -47,7 +47,7 @@ impl Throttle {
         Self { limit, hasher: RandomState::new(), sets: Mutex::new(sets) }
     }
 
-    /// Whether something of this address is looked at; if not, how long it has to wait.
+    /// Whether credentials of this address are checked. The error is the time until they are.
     pub(crate) fn check(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let who = network(from);
         let index = self.index(who);
@@ -58,20 +58,20 @@ impl Throttle {
         }
     }
 
-    /// The address was wrong.
+    /// Counts a wrong password or token.
     pub(crate) fn wrong(&self, from: IpAddr, now: Instant) {
         let who = network(from);
         let index = self.index(who);
         let mut sets = self.sets();
         let set = &mut sets[index];
         let own = set.iter().position(|entry| entry.is_some_and(|entry| entry.who == who));
-        // Room that is free, or else of the one that is forgotten first.
+        // A free way, or the way that is forgotten first.
         let place = own.unwrap_or_else(|| {
             let until = |way: &usize| set[*way].map(|entry| entry.until);
             (0..WAYS).min_by_key(until).unwrap_or(0)
         });
         let before = set[place].filter(|entry| entry.who == who).map_or(now, |entry| entry.until.max(now));
-        // Several that were looked at at once count as what is allowed.
+        // Requests that were checked at the same time count no more than the allowed attempts.
         let until =
             (before + self.limit.forget_after).min(now + self.limit.forget_after * self.limit.attempts);
         set[place] = Some(Entry { who, until });
@@ -81,13 +81,13 @@ impl Throttle {
         }
     }
 
-    /// How long what an address has against it may last for it to be looked at.
+    /// How long the guesses of an address may still be remembered for it not to be throttled.
     fn tolerated(&self) -> Duration {
         self.limit.forget_after * self.limit.attempts.saturating_sub(1)
     }
 
     fn index(&self, who: IpAddr) -> usize {
-        // What is left of a hash by a mask of fewer bits fits.
+        // The remainder is below `SETS`, so truncating the hash is harmless.
         self.hasher.hash_one(who) as usize % SETS
     }
 
@@ -96,7 +96,7 @@ impl Throttle {
     }
 }
 
-/// Whom an address belongs to. One customer has a whole /64 of version 6.
+/// The network that shares one counter. An IPv6 customer has a whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -168,7 +168,7 @@ mod tests {
             throttle.wrong(last, now + Duration::from_millis(n.into()));
         }
         assert_eq!(throttle.sets().len() * WAYS, SETS * WAYS);
-        // Whoever was wrong last is remembered.
+        // The most recent address is still remembered.
         let now = now + Duration::from_secs(50);
         throttle.wrong(last, now);
         throttle.wrong(last, now);

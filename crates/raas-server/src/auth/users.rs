@@ -1,7 +1,7 @@
-//! The users of a site, from a file as `htpasswd -B` writes it, and the tokens that they get.
+//! The users of a site, from a file as `htpasswd -B` writes it, and the server's own tokens.
 //!
-//! A token says when it is over and who has it, under a key that is made of the file. So every server with the same
-//! file takes it, none has to remember it, and a changed password ends it.
+//! A token holds its expiry and its kind, signed with a key that is derived from the file. So every server with the
+//! same file accepts it, no server stores it, and a changed password revokes it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -22,20 +22,20 @@ use crate::files::FileVersion;
 /// The longest file, in bytes.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
-/// A hash that no password has, for users that there are not: so that they take as long as the others.
+/// A hash that no password has. An unknown user takes as long as a wrong password.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
-/// How long a password that was right needs no work to be right again.
+/// How long a right password is accepted again without hashing it.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 
-/// The users of a site, as the file has them now.
+/// The users of a site, as the file is now.
 #[derive(Debug)]
 pub(crate) struct Users {
     file: PathBuf,
     known: ArcSwap<Known>,
-    /// Passwords are looked at by so many at once, so that guessing takes no server down.
+    /// Limits how many passwords are hashed at once, so that guessing does not use up the processors.
     work: Semaphore,
-    /// The last error with the file, so that it is told once.
+    /// The last error of the file. The same error is logged once.
     last_error: Mutex<Option<String>>,
 }
 
@@ -43,9 +43,9 @@ struct Known {
     stamp: Option<FileVersion>,
     hashes: BTreeMap<String, String>,
     key: Hmac<sha2::Sha256>,
-    /// The key before: what was good by it is no guess.
+    /// The key of the previous file. A token of that key does not count as a guess.
     previous_key: Option<Hmac<sha2::Sha256>>,
-    /// Names and passwords that were right, hashed, and when.
+    /// Hashes of the names and passwords that were right, and when.
     right: Mutex<HashMap<Digest, Instant>>,
 }
 
@@ -60,7 +60,7 @@ impl Known {
         let lines = String::from_utf8_lossy(text);
         let user = |line: &str| {
             let (name, hash) = line.trim().split_once(':')?;
-            // What is no bcrypt is weaker than a password should be.
+            // Only bcrypt: other hashes of htpasswd are too weak.
             (hash.starts_with("$2") && !name.starts_with('#')).then(|| (name.to_owned(), hash.to_owned()))
         };
         let key = Digest::of(&[b"raas token ".as_slice(), text].concat());
@@ -75,7 +75,7 @@ impl Known {
 }
 
 impl Users {
-    /// The users of this file, which is read when [`poll`](Self::poll) is called, again and again.
+    /// Reads the file. [`poll`](Self::poll) reads it again.
     pub(crate) fn new(file: &Path) -> Self {
         let users = Self {
             file: file.to_owned(),
@@ -92,7 +92,7 @@ impl Users {
         &self.file
     }
 
-    /// AcceptedSchemas the file if it changed. One that cannot be read changes nothing.
+    /// Reads the file if it has changed. A file that cannot be read changes nothing.
     pub(crate) fn poll(&self) {
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match self.read() {
@@ -124,8 +124,8 @@ impl Users {
         Ok(Some(Known::new(Some(stamp), &text, previous_key)))
     }
 
-    /// Whether there is such a user with this password. It is looked at only if `check` allows it, and that is asked
-    /// again when it is its turn: of many that come at once few are looked at.
+    /// Whether a user has this password. The password is checked only if `check` allows it. `check` is asked again
+    /// after the wait for a permit, so of many concurrent guesses few are checked.
     pub(super) async fn verify<E>(
         &self,
         name: String,
@@ -163,7 +163,7 @@ impl Users {
         format!("{}.{}", encode(said.as_bytes()), encode(&seal))
     }
 
-    /// Who has this token.
+    /// The verdict about a token.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
         self.read_token(token, now).unwrap_or(TokenVerdict::Forged)
     }
@@ -172,7 +172,7 @@ impl Users {
         let (said, seal) = token.split_once('.')?;
         let said = decode(said)?;
         let (known, seal) = (self.known.load(), decode(seal)?);
-        // It compares in constant time.
+        // The comparison takes constant time.
         let sealed = |key: &Hmac<_>| key.clone().chain_update(&said).verify_slice(&seal).is_ok();
         if !sealed(&known.key) {
             return known.previous_key.as_ref().is_some_and(sealed).then_some(TokenVerdict::Stale);
@@ -182,7 +182,7 @@ impl Users {
             return Some(TokenVerdict::Stale);
         }
         match kind {
-            // Without a user's hash, the key is one that anybody can make.
+            // The key of a file without users is not secret.
             "user" if !self.known.load().hashes.is_empty() => Some(TokenVerdict::Valid(Visitor::User)),
             "guest" => Some(TokenVerdict::Valid(Visitor::Guest)),
             _ => None,

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// A file's bytes, read piece by piece as the client takes them, so that no
-/// more than two pieces of it are in memory.
+/// The bytes of a file. The next piece is read while the client receives the current one, so at most two pieces are in
+/// memory.
 pub(crate) struct FileStream {
     file: Arc<File>,
     path: String,
@@ -20,23 +20,23 @@ pub(crate) struct FileStream {
 }
 
 enum State {
-    /// Nothing was asked for yet.
+    /// No piece was requested yet.
     Fresh,
-    /// The next piece is on its way.
+    /// The next piece is being read.
     Reading(JoinHandle<io::Result<Vec<u8>>>),
-    /// All is read, or nothing more can be.
+    /// The end was reached, or reading failed.
     Over,
 }
 
 impl FileStream {
-    /// How many bytes are read at once: few enough for memory, many enough to make little of each read's cost.
+    /// The size of a piece in bytes: small enough for memory, and large enough to make the cost of one read negligible.
     const PIECE: u64 = 64 * 1024;
 
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
         Self { file: Arc::new(file), path, start, left, state: State::Fresh }
     }
 
-    /// How many bytes are still to come.
+    /// The bytes that are still to come.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
@@ -55,7 +55,7 @@ impl FileStream {
         }
     }
 
-    /// Begins to read the next piece, if there is one.
+    /// Starts to read the next piece, if there is one.
     fn read(&mut self, seek: Option<u64>) {
         if self.left == 0 {
             self.state = State::Over;
@@ -80,12 +80,12 @@ impl FileStream {
         match piece {
             Ok(piece) => {
                 self.left -= piece.len() as u64;
-                // The next is read while this one is sent.
+                // Read ahead while this piece is sent.
                 self.read(None);
                 Ok(piece.into())
             }
             Err(error) => {
-                // The connection breaks, so that the client sees that the bytes are not all there.
+                // The error breaks the connection, so the client notices that bytes are missing.
                 tracing::error!(path = self.path, %error, "an object broke off while it was sent");
                 self.state = State::Over;
                 Err(error)

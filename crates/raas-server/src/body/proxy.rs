@@ -10,15 +10,15 @@ use hyper::body::{Body as _, Incoming};
 use raas_types::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// An object's bytes as they come. The next are taken when the client has taken these, so that memory is bounded by
-/// the connections' buffers.
+/// The bytes of an object as they arrive. A piece is received only after the client has taken the one before, so memory
+/// is bounded by the buffers of the two connections.
 pub(crate) struct ProxyStream {
     incoming: Incoming,
     left: u64,
     what: String,
-    /// When a service that is waited for is given up; nothing while the client is what takes its time.
+    /// The time limit for the service's next piece. None while the server waits for the client instead.
     patience: Option<Pin<Box<Sleep>>>,
-    /// What has come so far, and what all of it must be.
+    /// The hash of the bytes so far, and the expected digest.
     check: Option<(Sha256, Digest)>,
     over: bool,
 }
@@ -32,7 +32,7 @@ impl ProxyStream {
         Self { incoming, left, what, patience: None, check, over: false }
     }
 
-    /// How many bytes are still to come.
+    /// The bytes that are still to come.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
@@ -45,14 +45,15 @@ impl ProxyStream {
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.patience = None;
-                    // Trailers tell a client nothing that it was promised.
+                    // Trailers are ignored.
                     let Ok(mut bytes) = frame.into_data() else { continue };
                     bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
                     self.left -= bytes.len() as u64;
                     if let Some((found, _)) = &mut self.check {
                         found.update(&bytes);
                     }
-                    // Before the last piece goes out, so that a client never has all of what is not it.
+                    // Checked before the last piece is sent, so that a client never has a complete object with a wrong
+                    // digest.
                     if self.left == 0
                         && let Some((found, expected)) = self.check.take()
                         && found.finish() != expected
@@ -74,7 +75,7 @@ impl ProxyStream {
         }
     }
 
-    /// The connection breaks, so that the client sees that the bytes are not all there.
+    /// Ends the stream with an error. The error breaks the connection, so the client notices that bytes are missing.
     fn broke(&mut self, error: io::Error) -> Poll<Option<io::Result<Bytes>>> {
         tracing::error!(object = self.what, %error, "an object broke off while it was passed on");
         self.over = true;

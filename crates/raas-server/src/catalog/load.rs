@@ -1,4 +1,4 @@
-//! From a document's bytes to the repository that it publishes.
+//! Loads a document into a repository.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,16 +11,16 @@ use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
 use super::{Blob, LegacyRepository, Manifest, Repository, V1Image, V1Repository, V1Source};
 
-/// What a document that loads is good for.
+/// The repository of a document.
 #[derive(Debug, Clone)]
 pub(crate) enum LoadedDocument {
-    /// Docker v1 images.
+    /// A repository of Docker v1 images.
     V1(Arc<V1Repository>),
-    /// Manifests and blobs.
+    /// A repository whose manifests and blobs are known.
     V2(Arc<Repository>),
-    /// The same, of a document that does not say what they are.
+    /// A repository of which only the URLs are known.
     Legacy(Arc<LegacyRepository>),
-    /// A repository that only users see, and what of it they see; nothing if that does not load.
+    /// A repository that only users see. Its content is None if the document does not load.
     Protected(RepositoryName, Option<Box<LoadedDocument>>),
 }
 
@@ -66,12 +66,12 @@ pub(crate) enum Fault {
 
 /// The other files of a metadata tree.
 pub(crate) trait MetadataFiles: Sync {
-    /// A file's bytes, but not more than `limit` of them. The path is relative to the tree's root.
+    /// The first `limit` bytes of a file. The path is relative to the root of the tree.
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 }
 
-/// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
-/// manifests that both have are taken over from it.
+/// Loads a document. `files` holds its manifests. `before` is the repository that the document had before; unchanged
+/// manifests are taken from it.
 pub(crate) fn load(
     files: &dyn MetadataFiles,
     bytes: &[u8],
@@ -80,8 +80,8 @@ pub(crate) fn load(
     with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
 }
 
-/// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for
-/// masked layers, which are nowhere else than where they are.
+/// Loads a document as a legacy Crane does: everything is at the document's `url`, even if raas wrote the document.
+/// Only masked layers are at their own locations.
 pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<LoadedDocument, Fault> {
     with_protection(Document::parse(bytes)?, None, |document, _| {
         let (name, id, url) = (document.name, document.repository, document.url);
@@ -105,7 +105,7 @@ pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<LoadedDocument, Fault> {
     })
 }
 
-/// A document that is protected is so whether it loads or not.
+/// Applies the protection of a document, whether its content loads or not.
 fn with_protection(
     document: Document,
     before: Option<&LoadedDocument>,
@@ -114,7 +114,8 @@ fn with_protection(
     if !document.protected {
         return load_content(document, before);
     }
-    // What is protected from now on must not go on being served as it was, whether it loads or not.
+    // A repository that becomes protected must not be served to everybody any longer, even if its document does not
+    // load.
     let name = document.name.clone();
     let before = match before {
         Some(LoadedDocument::Protected(_, Some(good))) => Some(good.as_ref()),
@@ -159,7 +160,7 @@ fn load_v2(
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
     let manifests = load_manifests(files, &name, &extension, before)?;
-    // `manifests` is in the order of a map's keys, so it is sorted.
+    // `manifests` has the order of a map's keys, so it is sorted.
     let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
     let mut tags = Vec::with_capacity(extension.tags.len());
     for (tag, digest) in extension.tags {
@@ -176,11 +177,11 @@ fn load_v2(
     Ok(Repository::new(name, tags, manifests, blobs))
 }
 
-/// How much memory, in bytes, is taken for manifests before any was read.
+/// The largest allocation, in bytes, before the first manifest was read.
 const MOST_AT_ONCE: u64 = 256 * 1024;
 
-/// The manifests, in the order of their digests. The bytes of those that are new lie in one piece of memory: of a
-/// hundred thousand pieces the overhead would be felt.
+/// Loads the manifests, in the order of their digests. The bytes of all new manifests share one allocation: with a
+/// hundred thousand allocations the overhead is considerable.
 fn load_manifests(
     files: &dyn MetadataFiles,
     name: &RepositoryName,
@@ -194,7 +195,7 @@ fn load_manifests(
     let known: Vec<Option<&Arc<Manifest>>> = extension.manifests.iter().map(known).collect();
     let all = || extension.manifests.iter().zip(&known);
     let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
-    // Just what is needed, so that nothing is moved or left over; but a document may say anything.
+    // The exact size avoids reallocations. The sizes of a hostile document are not trusted beyond the limit.
     let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MOST_AT_ONCE);
     let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
     let mut ends = Vec::new();
@@ -228,7 +229,7 @@ fn read_manifest(
         return Err(Fault::MediaType(*digest, entry.media_type.clone()));
     }
     let path = tree::manifest(name, digest);
-    // Never more than it should be, whatever the file is.
+    // One byte more than expected, so that a longer file is noticed.
     let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
     let bytes = match files.read(&path, limit) {
         Ok(bytes) => bytes,
@@ -271,12 +272,12 @@ fn load_v1(
     Ok(V1Repository::new(name, id, v1.tags.into_iter().collect(), images))
 }
 
-/// The folder of an image's files, to which `/<file>` is added.
+/// The URL of an image's folder. `/<file>` is appended to it.
 fn folder(url: &str) -> Result<Box<str>, Fault> {
     location(url.trim_end_matches('/'))
 }
 
-/// A URL that may be answered in a `Location` header.
+/// A URL that may become a `Location` header.
 fn location(url: &str) -> Result<Box<str>, Fault> {
     let web = url.starts_with("https://") || url.starts_with("http://");
     if web && url.bytes().all(|b| b.is_ascii_graphic()) {

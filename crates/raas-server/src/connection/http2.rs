@@ -1,4 +1,4 @@
-//! HTTP/2: a client's requests, many at once.
+//! HTTP/2: the requests of a client, many at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::{MAX_BUFFER, MAX_HEAD, ended, respond};
 use crate::in_flight::{ClientConnection, Progress, ProgressMark};
 use crate::shutdown::ShutdownWatch;
 
-/// How many requests of one connection are answered at once: more than clients ask for layers.
+/// The maximal number of concurrent requests of a connection. Clients request fewer layers at once.
 const MAX_STREAMS: u32 = 64;
 
-/// How many ticks without a request a connection may have.
+/// The number of ticks within the time limit for a request.
 const TICKS: u32 = 4;
 
-/// Answers a client until it goes, the server does, no request comes for so long, or no answer is taken for so long.
+/// Answers a client until it closes the connection, the server stops, or a time limit is exceeded.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     client: Arc<ClientConnection>,
@@ -32,7 +32,7 @@ pub(super) async fn serve(
     let service = service_fn(move |request| respond(&known, request));
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
-        // A client that is gone without a word is found out, and so is one that answers nothing any more.
+        // Pings detect clients that are gone or do not respond.
         .keep_alive_interval(timeouts.request)
         .keep_alive_timeout(timeouts.request)
         .max_concurrent_streams(MAX_STREAMS)
@@ -66,23 +66,23 @@ pub(super) async fn serve(
     }
 }
 
-/// How long a connection is waited for.
+/// The time limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
-    /// For its next request. It may be a quarter longer.
+    /// For the next request. The check is periodic, so it may take a quarter longer.
     pub(super) request: Duration,
-    /// For a piece of any answer to be taken, while there are answers. A client that opens no window takes nothing, and
-    /// the connection does not stand still for that.
+    /// For the client to take some bytes of any answer while answers are in progress. It is needed beside the write
+    /// timeout: a client that opens no flow-control window blocks its answers, but not the connection.
     pub(super) answer: Duration,
 }
 
-/// What the last ticks have seen.
+/// Detects a connection without progress.
 #[derive(Debug)]
 struct StallDetector {
     seen: ProgressMark,
-    /// For how many ticks that was so.
+    /// The number of ticks without progress.
     still: u32,
-    /// For how many ticks it may be so while there are answers.
+    /// The number of ticks that answers may make no progress.
     answers: u32,
 }
 
@@ -94,7 +94,7 @@ impl StallDetector {
         Self { seen: progress.seen(), still: 0, answers }
     }
 
-    /// Another tick is over. Whether the connection is to be requested up.
+    /// Ends a tick. Returns whether the connection must be closed.
     fn tick(&mut self, progress: &Progress) -> bool {
         let now = progress.seen();
         self.still = if now == self.seen { self.still + 1 } else { 0 };
@@ -113,7 +113,7 @@ impl Timeouts {
 mod tests {
     use super::*;
 
-    /// How many ticks a connection has that does this at each.
+    /// The number of ticks until a connection is closed on which `at` happens at each tick.
     fn ticks(answer: u64, mut at: impl FnMut(u32, &Progress)) -> u32 {
         let progress = Progress::default();
         let seconds = Duration::from_secs;

@@ -1,4 +1,4 @@
-//! From a request to its answer, and what is tracked on the way.
+//! Answers a request, and reports it to the metrics, the pull counters and the access log.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -21,9 +21,9 @@ use crate::in_flight::{ClientConnection, InFlight};
 use crate::response::Response;
 use crate::route;
 
-/// An answer on its way. Nearly all are there at once, and nothing is kept of their request.
+/// An answer in progress. Nearly all are ready at once, without a boxed future.
 pub(super) enum Answering {
-    /// Nothing once it was requested away.
+    /// None after it was returned.
     Ready(Option<Response>),
     Pending(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
@@ -59,7 +59,7 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     }
 }
 
-/// Answers a request without a body, if that can be done at once.
+/// Answers a request without a body, if memory can answer it.
 pub(super) fn respond_from_memory(
     client: &Arc<ClientConnection>,
     request: Request<()>,
@@ -70,7 +70,7 @@ pub(super) fn respond_from_memory(
     Some(trace.end(request, response, fetched))
 }
 
-/// What is tracked of a request while it is answered.
+/// What is known of a request while it is answered.
 struct RequestTrace {
     started: Instant,
     in_flight: InFlight,
@@ -86,7 +86,7 @@ impl RequestTrace {
         (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
     }
 
-    /// The answer is there, and its request is let go of.
+    /// Reports the answer, and recycles the memory of the request's headers.
     fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
         let Self { started, in_flight, remote, mut log_line } = self;
         let shared = &in_flight.client.shared;
@@ -112,11 +112,11 @@ impl RequestTrace {
     }
 }
 
-/// The beginning of what a client calls itself, as a text of its own: the header's is a piece of all that was read of the
-/// connection, and keeps that.
+/// The beginning of the `User-Agent` as a text of its own. The header's value is a slice of the read buffer and would
+/// keep all of it alive.
 fn user_agent(value: &HeaderValue) -> Option<Box<str>> {
-    /// More than tells one client from another, and no more than may wait to be counted a thousand times.
+    /// Long enough to tell clients apart, and short enough to wait in the pull queue thousands of times.
     const MOST: usize = 256;
-    // It is ASCII if it is text, so that it can be cut anywhere.
+    // `to_str` returns only ASCII, so the text can be cut anywhere.
     value.to_str().ok().map(|text| text[..text.len().min(MOST)].into())
 }

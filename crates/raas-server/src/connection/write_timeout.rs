@@ -1,4 +1,4 @@
-//! Connections that are requested up when the client takes nothing for too long, and that end when it has taken all.
+//! A connection with a time limit for writes and an orderly end.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,17 +8,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a client that is told of the end may say nothing until it is not waited for any more.
+/// How long a client may be silent after the server has ended its side, before the connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A connection with a limit to how long the client may take no byte at all, while there are some for it. A client
-/// that reads slowly is served as long as it reads.
+/// A connection that fails if the client takes no byte for too long while there are bytes for it. A slow client is
+/// served as long as it takes some.
 pub(crate) struct WriteTimeoutStream<T> {
     inner: T,
     patience: Duration,
-    /// Since when the client has taken nothing; nothing while it takes.
+    /// The time limit of a blocked write. None while writes succeed.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Until when the client may say that it has taken all, and at most; nothing while it was not told of the end.
+    /// The time limits for the client's end: until its next byte, and in all. None before the server has ended its
+    /// side.
     lingering: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
@@ -62,7 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper has one piece for an answer without a body, and one is cheaper to write as such.
+        // hyper passes one piece for an answer without a body. A plain write is cheaper than a vectored one.
         let written = match pieces {
             [piece] => Pin::new(&mut self.inner).poll_write(cx, piece),
             pieces => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces),
@@ -90,9 +91,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
 }
 
 impl<T: AsyncRead + Unpin> WriteTimeoutStream<T> {
-    /// Takes what the client still sends, until it has seen the end too. A connection that is closed before that is reset
-    /// by the system, and what the client has not yet taken of its answers is lost with it: HTTP/2's clients say all the
-    /// time how much they have taken, and others send bodies that nobody wants.
+    /// Discards what the client still sends, until the client has ended its side too. If the connection were closed
+    /// earlier, the system would reset it, and the client would lose the bytes that it has not read yet. HTTP/2 clients
+    /// send window updates all the time, and others send bodies that nobody reads.
     ///
     /// Source: RFC 9112, section 9.6.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -106,7 +107,7 @@ impl<T: AsyncRead + Unpin> WriteTimeoutStream<T> {
                         Some((lingering, most)) if now < *most => {
                             lingering.as_mut().reset((now + LINGER).min(*most));
                         }
-                        // It has sent long enough.
+                        // The client has sent for too long.
                         _ => return Poll::Ready(()),
                     }
                 }

@@ -18,25 +18,25 @@ use crate::response::Response;
 /// A file to answer with.
 pub(crate) struct FilePlan {
     pub(crate) file: ConfinedFile,
-    /// The length that the document gives.
+    /// The length according to the document, in bytes.
     pub(crate) size: Option<u64>,
-    /// The answer for the whole file, but for its length.
+    /// The headers of an answer with the whole file, without its length.
     pub(crate) headers: Headers,
     pub(crate) if_missing: IfMissing,
 }
 
-/// What to answer if the file is not there.
+/// The answer if the file does not exist.
 pub(crate) enum IfMissing {
-    /// It was promised, so this is the registry's fault.
+    /// An internal error: the document promises the file.
     StorageFault,
-    /// The client finds it there.
+    /// A redirect to this URL.
     Redirect(HeaderValue),
-    /// Nobody promised it.
+    /// This error: the document does not promise the file.
     NotPublished(ApiError),
 }
 
 impl FilePlan {
-    /// Opens the file, and answers it or the part of it that the request asks for.
+    /// Opens the file, and answers with it or with the range that the request names.
     pub(crate) async fn open(self, method: &Method, request: &HeaderMap) -> Opened {
         let FilePlan { file, size, headers, if_missing } = self;
         let opening = spawn_blocking(move || {
@@ -60,7 +60,7 @@ impl FilePlan {
                 _ => error.to_string(),
             },
         };
-        // The document promises it, so this is the registry's fault and not the client's, who may try again.
+        // The document promises the file. The fault is the registry's, and the client may try again.
         tracing::error!(
             path = below.display_name(),
             fault,

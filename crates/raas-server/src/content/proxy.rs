@@ -14,25 +14,25 @@ use crate::http_client::HttpClient;
 use crate::origin::Origin;
 use crate::response::Response;
 
-/// Something to pass on.
+/// An object to fetch and to pass on.
 pub(crate) struct ProxyPlan {
     pub(crate) source: ProxySource,
-    /// The length that the document gives.
+    /// The length according to the document, in bytes.
     pub(crate) size: Option<u64>,
-    /// The answer for the whole object, but for its length.
+    /// The headers of an answer with the whole object, without its length.
     pub(crate) headers: Headers,
 }
 
-/// Where it is taken from.
+/// Where the server fetches from.
 pub(crate) enum ProxySource {
-    /// A bucket.
+    /// An object of the bucket.
     Object(Origin, ObjectKey),
-    /// Where a masked layer is, which may send the server on; and what it must be.
+    /// The location of a masked layer, and its digest if it is known. The location may redirect the server.
     Url { url: String, digest: Option<Digest> },
 }
 
 impl ProxySource {
-    /// What the log calls it. Neither text has a secret: a location is what any client is told.
+    /// The name for the log. It holds no secret: every client sees locations, and queries are left out.
     fn display_name(&self) -> String {
         match self {
             ProxySource::Object(origin, key) => format!("{}/{key}", origin.display_name()),
@@ -47,7 +47,7 @@ impl ProxySource {
         size: Option<u64>,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<hyper::Response<Incoming>, String> {
-        /// How often it may be sent on: a registry sends to its storage, and that nowhere.
+        /// The maximal number of redirects: a registry redirects to its storage, and storage does not redirect.
         const MOST: u32 = 3;
         let mut url = match self {
             ProxySource::Object(origin, key) => {
@@ -67,14 +67,14 @@ impl ProxySource {
     }
 }
 
-/// The URL that an answer from this one sends on to; nothing for one that is none, or gives up TLS.
+/// The target of a redirect from `from`. None if it is invalid or would leave TLS.
 fn sent_on(from: &str, to: &str) -> Option<String> {
     let uri: hyper::Uri = to.parse().ok()?;
     match uri.scheme_str() {
         Some("https") => Some(to.to_owned()),
         Some("http") if from.starts_with("http:") => Some(to.to_owned()),
         Some(_) => None,
-        // ProxySource: RFC 9110, section 10.2.2: relative to what was asked for. Only of the host's own paths.
+        // A path on the same host. Source: RFC 9110, section 10.2.2.
         None if to.starts_with('/') && !to.starts_with("//") => {
             let path = from.find("://")? + 3;
             let end = from[path..].find(['/', '?']).map_or(from.len(), |at| path + at);
@@ -85,10 +85,10 @@ fn sent_on(from: &str, to: &str) -> Option<String> {
 }
 
 impl ProxyPlan {
-    /// Asks for the object, or for the part of it that the client asks for, and answers with what comes.
+    /// Fetches the object, or the range of it that the request names, and answers with it.
     pub(crate) async fn open(self, client: &HttpClient, method: &Method, request: &HeaderMap) -> Opened {
         let ProxyPlan { source, size, mut headers } = self;
-        // Of an object of unknown length, which is small, always the whole is answered.
+        // An object of unknown length is small and is always answered whole.
         let mut part = None;
         if let Some(size) = size {
             match byte_range::requested(method, request, &mut headers, size) {
@@ -117,7 +117,7 @@ impl ProxyPlan {
             {
                 part
             }
-            // The whole, asked for or not: a service may know no ranges.
+            // The whole object: a service may ignore ranges.
             (StatusCode::OK, part, Some(length)) if size.is_none_or(|size| size == length) => match part {
                 Some(part) if part.status == StatusCode::OK => part,
                 _ => byte_range::whole(&mut headers, length),
@@ -135,7 +135,8 @@ impl ProxyPlan {
         let body = if method == Method::HEAD {
             Body::empty()
         } else {
-            // Others' bytes are looked at; those of the vendor's own bucket were when they were stored.
+            // Only content of other hosts is verified. The content of the vendor's own bucket was verified when it was
+            // stored.
             let expected = match &source {
                 ProxySource::Url { digest, .. } if part.status == StatusCode::OK => *digest,
                 _ => None,
@@ -150,7 +151,7 @@ fn range(part: &ByteRange) -> (HeaderName, HeaderValue) {
     (header::RANGE, number_text(format!("bytes={}-{}", part.start, part.start + part.length - 1)))
 }
 
-/// Whether a service answers with the very range that the client will be told.
+/// Whether the service answers with exactly the range that the client is told.
 fn is_range(answered: &HeaderMap, told: &Headers) -> bool {
     answered.get(header::CONTENT_RANGE) == told.get(&header::CONTENT_RANGE)
 }

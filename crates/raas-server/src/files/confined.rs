@@ -1,4 +1,4 @@
-//! ContentPlan files of a folder, and of nothing else.
+//! Opens files of a folder, and nothing outside it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open, openat};
 
-/// A file of a folder, to be opened.
+/// A file in a folder, not opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfinedFile {
-    /// The folder, which may itself be a link.
+    /// The folder. It may itself be a link.
     pub(crate) folder: PathBuf,
-    /// The path below it, its parts separated by slashes.
+    /// The path in the folder, with slashes.
     pub(crate) path: String,
     pub(crate) links: Links,
 }
 
-/// What is done with symbolic links below the folder.
+/// How symbolic links in the folder are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
-    /// There are none that raas made, and one that somebody else did might lead anywhere.
+    /// A link is an error. raas makes none, and a link that somebody else made could lead anywhere.
     Refused,
-    /// The folder consists of them, as those that Pulp publishes.
-    FollowedMetadata,
+    /// Links are followed. Folders that Pulp publishes consist of them.
+    Followed,
 }
 
 impl ConfinedFile {
-    /// Opens it, if it is a regular file; its length comes with it.
+    /// Opens the file and returns its length. Anything but a regular file counts as not found.
     pub(crate) fn open(&self) -> io::Result<(File, u64)> {
         if self.path.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0')) {
             return Err(ErrorKind::NotFound.into());
         }
-        // A pipe would wait for somebody to write.
+        // Opening a pipe would block.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match self.links {
-            Links::FollowedMetadata => open(self.folder.join(&self.path), flags, Mode::empty())?,
+            Links::Followed => open(self.folder.join(&self.path), flags, Mode::empty())?,
             Links::Refused => {
                 let (folders, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
                 let mut folder = open(&self.folder, FOLDER, Mode::empty())?;
@@ -49,13 +49,13 @@ impl ConfinedFile {
         if metadata.is_file() { Ok((file, metadata.len())) } else { Err(ErrorKind::NotFound.into()) }
     }
 
-    /// What the log calls it.
+    /// The path for the log.
     pub(crate) fn display_name(&self) -> String {
         Path::new(&self.folder).join(&self.path).display().to_string()
     }
 }
 
-/// For a folder that is only passed through, which needs no permission to list it.
+/// Flags for a folder on the way. Linux needs no permission to list it.
 #[cfg(target_os = "linux")]
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(text.len() as u64, length);
             Some(text)
         };
-        // The path, and what is read of it without links and with them.
+        // A path, and its content without links and with links.
         let table = [
             ("app/blobs/a", Some("inside"), Some("inside")),
             ("app/blobs/hard", Some("inside"), Some("inside")),
@@ -110,9 +110,9 @@ mod tests {
         ];
         for (path, refused, followed) in table {
             assert_eq!(read("bucket", path, Links::Refused).as_deref(), refused, "{path}");
-            assert_eq!(read("bucket", path, Links::FollowedMetadata).as_deref(), followed, "{path}");
+            assert_eq!(read("bucket", path, Links::Followed).as_deref(), followed, "{path}");
         }
-        // The folder itself is the operator's to name.
+        // The operator chooses the folder itself, so it may be a link.
         assert_eq!(read("named", "app/blobs/a", Links::Refused).as_deref(), Some("inside"));
     }
 }

@@ -1,4 +1,4 @@
-//! A file that is read again whenever it has changed. What it last was good for stays.
+//! A file that is read again when it changes. An invalid file changes nothing: the last valid content stays.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,11 +12,11 @@ use crate::files::FileVersion;
 /// The longest file, in bytes.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
-/// A file, and what was last read of it.
+/// A file and its last valid content.
 #[derive(Debug)]
 pub(crate) struct FollowedFile<T> {
     file: PathBuf,
-    /// What the log calls it.
+    /// The name for the log.
     what: &'static str,
     parse: fn(&[u8]) -> Result<T, String>,
     current: ArcSwapOption<T>,
@@ -26,12 +26,12 @@ pub(crate) struct FollowedFile<T> {
 #[derive(Debug, Default)]
 struct State {
     stamp: Option<FileVersion>,
-    /// The last error, so that it is told once.
+    /// The last error. The same error is logged once.
     last_error: Option<String>,
 }
 
 impl<T> FollowedFile<T> {
-    /// The file, read once.
+    /// Reads the file for the first time.
     pub(crate) fn new(file: &Path, what: &'static str, parse: fn(&[u8]) -> Result<T, String>) -> Self {
         let new = Self {
             file: file.to_owned(),
@@ -44,12 +44,12 @@ impl<T> FollowedFile<T> {
         new
     }
 
-    /// What it was last good for; nothing if it never was.
+    /// The last valid content. None if the file never was valid.
     pub(crate) fn current(&self) -> Option<Arc<T>> {
         self.current.load_full()
     }
 
-    /// AcceptedSchemas the file if it changed.
+    /// Reads the file if it has changed.
     pub(crate) fn poll(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, what) = (self.file.display(), self.what);

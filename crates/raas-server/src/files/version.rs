@@ -1,11 +1,11 @@
-//! Whether a file is still the same.
+//! Detects whether a file has changed.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use raas_types::Utc;
 
-/// What changes when a file is written or replaced.
+/// Changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileVersion {
     inode: u64,
@@ -24,7 +24,7 @@ impl From<&Metadata> for FileVersion {
 }
 
 impl FileVersion {
-    /// When it was last written.
+    /// When the file was last written.
     pub(crate) fn modified(&self) -> Utc {
         Utc::from_unix(u64::try_from(self.modified.0).unwrap_or(0))
     }

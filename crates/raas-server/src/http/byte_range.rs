@@ -1,4 +1,4 @@
-//! Which part of an object a client gets, told the same wherever the bytes come from.
+//! The range of an object that a client gets. It is decided in the same way for files and for fetched objects.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -6,18 +6,18 @@ use hyper::{Method, StatusCode};
 use crate::http::headers::Headers;
 use crate::http::range::{self, RequestedRange};
 
-/// A part of an object, or all of it.
+/// A range of an object, or the whole object.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ByteRange {
-    /// Where it begins.
+    /// The first byte.
     pub(crate) start: u64,
-    /// How many bytes it has.
+    /// The number of bytes.
     pub(crate) length: u64,
-    /// The answer's status.
+    /// The status of the answer.
     pub(crate) status: StatusCode,
 }
 
-/// The whole of an object of this length, told in the answer's headers.
+/// The whole object. Sets the headers of the answer.
 pub(crate) fn whole(headers: &mut Headers, length: u64) -> ByteRange {
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, length.into());
@@ -25,18 +25,18 @@ pub(crate) fn whole(headers: &mut Headers, length: u64) -> ByteRange {
     ByteRange { start: 0, length, status: StatusCode::OK }
 }
 
-/// The part that a request asks for of an object of this length, told in the answer's headers, which have its
+/// The range that a request names, of an object with this length. Sets the headers of the answer, which must have their
 /// entity tag already.
 ///
 /// # Errors
-/// It begins beyond the end. The value tells how long the object is.
+/// The range begins beyond the end. The value is the `Content-Range` that gives the length.
 pub(crate) fn requested(
     method: &Method,
     request: &HeaderMap,
     headers: &mut Headers,
     length: u64,
 ) -> Result<ByteRange, HeaderValue> {
-    // Source: RFC 9110, section 14.2: ranges are defined for GET only.
+    // Ranges are defined for GET only. Source: RFC 9110, section 14.2.
     let asked = request.get(header::RANGE).filter(|_| method == Method::GET && is_current(request, headers));
     match range::parse(asked.map(HeaderValue::as_bytes), length) {
         RequestedRange::Whole => Ok(whole(headers, length)),
@@ -54,9 +54,9 @@ pub(crate) fn number_text(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("numbers and a few signs are visible ASCII")
 }
 
-/// Whether the part that a client has is of the content that it would get the rest of.
+/// Whether `If-Range` allows a range: the bytes that the client has must be of the same content.
 ///
-/// Source: RFC 9110, section 13.1.5: the comparison is strong, and dates are no validators here.
+/// Source: RFC 9110, section 13.1.5. The comparison is strong, and dates never match here.
 fn is_current(request: &HeaderMap, headers: &Headers) -> bool {
     request.get(header::IF_RANGE).is_none_or(|tag| headers.get(&header::ETAG) == Some(tag))
 }

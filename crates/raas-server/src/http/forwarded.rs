@@ -1,4 +1,4 @@
-//! Which address a client has, where proxies stand before the server.
+//! The address of a client behind proxies.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,15 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// Source: MDN, "X-Forwarded-For"; no standard has it, and every proxy writes it.
+/// No standard defines this header, and every proxy writes it. Source: MDN, "X-Forwarded-For".
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remote {
-    /// Who made the connection.
+    /// From the other end of the connection.
     Direct(SocketAddr),
-    /// Whom a proxy that is trusted names.
+    /// From an address that a trusted proxy names.
     Named(IpAddr),
 }
 
@@ -36,11 +36,11 @@ impl fmt::Display for Remote {
     }
 }
 
-/// Where a request comes from: of the addresses that it came through, the last that is no proxy's that is trusted.
-/// What stands before that anybody can have written.
+/// The address of a client: the last address on the way that is not a trusted proxy's. The client itself may have
+/// invented everything before it.
 ///
-/// A proxy that writes `X-Forwarded-For` passes a client's `Forwarded` on as it is, so that is read only if there is
-/// no other.
+/// `Forwarded` counts only without `X-Forwarded-For`: a proxy that writes the latter passes on a client's `Forwarded`
+/// unchanged.
 pub(crate) fn client(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap) -> Remote {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address.to_canonical()));
     if trusted.is_empty() || !is_trusted(remote.ip()) {
@@ -52,7 +52,7 @@ pub(crate) fn client(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap)
         let Ok(line) = line.to_str() else { return client };
         for hop in line.rsplit(',') {
             let hop = if name == FORWARDED { forwarded_for(hop) } else { Some(hop) };
-            // Unknown, hidden or nonsense: who came before is not known to any of those that are trusted.
+            // Unknown, hidden or invalid: no trusted proxy knows the hops before this one.
             let Some(address) = hop.and_then(address) else { return client };
             client = Remote::Named(address);
             if !is_trusted(address) {
@@ -73,7 +73,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
     })
 }
 
-/// An address, with a port or without, and of version 6 in brackets or without.
+/// An address with or without a port. IPv6 may be in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -107,10 +107,10 @@ mod tests {
             ("10.0.0.1:9", &[(FWD, "for=192.0.2.1;proto=https;by=10.0.0.1")], "192.0.2.1"),
             ("10.0.0.1:9", &[(FWD, "for=1.1.1.1, For=\"[2001:db8::1]:80\"")], "2001:db8::1"),
             ("10.0.0.1:9", &[(FWD, "for=1.1.1.1"), (XFF, "192.0.2.1")], "192.0.2.1"),
-            // Somebody who is no proxy that is trusted says what they like.
+            // An untrusted client can claim anything.
             ("192.0.2.7:9", &[(XFF, "203.0.113.9")], "192.0.2.7:9"),
             ("192.0.2.7:9", &[(FWD, "for=203.0.113.9")], "192.0.2.7:9"),
-            // Nothing that can be believed: the last that is known.
+            // Nothing usable: the last known address counts.
             ("10.0.0.1:9", &[], "10.0.0.1:9"),
             ("10.0.0.1:9", &[(XFF, "")], "10.0.0.1:9"),
             ("10.0.0.1:9", &[(XFF, "nonsense")], "10.0.0.1:9"),

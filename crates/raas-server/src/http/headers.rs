@@ -1,27 +1,27 @@
-//! Headers of answers and of requests, made of those that are over.
+//! Headers of answers and requests, in recycled memory.
 
 use std::cell::Cell;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 thread_local! {
-    /// The list of an answer that is over on this thread, emptied.
+    /// The empty list of an earlier answer of this thread.
     static LIST: Cell<Vec<(HeaderName, HeaderValue)>> = Cell::default();
-    /// The map of a request that is over on this thread, emptied.
+    /// The empty map of an earlier request of this thread.
     static MAP: Cell<Option<HeaderMap>> = const { Cell::new(None) };
 }
 
-/// The headers of an answer, each name once. They are so few that a list is much quicker than a map.
+/// The headers of an answer, each name once. For so few a list is much faster than a map.
 #[derive(Debug)]
 pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
 
 impl Headers {
-    /// No headers yet. They take no memory but that of an answer that is over.
+    /// No headers, in the memory of an earlier answer.
     pub(crate) fn new() -> Self {
         Self(LIST.take())
     }
 
-    /// Says a header, in place of what was said under its name.
+    /// Sets a header, and replaces its former value.
     pub(crate) fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -29,22 +29,22 @@ impl Headers {
         }
     }
 
-    /// Takes a header back, if it was said.
+    /// Removes a header.
     pub(crate) fn remove(&mut self, name: &HeaderName) {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// What is said under a name.
+    /// The value of a header.
     pub(crate) fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// All of them, in the order in which they were said.
+    /// All headers, in the order in which they were set.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
         self.0.iter()
     }
 
-    /// All of them, taken out.
+    /// Takes all headers.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.0.drain(..)
     }
@@ -57,14 +57,14 @@ impl Drop for Headers {
     }
 }
 
-/// An empty map that has room, made of one that is not needed any more if there is one.
+/// An empty map with capacity, recycled if possible.
 pub(crate) fn take_spare_map() -> HeaderMap {
     MAP.take().unwrap_or_else(|| HeaderMap::with_capacity(12))
 }
 
-/// Keeps the headers of a request that is over.
+/// Recycles the headers of a request that was answered.
 pub(crate) fn recycle(mut headers: HeaderMap) {
-    /// No more than this: one request with thousands of headers must not be remembered for ever.
+    /// The largest map to keep. One request with thousands of headers must not use memory forever.
     const MOST: usize = 64;
     if headers.capacity() <= MOST {
         headers.clear();

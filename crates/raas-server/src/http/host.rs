@@ -1,4 +1,4 @@
-//! Which site a request is for.
+//! Host names.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Request, Uri};
 
-/// The host that a request names, with its port: the URI's authority if it has one, else the `Host` header.
+/// The host in a request, with its port, as the client sent it: the authority of the URI, or the `Host` header. None if
+/// there are several `Host` headers, which is an error.
 ///
-/// Source: RFC 9112, section 3.2.2 (absolute-form) and section 3.2 (several `Host` headers are an error, and no
-/// host here). It is text as the client sent it.
+/// Source: RFC 9112, section 3.2.2 (absolute-form) and section 3.2 (`Host`).
 pub(crate) fn requested<B>(request: &Request<B>) -> Option<&str> {
     from_parts(request.uri(), request.headers())
 }
@@ -26,19 +26,19 @@ pub(crate) fn from_parts<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a
     }
 }
 
-/// The name of a host, as it is compared: in lower case, without a port, without a dot at the end.
+/// The name of a host, normalized for comparison: in lower case, without a port, without a dot at the end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(Box<str>);
 
-/// Why a text is no name of a host.
+/// Why a text is not the name of a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
-    /// Not by the grammar of host names, or one with a port.
+    /// Not a host name, or a host name with a port.
     #[error(
         "`{0}` is not the name of a host: expected letters, digits and hyphens between dots, without a port"
     )]
     Name(String),
-    /// One that vendors have anyway.
+    /// A name below `localhost`, where every vendor has a name already.
     #[error("`{0}` is below `localhost`, where every vendor has its own name already")]
     Local(String),
 }
@@ -56,7 +56,7 @@ impl fmt::Display for HostName {
     }
 }
 
-/// So that a map of hosts can be asked with a text.
+/// Allows to look up a text in a map of hosts.
 impl Borrow<str> for HostName {
     fn borrow(&self) -> &str {
         &self.0
@@ -66,7 +66,7 @@ impl Borrow<str> for HostName {
 impl FromStr for HostName {
     type Err = HostNameError;
 
-    /// Source: RFC 1123, section 2.1, and RFC 1035, section 2.3.4, for the lengths.
+    /// Source: RFC 1123, section 2.1. The lengths are from RFC 1035, section 2.3.4.
     fn from_str(text: &str) -> Result<Self, HostNameError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let shown = || text.chars().take(300).collect();
@@ -86,7 +86,7 @@ impl FromStr for HostName {
     }
 }
 
-/// Most clients send it in lower case, and nothing is copied then.
+/// Lower case. Most clients send lower case, which is not copied.
 pub(crate) fn lower(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
@@ -95,7 +95,7 @@ pub(crate) fn lower(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The host's name, without a dot at the end; nothing if what follows it is no port.
+/// A host without its port and without a dot at the end. None if the port is invalid.
 pub(crate) fn without_port(host: &str) -> Option<&str> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
@@ -107,7 +107,7 @@ pub(crate) fn without_port(host: &str) -> Option<&str> {
 
 /// The vendor's label in `<vendor>.localhost`.
 ///
-/// Source: RFC 6761, section 6.3: names below `localhost` resolve to this machine.
+/// Names below `localhost` resolve to this machine. Source: RFC 6761, section 6.3.
 pub(crate) fn vendor_label(name: &str) -> Option<&str> {
     let (label, rest) = name.split_once('.')?;
     (rest == "localhost").then_some(label)

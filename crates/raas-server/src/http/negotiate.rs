@@ -1,13 +1,13 @@
-//! What a client accepts and what it has already.
+//! What a client accepts, and what it has already.
 
 use hyper::header::{ACCEPT, HeaderMap, IF_NONE_MATCH};
 use raas_types::media_type;
 
-/// Whether a client that asks for a tag is to get an index as it is, rather than its linux/amd64 manifest.
+/// Whether a client that requests a tag gets an index as it is, rather than the index's linux/amd64 manifest.
 ///
-/// A client that says nothing gets it, and so does one that names no manifest type at all (a browser, a probe).
-/// Of those that name manifest types, the ones that know no indexes name image manifests only; Crane gives them
-/// what a document's `manifest_list_amd64_tags` says, and so do we.
+/// Clients without `Accept`, and clients that name no manifest type (browsers, probes), get the index. A client that
+/// names manifest types but not the index's type does not know indexes. It gets the linux/amd64 manifest, as from
+/// Crane.
 ///
 /// Source: RFC 9110, section 12.5.1. A type with `q=0` is not accepted.
 pub(crate) fn accepts_index(headers: &HeaderMap, index_type: &str) -> bool {
@@ -22,12 +22,12 @@ pub(crate) fn accepts_index(headers: &HeaderMap, index_type: &str) -> bool {
     !names_manifests
 }
 
-/// Whether a client names this type, by itself.
+/// Whether a client names exactly this type.
 pub(crate) fn names(headers: &HeaderMap, media_type: &str) -> bool {
     accepted(headers).any(|kind| kind.eq_ignore_ascii_case(media_type))
 }
 
-/// The types that a client names and does not refuse.
+/// The types that a client names and does not exclude with `q=0`.
 fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(|range| {
@@ -55,9 +55,9 @@ fn is_zero(q: &str) -> bool {
     q.trim().parse::<f32>() == Ok(0.0)
 }
 
-/// Whether the client has the content already, by its entity tag (with its quotes).
+/// Whether the client has the content already. `etag` has quotes.
 ///
-/// Source: RFC 9110, section 13.1.2; the comparison is weak.
+/// Source: RFC 9110, section 13.1.2. The comparison is weak.
 pub(crate) fn has_already(headers: &HeaderMap, etag: &[u8]) -> bool {
     headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(
         |candidate| {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// Decodes percent-encoding. `None` if a `%` is not followed by two hex digits, or if the result is not UTF-8 or
-/// holds control characters, which no name, tag or digest does.
+/// Decodes percent-encoding. None if a `%` is not followed by two hex digits, if the result is not UTF-8, or if it has
+/// control characters, which no name, tag or digest has. Text without a `%` is not copied.
 ///
-/// Source: RFC 3986, section 2.1. Text without a `%` is passed on as it is.
+/// Source: RFC 3986, section 2.1.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    // Without a way out of the loop, so that it looks at many bytes at once.
+    // A fold without an early exit is vectorized.
     let odd = text.bytes().fold(false, |odd, b| odd | (b == b'%') | b.is_ascii_control());
     if !odd {
         return Some(Cow::Borrowed(text));
@@ -30,7 +30,7 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
 
-/// The first value of a key in a query string. `Some(None)` means that it is there and cannot be decoded.
+/// The first value of a key in a query string. `Some(None)` means that the value cannot be decoded.
 pub(crate) fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<Option<Cow<'a, str>>> {
     query?.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -38,13 +38,13 @@ pub(crate) fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<Option<
     })
 }
 
-/// The bytes that stand for themselves in some part of a URL: RFC 3986's unreserved characters, and more.
+/// The bytes that are not encoded in a part of a URL.
 pub(crate) type SafeBytes = [bool; 256];
 
-/// What stands for itself in the value of a query.
+/// The bytes that are not encoded in the value of a query: RFC 3986's unreserved characters.
 pub(crate) const QUERY_VALUE: &SafeBytes = &safe_bytes(b"");
 
-/// A table rather than comparisons: each redirect asks it a hundred times.
+/// The unreserved characters and `more`, as a table: each redirect looks up a hundred bytes.
 pub(crate) const fn safe_bytes(more: &[u8]) -> SafeBytes {
     let mut table = [false; 256];
     let mut byte = 0_u8;
@@ -60,14 +60,14 @@ pub(crate) const fn safe_bytes(more: &[u8]) -> SafeBytes {
     table
 }
 
-/// Encodes a text for use as a value in a query string.
+/// Encodes a text as a value in a query string.
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     encode_into(&mut out, text, QUERY_VALUE);
     out
 }
 
-/// Adds what is written to it in percent-encoding.
+/// A writer that appends percent-encoded text.
 pub(crate) struct Encoding<'a> {
     pub(crate) out: &'a mut String,
     pub(crate) kept: &'a SafeBytes,
@@ -80,10 +80,10 @@ impl fmt::Write for Encoding<'_> {
     }
 }
 
-/// Adds a text in percent-encoding: all but what is kept.
+/// Appends a text, with all bytes encoded that are not `kept`.
 pub(crate) fn encode_into(out: &mut String, text: &str, kept: &SafeBytes) {
     let stands = |byte: u8| kept[usize::from(byte)];
-    // Nearly everything stands for itself, which is found out quickest without a way out of the loop.
+    // Nearly all texts need no encoding. A fold without an early exit is vectorized.
     if text.bytes().fold(true, |all, byte| all & stands(byte)) {
         return out.push_str(text);
     }
@@ -93,7 +93,7 @@ pub(crate) fn encode_into(out: &mut String, text: &str, kept: &SafeBytes) {
         out.push_str(run);
         let odd = more.chars().next().map_or(0, char::len_utf8);
         for byte in more[..odd].bytes() {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(out, "%{byte:02X}");
         }
         rest = &more[odd..];

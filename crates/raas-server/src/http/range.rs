@@ -1,25 +1,24 @@
-//! Range requests for one range of bytes.
+//! Parses the `Range` header.
 
-/// What a `Range` header asks of content with a certain length.
+/// What a `Range` header requests of content with a certain length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestedRange {
-    /// All of it: no range, one that is malformed, or several, which a server may ignore.
+    /// The whole content: no range, an invalid one, or several, which a server may ignore.
     Whole,
-    /// The bytes from `start`, `length` of them.
+    /// One range of bytes.
     Part {
-        /// Where it begins.
+        /// The first byte.
         start: u64,
-        /// How many bytes it has, at least one.
+        /// The number of bytes, at least one.
         length: u64,
     },
-    /// Nothing that the content has.
+    /// Bytes beyond the end.
     Unsatisfiable,
 }
 
-/// AcceptedSchemas a `Range` header.
+/// Parses a `Range` header. Several ranges are answered with the whole content, as S3 does; every client accepts that.
 ///
-/// Source: RFC 9110, section 14.1.2 (byte ranges) and section 14.2: a server may ignore the header. Of several
-/// ranges the whole content is answered, which every client accepts; S3 does so too.
+/// Source: RFC 9110, section 14.1.2 (byte ranges) and section 14.2 (a server may ignore the header).
 pub(crate) fn parse(header: Option<&[u8]>, size: u64) -> RequestedRange {
     let Some(text) = header.and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
         return RequestedRange::Whole;
@@ -30,7 +29,7 @@ pub(crate) fn parse(header: Option<&[u8]>, size: u64) -> RequestedRange {
         return RequestedRange::Whole;
     }
     match (number(first), number(last)) {
-        // The order is checked before the length: a range that ends before it begins is malformed wherever it is.
+        // The order is checked before the length: a range that ends before it begins is invalid, wherever it is.
         (Number::Some(first), Number::Some(last)) if last < first => RequestedRange::Whole,
         (Number::Some(first), Number::None | Number::Some(_)) if first >= size => {
             RequestedRange::Unsatisfiable
@@ -60,7 +59,7 @@ fn number(text: &str) -> Number {
     if text.is_empty() {
         Number::None
     } else if text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than fit are beyond any content's end.
+        // A number that does not fit is beyond the end of any content.
         Number::Some(text.parse().unwrap_or(u64::MAX))
     } else {
         Number::Bad

@@ -1,53 +1,52 @@
-//! What a connection has done, so that one that does nothing is found out.
+//! Measures the progress of a connection, so that a timer can detect an idle or stalled one.
 //!
-//! hyper can find out slow requests with a timer for each, which costs more than all else that the server does for one.
-//! Here a connection has one timer that ticks whatever happens, and at each tick looks at what was counted since the last.
+//! A timer for each request would cost more than all other work for it. So each connection has one timer, which
+//! compares these counters at every tick.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What a connection has done.
+/// The progress of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// Requests whose head has come.
+    /// Requests whose head has arrived.
     begun: AtomicU64,
-    /// Those of them whose answer is over.
+    /// Requests whose answer is complete or aborted.
     over: AtomicU64,
-    /// Pieces of answers that were taken to be sent.
+    /// Pieces of answers that were handed over to be sent.
     moved: AtomicU64,
-    /// Whether the client does not take what is written.
+    /// Whether the last write is blocked because the client does not read.
     blocked: AtomicBool,
-    /// Whether any request had a body, of which some may yet come.
+    /// Whether any request had a body, of which more bytes may arrive.
     has_body: AtomicBool,
 }
 
 impl Progress {
-    /// A request's head is there.
+    /// Counts the head of a request.
     pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An answer has gone out, or never will.
+    /// Counts an answer that is complete or aborted.
     pub(crate) fn end(&self) {
         self.over.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A piece of an answer goes out.
+    /// Counts a piece of an answer.
     pub(crate) fn moved(&self) {
         self.moved.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether what was last written waits to be taken.
+    /// Sets whether the last write is blocked.
     pub(crate) fn blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// A request has a body.
+    /// Notes that a request has a body.
     pub(crate) fn has_body(&self) {
         self.has_body.store(true, Ordering::Relaxed);
     }
 
-    /// Whether all that was read was understood, and all that was written has gone out, but for a request's head that
-    /// is not whole.
+    /// Whether nothing of the connection is buffered in hyper, except an incomplete head.
     pub(crate) fn may_rest(&self) -> bool {
         !self.blocked.load(Ordering::Relaxed) && !self.has_body.load(Ordering::Relaxed)
     }
@@ -58,7 +57,7 @@ impl Progress {
     }
 }
 
-/// What a connection had done at a tick.
+/// The counters at one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProgressMark {
     begun: u64,
@@ -67,7 +66,7 @@ pub(crate) struct ProgressMark {
 }
 
 impl ProgressMark {
-    /// Whether there are requests whose answer is not over.
+    /// Whether a request is in flight.
     pub(crate) fn is_answering(self) -> bool {
         self.begun != self.over
     }

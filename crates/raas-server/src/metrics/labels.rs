@@ -1,6 +1,6 @@
 //! Labels in the text format of Prometheus.
 
-/// Labels as they stand between braces.
+/// The text between the braces.
 pub(crate) fn labels(labels: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(96);
     for (name, value) in labels {
@@ -9,7 +9,7 @@ pub(crate) fn labels(labels: &[(&str, &str)]) -> String {
         }
         out.push_str(name);
         out.push_str("=\"");
-        // Names and tags have nothing to escape; they are written once for every pull.
+        // Names and tags need no escaping, and every pull writes some.
         if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
             out.push_str(value);
         } else {

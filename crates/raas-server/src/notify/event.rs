@@ -1,4 +1,4 @@
-//! The events, as distribution writes them.
+//! Events as CNCF distribution writes them.
 
 use std::time::SystemTime;
 
@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::catalog::Manifest;
 use crate::fetched::{CountableRequest, one_tag};
 
-/// The media type of an envelope.
+/// The media type of a request with events.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
 
-/// A pull, as far as it is somebody's own.
+/// A pull. The source, which all events share, is added when they are sent.
 #[derive(Debug, Serialize)]
 pub(crate) struct PullEvent {
     id: String,
@@ -32,7 +32,7 @@ struct Target {
     size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
-    /// The same as `size`, for those who read what distribution wrote before 2.1.
+    /// A copy of `size`. Receivers written for distribution before 2.1 read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
     repository: String,
@@ -51,11 +51,11 @@ struct Request {
     useragent: String,
 }
 
-/// Who request: nobody is named, as in distribution without authentication.
+/// Always empty, as in distribution without authentication.
 #[derive(Debug, Serialize)]
 struct Actor {}
 
-/// The server.
+/// The server that sends the event.
 #[derive(Debug, Serialize)]
 pub(super) struct Source {
     addr: String,
@@ -106,7 +106,7 @@ impl PullEvent {
     }
 }
 
-/// What is sent: the events, each with the server that it is from.
+/// The body of a request: the events, each with its source.
 pub(super) fn envelope(notices: &[PullEvent], source: &Source) -> Bytes {
     #[derive(Serialize)]
     struct Event<'a> {
@@ -122,7 +122,7 @@ pub(super) fn envelope(notices: &[PullEvent], source: &Source) -> Bytes {
     serde_json::to_vec(&Envelope { events }).expect("events have text keys only").into()
 }
 
-/// A name that nothing else has: a UUID of version 4.
+/// A random UUID (version 4).
 fn id() -> String {
     let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{random:032x}");

@@ -1,4 +1,4 @@
-//! The first load of all sites, before the server accepts connections.
+//! Loads all sites for the first time, before the server accepts connections.
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) async fn load<S: SiteSource>(
     if healths.is_empty() {
         return Ok(watcher);
     }
-    // What is not there by then appears as everything does that appears later.
+    // Sites that are late are served as soon as they are loaded.
     let _ = timeout(options.patience, most_were_tried(&healths, options.quiet)).await;
     let polling = spawn_blocking(move || {
         let snapshot = watcher.poll();
@@ -49,9 +49,9 @@ pub(super) async fn load<S: SiteSource>(
     Ok(watcher)
 }
 
-/// Pending until all were asked once, or some were and no other for a while.
+/// Waits until all sites were tried, or some were tried and no further one for the time `quiet`.
 async fn most_were_tried(healths: &[Arc<MetadataHealth>], quiet: Duration) {
-    /// Nobody notices so little at a start.
+    /// Too short to be noticed at a start.
     const STEP: Duration = Duration::from_millis(10);
     let (mut before, mut since) = (0, Instant::now());
     loop {

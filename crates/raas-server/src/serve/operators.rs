@@ -17,14 +17,13 @@ use crate::answer::answer_operator;
 use crate::connection::{ended, http1};
 use crate::state::ServerState;
 
-/// Answers whoever looks after the server, on a port of their own, since what is counted names every vendor and
-/// every repository.
+/// Answers operators. They have a port of their own because metrics name every vendor and repository.
 pub(super) async fn serve_operators(
     listener: &TcpListener,
     shared: Arc<ServerState>,
     header_timeout: Duration,
 ) {
-    /// More than ever look after one server at once.
+    /// The maximal number of connections. Far fewer operators and scrapers are expected.
     const MOST: usize = 100;
     let room = Arc::new(Semaphore::new(MOST));
     let mut tasks = JoinSet::new();

@@ -1,4 +1,4 @@
-//! What a legacy Crane's configuration says of a site: redirects that are rewritten and signed, or files instead.
+//! The configuration of a legacy Crane that a site replaces.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -8,21 +8,21 @@ use hyper::header::HeaderValue;
 use crate::files::{ConfinedFile, Links};
 use crate::origin::AkamaiToken;
 
-/// The rules of a site that stands in for a Crane.
+/// The rules of a site that replaces a Crane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CraneRules {
-    /// `[cdn] url_match` and `url_replace`: a text and what every occurrence of it becomes in a URL that clients are
-    /// sent to. Visible ASCII, both.
+    /// `[cdn] url_match` and `url_replace`: in redirect URLs every occurrence of the first text becomes the second.
+    /// Both must be visible ASCII.
     pub rewrite: Option<(String, String)>,
-    /// `[cdn] url_auth_…`: what makes a token for each of these URLs.
+    /// `[cdn] url_auth_…`: adds a token to redirect URLs.
     pub token: Option<AkamaiToken>,
     /// `[serve_content]`: folders whose files are sent instead of redirects.
     pub content: Option<ContentFolders>,
-    /// `[general] endpoint`: what `X-Docker-Endpoints` says; the host that a client asked without one.
+    /// `[general] endpoint`: the value of `X-Docker-Endpoints`. Default: the host of the request.
     pub endpoint: Option<String>,
 }
 
-/// Where the content lies that is sent.
+/// The folders of the content that is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentFolders {
     /// `<repository id>/<image id>/<file>`
@@ -32,7 +32,7 @@ pub struct ContentFolders {
 }
 
 impl CraneRules {
-    /// A URL that a document names, as a client is sent to it.
+    /// The redirect target for a URL of a document.
     pub(crate) fn location(&self, url: String, size: u64) -> String {
         let mut url = match &self.rewrite {
             Some((from, to)) => url.replace(from, to),
@@ -51,24 +51,20 @@ impl CraneRules {
 }
 
 impl ContentFolders {
-    /// A file of a repository's folder for Docker v1 clients.
+    /// A file of the v1 API.
     pub(crate) fn v1(&self, repository: &str, rest: &str) -> ConfinedFile {
         file(&self.v1, repository, rest)
     }
 
-    /// The same for today's.
+    /// A file of the v2 API.
     pub(crate) fn v2(&self, repository: &str, rest: &str) -> ConfinedFile {
         file(&self.v2, repository, rest)
     }
 }
 
-/// Pulp's folders consist of links, which Crane follows; the id must be one part of a path all the same.
+/// Pulp's folders consist of links, so links are followed. The repository id must still be a single folder name.
 fn file(folder: &std::path::Path, repository: &str, rest: &str) -> ConfinedFile {
-    // No file has such a name.
+    // No file has this path.
     let repository = if repository.contains('/') { "" } else { repository };
-    ConfinedFile {
-        folder: folder.to_owned(),
-        path: format!("{repository}/{rest}"),
-        links: Links::FollowedMetadata,
-    }
+    ConfinedFile { folder: folder.to_owned(), path: format!("{repository}/{rest}"), links: Links::Followed }
 }

@@ -1,4 +1,4 @@
-//! What is known of a site's metadata that is followed in a bucket: what serves, and what is wrong.
+//! The state of a site's metadata in a bucket.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +9,14 @@ use raas_types::Pointer;
 
 use crate::catalog::Catalog;
 
-/// Written by who follows the metadata, read by everybody.
+/// The state of a site's metadata. The task that follows the bucket writes it, and everybody may read it.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataHealth {
-    /// What is served; nothing before anything was found out.
+    /// The catalog that is served. None until the bucket was read for the first time.
     catalog: ArcSwapOption<Catalog>,
-    /// How often what the bucket has was not taken.
+    /// How often the bucket's metadata was refused.
     refusals: AtomicU64,
-    /// How many documents of it do not load.
+    /// The number of documents that do not load.
     faulty: Arc<AtomicUsize>,
     news: Mutex<News>,
     tried: AtomicBool,
@@ -24,15 +24,15 @@ pub(crate) struct MetadataHealth {
 
 #[derive(Debug, Default)]
 struct News {
-    /// Why what the bucket has is not served; nothing while it is.
+    /// Why the bucket's metadata is refused. None while it is served.
     refusal: Option<String>,
-    /// When what serves was last found to be what the bucket has.
+    /// When the served metadata was last confirmed to be the bucket's.
     good: Option<Instant>,
     sequence: u64,
 }
 
 impl MetadataHealth {
-    /// The bucket's metadata is served; `catalog` where it is another one than before.
+    /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
     pub(crate) fn good(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
         if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
             self.catalog.store(Some(catalog));
@@ -45,7 +45,7 @@ impl MetadataHealth {
         self.tried.store(true, Ordering::Relaxed);
     }
 
-    /// What the bucket has is not taken. Whether that is news.
+    /// Records that the bucket's metadata is refused. Returns whether the reason is new.
     pub(crate) fn refused(&self, reason: &str) -> bool {
         self.refusals.fetch_add(1, Ordering::Relaxed);
         let new = self.told(|news| {
@@ -57,37 +57,37 @@ impl MetadataHealth {
         new
     }
 
-    /// What is served; nothing if nothing was ever found out.
+    /// The catalog that is served. None until the bucket was read for the first time.
     pub(crate) fn catalog(&self) -> Option<Arc<Catalog>> {
         self.catalog.load_full()
     }
 
-    /// How often what the bucket has was not taken.
+    /// How often the bucket's metadata was refused.
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
 
-    /// Whether what is served is what the bucket had when it was last asked.
+    /// Whether the served metadata was the bucket's when the bucket was last asked.
     pub(crate) fn is_current(&self) -> bool {
         self.told(|news| news.refusal.is_none() && news.good.is_some())
     }
 
-    /// How long ago what is served was last found to be what the bucket has.
+    /// The time since the served metadata was last confirmed to be the bucket's.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.told(|news| news.good.map(|good| good.elapsed()))
     }
 
-    /// The number of the publication that is served.
+    /// The sequence number of the publication that is served.
     pub(crate) fn sequence(&self) -> u64 {
         self.told(|news| news.sequence)
     }
 
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     pub(crate) fn faulty(&self) -> &Arc<AtomicUsize> {
         &self.faulty
     }
 
-    /// Whether the bucket was asked once, however that ended.
+    /// Whether the bucket was asked at least once, with whatever result.
     pub(crate) fn was_tried(&self) -> bool {
         self.tried.load(Ordering::Relaxed)
     }

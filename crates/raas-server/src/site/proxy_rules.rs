@@ -1,5 +1,4 @@
-//! Repositories whose bytes the server passes on, while it sends clients elsewhere for the rest: for those who reach
-//! nothing but the registry.
+//! Repositories whose bytes the server passes on, for customers who reach only the registry's host.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -10,24 +9,24 @@ use raas_types::RepositoryName;
 use crate::http::host::HostName;
 use crate::origin::Origin;
 
-/// What is passed on.
+/// What the server passes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyRules {
     /// The repositories.
     pub repositories: Vec<RepositoryPattern>,
-    /// Where the server takes their objects from, if clients are sent to a bucket for the rest.
+    /// Where the server fetches their objects, if other clients are redirected to the bucket.
     pub origin: Option<Origin>,
-    /// The hosts that masked layers are taken from. Metadata names them, and a server must not fetch whatever that
-    /// says: it may reach what its clients may not.
+    /// The hosts that the server may fetch masked layers from. Vendors choose the locations in metadata, and the server
+    /// may reach hosts that its clients must not reach.
     pub hosts: BTreeSet<HostName>,
 }
 
-/// Repositories by name: `app`, `tools/*` for all below, `*` for all.
+/// Repositories by name: `app`, `tools/*` for all below `tools`, `*` for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryPattern {
-    /// Nothing for all.
+    /// None means all repositories.
     name: Option<RepositoryName>,
-    /// Whether those below the name are meant, and not itself.
+    /// Whether the repositories below the name are meant, without the name itself.
     below: bool,
 }
 
@@ -61,15 +60,15 @@ impl RepositoryPattern {
 }
 
 impl ProxyRules {
-    /// Whether this repository's bytes are passed on.
+    /// Whether the server passes on the bytes of this repository.
     pub(crate) fn covers(&self, repository: &RepositoryName) -> bool {
         self.repositories.iter().any(|pattern| pattern.matches(repository))
     }
 
-    /// Whether the server may take something from this URL.
+    /// Whether the server may fetch this URL.
     pub(crate) fn allows_url(&self, url: &str) -> bool {
         let Ok(uri) = url.parse::<Uri>() else { return false };
-        // With a user in it, the host may be another than it looks like.
+        // A user name may hide the real host from a reader.
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let host = authority.and_then(|authority| authority.host().parse::<HostName>().ok());
         host.is_some_and(|host| self.hosts.contains(&host))

@@ -1,4 +1,4 @@
-//! Certificates in files, followed, so that one that is renewed is used without a restart.
+//! Certificates in files. The server follows the files, so a renewed certificate needs no restart.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,18 +15,18 @@ use crate::files::FileVersion;
 /// The files of a certificate, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
-    /// The certificate, and those between it and a root, in that order.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
 }
 
-/// The files, and what they were last good for.
+/// Follows certificate files, and keeps the last valid content of each.
 pub(crate) struct CertificateFollower {
     named: Vec<CertificateFiles>,
     folder: Option<PathBuf>,
     known: HashMap<CertificateFiles, Known>,
-    /// The last error with each, so that it is told once.
+    /// The last error of each file. The same error is logged once.
     last_errors: HashMap<PathBuf, String>,
 }
 
@@ -36,7 +36,7 @@ struct Known {
 }
 
 impl CertificateFollower {
-    /// AcceptedSchemas all of them. Unlike later, those that are named must be good.
+    /// Reads all files. At the start the named certificates must be valid.
     pub(crate) async fn open(
         named: Vec<CertificateFiles>,
         folder: Option<PathBuf>,
@@ -58,8 +58,8 @@ impl CertificateFollower {
         reading.await.map_err(io::Error::other)?
     }
 
-    /// Looks at the files again and again. What cannot be used changes nothing: the two of a certificate are replaced
-    /// one after the other, and for a moment do not fit.
+    /// Checks the files again and again. Invalid files change nothing. The files of a renewed certificate are replaced
+    /// one after the other, so for a moment they do not match.
     pub(crate) async fn follow(mut self, into: Arc<Certificates>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
@@ -126,7 +126,7 @@ impl CertificateFollower {
     }
 }
 
-/// The certificates of a folder, by name: each `NAME.crt` that has a `NAME.key` beside it.
+/// The certificates of a folder, by name: each `NAME.crt` with a `NAME.key`.
 fn pairs(folder: &Path) -> io::Result<Vec<CertificateFiles>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

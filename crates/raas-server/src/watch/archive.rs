@@ -1,5 +1,5 @@
-//! A part of a snapshot, unpacked in memory: bytes that come from a bucket, and that anybody who can write there can
-//! choose.
+//! Unpacks a part of a snapshot in memory. The bytes come from a bucket, so anybody who can write to the bucket chooses
+//! them.
 
 use std::borrow::Cow;
 use std::io::{self, Cursor, Read as _};
@@ -14,7 +14,7 @@ pub(super) use allowance::{Allowance, Limits, PartSize};
 
 use crate::catalog::MetadataFiles;
 
-/// Why an archive is refused, all of it.
+/// Why an archive is refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
     #[error("it cannot be unpacked: {0}")]
@@ -37,7 +37,7 @@ pub(super) enum ArchiveError {
     Twice(String),
 }
 
-/// A part of a snapshot: which one, and of how many.
+/// Which part of a snapshot an archive is, and how many parts there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PartIndex {
     pub(super) at: usize,
@@ -45,7 +45,7 @@ pub(super) struct PartIndex {
 }
 
 impl PartIndex {
-    /// Whether a file lies in it, by its path.
+    /// Whether a file belongs to the part, by its path.
     pub(super) fn has(self, path: &str) -> bool {
         partition::part_of(path, self.parts) == self.at
     }
@@ -53,23 +53,22 @@ impl PartIndex {
 
 /// The files of a part, by path.
 pub(super) struct UnpackedPart {
-    /// The unpacked tar: one piece of memory, which is given back as one. Many small ones would leave holes between what
-    /// stays.
+    /// The unpacked tar, in one allocation that is freed as a whole. Many small allocations would fragment the memory.
     bytes: Vec<u8>,
-    /// The files' paths, likewise.
+    /// The paths of all files, in one allocation too.
     paths: String,
-    /// Where each of them is, by path.
+    /// The files, sorted by path.
     files: Vec<Member>,
 }
 
-/// Where a file's path and bytes are.
+/// Where the path and the bytes of a file are.
 struct Member {
     path: Range<usize>,
     bytes: Range<usize>,
 }
 
 impl UnpackedPart {
-    /// Unpacks an archive. Nothing is written anywhere.
+    /// Unpacks an archive in memory.
     pub(super) fn unpack(
         packed: &[u8],
         part_index: PartIndex,
@@ -104,7 +103,7 @@ impl UnpackedPart {
         Ok(Self { bytes, paths, files })
     }
 
-    /// How much it holds.
+    /// The size of the part.
     pub(super) fn used(&self) -> PartSize {
         PartSize { bytes: self.bytes.len() as u64, files: self.files.len() as u64 }
     }
@@ -113,7 +112,7 @@ impl UnpackedPart {
         &self.paths[member.path.clone()]
     }
 
-    /// Every document, with its path, in the order of the paths.
+    /// Every document with its path, in the order of the paths.
     pub(super) fn documents(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let all = self.files.iter().map(|member| (self.path(member), &self.bytes[member.bytes.clone()]));
         all.filter(|(path, _)| is_document(path))
@@ -129,11 +128,11 @@ impl MetadataFiles for UnpackedPart {
     }
 }
 
-/// Unpacks to the end, so that what broke off, or is not what its own checksum says, is refused.
+/// Unpacks to the end. A truncated archive and a wrong checksum are errors.
 fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> {
-    /// How much is unpacked at once: a multiple of what the packer looks back at.
+    /// The bytes that are unpacked at once: a multiple of the decompressor's window.
     const PIECE: usize = 128 * 1024;
-    /// As many times as long as packed is metadata that is unpacked, or a little less.
+    /// Metadata usually unpacks to at most this multiple of its packed size.
     const RATIO: usize = 8;
     let mut unpacker = GzDecoder::new(packed);
     let mut bytes = Vec::with_capacity(room(packed.len().saturating_mul(RATIO).saturating_add(PIECE)));
@@ -150,10 +149,10 @@ fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> 
     if unpacker.into_inner().is_empty() { Ok(bytes) } else { Err(ArchiveError::Trailing) }
 }
 
-/// Refuses an archive with a name so long that it is told in pieces of its own and is longer than a path can be. Whoever
-/// walks an archive gathers those in memory, on top of what is unpacked.
+/// Refuses an archive with extension headers that are longer than a path can be. The reader of the archive would hold
+/// their content in memory beside the unpacked bytes.
 fn check_names(bytes: &Vec<u8>) -> Result<(), ArchiveError> {
-    /// The longest path that Linux takes.
+    /// The longest path on Linux.
     const MOST: u64 = 4096;
     for entry in tar::Archive::new(Cursor::new(bytes)).entries_with_seek()?.raw(true) {
         let entry = entry?;
@@ -169,40 +168,40 @@ fn check_names(bytes: &Vec<u8>) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Where a file's bytes are among so many; nothing if they are not all there. What a header says is not believed.
+/// Where the bytes of a file are. None if the header claims more bytes than there are.
 fn content(entry: &tar::Entry<'_, Cursor<&Vec<u8>>>, all: usize) -> Option<Range<usize>> {
     let begin = usize::try_from(entry.raw_file_position()).ok()?;
     let end = begin.checked_add(usize::try_from(entry.size()).ok()?)?;
     (end <= all).then_some(begin..end)
 }
 
-/// How much memory to take for so many bytes.
+/// The capacity to allocate for so many bytes.
 ///
-/// glibc's malloc takes what is larger than 32 MiB from the system, gives it back when it is freed, and learns nothing
-/// from it; what is never written there costs nothing. When something smaller is freed, from then on it keeps pieces
-/// of that size, and twice as much of whatever is free (`M_MMAP_THRESHOLD` in mallopt(3)).
+/// glibc's malloc takes allocations above 32 MiB directly from the system and returns them when they are freed.
+/// Unwritten pages cost nothing. Freeing a smaller mapped allocation raises the threshold, and malloc then keeps freed
+/// memory of that size (`M_MMAP_THRESHOLD` in mallopt(3)).
 pub(super) fn room(bytes: usize) -> usize {
     const SMALL: usize = 128 * 1024;
     const OWN: usize = 32 * 1024 * 1024 + 1;
     if bytes <= SMALL { bytes } else { bytes.max(OWN) }
 }
 
-/// Whether a metadata tree has such a path: plain parts below the folder of documents.
+/// Whether a path is allowed in a metadata tree: plain names below the folder of documents.
 fn is_ours(path: &str) -> bool {
     let rest = path.strip_prefix(tree::DATA).and_then(|rest| rest.strip_prefix('/'));
     let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control);
     rest.is_some_and(|rest| rest.split('/').all(plain))
 }
 
-/// Whether a file is a document. As in Crane, every `.json` file is one, but for those below folders whose name begins
-/// with `_` or `.`.
+/// Whether a file is a document. As in Crane, every `.json` file is one, except below folders whose name begins with
+/// `_` or `.`.
 fn is_document(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();
     name.ends_with(".json") && !name.starts_with('.') && !parts.any(|folder| folder.starts_with(['_', '.']))
 }
 
-/// As much of a name as a log takes.
+/// The beginning of a path, for the log.
 fn shown(path: &str) -> String {
     path.chars().filter(|c| !c.is_control()).take(200).collect()
 }

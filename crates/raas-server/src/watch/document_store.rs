@@ -1,4 +1,4 @@
-//! A site's documents: what each was last good for, and the catalog that is made of them.
+//! The documents of a site, each with its last valid content, and the catalog that is built from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -11,41 +11,41 @@ use raas_types::crane::tree;
 
 use crate::catalog::{Catalog, Fault, LoadedDocument};
 
-/// The documents that were last seen, by path. `S` tells whether one is still the same.
+/// The documents of a site, by path. `S` identifies the version of a document.
 pub(super) struct DocumentStore<S> {
-    /// What the log calls the part_index that they are from.
+    /// The name for the log: the folder or the bucket.
     source: String,
     documents: BTreeMap<String, StoredDocument<S>>,
-    /// The documents that lost their name to another, so that it is told once.
+    /// The documents whose name belongs to another document. Each is logged once.
     claimed: BTreeSet<String>,
     catalog: Arc<Catalog>,
-    /// How many documents do not load, for everybody to see.
+    /// The number of documents that do not load, for the metrics.
     faulty: Arc<AtomicUsize>,
 }
 
 /// A document.
 struct StoredDocument<S> {
     stamp: S,
-    /// What it last was good for.
+    /// The last content that loaded.
     good: Option<LoadedDocument>,
-    /// Why that is not what the file says now.
+    /// Why the current content does not load.
     fault: Option<String>,
-    /// Whether it is among those that there are now; only while they are settled.
+    /// Whether the document still exists. Only used within `reconcile`.
     listed: bool,
 }
 
-/// A document that is another than before, or did not load before, with what came of loading it.
+/// A document that is new or changed, or did not load before, with the result of loading it.
 pub(super) struct LoadResult<S> {
     pub(super) path: String,
     pub(super) stamp: S,
     pub(super) result: Result<LoadedDocument, Fault>,
 }
 
-/// The documents that there are now.
+/// The documents that exist now.
 pub(super) struct DocumentChanges<S> {
-    /// The paths of those that are as before.
+    /// The paths of the unchanged documents.
     pub(super) same: Vec<String>,
-    /// The others.
+    /// The other documents.
     pub(super) loaded: Vec<LoadResult<S>>,
 }
 
@@ -56,24 +56,24 @@ impl<S> Default for DocumentChanges<S> {
 }
 
 impl<S> DocumentChanges<S> {
-    /// Adds those of elsewhere.
+    /// Adds the documents of another part.
     pub(super) fn extend(&mut self, other: Self) {
         self.same.extend(other.same);
         self.loaded.extend(other.loaded);
     }
 }
 
-/// What has become of a document that a look did not find.
+/// What happened to a stored document that was not found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     Deleted,
-    /// It is there, and was missed.
+    /// It exists, but the listing missed it.
     Overlooked,
-    /// Nobody looked, since it is as it was.
+    /// It was not looked for, because its part is unchanged.
     Unchanged,
 }
 
-/// What loads a document, given its path, its stamp and what it was good for.
+/// Loads a document, given its path, its version and its last valid content.
 pub(super) trait Load<S>:
     Fn(&str, &mut S, Option<&LoadedDocument>) -> Result<LoadedDocument, Fault> + Sync
 {
@@ -81,17 +81,17 @@ pub(super) trait Load<S>:
 
 impl<S, F: Fn(&str, &mut S, Option<&LoadedDocument>) -> Result<LoadedDocument, Fault> + Sync> Load<S> for F {}
 
-/// How many threads load that many documents: a server is not ready before.
+/// The number of threads for so many documents. The server is not ready before they are loaded.
 fn threads(documents: usize) -> usize {
-    /// Fewer are not worth a thread.
+    /// Fewer documents are not worth a thread.
     const WORTH: usize = 64;
-    /// More threads than this wait for each other's memory.
+    /// More threads only contend for the allocator.
     const MOST: usize = 8;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (documents / WORTH).min(cores).min(MOST)
 }
 
-/// Loads documents, many of them on all cores.
+/// Loads documents, in several threads if there are many.
 fn load_all<S: Send>(
     changed: Vec<(String, S)>,
     load: impl Fn((String, S)) -> LoadResult<S> + Sync,
@@ -109,7 +109,7 @@ fn load_all<S: Send>(
             .into_iter()
             .map(|share| scope.spawn(|| share.into_iter().map(load).collect::<Vec<_>>()))
             .collect();
-        // A panic of one is a panic of all, which the watcher tells of and begins again.
+        // A panic stops the watcher, which logs it and starts again.
         running
             .into_iter()
             .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -117,14 +117,14 @@ fn load_all<S: Send>(
     })
 }
 
-/// What looking at the documents found.
+/// The result of a reconciliation.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// Something is served if_missing than before.
+    /// Whether the catalog must be built again.
     pub(super) changed: bool,
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     pub(super) faulty: usize,
-    /// A document that loaded does not any more, or does not for another reason.
+    /// Whether a document has begun not to load, or fails for another reason than before.
     pub(super) newly_faulty: bool,
 }
 
@@ -137,17 +137,17 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         Arc::clone(&self.catalog)
     }
 
-    /// Whether a document is as it was, and loaded then.
+    /// Whether a document is unchanged, and loaded before.
     fn is_same(&self, path: &str, stamp: &S) -> bool {
         self.documents.get(path).is_some_and(|known| known.stamp == *stamp && known.fault.is_none())
     }
 
-    /// What a document was last good for.
+    /// The last valid content of a document.
     fn good(&self, path: &str) -> Option<&LoadedDocument> {
         self.documents.get(path)?.good.as_ref()
     }
 
-    /// Loads those of the documents that there are now that are not as before.
+    /// Loads the documents that are not unchanged.
     pub(super) fn load(&self, there: Vec<(String, S)>, load: impl Load<S>) -> DocumentChanges<S>
     where
         S: Sync,
@@ -161,7 +161,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         DocumentChanges { same: same.into_iter().map(|(path, _)| path).collect(), loaded }
     }
 
-    /// As [`load`](Self::load), in this thread, of documents whose content is here.
+    /// Like [`load`](Self::load), in this thread, for documents whose bytes are in memory.
     pub(super) fn compare<'a>(
         &self,
         there: impl Iterator<Item = (&'a str, S, &'a [u8])>,
@@ -179,7 +179,8 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         found
     }
 
-    /// Takes the documents that there are now. `missing` is asked for each that was there and is not among them.
+    /// Reconciles the store with the documents that exist now. `missing` tells what happened to each stored document
+    /// that is not among them.
     pub(super) fn reconcile(
         &mut self,
         found: DocumentChanges<S>,
@@ -210,7 +211,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         outcome
     }
 
-    /// What a document is from now on.
+    /// Stores the result of loading a document.
     fn apply(&mut self, loaded: LoadResult<S>, outcome: &mut Outcome) {
         let LoadResult { path, stamp, result } = loaded;
         let known = self.documents.remove(&path);
@@ -234,10 +235,10 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         self.documents.insert(path, document);
     }
 
-    /// Makes the catalog anew.
+    /// Builds the catalog again.
     pub(super) fn assemble(&mut self, revision: Bytes, published: Option<Utc>) {
         let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
-        // The document that lies where its name says comes before one that lies elsewhere.
+        // A document at the path of its name comes before documents at other paths.
         let (mut documents, elsewhere): (Vec<(&str, &LoadedDocument)>, Vec<_>) =
             good.partition(|(path, good)| is_home(path, good));
         documents.extend(elsewhere);

@@ -1,9 +1,9 @@
-//! One site's metadata folder, followed.
+//! Follows a metadata folder.
 //!
-//! The folder is updated in part_index while it is read. Its publisher writes new manifests, then documents (each by a
-//! rename), then the revision, then takes away manifests that are gone. So a document is whole in itself, but a
-//! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
-//! poll, and until it loads, what it last was good for goes on being served.
+//! The publisher updates the folder in place while it is read. It writes new manifests, then documents (each by a
+//! rename), then the revision, and then removes old manifests. So a document is always complete, but a manifest that it
+//! names may be removed before it is read. Such a document is read again at the next poll. Until it loads, its last
+//! valid content is served.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -21,26 +21,26 @@ use super::documents::{self, FolderListing, Scope};
 use crate::catalog::{Catalog, Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
 use crate::files::FileVersion;
 
-/// How documents lie in a folder, and how it tells that they changed.
+/// The layout of a folder, and how changes are detected.
 pub(super) enum Layout {
-    /// The metadata tree, with a revision.
+    /// A metadata tree with a `revision` file.
     Raas,
-    /// A legacy Crane's: documents anywhere, some of them links to elsewhere, and nothing but themselves to look at.
+    /// A legacy Crane's: documents anywhere, some of them links, without a revision. It is read every `every`.
     Crane { every: Duration, looked: Option<Instant> },
 }
 
-/// A metadata folder and what was last read of it.
+/// A metadata folder, and what was last read of it.
 pub(super) struct Folder {
     root: PathBuf,
     layout: Layout,
     store: DocumentStore<FileVersion>,
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     faulty: Arc<AtomicUsize>,
-    /// The revision file as it was when everything was last read without a new fault.
+    /// The version of the revision file when all documents were last read without an error.
     settled: Option<FileVersion>,
-    /// The last error with the folder itself, so that it is told once.
+    /// The last error of the folder itself. The same error is logged once.
     last_error: Option<String>,
-    /// The folders below that could not be read, so that they are told once.
+    /// The folders below that cannot be read. Each is logged once.
     unreadable: Vec<String>,
 }
 
@@ -62,12 +62,12 @@ impl Folder {
         self.store.catalog()
     }
 
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     pub(super) fn faulty(&self) -> &Arc<AtomicUsize> {
         &self.faulty
     }
 
-    /// AcceptedSchemas what changed; whether the catalog did. A folder that cannot be read changes nothing.
+    /// Reads what has changed. Returns whether the catalog has changed. A folder that cannot be read changes nothing.
     pub(super) fn poll(&mut self) -> bool {
         if let Layout::Crane { every, looked } = &mut self.layout {
             if looked.is_some_and(|looked| looked.elapsed() < *every) {
@@ -94,7 +94,7 @@ impl Folder {
     }
 
     fn try_poll(&mut self) -> io::Result<bool> {
-        // Read before the documents, so that the documents are at least what it names.
+        // Read before the documents. So the documents are at least as new as the revision.
         let (stamp, folder, scope) = match self.layout {
             Layout::Raas => (self.revision_stamp()?, tree::DATA, Scope::Published),
             Layout::Crane { .. } => (None, ".", Scope::Everything),
@@ -104,7 +104,7 @@ impl Folder {
         }
         let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
         let found = match documents::find(&self.root, folder, scope) {
-            // Nothing is published yet, or nothing any more.
+            // Nothing is published yet, or everything was removed.
             Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => FolderListing::default(),
             found => found?,
         };
@@ -118,7 +118,7 @@ impl Folder {
         let documents = self
             .store
             .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
-        // A listing may miss a file that is renamed into part_index meanwhile, so it is asked for by its name.
+        // A directory listing may miss a file that is renamed at the same time, so the file is looked up by its name.
         let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Missing::Deleted
@@ -127,14 +127,14 @@ impl Folder {
         });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
         self.settled = stamp.filter(|_| !faulty);
-        // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until
-        // then the revision, which publishers wait for, is not told.
+        // A new error may come from reading while the publisher writes, and be gone at the next poll. Publishers wait
+        // for the revision, so it is held back until then.
         let told = self.store.catalog().revision.clone();
         let revision = if outcome.newly_faulty { told.clone() } else { revision };
         if !outcome.changed && revision == told {
             return Ok(false);
         }
-        // The publisher writes that file last.
+        // The publisher writes the revision file last.
         self.store.assemble(revision, stamp.map(|stamp| stamp.modified()));
         Ok(true)
     }
@@ -148,7 +148,7 @@ impl Folder {
     }
 
     fn read_revision(&self) -> io::Result<Bytes> {
-        /// Far more than a commit's id.
+        /// Far longer than a commit id.
         const LIMIT: u64 = 1024;
         let mut bytes = Vec::new();
         File::open(self.root.join(tree::REVISION))?.take(LIMIT).read_to_end(&mut bytes)?;
@@ -156,7 +156,7 @@ impl Folder {
     }
 }
 
-/// Loads a document. The stamp becomes that of the file that was read.
+/// Loads a document. `stamp` becomes the version of the file that was read.
 fn read_document(
     root: &Path,
     path: &str,
@@ -174,7 +174,7 @@ fn read_document(
     if as_crane { load_as_crane(&bytes) } else { load(&Beside(root), &bytes, before) }
 }
 
-/// The files of the folder that a document lies in.
+/// The files of a metadata folder.
 struct Beside<'a>(&'a Path);
 
 impl MetadataFiles for Beside<'_> {

@@ -1,8 +1,7 @@
-//! One site's metadata in a bucket, followed: a pointer object that is replaced, and the parts that it names, which
-//! never change.
+//! Follows a site's metadata in a bucket: a pointer object that is replaced, and immutable parts that it names.
 //!
-//! Only parts with just the digest and the length that the pointer says are taken, and only all of them together. Whatever
-//! else is found, the last good ones go on being served.
+//! Parts must have exactly the digest and the length that the pointer names, and only all of them together are served.
+//! After any error the last good metadata stays.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,10 +30,10 @@ use intake::PartReader;
 use refusal::Refusal;
 use remote::{BucketReader, read};
 
-/// The longest pause after something went wrong again and again.
+/// The longest pause after repeated errors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Looks at the pointer again and again, and tells what comes of it; for the first time after a while.
+/// Polls the pointer forever, and records the results. The first poll is after a delay.
 pub(super) async fn follow(
     context: WatchContext,
     origin: Origin,
@@ -75,22 +74,22 @@ pub(super) async fn follow(
     }
 }
 
-/// About as long, so that sites that began together, and servers that did, do not stay together.
+/// About the same pause, at random, so that sites and servers that started together do not poll together.
 fn scattered(pause: Duration) -> Duration {
     pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9))
 }
 
-/// What is known of a bucket's metadata.
+/// Reads a bucket's metadata.
 struct Reader {
     remote: BucketReader,
     context: WatchContext,
     /// The pointer whose parts are served.
     pointer: Option<Pointer>,
-    /// How much each of these parts holds.
+    /// The size of each of these parts.
     used: Vec<PartSize>,
-    /// The entity tag that the pointer had.
+    /// The entity tag of the pointer.
     etag: Option<HeaderValue>,
-    /// The documents of the parts that are served. Those who read the next ones compare with them.
+    /// The documents that are served. The readers of new parts compare with them.
     store: Arc<RwLock<DocumentStore<Digest>>>,
 }
 
@@ -101,7 +100,7 @@ impl Reader {
         Self { remote, context, pointer: None, used: Vec::new(), etag: None, store }
     }
 
-    /// The catalog, if it is another one than before.
+    /// The catalog, if it has changed.
     async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, Refusal> {
         let known = self.etag.take();
         let answer = self.remote.ask(&ObjectKey::Pointer, known.as_ref()).await?;
@@ -117,7 +116,7 @@ impl Reader {
                     StatusCode::NOT_FOUND if code.as_ref().is_some_and(ErrorCode::is_no_bucket) => {
                         Err(Refusal::NoBucket)
                     }
-                    // Nothing was ever published. The registry is there all the same, and empty.
+                    // Nothing was ever published: the registry exists and is empty.
                     StatusCode::NOT_FOUND if self.pointer.is_none() => Ok(None),
                     StatusCode::NOT_FOUND => Err(Refusal::Gone),
                     status => Err(Refusal::status(ObjectKey::Pointer, status, code)),
@@ -130,13 +129,13 @@ impl Reader {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load(&pointer).await?),
         };
-        // From here on an unchanged pointer is one whose parts are served.
+        // Set only now: an unchanged pointer must mean that its parts are served.
         self.pointer = Some(pointer);
         self.etag = etag;
         Ok(changed)
     }
 
-    /// Takes the parts of a pointer that are not served already, if all are just what the pointer says.
+    /// Reads the parts that have changed. All of them must be valid.
     async fn load(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
         if pointer.parts.is_empty() {
             return Err(Refusal::Older);
@@ -169,8 +168,8 @@ impl Reader {
         let (store, pointer) = (Arc::clone(&self.store), pointer.clone());
         let settling = spawn_blocking(move || {
             let mut store = store.write().unwrap_or_else(PoisonError::into_inner);
-            // A document that does not load goes on as it last loaded, as in a folder; the others are not held back. What
-            // a part does not list any more is gone.
+            // A document that does not load keeps its last valid content, as in a folder. A document that its part no
+            // longer lists is removed.
             store.reconcile(found, |path| {
                 if is_kept[partition::part_of(path, parts)] { Missing::Unchanged } else { Missing::Deleted }
             });

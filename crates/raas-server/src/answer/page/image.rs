@@ -1,4 +1,4 @@
-//! The pages of one repository: its tags, and what is in one of them.
+//! The pages of one repository: its tags, and the content of one tag.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::http::query;
 use crate::response::Response;
 use crate::site::Bucket;
 
-/// How many tags stand on a page: each manifest is read for it.
+/// The number of tags on a page. The page reads the manifest of each.
 const TAGS: usize = 100;
 
 /// An image for one platform.
@@ -23,7 +23,7 @@ struct Image<'a> {
     layers: Vec<Descriptor>,
 }
 
-/// A repository's tags after `last`, each with its platforms and sizes.
+/// The page of a repository's tags after `last`, with their platforms and sizes.
 pub(super) fn tags(request: &SiteRequest<'_>, repository: &Repository, last: Option<&str>) -> Response {
     let name = escape(repository.name.as_str());
     let encoded = query::encode(repository.name.as_str());
@@ -46,7 +46,7 @@ pub(super) fn tags(request: &SiteRequest<'_>, repository: &Repository, last: Opt
             (Some(least), Some(most)) => format!("{} to {}", bytes(least), bytes(most)),
             _ => String::new(),
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\"><a href=\"/?image={encoded}&amp;tag={}\">{}</a><td>{}<td class=\"n\">{size}\
@@ -66,7 +66,7 @@ pub(super) fn tags(request: &SiteRequest<'_>, repository: &Repository, last: Opt
     page(request, &name, &body)
 }
 
-/// What is in a tag: every platform's layers, how large they are, and where they are served from.
+/// The page of one tag: the layers of every platform, their sizes, and the host that serves them.
 pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str) -> Option<Response> {
     let manifest = repository.tag(tag)?;
     let (name, shown) = (escape(repository.name.as_str()), escape(tag));
@@ -79,7 +79,7 @@ pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str)
     );
     let images = images(repository, manifest);
     if images.is_empty() {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(body, "<p>It is no image, but {}.</p>", escape(manifest.media_type()));
     }
     for image in &images {
@@ -111,12 +111,12 @@ pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str)
     Some(page(request, &format!("{name}:{shown}"), &body))
 }
 
-/// A digest for people's eyes; all of it is told when one points at it.
+/// A short digest for people. The whole digest is in the tooltip.
 fn short(digest: &Digest) -> String {
     format!("<code title=\"{digest}\">sha256:{}…</code>", digest.short())
 }
 
-/// The images of a manifest: itself, or those that an index names and the repository has.
+/// The images of a manifest: the manifest itself, or the manifests of an index that the repository has.
 fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'a>> {
     let understood =
         |manifest: &Manifest| Understood::parse(&manifest.bytes(), Some(manifest.media_type())).ok();
@@ -141,13 +141,13 @@ fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'
 }
 
 impl Image<'_> {
-    /// What a client downloads that has nothing of it.
+    /// The bytes that a client without any of the layers downloads.
     fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).fold(self.config.size, u64::saturating_add)
     }
 }
 
-/// How much of an image each place serves.
+/// The bytes of an image that each host serves, as an HTML list.
 fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>) -> String {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     for blob in image.layers.iter().chain([&image.config]) {
@@ -157,7 +157,7 @@ fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>
     let total = image.size();
     let mut list = String::from("<ul>\n");
     for (place, size) in places {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             list,
             "<li><meter min=\"0\" max=\"{total}\" value=\"{size}\">{size} of {total} bytes</meter> {} from {}",
@@ -169,7 +169,7 @@ fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>
     list
 }
 
-/// The host that a blob is served from.
+/// The host that serves a blob.
 fn place(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) -> String {
     let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
     let passes = request.site.proxy_rules_for(&repository.name);
@@ -186,11 +186,11 @@ fn place(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) 
     };
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // What stands before the host may be a password.
+    // The user info before the host may hold a password.
     host.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
-/// A size for people.
+/// A size in a unit that people can read.
 fn bytes(size: u64) -> String {
     let mut unit = 0;
     let mut rest = size as f64;

@@ -24,7 +24,7 @@ pub(super) fn blob(
 ) -> Result<Decision, ApiError> {
     let key = ObjectKey::Blob(repository.name.clone(), blob.digest);
     let (size, cache) = (Some(blob.size), key.cache_control());
-    // Most ask so of nothing, and an entity tag is not made for them.
+    // Few clients send `If-None-Match`, and the entity tag costs an allocation.
     if request.headers.contains_key(header::IF_NONE_MATCH) {
         let headers = identity(blob, cache);
         if headers.get(&header::ETAG).is_some_and(|etag| has_already(request.headers, etag.as_bytes())) {
@@ -38,7 +38,7 @@ pub(super) fn blob(
         headers
     };
     if request.method == Method::HEAD {
-        // From what the document says, wherever the bytes are: a URL that is signed for GET does not answer HEAD.
+        // From the document, wherever the bytes are: a URL that is signed for GET does not answer HEAD.
         let mut headers = headers();
         headers.insert(header::CONTENT_LENGTH, blob.size.into());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -69,7 +69,7 @@ pub(super) fn blob(
     })
 }
 
-/// What tells a blob from every other, and that it never changes.
+/// The headers that identify a blob, for caches too.
 fn identity(blob: &Blob, cache: &'static str) -> Headers {
     let (digest, etag) = digest_headers(&blob.digest);
     let mut headers = Headers::new();

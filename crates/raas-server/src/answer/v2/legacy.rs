@@ -16,7 +16,8 @@ use crate::http::negotiate::names;
 use crate::response::Response;
 use crate::route::V2;
 
-/// The answer for a repository of a document that raas did not write: where Crane would send the client.
+/// The answer for a repository of a document that raas did not write: a redirect, as Crane's. Nothing if the catalog
+/// has the repository from another document, or not at all.
 pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result<Decision, ApiError>> {
     let found = |name: &str| {
         let known = request.catalog.repository(name).is_some();
@@ -27,7 +28,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
         schema2: names(request.headers, media_type::DOCKER_MANIFEST),
     };
     let unknown_tag = |repository: &RepositoryName, tag: &str| no_manifest(repository, tag);
-    // Where in the repository it lies, the type of what lies there, and what to say if a folder has it not.
+    // The path within the repository, its media type, and the error if a content folder does not have the file.
     let (repository, rest, kind, absent) = match route {
         V2::Base | V2::Catalog | V2::Upload => return None,
         V2::Tags(name) => {
@@ -37,7 +38,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
         }
         V2::Tag(name, tag) => {
             let repository = found(name)?;
-            // What goes into the URL is a tag, and nothing else.
+            // Only a valid tag may become part of a URL.
             let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(unknown_tag(&repository.name, tag))) };
             let rest = repository.manifest(tag.as_str(), reads());
             let kind = manifest_kind(&rest);
@@ -66,7 +67,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
                 Err(failure) => return Some(Err(failure)),
             }
         }
-        // Nothing is known of attachments, which an empty index says.
+        // The document does not know referrers.
         V2::Referrers(name, digest) => {
             let repository = found(name)?;
             let index = || listing::referrers(&Repository::empty(repository.name.clone()), None, None);
@@ -96,7 +97,7 @@ fn sent(location: HeaderValue) -> Response {
     response
 }
 
-/// The media type of what lies at a place of manifests, as Crane says it.
+/// The media type for a manifest's path, as Crane decides it.
 fn manifest_kind(rest: &str) -> &'static str {
     match rest.split('/').nth(1) {
         Some("list") => media_type::DOCKER_LIST,

@@ -1,4 +1,4 @@
-//! A connection with bytes that were read of it already.
+//! A connection with bytes that were read and not parsed yet.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::in_flight::Progress;
 
-/// A connection, what was read of it and is yet to be understood, and who is told whether it takes what is written.
+/// A connection, the bytes that were read and not parsed yet, and a record of whether writes block.
 pub(super) struct BufferedStream<S> {
     inner: S,
     read: Bytes,
@@ -22,7 +22,7 @@ impl<S> BufferedStream<S> {
         Self { inner, read: Bytes::new(), progress }
     }
 
-    /// Puts back what was read and not understood, before what is still here.
+    /// Puts bytes back, before those that are still here.
     pub(super) fn put_back(&mut self, read: Bytes) {
         self.read = if self.read.is_empty() { read } else { [read, self.read.clone()].concat().into() };
     }
@@ -46,11 +46,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for BufferedStream<S> {
         buffer.put_slice(&self.read[..length]);
         self.read.advance(length);
         if self.read.is_empty() {
-            // An empty piece keeps all that it is a piece of.
+            // An empty slice would keep the whole buffer alive.
             self.read = Bytes::new();
             if buffer.remaining() > 0 {
-                // With what is there of the rest: for a byte by itself, hyper would take a second buffer. What went wrong,
-                // or is not there yet, is told to whoever asks again.
+                // Also reads what has arrived of the rest: for a single byte hyper would allocate a second buffer. An
+                // error is reported at the next read.
                 let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
             }
         }

@@ -1,7 +1,7 @@
-//! Requests that come whole and are answered from memory, as nearly all are: read, answered and forgotten.
+//! The fast path: answers requests that arrive whole and that memory can answer, which nearly all do.
 //!
-//! A connection takes no buffer for them, and nothing is made ready for what they might be. Whatever is if_missing is left
-//! to hyper, with every byte that was read of it.
+//! The connection needs no buffer of its own for them. Every other request goes to hyper, with all bytes that were read
+//! of it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -25,28 +25,27 @@ use crate::in_flight::ClientConnection;
 use crate::response::Response;
 use crate::shutdown::ShutdownWatch;
 
-/// The longest request that is answered here, in bytes.
+/// The longest request of the fast path, in bytes.
 const MOST: usize = 8 * 1024;
 
-/// The longest body that is copied behind its head, to be written with it as one piece, in bytes.
+/// The longest body that is copied behind its head, so that both take one write, in bytes.
 const MOST_COPIED: usize = 16 * 1024;
 
 thread_local! {
-    /// What all connections of this thread read into, in turns: the bytes of a request that is forgotten are written
-    /// over by the next.
+    /// The read buffer that all connections of a thread share. The next request overwrites a request that was dropped.
     static REQUESTS: RefCell<BytesMut> = RefCell::default();
-    /// What the last answer was written from, emptied.
+    /// The empty write buffer of the last answer.
     static ANSWER: Cell<Vec<u8>> = Cell::default();
 }
 
-/// Why a connection has no more requests that are answered here.
+/// Why the fast path ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// Nothing comes any more, or the server stops.
+    /// The client closed the connection, or the server stops.
     Closed,
-    /// No request came for too long.
+    /// No request came within the time limit.
     TimedOut,
-    /// Something else has come, and was put back.
+    /// Something else than a plain request came. It was put back.
     NotPlain,
 }
 
@@ -56,7 +55,7 @@ enum Next {
     Exit(Exit),
 }
 
-/// Answers requests until something else comes than one that is answered here.
+/// Answers requests until one comes that the fast path cannot answer.
 pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufferedStream<S>,
     client: &Arc<ClientConnection>,
@@ -91,7 +90,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let (now, is_last) = (Instant::now(), is_stopping.load(Ordering::Acquire));
         let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
-            // By itself: who waits for the rest of a head must not keep what all read into.
+            // A copy: a client that sends the rest of its head slowly must not keep the thread's buffer alive.
             stream.put_back(Bytes::copy_from_slice(&read));
             return Exit::NotPlain;
         };
@@ -100,36 +99,36 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             return Exit::Closed;
         }
         answer.forget();
-        // The client may have taken its time.
+        // Read the clock again, because the client may have received the answer slowly.
         idle.answered(&client.progress, Instant::now());
     }
 }
 
-/// What comes next, as far as it is there.
+/// Reads what has arrived.
 fn poll_read(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Next> {
     REQUESTS.with_borrow_mut(|room| {
         room.reserve(MOST);
         let read = std::task::ready!(pin!(stream.read_buf(room)).poll(cx));
         Poll::Ready(match read {
             Ok(1..) => Next::Read(room.split().freeze()),
-            // It is over, or it is broken.
+            // Closed, or broken.
             Ok(0) | Err(_) => Next::Exit(Exit::Closed),
         })
     })
 }
 
-/// An answer that is there.
+/// An answer that is ready to be written.
 struct Answer {
-    /// Its head, and its body if that is short.
+    /// The head, with the body if that is short.
     begin: Vec<u8>,
-    /// Its body if that is long.
+    /// The body if it is long.
     rest: Bytes,
-    /// When this is dropped, the answer has gone out, or never will.
+    /// Keeps the request in flight until the answer was written.
     _in_flight: Body,
 }
 
 impl Answer {
-    /// The answer to a request that is these bytes, if it is answered here.
+    /// The answer to a request with these bytes, if the fast path can answer it.
     fn to(read: &Bytes, client: &Arc<ClientConnection>, now: Instant, is_last: bool) -> Option<Self> {
         let request = request::parse(read)?;
         let method = request.method().clone();
@@ -152,7 +151,7 @@ impl Answer {
         stream.flush().await
     }
 
-    /// Lets the next answer have the room of this one, which has gone out.
+    /// Gives the buffer of this answer to the next one.
     fn forget(mut self) {
         self.begin.clear();
         ANSWER.set(self.begin);

@@ -1,4 +1,4 @@
-//! Requests that take more than an answer, by hyper.
+//! The path through hyper, for requests that the fast path cannot answer.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,18 +17,17 @@ use super::interrupts::Interrupts;
 use crate::in_flight::ClientConnection;
 use crate::shutdown::ShutdownWatch;
 
-/// What came of a connection.
+/// How hyper's part of a connection ended.
 pub(super) enum Outcome<T> {
-    /// It is over.
+    /// The connection is closed.
     Closed(hyper::Result<()>),
-    /// No request came for too long, or none that was whole.
+    /// No complete request came within the time limit.
     TimedOut,
-    /// It is idle.
+    /// The connection is idle. The fast path continues with the stream.
     Idle(T),
 }
 
-/// Answers requests until no more come for a while; without `stays`, one that comes soon after another is not waited
-/// for.
+/// Answers requests until the connection is idle. Without `stays` it is idle as soon as an answer was sent.
 pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     http: &http1::Builder,
     stream: BufferedStream<S>,

@@ -1,26 +1,26 @@
-//! Connections on which nothing comes.
+//! Detects idle connections.
 
 use std::time::{Duration, Instant};
 
 use super::super::IDLE_AFTER;
 use crate::in_flight::{Progress, ProgressMark};
 
-/// How long nothing has come of a connection.
+/// How long a connection has been idle.
 pub(super) struct IdleTimer {
     seen: ProgressMark,
-    /// When something last had.
+    /// When a request was last in progress.
     since: Instant,
     patience: Duration,
 }
 
-/// What is to be done with a connection.
+/// What to do with a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum IdleState {
-    /// It goes on.
+    /// Wait on.
     Busy,
-    /// Nothing has come since it was last looked at.
+    /// Nothing happened since the last look.
     Idle,
-    /// Nothing has come for too long.
+    /// Nothing happened within the time limit.
     TimedOut,
 }
 
@@ -29,17 +29,17 @@ impl IdleTimer {
         Self { seen: progress.seen(), since: now, patience }
     }
 
-    /// When the connection is requested up if nothing comes until then.
+    /// When the connection is closed if no request comes before.
     pub(super) fn until(&self) -> Instant {
         self.since + self.patience
     }
 
-    /// A request is answered now.
+    /// A request was answered now.
     pub(super) fn answered(&mut self, progress: &Progress, now: Instant) {
         (self.seen, self.since) = (progress.seen(), now);
     }
 
-    /// Whether there was an answer since it was last looked at, and all of it has gone out.
+    /// Whether an answer was completely sent since the last look.
     pub(super) fn has_answered(&mut self, progress: &Progress) -> bool {
         let seen = progress.seen();
         let has = seen != self.seen && !seen.is_answering() && progress.may_rest();
@@ -49,13 +49,13 @@ impl IdleTimer {
         has
     }
 
-    /// How often to look.
+    /// The time between two looks.
     pub(super) fn tick(&self) -> Duration {
         IDLE_AFTER.min(self.patience / 4).max(Duration::from_millis(1))
     }
 
-    /// Looks at what has come. A request has when its whole head is there, so one that comes byte by byte does not
-    /// count.
+    /// Looks at the progress of the connection. A request counts only when its whole head is there, so a head that
+    /// arrives byte by byte does not keep a connection open.
     pub(super) fn look(&mut self, progress: &Progress, now: Instant) -> IdleState {
         let seen = progress.seen();
         if seen != self.seen || seen.is_answering() {
@@ -82,7 +82,7 @@ mod tests {
         let mut at = |progress: &Progress, seconds| idle.look(progress, begin + Duration::from_secs(seconds));
         assert_eq!(at(&progress, 1), IdleState::Idle);
         progress.begin();
-        // As long as there is an answer it is not this one's to judge.
+        // This timer does not limit an answer.
         assert_eq!([at(&progress, 2), at(&progress, 10)], [IdleState::Busy, IdleState::Busy]);
         progress.end();
         assert_eq!(at(&progress, 11), IdleState::Busy);

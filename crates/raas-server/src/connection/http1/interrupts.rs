@@ -29,7 +29,7 @@ impl<'a, F: Future<Output = ()>> Interrupts<'a, F> {
         Self { shutdown_flag, shutdown, timer, is_armed: false }
     }
 
-    /// Whether the server stops. Must not be called again after it was true.
+    /// Whether the server stops. It must not be called again after it returned true.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
         (!self.is_armed || self.shutdown_flag.load(Ordering::Acquire))
             && self.shutdown.as_mut().poll(cx).is_ready()

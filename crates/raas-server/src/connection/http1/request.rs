@@ -1,4 +1,4 @@
-//! Requests that are whole when they come and want nothing but an answer, as nearly all do.
+//! Parses the plain requests that the fast path can answer.
 
 use std::mem::MaybeUninit;
 
@@ -9,11 +9,11 @@ use hyper::{Method, Request, Uri, Version};
 
 use crate::http::headers;
 
-/// How many headers such a request has at most.
+/// The maximal number of headers of a plain request.
 const MOST_HEADERS: usize = 32;
 
-/// The request that these bytes are, if they are one, and all of it is plain: whatever is if_missing in any way is for
-/// hyper to judge. Its target and its values are pieces of the bytes.
+/// Parses exactly one plain request. Everything else is left to hyper, which also rejects what is invalid. The target
+/// and the header values are slices of the bytes, not copies.
 pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut head = httparse::Request::new(&mut []);
@@ -42,10 +42,10 @@ pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     Some(request)
 }
 
-/// Whether a request with such a header has no body and lets the connection go on.
+/// Whether a request with this header has no body and keeps the connection open.
 fn is_plain(name: &HeaderName, value: &[u8]) -> bool {
     match *name {
-        // It does so anyway.
+        // The default of HTTP/1.1.
         header::CONNECTION => value.eq_ignore_ascii_case(b"keep-alive"),
         header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::EXPECT | header::UPGRADE => false,
         _ => true,

@@ -14,7 +14,7 @@ fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (path, kind, bytes) in members {
         let mut header = Header::new_gnu();
-        // As bytes, since the library refuses names that are no good.
+        // The library would reject invalid names.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_entry_type(*kind);
         header.set_size(bytes.len() as u64);
@@ -90,7 +90,7 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
         ),
         ([tar(&[]), vec![0; 100_000]].concat(), "more than 65536 bytes"),
         (b"no tar".to_vec(), "unpacked"),
-        // In the middle of a header, of a file, and a file that is said to be longer than all.
+        // Cut in a header, in a file, and in a file whose header claims more than the whole archive has.
         (tar(&[(data, file, b"12345")])[..500].to_vec(), "unpacked"),
         (tar(&[(data, file, b"12345")])[..516].to_vec(), "unpacked"),
         (tar(&[(data, file, &long)])[..40_000].to_vec(), "unpacked"),
@@ -130,7 +130,7 @@ fn a_part_holds_its_own_files_and_no_others() {
     let files: Vec<(String, Vec<u8>)> =
         ["app", "team/app"].map(|name| (tree::document(&name.parse().unwrap()), b"{}".to_vec())).into();
     let parts = [0, 1].map(|at| PartIndex { at, parts: 2 });
-    // Of the two names' digests the first byte is odd, and even.
+    // The first byte of the digest of the first name is odd, of the second name even.
     assert!(parts[1].has(&files[0].0) && parts[0].has(&files[1].0));
     for (file, own, other) in [(&files[0], parts[1], parts[0]), (&files[1], parts[0], parts[1])] {
         let packed = archive(std::slice::from_ref(file));

@@ -1,4 +1,4 @@
-//! From the parts of a snapshot that changed to the documents in them.
+//! Reads the changed parts of a snapshot, and loads their documents.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,20 +12,20 @@ use super::refusal::Refusal;
 use super::remote::BucketReader;
 use crate::catalog;
 
-/// How many parts are fetched at once. They are held in memory.
+/// The number of parts that are fetched at once. They are held in memory.
 const AT_ONCE: usize = 8;
 
-/// What it takes to read parts.
+/// Reads parts.
 pub(super) struct PartReader {
     pub(super) remote: BucketReader,
-    /// For as many at once as there are processors.
+    /// Limits unpacking to as many archives as there are processors.
     pub(super) unpacking: Arc<Semaphore>,
-    /// What is served. It is only read.
+    /// The documents that are served. They are only read here.
     pub(super) store: Arc<RwLock<DocumentStore<Digest>>>,
     pub(super) allowance: Allowance,
 }
 
-/// What a part holds.
+/// The content of a part.
 pub(super) struct ReadPart {
     pub(super) part_index: PartIndex,
     pub(super) used: PartSize,
@@ -33,7 +33,7 @@ pub(super) struct ReadPart {
 }
 
 impl PartReader {
-    /// AcceptedSchemas parts side by side: all of them, or none.
+    /// Reads parts concurrently. All of them must be valid.
     pub(super) async fn take(self, parts: Vec<(PartIndex, Part)>) -> Result<Vec<ReadPart>, Refusal> {
         let intake = Arc::new(self);
         let mut taken = Vec::with_capacity(parts.len());
@@ -52,7 +52,7 @@ impl PartReader {
 
     async fn take_part(self: Arc<Self>, part_index: PartIndex, part: Part) -> Result<ReadPart, Refusal> {
         let packed = self.remote.part(part).await?;
-        // Not before the bytes are here: a slow bucket must not keep the others from being read.
+        // Acquired only when the bytes are here, so that a slow bucket does not block the others.
         let turn = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
         let reading = spawn_blocking(move || {
             let _turn = turn;
@@ -64,7 +64,7 @@ impl PartReader {
     }
 }
 
-/// Loads the documents of a part that are not as on the store.
+/// Loads the documents of a part that differ from the stored ones.
 fn load(
     packed: Vec<u8>,
     part_index: PartIndex,

@@ -1,4 +1,4 @@
-//! Why what a bucket has is not served.
+//! Why the metadata in a bucket is refused.
 
 use hyper::StatusCode;
 use raas_types::{Digest, ObjectKey, PointerError};
@@ -8,7 +8,7 @@ use super::super::error_code::ErrorCode;
 use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
-/// Why what a bucket has is not served.
+/// Why the metadata in a bucket is refused.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::watch) enum Refusal {
     #[error("there is no such bucket")]

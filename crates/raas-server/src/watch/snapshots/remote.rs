@@ -1,4 +1,4 @@
-//! Reading objects of a bucket, whole and within bounds.
+//! Reads objects of a bucket, with a size limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::origin::Origin;
 /// How long a bucket may be silent in the middle of an object.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A bucket, and who asks it.
+/// A bucket, and the client that reads it.
 #[derive(Clone)]
 pub(super) struct BucketReader {
     pub(super) origin: Origin,
@@ -26,7 +26,7 @@ pub(super) struct BucketReader {
 }
 
 impl BucketReader {
-    /// The answer for an object, if it has another entity tag than this.
+    /// Requests an object, unless it still has this entity tag.
     pub(super) async fn ask(
         &self,
         key: &ObjectKey,
@@ -38,7 +38,7 @@ impl BucketReader {
         asked.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 
-    /// The bytes of a part, if they are just what the pointer says.
+    /// The bytes of a part. They must have exactly the length and the digest that the pointer names.
     pub(super) async fn part(&self, part: Part) -> Result<Vec<u8>, Refusal> {
         let key = part.key();
         let answer = self.ask(&key, None).await?;
@@ -57,7 +57,7 @@ impl BucketReader {
     }
 }
 
-/// An answer's bytes with their digest, if they are not more than that.
+/// The bytes of an answer and their digest. More bytes than the limit are an error.
 pub(super) async fn read(
     answer: Response<Incoming>,
     key: &ObjectKey,

@@ -12,7 +12,7 @@ use super::super::super::document_store::Missing;
 use super::*;
 use crate::catalog::Repository;
 
-/// A document at a path, and its manifests, which have these bytes.
+/// A document at a path, and manifests with these bytes.
 fn repository(path: &str, name: &str, manifests: &[&str]) -> TreeFiles {
     let name: RepositoryName = name.parse().unwrap();
     let mut extension = V2Extension::default();
@@ -38,7 +38,7 @@ fn store() -> DocumentStore<Digest> {
     DocumentStore::new("a bucket".into(), Arc::default())
 }
 
-/// AcceptedSchemas all files, in so many parts.
+/// Reads all files as a snapshot with this number of parts.
 fn read(store: &DocumentStore<Digest>, files: &[TreeFiles], parts: usize) -> DocumentChanges<Digest> {
     let allowance = Allowance::beside(std::iter::empty(), Limits::default());
     let mut found = DocumentChanges::default();
@@ -50,7 +50,7 @@ fn read(store: &DocumentStore<Digest>, files: &[TreeFiles], parts: usize) -> Doc
     found
 }
 
-/// The same, and puts it on the store.
+/// Reads all files, and stores them.
 fn take(store: &mut DocumentStore<Digest>, files: &[TreeFiles], parts: usize) -> DocumentChanges<Digest> {
     let found = read(store, files, parts);
     let again = read(store, files, parts);
@@ -59,7 +59,7 @@ fn take(store: &mut DocumentStore<Digest>, files: &[TreeFiles], parts: usize) ->
     found
 }
 
-/// What is wrong with documents, by their paths.
+/// The errors of documents, by path.
 fn faults(found: &DocumentChanges<Digest>) -> Vec<(&str, String)> {
     let faults = found.loaded.iter().filter_map(|loaded| {
         let fault = loaded.result.as_ref().err()?;
@@ -125,7 +125,7 @@ fn what_is_as_before_is_the_same_in_memory() {
     take(&mut store, &[one.clone(), repository("crane/data/two.json", "two", &["c", "d"])], 1);
     let before = [repository_of(&store, "one"), repository_of(&store, "two")];
     let changed = repository("crane/data/two.json", "two", &["d", "e"]);
-    // In however many parts.
+    // With another number of parts.
     let found = take(&mut store, &[one, changed], 4);
     assert_eq!(found.same, ["crane/data/one.json"]);
     let after = [repository_of(&store, "one"), repository_of(&store, "two")];
