@@ -79,7 +79,7 @@ impl AcmeRenewal {
         for domain in &acme.domains {
             if !is_name(domain) {
                 return Err(
-                    format!("`{domain}` is no name of a host that a certificate can be asked for").into()
+                    format!("`{domain}` is not a host name that ACME can certify: expected lower case and at least one dot, without `*`").into()
                 );
             }
         }
@@ -91,7 +91,9 @@ impl AcmeRenewal {
                 Ok(Some(certificate)) => certificates.set_acme(certificate),
                 Ok(None) => {}
                 // The renewal overwrites the stored certificate.
-                Err(error) => tracing::warn!(domain, error, "the certificate that was kept cannot be used"),
+                Err(error) => {
+                    tracing::warn!(domain, error, "cannot use the stored certificate; ordering another one");
+                }
             }
         }
         let Acme { domains, email, directory, ca, pause, .. } = acme;
@@ -147,12 +149,12 @@ async fn keep(
             tokio::time::sleep(Duration::from_secs(due.distance(now)).min(LONGEST_SLEEP)).await;
             continue;
         }
-        tracing::info!(domain, "asking for a certificate");
+        tracing::info!(domain, "ordering a certificate");
         let asked = tokio::time::timeout(PATIENCE, authority.certificate(&domain)).await;
-        match asked.unwrap_or_else(|_| Err("the authority takes too long".into())) {
+        match asked.unwrap_or_else(|_| Err("the authority did not finish the order in time".into())) {
             Ok(certificate) => {
                 let ends = certificate.validity.not_after;
-                tracing::info!(domain, %ends, "there is a new certificate");
+                tracing::info!(domain, %ends, "obtained a new certificate");
                 certificates.set_acme(certificate);
                 failures = 0;
                 // A certificate with unusable dates must not lead to one order after the other.
@@ -162,9 +164,13 @@ async fn keep(
                 metrics.certificate_failed(&domain);
                 let wait = pause.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
                 failures += 1;
-                let serving = if kept.is_some() { "the one before" } else { "one that nobody trusts" };
+                let serving = if kept.is_some() {
+                    "the previous certificate"
+                } else {
+                    "a placeholder that no client trusts"
+                };
                 let seconds = wait.as_secs();
-                tracing::error!(domain, %error, serving, seconds, "there is no new certificate; trying again");
+                tracing::error!(domain, %error, serving, seconds, "cannot obtain a certificate; trying again later");
                 tokio::time::sleep(wait).await;
             }
         }
@@ -176,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_hosts_are_asked_for() {
+    fn only_host_names_are_ordered() {
         for name in ["registry.example.com", "a.b", "xn--bcher-kva.example"] {
             assert!(is_name(name), "{name}");
         }

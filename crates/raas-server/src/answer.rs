@@ -135,8 +135,7 @@ fn decide<B>(
     let Question { shared, snapshot, request, tracked } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
-        let failure =
-            ApiError::new(ApiErrorCode::BadRequest, "the path's percent-encoding is not that of a name");
+        let failure = ApiError::new(ApiErrorCode::BadRequest, "the path has invalid percent-encoding");
         return fail(route::api(uri.path()), &failure).into();
     };
     let route = route::parse(&path);
@@ -152,7 +151,7 @@ fn decide<B>(
             .into();
     };
     let Some(catalog) = &site.catalog else {
-        let message = "this registry has not loaded what it publishes yet; try again later";
+        let message = "this registry has not loaded its metadata yet; try again later";
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
     let catalog = match visitor {

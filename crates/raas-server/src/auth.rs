@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_asked_for_over_plain_http_on_ones_own_machine_only() {
+    fn the_realm_is_plain_http_only_on_the_clients_own_machine() {
         let table = [
             ("registry.example.com", "https://registry.example.com/token"),
             ("registry.example.com:5000", "https://registry.example.com:5000/token"),

@@ -60,7 +60,7 @@ impl Body {
         let bytes = match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Empty => Bytes::new(),
             Content::Memory(bytes) => bytes,
-            Content::File(_) | Content::Proxied(_) => unreachable!("what is opened is waited for"),
+            Content::File(_) | Content::Proxied(_) => unreachable!("only a body in memory is taken"),
         };
         self.sent += bytes.len() as u64;
         bytes

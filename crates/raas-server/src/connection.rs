@@ -81,9 +81,9 @@ impl Connections {
         let stream = match shaken {
             Ok(Ok(Some(stream))) => stream,
             // The authority sends no request.
-            Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has looked"),
-            Ok(Err(error)) => return tracing::debug!(%remote, %error, "no TLS"),
-            Err(_) => return tracing::debug!(%remote, "TLS was too slow"),
+            Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has checked a name"),
+            Ok(Err(error)) => return tracing::debug!(%remote, %error, "the TLS handshake failed"),
+            Err(_) => return tracing::debug!(%remote, "the TLS handshake took too long"),
         };
         let session = stream.get_ref().1;
         let chain =
@@ -158,7 +158,7 @@ pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Bui
 /// Logs why a connection broke: the client went away, was too slow, or did not speak HTTP.
 pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
     if let Err(error) = result {
-        tracing::debug!(%remote, %error, "connection broke");
+        tracing::debug!(%remote, %error, "the connection broke");
     }
 }
 

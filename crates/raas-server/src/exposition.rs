@@ -18,14 +18,14 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
     let ServerState { metrics, pull_queue, certificates, .. } = shared;
     pull_queue.count_into(&metrics.pulls);
     let mut page = Page(String::with_capacity(4096));
-    page.family("raas_build_info", "gauge", "The version that runs.");
+    page.family("raas_build_info", "gauge", "The version of the server.");
     page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
 
     page.pulls(metrics, pull_queue);
     page.family(
         "raas_redirected_bytes_total",
         "counter",
-        "Bytes of layers and configs that clients were sent for, to the vendor's bucket or elsewhere.",
+        "Bytes of layers and configs that clients were redirected to, in the vendor's bucket or elsewhere.",
     );
     for site in &snapshot.sites {
         for (to, bytes) in site.redirected.all() {
@@ -33,9 +33,9 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
             page.line("raas_redirected_bytes_total", &labels, bytes);
         }
     }
-    page.family("raas_sent_bytes_total", "counter", "Bytes of bodies that this server sent itself.");
+    page.family("raas_sent_bytes_total", "counter", "Bytes of response bodies that the server sent itself.");
     page.line("raas_sent_bytes_total", "", metrics.sent.load(Ordering::Relaxed));
-    page.family("raas_responses_total", "counter", "Answers by API and class of status.");
+    page.family("raas_responses_total", "counter", "Responses by API and class of status code.");
     for (api, classes) in APIS.into_iter().zip(&metrics.responses) {
         for (class, number) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(classes) {
             let labels = labels(&[("api", api), ("class", class)]);
@@ -43,7 +43,7 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
         }
     }
     page.latencies(metrics);
-    page.family("raas_connections", "gauge", "Connections of clients that there are.");
+    page.family("raas_connections", "gauge", "Open connections of clients.");
     page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
     page.certificates(metrics, certificates.as_deref());
 
@@ -51,38 +51,38 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
         let catalog = site.catalog.as_ref()?;
         Some(catalog.names_after(None).count() + catalog.v1.len())
     });
-    page.sites(snapshot, "raas_tags", "Tags that a site serves to today's clients.", |site| {
+    page.sites(snapshot, "raas_tags", "Tags that a site serves in the v2 API.", |site| {
         let repositories = site.catalog.as_ref()?.repositories.values();
         Some(repositories.map(|repository| repository.tags_after(None).len()).sum::<usize>())
     });
-    page.sites(snapshot, "raas_loaded", "Whether a site has metadata to answer from.", |site| {
+    page.sites(snapshot, "raas_loaded", "Whether a site has loaded its metadata.", |site| {
         Some(u8::from(site.catalog.is_some()))
     });
     page.sites(
         snapshot,
         "raas_refused_documents",
-        "Documents that are not served, or as they were before.",
+        "Documents that do not load. Each is served in its last valid version, or not at all.",
         |site| Some(site.faulty.load(Ordering::Relaxed)),
     );
     page.sites(
         snapshot,
         "raas_metadata_current",
-        "Whether a site serves the metadata that its bucket had when it was last asked.",
+        "Whether a site serves the current metadata of its bucket, as of the last check.",
         |site| Some(u8::from(site.health.as_ref()?.is_current())),
     );
     page.sites(
         snapshot,
         "raas_metadata_age_seconds",
-        "Since when it is not known that a site serves the metadata that its bucket has.",
+        "Seconds since the metadata was last confirmed current.",
         |site| Some(site.health.as_ref()?.age()?.as_secs_f64()),
     );
     page.sites(
         snapshot,
         "raas_metadata_sequence",
-        "The number of the publication that a site serves from its bucket.",
+        "Sequence number of the publication that a site serves from its bucket.",
         |site| Some(site.health.as_ref()?.sequence()),
     );
-    page.family("raas_metadata_refusals_total", "counter", "How often what a bucket had was not taken.");
+    page.family("raas_metadata_refusals_total", "counter", "How often the metadata of a bucket was refused.");
     for site in &snapshot.sites {
         if let Some(health) = &site.health {
             page.line("raas_metadata_refusals_total", &of(site), health.refusals());
@@ -118,14 +118,22 @@ impl Page {
     fn pulls(&mut self, metrics: &Metrics, pull_queue: &PullQueue) {
         let pulls = &metrics.pulls;
         let families = [
-            ("raas_pulls_total", "PullCounters of images by tag, once for each client.", &pulls.pulls),
+            (
+                "raas_pulls_total",
+                "Pulls of images by tag. A client counts once in ten minutes.",
+                &pulls.pulls,
+            ),
             (
                 "raas_attachment_pulls_total",
-                "Manifests of signatures, attestations and the like given to somebody.",
+                "Pulls of signatures, attestations and other attachments.",
                 &pulls.attachments,
             ),
-            ("raas_polls_total", "Looks at manifests, by HEAD or with what is known already.", &pulls.polls),
-            ("raas_mirror_pulls_total", "PullCounters by those who copy a repository.", &pulls.mirrors),
+            (
+                "raas_polls_total",
+                "Checks of a manifest without a download: HEAD, or a GET that was answered with 304.",
+                &pulls.polls,
+            ),
+            ("raas_mirror_pulls_total", "Pulls by mirrors, which copy whole repositories.", &pulls.mirrors),
         ];
         for (name, help, numbers) in families {
             self.family(name, "counter", help);
@@ -134,7 +142,7 @@ impl Page {
         self.family(
             "raas_uncounted_requests_total",
             "counter",
-            "Requests that are not in the counts above, since too many came at once.",
+            "Requests missing in the pull counters because too many came at once.",
         );
         self.line("raas_uncounted_requests_total", "", pull_queue.uncounted());
         let Some(notifier) = &pull_queue.notifier else { return };
@@ -146,7 +154,7 @@ impl Page {
 
     fn latencies(&mut self, metrics: &Metrics) {
         const NAME: &str = "raas_response_seconds";
-        self.family(NAME, "histogram", "How long requests waited for their answer to begin, by API.");
+        self.family(NAME, "histogram", "Seconds until the response to a request began, by API.");
         for (api, latency) in APIS.into_iter().zip(&metrics.latencies) {
             let cumulated = latency.cumulated();
             let count = cumulated.last().map_or(0, |(_, count)| *count);
@@ -172,18 +180,18 @@ impl Page {
         // An alert needs both, because a certificate may live for a year or for six days.
         type Moment = fn(&Validity) -> Utc;
         let families: [(&str, &str, Moment); 2] = [
-            ("raas_certificate_not_before_timestamp_seconds", "begins to be good", |v| v.not_before),
-            ("raas_certificate_expiry_timestamp_seconds", "ends", |v| v.not_after),
+            ("raas_certificate_not_before_timestamp_seconds", "becomes valid", |v| v.not_before),
+            ("raas_certificate_expiry_timestamp_seconds", "expires", |v| v.not_after),
         ];
         for (name, what, moment) in families {
-            let help = format!("When a certificate of the server's own {what}, in seconds since 1970.");
+            let help = format!("When a certificate of the server {what}, in seconds since 1970.");
             self.family(name, "gauge", &help);
             for (labels, validity) in &own {
                 self.line(name, labels, moment(validity).unix());
             }
         }
         const FAILURES: &str = "raas_certificate_failures_total";
-        self.family(FAILURES, "counter", "How often no new certificate could be had by ACME.");
+        self.family(FAILURES, "counter", "How often ACME failed to issue a certificate.");
         self.lines(FAILURES, metrics.certificate_failures.all());
     }
 

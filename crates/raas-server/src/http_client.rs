@@ -39,11 +39,11 @@ pub(crate) struct HttpClient(OnceLock<Pool>);
 /// Why a request has no answer. The texts never hold a URL, whose query may give access to a bucket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpClientError {
-    #[error("the request cannot be made: {0}")]
+    #[error("cannot build the request: {0}")]
     Request(#[from] hyper::http::Error),
-    #[error("no connection: {0}")]
+    #[error("cannot connect: {0}")]
     Connection(String),
-    #[error("no answer within {} s", ANSWER.as_secs())]
+    #[error("no response within {} s", ANSWER.as_secs())]
     Silent,
 }
 
@@ -122,7 +122,7 @@ fn pool() -> Pool {
     {
         Ok(builder) => builder,
         Err(error) => {
-            tracing::warn!(%error, "this machine has no certificates; those built in are used");
+            tracing::warn!(%error, "this machine has no root certificates; using the built-in ones");
             HttpsConnectorBuilder::new()
                 .with_provider_and_webpki_roots(ring::default_provider())
                 .expect("ring has cipher suites of every version of TLS that rustls knows")

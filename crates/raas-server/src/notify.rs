@@ -32,10 +32,10 @@ pub struct Notify {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
     /// Not a URL of a web server, or a URL with a user name or password.
-    #[error("expected a URL that begins with http:// or https:// and names no user and no password")]
+    #[error("expected a URL that begins with http:// or https:// and has no user name or password")]
     Url,
     /// The value cannot be a header.
-    #[error("what to send as `Authorization` has characters that no header may have")]
+    #[error("the value for `Authorization` has characters that a header cannot have")]
     Authorization,
 }
 
@@ -115,9 +115,9 @@ impl Notifier {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Numbers { sent, dropped, failed } = &*self.numbers;
         [
-            ("raas_notifications_sent_total", "PullCounters that somebody was told of.", of(sent)),
-            ("raas_notifications_dropped_total", "PullCounters that nobody was told of.", of(dropped)),
-            ("raas_notifications_failed_total", "Tries to tell of pulls that failed.", of(failed)),
+            ("raas_notifications_sent_total", "Pulls that the endpoint was notified of.", of(sent)),
+            ("raas_notifications_dropped_total", "Pulls whose notification was dropped.", of(dropped)),
+            ("raas_notifications_failed_total", "Failed attempts to send notifications.", of(failed)),
         ]
     }
 }
@@ -147,7 +147,7 @@ impl NotificationTask {
     pub(crate) async fn finish(mut self) {
         self.end.send_replace(true);
         if timeout(LAST, &mut self.task).await.is_err() {
-            tracing::warn!("some pulls could not be told of before the end");
+            tracing::warn!("some pull notifications were not sent before the end");
         }
     }
 }
@@ -213,12 +213,12 @@ impl Delivery {
                     self.numbers.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
                     return;
                 }
-                Ok(status) => io::Error::other(format!("it answers {status}")),
+                Ok(status) => io::Error::other(format!("the endpoint answers {status}")),
                 Err(error) => io::Error::other(error.to_string()),
             };
             self.numbers.failed.fetch_add(1, Ordering::Relaxed);
             if time == 1 {
-                tracing::warn!(url = self.notify.display_name(), error = %why, "pulls cannot be told of; they wait");
+                tracing::warn!(url = self.notify.display_name(), error = %why, "cannot send pull notifications; they stay queued");
             }
             if *self.ending.borrow() {
                 break;
@@ -228,7 +228,11 @@ impl Delivery {
             pause = (pause * 2).min(LONGEST);
         }
         self.numbers.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        tracing::error!(url = self.notify.display_name(), pulls = batch.len(), "pulls were not told of");
+        tracing::error!(
+            url = self.notify.display_name(),
+            pulls = batch.len(),
+            "gave up sending pull notifications"
+        );
     }
 }
 
@@ -242,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_of_a_web_server_and_has_no_password() {
+    fn an_endpoint_is_a_web_url_without_a_password() {
         for good in ["https://hooks.example.com/pulls?key=x", "http://127.0.0.1:9"] {
             assert!(Notify::new(good, None).is_ok(), "{good}");
         }

@@ -95,7 +95,7 @@ mod tests {
     use crate::fetched::{Fetched, FetchedItem};
 
     #[test]
-    fn a_request_waits_for_nobody_who_counts() {
+    fn a_full_queue_does_not_block_requests() {
         const MORE: usize = 3;
         let pull_queue = Arc::new(PullQueue::new(None));
         let request = || CountableRequest {
@@ -116,7 +116,7 @@ mod tests {
             (0..MOST + MORE).for_each(|_| taking.push(request()));
             done.send(()).unwrap();
         });
-        is_done.recv_timeout(Duration::from_secs(20)).expect("nothing is waited for, be the queue full");
+        is_done.recv_timeout(Duration::from_secs(20)).expect("push never blocks, even if the queue is full");
         assert_eq!(pull_queue.uncounted(), MORE as u64);
         drop(counting);
         pull_queue.count_into(&PullCounters::default());

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_told_and_waited_for() {
+    fn every_watch_is_told_and_waited_for() {
         let drain = Shutdown::new();
         let (mut one, other) = (drain.watch(), drain.watch());
         let mut context = Context::from_waker(Waker::noop());

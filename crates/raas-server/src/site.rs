@@ -157,8 +157,8 @@ impl Bucket {
                     ))
                 }
                 Err(error) => {
-                    tracing::error!(bucket = origin.display_name(), %error, "no URL can be signed");
-                    let message = "this registry cannot open its storage at present; try again later";
+                    tracing::error!(bucket = origin.display_name(), %error, "cannot sign a URL");
+                    let message = "this registry has no access to its storage at present; try again later";
                     Err(ApiError::new(ApiErrorCode::Unavailable, message))
                 }
             },

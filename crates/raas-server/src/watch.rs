@@ -58,7 +58,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
             // A bug; the panic's message is in the log. The current snapshot stays, and a new watcher starts from
             // nothing.
             Err(error) => {
-                tracing::error!(%error, "the watcher failed and starts again");
+                tracing::error!(%error, "the watcher failed; starting it again");
                 Watcher::new(Arc::clone(&source), context.clone())
             }
         };
@@ -213,7 +213,7 @@ impl<S: SiteSource> Watcher<S> {
             Err(error) => {
                 let last_error = error.to_string();
                 if self.last_error.as_ref() != Some(&last_error) {
-                    tracing::error!(%error, "the list of sites cannot be read; the last one stays");
+                    tracing::error!(%error, "cannot read the list of sites; keeping the last one");
                     self.last_error = Some(last_error);
                 }
                 let configs = self.sites.values().map(|site| site.config.clone()).collect();
@@ -251,7 +251,7 @@ impl<S: SiteSource> Watcher<S> {
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
-            tracing::info!(%vendor, "site is gone");
+            tracing::info!(%vendor, "site removed");
             changed = true;
         }
         changed
@@ -282,7 +282,7 @@ impl<S: SiteSource> Watcher<S> {
                 if first != at {
                     if !self.claimed.contains(host) {
                         let vendor = &site.config.vendor;
-                        tracing::error!(%host, %vendor, "another vendor has this host already, and is served at it");
+                        tracing::error!(%host, %vendor, "another vendor already has this host and keeps it");
                     }
                     claimed.insert(host.clone());
                 }

@@ -44,7 +44,7 @@ impl Http {
                     roots.add(root.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
                 }
                 if roots.is_empty() {
-                    return Err(named(&"there is no certificate").into());
+                    return Err(named(&"the file has no certificate").into());
                 }
                 builder.with_root_certificates(roots)
             }
@@ -65,8 +65,8 @@ impl HttpClient for Http {
         Box::pin(async move {
             match tokio::time::timeout(PATIENCE, sent).await {
                 Ok(Ok(response)) => Ok(response.into()),
-                Ok(Err(error)) => Err(Error::Other(format!("no connection: {}", causes(&error)).into())),
-                Err(_) => Err(Error::Other("the authority does not answer".into())),
+                Ok(Err(error)) => Err(Error::Other(format!("cannot connect: {}", causes(&error)).into())),
+                Err(_) => Err(Error::Other("the authority does not respond".into())),
             }
         })
     }

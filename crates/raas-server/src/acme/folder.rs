@@ -24,12 +24,12 @@ pub(super) struct Folder(PathBuf);
 impl Folder {
     /// Opens the folder. A folder that is created here is accessible to this user only.
     pub(super) fn open(folder: &Path, directory: &str) -> Result<Self, Error> {
-        let uri: Uri = directory.parse().map_err(|_| "the authority's directory is not a URL")?;
+        let uri: Uri = directory.parse().map_err(|_| "the URL of the ACME directory is invalid")?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https"));
-        let authority = authority.ok_or("the authority's directory is not an https URL")?;
+        let authority = authority.ok_or("the URL of the ACME directory does not begin with https://")?;
         let folder = folder.join(authority.as_str().replace(':', "_"));
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        made.map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
         let folder = Self(folder);
         // Fails now rather than after an authority has issued something that cannot be stored.
         folder
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_for_this_user_alone_and_by_authority() {
+    fn stored_files_are_private_and_separate_for_each_authority() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("acme");
         let kept = Folder::open(&root, "https://a.example.com:14000/dir").unwrap();

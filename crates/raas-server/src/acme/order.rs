@@ -54,7 +54,7 @@ impl Authority {
             Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
                 tracing::warn!(
                     directory = self.directory,
-                    "the authority does not know the account; it gets another"
+                    "the authority does not know the stored account; creating another one"
                 );
                 *self.account.lock().await = None;
                 self.folder.forget_account()?;
@@ -78,7 +78,7 @@ impl Authority {
         let pem = key.serialize_pem() + &chain;
         // The certificate is used even if it cannot be stored. The next start orders another one.
         if let Err(error) = self.folder.keep_certificate(domain, &pem) {
-            tracing::error!(domain, %error, "the new certificate cannot be kept");
+            tracing::error!(domain, %error, "cannot store the new certificate; the next start orders another one");
         }
         Ok(certificate)
     }
@@ -117,7 +117,11 @@ impl Authority {
                 AuthorizationStatus::Pending => {}
                 // The name was proved a short time ago.
                 AuthorizationStatus::Valid => continue,
-                other => return Err(format!("the authority holds the name to be {other:?}").into()),
+                other => {
+                    return Err(
+                        format!("the authority reports the authorization of the name as {other:?}").into()
+                    );
+                }
             }
             let mut challenge = authorization
                 .challenge(ChallengeType::TlsAlpn01)

@@ -86,12 +86,12 @@ impl Page {
                 // A number that does not fit is larger than any list.
                 Some(n.parse().unwrap_or(usize::MAX))
             }
-            Some(_) => return Err(invalid("`n` is not a number of entries")),
+            Some(_) => return Err(invalid("`n` is not a number")),
         };
         let last = match query::parameter(query, "last") {
             None => None,
             Some(Some(last)) => Some(last.into_owned()),
-            Some(None) => return Err(invalid("`last` is not text in percent-encoding")),
+            Some(None) => return Err(invalid("`last` has invalid percent-encoding")),
         };
         Ok(Self { n, last: last.filter(|last| !last.is_empty()) })
     }
@@ -118,8 +118,7 @@ fn list(list: &impl Serialize, path: &str, next: Option<Next<'_>>) -> Response {
     if let Some(Next { n, last }) = next {
         // Source: RFC 8288, section 3.
         let link = format!("<{path}?n={n}&last={}>; rel=\"next\"", query::encode(last));
-        let link =
-            HeaderValue::try_from(link).expect("names, and what is percent-encoded, are visible ASCII");
+        let link = HeaderValue::try_from(link).expect("names and percent-encoded text are visible ASCII");
         response.headers.insert(header::LINK, link);
     }
     response

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_html_survives_escaping() {
+    fn html_is_escaped() {
         assert_eq!(escape("<a b='c' d=\"e\">&"), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;");
     }
 }

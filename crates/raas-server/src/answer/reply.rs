@@ -36,7 +36,7 @@ pub(super) fn reads(method: &Method) -> bool {
 
 /// The answer to a method that writes: 405.
 pub(super) fn refuse(api: Api) -> Response {
-    let message = "this registry is only read from; images are published to it with `raas push`";
+    let message = "this registry is read-only; publish images with `raas push`";
     let mut response = fail(api, &ApiError::new(ApiErrorCode::Unsupported, message));
     response.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response

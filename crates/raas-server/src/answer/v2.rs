@@ -33,7 +33,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     }
     let unauthorized = |scope: Option<&str>, error: Option<&str>| {
         let failure =
-            ApiError::new(ApiErrorCode::Unauthorized, "ask for a token first, with a password or without");
+            ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
         request.challenge(Api::V2, &failure, scope, error).into()
     };
     // Clients log in only after a challenge here.
@@ -48,7 +48,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         // than a 404.
         (Err(mut failure), None) if failure.code == ApiErrorCode::NameUnknown => {
             if let Visitor::Uncertified(reason) = request.visitor {
-                failure.message.push_str("; the client certificate is not taken here: ");
+                failure.message.push_str("; the client certificate is not accepted here: ");
                 failure.message.push_str(reason);
             }
             fail(Api::V2, &failure).into()
@@ -122,7 +122,7 @@ fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError
             listing::referrers(repository, digest, request.uri.query()).into()
         }
         V2::Upload => {
-            return Err(ApiError::new(ApiErrorCode::UploadUnknown, "there are no uploads to this registry"));
+            return Err(ApiError::new(ApiErrorCode::UploadUnknown, "this registry has no uploads"));
         }
     })
 }

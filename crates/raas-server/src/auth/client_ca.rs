@@ -55,8 +55,9 @@ pub fn check_client_ca(file: &Path) -> Result<(), String> {
 fn verifier(bytes: &[u8]) -> Result<Verifier, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bytes) {
-        let certificate = certificate.map_err(|error| format!("no certificate in PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("a certificate cannot be used: {error}"))?;
+        let certificate =
+            certificate.map_err(|error| format!("cannot read a certificate from the PEM file: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("cannot use a certificate: {error}"))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
     builder.build().map_err(|error| error.to_string())
@@ -84,7 +85,9 @@ impl PresentedCertificates {
 
     /// Verifies that one of the site's authorities issued the certificate. The error is the reason for the client.
     pub(super) fn verify(&self, ca: &ClientCa) -> Result<(), String> {
-        let Some(by) = ca.file.current() else { return Err("this registry takes none at present".into()) };
+        let Some(by) = ca.file.current() else {
+            return Err("this registry accepts no client certificates at present".into());
+        };
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = &*cached
             && Arc::ptr_eq(&before.by, &by)
@@ -98,7 +101,7 @@ impl PresentedCertificates {
     }
 
     fn judge(&self, verifier: &Verifier) -> Result<(), String> {
-        let (first, others) = self.chain.split_first().ok_or("there is none")?;
+        let (first, others) = self.chain.split_first().ok_or("the client presented no certificate")?;
         let verdict = verifier.verify_client_cert(first, others, UnixTime::now());
         verdict.map(drop).map_err(|error| error.to_string())
     }

@@ -43,11 +43,13 @@ impl TokenIssuer {
         let fits = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
         let url = ["https://", "http://"].iter().find_map(|scheme| realm.strip_prefix(scheme));
         if url.is_none_or(str::is_empty) || !fits(realm) || realm.contains(' ') {
-            return Err("the realm of tokens is not an http or https URL".into());
+            return Err("the token realm is not an http or https URL".into());
         }
         for (what, text) in [("service", service), ("issuer", issuer)] {
             if text.is_empty() || !fits(text) {
-                return Err(format!("the {what} of tokens is empty, or not plain text"));
+                return Err(format!(
+                    "the token {what} is empty, or has characters that a header cannot have"
+                ));
             }
         }
         let (realm, service, issuer) = (realm.to_owned(), service.to_owned(), issuer.to_owned());
@@ -127,7 +129,7 @@ struct Access {
 
 impl Issuer {
     pub(crate) fn new(config: TokenIssuer) -> Self {
-        let keys = FollowedFile::new(&config.keys, "keys of tokens", Keys::parse);
+        let keys = FollowedFile::new(&config.keys, "token keys", Keys::parse);
         Self { config, keys }
     }
 
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_stand_in_a_challenge_is_refused() {
+    fn values_that_cannot_be_in_a_challenge_are_rejected() {
         let new = |realm, service, issuer| TokenIssuer::new(realm, service, issuer, Path::new("keys"));
         assert!(new("https://auth.example.com/token?x=1", "registry", "auth").is_ok());
         for (realm, service, issuer) in [

@@ -88,7 +88,8 @@ impl AccessPolicy {
         match &self.issuer {
             Some(issuer) => {
                 let text = issuer.challenge(scope, error);
-                HeaderValue::try_from(text).expect("what is in it was checked to be visible ASCII")
+                HeaderValue::try_from(text)
+                    .expect("the parts of the challenge were checked to be visible ASCII")
             }
             None => challenge(host, scope, secure),
         }

@@ -77,7 +77,7 @@ impl Throttle {
         set[place] = Some(Entry { who, until });
         drop(sets);
         if until.duration_since(now) > self.tolerated() {
-            tracing::warn!(address = %from, "too many wrong passwords or tokens; it has to wait");
+            tracing::warn!(address = %from, "too many wrong passwords or tokens from this address; it is throttled");
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_was_wrong_too_often_waits_until_one_is_forgotten() {
+    fn a_throttled_address_waits_until_one_attempt_is_forgotten() {
         let (throttle, now, guesser) = (Throttle::new(LIMIT), Instant::now(), address("192.0.2.1"));
         for _ in 0..3 {
             assert_eq!(throttle.check(guesser, now), Ok(()));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_at_at_once_is_not_held_against_anybody_for_longer() {
+    fn concurrent_attempts_do_not_prolong_the_wait() {
         let (throttle, now, guesser) = (Throttle::new(LIMIT), Instant::now(), address("192.0.2.1"));
         for _ in 0..100 {
             throttle.wrong(guesser, now);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_version_6_is_one() {
+    fn an_ipv6_network_counts_as_one_address() {
         let (throttle, now) = (Throttle::new(LIMIT), Instant::now());
         for host in ["2001:db8:0:1::1", "2001:db8:0:1:ffff::", "2001:db8:0:1::2"] {
             throttle.wrong(address(host), now);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_takes_no_more_room() {
+    fn a_flood_of_addresses_takes_no_more_memory() {
         let (throttle, now) = (Throttle::new(LIMIT), Instant::now());
         let mut last = address("192.0.2.1");
         for n in 0..50_000_u32 {

@@ -105,7 +105,7 @@ impl Users {
             Err(error) => {
                 let new = error.to_string();
                 if last_error.as_ref() != Some(&new) {
-                    tracing::error!(file = %self.file.display(), %error, "the users cannot be read");
+                    tracing::error!(file = %self.file.display(), %error, "cannot read the users");
                     *last_error = Some(new);
                 }
             }
@@ -139,7 +139,7 @@ impl Users {
         if remembered().get(&both).is_some_and(|when| when.elapsed() < REMEMBERED) {
             return Ok(true);
         }
-        let _work = self.work.acquire().await.expect("nobody closes it");
+        let _work = self.work.acquire().await.expect("the semaphore is never closed");
         check()?;
         let hash = known.hashes.get(&name).cloned();
         let working = spawn_blocking(move || {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_end_with_their_time_and_with_the_file() {
+    fn tokens_end_when_they_expire_and_when_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("htpasswd");
         std::fs::write(&file, "one:$2y$05$x\n").unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_for_nobody_is_one() {
+    fn the_hash_for_unknown_users_is_valid_bcrypt() {
         assert_eq!(bcrypt::verify("x", NOBODY).ok(), Some(false));
     }
 }

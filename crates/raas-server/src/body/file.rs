@@ -86,7 +86,7 @@ impl FileStream {
             }
             Err(error) => {
                 // The error breaks the connection, so the client notices that bytes are missing.
-                tracing::error!(path = self.path, %error, "an object broke off while it was sent");
+                tracing::error!(path = self.path, %error, "reading an object failed while it was sent");
                 self.state = State::Over;
                 Err(error)
             }

@@ -58,7 +58,10 @@ impl ProxyStream {
                         && let Some((found, expected)) = self.check.take()
                         && found.finish() != expected
                     {
-                        let error = io::Error::new(io::ErrorKind::InvalidData, "it is not of its digest");
+                        let error = io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "the content does not have the expected digest",
+                        );
                         return self.broke(error);
                     }
                     return Poll::Ready(Some(Ok(bytes)));
@@ -77,7 +80,7 @@ impl ProxyStream {
 
     /// Ends the stream with an error. The error breaks the connection, so the client notices that bytes are missing.
     fn broke(&mut self, error: io::Error) -> Poll<Option<io::Result<Bytes>>> {
-        tracing::error!(object = self.what, %error, "an object broke off while it was passed on");
+        tracing::error!(object = self.what, %error, "fetching an object failed while it was passed on");
         self.over = true;
         Poll::Ready(Some(Err(error)))
     }

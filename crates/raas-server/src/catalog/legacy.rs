@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manifests_are_chosen_as_crane_chooses_them() {
+    fn legacy_manifests_are_chosen_as_in_crane() {
         let list = format!("sha256:{}", "a".repeat(64));
         let (x, y) = (format!("sha256:{}", "b".repeat(64)), format!("sha256:{}", "c".repeat(64)));
         let content = V2Content {

@@ -38,29 +38,29 @@ impl LoadedDocument {
 /// Why a document is not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("it cannot be read: {0}")]
+    #[error("cannot read the document: {0}")]
     Read(#[from] io::Error),
     #[error(transparent)]
     Document(#[from] DocumentError),
-    #[error("tag `{0}` is of manifest {1}, which it does not list")]
+    #[error("tag `{0}` names manifest {1}, which the document does not list")]
     Tag(Tag, Digest),
-    #[error("tag `{0}` is of image {1}, which it does not list")]
+    #[error("tag `{0}` names image {1}, which the document does not list")]
     V1Tag(Tag, ImageId),
-    #[error("manifest {0} has the media type `{1}`, which is none")]
+    #[error("manifest {0} has the invalid media type `{1}`")]
     MediaType(Digest, String),
-    #[error("manifest file {path} cannot be read: {error}")]
+    #[error("cannot read manifest file {path}: {error}")]
     ManifestFile {
         path: String,
         #[source]
         error: io::Error,
     },
-    #[error("manifest file {0} is not of its digest or its length")]
+    #[error("manifest file {0} does not have the digest and the length that the document names")]
     ManifestBytes(String),
     #[error("location `{0}` is not an http or https URL")]
     Location(String),
-    #[error("it is longer than {} bytes", Document::MAX_SIZE)]
+    #[error("the document is longer than {} bytes", Document::MAX_SIZE)]
     TooLong,
-    #[error("another document publishes `{0}` already")]
+    #[error("another document already publishes `{0}`")]
     Claimed(RepositoryName),
 }
 
@@ -209,7 +209,7 @@ fn load_manifests(
         |((digest, entry), known): ((&Digest, &ManifestEntry), &Option<&Arc<Manifest>>)| match known {
             Some(known) => Arc::clone(known),
             None => {
-                let end = ends.next().expect("each that is not known was read");
+                let end = ends.next().expect("every new manifest was read");
                 let own = bytes.slice(begin..end);
                 begin = end;
                 Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))

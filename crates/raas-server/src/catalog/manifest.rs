@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_attached_is_found_however_it_is_written() {
+    fn a_subject_is_found_even_if_its_key_is_escaped() {
         let digest = Digest::of(b"");
         let part = format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":0}}"#);
         let image = |more: &str| format!(r#"{{"schemaVersion":2,"config":{part},"layers":[]{more}}}"#);

@@ -62,7 +62,9 @@ pub(super) async fn serve(
     .await;
     match result {
         Some(result) => ended(client.remote, result),
-        None => tracing::debug!(remote = %client.remote, "no request came, or no answer was taken"),
+        None => {
+            tracing::debug!(remote = %client.remote, "no request came, or the client did not read an answer");
+        }
     }
 }
 
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_timed_out_when_nothing_comes_and_not_while_it_answers() {
+    fn an_idle_connection_times_out_and_a_busy_one_does_not() {
         assert_eq!(ticks(90, |_, _| {}), TICKS);
         let one = |tick, progress: &Progress| {
             if tick == 3 {
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_not_taken_is_timed_out_and_a_slow_one_is_not() {
+    fn a_stalled_answer_times_out_and_a_slow_one_does_not() {
         let stalled = |tick, progress: &Progress| match tick {
             2 => progress.begin(),
             3 => progress.moved(),

@@ -34,7 +34,7 @@ impl Future for Answering {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Answering::Ready(response) => {
-                let response = response.take().expect("a future that is done is polled no more");
+                let response = response.take().expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(response.into()))
             }
             Answering::Pending(waits) => waits.as_mut().poll(cx).map(|response| Ok(response.into())),

@@ -51,7 +51,9 @@ impl FilePlan {
             Ok((file, length)) if size.is_none_or(|size| size == length) => {
                 return answer(file, below.display_name(), length, headers, method, request);
             }
-            Ok((_, length)) => format!("it has {length} bytes instead of {}", size.unwrap_or_default()),
+            Ok((_, length)) => {
+                format!("the object has {length} bytes instead of {}", size.unwrap_or_default())
+            }
             Err(error) => match (error.kind(), if_missing) {
                 (io::ErrorKind::NotFound, IfMissing::Redirect(location)) => {
                     return Opened::Redirect(location);
@@ -64,7 +66,7 @@ impl FilePlan {
         tracing::error!(
             path = below.display_name(),
             fault,
-            "a published object is not in the bucket as it should be"
+            "a published object is missing from the bucket or damaged"
         );
         Opened::Error(ApiError::new(
             ApiErrorCode::Unknown,

@@ -61,9 +61,11 @@ impl ProxySource {
                 return Ok(answer);
             }
             let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
-            url = to.and_then(|to| sent_on(&url, to)).ok_or("it sends on to nowhere")?;
+            url = to
+                .and_then(|to| sent_on(&url, to))
+                .ok_or("the redirect of the location cannot be followed")?;
         }
-        Err("it sends on again and again".into())
+        Err("the location redirects too often".into())
     }
 }
 
@@ -97,7 +99,7 @@ impl ProxyPlan {
             }
         }
         let failed = |code: ApiErrorCode, fault: &str| {
-            tracing::error!(object = source.display_name(), fault, "a published object cannot be passed on");
+            tracing::error!(object = source.display_name(), fault, "cannot fetch a published object");
             let message = match code {
                 ApiErrorCode::Unavailable => "the storage of this registry does not answer; try again later",
                 _ => "the object is published but cannot be read from storage",
@@ -127,7 +129,7 @@ impl ProxyPlan {
                     length.map_or("an unknown number of".to_owned(), |length: u64| length.to_string());
                 return failed(ApiErrorCode::Unknown, &format!("{status} with {length} bytes"));
             }
-            (StatusCode::NOT_FOUND, ..) => return failed(ApiErrorCode::Unknown, "it is not there"),
+            (StatusCode::NOT_FOUND, ..) => return failed(ApiErrorCode::Unknown, "the object does not exist"),
             (status, ..) => {
                 return failed(ApiErrorCode::Unavailable, &format!("the service answers {status}"));
             }
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_is_sent_on_by_whole_urls_and_paths_and_never_out_of_tls() {
+    fn redirects_are_followed_to_urls_and_paths_and_never_out_of_tls() {
         let table = [
             ("https://a/x", "https://b/y", Some("https://b/y")),
             ("https://a/x", "http://b/y", None),

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_link_leads_out_of_a_bucket_and_no_path_does() {
+    fn neither_links_nor_paths_lead_out_of_a_folder() {
         let home = tempfile::tempdir().unwrap();
         let at = |path: &str| home.path().join(path);
         for folder in ["bucket/app/blobs", "outside/blobs"] {

@@ -62,7 +62,7 @@ impl<T> FollowedFile<T> {
             }
             Err(error) => {
                 if state.last_error.as_ref() != Some(&error) {
-                    tracing::error!(%file, error, "{what} cannot be read");
+                    tracing::error!(%file, error, "cannot read {what}");
                     state.last_error = Some(error);
                 }
             }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_file_was_last_good_for_stays() {
+    fn the_last_valid_content_stays() {
         let parse = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::len).map_err(|e| e.to_string());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");

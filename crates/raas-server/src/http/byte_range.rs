@@ -51,7 +51,7 @@ pub(crate) fn requested(
 }
 
 pub(crate) fn number_text(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("numbers and a few signs are visible ASCII")
+    HeaderValue::try_from(text).expect("numbers and punctuation are visible ASCII")
 }
 
 /// Whether `If-Range` allows a range: the bytes that the client has must be of the same content.

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_address_that_is_not_trusted_is_the_clients() {
+    fn the_last_untrusted_address_is_the_clients() {
         const XFF: &str = "x-forwarded-for";
         const FWD: &str = "forwarded";
         type Lines = &'static [(&'static str, &'static str)];

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_said_once_and_in_its_place() {
+    fn a_header_is_set_once_and_keeps_its_place() {
         let mut headers = Headers::new();
         headers.insert(ETAG, value("a"));
         headers.insert(LOCATION, value("b"));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_request_stays_in_what_is_kept() {
+    fn recycled_headers_are_empty_and_small() {
         recycle([(HOST, value("x")), (ACCEPT, value("y"))].into_iter().collect());
         assert!(take_spare_map().is_empty());
         recycle(HeaderMap::with_capacity(10_000));

@@ -39,7 +39,7 @@ pub enum HostNameError {
     )]
     Name(String),
     /// A name below `localhost`, where every vendor has a name already.
-    #[error("`{0}` is below `localhost`, where every vendor has its own name already")]
+    #[error("`{0}` is reserved: every vendor already has a name below `localhost`")]
     Local(String),
 }
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_read_once_and_compared_as_dns_does() {
+    fn host_names_are_normalized_as_in_dns() {
         for (text, name) in
             [("Registry.ACME.com.", "registry.acme.com"), ("a", "a"), ("127.0.0.1", "127.0.0.1")]
         {

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_goes_to_those_who_know_it() {
+    fn an_index_goes_to_clients_that_know_indexes() {
         let (index, list, image) =
             (media_type::OCI_INDEX, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST);
         let both = format!("{image}, {index}");

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decoding_takes_whole_triplets_of_utf_8_only() {
+    fn decoding_accepts_only_complete_triplets_of_utf_8() {
         let table = [
             ("plain", Some("plain")),
             ("sha256%3Aab", Some("sha256:ab")),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_counts() {
+    fn the_first_value_of_a_key_counts() {
         let query = Some("n=2&last=a%2Db&n=3&flag");
         assert_eq!(parameter(query, "n"), Some(Some("2".into())));
         assert_eq!(parameter(query, "last"), Some(Some("a-b".into())));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn encoding_is_undone_by_decoding() {
+    fn decoding_reverses_encoding() {
         let text = "a b&c=ä/+%";
         assert_eq!(decode(&encode(text)).as_deref(), Some(text));
     }

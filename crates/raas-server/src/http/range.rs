@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_range_has_its_span() {
+    fn every_form_of_range_is_parsed() {
         let part = |start, length| RequestedRange::Part { start, length };
         let table = [
             ("bytes=0-0", 10, part(0, 1)),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_cumulated() {
+    fn buckets_are_cumulative() {
         let latency = Latency::default();
         for micros in [1, 50, 51, 2_000, 60_000_000] {
             latency.add(Duration::from_micros(micros));

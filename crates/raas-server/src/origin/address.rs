@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_key_is_made_of_stands_for_itself() {
+    fn no_byte_of_a_key_needs_encoding() {
         let base = BaseUrl::parse("https://x/a%20b").unwrap();
         let name: raas_types::RepositoryName = "a-0.b/c__d--e/f_g".parse().unwrap();
         let tag: raas_types::Tag = "_A.-9z".parse().unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_bucket_has_its_url() {
+    fn every_kind_of_bucket_has_its_base_url() {
         let table = [
             (location(None, "acme", None, false), "https://acme.s3.eu-west-1.amazonaws.com"),
             (location(None, "acme", Some("/a/b/"), true), "https://s3.eu-west-1.amazonaws.com/acme/a/b"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for bucket in ["", "a/b", "a b", "a?b", ".."] {
             assert!(location(None, bucket, None, false).base_url().is_err(), "{bucket}");
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_added() {
+    fn keys_are_appended_to_the_base_url() {
         let digest = Digest::of(b"");
         let key = ObjectKey::Blob("tools/app".parse().unwrap(), digest);
         let url = BaseUrl::parse("https://cdn.example.com/x/").unwrap().of(&key);

@@ -133,7 +133,7 @@ mod tests {
     /// `EdgeAuth(key="abc123def4567890", end_time=1593821400,
     /// escape_early=False).generate_url_token("/zoo/bar/manifests/2/latest")`.
     #[test]
-    fn tokens_are_those_of_akamais_library() {
+    fn tokens_equal_those_of_akamais_library() {
         let table = [
             (TokenAlgorithm::Sha256, "a3ce6855202ea20eea14b1e85e7efaac3ee858cf7298344976b6db2baa17cd14"),
             (TokenAlgorithm::Sha1, "b9dadc435b9f4a62539f389f5aa7960cd7704849"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lasts_as_long_as_its_object_takes_and_a_query_stays() {
+    fn a_token_lasts_for_the_download_and_keeps_the_query() {
         assert!(appended("https://h/a", 1 << 30, TokenAlgorithm::Sha256).contains("?_auth_=exp=1593825496~"));
         assert!(
             appended("https://h/a?b=c", 0, TokenAlgorithm::Sha256).starts_with("https://h/a?b=c&_auth_=")
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_and_none_is_shown() {
+    fn invalid_secrets_are_rejected_and_no_secret_is_shown() {
         let make = |secret: &str, name: &str| {
             AkamaiToken::new(secret, name, Duration::from_secs(300), TokenAlgorithm::Sha256)
         };

@@ -32,7 +32,7 @@ pub enum CdnError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The secret is not in Akamai's format.
-    #[error("the secret of the CDN is not an even number of hex digits")]
+    #[error("the secret of the CDN is not hex: expected an even number of hex digits")]
     Secret,
     /// Not a name for a query parameter.
     #[error("`{0}` is not the name of a token: expected letters, digits, `_` and `-`")]

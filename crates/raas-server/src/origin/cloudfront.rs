@@ -136,8 +136,12 @@ impl CloudFront {
     fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, CredentialError> {
         let schemes = [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
         let signer = self.key.choose_scheme(&schemes);
-        let signer = signer.ok_or_else(|| CredentialError("the CDN's key is of another kind".into()))?;
-        signer.sign(bytes).map_err(|error| CredentialError(format!("the CDN's key does not sign: {error}")))
+        let signer = signer.ok_or_else(|| {
+            CredentialError("the private key of the CDN is neither RSA nor ECDSA P-256".into())
+        })?;
+        signer
+            .sign(bytes)
+            .map_err(|error| CredentialError(format!("the private key of the CDN cannot sign: {error}")))
     }
 }
 
@@ -181,7 +185,7 @@ mod tests {
     /// The policy and signature were made with AWS's commands: `printf %s '{"Statement":…}' > policy; openssl dgst
     /// -sha256 -sign cloudfront-rsa.pem policy | openssl base64 -A | tr -- '+=/' '-_~'`.
     #[test]
-    fn a_signature_with_rsa_is_that_of_openssl() {
+    fn an_rsa_signature_equals_openssls() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", RSA).unwrap();
         let expected = format!(
             "{FOLDER}sha256:aa?Policy={}&Signature={}&Key-Pair-Id=K2JCJMDEHXQW5F&Hash-Algorithm=SHA256",
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_with_ecdsa_is_good() {
+    fn an_ecdsa_signature_verifies() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", ECDSA).unwrap();
         let url = signed(&signer, "sha256:aa", 0, 1_767_290_400);
         let value = |name: &str| {
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_signature_serves_a_folder_for_a_while_and_no_url_is_short_lived() {
+    fn one_signature_covers_a_folder_for_five_minutes_and_outlasts_every_download() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", ECDSA).unwrap();
         let query =
             |name: &str, size, now| signed(&signer, name, size, now).split_once('?').unwrap().1.to_owned();
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused_and_none_is_shown() {
+    fn invalid_keys_are_rejected_and_no_key_is_shown() {
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         for pem in ["", "-----BEGIN PRIVATE KEY-----", &ed25519] {
             assert_eq!(CloudFront::new("K2", pem), Err(CdnError::Key), "{pem}");

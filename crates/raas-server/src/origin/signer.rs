@@ -237,7 +237,7 @@ mod tests {
 
     /// The example of AWS's document: `GET /test.txt`, valid for a day from 2013-05-24.
     #[test]
-    fn awss_own_example_has_its_signature() {
+    fn the_signature_equals_that_of_awss_example() {
         let credentials = credentials(None, None);
         let signer = signer("https://s3.amazonaws.com", Arc::clone(&credentials));
         let url = signer.sign(
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_its_key_and_token_and_hides_the_secret() {
+    fn a_url_has_the_key_id_and_the_token_but_not_the_secret() {
         let signer = signer("http://127.0.0.1:9000", credentials(Some("to/ken=="), None));
         let key = ObjectKey::Blob("tools/app".parse().unwrap(), raas_types::Digest::of(b""));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_lives_as_long_as_its_object_takes_and_no_longer_than_its_key() {
+    fn a_url_lasts_for_the_download_but_not_longer_than_its_key() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let seconds = |size, left: Option<u64>| {
             lifetime(size, left.map(|left| now + Duration::from_secs(left)), now).map(|l| l.as_secs()).ok()

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_those_below_are_meant() {
+    fn patterns_match_names_and_the_names_below() {
         let table = [
             ("app", "app", true),
             ("app", "app2", false),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_hosts_that_the_operator_names_are_asked() {
+    fn only_urls_at_allowed_hosts_are_fetched() {
         let rules = ProxyRules {
             repositories: Vec::new(),
             origin: None,

@@ -38,7 +38,7 @@ impl Certificate {
         let der = key.end_entity_cert()?;
         let webpki = webpki::EndEntityCert::try_from(der)?;
         let names = webpki.valid_dns_names().map(str::to_ascii_lowercase).collect();
-        let validity = Validity::of(der).ok_or("it does not say from when to when it is good")?;
+        let validity = Validity::of(der).ok_or("the certificate has no readable validity")?;
         Ok(Self { key: Arc::new(key), names, validity })
     }
 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_known() {
+    fn the_validity_of_a_certificate_is_read() {
         let mut params = rcgen::CertificateParams::new(vec!["acme.localhost".to_owned()]).unwrap();
         // Longer than the specification allows. Clients accept it.
         params.serial_number = Some(vec![0x7f; 24].into());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_shown_the_certificate_of_the_name_that_it_asks_for() {
+    fn a_client_is_shown_the_certificate_for_its_name() {
         let certificates = Certificates::default();
         assert!(certificates.of(Some("a.example.com")).is_none());
         let placeholder = certificate(&["a.example.com"]);

@@ -71,7 +71,7 @@ impl CertificateFollower {
             match polling.await {
                 Ok(files) => self = files,
                 Err(error) => {
-                    tracing::error!(%error, "certificates are not followed any more");
+                    tracing::error!(%error, "the task that follows certificates failed; changed certificates need a restart");
                     return;
                 }
             }
@@ -120,7 +120,7 @@ impl CertificateFollower {
 
     fn complain(&mut self, path: &Path, error: String) {
         if self.last_errors.get(path) != Some(&error) {
-            tracing::error!(error, "a certificate cannot be used; the one before stays");
+            tracing::error!(error, "cannot use a certificate; keeping the previous one");
             self.last_errors.insert(path.to_owned(), error);
         }
     }

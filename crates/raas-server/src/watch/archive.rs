@@ -17,13 +17,13 @@ use crate::catalog::MetadataFiles;
 /// Why an archive is refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
-    #[error("it cannot be unpacked: {0}")]
+    #[error("the archive cannot be unpacked: {0}")]
     Unpack(#[from] io::Error),
-    #[error("something comes after its end")]
+    #[error("the archive has bytes after its end")]
     Trailing,
-    #[error("with the other parts it holds more than {0} bytes")]
+    #[error("with the other parts the archive holds more than {0} bytes")]
     TooLong(u64),
-    #[error("with the other parts it holds more than {0} files")]
+    #[error("with the other parts the archive holds more than {0} files")]
     TooMany(u64),
     #[error("member `{0}` is not a file of {data}", data = tree::DATA)]
     Path(String),
@@ -31,9 +31,9 @@ pub(super) enum ArchiveError {
     Kind(String),
     #[error("the name of a member has {0} bytes")]
     Name(u64),
-    #[error("member `{0}` is of another part")]
+    #[error("member `{0}` belongs to another part")]
     Part(String),
-    #[error("member `{0}` is there twice")]
+    #[error("the archive has member `{0}` twice")]
     Twice(String),
 }
 

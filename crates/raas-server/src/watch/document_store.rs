@@ -224,7 +224,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             Err(error) => {
                 let reason = error.to_string();
                 if fault.as_ref() != Some(&reason) || before.as_ref() != Some(&stamp) {
-                    let serves = if good.is_some() { "its last good version" } else { "nothing" };
+                    let serves = if good.is_some() { "its last valid version" } else { "nothing" };
                     tracing::warn!(source = self.source, path, reason, serves, "a document is not served");
                     outcome.newly_faulty = true;
                 }

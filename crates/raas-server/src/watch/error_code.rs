@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_found_and_nothing_else_is_told() {
+    fn only_a_valid_error_code_is_found() {
         let table = [
             (
                 "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>x</Message></Error>",

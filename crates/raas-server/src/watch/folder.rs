@@ -84,7 +84,7 @@ impl Folder {
                 let last_error = error.to_string();
                 if self.last_error.as_ref() != Some(&last_error) {
                     let folder = self.root.display();
-                    tracing::warn!(%folder, %error, "the metadata cannot be read; what was read last is served");
+                    tracing::warn!(%folder, %error, "cannot read the metadata; serving what was last read");
                     self.last_error = Some(last_error);
                 }
                 self.settled = None;
@@ -110,7 +110,7 @@ impl Folder {
         };
         if found.unreadable != self.unreadable {
             for reason in &found.unreadable {
-                tracing::warn!(root = %self.root.display(), reason, "a metadata folder cannot be read");
+                tracing::warn!(root = %self.root.display(), reason, "cannot read a metadata folder");
             }
             self.unreadable = found.unreadable;
         }

@@ -57,15 +57,16 @@ pub(super) async fn follow(
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
-                    tracing::info!(bucket, "nothing is published there yet: the registry is empty");
+                    tracing::info!(bucket, "nothing is published in the bucket yet; the registry is empty");
                 }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 if health.refused(&reason) {
                     let bucket = reader.remote.origin.display_name();
-                    let serves = if health.catalog().is_some() { "the last good one" } else { "nothing" };
-                    tracing::error!(bucket, reason, serves, "what is published is not taken");
+                    let serves =
+                        if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
+                    tracing::error!(bucket, reason, serves, "the metadata in the bucket is refused");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE.max(every));
             }
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_are_scattered_and_about_as_long() {
+    fn pauses_vary_by_a_tenth() {
         let second = Duration::from_secs(1);
         let pauses: Vec<Duration> = (0..100).map(|_| scattered(second)).collect();
         assert!(

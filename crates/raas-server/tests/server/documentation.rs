@@ -1,10 +1,10 @@
-//! What `docs/request-handling.md` says of these tests.
+//! Checks that the tests in `docs/request-handling.md` exist.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_test_that_the_document_names_is_there() {
+fn every_test_in_the_document_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("../../docs/request-handling.md")).unwrap();
     let answers = fs::read_to_string(root.join("tests/server/answers.rs")).unwrap();

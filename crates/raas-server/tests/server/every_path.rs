@@ -1,11 +1,11 @@
-//! What holds for every path, and not for one alone.
+//! What holds for every path.
 
 use raas_types::media_type::DOCKER_MANIFEST;
 
 use crate::answers::ask;
 use crate::support::Answer;
 
-/// A path of each kind that is answered from here.
+/// A path of each kind.
 const PATHS: [&str; 36] = [
     "/",
     "/?image=tools/app",
@@ -45,14 +45,14 @@ const PATHS: [&str; 36] = [
     "/v1/images/{1}/json",
 ];
 
-/// What is not the same in two answers is the moment.
+/// The parts of an answer that must be equal: everything but the time.
 fn told(answer: &Answer) -> (u16, Vec<(&str, &str)>) {
     (answer.status, answer.all_headers())
 }
 
 /// The method
 #[test]
-fn a_head_is_a_get_without_its_body() {
+fn head_is_get_without_a_body() {
     for headers in [&[][..], &[("accept", DOCKER_MANIFEST)], &[("if-none-match", "*")]] {
         for path in PATHS {
             let (get, head) = (ask("GET", path, headers), ask("HEAD", path, headers));
@@ -68,8 +68,8 @@ fn a_head_is_a_get_without_its_body() {
 
 /// The method
 #[test]
-fn whatever_writes_is_refused_with_what_is_allowed() {
-    // What pushing clients ask for, the mount of a blob above all, beside what exists.
+fn methods_that_write_are_rejected_with_allow() {
+    // Where pushing clients begin, in particular the mount of a blob, for an existing repository.
     let more = [
         "/v2/tools/app/blobs/uploads/",
         "/v2/tools/app/blobs/uploads/?mount={blob}&from=a/manifests/b",
@@ -118,7 +118,7 @@ fn whatever_writes_is_refused_with_what_is_allowed() {
 
 /// v2, and Docker v1
 #[test]
-fn every_answer_says_which_api_it_is_of() {
+fn every_answer_has_the_headers_of_its_api() {
     for path in PATHS {
         let answer = ask("GET", path, &[]);
         let version = path.starts_with("/v2").then_some("registry/2.0");

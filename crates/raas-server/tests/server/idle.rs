@@ -1,4 +1,4 @@
-//! Connections that are kept and not used.
+//! Connections that stay open without requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use raas_server::Options;
 
 use crate::support::{Folders, Server};
 
-/// The answer to one request, whose body is `{}`.
+/// The end of the answer to one request, whose body is `{}`.
 const LAST: &[u8] = b"\r\n\r\n{}";
 
 fn answered(stream: &mut TcpStream) -> bool {
@@ -34,9 +34,9 @@ fn connect(server: &Server) -> TcpStream {
 }
 
 #[test]
-fn a_connection_that_rests_goes_on_where_it_was() {
+fn an_idle_connection_continues_where_it_was() {
     let folders = Folders::new("acme");
-    // It rests after a tenth of a second, or two.
+    // A connection is idle after one or two tenths of a second.
     let options = Options { header_timeout: Duration::from_millis(400), ..Options::default() };
     let server = Server::start_with(vec![folders.site()], options);
     let (mut whole, mut half, mut two) = (connect(&server), connect(&server), connect(&server));
@@ -48,20 +48,20 @@ fn a_connection_that_rests_goes_on_where_it_was() {
     assert!(answered(&mut whole), "a request after a rest");
     assert!(answered(&mut half), "a request that began before the rest");
     assert!(answered(&mut two) && answered(&mut two), "two requests at once after a rest");
-    // With nothing more, and with a head that is never whole.
+    // Without another byte, and with an incomplete head.
     half.write_all(b"GET /v2/ HTTP").unwrap();
     assert!(!answered(&mut whole) && !answered(&mut half) && !answered(&mut two));
 }
 
 #[test]
-fn a_connection_that_was_answered_is_given_up_when_it_asks_no_more() {
+fn a_connection_without_a_next_request_times_out() {
     let folders = Folders::new("acme");
     let options = Options { header_timeout: Duration::from_secs(2), ..Options::default() };
     let server = Server::start_with(vec![folders.site()], options);
     let mut stream = connect(&server);
     let asked = Instant::now();
     assert!(!answered(&mut stream));
-    // Not before, and not as long again.
+    // Neither early nor twice as late.
     let lived = asked.elapsed();
     assert!(lived > Duration::from_millis(1900) && lived < Duration::from_millis(3900), "{lived:?}");
 }

@@ -1,4 +1,4 @@
-//! The server, asked over loopback.
+//! Tests of the server over loopback.
 
 mod answers;
 mod attachments;

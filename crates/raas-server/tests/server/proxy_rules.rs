@@ -1,4 +1,4 @@
-//! Repositories whose bytes are passed on. The headings are those of `docs/request-handling.md`, "Buckets".
+//! Repositories whose bytes the server passes on. The headings are those of `docs/request-handling.md`, "Buckets".
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,12 @@ use crate::buckets::{open, with_key};
 use crate::support::{Answer, Folders, Published, Server, image_id, v1_document};
 use crate::upstream::{Fault, Upstream};
 
-/// More than comes in one piece.
+/// More than arrives in one piece.
 const LARGE: usize = 1_000_000;
 const BASE: &[u8] = b"base layer";
 
-/// A site whose repositories `app` and `tools/app` have a layer each and a masked one at each of two other places.
+/// A site whose repositories `app` and `tools/app` each have a layer in the bucket and a masked layer at each of two
+/// locations.
 struct Site {
     server: Server,
     bucket: Upstream,
@@ -36,7 +37,7 @@ impl Site {
             published.blob_entry(BASE, Some(&format!("{}/base", base.url())));
             published.blob_entry(b"moved base", Some(&format!("{}/moved", base.url())));
             published.blob_entry(b"loops", Some(&format!("{}/loop", base.url())));
-            // Of the right length, and of another digest.
+            // The right length and a wrong digest.
             published.blob_entry(&[b'y'; LARGE], Some(&format!("{}/other", base.url())));
             published.blob_entry(b"elsewhere", Some("http://203.0.113.1/layer"));
             let digest = published.image(DOCKER_MANIFEST, name, "");
@@ -70,7 +71,7 @@ impl Site {
 }
 
 #[test]
-fn what_is_named_is_passed_on_and_the_rest_is_not() {
+fn only_named_repositories_are_streamed() {
     let site = Site::start();
     let table: [(&str, &[u8], u16); 7] = [
         ("app", b"layer", 307),
@@ -78,7 +79,7 @@ fn what_is_named_is_passed_on_and_the_rest_is_not() {
         ("tools/app", b"layer", 200),
         ("tools/app", BASE, 200),
         ("tools/app", b"moved base", 200),
-        // It is at a host that the operator did not name.
+        // The location's host is not in the list.
         ("tools/app", b"elsewhere", 307),
         ("tools/app", b"loops", 503),
     ];
@@ -109,7 +110,7 @@ fn what_is_named_is_passed_on_and_the_rest_is_not() {
         }
     }
     assert!(site.bucket.requests().iter().all(|(_, _, query)| query.contains("X-Amz-Signature")));
-    // Docker v1, masked and in the bucket.
+    // Docker v1: a masked layer and one in the bucket.
     let layer = site.server.get(&format!("/v1/images/{}/layer", image_id('1')));
     assert_eq!((layer.status, layer.text()), (200, "layer"));
     site.bucket.set(&format!("/acme/images/tools/app/{}/layer", image_id('2')), b"layer");
@@ -120,10 +121,10 @@ fn what_is_named_is_passed_on_and_the_rest_is_not() {
 }
 
 #[test]
-fn a_masked_layer_that_is_another_never_comes_whole() {
+fn a_masked_layer_with_a_wrong_digest_never_completes() {
     let site = Site::start();
     let answer = site.blob("tools/app", &[b'y'; LARGE], &[]);
-    // Its length was told, and the last piece is held back.
+    // The answer had begun with the length; the last piece is missing.
     assert_eq!((answer.status, answer.header("content-length")), (200, Some("1000000")));
     assert!(answer.body.len() < LARGE);
 }

@@ -80,7 +80,8 @@ pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str)
     let images = images(repository, manifest);
     if images.is_empty() {
         // Writing to a string cannot fail.
-        let _ = writeln!(body, "<p>It is no image, but {}.</p>", escape(manifest.media_type()));
+        let _ =
+            writeln!(body, "<p>This tag is not an image. Its type is {}.</p>", escape(manifest.media_type()));
     }
     for image in &images {
         let platform = if image.platform.is_empty() { "Image" } else { &image.platform };
@@ -207,7 +208,7 @@ mod tests {
     use super::bytes;
 
     #[test]
-    fn sizes_are_short() {
+    fn sizes_are_readable() {
         let table =
             [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (412_000_000, "412 MB")];
         for (size, text) in table {

@@ -74,7 +74,8 @@ impl Keys {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut keys = Self { by_id: HashMap::new(), roots: Vec::new(), anchors: Vec::new() };
         if bytes.trim_ascii_start().starts_with(b"{") {
-            let set: JwkSet = serde_json::from_slice(bytes).map_err(|e| format!("no set of keys: {e}"))?;
+            let set: JwkSet =
+                serde_json::from_slice(bytes).map_err(|e| format!("not a JSON Web Key Set: {e}"))?;
             for jwk in set.keys.into_iter().filter(|jwk| jwk.r#use.as_deref() != Some("enc")) {
                 // A key that cannot verify signatures here, such as a secret key, is ignored.
                 let Some(key) = jwk.key() else { continue };
@@ -85,7 +86,7 @@ impl Keys {
         }
         if keys.by_id.is_empty() {
             return Err(
-                "there is no key: expected a JSON Web Key Set, or PEM, with RSA, P-256, P-384 or Ed25519"
+                "the file has no usable key: expected a JSON Web Key Set or PEM with an RSA, P-256, P-384 or Ed25519 key"
                     .into(),
             );
         }
@@ -94,12 +95,12 @@ impl Keys {
 
     fn read_pem(&mut self, bytes: &[u8]) -> Result<(), String> {
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-            let (kind, der) = section.map_err(|error: pem::Error| format!("no PEM: {error}"))?;
+            let (kind, der) = section.map_err(|error: pem::Error| format!("the file is not PEM: {error}"))?;
             let spki = match kind {
                 SectionKind::PublicKey => der,
                 SectionKind::Certificate => {
                     let certificate = CertificateDer::from(der);
-                    let wrong = |error| format!("a certificate cannot be used: {error}");
+                    let wrong = |error| format!("cannot use a certificate: {error}");
                     let anchor = anchor_from_trusted_cert(&certificate).map_err(wrong)?.to_owned();
                     let spki = EndEntityCert::try_from(&certificate).map_err(wrong)?;
                     let spki = spki.subject_public_key_info().to_vec();
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_called_as_the_specifications_say() {
+    fn key_ids_follow_rfc_7638() {
         // RFC 7638, section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs\
                  tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91\
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_key_is_refused() {
+    fn a_file_without_a_key_is_rejected() {
         for text in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AQ","kid":"1"}]}"#, "nonsense"]
         {
             assert!(Keys::parse(text.as_bytes()).is_err(), "{text}");

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_goes_out_whole_through_whatever_there_is() {
+    async fn an_answer_is_written_whole_through_a_narrow_stream() {
         for length in [0, 1, MOST_COPIED, 5 * MOST_COPIED] {
             let (mut ours, mut theirs) = tokio::io::duplex(1000);
             let (begin, rest) = (b"head".to_vec(), Bytes::from(vec![b'x'; length]));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_of_a_request_is_not_written_over() {
+    async fn the_shared_buffer_never_overwrites_a_request_in_use() {
         let (mut one, mut ones) = tokio::io::duplex(MOST);
         let (mut two, mut twos) = tokio::io::duplex(MOST);
         let mut kept = Vec::new();

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_good_for_the_rest_of_its_second() {
+    fn a_date_is_valid_for_the_rest_of_its_second() {
         let at = |milliseconds| date(UNIX_EPOCH + Duration::from_millis(milliseconds));
         let left = Duration::from_millis;
         assert_eq!(at(0), ("Thu, 01 Jan 1970 00:00:00 GMT".into(), left(1000)));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_goes_on() {
+    fn the_date_advances() {
         let written = |now| {
             let mut out = Vec::new();
             write_date(&mut out, now);

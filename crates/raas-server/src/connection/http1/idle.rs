@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_rests_when_nothing_comes_and_is_timed_out_when_nothing_does_for_long() {
+    fn a_connection_becomes_idle_and_then_times_out() {
         let (progress, begin) = (Progress::default(), Instant::now());
         let mut idle = IdleTimer::new(&progress, Duration::from_secs(4), begin);
         let mut at = |progress: &Progress, seconds| idle.look(progress, begin + Duration::from_secs(seconds));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_may_rest_after_an_answer_has_gone_out() {
+    fn a_connection_is_idle_after_its_answer_was_sent() {
         let progress = Progress::default();
         let mut idle = IdleTimer::new(&progress, Duration::from_secs(9), Instant::now());
         let mut has_answered = |progress: &Progress| idle.has_answered(progress);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hyper_holds_of_a_connection_is_not_taken_from_it() {
+    fn a_connection_with_data_in_hyper_is_not_idle() {
         let (progress, begin) = (Progress::default(), Instant::now());
         let mut idle = IdleTimer::new(&progress, Duration::from_secs(9), begin);
         let mut at = |progress: &Progress, seconds| idle.look(progress, begin + Duration::from_secs(seconds));

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_request_is_taken_as_it_is() {
+    fn a_plain_request_is_parsed() {
         let request = parsed(
             "HEAD /v2/app/manifests/1?ns=x HTTP/1.1\r\nHost: a\r\nACCEPT: b\r\naccept:  c \r\nConnection: Keep-Alive\r\nX:\r\n\r\n",
         );
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_otherwise_is_not_judged_here() {
+    fn everything_else_is_left_to_hyper() {
         let whole = "GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n";
         assert!(parsed(whole).is_some());
         for end in 0..whole.len() {

@@ -40,7 +40,7 @@ fn unpack(packed: &[u8]) -> Result<UnpackedPart, ArchiveError> {
 }
 
 #[test]
-fn documents_and_what_lies_beside_them_are_found_in_any_order() {
+fn documents_and_manifests_are_found_in_any_order() {
     let file = EntryType::Regular;
     let mut members = [
         ("crane/data/app.json", file, &b"one"[..]),
@@ -60,7 +60,7 @@ fn documents_and_what_lies_beside_them_are_found_in_any_order() {
 }
 
 #[test]
-fn what_an_archive_may_not_hold_refuses_all_of_it() {
+fn a_forbidden_member_makes_the_whole_archive_invalid() {
     let (file, data) = (EntryType::Regular, "crane/data/a.json");
     let long = vec![0; 70_000];
     let table: Vec<(Vec<u8>, &str)> = vec![
@@ -102,7 +102,7 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
 }
 
 #[test]
-fn what_is_not_packed_as_it_says_is_refused() {
+fn a_damaged_gzip_is_refused() {
     let whole = pack(&tar(&[("crane/data/a.json", EntryType::Regular, b"12345")]));
     assert!(unpack(&whole).is_ok());
     let refused = |packed: &[u8], what: &str| {
@@ -126,7 +126,7 @@ fn what_is_not_packed_as_it_says_is_refused() {
 }
 
 #[test]
-fn a_part_holds_its_own_files_and_no_others() {
+fn a_file_of_another_part_is_refused() {
     let files: Vec<(String, Vec<u8>)> =
         ["app", "team/app"].map(|name| (tree::document(&name.parse().unwrap()), b"{}".to_vec())).into();
     let parts = [0, 1].map(|at| PartIndex { at, parts: 2 });
@@ -141,7 +141,7 @@ fn a_part_holds_its_own_files_and_no_others() {
 }
 
 #[test]
-fn all_parts_together_hold_no_more_than_one_may() {
+fn the_limits_hold_for_all_parts_together() {
     let packed = archive(&[("crane/data/a.json".into(), vec![1; 3000])]);
     let used = UnpackedPart::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
     let limits = Limits { bytes: 3 * used.bytes, files: 3 };
@@ -155,7 +155,7 @@ fn all_parts_together_hold_no_more_than_one_may() {
 }
 
 #[test]
-fn what_is_longer_than_the_pieces_that_are_unpacked_arrives_whole() {
+fn files_longer_than_one_read_are_unpacked_whole() {
     let long: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let names = ["a", "b.json", "c"].map(|name| format!("crane/data/{name}"));
     let packed = archive(&names.clone().map(|name| (name, long.clone())));

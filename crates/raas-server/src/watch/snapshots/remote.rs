@@ -69,7 +69,7 @@ pub(super) async fn read(
     let mut digest = Sha256::default();
     loop {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
-        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service is silent".into()))?;
+        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service stopped sending".into()))?;
         let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
         let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
         if let Ok(piece) = frame.into_data() {

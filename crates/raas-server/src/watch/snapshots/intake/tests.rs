@@ -71,7 +71,7 @@ fn faults(found: &DocumentChanges<Digest>) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn documents_are_found_wherever_one_may_lie() {
+fn documents_are_found_at_every_allowed_path() {
     let name: RepositoryName = "app".parse().unwrap();
     let mut broken = repository("crane/data/broken.json", "broken", &["gone"]);
     broken.remove(0);
@@ -100,7 +100,7 @@ fn documents_are_found_wherever_one_may_lie() {
 }
 
 #[test]
-fn a_document_elsewhere_than_its_files_has_those_of_its_part() {
+fn a_document_in_another_part_than_its_manifests_does_not_load() {
     let path = "crane/data/elsewhere.json";
     let name = |apart: bool| {
         let names = (0..).map(|n| format!("app{n}"));
@@ -116,7 +116,7 @@ fn a_document_elsewhere_than_its_files_has_those_of_its_part() {
 }
 
 #[test]
-fn what_is_as_before_is_the_same_in_memory() {
+fn unchanged_documents_and_manifests_are_shared() {
     let mut store = store();
     let repository_of = |store: &DocumentStore<Digest>, name: &str| -> Arc<Repository> {
         Arc::clone(store.catalog().repository(name).unwrap())
@@ -139,7 +139,7 @@ fn what_is_as_before_is_the_same_in_memory() {
 }
 
 #[test]
-fn documents_of_parts_that_are_kept_stay_as_they_are() {
+fn documents_of_unchanged_parts_stay() {
     let faulty = Arc::<AtomicUsize>::default();
     let mut store = DocumentStore::new("a bucket".into(), Arc::clone(&faulty));
     let broken = vec![("crane/data/broken.json".to_owned(), b"{".to_vec())];
