@@ -53,7 +53,7 @@ pub(crate) fn is_like_nothing(
     }
 }
 
-/// What is not shown
+/// "Hidden repositories"
 #[test]
 fn a_hidden_repository_is_like_a_missing_one() {
     let (manifest, layer) = (fill("{hidden}"), fill("{hidden layer}"));
@@ -62,7 +62,7 @@ fn a_hidden_repository_is_like_a_missing_one() {
     });
 }
 
-/// What is not shown
+/// "Hidden repositories"
 #[test]
 fn the_content_of_a_hidden_repository_is_nowhere() {
     let told = |path: &str, own: &str| {

@@ -196,8 +196,8 @@ fn a_folder_that_goes_away_changes_nothing() {
 #[test]
 fn new_vendors_appear_and_an_error_removes_none() {
     struct Source(Mutex<std::io::Result<Vec<SiteConfig>>>);
-    struct ServerState(Arc<Source>);
-    impl SiteSource for ServerState {
+    struct SharedSource(Arc<Source>);
+    impl SiteSource for SharedSource {
         fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
             match &*self.0.0.lock().unwrap() {
                 Ok(sites) => Ok(sites.clone()),
@@ -211,7 +211,7 @@ fn new_vendors_appear_and_an_error_removes_none() {
         folders.revision(folders.site().vendor.as_str());
     }
     let source = Arc::new(Source(Mutex::new(Ok(vec![]))));
-    let server = Server::start(ServerState(Arc::clone(&source)));
+    let server = Server::start(SharedSource(Arc::clone(&source)));
     let revision = |vendor: &str| {
         server.ask("GET", "/-/revision", &[("host", &format!("{vendor}.localhost"))]).text().to_owned()
     };
