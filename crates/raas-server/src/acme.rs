@@ -19,7 +19,7 @@ mod client;
 mod folder;
 mod order;
 
-use folder::Folder;
+use folder::AcmeFolder;
 use order::Authority;
 
 /// The longest pause after repeated failures. Let's Encrypt allows five failures per name and hour.
@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 60 * 60);
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
 
 /// How long one order may take.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The certificates that the server obtains for itself, and the authority that issues them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl AcmeRenewal {
                 );
             }
         }
-        let folder = Folder::open(&acme.folder, &acme.directory)?;
+        let folder = AcmeFolder::open(&acme.folder, &acme.directory)?;
         certificates.set_placeholder(placeholder(&acme.domains)?);
         for domain in &acme.domains {
             metrics.certificate_wanted(domain);
@@ -150,8 +150,8 @@ async fn keep(
             continue;
         }
         tracing::info!(domain, "ordering a certificate");
-        let asked = tokio::time::timeout(PATIENCE, authority.certificate(&domain)).await;
-        match asked.unwrap_or_else(|_| Err("the authority did not finish the order in time".into())) {
+        let ordered = tokio::time::timeout(TIMEOUT, authority.certificate(&domain)).await;
+        match ordered.unwrap_or_else(|_| Err("the authority did not finish the order in time".into())) {
             Ok(certificate) => {
                 let ends = certificate.validity.not_after;
                 tracing::info!(domain, %ends, "obtained a new certificate");

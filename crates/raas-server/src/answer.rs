@@ -45,12 +45,12 @@ pub(crate) enum Pending {
 /// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
 /// layer, or the visitor of a site that has an access policy.
 pub(crate) fn answer_from_memory<B>(
-    shared: &ServerState,
+    state: &ServerState,
     request: &Request<B>,
     tracked: Tracked,
 ) -> Result<(Response, Option<Fetched>), Pending> {
-    let snapshot = shared.current.load();
-    let question = Question { shared, snapshot: &snapshot, request, tracked };
+    let snapshot = state.current.load();
+    let question = Question { state, snapshot: &snapshot, request, tracked };
     let site = question.site();
     if let Some(access) = site.map(|site| &site.access).filter(|access| access.admits_anyone()) {
         return Err(Pending::Visitor(access.clone()));
@@ -67,19 +67,19 @@ pub(crate) fn answer_from_memory<B>(
 /// Answers a request that [`answer_from_memory`] could not answer, and returns what it was for.
 pub(crate) async fn answer<B>(
     pending: Pending,
-    shared: &ServerState,
+    state: &ServerState,
     request: &Request<B>,
     peer: &Peer<'_>,
     tracked: Tracked,
 ) -> (Response, Option<Fetched>) {
-    let ServerState { client, throttle, .. } = shared;
+    let ServerState { client, throttle, .. } = state;
     let (decision, fetched, visitor) = match pending {
         Pending::Content(plan, fetched) => (Decision::Wait(plan), fetched, Visitor::Anonymous),
         Pending::Visitor(access) => {
             let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
             // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
-            let snapshot = shared.current.load();
-            let question = Question { shared, snapshot: &snapshot, request, tracked };
+            let snapshot = state.current.load();
+            let question = Question { state, snapshot: &snapshot, request, tracked };
             let (decision, fetched) = question.decide(question.site(), &visitor);
             (decision, fetched, visitor)
         }
@@ -109,7 +109,7 @@ fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
 
 /// The inputs of a decision.
 struct Question<'a, B> {
-    shared: &'a ServerState,
+    state: &'a ServerState,
     snapshot: &'a Snapshot,
     request: &'a Request<B>,
     tracked: Tracked,
@@ -132,7 +132,7 @@ fn decide<B>(
     visitor: &Visitor,
     fetched: &Cell<Option<Fetched>>,
 ) -> Decision {
-    let Question { shared, snapshot, request, tracked } = *question;
+    let Question { state, snapshot, request, tracked } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = ApiError::new(ApiErrorCode::BadRequest, "the path has invalid percent-encoding");
@@ -168,7 +168,7 @@ fn decide<B>(
     let site_request = SiteRequest {
         site,
         catalog,
-        secure: shared.is_secure(),
+        secure: state.is_secure(),
         visitor,
         method: request.method(),
         uri,

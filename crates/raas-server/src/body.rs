@@ -121,7 +121,7 @@ impl HttpBody for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(request) = &self.request {
-            request.client.shared.metrics.sent(self.sent);
+            request.client.state.metrics.sent(self.sent);
         }
         if let Some(log_line) = self.log_line.take() {
             log_line.write(self.sent);

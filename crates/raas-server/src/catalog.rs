@@ -57,17 +57,17 @@ impl Catalog {
     ) -> (Self, Vec<NameConflict<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
-            .filter(|(_, good)| matches!(good, LoadedDocument::Protected(..)))
-            .map(|(_, good)| good.name())
+            .filter(|(_, loaded)| matches!(loaded, LoadedDocument::Protected(..)))
+            .map(|(_, loaded)| loaded.name())
             .collect();
         let mut catalog = Self { revision, published, ..Self::default() };
-        let open = documents.clone().filter(|(_, good)| !hidden.contains(good.name()));
+        let open = documents.clone().filter(|(_, loaded)| !hidden.contains(loaded.name()));
         let mut claimed = catalog.fill(open);
         if !hidden.is_empty() {
             let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
-            let seen = documents.filter_map(|(document, good)| match good {
-                LoadedDocument::Protected(_, good) => Some((document, good.as_deref()?)),
-                good => Some((document, good)),
+            let seen = documents.filter_map(|(document, loaded)| match loaded {
+                LoadedDocument::Protected(_, loaded) => Some((document, loaded.as_deref()?)),
+                loaded => Some((document, loaded)),
             });
             claimed = whole.fill(seen);
             catalog.whole = Some(Arc::new(whole));
@@ -80,9 +80,9 @@ impl Catalog {
         documents: impl Iterator<Item = (K, &'a LoadedDocument)>,
     ) -> Vec<NameConflict<K>> {
         let mut claimed = Vec::new();
-        for (document, good) in documents {
-            let name = good.name();
-            let taken = match good {
+        for (document, loaded) in documents {
+            let name = loaded.name();
+            let taken = match loaded {
                 LoadedDocument::V2(repository) => !insert(&mut self.repositories, name, repository),
                 LoadedDocument::V1(repository) => !insert(&mut self.v1, name, repository),
                 LoadedDocument::Legacy(repository) => !insert(&mut self.legacy, name, repository),

@@ -41,7 +41,7 @@ const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// What all connections of a server share.
 pub(crate) struct Connections {
-    pub(crate) shared: Arc<ServerState>,
+    pub(crate) state: Arc<ServerState>,
     pub(crate) tls: Option<Tls>,
     pub(crate) header_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -50,7 +50,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// Answers the requests of a client until the client or the server ends the connection.
     pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, shutdown: ShutdownWatch) {
-        let _counted = ConnectionGuard::new(&self.shared);
+        let _counted = ConnectionGuard::new(&self.state);
         // The futures are boxed so that a connection takes memory only for its own protocol.
         let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
@@ -107,7 +107,7 @@ impl Connections {
         stream: T,
     ) -> io::Result<Option<TlsStream<T>>> {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let purpose = tls.purpose(&begun.client_hello(), &self.shared.current.load());
+        let purpose = tls.purpose(&begun.client_hello(), &self.state.current.load());
         match purpose {
             Purpose::Serve(config) => begun.into_stream(config).await.map(Some),
             Purpose::Prove(config) => {
@@ -122,8 +122,8 @@ impl Connections {
         remote: SocketAddr,
         certificates: Option<PresentedCertificates>,
     ) -> Arc<ClientConnection> {
-        let (shared, progress) = (Arc::clone(&self.shared), Arc::default());
-        Arc::new(ClientConnection { shared, progress, remote, certificates })
+        let (state, progress) = (Arc::clone(&self.state), Arc::default());
+        Arc::new(ClientConnection { state, progress, remote, certificates })
     }
 }
 
@@ -131,9 +131,9 @@ impl Connections {
 struct ConnectionGuard<'a>(&'a AtomicU64);
 
 impl<'a> ConnectionGuard<'a> {
-    fn new(shared: &'a ServerState) -> Self {
-        shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Self(&shared.metrics.connections)
+    fn new(state: &'a ServerState) -> Self {
+        state.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(&state.metrics.connections)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::state::ServerState;
 use crate::tls::{Certificate, Certificates};
 
 /// All metrics, and the state of every site.
-pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
-    let ServerState { metrics, pull_queue, certificates, .. } = shared;
+pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
+    let ServerState { metrics, pull_queue, certificates, .. } = state;
     pull_queue.count_into(&metrics.pulls);
-    let mut page = Page(String::with_capacity(4096));
+    let mut page = Exposition(String::with_capacity(4096));
     page.family("raas_build_info", "gauge", "The version of the server.");
     page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
 
@@ -94,9 +94,9 @@ pub(crate) fn render(shared: &ServerState, snapshot: &Snapshot) -> String {
 /// In the order of the variants of `Api`.
 const APIS: [&str; 3] = ["v1", "v2", "other"];
 
-struct Page(String);
+struct Exposition(String);
 
-impl Page {
+impl Exposition {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");

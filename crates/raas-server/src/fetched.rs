@@ -109,8 +109,8 @@ fn kind(tag: Option<&str>, manifest: &Manifest) -> Kind {
 
 fn by_digest<'a>(repository: &'a Repository, manifest: &Manifest) -> LogFields<'a> {
     /// The maximal number of tags in a label.
-    const MOST: usize = 4;
-    let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MOST).collect();
+    const MAX: usize = 4;
+    let mut tags: Vec<&str> = repository.tags_of(&manifest.digest).take(MAX).collect();
     tags.sort_by_key(|tag| Kind::of_tag(tag).is_some());
     let kind = kind(tags.first().copied(), manifest);
     let tags = match tags.as_slice() {

@@ -49,7 +49,7 @@ pub(crate) enum HttpClientError {
 
 impl HttpClient {
     /// Sends a request, and again if the service is busy or the connection breaks before an answer.
-    pub(crate) async fn ask(
+    pub(crate) async fn fetch(
         &self,
         method: &Method,
         url: &str,
@@ -57,7 +57,7 @@ impl HttpClient {
     ) -> Result<Response<Incoming>, HttpClientError> {
         let mut pause = PAUSE;
         for _ in 1..TIMES {
-            match self.once(method, url, headers).await {
+            match self.fetch_once(method, url, headers).await {
                 Ok(answer) if !is_busy(answer.status()) => return Ok(answer),
                 Err(error @ HttpClientError::Request(_)) => return Err(error),
                 _ => {}
@@ -65,10 +65,10 @@ impl HttpClient {
             tokio::time::sleep(pause).await;
             pause *= 3;
         }
-        self.once(method, url, headers).await
+        self.fetch_once(method, url, headers).await
     }
 
-    async fn once(
+    async fn fetch_once(
         &self,
         method: &Method,
         url: &str,
@@ -89,7 +89,7 @@ impl HttpClient {
         body: Bytes,
     ) -> Result<StatusCode, HttpClientError> {
         /// The longest answer that is read so that the connection can be used again.
-        const MOST: usize = 64 * 1024;
+        const MAX: usize = 64 * 1024;
         let mut request = Request::post(url).header(USER_AGENT, NAME);
         for (name, value) in headers {
             request = request.header(name, value);
@@ -97,7 +97,7 @@ impl HttpClient {
         let answer = self.send(request.body(Full::new(body))?).await?;
         let status = answer.status();
         // Only the status matters.
-        let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MOST).collect()).await;
+        let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MAX).collect()).await;
         Ok(status)
     }
 

@@ -12,7 +12,7 @@ pub(crate) use progress::{Progress, ProgressMark};
 
 /// A client's connection, as all its requests share it.
 pub(crate) struct ClientConnection {
-    pub(crate) shared: Arc<ServerState>,
+    pub(crate) state: Arc<ServerState>,
     /// What the connection has done, for the timers that close idle connections.
     pub(crate) progress: Arc<Progress>,
     /// The other end of the connection, which may be a proxy.

@@ -9,35 +9,40 @@
 //!
 //! # The modules
 //!
+//! A module uses only modules in the lines below its own, so there are no circles.
+//!
 //! ```text
-//! serve ─▶ connection ─▶ answer ─▶ content ─▶ body ─▶ in_flight ─▶ state ─▶ site ─▶ auth ─▶ catalog
-//!   │                      │                    │                    │        │       └────▶ route
-//!   ├─▶ options            └─▶ exposition       └─▶ access_log       │        ├─▶ origin
-//!   ├─▶ watch ─▶ state                                │              │        └─▶ metrics
-//!   ├─▶ acme  ─▶ tls                                  ▼              ├─▶ tls
-//!   └─▶ shutdown                                   fetched           └─▶ pulls ─▶ notify
+//! serve                              starts and stops a server; the accept loop
+//!   │
+//! connection   options               TLS, HTTP/1, HTTP/2 and time limits of a connection │ the settings
+//!   │
+//! answer                             the decision about a request, for every path
+//!   │
+//! content                            content that a request waits for: a file, or an object to fetch
+//!   │
+//! response                           the status, headers and body of an answer
+//!   │
+//! body                               the bytes of an answer: from memory, a file or another server
+//!   │
+//! in_flight    watch    exposition   requests in flight │ follows the metadata of all sites │ the text of the metrics
+//!   │            │          │
+//! state        acme                  what all requests share │ obtains certificates
+//!   │            │
+//! tls          pulls                 the server's certificates │ counts pulls
+//!   │            │
+//! site         notify   access_log   a vendor's registry │ notifications of pulls │ the log of requests
+//!   │            │          │
+//! auth   origin   metrics   fetched  who may read │ URLs of objects │ counters │ what a request was for
+//!   │       │        │         │
+//! catalog   route   error   files   http   http_client   shutdown
 //! ```
 //!
-//! An arrow means "uses". There are no circles: a module uses only modules that are to its right or below it. All of
-//! them may use `error`, `files`, `http`, `http_client` and `response`, which know nothing of sites.
+//! The last line knows nothing of the server: `catalog` is what a site publishes, `route` parses paths, `error` has the
+//! specification's error codes, `files` opens and follows files, `http` has hosts, headers and ranges, `http_client` sends
+//! requests, and `shutdown` tells connections that the server stops.
 //!
-//! | module | holds |
-//! |---|---|
-//! | `serve`, `options` | the wiring of a server, its accept loop, its settings |
-//! | `connection` | TLS, HTTP/1, HTTP/2 and the time limits of one connection |
-//! | `answer` | the decision about a request, for every path |
-//! | `content`, `body`, `response` | content that a request waits for, and the bytes and headers of an answer |
-//! | `in_flight`, `shutdown` | the requests that are being answered, and the orderly end |
-//! | `state` | what all requests share |
-//! | `watch` | reads the sites' metadata again when it changes |
-//! | `site`, `catalog`, `origin`, `auth` | a site: what it publishes, where the bytes are, who may read |
-//! | `route`, `error` | paths, and the specification's error codes |
-//! | `tls`, `acme` | the server's certificates |
-//! | `fetched`, `pulls`, `notify` | what requests were for, the count of pulls, notifications |
-//! | `metrics`, `exposition`, `access_log` | numbers, their Prometheus text, and the log of requests |
-//! | `files`, `http`, `http_client` | tools without knowledge of registries |
-//!
-//! `docs/request-handling.md` has every decision that the server takes about a request, and its test.
+//! A request goes down the first column. `docs/request-handling.md` has every decision that the server takes about it,
+//! with its test.
 
 mod access_log;
 mod acme;

@@ -92,7 +92,7 @@ pub(crate) struct CounterFamily {
 
 impl CounterFamily {
     /// The maximal number of different labels. Further labels share one counter.
-    const MOST: usize = 20_000;
+    const MAX: usize = 20_000;
 
     fn add(&self, labels: &[(&str, &str)], count: u64) {
         let written = self::labels(labels);
@@ -104,7 +104,7 @@ impl CounterFamily {
             return Arc::clone(number);
         }
         let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
-        let labels = if numbers.len() < Self::MOST { labels } else { "overflow=\"true\"" };
+        let labels = if numbers.len() < Self::MAX { labels } else { "overflow=\"true\"" };
         Arc::clone(numbers.entry(labels.into()).or_default())
     }
 
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn labels_are_bounded() {
         let family = CounterFamily::default();
-        for n in 0..CounterFamily::MOST + 10 {
+        for n in 0..CounterFamily::MAX + 10 {
             family.add(&[("tag", &n.to_string())], 1);
         }
         family.add(&[("tag", "7")], 1);
         let all = family.all();
-        assert_eq!(all.len(), CounterFamily::MOST + 1);
+        assert_eq!(all.len(), CounterFamily::MAX + 1);
         assert!(all.contains(&("overflow=\"true\"".into(), 10)));
         assert!(all.contains(&("tag=\"7\"".into(), 2)));
     }

@@ -88,7 +88,7 @@ pub(crate) struct Notifier {
 }
 
 /// The maximal number of queued events: some megabytes.
-const MOST: usize = 4096;
+const MAX: usize = 4096;
 
 /// The maximal number of events in one request.
 const BATCH: usize = 100;
@@ -104,8 +104,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    pub(crate) fn send(&self, event_: PullEvent) {
-        if self.queue.try_send(event_).is_err() {
+    pub(crate) fn send(&self, event: PullEvent) {
+        if self.queue.try_send(event).is_err() {
             self.numbers.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -134,7 +134,7 @@ pub(crate) fn start(
     client: Arc<HttpClient>,
     address: String,
 ) -> (Notifier, NotificationTask) {
-    let (queue, waiting) = mpsc::channel(MOST);
+    let (queue, waiting) = mpsc::channel(MAX);
     let numbers = Arc::new(Numbers::default());
     let (end, ending) = watch::channel(false);
     let source = Source::new(address);
@@ -182,9 +182,9 @@ impl Delivery {
             if batch.len() < BATCH && !ending {
                 self.pause(GATHER).await;
                 while batch.len() < BATCH
-                    && let Ok(event_) = waiting.try_recv()
+                    && let Ok(event) = waiting.try_recv()
                 {
-                    batch.push(event_);
+                    batch.push(event);
                 }
             }
             self.deliver(&batch).await;

@@ -20,10 +20,10 @@ pub struct Options {
     /// How often a bucket is asked for new metadata, and how often certificate files are checked.
     pub remote_poll: Duration,
     /// How long the start waits for metadata in buckets. Then the server serves the sites that it has.
-    pub patience: Duration,
+    pub start_timeout: Duration,
     /// How long the start waits for the next site when some sites have been tried. One silent bucket must not hold up a
     /// server of many sites.
-    pub quiet: Duration,
+    pub start_pause: Duration,
     /// The listener for operators: `/metrics`, `/-/healthz` and `/-/readyz`. None by default, because the metrics name
     /// every vendor and repository.
     pub metrics: Option<Arc<TcpListener>>,
@@ -63,8 +63,8 @@ impl Default for Options {
         Self {
             poll: Duration::from_millis(200),
             remote_poll: Duration::from_secs(1),
-            patience: Duration::from_secs(15),
-            quiet: Duration::from_secs(2),
+            start_timeout: Duration::from_secs(15),
+            start_pause: Duration::from_secs(2),
             metrics: None,
             notify: None,
             grace: Duration::from_secs(30),

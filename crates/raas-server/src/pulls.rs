@@ -14,7 +14,7 @@ use crate::metrics::PullCounters;
 use crate::notify::{Notifier, PullEvent};
 
 /// The maximal number of queued requests, enough for 160,000 requests a second.
-const MOST: usize = 16_384;
+const MAX: usize = 16_384;
 
 /// How often the queue is counted.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ struct Counting {
 
 impl PullQueue {
     pub(crate) fn new(notifier: Option<Notifier>) -> Self {
-        let (queue, waiting) = sync_channel(MOST);
+        let (queue, waiting) = sync_channel(MAX);
         let counting = Mutex::new(Counting { waiting, counter: Counter::default() });
         Self { queue, counting, uncounted: AtomicU64::new(0), notifier }
     }
@@ -62,7 +62,7 @@ impl PullQueue {
         // worth.
         let time = SystemTime::now();
         // The bound ends the loop although requests keep coming.
-        for request in waiting.try_iter().take(MOST) {
+        for request in waiting.try_iter().take(MAX) {
             let fields = request.fetched.log_fields();
             let (vendor, repository) = (request.fetched.vendor.as_str(), request.fetched.repository.as_str());
             let counted = counter.count(&Fetch {
@@ -113,7 +113,7 @@ mod tests {
         let (done, is_done) = mpsc::channel();
         let taking = Arc::clone(&pull_queue);
         thread::spawn(move || {
-            (0..MOST + MORE).for_each(|_| taking.push(request()));
+            (0..MAX + MORE).for_each(|_| taking.push(request()));
             done.send(()).unwrap();
         });
         is_done.recv_timeout(Duration::from_secs(20)).expect("push never blocks, even if the queue is full");

@@ -65,7 +65,7 @@ impl Server {
             }
             None => (None, None),
         };
-        let shared = Arc::new(ServerState {
+        let state = Arc::new(ServerState {
             current: ArcSwap::default(),
             client,
             metrics: Arc::default(),
@@ -75,19 +75,19 @@ impl Server {
             throttle: Throttle::new(options.guess_limit),
         });
         if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
-            tasks.push(start_acme(acme, tls, &shared).await?);
+            tasks.push(start_acme(acme, tls, &state).await?);
         }
-        tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&shared))));
-        let watcher = load::load(&shared, sites, options).await?;
-        tasks.push(BackgroundTask::spawn(keep_up(watcher, Arc::clone(&shared), options.poll)));
+        tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&state))));
+        let watcher = load::load(&state, sites, options).await?;
+        tasks.push(BackgroundTask::spawn(keep_up(watcher, Arc::clone(&state), options.poll)));
         if let Some(listener) = options.metrics.clone() {
-            let (shared, header_timeout) = (Arc::clone(&shared), options.header_timeout);
+            let (state, header_timeout) = (Arc::clone(&state), options.header_timeout);
             tasks.push(BackgroundTask::spawn(async move {
-                operators::serve_operators(&listener, shared, header_timeout).await;
+                operators::serve_operators(&listener, state, header_timeout).await;
             }));
         }
         let connections = Arc::new(Connections {
-            shared,
+            state,
             tls,
             header_timeout: options.header_timeout,
             write_timeout: options.write_timeout,
@@ -98,18 +98,18 @@ impl Server {
     /// Counts and sends the last pulls.
     async fn finish(self) {
         if let Some(notifications) = self.notifications {
-            let shared = &self.connections.shared;
-            shared.pull_queue.count_into(&shared.metrics.pulls);
+            let state = &self.connections.state;
+            state.pull_queue.count_into(&state.metrics.pulls);
             notifications.finish().await;
         }
     }
 }
 
 /// Counts the pulls that requests have queued, again and again.
-async fn count_pulls(shared: Arc<ServerState>) {
+async fn count_pulls(state: Arc<ServerState>) {
     loop {
         tokio::time::sleep(PAUSE).await;
-        shared.pull_queue.count_into(&shared.metrics.pulls);
+        state.pull_queue.count_into(&state.metrics.pulls);
     }
 }
 
@@ -128,9 +128,9 @@ async fn start_tls(options: &Options, tasks: &mut Vec<BackgroundTask>) -> io::Re
 
 /// Starts to obtain and to renew certificates by ACME. It does not wait for the first certificate: until then clients
 /// see a placeholder.
-async fn start_acme(acme: Acme, tls: &Tls, shared: &ServerState) -> io::Result<BackgroundTask> {
+async fn start_acme(acme: Acme, tls: &Tls, state: &ServerState) -> io::Result<BackgroundTask> {
     let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
-    let metrics = Arc::clone(&shared.metrics);
+    let metrics = Arc::clone(&state.metrics);
     let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics));
     let renewal = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
     Ok(BackgroundTask::spawn(renewal.keep()))

@@ -28,12 +28,12 @@ mod error_code;
 mod folder;
 mod snapshots;
 
-use folder::{Folder, Layout};
+use folder::{Layout, MetadataFolder};
 
 /// Polls all sites forever, and swaps the snapshot when something has changed.
 pub(crate) async fn keep_up<S: SiteSource>(
     mut watcher: Watcher<S>,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     every: Duration,
 ) {
     let (source, context) = (Arc::clone(&watcher.source), watcher.context.clone());
@@ -42,7 +42,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = context.changed.notified() => tokio::time::sleep(TOGETHER).await,
+            () = context.changed.notified() => tokio::time::sleep(DEBOUNCE).await,
         }
         let polled = spawn_blocking(move || {
             let snapshot = watcher.poll();
@@ -51,7 +51,7 @@ pub(crate) async fn keep_up<S: SiteSource>(
         watcher = match polled.await {
             Ok((watcher, snapshot)) => {
                 if let Some(snapshot) = snapshot {
-                    shared.current.store(Arc::new(snapshot));
+                    state.current.store(Arc::new(snapshot));
                 }
                 watcher
             }
@@ -82,10 +82,10 @@ pub(crate) struct WatchContext {
 
 /// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one
 /// instant. Later polls are spread at random.
-const APART: Duration = Duration::from_millis(2);
+const STAGGER: Duration = Duration::from_millis(2);
 
 /// How long a new catalog of a bucket waits for others, so that many new catalogs make few snapshots.
-const TOGETHER: Duration = Duration::from_millis(10);
+const DEBOUNCE: Duration = Duration::from_millis(10);
 
 /// Follows the metadata of all sites.
 pub(crate) struct Watcher<S> {
@@ -110,7 +110,7 @@ struct WatchedSite {
 /// The metadata of a site.
 enum FollowedMetadata {
     /// A folder that is read at every poll.
-    Folder(Box<Folder>),
+    Folder(Box<MetadataFolder>),
     /// A bucket that a task of its own follows, so that a slow bucket delays no other site.
     Snapshots {
         health: Arc<MetadataHealth>,
@@ -124,11 +124,11 @@ impl FollowedMetadata {
     fn begin(metadata: &Metadata, context: &WatchContext, after: Duration) -> Self {
         match metadata {
             Metadata::Folder(folder) => {
-                FollowedMetadata::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas)))
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), Layout::Raas)))
             }
             Metadata::Crane(folder, every) => {
                 let layout = Layout::Crane { every: *every, looked: None };
-                FollowedMetadata::Folder(Box::new(Folder::new(folder.clone(), layout)))
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), layout)))
             }
             Metadata::Snapshots(origin) => {
                 let health = Arc::new(MetadataHealth::default());
@@ -240,7 +240,7 @@ impl<S: SiteSource> Watcher<S> {
                 other => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
                     changed = true;
-                    let metadata = FollowedMetadata::begin(&config.metadata, &self.context, APART * begun);
+                    let metadata = FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * begun);
                     begun += u32::from(metadata.health().is_some());
                     let redirected = other.map(|site| site.redirected).unwrap_or_default();
                     WatchedSite { config, metadata, access: AccessPolicy::default(), redirected }

@@ -21,7 +21,7 @@ use super::order;
 use crate::http_client::causes;
 
 /// How long an authority may take to begin an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Http(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
@@ -63,7 +63,7 @@ impl HttpClient for Http {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let sent = self.0.request(request);
         Box::pin(async move {
-            match tokio::time::timeout(PATIENCE, sent).await {
+            match tokio::time::timeout(TIMEOUT, sent).await {
                 Ok(Ok(response)) => Ok(response.into()),
                 Ok(Err(error)) => Err(Error::Other(format!("cannot connect: {}", causes(&error)).into())),
                 Err(_) => Err(Error::Other("the authority does not respond".into())),

@@ -19,9 +19,9 @@ const ACCOUNT: &str = "account.json";
 
 /// The folder of one authority. Each authority has its own, so a certificate of a staging authority is never shown in
 /// production.
-pub(super) struct Folder(PathBuf);
+pub(super) struct AcmeFolder(PathBuf);
 
-impl Folder {
+impl AcmeFolder {
     /// Opens the folder. A folder that is created here is accessible to this user only.
     pub(super) fn open(folder: &Path, directory: &str) -> Result<Self, Error> {
         let uri: Uri = directory.parse().map_err(|_| "the URL of the ACME directory is invalid")?;
@@ -99,7 +99,7 @@ mod tests {
     fn stored_files_are_private_and_separate_for_each_authority() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("acme");
-        let kept = Folder::open(&root, "https://a.example.com:14000/dir").unwrap();
+        let kept = AcmeFolder::open(&root, "https://a.example.com:14000/dir").unwrap();
         assert_eq!(kept.account().unwrap(), None);
         kept.keep_account(b"one").unwrap();
         kept.keep_account(b"two").unwrap();
@@ -110,16 +110,16 @@ mod tests {
         assert_eq!(mode("a.example.com_14000"), 0o700);
         assert_eq!(mode("a.example.com_14000/account.json"), 0o600);
         assert_eq!(mode("a.example.com_14000/x.example.com.pem"), 0o600);
-        let again = Folder::open(&root, "https://a.example.com:14000/dir").unwrap();
+        let again = AcmeFolder::open(&root, "https://a.example.com:14000/dir").unwrap();
         assert_eq!(again.account().unwrap().as_deref(), Some(b"two".as_slice()));
         assert_eq!(again.certificate("x.example.com").unwrap().unwrap().names, ["x.example.com"]);
         assert!(again.certificate("y.example.com").unwrap().is_none());
-        let other = Folder::open(&root, "https://b.example.com/dir").unwrap();
+        let other = AcmeFolder::open(&root, "https://b.example.com/dir").unwrap();
         assert!(other.certificate("x.example.com").unwrap().is_none());
         for directory in ["http://a.example.com", "a.example.com", "https://"] {
-            assert!(Folder::open(&root, directory).is_err(), "{directory}");
+            assert!(AcmeFolder::open(&root, directory).is_err(), "{directory}");
         }
         fs::write(folder.path().join("file"), "").unwrap();
-        assert!(Folder::open(&folder.path().join("file"), "https://a.example.com").is_err());
+        assert!(AcmeFolder::open(&folder.path().join("file"), "https://a.example.com").is_err());
     }
 }

@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::sync::Mutex;
 
 use super::client::Http;
-use super::folder::Folder;
+use super::folder::AcmeFolder;
 use crate::tls::{Certificate, Challenges, Proof};
 
 /// Why a certificate cannot be obtained.
@@ -28,7 +28,7 @@ pub(super) struct Authority {
     http: Http,
     directory: String,
     email: Option<String>,
-    folder: Folder,
+    folder: AcmeFolder,
     challenges: Arc<Challenges>,
     /// Opened at the first order.
     account: Mutex<Option<Account>>,
@@ -39,7 +39,7 @@ impl Authority {
         http: Http,
         directory: String,
         email: Option<String>,
-        folder: Folder,
+        folder: AcmeFolder,
         challenges: Arc<Challenges>,
     ) -> Self {
         Self { http, directory, email, folder, challenges, account: Mutex::default() }

@@ -12,15 +12,15 @@ use crate::site::Snapshot;
 use crate::state::ServerState;
 
 /// Answers a request on the operators' port.
-pub(crate) fn answer_operator<B>(shared: &ServerState, request: &Request<B>) -> Response {
+pub(crate) fn answer_operator<B>(state: &ServerState, request: &Request<B>) -> Response {
     let api = Api::Plain;
-    let snapshot = shared.current.load();
+    let snapshot = state.current.load();
     let mut response = match request.uri().path() {
         "/metrics" => only_read(request, api, || {
             reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                exposition::render(shared, &snapshot),
+                exposition::render(state, &snapshot),
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),

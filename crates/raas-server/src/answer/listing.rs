@@ -97,25 +97,25 @@ impl Page {
     }
 
     /// Cuts the page from the entries after `last`, and returns how to ask for the next page if more entries follow.
-    fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<Next<'a>>) {
+    fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<NextPage<'a>>) {
         let Some(n) = self.n else { return (all.collect(), None) };
         let page: Vec<&str> = all.by_ref().take(n).collect();
         let more = !page.is_empty() && all.next().is_some();
-        let next = page.last().filter(|_| more).map(|last| Next { n, last });
+        let next = page.last().filter(|_| more).map(|last| NextPage { n, last });
         (page, next)
     }
 }
 
 /// How to ask for the next page.
-struct Next<'a> {
+struct NextPage<'a> {
     n: usize,
     last: &'a str,
 }
 
-fn list(list: &impl Serialize, path: &str, next: Option<Next<'_>>) -> Response {
+fn list(list: &impl Serialize, path: &str, next: Option<NextPage<'_>>) -> Response {
     let mut response = reply(StatusCode::OK, "application/json", json(list));
     response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    if let Some(Next { n, last }) = next {
+    if let Some(NextPage { n, last }) = next {
         // Source: RFC 8288, section 3.
         let link = format!("<{path}?n={n}&last={}>; rel=\"next\"", query::encode(last));
         let link = HeaderValue::try_from(link).expect("names and percent-encoded text are visible ASCII");

@@ -95,12 +95,12 @@ impl PresentedCertificates {
         {
             return before.verdict.clone();
         }
-        let verdict = self.judge(&by);
+        let verdict = self.verify_chain(&by);
         *cached = Some(CachedVerdict { by, when: Instant::now(), verdict: verdict.clone() });
         verdict
     }
 
-    fn judge(&self, verifier: &Verifier) -> Result<(), String> {
+    fn verify_chain(&self, verifier: &Verifier) -> Result<(), String> {
         let (first, others) = self.chain.split_first().ok_or("the client presented no certificate")?;
         let verdict = verifier.verify_client_cert(first, others, UnixTime::now());
         verdict.map(drop).map_err(|error| error.to_string())

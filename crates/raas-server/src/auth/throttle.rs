@@ -15,7 +15,7 @@ const WAYS: usize = 4;
 pub(crate) struct Throttle {
     limit: GuessLimit,
     hasher: RandomState,
-    sets: Mutex<Box<[[Option<Entry>; WAYS]]>>,
+    sets: Mutex<Box<[[Option<Guesses>; WAYS]]>>,
 }
 
 /// How many guesses an address has, and how fast they are forgotten.
@@ -35,7 +35,7 @@ impl Default for GuessLimit {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Guesses {
     who: IpAddr,
     /// When all guesses of the address are forgotten.
     until: Instant,
@@ -74,7 +74,7 @@ impl Throttle {
         // Requests that were checked at the same time count no more than the allowed attempts.
         let until =
             (before + self.limit.forget_after).min(now + self.limit.forget_after * self.limit.attempts);
-        set[place] = Some(Entry { who, until });
+        set[place] = Some(Guesses { who, until });
         drop(sets);
         if until.duration_since(now) > self.tolerated() {
             tracing::warn!(address = %from, "too many wrong passwords or tokens from this address; it is throttled");
@@ -91,7 +91,7 @@ impl Throttle {
         self.hasher.hash_one(who) as usize % SETS
     }
 
-    fn sets(&self) -> MutexGuard<'_, Box<[[Option<Entry>; WAYS]]>> {
+    fn sets(&self) -> MutexGuard<'_, Box<[[Option<Guesses>; WAYS]]>> {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,15 +32,15 @@ const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug)]
 pub(crate) struct Users {
     file: PathBuf,
-    known: ArcSwap<Known>,
+    known: ArcSwap<UserFile>,
     /// Limits how many passwords are hashed at once, so that guessing does not use up the processors.
     work: Semaphore,
     /// The last error of the file. The same error is logged once.
     last_error: Mutex<Option<String>>,
 }
 
-struct Known {
-    stamp: Option<FileVersion>,
+struct UserFile {
+    version: Option<FileVersion>,
     hashes: BTreeMap<String, String>,
     key: Hmac<sha2::Sha256>,
     /// The key of the previous file. A token of that key does not count as a guess.
@@ -49,14 +49,14 @@ struct Known {
     right: Mutex<HashMap<Digest, Instant>>,
 }
 
-impl std::fmt::Debug for Known {
+impl std::fmt::Debug for UserFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").field("users", &self.hashes.len()).finish_non_exhaustive()
+        f.debug_struct("UserFile").field("users", &self.hashes.len()).finish_non_exhaustive()
     }
 }
 
-impl Known {
-    fn new(stamp: Option<FileVersion>, text: &[u8], previous_key: Option<Hmac<sha2::Sha256>>) -> Self {
+impl UserFile {
+    fn new(version: Option<FileVersion>, text: &[u8], previous_key: Option<Hmac<sha2::Sha256>>) -> Self {
         let lines = String::from_utf8_lossy(text);
         let user = |line: &str| {
             let (name, hash) = line.trim().split_once(':')?;
@@ -65,7 +65,7 @@ impl Known {
         };
         let key = Digest::of(&[b"raas token ".as_slice(), text].concat());
         Self {
-            stamp,
+            version,
             hashes: lines.lines().filter_map(user).collect(),
             key: Hmac::new_from_slice(key.to_string().as_bytes()).expect("HMAC takes a key of any length"),
             previous_key,
@@ -79,7 +79,7 @@ impl Users {
     pub(crate) fn new(file: &Path) -> Self {
         let users = Self {
             file: file.to_owned(),
-            known: ArcSwap::from_pointee(Known::new(None, b"", None)),
+            known: ArcSwap::from_pointee(UserFile::new(None, b"", None)),
             work: Semaphore::new(2),
             last_error: Mutex::default(),
         };
@@ -112,16 +112,16 @@ impl Users {
         }
     }
 
-    fn read(&self) -> io::Result<Option<Known>> {
+    fn read(&self) -> io::Result<Option<UserFile>> {
         let file = File::open(&self.file)?;
-        let stamp = FileVersion::from(&file.metadata()?);
-        if self.known.load().stamp == Some(stamp) {
+        let version = FileVersion::from(&file.metadata()?);
+        if self.known.load().version == Some(version) {
             return Ok(None);
         }
         let mut text = Vec::new();
         file.take(MAX_SIZE).read_to_end(&mut text)?;
         let previous_key = Some(self.known.load().key.clone());
-        Ok(Some(Known::new(Some(stamp), &text, previous_key)))
+        Ok(Some(UserFile::new(Some(version), &text, previous_key)))
     }
 
     /// Whether a user has this password. The password is checked only if `check` allows it. `check` is asked again

@@ -16,10 +16,10 @@ pub(crate) struct FileStream {
     path: String,
     start: u64,
     left: u64,
-    state: State,
+    state: ReadState,
 }
 
-enum State {
+enum ReadState {
     /// No piece was requested yet.
     Fresh,
     /// The next piece is being read.
@@ -33,7 +33,7 @@ impl FileStream {
     const PIECE: u64 = 64 * 1024;
 
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
-        Self { file: Arc::new(file), path, start, left, state: State::Fresh }
+        Self { file: Arc::new(file), path, start, left, state: ReadState::Fresh }
     }
 
     /// The bytes that are still to come.
@@ -44,9 +44,9 @@ impl FileStream {
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             match &mut self.state {
-                State::Over => return Poll::Ready(None),
-                State::Fresh => self.read(Some(self.start)),
-                State::Reading(task) => {
+                ReadState::Over => return Poll::Ready(None),
+                ReadState::Fresh => self.read(Some(self.start)),
+                ReadState::Reading(task) => {
                     let read =
                         ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| Err(io::Error::other(error)));
                     return Poll::Ready(Some(self.take(read)));
@@ -58,12 +58,12 @@ impl FileStream {
     /// Starts to read the next piece, if there is one.
     fn read(&mut self, seek: Option<u64>) {
         if self.left == 0 {
-            self.state = State::Over;
+            self.state = ReadState::Over;
             return;
         }
         let file = Arc::clone(&self.file);
         let length = self.left.min(Self::PIECE);
-        self.state = State::Reading(spawn_blocking(move || {
+        self.state = ReadState::Reading(spawn_blocking(move || {
             let mut file = file.as_ref();
             if let Some(start) = seek.filter(|start| *start > 0) {
                 file.seek(SeekFrom::Start(start))?;
@@ -87,7 +87,7 @@ impl FileStream {
             Err(error) => {
                 // The error breaks the connection, so the client notices that bytes are missing.
                 tracing::error!(path = self.path, %error, "reading an object failed while it was sent");
-                self.state = State::Over;
+                self.state = ReadState::Over;
                 Err(error)
             }
         }

@@ -24,7 +24,7 @@ pub(crate) struct ProxyStream {
 }
 
 /// How long a service may be silent in the middle of an object.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl ProxyStream {
     pub(crate) fn new(incoming: Incoming, left: u64, what: String, expected: Option<Digest>) -> Self {
@@ -70,7 +70,7 @@ impl ProxyStream {
                 Poll::Ready(None) => return self.broke(io::ErrorKind::UnexpectedEof.into()),
                 Poll::Pending => {}
             }
-            let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+            let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(TIMEOUT)));
             if patience.deadline() > Instant::now() && patience.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

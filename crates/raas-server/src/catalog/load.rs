@@ -118,11 +118,11 @@ fn with_protection(
     // load.
     let name = document.name.clone();
     let before = match before {
-        Some(LoadedDocument::Protected(_, Some(good))) => Some(good.as_ref()),
+        Some(LoadedDocument::Protected(_, Some(loaded))) => Some(loaded.as_ref()),
         before => before,
     };
     match load_content(document, before) {
-        Ok(good) => Ok(LoadedDocument::Protected(name, Some(Box::new(good)))),
+        Ok(loaded) => Ok(LoadedDocument::Protected(name, Some(Box::new(loaded)))),
         Err(reason) => {
             tracing::warn!(%name, %reason, "a protected repository is not served to its users");
             Ok(LoadedDocument::Protected(name, None))
@@ -178,7 +178,7 @@ fn load_v2(
 }
 
 /// The largest allocation, in bytes, before the first manifest was read.
-const MOST_AT_ONCE: u64 = 256 * 1024;
+const MAX_PREALLOCATED: u64 = 256 * 1024;
 
 /// Loads the manifests, in the order of their digests. The bytes of all new manifests share one allocation: with a
 /// hundred thousand allocations the overhead is considerable.
@@ -196,7 +196,7 @@ fn load_manifests(
     let all = || extension.manifests.iter().zip(&known);
     let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
     // The exact size avoids reallocations. The sizes of a hostile document are not trusted beyond the limit.
-    let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MOST_AT_ONCE);
+    let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MAX_PREALLOCATED);
     let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
     let mut ends = Vec::new();
     for (digest, entry) in new() {

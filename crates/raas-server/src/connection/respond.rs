@@ -48,12 +48,12 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
         client.progress.has_body();
     }
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
-    match answer_from_memory(&client.shared, &request, tracked) {
+    match answer_from_memory(&client.state, &request, tracked) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
         Err(waits) => Answering::Pending(Box::pin(async move {
-            let ClientConnection { shared, certificates, .. } = &*trace.in_flight.client;
+            let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
             let peer = Peer { address: trace.remote.ip(), certificates: certificates.as_ref() };
-            let (response, fetched) = answer(waits, shared, &request, &peer, tracked).await;
+            let (response, fetched) = answer(waits, state, &request, &peer, tracked).await;
             trace.end(request, response, fetched)
         })),
     }
@@ -66,7 +66,7 @@ pub(super) fn respond_from_memory(
     now: Instant,
 ) -> Option<Response> {
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
-    let (response, fetched) = answer_from_memory(&client.shared, &request, tracked).ok()?;
+    let (response, fetched) = answer_from_memory(&client.state, &request, tracked).ok()?;
     Some(trace.end(request, response, fetched))
 }
 
@@ -80,7 +80,7 @@ struct RequestTrace {
 
 impl RequestTrace {
     fn begin<B>(client: Arc<ClientConnection>, request: &Request<B>, started: Instant) -> (Self, Tracked) {
-        let remote = forwarded::client(&client.shared.trusted_proxies, client.remote, request.headers());
+        let remote = forwarded::client(&client.state.trusted_proxies, client.remote, request.headers());
         let log_line = AccessLogLine::begin(request, remote, started);
         let tracked = if log_line.is_some() { Tracked::All } else { Tracked::Counted };
         (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
@@ -89,21 +89,21 @@ impl RequestTrace {
     /// Reports the answer, and recycles the memory of the request's headers.
     fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
         let Self { started, in_flight, remote, mut log_line } = self;
-        let shared = &in_flight.client.shared;
+        let state = &in_flight.client.state;
         let status = response.status;
-        shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
+        state.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
         let good = status.is_success() || status.is_redirection();
         if let Some(record) = &mut log_line {
             record.answered(status, fetched.clone());
         }
         if let Some(fetched) = fetched.filter(|fetched| good && fetched.item.is_countable()) {
-            let host = || Some((host::requested(&request)?.into(), shared.is_secure()));
-            shared.pull_queue.push(CountableRequest {
+            let host = || Some((host::requested(&request)?.into(), state.is_secure()));
+            state.pull_queue.push(CountableRequest {
                 fetched,
                 got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
                 client: remote.ip(),
                 user_agent: request.headers().get(USER_AGENT).and_then(user_agent),
-                host: if shared.pull_queue.notifier.is_some() { host() } else { None },
+                host: if state.pull_queue.notifier.is_some() { host() } else { None },
             });
         }
         response.body.record(log_line, in_flight);
@@ -116,7 +116,7 @@ impl RequestTrace {
 /// keep all of it alive.
 fn user_agent(value: &HeaderValue) -> Option<Box<str>> {
     /// Long enough to tell clients apart, and short enough to wait in the pull queue thousands of times.
-    const MOST: usize = 256;
+    const MAX: usize = 256;
     // `to_str` returns only ASCII, so the text can be cut anywhere.
-    value.to_str().ok().map(|text| text[..text.len().min(MOST)].into())
+    value.to_str().ok().map(|text| text[..text.len().min(MAX)].into())
 }

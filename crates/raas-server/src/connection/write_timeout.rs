@@ -28,7 +28,7 @@ impl<T> WriteTimeoutStream<T> {
         Self { inner, patience, waiting: None, lingering: None }
     }
 
-    fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn limit<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
             self.waiting = None;
             return written;
@@ -55,7 +55,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.judge(cx, written)
+        self.limit(cx, written)
     }
 
     fn poll_write_vectored(
@@ -68,7 +68,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
             [piece] => Pin::new(&mut self.inner).poll_write(cx, piece),
             pieces => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces),
         };
-        self.judge(cx, written)
+        self.limit(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -77,13 +77,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.judge(cx, flushed)
+        self.limit(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
-            ready!(self.judge(cx, ended))?;
+            ready!(self.limit(cx, ended))?;
             self.lingering = Some((Box::pin(sleep(LINGER)), Instant::now() + self.patience));
         }
         self.linger(cx).map(Ok)

@@ -40,7 +40,7 @@ impl ProxySource {
         }
     }
 
-    async fn ask(
+    async fn fetch(
         &self,
         client: &HttpClient,
         method: &Method,
@@ -48,15 +48,15 @@ impl ProxySource {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<hyper::Response<Incoming>, String> {
         /// The maximal number of redirects: a registry redirects to its storage, and storage does not redirect.
-        const MOST: u32 = 3;
+        const MAX: u32 = 3;
         let mut url = match self {
             ProxySource::Object(origin, key) => {
                 origin.url(method, key, size).map_err(|error| error.to_string())?
             }
             ProxySource::Url { url, .. } => url.clone(),
         };
-        for _ in 0..=MOST {
-            let answer = client.ask(method, &url, headers).await.map_err(|error| error.to_string())?;
+        for _ in 0..=MAX {
+            let answer = client.fetch(method, &url, headers).await.map_err(|error| error.to_string())?;
             if matches!(self, ProxySource::Object(..)) || !answer.status().is_redirection() {
                 return Ok(answer);
             }
@@ -94,7 +94,7 @@ impl ProxyPlan {
         let mut part = None;
         if let Some(size) = size {
             match byte_range::requested(method, request, &mut headers, size) {
-                Ok(asked) => part = Some(asked),
+                Ok(range) => part = Some(range),
                 Err(length) => return Opened::RangeBeyondEnd(length),
             }
         }
@@ -107,7 +107,7 @@ impl ProxyPlan {
             Opened::Error(ApiError::new(code, message))
         };
         let range = part.as_ref().filter(|part| part.status == StatusCode::PARTIAL_CONTENT).map(range);
-        let answer = match source.ask(client, method, size, range.as_slice()).await {
+        let answer = match source.fetch(client, method, size, range.as_slice()).await {
             Ok(answer) => answer,
             Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
         };
@@ -154,8 +154,8 @@ fn range(part: &ByteRange) -> (HeaderName, HeaderValue) {
 }
 
 /// Whether the service answers with exactly the range that the client is told.
-fn is_range(answered: &HeaderMap, told: &Headers) -> bool {
-    answered.get(header::CONTENT_RANGE) == told.get(&header::CONTENT_RANGE)
+fn is_range(answered: &HeaderMap, expected: &Headers) -> bool {
+    answered.get(header::CONTENT_RANGE) == expected.get(&header::CONTENT_RANGE)
 }
 
 #[cfg(test)]

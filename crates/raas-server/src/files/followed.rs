@@ -20,12 +20,12 @@ pub(crate) struct FollowedFile<T> {
     what: &'static str,
     parse: fn(&[u8]) -> Result<T, String>,
     current: ArcSwapOption<T>,
-    state: Mutex<State>,
+    state: Mutex<FollowState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    stamp: Option<FileVersion>,
+struct FollowState {
+    version: Option<FileVersion>,
     /// The last error. The same error is logged once.
     last_error: Option<String>,
 }
@@ -53,12 +53,12 @@ impl<T> FollowedFile<T> {
     pub(crate) fn poll(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, what) = (self.file.display(), self.what);
-        match self.read(state.stamp) {
+        match self.read(state.version) {
             Ok(None) => {}
-            Ok(Some((stamp, value))) => {
+            Ok(Some((version, value))) => {
                 tracing::info!(%file, "{what} loaded");
                 self.current.store(Some(Arc::new(value)));
-                *state = State { stamp: Some(stamp), last_error: None };
+                *state = FollowState { version: Some(version), last_error: None };
             }
             Err(error) => {
                 if state.last_error.as_ref() != Some(&error) {
@@ -72,17 +72,17 @@ impl<T> FollowedFile<T> {
     fn read(&self, seen: Option<FileVersion>) -> Result<Option<(FileVersion, T)>, String> {
         let read = || -> io::Result<_> {
             let file = File::open(&self.file)?;
-            let stamp = FileVersion::from(&file.metadata()?);
-            if seen == Some(stamp) {
+            let version = FileVersion::from(&file.metadata()?);
+            if seen == Some(version) {
                 return Ok(None);
             }
             let mut text = Vec::new();
             file.take(MAX_SIZE).read_to_end(&mut text)?;
-            Ok(Some((stamp, text)))
+            Ok(Some((version, text)))
         };
         match read().map_err(|error| error.to_string())? {
             None => Ok(None),
-            Some((stamp, text)) => Ok(Some((stamp, (self.parse)(&text)?))),
+            Some((version, text)) => Ok(Some((version, (self.parse)(&text)?))),
         }
     }
 }

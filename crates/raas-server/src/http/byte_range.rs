@@ -37,8 +37,9 @@ pub(crate) fn requested(
     length: u64,
 ) -> Result<ByteRange, HeaderValue> {
     // Ranges are defined for GET only. Source: RFC 9110, section 14.2.
-    let asked = request.get(header::RANGE).filter(|_| method == Method::GET && is_current(request, headers));
-    match range::parse(asked.map(HeaderValue::as_bytes), length) {
+    let range_header =
+        request.get(header::RANGE).filter(|_| method == Method::GET && is_current(request, headers));
+    match range::parse(range_header.map(HeaderValue::as_bytes), length) {
         RequestedRange::Whole => Ok(whole(headers, length)),
         RequestedRange::Part { start, length: part } => {
             let range = format!("bytes {start}-{}/{length}", start + part - 1);

@@ -65,8 +65,8 @@ pub(crate) fn take_spare_map() -> HeaderMap {
 /// Recycles the headers of a request that was answered.
 pub(crate) fn recycle(mut headers: HeaderMap) {
     /// The largest map to keep. One request with thousands of headers must not use memory forever.
-    const MOST: usize = 64;
-    if headers.capacity() <= MOST {
+    const MAX: usize = 64;
+    if headers.capacity() <= MAX {
         headers.clear();
         MAP.set(Some(headers));
     }

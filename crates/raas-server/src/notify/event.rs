@@ -107,18 +107,18 @@ impl PullEvent {
 }
 
 /// The body of a request: the events, each with its source.
-pub(super) fn envelope(notices: &[PullEvent], source: &Source) -> Bytes {
+pub(super) fn envelope(pulls: &[PullEvent], source: &Source) -> Bytes {
     #[derive(Serialize)]
     struct Event<'a> {
         #[serde(flatten)]
-        notice: &'a PullEvent,
+        pull: &'a PullEvent,
         source: &'a Source,
     }
     #[derive(Serialize)]
     struct Envelope<'a> {
         events: Vec<Event<'a>>,
     }
-    let events = notices.iter().map(|notice| Event { notice, source }).collect();
+    let events = pulls.iter().map(|pull| Event { pull, source }).collect();
     serde_json::to_vec(&Envelope { events }).expect("events have text keys only").into()
 }
 

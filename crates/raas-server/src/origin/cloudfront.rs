@@ -24,7 +24,7 @@ use rustls::sign::SigningKey;
 
 use super::cdn::CdnError;
 use super::credentials::CredentialError;
-use super::signer::{LEAST, lasting};
+use super::signer::{MIN_LIFETIME, lasting};
 
 /// How long a signature is used, in seconds.
 const USED: u64 = 5 * 60;
@@ -97,7 +97,7 @@ impl CloudFront {
     pub(super) fn append(&self, url: &mut String, size: u64, now: SystemTime) -> Result<(), CredentialError> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Powers of two keep the number of different signatures low.
-        let lasts = lasting(LEAST, size).as_secs().next_power_of_two();
+        let lasts = lasting(MIN_LIFETIME, size).as_secs().next_power_of_two();
         let folder: Box<str> = url[..=url.rfind('/').unwrap_or_default()].into();
         let key = (folder, lasts);
         let known = {

@@ -187,20 +187,20 @@ fn keyed(key: &[u8]) -> HmacSha256 {
 }
 
 /// The shortest lifetime of a URL.
-pub(super) const LEAST: Duration = Duration::from_secs(5 * 60);
+pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// The lifetime of a URL: `least`, and the time that a slow client needs for `size` bytes. At most 12 hours.
 pub(super) fn lasting(least: Duration, size: u64) -> Duration {
-    const MOST: Duration = Duration::from_secs(12 * 60 * 60);
+    const MAX: Duration = Duration::from_secs(12 * 60 * 60);
     /// The slowest client that URLs last for, in bytes per second.
     const SLOWEST: u64 = 256 * 1024;
-    (least + Duration::from_secs(size / SLOWEST)).min(MOST.max(least))
+    (least + Duration::from_secs(size / SLOWEST)).min(MAX.max(least))
 }
 
 /// The lifetime of a URL that a key signs. A client may have to request the end of a large object again, so the
 /// lifetime grows with the size. It ends with the key, because a URL expires with the key that signed it.
 fn lifetime(size: u64, expires: Option<SystemTime>, now: SystemTime) -> Result<Duration, CredentialError> {
-    let by_size = lasting(LEAST, size);
+    let by_size = lasting(MIN_LIFETIME, size);
     let Some(expires) = expires else { return Ok(by_size) };
     match expires.duration_since(now) {
         Ok(left) if left >= Duration::from_secs(1) => Ok(by_size.min(left)),

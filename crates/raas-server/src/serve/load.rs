@@ -16,13 +16,13 @@ use crate::watch::{WatchContext, Watcher};
 
 /// Loads all sites for the first time.
 pub(super) async fn load<S: SiteSource>(
-    shared: &Arc<ServerState>,
+    state: &Arc<ServerState>,
     sites: S,
     options: &Options,
 ) -> io::Result<Watcher<S>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let context = WatchContext {
-        client: Arc::clone(&shared.client),
+        client: Arc::clone(&state.client),
         every: options.remote_poll,
         runtime: Handle::current(),
         unpacking: Arc::new(Semaphore::new(processors)),
@@ -31,26 +31,26 @@ pub(super) async fn load<S: SiteSource>(
     let mut watcher = Watcher::new(Arc::new(sites), context);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
     let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
-    shared.current.store(Arc::new(snapshot));
+    state.current.store(Arc::new(snapshot));
     let healths = watcher.healths();
     if healths.is_empty() {
         return Ok(watcher);
     }
     // Sites that are late are served as soon as they are loaded.
-    let _ = timeout(options.patience, most_were_tried(&healths, options.quiet)).await;
+    let _ = timeout(options.start_timeout, most_were_tried(&healths, options.start_pause)).await;
     let polling = spawn_blocking(move || {
         let snapshot = watcher.poll();
         (watcher, snapshot)
     });
     let (watcher, snapshot) = polling.await.map_err(io::Error::other)?;
     if let Some(snapshot) = snapshot {
-        shared.current.store(Arc::new(snapshot));
+        state.current.store(Arc::new(snapshot));
     }
     Ok(watcher)
 }
 
-/// Waits until all sites were tried, or some were tried and no further one for the time `quiet`.
-async fn most_were_tried(healths: &[Arc<MetadataHealth>], quiet: Duration) {
+/// Waits until all sites were tried, or some were tried and no further one for the time `pause`.
+async fn most_were_tried(healths: &[Arc<MetadataHealth>], pause: Duration) {
     /// Too short to be noticed at a start.
     const STEP: Duration = Duration::from_millis(10);
     let (mut before, mut since) = (0, Instant::now());
@@ -59,7 +59,7 @@ async fn most_were_tried(healths: &[Arc<MetadataHealth>], quiet: Duration) {
         if tried > before {
             (before, since) = (tried, Instant::now());
         }
-        if tried == healths.len() || (tried > 0 && since.elapsed() >= quiet) {
+        if tried == healths.len() || (tried > 0 && since.elapsed() >= pause) {
             return;
         }
         tokio::time::sleep(STEP).await;

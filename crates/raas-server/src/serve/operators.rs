@@ -20,18 +20,18 @@ use crate::state::ServerState;
 /// Answers operators. They have a port of their own because metrics name every vendor and repository.
 pub(super) async fn serve_operators(
     listener: &TcpListener,
-    shared: Arc<ServerState>,
+    state: Arc<ServerState>,
     header_timeout: Duration,
 ) {
     /// The maximal number of connections. Far fewer operators and scrapers are expected.
-    const MOST: usize = 100;
-    let room = Arc::new(Semaphore::new(MOST));
+    const MAX: usize = 100;
+    let room = Arc::new(Semaphore::new(MAX));
     let mut tasks = JoinSet::new();
     loop {
         let ((stream, remote), place) = accept(listener, &room).await;
-        let shared = Arc::clone(&shared);
+        let state = Arc::clone(&state);
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = hyper::Response::from(answer_operator(&shared, &request));
+            let response = hyper::Response::from(answer_operator(&state, &request));
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1(header_timeout).serve_connection(TokioIo::new(stream), service);

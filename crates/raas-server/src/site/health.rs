@@ -18,29 +18,29 @@ pub(crate) struct MetadataHealth {
     refusals: AtomicU64,
     /// The number of documents that do not load.
     faulty: Arc<AtomicUsize>,
-    news: Mutex<News>,
+    status: Mutex<Status>,
     tried: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct News {
+struct Status {
     /// Why the bucket's metadata is refused. None while it is served.
     refusal: Option<String>,
     /// When the served metadata was last confirmed to be the bucket's.
-    good: Option<Instant>,
+    confirmed: Option<Instant>,
     sequence: u64,
 }
 
 impl MetadataHealth {
     /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
-    pub(crate) fn good(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
+    pub(crate) fn confirmed(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
         if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
             self.catalog.store(Some(catalog));
         }
-        self.told(|news| {
-            news.refusal = None;
-            news.good = Some(Instant::now());
-            news.sequence = pointer.map_or(0, |pointer| pointer.sequence);
+        self.with_status(|status| {
+            status.refusal = None;
+            status.confirmed = Some(Instant::now());
+            status.sequence = pointer.map_or(0, |pointer| pointer.sequence);
         });
         self.tried.store(true, Ordering::Relaxed);
     }
@@ -48,9 +48,9 @@ impl MetadataHealth {
     /// Records that the bucket's metadata is refused. Returns whether the reason is new.
     pub(crate) fn refused(&self, reason: &str) -> bool {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        let new = self.told(|news| {
-            let new = news.refusal.as_deref() != Some(reason);
-            news.refusal = Some(reason.to_owned());
+        let new = self.with_status(|status| {
+            let new = status.refusal.as_deref() != Some(reason);
+            status.refusal = Some(reason.to_owned());
             new
         });
         self.tried.store(true, Ordering::Relaxed);
@@ -69,17 +69,17 @@ impl MetadataHealth {
 
     /// Whether the served metadata was the bucket's when the bucket was last asked.
     pub(crate) fn is_current(&self) -> bool {
-        self.told(|news| news.refusal.is_none() && news.good.is_some())
+        self.with_status(|status| status.refusal.is_none() && status.confirmed.is_some())
     }
 
     /// The time since the served metadata was last confirmed to be the bucket's.
     pub(crate) fn age(&self) -> Option<Duration> {
-        self.told(|news| news.good.map(|good| good.elapsed()))
+        self.with_status(|status| status.confirmed.map(|confirmed| confirmed.elapsed()))
     }
 
     /// The sequence number of the publication that is served.
     pub(crate) fn sequence(&self) -> u64 {
-        self.told(|news| news.sequence)
+        self.with_status(|status| status.sequence)
     }
 
     /// The number of documents that do not load.
@@ -92,7 +92,7 @@ impl MetadataHealth {
         self.tried.load(Ordering::Relaxed)
     }
 
-    fn told<T>(&self, change: impl FnOnce(&mut News) -> T) -> T {
-        change(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_status<T>(&self, change: impl FnOnce(&mut Status) -> T) -> T {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

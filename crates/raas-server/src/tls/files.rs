@@ -25,13 +25,13 @@ pub struct CertificateFiles {
 pub(crate) struct CertificateFollower {
     named: Vec<CertificateFiles>,
     folder: Option<PathBuf>,
-    known: HashMap<CertificateFiles, Known>,
+    known: HashMap<CertificateFiles, LoadedCertificate>,
     /// The last error of each file. The same error is logged once.
     last_errors: HashMap<PathBuf, String>,
 }
 
-struct Known {
-    stamps: (FileVersion, FileVersion),
+struct LoadedCertificate {
+    versions: (FileVersion, FileVersion),
     certificate: Certificate,
 }
 
@@ -107,14 +107,14 @@ impl CertificateFollower {
     }
 
     fn load(&mut self, pair: &CertificateFiles) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let stamp = |path: &Path| fs::metadata(path).map(|found| FileVersion::from(&found));
-        let stamps = (stamp(&pair.certificate)?, stamp(&pair.key)?);
-        if self.known.get(pair).is_some_and(|known| known.stamps == stamps) {
+        let version = |path: &Path| fs::metadata(path).map(|found| FileVersion::from(&found));
+        let versions = (version(&pair.certificate)?, version(&pair.key)?);
+        if self.known.get(pair).is_some_and(|known| known.versions == versions) {
             return Ok(());
         }
         let certificate = Certificate::read(&fs::read(&pair.certificate)?, &fs::read(&pair.key)?)?;
         tracing::info!(file = %pair.certificate.display(), names = ?certificate.names, "certificate loaded");
-        self.known.insert(pair.clone(), Known { stamps, certificate });
+        self.known.insert(pair.clone(), LoadedCertificate { versions, certificate });
         Ok(())
     }
 

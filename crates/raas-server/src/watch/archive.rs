@@ -81,13 +81,13 @@ impl UnpackedPart {
             let entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             if entry.header().entry_type() != tar::EntryType::Regular {
-                return Err(ArchiveError::Kind(shown(&path)));
+                return Err(ArchiveError::Kind(printable(&path)));
             }
             if !is_ours(&path) {
-                return Err(ArchiveError::Path(shown(&path)));
+                return Err(ArchiveError::Path(printable(&path)));
             }
             if !part_index.has(&path) {
-                return Err(ArchiveError::Part(shown(&path)));
+                return Err(ArchiveError::Part(printable(&path)));
             }
             allowance.take_file()?;
             let begin = paths.len();
@@ -98,7 +98,7 @@ impl UnpackedPart {
         files.sort_unstable_by(|a, b| paths[a.path.clone()].cmp(&paths[b.path.clone()]));
         let twice = files.windows(2).find(|pair| paths[pair[0].path.clone()] == paths[pair[1].path.clone()]);
         if let Some(pair) = twice {
-            return Err(ArchiveError::Twice(shown(&paths[pair[0].path.clone()])));
+            return Err(ArchiveError::Twice(printable(&paths[pair[0].path.clone()])));
         }
         Ok(Self { bytes, paths, files })
     }
@@ -153,7 +153,7 @@ fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> 
 /// their content in memory beside the unpacked bytes.
 fn check_names(bytes: &Vec<u8>) -> Result<(), ArchiveError> {
     /// The longest path on Linux.
-    const MOST: u64 = 4096;
+    const MAX: u64 = 4096;
     for entry in tar::Archive::new(Cursor::new(bytes)).entries_with_seek()?.raw(true) {
         let entry = entry?;
         let kind = entry.header().entry_type();
@@ -161,7 +161,7 @@ fn check_names(bytes: &Vec<u8>) -> Result<(), ArchiveError> {
             || kind.is_gnu_longlink()
             || kind.is_pax_local_extensions()
             || kind.is_pax_global_extensions();
-        if tells && entry.size() > MOST {
+        if tells && entry.size() > MAX {
             return Err(ArchiveError::Name(entry.size()));
         }
     }
@@ -202,7 +202,7 @@ fn is_document(path: &str) -> bool {
 }
 
 /// The beginning of a path, for the log.
-fn shown(path: &str) -> String {
+fn printable(path: &str) -> String {
     path.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 

@@ -25,9 +25,9 @@ pub(super) struct DocumentStore<S> {
 
 /// A document.
 struct StoredDocument<S> {
-    stamp: S,
+    version: S,
     /// The last content that loaded.
-    good: Option<LoadedDocument>,
+    valid: Option<LoadedDocument>,
     /// Why the current content does not load.
     fault: Option<String>,
     /// Whether the document still exists. Only used within `reconcile`.
@@ -37,7 +37,7 @@ struct StoredDocument<S> {
 /// A document that is new or changed, or did not load before, with the result of loading it.
 pub(super) struct LoadResult<S> {
     pub(super) path: String,
-    pub(super) stamp: S,
+    pub(super) version: S,
     pub(super) result: Result<LoadedDocument, Fault>,
 }
 
@@ -86,9 +86,9 @@ fn threads(documents: usize) -> usize {
     /// Fewer documents are not worth a thread.
     const WORTH: usize = 64;
     /// More threads only contend for the allocator.
-    const MOST: usize = 8;
+    const MAX: usize = 8;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (documents / WORTH).min(cores).min(MOST)
+    (documents / WORTH).min(cores).min(MAX)
 }
 
 /// Loads documents, in several threads if there are many.
@@ -119,7 +119,7 @@ fn load_all<S: Send>(
 
 /// The result of a reconciliation.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct Reconciliation {
     /// Whether the catalog must be built again.
     pub(super) changed: bool,
     /// The number of documents that do not load.
@@ -138,13 +138,13 @@ impl<S: PartialEq + Send> DocumentStore<S> {
     }
 
     /// Whether a document is unchanged, and loaded before.
-    fn is_same(&self, path: &str, stamp: &S) -> bool {
-        self.documents.get(path).is_some_and(|known| known.stamp == *stamp && known.fault.is_none())
+    fn is_same(&self, path: &str, version: &S) -> bool {
+        self.documents.get(path).is_some_and(|known| known.version == *version && known.fault.is_none())
     }
 
     /// The last valid content of a document.
-    fn good(&self, path: &str) -> Option<&LoadedDocument> {
-        self.documents.get(path)?.good.as_ref()
+    fn valid(&self, path: &str) -> Option<&LoadedDocument> {
+        self.documents.get(path)?.valid.as_ref()
     }
 
     /// Loads the documents that are not unchanged.
@@ -153,10 +153,10 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         S: Sync,
     {
         let (same, changed): (Vec<_>, Vec<_>) =
-            there.into_iter().partition(|(path, stamp)| self.is_same(path, stamp));
-        let loaded = load_all(changed, |(path, mut stamp)| {
-            let result = load(&path, &mut stamp, self.good(&path));
-            LoadResult { path, stamp, result }
+            there.into_iter().partition(|(path, version)| self.is_same(path, version));
+        let loaded = load_all(changed, |(path, mut version)| {
+            let result = load(&path, &mut version, self.valid(&path));
+            LoadResult { path, version, result }
         });
         DocumentChanges { same: same.into_iter().map(|(path, _)| path).collect(), loaded }
     }
@@ -168,12 +168,12 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         load: impl Fn(&[u8], Option<&LoadedDocument>) -> Result<LoadedDocument, Fault>,
     ) -> DocumentChanges<S> {
         let mut found = DocumentChanges::default();
-        for (path, stamp, content) in there {
-            if self.is_same(path, &stamp) {
+        for (path, version, content) in there {
+            if self.is_same(path, &version) {
                 found.same.push(path.to_owned());
             } else {
-                let result = load(content, self.good(path));
-                found.loaded.push(LoadResult { path: path.to_owned(), stamp, result });
+                let result = load(content, self.valid(path));
+                found.loaded.push(LoadResult { path: path.to_owned(), version, result });
             }
         }
         found
@@ -185,8 +185,8 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         &mut self,
         found: DocumentChanges<S>,
         mut missing: impl FnMut(&str) -> Missing,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+    ) -> Reconciliation {
+        let mut outcome = Reconciliation::default();
         for path in found.same {
             if let Some(document) = self.documents.get_mut(&path) {
                 document.listed = true;
@@ -201,7 +201,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             }
             let missing = missing(path);
             match missing {
-                Missing::Deleted => outcome.changed |= document.good.is_some(),
+                Missing::Deleted => outcome.changed |= document.valid.is_some(),
                 Missing::Overlooked => outcome.faulty += 1,
                 Missing::Unchanged => outcome.faulty += usize::from(document.fault.is_some()),
             }
@@ -212,24 +212,25 @@ impl<S: PartialEq + Send> DocumentStore<S> {
     }
 
     /// Stores the result of loading a document.
-    fn apply(&mut self, loaded: LoadResult<S>, outcome: &mut Outcome) {
-        let LoadResult { path, stamp, result } = loaded;
+    fn apply(&mut self, loaded: LoadResult<S>, outcome: &mut Reconciliation) {
+        let LoadResult { path, version, result } = loaded;
         let known = self.documents.remove(&path);
-        let (good, fault, before) = known.map_or((None, None, None), |d| (d.good, d.fault, Some(d.stamp)));
+        let (valid, fault, before) =
+            known.map_or((None, None, None), |d| (d.valid, d.fault, Some(d.version)));
         let document = match result {
             Ok(loaded) => {
                 outcome.changed = true;
-                StoredDocument { stamp, good: Some(loaded), fault: None, listed: true }
+                StoredDocument { version, valid: Some(loaded), fault: None, listed: true }
             }
             Err(error) => {
                 let reason = error.to_string();
-                if fault.as_ref() != Some(&reason) || before.as_ref() != Some(&stamp) {
-                    let serves = if good.is_some() { "its last valid version" } else { "nothing" };
+                if fault.as_ref() != Some(&reason) || before.as_ref() != Some(&version) {
+                    let serves = if valid.is_some() { "its last valid version" } else { "nothing" };
                     tracing::warn!(source = self.source, path, reason, serves, "a document is not served");
                     outcome.newly_faulty = true;
                 }
                 outcome.faulty += 1;
-                StoredDocument { stamp, good, fault: Some(reason), listed: true }
+                StoredDocument { version, valid, fault: Some(reason), listed: true }
             }
         };
         self.documents.insert(path, document);
@@ -237,10 +238,10 @@ impl<S: PartialEq + Send> DocumentStore<S> {
 
     /// Builds the catalog again.
     pub(super) fn assemble(&mut self, revision: Bytes, published: Option<Utc>) {
-        let good = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.good.as_ref()?)));
+        let valid = self.documents.iter().filter_map(|(path, d)| Some((path.as_str(), d.valid.as_ref()?)));
         // A document at the path of its name comes before documents at other paths.
         let (mut documents, elsewhere): (Vec<(&str, &LoadedDocument)>, Vec<_>) =
-            good.partition(|(path, good)| is_home(path, good));
+            valid.partition(|(path, valid)| is_home(path, valid));
         documents.extend(elsewhere);
         let (catalog, claimed) = Catalog::new(revision, published, documents.iter().copied());
         let mut losers = BTreeSet::new();
@@ -260,12 +261,12 @@ impl<S: PartialEq + Send> DocumentStore<S> {
     }
 }
 
-fn is_home(path: &str, good: &LoadedDocument) -> bool {
-    match good {
+fn is_home(path: &str, valid: &LoadedDocument) -> bool {
+    match valid {
         LoadedDocument::V1(repository) => path == tree::v1_document(&repository.name),
         LoadedDocument::V2(repository) => path == tree::document(&repository.name),
         LoadedDocument::Legacy(repository) => path == tree::document(&repository.name),
-        LoadedDocument::Protected(_, Some(good)) => is_home(path, good),
+        LoadedDocument::Protected(_, Some(valid)) => is_home(path, valid),
         LoadedDocument::Protected(_, None) => true,
     }
 }

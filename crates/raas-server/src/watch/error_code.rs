@@ -17,7 +17,7 @@ pub(super) struct ErrorCode(String);
 /// Longer than any error of S3, in bytes.
 const LIMIT: usize = 16 * 1024;
 /// How long to read the body of an error. It is only for the log and for one decision.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ErrorCode {
     /// The code in the body of an answer. None if the body is not an error of S3.
@@ -34,7 +34,7 @@ impl ErrorCode {
             }
         };
         // After a timeout the received bytes are parsed.
-        let _ = tokio::time::timeout(PATIENCE, reading).await;
+        let _ = tokio::time::timeout(TIMEOUT, reading).await;
         Self::find(std::str::from_utf8(&bytes).ok()?)
     }
 

@@ -30,7 +30,7 @@ pub(super) enum Layout {
 }
 
 /// A metadata folder, and what was last read of it.
-pub(super) struct Folder {
+pub(super) struct MetadataFolder {
     root: PathBuf,
     layout: Layout,
     store: DocumentStore<FileVersion>,
@@ -44,7 +44,7 @@ pub(super) struct Folder {
     unreadable: Vec<String>,
 }
 
-impl Folder {
+impl MetadataFolder {
     pub(super) fn new(root: PathBuf, layout: Layout) -> Self {
         let faulty = Arc::<AtomicUsize>::default();
         Self {
@@ -95,17 +95,19 @@ impl Folder {
 
     fn try_poll(&mut self) -> io::Result<bool> {
         // Read before the documents. So the documents are at least as new as the revision.
-        let (stamp, folder, scope) = match self.layout {
-            Layout::Raas => (self.revision_stamp()?, tree::DATA, Scope::Published),
+        let (version, folder, scope) = match self.layout {
+            Layout::Raas => (self.revision_version()?, tree::DATA, Scope::Published),
             Layout::Crane { .. } => (None, ".", Scope::Everything),
         };
-        if stamp.is_some() && stamp == self.settled {
+        if version.is_some() && version == self.settled {
             return Ok(false);
         }
-        let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
+        let revision = if version.is_some() { self.read_revision()? } else { Bytes::new() };
         let found = match documents::find(&self.root, folder, scope) {
             // Nothing is published yet, or everything was removed.
-            Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => FolderListing::default(),
+            Err(error) if error.kind() == ErrorKind::NotFound && version.is_some() => {
+                FolderListing::default()
+            }
             found => found?,
         };
         if found.unreadable != self.unreadable {
@@ -115,9 +117,9 @@ impl Folder {
             self.unreadable = found.unreadable;
         }
         let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
-        let documents = self
-            .store
-            .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
+        let documents = self.store.load(found.documents, |path, version, before| {
+            read_document(root, path, version, before, as_crane)
+        });
         // A directory listing may miss a file that is renamed at the same time, so the file is looked up by its name.
         let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -126,20 +128,20 @@ impl Folder {
             _ => Missing::Overlooked,
         });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
-        self.settled = stamp.filter(|_| !faulty);
+        self.settled = version.filter(|_| !faulty);
         // A new error may come from reading while the publisher writes, and be gone at the next poll. Publishers wait
         // for the revision, so it is held back until then.
-        let told = self.store.catalog().revision.clone();
-        let revision = if outcome.newly_faulty { told.clone() } else { revision };
-        if !outcome.changed && revision == told {
+        let reported = self.store.catalog().revision.clone();
+        let revision = if outcome.newly_faulty { reported.clone() } else { revision };
+        if !outcome.changed && revision == reported {
             return Ok(false);
         }
         // The publisher writes the revision file last.
-        self.store.assemble(revision, stamp.map(|stamp| stamp.modified()));
+        self.store.assemble(revision, version.map(|version| version.modified()));
         Ok(true)
     }
 
-    fn revision_stamp(&self) -> io::Result<Option<FileVersion>> {
+    fn revision_version(&self) -> io::Result<Option<FileVersion>> {
         match fs::metadata(self.root.join(tree::REVISION)) {
             Ok(metadata) => Ok(Some(FileVersion::from(&metadata))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -160,16 +162,16 @@ impl Folder {
 fn read_document(
     root: &Path,
     path: &str,
-    stamp: &mut FileVersion,
+    version: &mut FileVersion,
     before: Option<&LoadedDocument>,
     as_crane: bool,
 ) -> Result<LoadedDocument, Fault> {
     let file = File::open(root.join(path))?;
-    *stamp = FileVersion::from(&file.metadata()?);
-    if stamp.length() > Document::MAX_SIZE {
+    *version = FileVersion::from(&file.metadata()?);
+    if version.length() > Document::MAX_SIZE {
         return Err(Fault::TooLong);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).map_err(|_| Fault::TooLong)?);
+    let mut bytes = Vec::with_capacity(usize::try_from(version.length()).map_err(|_| Fault::TooLong)?);
     file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
     if as_crane { load_as_crane(&bytes) } else { load(&Beside(root), &bytes, before) }
 }

@@ -41,7 +41,7 @@ pub(super) async fn follow(
     after: Duration,
 ) {
     let (every, watcher) = (context.every, Arc::clone(&context.changed));
-    let mut reader = Reader::new(origin, context, Arc::clone(health.faulty()));
+    let mut reader = SnapshotReader::new(origin, context, Arc::clone(health.faulty()));
     let mut pause = every;
     let mut empty = false;
     tokio::time::sleep(after).await;
@@ -50,7 +50,7 @@ pub(super) async fn follow(
             Ok(changed) => {
                 pause = every;
                 let is_new = changed.is_some();
-                health.good(changed, reader.pointer.as_ref());
+                health.confirmed(changed, reader.pointer.as_ref());
                 if is_new {
                     watcher.notify_one();
                 }
@@ -81,7 +81,7 @@ fn scattered(pause: Duration) -> Duration {
 }
 
 /// Reads a bucket's metadata.
-struct Reader {
+struct SnapshotReader {
     remote: BucketReader,
     context: WatchContext,
     /// The pointer whose parts are served.
@@ -94,7 +94,7 @@ struct Reader {
     store: Arc<RwLock<DocumentStore<Digest>>>,
 }
 
-impl Reader {
+impl SnapshotReader {
     fn new(origin: Origin, context: WatchContext, faulty: Arc<AtomicUsize>) -> Self {
         let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), faulty)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
@@ -104,7 +104,7 @@ impl Reader {
     /// The catalog, if it has changed.
     async fn poll(&mut self) -> Result<Option<Arc<Catalog>>, Refusal> {
         let known = self.etag.take();
-        let answer = self.remote.ask(&ObjectKey::Pointer, known.as_ref()).await?;
+        let answer = self.remote.request(&ObjectKey::Pointer, known.as_ref()).await?;
         match answer.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => {
                 self.etag = known;
@@ -161,11 +161,11 @@ impl Reader {
         let places = (0..parts).map(|at| PartIndex { at, parts }).zip(pointer.parts.iter().copied());
         let changed = places.filter(|(part_index, _)| !is_kept[part_index.at]).collect();
         let mut found = DocumentChanges::default();
-        for taken in intake.take(changed).await? {
-            used[taken.part_index.at] = taken.used;
-            found.extend(taken.found);
+        for read in intake.read(changed).await? {
+            used[read.part_index.at] = read.used;
+            found.extend(read.found);
         }
-        let _turn = self.context.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
+        let _permit = self.context.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
         let (store, pointer) = (Arc::clone(&self.store), pointer.clone());
         let settling = spawn_blocking(move || {
             let mut store = store.write().unwrap_or_else(PoisonError::into_inner);

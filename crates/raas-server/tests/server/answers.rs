@@ -372,7 +372,8 @@ fn the_page() {
         page("/?image=tools%2Fapp&tag=multi").has("docker pull registry.example.com/tools/app:multi"),
         page("/?image=tools%2Fapp&tag=1.0").has(">35 of 35 bytes</meter> 35 B from this registry"),
         page("/?image=tools%2Fapp&tag=1.0").has(r#"<td class="n">14 B<td>this registry"#),
-        page("/?image=tools%2Fapp&tag=odd").has("This tag is not an image. Its type is application/vnd.example.odd+json"),
+        page("/?image=tools%2Fapp&tag=odd")
+            .has("This tag is not an image. Its type is application/vnd.example.odd+json"),
         get("/?image=hidden", 404),
         get("/?image=tools/app&tag=none", 404),
         get("/?image=%zz", 200),

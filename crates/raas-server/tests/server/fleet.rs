@@ -90,7 +90,7 @@ fn hanging_buckets_do_not_delay_two_hundred_other_sites() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(400),
-        patience: Duration::ZERO,
+        start_timeout: Duration::ZERO,
         ..Options::default()
     };
     let server = Server::start_unready(sites, options);

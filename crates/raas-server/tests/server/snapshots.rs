@@ -56,7 +56,7 @@ fn server(origin: Origin) -> Server {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(20),
-        patience: Duration::from_secs(5),
+        start_timeout: Duration::from_secs(5),
         ..Options::default()
     };
     Server::start_with(vec![site], options)
@@ -308,7 +308,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(20),
-        patience: Duration::from_millis(300),
+        start_timeout: Duration::from_millis(300),
         ..Options::default()
     };
     let origin = with_key(&upstream);
@@ -353,7 +353,7 @@ fn a_site_that_never_loaded_answers_503() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_millis(100),
+        start_timeout: Duration::from_millis(100),
         ..Options::default()
     };
     let server = Server::start_unready(vec![site], options);
@@ -384,8 +384,8 @@ fn a_slow_bucket_does_not_delay_other_sites() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_secs(60),
-        quiet: Duration::from_millis(300),
+        start_timeout: Duration::from_secs(60),
+        start_pause: Duration::from_millis(300),
         ..Options::default()
     };
     let sites = vec![site("acme", with_key(&upstream)), site("silent", silent_origin)];

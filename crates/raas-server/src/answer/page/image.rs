@@ -92,7 +92,7 @@ pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str)
             bytes(image.size()),
             image.layers.len(),
             short(&image.manifest.digest),
-            carried(request, repository, image),
+            bytes_by_host(request, repository, image),
         );
         body.push_str(
             "<table>\n<thead><tr><th scope=\"col\">Layer<th scope=\"col\" class=\"n\">Size\
@@ -104,7 +104,7 @@ pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str)
                 "<tr><td>{}<td class=\"n\">{}<td>{}",
                 short(&layer.digest),
                 bytes(layer.size),
-                escape(&place(request, repository, layer)),
+                escape(&serving_host(request, repository, layer)),
             );
         }
         body.push_str("</tbody>\n</table>\n");
@@ -149,21 +149,21 @@ impl Image<'_> {
 }
 
 /// The bytes of an image that each host serves, as an HTML list.
-fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>) -> String {
-    let mut places: BTreeMap<String, u64> = BTreeMap::new();
+fn bytes_by_host(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>) -> String {
+    let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
     for blob in image.layers.iter().chain([&image.config]) {
-        let carried = places.entry(place(request, repository, blob)).or_default();
-        *carried = carried.saturating_add(blob.size);
+        let sum = hosts.entry(serving_host(request, repository, blob)).or_default();
+        *sum = sum.saturating_add(blob.size);
     }
     let total = image.size();
     let mut list = String::from("<ul>\n");
-    for (place, size) in places {
+    for (host, size) in hosts {
         // Writing to a string cannot fail.
         let _ = writeln!(
             list,
             "<li><meter min=\"0\" max=\"{total}\" value=\"{size}\">{size} of {total} bytes</meter> {} from {}",
             bytes(size),
-            escape(&place),
+            escape(&host),
         );
     }
     list.push_str("</ul>\n");
@@ -171,7 +171,7 @@ fn carried(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>
 }
 
 /// The host that serves a blob.
-fn place(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) -> String {
+fn serving_host(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) -> String {
     let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
     let passes = request.site.proxy_rules_for(&repository.name);
     let url = match (location, &request.site.bucket) {

@@ -26,10 +26,10 @@ use crate::response::Response;
 use crate::shutdown::ShutdownWatch;
 
 /// The longest request of the fast path, in bytes.
-const MOST: usize = 8 * 1024;
+const MAX: usize = 8 * 1024;
 
 /// The longest body that is copied behind its head, so that both take one write, in bytes.
-const MOST_COPIED: usize = 16 * 1024;
+const MAX_COPIED: usize = 16 * 1024;
 
 thread_local! {
     /// The read buffer that all connections of a thread share. The next request overwrites a request that was dropped.
@@ -50,7 +50,7 @@ pub(super) enum Exit {
 }
 
 /// What comes next on a connection.
-enum Next {
+enum Arrival {
     Read(Bytes),
     Exit(Exit),
 }
@@ -72,12 +72,12 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 return Poll::Ready(next);
             }
             if interrupts.poll_shutdown(cx) {
-                return Poll::Ready(Next::Exit(Exit::Closed));
+                return Poll::Ready(Arrival::Exit(Exit::Closed));
             }
             while interrupts.poll_timer(cx) {
                 // Requests that were answered meanwhile have moved the deadline without setting the timer.
                 if Instant::now() >= idle.until() {
-                    return Poll::Ready(Next::Exit(Exit::TimedOut));
+                    return Poll::Ready(Arrival::Exit(Exit::TimedOut));
                 }
                 interrupts.set_timer(idle.until().into());
             }
@@ -85,8 +85,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             Poll::Pending
         });
         let read = match next.await {
-            Next::Read(read) => read,
-            Next::Exit(exit) => return exit,
+            Arrival::Read(read) => read,
+            Arrival::Exit(exit) => return exit,
         };
         let (now, is_last) = (Instant::now(), is_stopping.load(Ordering::Acquire));
         let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
@@ -105,14 +105,14 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Reads what has arrived.
-fn poll_read(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Next> {
+fn poll_read(stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<Arrival> {
     REQUESTS.with_borrow_mut(|room| {
-        room.reserve(MOST);
+        room.reserve(MAX);
         let read = std::task::ready!(pin!(stream.read_buf(room)).poll(cx));
         Poll::Ready(match read {
-            Ok(1..) => Next::Read(room.split().freeze()),
+            Ok(1..) => Arrival::Read(room.split().freeze()),
             // Closed, or broken.
-            Ok(0) | Err(_) => Next::Exit(Exit::Closed),
+            Ok(0) | Err(_) => Arrival::Exit(Exit::Closed),
         })
     })
 }
@@ -135,7 +135,7 @@ impl Answer {
         let Response { status, headers, mut body } = respond_from_memory(client, request, now)?;
         let (mut begin, mut rest) = (ANSWER.take(), body.take());
         head::write(&mut begin, &method, status, &headers, rest.len(), is_last, now);
-        if rest.len() <= MOST_COPIED {
+        if rest.len() <= MAX_COPIED {
             begin.extend_from_slice(&rest);
             rest.clear();
         }
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_written_whole_through_a_narrow_stream() {
-        for length in [0, 1, MOST_COPIED, 5 * MOST_COPIED] {
+        for length in [0, 1, MAX_COPIED, 5 * MAX_COPIED] {
             let (mut ours, mut theirs) = tokio::io::duplex(1000);
             let (begin, rest) = (b"head".to_vec(), Bytes::from(vec![b'x'; length]));
             let mut answer = Answer { begin, rest, _in_flight: Body::empty() };
@@ -179,15 +179,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_shared_buffer_never_overwrites_a_request_in_use() {
-        let (mut one, mut ones) = tokio::io::duplex(MOST);
-        let (mut two, mut twos) = tokio::io::duplex(MOST);
+        let (mut one, mut ones) = tokio::io::duplex(MAX);
+        let (mut two, mut twos) = tokio::io::duplex(MAX);
         let mut kept = Vec::new();
         for n in 0..100 {
             let request = format!("{n:1000}");
             ones.write_all(request.as_bytes()).await.unwrap();
             twos.write_all(b"other").await.unwrap();
             for stream in [&mut one, &mut two] {
-                let Next::Read(read) = std::future::poll_fn(|cx| poll_read(stream, cx)).await else {
+                let Arrival::Read(read) = std::future::poll_fn(|cx| poll_read(stream, cx)).await else {
                     panic!("something was written");
                 };
                 kept.push(read);
@@ -197,6 +197,6 @@ mod tests {
         assert!(kept.iter().step_by(2).enumerate().all(|(n, read)| *read == format!("{n:1000}")));
         drop(ones);
         let end = std::future::poll_fn(|cx| poll_read(&mut one, cx)).await;
-        assert!(matches!(end, Next::Exit(Exit::Closed)));
+        assert!(matches!(end, Arrival::Exit(Exit::Closed)));
     }
 }

@@ -95,15 +95,15 @@ mod tests {
         let progress = Progress::default();
         let mut idle = IdleTimer::new(&progress, Duration::from_secs(9), Instant::now());
         let mut has_answered = |progress: &Progress| idle.has_answered(progress);
-        assert!(!has_answered(&progress), "nothing was asked");
+        assert!(!has_answered(&progress), "no request yet");
         progress.begin();
         assert!(!has_answered(&progress), "it is being answered");
         progress.end();
         progress.blocked(true);
-        assert!(!has_answered(&progress), "the client has yet to take it");
+        assert!(!has_answered(&progress), "the client has not read it yet");
         progress.blocked(false);
         assert!(has_answered(&progress));
-        assert!(!has_answered(&progress), "nothing was asked since");
+        assert!(!has_answered(&progress), "no request since");
     }
 
     #[test]

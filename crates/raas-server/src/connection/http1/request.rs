@@ -10,12 +10,12 @@ use hyper::{Method, Request, Uri, Version};
 use crate::http::headers;
 
 /// The maximal number of headers of a plain request.
-const MOST_HEADERS: usize = 32;
+const MAX_HEADERS: usize = 32;
 
 /// Parses exactly one plain request. Everything else is left to hyper, which also rejects what is invalid. The target
 /// and the header values are slices of the bytes, not copies.
 pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
-    let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut []);
     let parsed = head.parse_with_uninit_headers(read, &mut room);
     if parsed != Ok(Status::Complete(read.len())) || head.version != Some(1) {
@@ -103,7 +103,7 @@ mod tests {
             header("host : a"),
             header("host: a\r\n b: c"),
             header("no header"),
-            header(&"a: b\r\n".repeat(MOST_HEADERS + 1)),
+            header(&"a: b\r\n".repeat(MAX_HEADERS + 1)),
         ] {
             assert!(parsed(&other).is_none(), "{other:?}");
         }

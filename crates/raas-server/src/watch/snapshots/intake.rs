@@ -34,33 +34,33 @@ pub(super) struct ReadPart {
 
 impl PartReader {
     /// Reads parts concurrently. All of them must be valid.
-    pub(super) async fn take(self, parts: Vec<(PartIndex, Part)>) -> Result<Vec<ReadPart>, Refusal> {
+    pub(super) async fn read(self, parts: Vec<(PartIndex, Part)>) -> Result<Vec<ReadPart>, Refusal> {
         let intake = Arc::new(self);
-        let mut taken = Vec::with_capacity(parts.len());
+        let mut results = Vec::with_capacity(parts.len());
         let mut parts = parts.into_iter();
         let mut running = JoinSet::new();
         loop {
             for (part_index, part) in parts.by_ref().take(AT_ONCE - running.len()) {
-                running.spawn(Arc::clone(&intake).take_part(part_index, part));
+                running.spawn(Arc::clone(&intake).read_part(part_index, part));
             }
             match running.join_next().await {
-                Some(done) => taken.push(done.map_err(|_| Refusal::Reader)??),
-                None => return Ok(taken),
+                Some(done) => results.push(done.map_err(|_| Refusal::Reader)??),
+                None => return Ok(results),
             }
         }
     }
 
-    async fn take_part(self: Arc<Self>, part_index: PartIndex, part: Part) -> Result<ReadPart, Refusal> {
+    async fn read_part(self: Arc<Self>, part_index: PartIndex, part: Part) -> Result<ReadPart, Refusal> {
         let packed = self.remote.part(part).await?;
         // Acquired only when the bytes are here, so that a slow bucket does not block the others.
-        let turn = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
         let reading = spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
             load(packed, part_index, &self.allowance, &store)
         });
-        let taken = reading.await.map_err(|_| Refusal::Reader)?;
-        taken.map_err(|error| Refusal::Archive(part.key(), error))
+        let results = reading.await.map_err(|_| Refusal::Reader)?;
+        results.map_err(|error| Refusal::Archive(part.key(), error))
     }
 }
 

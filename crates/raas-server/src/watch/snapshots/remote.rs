@@ -16,7 +16,7 @@ use crate::http_client::HttpClient;
 use crate::origin::Origin;
 
 /// How long a bucket may be silent in the middle of an object.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A bucket, and the client that reads it.
 #[derive(Clone)]
@@ -27,21 +27,21 @@ pub(super) struct BucketReader {
 
 impl BucketReader {
     /// Requests an object, unless it still has this entity tag.
-    pub(super) async fn ask(
+    pub(super) async fn request(
         &self,
         key: &ObjectKey,
         unless: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, Refusal> {
         let url = self.origin.url(&Method::GET, key, None)?;
         let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let asked = self.client.ask(&Method::GET, &url, headers.as_slice()).await;
-        asked.map_err(|error| Refusal::Ask(key.clone(), error))
+        let response = self.client.fetch(&Method::GET, &url, headers.as_slice()).await;
+        response.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 
     /// The bytes of a part. They must have exactly the length and the digest that the pointer names.
     pub(super) async fn part(&self, part: Part) -> Result<Vec<u8>, Refusal> {
         let key = part.key();
-        let answer = self.ask(&key, None).await?;
+        let answer = self.request(&key, None).await?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
             return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
@@ -68,7 +68,7 @@ pub(super) async fn read(
     let mut bytes = Vec::with_capacity(room(usize::try_from(limit).map_err(|_| too_long())?));
     let mut digest = Sha256::default();
     loop {
-        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+        let frame = tokio::time::timeout(TIMEOUT, body.frame()).await;
         let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service stopped sending".into()))?;
         let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
         let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
