@@ -143,8 +143,8 @@ async fn keep(
     let mut failures = 0;
     loop {
         let now = Utc::of(SystemTime::now());
-        let kept = certificates.of_acme(&domain);
-        let due = kept.as_ref().map_or(Utc::from_unix(0), Certificate::due);
+        let stored = certificates.of_acme(&domain);
+        let due = stored.as_ref().map_or(Utc::from_unix(0), Certificate::due);
         if due > now {
             tokio::time::sleep(Duration::from_secs(due.distance(now)).min(LONGEST_SLEEP)).await;
             continue;
@@ -164,7 +164,7 @@ async fn keep(
                 metrics.certificate_failed(&domain);
                 let wait = pause.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
                 failures += 1;
-                let serving = if kept.is_some() {
+                let serving = if stored.is_some() {
                     "the previous certificate"
                 } else {
                     "a placeholder that no client trusts"

@@ -25,7 +25,7 @@ pub(crate) use users::Users;
 
 /// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
 /// begun.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
+pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

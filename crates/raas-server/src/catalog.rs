@@ -61,25 +61,25 @@ impl Catalog {
             .map(|(_, loaded)| loaded.name())
             .collect();
         let mut catalog = Self { revision, published, ..Self::default() };
-        let open = documents.clone().filter(|(_, loaded)| !hidden.contains(loaded.name()));
-        let mut claimed = catalog.fill(open);
+        let public = documents.clone().filter(|(_, loaded)| !hidden.contains(loaded.name()));
+        let mut conflicts = catalog.add_all(public);
         if !hidden.is_empty() {
             let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
-            let seen = documents.filter_map(|(document, loaded)| match loaded {
+            let visible = documents.filter_map(|(document, loaded)| match loaded {
                 LoadedDocument::Protected(_, loaded) => Some((document, loaded.as_deref()?)),
                 loaded => Some((document, loaded)),
             });
-            claimed = whole.fill(seen);
+            conflicts = whole.add_all(visible);
             catalog.whole = Some(Arc::new(whole));
         }
-        (catalog, claimed)
+        (catalog, conflicts)
     }
 
-    fn fill<'a, K: Copy>(
+    fn add_all<'a, K: Copy>(
         &mut self,
         documents: impl Iterator<Item = (K, &'a LoadedDocument)>,
     ) -> Vec<NameConflict<K>> {
-        let mut claimed = Vec::new();
+        let mut conflicts = Vec::new();
         for (document, loaded) in documents {
             let name = loaded.name();
             let taken = match loaded {
@@ -89,13 +89,13 @@ impl Catalog {
                 LoadedDocument::Protected(..) => false,
             };
             if taken {
-                claimed.push(NameConflict { document, name: name.clone() });
+                conflicts.push(NameConflict { document, name: name.clone() });
             }
         }
         // A document of raas knows more about a repository than another one does.
         self.legacy.retain(|name, _| !self.repositories.contains_key(name));
         self.index_images();
-        claimed
+        conflicts
     }
 
     /// The catalog that users see.

@@ -54,7 +54,7 @@ impl Connections {
         // The futures are boxed so that a connection takes memory only for its own protocol.
         let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
-            Some(tls) => Box::pin(self.secured(tls, stream, remote, shutdown)).await,
+            Some(tls) => Box::pin(self.serve_tls(tls, stream, remote, shutdown)).await,
             None => {
                 let client = self.client(remote, None);
                 Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
@@ -62,7 +62,7 @@ impl Connections {
         }
     }
 
-    async fn secured(
+    async fn serve_tls(
         &self,
         tls: &Tls,
         stream: WriteTimeoutStream<TcpStream>,
@@ -74,11 +74,11 @@ impl Connections {
             shutdown.requested().await;
             sleep(IDLE_AFTER).await;
         };
-        let shaken = tokio::select! {
-            shaken = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => shaken,
+        let handshake = tokio::select! {
+            handshake = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => handshake,
             () = stopped => return,
         };
-        let stream = match shaken {
+        let stream = match handshake {
             Ok(Ok(Some(stream))) => stream,
             // The authority sends no request.
             Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has checked a name"),
@@ -106,12 +106,12 @@ impl Connections {
         tls: &Tls,
         stream: T,
     ) -> io::Result<Option<TlsStream<T>>> {
-        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let purpose = tls.purpose(&begun.client_hello(), &self.state.current.load());
+        let accepted = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let purpose = tls.purpose(&accepted.client_hello(), &self.state.current.load());
         match purpose {
-            Purpose::Serve(config) => begun.into_stream(config).await.map(Some),
+            Purpose::Serve(config) => accepted.into_stream(config).await.map(Some),
             Purpose::Prove(config) => {
-                begun.into_stream(config).await?.shutdown().await?;
+                accepted.into_stream(config).await?.shutdown().await?;
                 Ok(None)
             }
         }

@@ -199,7 +199,7 @@ impl<S: SiteSource> Watcher<S> {
     }
 
     /// The state of every bucket that is followed.
-    pub(crate) fn healths(&self) -> Vec<Arc<MetadataHealth>> {
+    pub(crate) fn states(&self) -> Vec<Arc<MetadataHealth>> {
         self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
@@ -225,7 +225,7 @@ impl<S: SiteSource> Watcher<S> {
     fn update(&mut self, configs: Vec<SiteConfig>) -> bool {
         let mut before = std::mem::take(&mut self.sites);
         let mut changed = false;
-        let mut begun = 0;
+        let mut started = 0;
         for config in configs {
             if self.sites.contains_key(&config.vendor) {
                 continue;
@@ -240,8 +240,9 @@ impl<S: SiteSource> Watcher<S> {
                 other => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
                     changed = true;
-                    let metadata = FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * begun);
-                    begun += u32::from(metadata.health().is_some());
+                    let metadata =
+                        FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * started);
+                    started += u32::from(metadata.health().is_some());
                     let redirected = other.map(|site| site.redirected).unwrap_or_default();
                     WatchedSite { config, metadata, access: AccessPolicy::default(), redirected }
                 }

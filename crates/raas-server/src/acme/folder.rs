@@ -44,7 +44,7 @@ impl AcmeFolder {
         present(fs::read(self.0.join(ACCOUNT)))
     }
 
-    pub(super) fn keep_account(&self, account: &[u8]) -> io::Result<()> {
+    pub(super) fn store_account(&self, account: &[u8]) -> io::Result<()> {
         self.write(ACCOUNT, account)
     }
 
@@ -55,12 +55,12 @@ impl AcmeFolder {
     /// The stored certificate of a name.
     pub(super) fn certificate(&self, domain: &str) -> Result<Option<Certificate>, String> {
         let file = self.0.join(name_of(domain));
-        let kept = present(fs::read(&file)).map_err(|error| error.to_string())?;
-        let read = kept.map(|pem| Certificate::read(&pem, &pem)).transpose();
+        let stored = present(fs::read(&file)).map_err(|error| error.to_string())?;
+        let read = stored.map(|pem| Certificate::read(&pem, &pem)).transpose();
         read.map_err(|error| format!("{}: {error}", file.display()))
     }
 
-    pub(super) fn keep_certificate(&self, domain: &str, pem: &str) -> io::Result<()> {
+    pub(super) fn store_certificate(&self, domain: &str, pem: &str) -> io::Result<()> {
         self.write(&name_of(domain), pem.as_bytes())
     }
 
@@ -99,13 +99,13 @@ mod tests {
     fn stored_files_are_private_and_separate_for_each_authority() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("acme");
-        let kept = AcmeFolder::open(&root, "https://a.example.com:14000/dir").unwrap();
-        assert_eq!(kept.account().unwrap(), None);
-        kept.keep_account(b"one").unwrap();
-        kept.keep_account(b"two").unwrap();
+        let stored = AcmeFolder::open(&root, "https://a.example.com:14000/dir").unwrap();
+        assert_eq!(stored.account().unwrap(), None);
+        stored.store_account(b"one").unwrap();
+        stored.store_account(b"two").unwrap();
         let made = rcgen::generate_simple_self_signed(vec!["x.example.com".to_owned()]).unwrap();
         let pem = made.signing_key.serialize_pem() + &made.cert.pem();
-        kept.keep_certificate("x.example.com", &pem).unwrap();
+        stored.store_certificate("x.example.com", &pem).unwrap();
         let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode("a.example.com_14000"), 0o700);
         assert_eq!(mode("a.example.com_14000/account.json"), 0o600);

@@ -77,7 +77,7 @@ impl Authority {
         let certificate = Certificate::read(chain.as_bytes(), key.serialize_pem().as_bytes())?;
         let pem = key.serialize_pem() + &chain;
         // The certificate is used even if it cannot be stored. The next start orders another one.
-        if let Err(error) = self.folder.keep_certificate(domain, &pem) {
+        if let Err(error) = self.folder.store_certificate(domain, &pem) {
             tracing::error!(domain, %error, "cannot store the new certificate; the next start orders another one");
         }
         Ok(certificate)
@@ -93,8 +93,8 @@ impl Authority {
 
     async fn open_account(&self) -> Result<Account, Error> {
         let builder = || Account::builder_with_http(Box::new(self.http.clone()));
-        if let Some(kept) = self.folder.account()? {
-            return Ok(builder().from_credentials(serde_json::from_slice(&kept)?).await?);
+        if let Some(stored) = self.folder.account()? {
+            return Ok(builder().from_credentials(serde_json::from_slice(&stored)?).await?);
         }
         let contact = self.email.as_ref().map(|email| format!("mailto:{email}"));
         let new = NewAccount {
@@ -103,7 +103,7 @@ impl Authority {
             only_return_existing: false,
         };
         let (account, credentials) = builder().create(&new, self.directory.clone(), None).await?;
-        self.folder.keep_account(&serde_json::to_vec(&credentials)?)?;
+        self.folder.store_account(&serde_json::to_vec(&credentials)?)?;
         Ok(account)
     }
 

@@ -8,7 +8,7 @@ use raas_types::Utc;
 use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
-use crate::auth::{LIFETIME, Users, Visitor};
+use crate::auth::{TOKEN_LIFETIME, Users, Visitor};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
@@ -33,7 +33,8 @@ pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
     let now = SystemTime::now();
     let token = users.token(visitor, now);
     let issued_at = Utc::of(now).to_string();
-    let token = Token { token: &token, access_token: &token, expires_in: LIFETIME.as_secs(), issued_at };
+    let token =
+        Token { token: &token, access_token: &token, expires_in: TOKEN_LIFETIME.as_secs(), issued_at };
     let json = serde_json::to_vec(&token).expect("a token is text");
     let mut response = reply(StatusCode::OK, "application/json", json);
     response.headers.insert(header::CACHE_CONTROL, NO_STORE);

@@ -14,7 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use crate::files::FollowedFile;
 
 /// How long the verdict about a certificate is valid. A certificate may expire while its connection is open.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const VERDICT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The authorities of a site, as their file is now.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl PresentedCertificates {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = &*cached
             && Arc::ptr_eq(&before.by, &by)
-            && before.when.elapsed() < REMEMBERED
+            && before.when.elapsed() < VERDICT_LIFETIME
         {
             return before.verdict.clone();
         }

@@ -16,7 +16,7 @@ use raas_types::{Digest, Utc};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{LIFETIME, TokenVerdict, Visitor, decode, encode};
+use super::{TOKEN_LIFETIME, TokenVerdict, Visitor, decode, encode};
 use crate::files::FileVersion;
 
 /// The longest file, in bytes.
@@ -26,7 +26,7 @@ const MAX_SIZE: u64 = 4 * 1024 * 1024;
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
 
 /// How long a right password is accepted again without hashing it.
-const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+const PASSWORD_CACHE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// The users of a site, as the file is now.
 #[derive(Debug)]
@@ -136,20 +136,20 @@ impl Users {
         let known = self.known.load_full();
         let both = Digest::of(format!("{}\0{password}", encode(name.as_bytes())).as_bytes());
         let remembered = || known.right.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered().get(&both).is_some_and(|when| when.elapsed() < REMEMBERED) {
+        if remembered().get(&both).is_some_and(|when| when.elapsed() < PASSWORD_CACHE_LIFETIME) {
             return Ok(true);
         }
         let _work = self.work.acquire().await.expect("the semaphore is never closed");
         check()?;
         let hash = known.hashes.get(&name).cloned();
-        let working = spawn_blocking(move || {
+        let hashing = spawn_blocking(move || {
             let right = bcrypt::verify(&password, hash.as_deref().unwrap_or(NOBODY)).unwrap_or(false);
             right && hash.is_some()
         });
-        let right = working.await.unwrap_or(false);
+        let right = hashing.await.unwrap_or(false);
         if right {
             let mut remembered = remembered();
-            remembered.retain(|_, when| when.elapsed() < REMEMBERED);
+            remembered.retain(|_, when| when.elapsed() < PASSWORD_CACHE_LIFETIME);
             remembered.insert(both, Instant::now());
         }
         Ok(right)
@@ -158,9 +158,9 @@ impl Users {
     /// A token for a user, or for a guest.
     pub(crate) fn token(&self, visitor: &Visitor, now: SystemTime) -> String {
         let kind = if *visitor == Visitor::User { "user" } else { "guest" };
-        let said = format!("{kind} {}", Utc::of(now + LIFETIME).unix());
-        let seal = self.known.load().key.clone().chain_update(&said).finalize().into_bytes();
-        format!("{}.{}", encode(said.as_bytes()), encode(&seal))
+        let payload = format!("{kind} {}", Utc::of(now + TOKEN_LIFETIME).unix());
+        let signature = self.known.load().key.clone().chain_update(&payload).finalize().into_bytes();
+        format!("{}.{}", encode(payload.as_bytes()), encode(&signature))
     }
 
     /// The verdict about a token.
@@ -169,15 +169,15 @@ impl Users {
     }
 
     fn read_token(&self, token: &str, now: SystemTime) -> Option<TokenVerdict> {
-        let (said, seal) = token.split_once('.')?;
-        let said = decode(said)?;
-        let (known, seal) = (self.known.load(), decode(seal)?);
+        let (payload, signature) = token.split_once('.')?;
+        let payload = decode(payload)?;
+        let (known, signature) = (self.known.load(), decode(signature)?);
         // The comparison takes constant time.
-        let sealed = |key: &Hmac<_>| key.clone().chain_update(&said).verify_slice(&seal).is_ok();
-        if !sealed(&known.key) {
-            return known.previous_key.as_ref().is_some_and(sealed).then_some(TokenVerdict::Stale);
+        let verifies = |key: &Hmac<_>| key.clone().chain_update(&payload).verify_slice(&signature).is_ok();
+        if !verifies(&known.key) {
+            return known.previous_key.as_ref().is_some_and(verifies).then_some(TokenVerdict::Stale);
         }
-        let (kind, end) = std::str::from_utf8(&said).ok()?.split_once(' ')?;
+        let (kind, end) = std::str::from_utf8(&payload).ok()?.split_once(' ')?;
         if end.parse::<u64>().ok()? <= Utc::of(now).unix() {
             return Some(TokenVerdict::Stale);
         }
@@ -212,7 +212,7 @@ mod tests {
             users.check_token(&users.token(&Visitor::Anonymous, now), now),
             TokenVerdict::Valid(Visitor::Guest)
         );
-        assert_eq!(users.check_token(&token, now + LIFETIME), TokenVerdict::Stale);
+        assert_eq!(users.check_token(&token, now + TOKEN_LIFETIME), TokenVerdict::Stale);
         for forged in ["", ".", "a.b", &token[1..], &token.replace('.', "x."), &format!("{token}A")] {
             assert_eq!(users.check_token(forged, now), TokenVerdict::Forged, "{forged}");
         }

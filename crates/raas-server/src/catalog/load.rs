@@ -196,8 +196,8 @@ fn load_manifests(
     let all = || extension.manifests.iter().zip(&known);
     let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
     // The exact size avoids reallocations. The sizes of a hostile document are not trusted beyond the limit.
-    let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MAX_PREALLOCATED);
-    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
+    let total = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MAX_PREALLOCATED);
+    let mut bytes = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
     let mut ends = Vec::new();
     for (digest, entry) in new() {
         read_manifest(files, name, digest, entry, &mut bytes)?;

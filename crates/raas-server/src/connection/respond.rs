@@ -37,7 +37,7 @@ impl Future for Answering {
                 let response = response.take().expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(response.into()))
             }
-            Answering::Pending(waits) => waits.as_mut().poll(cx).map(|response| Ok(response.into())),
+            Answering::Pending(pending) => pending.as_mut().poll(cx).map(|response| Ok(response.into())),
         }
     }
 }
@@ -50,10 +50,10 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
     match answer_from_memory(&client.state, &request, tracked) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
-        Err(waits) => Answering::Pending(Box::pin(async move {
+        Err(pending) => Answering::Pending(Box::pin(async move {
             let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
             let peer = Peer { address: trace.remote.ip(), certificates: certificates.as_ref() };
-            let (response, fetched) = answer(waits, state, &request, &peer, tracked).await;
+            let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
             trace.end(request, response, fetched)
         })),
     }
@@ -92,11 +92,11 @@ impl RequestTrace {
         let state = &in_flight.client.state;
         let status = response.status;
         state.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
-        let good = status.is_success() || status.is_redirection();
+        let is_success = status.is_success() || status.is_redirection();
         if let Some(record) = &mut log_line {
             record.answered(status, fetched.clone());
         }
-        if let Some(fetched) = fetched.filter(|fetched| good && fetched.item.is_countable()) {
+        if let Some(fetched) = fetched.filter(|fetched| is_success && fetched.item.is_countable()) {
             let host = || Some((host::requested(&request)?.into(), state.is_secure()));
             state.pull_queue.push(CountableRequest {
                 fetched,

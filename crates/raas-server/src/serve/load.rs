@@ -32,12 +32,12 @@ pub(super) async fn load<S: SiteSource>(
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));
     let (mut watcher, snapshot) = loading.await.map_err(io::Error::other)??;
     state.current.store(Arc::new(snapshot));
-    let healths = watcher.healths();
-    if healths.is_empty() {
+    let states = watcher.states();
+    if states.is_empty() {
         return Ok(watcher);
     }
     // Sites that are late are served as soon as they are loaded.
-    let _ = timeout(options.start_timeout, most_were_tried(&healths, options.start_pause)).await;
+    let _ = timeout(options.start_timeout, most_were_tried(&states, options.start_pause)).await;
     let polling = spawn_blocking(move || {
         let snapshot = watcher.poll();
         (watcher, snapshot)
@@ -50,16 +50,16 @@ pub(super) async fn load<S: SiteSource>(
 }
 
 /// Waits until all sites were tried, or some were tried and no further one for the time `pause`.
-async fn most_were_tried(healths: &[Arc<MetadataHealth>], pause: Duration) {
+async fn most_were_tried(states: &[Arc<MetadataHealth>], pause: Duration) {
     /// Too short to be noticed at a start.
     const STEP: Duration = Duration::from_millis(10);
     let (mut before, mut since) = (0, Instant::now());
     loop {
-        let tried = healths.iter().filter(|health| health.was_tried()).count();
+        let tried = states.iter().filter(|health| health.was_tried()).count();
         if tried > before {
             (before, since) = (tried, Instant::now());
         }
-        if tried == healths.len() || (tried > 0 && since.elapsed() >= pause) {
+        if tried == states.len() || (tried > 0 && since.elapsed() >= pause) {
             return;
         }
         tokio::time::sleep(STEP).await;

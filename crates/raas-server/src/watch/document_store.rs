@@ -243,17 +243,17 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         let (mut documents, elsewhere): (Vec<(&str, &LoadedDocument)>, Vec<_>) =
             valid.partition(|(path, valid)| is_home(path, valid));
         documents.extend(elsewhere);
-        let (catalog, claimed) = Catalog::new(revision, published, documents.iter().copied());
-        let mut losers = BTreeSet::new();
-        for loser in claimed {
-            let path = loser.document;
+        let (catalog, conflicts) = Catalog::new(revision, published, documents.iter().copied());
+        let mut conflicting = BTreeSet::new();
+        for conflict in conflicts {
+            let path = conflict.document;
             if !self.claimed.contains(path) {
-                let reason = Fault::Claimed(loser.name);
+                let reason = Fault::Claimed(conflict.name);
                 tracing::warn!(source = self.source, path, %reason, "a document is not served");
             }
-            losers.insert(path.to_owned());
+            conflicting.insert(path.to_owned());
         }
-        self.claimed = losers;
+        self.claimed = conflicting;
         let revision = String::from_utf8_lossy(&catalog.revision);
         let (repositories, v1) = (catalog.repositories.len() + catalog.legacy.len(), catalog.v1.len());
         tracing::info!(source = self.source, %revision, repositories, v1, "metadata loaded");

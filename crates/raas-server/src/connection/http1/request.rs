@@ -31,12 +31,12 @@ pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     *request.version_mut() = Version::HTTP_11;
     let mut headers = headers::take_spare_map();
-    for said in head.headers {
-        let name = HeaderName::from_bytes(said.name.as_bytes()).ok()?;
-        if !is_plain(&name, said.value) {
+    for field in head.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if !is_plain(&name, field.value) {
             return None;
         }
-        headers.append(name, HeaderValue::from_maybe_shared(read.slice_ref(said.value)).ok()?);
+        headers.append(name, HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?);
     }
     *request.headers_mut() = headers;
     Some(request)
