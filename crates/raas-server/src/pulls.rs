@@ -121,6 +121,6 @@ mod tests {
         drop(counting);
         pull_queue.count_into(&PullCounters::default());
         pull_queue.push(request());
-        assert_eq!(pull_queue.uncounted(), MORE as u64, "there is room again");
+        assert_eq!(pull_queue.uncounted(), MORE as u64, "the queue has room again");
     }
 }

@@ -124,14 +124,14 @@ mod tests {
             throttle.wrong(guesser, now);
         }
         assert_eq!(throttle.check(guesser, now), Err(Duration::from_secs(10)));
-        assert_eq!(throttle.check(address("192.0.2.2"), now), Ok(()), "nobody else waits");
+        assert_eq!(throttle.check(address("192.0.2.2"), now), Ok(()), "no other address waits");
         let later = now + Duration::from_secs(10);
         assert_eq!(throttle.check(guesser, later), Ok(()));
         throttle.wrong(guesser, later);
         assert_eq!(
             throttle.check(guesser, later),
             Err(Duration::from_secs(10)),
-            "one is forgotten at a time"
+            "one attempt is forgotten at a time"
         );
         assert_eq!(throttle.check(guesser, later + Duration::from_secs(30)), Ok(()));
     }
@@ -156,7 +156,7 @@ mod tests {
         for _ in 0..3 {
             throttle.wrong(address("::ffff:192.0.2.1"), now);
         }
-        assert!(throttle.check(address("192.0.2.1"), now).is_err(), "the same, written as version 6");
+        assert!(throttle.check(address("192.0.2.1"), now).is_err(), "the same address in IPv6 form");
     }
 
     #[test]

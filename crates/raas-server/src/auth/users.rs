@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(
             other.check_token(&token, now),
             TokenVerdict::Valid(Visitor::User),
-            "another server has the same file"
+            "another server with the same file accepts it"
         );
         assert_eq!(
             users.check_token(&users.token(&Visitor::Anonymous, now), now),

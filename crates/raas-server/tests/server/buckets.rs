@@ -148,7 +148,7 @@ fn a_private_bucket_gets_redirects_to_signed_urls() {
     let foreign_json = format!("/v1/images/{foreign}/json");
     let pulp = format!("https://bucket.example.com/pulp/{foreign}/json");
     assert_eq!(site.server.get(&foreign_json).header("location"), Some(pulp.as_str()));
-    assert_eq!(site.upstream.requests(), [], "no request asks the bucket anything");
+    assert_eq!(site.upstream.requests(), [], "the server sends no request to the bucket");
 }
 
 /// In every kind of bucket, only blobs are redirected, HEAD is not, and no cache may store a redirect.
@@ -379,7 +379,7 @@ fn faults_of_a_proxied_bucket_have_the_right_error() {
     site.upstream.fail(&object, Fault::Status(503), 9);
     error(503, "UNAVAILABLE");
     site.upstream.fail(&object, Fault::Status(503), 2);
-    assert_eq!(site.server.get(&path).body, LAYER, "a busy service is asked again");
+    assert_eq!(site.server.get(&path).body, LAYER, "the request to a busy service is repeated");
     site.upstream.fail(&object, Fault::Status(302), 1);
     error(503, "UNAVAILABLE");
     site.upstream.set(&object, b"short");
@@ -388,7 +388,7 @@ fn faults_of_a_proxied_bucket_have_the_right_error() {
     site.upstream.fail(&object, Fault::BreaksOff, 1);
     let broken = site.server.get(&path);
     assert_eq!((broken.status, broken.header("content-length")), (200, Some("10")));
-    assert!(broken.body.len() < 10, "the connection ends before the length that was told");
+    assert!(broken.body.len() < 10, "the connection ends before the announced length");
     assert_eq!(site.server.get(&path).body, LAYER);
 }
 
@@ -446,6 +446,6 @@ fn a_cdn_gets_its_token() {
         assert!(answer.status == 307 && location.starts_with(&expected), "{location}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let masked = server.get(&format!("/v2/app/blobs/{masked}"));
-        assert_eq!(masked.header("location"), Some(ELSEWHERE), "the vendor's CDN has it not");
+        assert_eq!(masked.header("location"), Some(ELSEWHERE), "the vendor's CDN does not have it");
     }
 }

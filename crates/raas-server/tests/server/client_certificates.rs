@@ -162,7 +162,7 @@ fn changed_authorities_are_read_again() {
     assert_eq!(site.pull(&old, "secret").0, 200);
     fs::write(&site.ca, "nonsense").unwrap();
     std::thread::sleep(Duration::from_millis(150));
-    assert_eq!(site.pull(&old, "secret").0, 200, "what is none changes nothing");
+    assert_eq!(site.pull(&old, "secret").0, 200, "an invalid file changes nothing");
     fs::write(&site.ca, &next.pem).unwrap();
     assert!(crate::support::soon(|| site.pull(&new, "secret").0 == 200));
     assert_eq!(site.pull(&old, "secret").0, 404);

@@ -31,7 +31,7 @@ fn dashboard_and_alerts_use_existing_metrics() {
     let alerts = read("prometheus/raas.rules.yml");
     for (file, text) in [("dashboard", &dashboard), ("alerts", &alerts)] {
         let unknown: Vec<String> = named(text).difference(&told).cloned().collect();
-        assert!(unknown.is_empty(), "the {file} names what /metrics has not: {unknown:?}\n{page}");
+        assert!(unknown.is_empty(), "the {file} uses metrics that do not exist: {unknown:?}\n{page}");
     }
     // Every metric is on the dashboard.
     let unseen: Vec<String> = told.difference(&named(&dashboard)).cloned().collect();

@@ -45,9 +45,9 @@ fn an_idle_connection_continues_where_it_was() {
     whole.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     half.write_all(b"st: x\r\n\r\n").unwrap();
     two.write_all(&b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2)).unwrap();
-    assert!(answered(&mut whole), "a request after a rest");
-    assert!(answered(&mut half), "a request that began before the rest");
-    assert!(answered(&mut two) && answered(&mut two), "two requests at once after a rest");
+    assert!(answered(&mut whole), "a request after the idle time");
+    assert!(answered(&mut half), "a request that began before the idle time");
+    assert!(answered(&mut two) && answered(&mut two), "two requests at once after the idle time");
     // Without another byte, and with an incomplete head.
     half.write_all(b"GET /v2/ HTTP").unwrap();
     assert!(!answered(&mut whole) && !answered(&mut half) && !answered(&mut two));

@@ -37,7 +37,7 @@ fn a_client_that_reads_nothing_is_disconnected() {
     }
     while taken < bytes.len() {
         let read = slow.read(&mut piece).unwrap();
-        assert_ne!(read, 0, "it breaks off after {taken} bytes");
+        assert_ne!(read, 0, "the connection ended after {taken} bytes");
         taken += read;
     }
     let mut all = Vec::new();
@@ -59,7 +59,7 @@ fn connections_beyond_the_limit_wait() {
     }
     let mut third = connect(&server, "/v2/");
     third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(third.read_exact(&mut byte).is_err(), "there is no room");
+    assert!(third.read_exact(&mut byte).is_err(), "the third connection waits");
     held.pop();
     third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     third.read_exact(&mut byte).unwrap();

@@ -239,7 +239,11 @@ fn the_state_of_the_metadata_is_in_the_metrics() {
     assert_eq!(of("raas_metadata_current"), Some(0.0));
     assert!(of("raas_metadata_age_seconds") > Some(0.0));
     assert_eq!(counted.number(r#"raas_refused_documents{vendor="other"}"#), Some(1.0));
-    assert_eq!(counted.number(r#"raas_metadata_current{vendor="other"}"#), None, "a folder has none");
+    assert_eq!(
+        counted.number(r#"raas_metadata_current{vendor="other"}"#),
+        None,
+        "a folder has no such metric"
+    );
 }
 
 #[test]
@@ -247,7 +251,7 @@ fn operators_have_a_port_of_their_own() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let counted = Counted::start(vec![folders.site()]);
-    assert_eq!(counted.server.get("/metrics").status, 404, "not where everybody asks");
+    assert_eq!(counted.server.get("/metrics").status, 404, "the clients' port has no metrics");
     let page = counted.asked("/metrics");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(page.text().contains("# TYPE raas_pulls_total counter\n"));

@@ -55,7 +55,7 @@ fn a_download_goes_on_over_a_publication_and_a_restart() {
                 let answer = server.ask(method, path, &[]);
                 // A `Last-Modified` would be the file's, and every publication may write the file again.
                 assert_eq!(answer.header("last-modified"), None);
-                answer.header("etag").expect("it has an entity tag").to_owned()
+                answer.header("etag").expect("the blob has an entity tag").to_owned()
             });
             assert_eq!(tags[0], tags[1], "{path}");
             tags[0].clone()
@@ -138,7 +138,7 @@ fn a_missing_or_wrong_manifest_keeps_the_last_valid_version() {
         assert!(soon(|| server.get("/-/revision").text() == "two"));
         assert!(serves(&server, &app("1")));
         folders.write(&file, two.bytes(&digest));
-        assert!(soon(|| serves(&server, &two)), "tried again without a new revision");
+        assert!(soon(|| serves(&server, &two)), "the document is tried again without a new revision");
     }
 }
 

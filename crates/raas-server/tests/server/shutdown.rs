@@ -47,7 +47,7 @@ fn a_blob_in_flight_is_sent_to_its_end() {
     }
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    assert!(rest.ends_with(&bytes), "the blob is whole");
+    assert!(rest.ends_with(&bytes), "the blob arrives whole");
     server.wait().unwrap();
     drop(idle);
 }
@@ -67,7 +67,7 @@ fn an_incomplete_head_delays_the_shutdown_only_briefly() {
     // One head becomes complete after all.
     held[0].write_all(b"TP/1.1\r\nhost: x\r\n\r\n").unwrap();
     server.wait().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a head");
+    assert!(start.elapsed() < Duration::from_secs(10), "the server must not wait for the head");
     let mut answer = String::new();
     held[0].read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -75,7 +75,7 @@ fn any_server_serves_publications_from_a_bucket() {
         let origin = if private { with_key(&upstream) } else { open(&upstream) };
         let servers = [server(origin.clone()), server(origin)];
         for server in &servers {
-            assert!(serves(server, &app("1")), "it is loaded before the first answer");
+            assert!(serves(server, &app("1")), "the site is loaded before the first answer");
             assert_eq!(server.get("/-/revision").text(), "aa11");
             assert_eq!(server.get("/-/readyz").text(), "ok\n");
         }

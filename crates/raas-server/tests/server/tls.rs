@@ -204,7 +204,7 @@ fn a_client_without_a_handshake_delays_the_shutdown_only_briefly() {
     let start = Instant::now();
     server.stop();
     server.wait().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a handshake");
+    assert!(start.elapsed() < Duration::from_secs(10), "the server must not wait for the handshake");
     drop(silent);
 }
 
@@ -261,7 +261,7 @@ fn each_name_has_its_certificate_and_a_folder_is_followed() {
         ask_with(&server, &files.certificate, true, sni, host, None, "/v2/").is_ok_and(|asked| asked.0 == 200)
     };
     assert!(shown("acme.localhost", &first) && shown("two.example.com", &second));
-    assert!(shown("three.example.com", &first), "the first, for a name that none has");
+    assert!(shown("three.example.com", &first), "an unknown name gets the first certificate");
     let third = issue(&folder, "three.example.com");
     assert!(soon(|| shown("three.example.com", &third)));
     fs::remove_file(&third.key).unwrap();
@@ -305,7 +305,7 @@ fn the_server_runs_without_the_authority_and_counts_failures() {
     assert!(text.contains(&format!("{ends}acme.localhost\"}} 67090118400\n")), "{text}");
     let begins = "raas_certificate_not_before_timestamp_seconds{name=\"acme.localhost\"} 157766400\n";
     assert!(text.contains(begins), "{text}");
-    assert!(!text.contains(&format!("{ends}registry")), "nobody vouches for what is shown meanwhile: {text}");
+    assert!(!text.contains(&format!("{ends}registry")), "the placeholder is not counted: {text}");
     drop(server);
     // An invalid name and an unwritable folder are errors at the start.
     for (acme, reason) in [
@@ -348,7 +348,10 @@ fn an_http_2_client_without_requests_or_window_is_disconnected() {
     let quick = Duration::from_millis(100);
     let options = Options { header_timeout: quick, write_timeout: quick, ..options(&files) };
     let server = Server::start_unready(vec![folders.site()], options);
-    assert!(held(&server, &files.certificate, None), "an idle connection stays");
+    assert!(held(&server, &files.certificate, None), "an idle connection must be closed");
     let path = format!("/v2/app/blobs/{blob}");
-    assert!(held(&server, &files.certificate, Some(&path)), "an answer that is not taken stays");
+    assert!(
+        held(&server, &files.certificate, Some(&path)),
+        "a connection with an unread answer must be closed"
+    );
 }

@@ -142,8 +142,8 @@ fn anonymous_clients_are_sent_to_the_issuer_and_see_public_repositories() {
         let scoped = format!("{CHALLENGE},scope=\"repository:{name}:pull\"");
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(scoped.as_str())));
     }
-    assert_eq!(site.server.get("/token").status, 404, "tokens are given out elsewhere");
-    assert_eq!(site.ask("/v2/", "Basic YTpi").status, 401, "nobody has a password here");
+    assert_eq!(site.server.get("/token").status, 404, "the issuer gives out the tokens");
+    assert_eq!(site.ask("/v2/", "Basic YTpi").status, 401, "this site has no passwords");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_token_grants_only_what_it_names() {
     ];
     for (access, status) in table {
         let token = signer.es256(&header, &claims(json!({"access": access})));
-        assert_eq!(site.ask("/v2/", &token).status, 200, "it is a token all the same");
+        assert_eq!(site.ask("/v2/", &token).status, 200, "it is still a valid token");
         assert_eq!(site.ask("/v2/secret/manifests/latest", &token).status, status, "{access}");
     }
     let all = json!({"access": [{"type": "registry", "name": "catalog", "actions": ["*"]}]});
@@ -247,7 +247,7 @@ fn only_keys_of_the_issuer_sign_and_only_with_their_own_algorithm() {
     assert!(site.opens(&signer.es256(&header("ES256"), &good)));
     assert!(!site.opens(&other.es256(&header("ES256"), &good)), "another's key");
     assert!(!site.opens(&other.es256(&json!({"alg": "ES256", "kid": "two"}), &good)));
-    assert!(!site.opens(&signer.es256(&json!({"alg": "ES256"}), &good)), "it says no key");
+    assert!(!site.opens(&signer.es256(&json!({"alg": "ES256"}), &good)), "the token names no key");
     assert!(!site.opens(&signer.es256(&json!({"alg": "ES256", "kid": "one", "crit": ["exp"]}), &good)));
     for algorithm in ["none", "None", "HS256", "RS256", "ES384", "EdDSA", ""] {
         assert!(!site.opens(&signer.es256(&header(algorithm), &good)), "{algorithm}");
@@ -290,7 +290,10 @@ fn only_a_wrong_signature_is_a_guess() {
     let forged = other.es256(&header, &claims(json!({})));
     let statuses = [(); 3].map(|()| site.ask("/v2/", &forged).status);
     assert_eq!(statuses, [401, 401, 429]);
-    assert!(site.opens(&signer.es256(&header, &claims(json!({})))), "a right one is taken from any address");
+    assert!(
+        site.opens(&signer.es256(&header, &claims(json!({})))),
+        "a valid token is accepted from any address"
+    );
 }
 
 #[test]
@@ -319,10 +322,7 @@ fn rsa_and_ed25519_tokens_verify() {
     assert!(site.opens(&by_rsa("rsa", "RS256", &signature::RSA_PKCS1_SHA256)));
     assert!(site.opens(&by_rsa("rsa", "PS512", &signature::RSA_PSS_SHA512)));
     assert!(!site.opens(&by_rsa("rsa", "RS512", &signature::RSA_PKCS1_SHA256)));
-    assert!(
-        !site.opens(&by_rsa("closed", "RS256", &signature::RSA_PKCS1_SHA256)),
-        "a key for something else"
-    );
+    assert!(!site.opens(&by_rsa("closed", "RS256", &signature::RSA_PKCS1_SHA256)), "a key for encryption");
     let by_ed25519 =
         token(&json!({"alg": "EdDSA", "kid": "ed"}), &good, |signed| ed25519.sign(signed).as_ref().to_vec());
     assert!(site.opens(&by_ed25519));
@@ -353,13 +353,13 @@ fn certificate_chains_must_lead_to_the_issuer() {
     assert!(opens(&site, &[leaf.der(), root.der()]));
     let for_code =
         issued(&signer, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
-    assert!(opens(&site, &[for_code.der()]), "any usage will do");
+    assert!(opens(&site, &[for_code.der()]), "any extended key usage is accepted");
     let over = issued(&signer, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     assert!(!opens(&site, &[over.der()]));
-    assert!(!opens(&site, &[issued(&Signer::new(""), |_| {}).der()]), "it is not the signer's");
-    assert!(!opens(&site, &[own.der()]), "nobody vouches for it");
+    assert!(!opens(&site, &[issued(&Signer::new(""), |_| {}).der()]), "the certificate is not the signer's");
+    assert!(!opens(&site, &[own.der()]), "no trusted certificate issued it");
     assert!(!opens(&site, &[b"nonsense"]));
-    assert!(!opens(&site, &[leaf.der(), b"", b"", b"", b"", b""]), "longer than any chain");
+    assert!(!opens(&site, &[leaf.der(), b"", b"", b"", b"", b""]), "longer than the longest chain");
     // A certificate that is trusted itself may be in the token, and both ids of its key are known.
     let site = Site::new(own.pem());
     assert!(opens(&site, &[own.der()]));

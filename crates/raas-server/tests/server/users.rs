@@ -247,12 +247,12 @@ fn a_changed_file_is_read_again() {
     let site = Site::new();
     let token = site.token(Some(&basic("ann", "päss:word")));
     fs::write(&site.users, password("ann", "another")).unwrap();
-    assert!(soon(|| site.ask("/v2/", &token).status == 401), "a changed file ends its tokens");
+    assert!(soon(|| site.ask("/v2/", &token).status == 401), "a changed file revokes its tokens");
     assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 401);
     assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200);
     fs::remove_file(&site.users).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
-    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200, "a file that is gone changes nothing");
+    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200, "a removed file changes nothing");
 }
 
 #[test]
