@@ -53,7 +53,7 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
         media_type: &'static str,
         manifests: Vec<&'a Descriptor>,
     }
-    // A value that cannot be decoded becomes the empty type, which nothing is filtered by.
+    // A value that is empty or cannot be decoded does not filter.
     let wanted =
         query::parameter(query, "artifactType").map(Option::unwrap_or_default).filter(|t| !t.is_empty());
     let all = subject.into_iter().flat_map(|subject| repository.referrers(subject)).map(|r| &r.descriptor);
