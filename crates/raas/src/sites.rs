@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use raas_server::{
-    AddressError, BaseUrl, Bucket, CdnError, Metadata, Origin, Passing, SiteConfig, SiteSource,
+    AddressError, BaseUrl, Bucket, CdnError, Metadata, Origin, ProxyRules, SiteConfig, SiteSource,
 };
 use raas_types::VendorName;
 
@@ -36,7 +36,7 @@ pub(crate) struct HomeSites {
 }
 
 /// A vendor's bucket, if it has one, and what is passed on.
-type Made = (Option<Bucket>, Option<Passing>);
+type Made = (Option<Bucket>, Option<ProxyRules>);
 
 impl HomeSites {
     /// The named vendors of a home, or all.
@@ -75,7 +75,7 @@ impl HomeSites {
         );
         Ok(SiteConfig {
             users: Some(vendor.folder().join(USERS)).filter(|file| file.is_file()),
-            passing,
+            proxy_rules: passing,
             ..as_set(site, &settings)
         })
     }
@@ -201,7 +201,7 @@ pub(crate) fn alone(
             .hint(format!("name them with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
     })?;
     let site = SiteConfig::new(vendor.clone(), metadata, bucket);
-    Ok(SiteConfig { passing: delivery::passing(settings, own), ..as_set(site, settings) })
+    Ok(SiteConfig { proxy_rules: delivery::passing(settings, own), ..as_set(site, settings) })
 }
 
 /// A site that stands in for a legacy Crane.

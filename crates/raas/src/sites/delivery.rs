@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_server::{AkamaiToken, BaseUrl, Cdn, CdnToken, CloudFront, Origin, Passing};
+use raas_server::{AkamaiToken, BaseUrl, Cdn, CdnToken, CloudFront, Origin, ProxyRules};
 
 use super::SiteError;
 use crate::config::{Delivery, KeySource, VendorSettings};
@@ -40,7 +40,7 @@ pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteErro
 
 /// What is passed on, from where this machine reads the bucket itself. If all of a vendor's own bytes come through the
 /// server, so do masked layers from the hosts that are named.
-pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<Passing> {
+pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<ProxyRules> {
     let delivery = &settings.delivery;
     let mut repositories = delivery.proxy_repositories.clone();
     let all = settings.access == BucketAccess::Proxy || settings.s3_bucket.is_none();
@@ -48,7 +48,7 @@ pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<
         repositories.push("*".parse().expect("it stands for all"));
     }
     let hosts = delivery.proxy_hosts.iter().cloned().collect();
-    (!repositories.is_empty()).then_some(Passing { repositories, origin: own, hosts })
+    (!repositories.is_empty()).then_some(ProxyRules { repositories, origin: own, hosts })
 }
 
 #[cfg(test)]
