@@ -47,7 +47,6 @@ mod watch;
 pub use acme::Acme;
 pub use auth::{Limit, TokenIssuer, check_client_ca};
 pub use crane::{ContentFolders, CraneRules};
-pub use host::{HostName, HostNameError};
 pub use ipnet::IpNet;
 pub use listen::{Options, serve};
 pub use notify::{Notify, NotifyError};
@@ -55,6 +54,7 @@ pub use origin::{
     AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
     CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,
 };
-pub use passing::{Passing, RepositoryPattern};
+pub use passing::Passing;
+pub use raas_types::{HostName, HostNameError, RepositoryPattern};
 pub use site::{Bucket, Metadata, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;

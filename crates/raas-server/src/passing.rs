@@ -2,12 +2,10 @@
 //! nothing but the registry.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use hyper::Uri;
-use raas_types::RepositoryName;
+use raas_types::{HostName, RepositoryName, RepositoryPattern};
 
-use crate::host::HostName;
 use crate::origin::Origin;
 
 /// What is passed on.
@@ -20,44 +18,6 @@ pub struct Passing {
     /// The hosts that masked layers are taken from. Metadata names them, and a server must not fetch whatever that
     /// says: it may reach what its clients may not.
     pub hosts: BTreeSet<HostName>,
-}
-
-/// Repositories by name: `app`, `tools/*` for all below, `*` for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepositoryPattern {
-    /// Nothing for all.
-    name: Option<RepositoryName>,
-    /// Whether those below the name are meant, and not itself.
-    below: bool,
-}
-
-impl FromStr for RepositoryPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self { name: None, below: true });
-        }
-        let (name, below) = text.strip_suffix("/*").map_or((text, false), |name| (name, true));
-        let name = name.parse().map_err(|_| {
-            let shown: String = text.chars().take(300).collect();
-            format!("`{shown}` is neither the name of a repository nor `NAME/*` nor `*`")
-        })?;
-        Ok(Self { name: Some(name), below })
-    }
-}
-
-impl RepositoryPattern {
-    fn matches(&self, repository: &RepositoryName) -> bool {
-        match &self.name {
-            None => true,
-            Some(name) if self.below => {
-                let rest = repository.as_str().strip_prefix(name.as_str());
-                rest.is_some_and(|rest| rest.starts_with('/'))
-            }
-            Some(name) => name == repository,
-        }
-    }
 }
 
 impl Passing {
@@ -79,27 +39,6 @@ impl Passing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_and_those_below_are_meant() {
-        let table = [
-            ("app", "app", true),
-            ("app", "app2", false),
-            ("app", "app/x", false),
-            ("tools/*", "tools/app", true),
-            ("tools/*", "tools/a/b", true),
-            ("tools/*", "tools", false),
-            ("tools/*", "tools2/app", false),
-            ("*", "anything/at-all", true),
-        ];
-        for (pattern, name, expected) in table {
-            let pattern: RepositoryPattern = pattern.parse().unwrap();
-            assert_eq!(pattern.matches(&name.parse().unwrap()), expected, "{pattern:?} {name}");
-        }
-        for text in ["", "/*", "a*", "*/a", "a/*/b", "App"] {
-            assert!(text.parse::<RepositoryPattern>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn only_hosts_that_the_operator_names_are_asked() {

@@ -4,9 +4,8 @@
 mod challenge;
 mod client;
 mod presence;
-mod reference;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use client::Client;
 pub(crate) use presence::{Presence, ask};
-pub(crate) use reference::ImageReference;
+pub(crate) use raas_types::ImageReference;
