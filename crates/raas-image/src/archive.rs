@@ -5,15 +5,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raas_types::Tag;
-
 use crate::bytes::chunks::Chunks;
 use crate::bytes::{FileAt, ReadAt, Section, spool};
 use crate::error::legible;
 use crate::inflate::Coding;
 use crate::tar_index::{SeekWalk, SpoolWalk, TarIndex};
 use crate::tree::Tree;
-use crate::{Image, ImageError, Limits, docker_save, oci, pulp2, pulp3, source_name, v1};
+use crate::{Image, ImageError, Limits, Wanted, docker_save, oci, pulp2, pulp3, source_name, v1};
 
 /// Where a source comes from.
 pub enum Input {
@@ -61,15 +59,6 @@ impl SourceKind {
             SourceKind::Oci => "oci",
         }
     }
-}
-
-/// Which image of a source is meant.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// The repository's name in the source; `None` where the source names none.
-    pub repository: Option<String>,
-    /// The only tag wanted, or the name for an untagged source; `None` for all that it has.
-    pub tag: Option<Tag>,
 }
 
 /// A recognised source.

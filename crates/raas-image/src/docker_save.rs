@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use raas_types::Digest;
 use serde::Deserialize;
 
-use crate::archive::Wanted;
 use crate::config_facts::ConfigFacts;
 use crate::manifests::{no_such_tag, repository_names};
+use crate::select::Wanted;
 use crate::source_name::SourceName;
 use crate::tree::Tree;
 use crate::{ImageError, Limits, Rule, SavedImage, SavedSet, json};

@@ -7,21 +7,34 @@ use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Plat
 use crate::config_facts::ConfigFacts;
 use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, json};
 
-/// Where manifests and blobs are looked up.
-pub(crate) trait Store {
-    /// The bytes of a manifest and the media type it is known under, if the source has it.
-    fn manifest(&self, digest: &Digest) -> Result<Option<Found>, ImageError>;
-    /// The bytes of a blob, if the source has it.
+/// Manifests and blobs by their digests: those of an archive, a registry or a bucket.
+///
+/// A store promises nothing about the bytes: [`ManifestSet`] holds manifests whose digests were compared, and
+/// [`copy`](crate::copy) compares those of blobs.
+pub trait Store {
+    /// A manifest; `None` if the store does not have it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, ImageError>;
+
+    /// A config, a layer or another file of an artifact; `None` if the store does not have it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     fn blob(&self, digest: &Digest) -> Result<Option<Content>, ImageError>;
-    /// What the place of that digest is called in the source.
+
+    /// What messages call the file of this digest, whether the store has it or not.
     fn name(&self, digest: &Digest) -> String;
 }
 
-/// A manifest of the source, as it was found.
-pub(crate) struct Found {
-    pub(crate) bytes: Vec<u8>,
-    /// The media type that the source knows it under.
-    pub(crate) media_type: Option<String>,
+/// A manifest as a [`Store`] has it.
+#[derive(Debug, Clone)]
+pub struct StoredManifest {
+    /// The bytes, whose digest nobody has compared yet.
+    pub bytes: Vec<u8>,
+    /// The media type that the store knows the manifest under, if it knows one.
+    pub media_type: Option<String>,
 }
 
 /// A manifest that the source names at its top.
@@ -207,7 +220,7 @@ impl Collector<'_> {
         why: &str,
     ) -> Result<(Vec<u8>, Manifest), ImageError> {
         let name = self.store.name(&digest);
-        let Some(Found { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
+        let Some(StoredManifest { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
             return Err(ImageError::missing(name, format!("{why}, and it is not in the archive")));
         };
         let found = Digest::of(&bytes);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Tag, media_type};
 use serde::Deserialize;
 
-use crate::archive::Wanted;
-use crate::manifests::{Found, Root, Store, collect, repository_names};
+use crate::manifests::{Root, Store, StoredManifest, collect, repository_names};
+use crate::select::Wanted;
 use crate::source_name::SourceName;
 use crate::tree::Tree;
 use crate::{Content, ImageError, Limits, ManifestSet, Rule, json};
@@ -33,11 +33,11 @@ struct Layout<'a> {
 }
 
 impl Store for Layout<'_> {
-    fn manifest(&self, digest: &Digest) -> Result<Option<Found>, ImageError> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, ImageError> {
         let Some(content) = self.blob(digest)? else {
             return Ok(None);
         };
-        Ok(Some(Found { bytes: content.read_all(Manifest::MAX_SIZE)?, media_type: None }))
+        Ok(Some(StoredManifest { bytes: content.read_all(Manifest::MAX_SIZE)?, media_type: None }))
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<Content>, ImageError> {
@@ -110,7 +110,7 @@ pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<Man
 /// docker saves a many-platform image with the platforms that it has pulled, and the whole index beside them. Where
 /// that is one platform, this is its manifest; `None` where all are there. (The daemon pushes by the same rule.)
 fn only_platform(layout: &Layout<'_>, index: &Descriptor) -> Result<Option<Descriptor>, ImageError> {
-    let Some(Found { bytes, .. }) = layout.manifest(&index.digest)? else {
+    let Some(StoredManifest { bytes, .. }) = layout.manifest(&index.digest)? else {
         return Ok(None);
     };
     let name = layout.name(&index.digest);
@@ -140,7 +140,7 @@ pub(crate) fn has_plain_layers(tree: &Tree, limits: &Limits) -> Result<bool, Ima
         if !seen.insert(descriptor.digest) {
             continue;
         }
-        let Some(Found { bytes, .. }) = layout.manifest(&descriptor.digest)? else {
+        let Some(StoredManifest { bytes, .. }) = layout.manifest(&descriptor.digest)? else {
             continue;
         };
         read += bytes.len() as u64;

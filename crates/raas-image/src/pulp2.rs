@@ -3,7 +3,7 @@
 use raas_types::ImageId;
 use raas_types::crane::{Content as DocumentContent, Document};
 
-use crate::archive::Wanted;
+use crate::select::Wanted;
 use crate::tree::Tree;
 use crate::v1::{Files, collect};
 use crate::{ImageError, Limits, Rule, V1Set};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use raas_types::{Digest, Tag};
 use serde::Deserialize;
 
-use crate::archive::Wanted;
-use crate::manifests::{Found, Root, Store, collect};
+use crate::manifests::{Root, Store, StoredManifest, collect};
+use crate::select::Wanted;
 use crate::tree::Tree;
 use crate::{Content, ImageError, Limits, ManifestSet, Rule, json};
 
@@ -88,17 +88,21 @@ impl Kept {
 }
 
 impl Store for Repository<'_> {
-    fn manifest(&self, digest: &Digest) -> Result<Option<Found>, ImageError> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, ImageError> {
         match self.manifests.get(digest) {
-            Some((media_type, Some(data))) => {
-                Ok(Some(Found { bytes: data.clone().into_bytes(), media_type: Some(media_type.clone()) }))
-            }
+            Some((media_type, Some(data))) => Ok(Some(StoredManifest {
+                bytes: data.clone().into_bytes(),
+                media_type: Some(media_type.clone()),
+            })),
             known => {
                 let Some(content) = self.blob(digest)? else {
                     return Ok(None);
                 };
                 let bytes = content.read_all(raas_types::Manifest::MAX_SIZE)?;
-                Ok(Some(Found { bytes, media_type: known.map(|(media_type, _)| media_type.clone()) }))
+                Ok(Some(StoredManifest {
+                    bytes,
+                    media_type: known.map(|(media_type, _)| media_type.clone()),
+                }))
             }
         }
     }

@@ -34,7 +34,7 @@ impl Tree {
         match self {
             Tree::Tar { index, bytes } => {
                 let place = index.file(&plain, limits)?;
-                Ok(place.map(|(offset, size)| Content::section(name, bytes, offset, size)))
+                Ok(place.map(|(offset, size)| Content::stretch(name, bytes, offset, size)))
             }
             Tree::Folder(folder) => {
                 let path = folder.join(plain);

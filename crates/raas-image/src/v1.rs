@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 use raas_types::{ImageId, Tag};
 use serde::Deserialize;
 
-use crate::archive::Wanted;
 use crate::manifests::no_such_tag;
+use crate::select::Wanted;
 use crate::tree::Tree;
 use crate::{Content, ImageError, Limits, Rule, V1Image, V1Set, json};
 
