@@ -1,7 +1,7 @@
-//! The words of raas, as types: digests, names, tags, media types, manifests, object keys and Crane documents.
+//! Types for the terms of raas: digests, names, tags, media types, manifests, object keys and Crane documents.
 //!
-//! Text from outside (a command line, an archive, a document, a request) is parsed into one of these once, where
-//! it enters; from there on the types carry the proof. This crate does no input or output.
+//! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one of
+//! these types is proof that the text was valid. This crate does no input or output.
 
 mod certificate;
 pub mod crane;

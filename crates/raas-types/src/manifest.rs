@@ -1,4 +1,4 @@
-//! Manifests as far as a registry must understand them: what they name, and what they are attached to.
+//! Manifests, as far as a registry must understand them: their descriptors, and their subject.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use crate::{Digest, DigestError, media_type};
 pub struct Descriptor {
     /// The content's media type.
     pub media_type: String,
-    /// Its digest.
+    /// The content's digest.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The content's length in bytes.
     pub size: u64,
-    /// Where else it may be fetched from: layers that must not be redistributed have their only copy there.
+    /// URLs outside the registry with the same content. A layer that must not be redistributed is there alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// In an index: what the manifest runs on.
+    /// In an index: what the image runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free annotations, such as the reference name in an OCI layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
-    /// The type of an artifact, where the descriptor says.
+    /// The type of an artifact, if the descriptor has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
 }
@@ -44,9 +44,9 @@ impl Descriptor {
 /// Source: OCI image-spec 1.1, image-index.md, `platform`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
-    /// The processor, in Go's words: `amd64`, `arm64`.
+    /// The processor, by Go's name: `amd64`, `arm64`.
     pub architecture: String,
-    /// The operating system, in Go's words: `linux`.
+    /// The operating system, by Go's name: `linux`.
     pub os: String,
     /// The processor's variant: `v7`, `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,18 +63,18 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// A manifest, understood. The bytes it was read from stay what is stored and served.
+/// The meaning of a manifest. raas stores and serves the bytes that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The media type: the document's own, or the one it was found under where it names none.
+    /// The media type: the document's own, or that of its descriptor if the document has none.
     pub media_type: String,
-    /// What it names.
+    /// The content that it lists.
     pub body: ManifestBody,
-    /// The manifest that it is attached to.
+    /// The manifest that this one is attached to.
     pub subject: Option<Descriptor>,
-    /// What kind of artifact it is, for the referrers API: its `artifactType`, or its config's media type.
+    /// The type of the artifact, for the referrers API: its `artifactType`, or the media type of its config.
     pub artifact_type: Option<String>,
-    /// Its annotations, which the referrers API passes on.
+    /// The annotations, which the referrers API passes on.
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -88,40 +88,40 @@ pub enum ManifestBody {
         /// The layers, the base first.
         layers: Vec<Descriptor>,
     },
-    /// Other manifests, one per platform as a rule.
+    /// Other manifests, usually one per platform.
     Index {
         /// The manifests listed.
         manifests: Vec<Descriptor>,
     },
 }
 
-/// Why bytes are not a manifest that raas publishes.
+/// Why raas does not publish bytes as a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Longer than any registry must accept.
+    /// The manifest is longer than registries must accept.
     #[error("it is {size} bytes long, more than the {limit} that registries accept")]
     TooLarge {
         /// Its length.
         size: u64,
-        /// The limit that it is over.
+        /// The limit.
         limit: u64,
     },
-    /// Not JSON, or keys of the wrong type.
+    /// The bytes are not JSON, or a key has the wrong type.
     #[error("it is not a manifest: {0}")]
     Json(#[from] serde_json::Error),
-    /// A digest in it is of no use.
+    /// A digest in the manifest is malformed or of an unknown algorithm.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// Docker's schema 1.
+    /// The manifest is of Docker's schema 1.
     #[error(
         "it is a schema 1 manifest, which today's clients cannot pull; push the image to its source again with a \
          client of this decade, or pick another tag"
     )]
     Schema1,
-    /// A type that raas does not know.
+    /// The media type is not that of a manifest.
     #[error("its media type `{0}` is neither an image manifest nor an index")]
     MediaType(String),
-    /// It says that it is one thing and is another: clients would disagree about it (CVE-2021-41190).
+    /// Clients would disagree about what the manifest is (CVE-2021-41190).
     #[error("it is ambiguous: {0}")]
     Ambiguous(String),
 }
@@ -141,11 +141,10 @@ struct Raw {
 }
 
 impl Manifest {
-    /// The longest manifest, in bytes, that a registry is sure to accept: OCI distribution-spec 1.1, "Pushing
-    /// manifests".
+    /// The longest manifest, in bytes, that every registry accepts: OCI distribution-spec 1.1, "Pushing manifests".
     pub const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
-    /// Reads a manifest. `found_as` is the media type by which it was referred to, for those that do not say.
+    /// Reads a manifest. `found_as` is the media type in its descriptor, for a manifest without a type of its own.
     pub fn parse(bytes: &[u8], found_as: Option<&str>) -> Result<Self, ManifestError> {
         let size = bytes.len() as u64;
         if size > Self::MAX_SIZE {
@@ -195,7 +194,7 @@ impl Manifest {
         Ok(Self { media_type, body, subject: raw.subject, artifact_type, annotations: raw.annotations })
     }
 
-    /// The manifests that it lists; none for an image.
+    /// The manifests of an index; none for an image.
     pub fn children(&self) -> &[Descriptor] {
         match &self.body {
             ManifestBody::Index { manifests } => manifests,
@@ -203,7 +202,7 @@ impl Manifest {
         }
     }
 
-    /// The linux/amd64 manifest of an index, which clients that know no index are given.
+    /// The linux/amd64 manifest of an index, for clients that know no indexes.
     pub fn amd64_child(&self) -> Option<Digest> {
         let child = self.children().iter().find(|child| {
             media_type::is_image_manifest(&child.media_type)
@@ -212,7 +211,7 @@ impl Manifest {
         Some(child.digest)
     }
 
-    /// The config and the layers; none for an index.
+    /// The config and the layers of an image; none for an index.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let (config, layers) = match &self.body {
             ManifestBody::Image { config, layers } => (Some(config.as_ref()), layers.as_slice()),
@@ -222,7 +221,7 @@ impl Manifest {
     }
 }
 
-/// Clients written in Go match keys without regard to case: `Layers` beside `layers` would be the layers to them.
+/// Clients written in Go ignore the case of keys: they would take `Layers` for `layers`.
 fn refuse_other_spellings(bytes: &[u8]) -> Result<(), ManifestError> {
     const KEYS: [&str; 9] = [
         "schemaVersion",
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_manifest_names_its_config_and_layers() {
+    fn an_image_manifest_lists_its_config_and_layers() {
         let config = descriptor(media_type::OCI_CONFIG);
         let layer = descriptor("application/vnd.oci.image.layer.v1.tar+gzip");
         let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer},{layer}]}}"#);
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_would_read_differently_is_refused() {
+    fn a_manifest_that_clients_would_read_differently_is_rejected() {
         let config = descriptor(media_type::OCI_CONFIG);
         let table = [
             format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":[]}}"#),
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn schema_1_is_refused_by_name() {
+    fn schema_1_has_an_error_of_its_own() {
         let text = r#"{"schemaVersion":1,"name":"x","fsLayers":[],"history":[]}"#;
         assert!(matches!(Manifest::parse(text.as_bytes(), None), Err(ManifestError::Schema1)));
     }
