@@ -1,4 +1,4 @@
-//! What `docker save` writes, in its three generations.
+//! Archives of `docker save`, in its three generations.
 
 use raas_types::{Digest, media_type};
 use serde_json::{Map, Value, json};
@@ -11,18 +11,18 @@ use crate::pulp2::id;
 /// An image to be saved.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Its names with tags, as in `app:1.0`; none for an untagged one.
+    /// Its names with tags, such as `app:1.0`; none for an untagged image.
     pub names: &'a [&'a str],
     /// Its layers, plain tars, the base first.
     pub layers: &'a [Vec<u8>],
 }
 
-/// How the layers of the newer generation stand in the archive.
+/// The places of layers in the newer generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerPlaces {
     /// Each in the folder of its image.
     Folders,
-    /// A layer that is there already is a link to the first of its kind.
+    /// In the folder of its image. A layer that another image has is a link to the first copy.
     Links,
 }
 

@@ -1,17 +1,17 @@
-//! Layers: small tars, packed as image builders pack them, and bombs.
+//! Layers: small tars in the packings of image builders, and bombs.
 
 use std::io::Write;
 
 use crate::TarBuilder;
 
-/// How a layer is packed.
+/// The packing of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pack {
-    /// Not at all.
+    /// A plain tar.
     Plain,
-    /// With gzip.
+    /// gzip.
     Gzip,
-    /// With Zstandard.
+    /// Zstandard.
     Zstd,
 }
 
@@ -25,7 +25,7 @@ impl Pack {
         }
     }
 
-    /// What OCI calls a layer that is packed so.
+    /// OCI's media type of a layer in this packing.
     pub fn media_type(self) -> &'static str {
         match self {
             Pack::Plain => "application/vnd.oci.image.layer.v1.tar",
@@ -51,36 +51,36 @@ pub fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 0).expect("memory takes everything")
 }
 
-/// Zeros without end, as far as anybody will read: a gzip stream of about a megabyte for each GiB.
+/// A gzip stream of so many GiB of zeros, about a megabyte long for each GiB.
 pub fn gzip_bomb(gib: usize) -> Vec<u8> {
     gzip(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
 }
 
-/// The same in Zstandard, a few dozen kilobytes for each GiB.
+/// A Zstandard stream of so many GiB of zeros, a few dozen kilobytes long for each GiB.
 pub fn zstd_bomb(gib: usize) -> Vec<u8> {
     zstd(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
 }
 
 const BOMB_PART: usize = 16 << 20;
 
-/// Bytes that do not compress, the same for the same seed.
+/// Bytes that do not compress. Equal seeds give equal bytes.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     (0..length).map(|_| random.next() as u8).collect()
 }
 
-/// A small generator of numbers (SplitMix64), the same for the same seed.
+/// A small generator of numbers (SplitMix64). Equal seeds give equal numbers.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// Starts from the seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Random(seed)
     }
 
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "it never ends, so it is no iterator to loop over")]
+    #[expect(clippy::should_implement_trait, reason = "it never ends, so it is not an iterator")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
