@@ -36,6 +36,7 @@ pub fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
         digest,
         size,
         urls: Vec::new(),
+        data: None,
         platform: None,
         annotations: None,
         artifact_type: None,

@@ -1,35 +1,49 @@
 //! Manifests, as far as a registry must understand them: their descriptors, and their subject.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, DigestError, media_type};
+use crate::null::optional_texts;
+use crate::{Digest, DigestError, media_type, null_as_default};
 
 /// A reference to content by media type, digest and size.
+///
+/// Optional keys may be absent or `null`: programs in Go write both.
 ///
 /// Source: OCI image-spec 1.1, descriptor.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The content's media type.
+    /// The content's media type; empty if the descriptor has none.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub media_type: String,
     /// The content's digest.
     pub digest: Digest,
-    /// The content's length in bytes.
+    /// The content's length in bytes. Old manifest lists have none, which is 0 here; no manifest is empty.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub size: u64,
     /// URLs outside the registry with the same content. A layer that must not be redistributed is there alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// In an index: what the image runs on.
+    /// The content itself in base64, if it is small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// In an index: what the image runs on.
+    #[serde(default, deserialize_with = "platform", skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free annotations, such as the reference name in an OCI layout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_texts", skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
     /// The type of an artifact, if the descriptor has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+}
+
+/// A platform without any value says nothing.
+fn platform<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
+    let platform = Option::<Platform>::deserialize(deserializer)?;
+    Ok(platform.filter(|platform| !platform.architecture.is_empty() || !platform.os.is_empty()))
 }
 
 impl Descriptor {
@@ -45,8 +59,10 @@ impl Descriptor {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
     /// The processor, by Go's name: `amd64`, `arm64`.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
     /// The operating system, by Go's name: `linux`.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     /// The processor's variant: `v7`, `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +153,7 @@ struct Raw {
     fs_layers: Option<serde::de::IgnoredAny>,
     subject: Option<Descriptor>,
     artifact_type: Option<String>,
+    #[serde(default, deserialize_with = "optional_texts")]
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -151,12 +168,17 @@ impl Manifest {
             return Err(ManifestError::TooLarge { size, limit: Self::MAX_SIZE });
         }
         let raw: Raw = serde_json::from_slice(bytes)?;
-        refuse_other_spellings(bytes)?;
+        let keys = keys(bytes)?;
+        // A list that is there and `null` is empty.
+        let list = |list: Option<Vec<Descriptor>>, key: &'static str| {
+            list.or_else(|| keys.contains(key).then(Vec::new)).ok_or_else(|| missing(key))
+        };
         if raw.schema_version == 1 || raw.fs_layers.is_some() {
             return Err(ManifestError::Schema1);
         }
+        let own = raw.media_type.as_deref().filter(|t| !t.is_empty());
         let found_as = found_as.filter(|t| !t.is_empty());
-        let media_type = match (raw.media_type.as_deref(), found_as) {
+        let media_type = match (own, found_as) {
             (Some(own), Some(found)) if own != found => {
                 return Err(ManifestError::Ambiguous(format!(
                     "it calls itself `{own}` and is referred to as `{found}`"
@@ -164,7 +186,7 @@ impl Manifest {
             }
             (Some(own), _) => own.to_owned(),
             (None, Some(found)) => found.to_owned(),
-            (None, None) if raw.manifests.is_some() => media_type::OCI_INDEX.to_owned(),
+            (None, None) if raw.config.is_none() && keys.contains("manifests") => media_type::OCI_INDEX.to_owned(),
             (None, None) => media_type::OCI_MANIFEST.to_owned(),
         };
         let both =
@@ -173,14 +195,14 @@ impl Manifest {
             if raw.config.is_some() || raw.layers.is_some() {
                 return Err(both());
             }
-            ManifestBody::Index { manifests: raw.manifests.ok_or_else(|| missing("manifests"))? }
+            ManifestBody::Index { manifests: list(raw.manifests, "manifests")? }
         } else if media_type::is_image_manifest(&media_type) {
             if raw.manifests.is_some() {
                 return Err(both());
             }
             ManifestBody::Image {
                 config: Box::new(raw.config.ok_or_else(|| missing("config"))?),
-                layers: raw.layers.ok_or_else(|| missing("layers"))?,
+                layers: list(raw.layers, "layers")?,
             }
         } else if media_type::is_schema1(&media_type) {
             return Err(ManifestError::Schema1);
@@ -221,8 +243,9 @@ impl Manifest {
     }
 }
 
-/// Clients written in Go ignore the case of keys: they would take `Layers` for `layers`.
-fn refuse_other_spellings(bytes: &[u8]) -> Result<(), ManifestError> {
+/// The keys of a manifest. Clients written in Go ignore the case of keys: they would take `Layers` for `layers`, so a
+/// manifest with such a key is ambiguous.
+fn keys(bytes: &[u8]) -> Result<BTreeSet<String>, ManifestError> {
     const KEYS: [&str; 9] = [
         "schemaVersion",
         "mediaType",
@@ -242,7 +265,7 @@ fn refuse_other_spellings(bytes: &[u8]) -> Result<(), ManifestError> {
             )));
         }
     }
-    Ok(())
+    Ok(keys.into_keys().collect())
 }
 
 fn missing(key: &str) -> ManifestError {
@@ -289,6 +312,33 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#, media_type::OCI_INDEX);
         let found_as = Some(media_type::OCI_MANIFEST);
         assert!(matches!(Manifest::parse(index.as_bytes(), found_as), Err(ManifestError::Ambiguous(_))));
+    }
+
+    #[test]
+    fn optional_parts_may_be_null() {
+        let digest = Digest::of(b"");
+        let texts = [
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":null,"subject":null,"artifactType":null,"annotations":{{"a":null}},
+                    "config":{{"mediaType":"application/x","digest":"{digest}","size":0,"data":null,"platform":{{}}}},
+                    "layers":[{{"mediaType":null,"digest":"{digest}","size":null,"urls":null,"annotations":null,
+                        "platform":{{"architecture":"amd64","os":null,"os.features":null,"variant":null}}}}]}}"#
+            ),
+            format!(
+                r#"{{"schemaVersion":2,"manifests":null,"annotations":null,"layers":null,
+                    "config":{{"digest":"{digest}"}}}}"#
+            ),
+        ];
+        let [first, second] = texts.map(|text| Manifest::parse(text.as_bytes(), None).unwrap());
+        assert_eq!(first.annotations.as_ref().unwrap()["a"], "");
+        let ManifestBody::Image { config, layers } = &first.body else { panic!("an image") };
+        assert_eq!((config.platform.as_ref(), layers[0].urls.len(), layers[0].size), (None, 0, 0));
+        assert_eq!(layers[0].platform.as_ref().unwrap().architecture, "amd64");
+        assert_eq!((second.media_type.as_str(), second.blobs().count()), (media_type::OCI_MANIFEST, 1));
+        let index = Manifest::parse(br#"{"schemaVersion":2,"manifests":null}"#, None).unwrap();
+        assert_eq!(index.body, ManifestBody::Index { manifests: Vec::new() });
+        let absent = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{digest}"}}}}"#);
+        assert!(matches!(Manifest::parse(absent.as_bytes(), None), Err(ManifestError::Json(_))));
     }
 
     #[test]
