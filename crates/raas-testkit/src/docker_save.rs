@@ -122,6 +122,38 @@ pub fn newest(images: &[Saved<'_>]) -> Files {
     files
 }
 
+/// The newest generation of an image for many platforms: the whole index, the images of the platforms that docker has
+/// pulled, and the first of these in `manifest.json`. Its name is `app:1`.
+pub fn platforms(all: &[&str], pulled: &[&str], pack: Pack) -> Files {
+    let mut layout = Layout::new();
+    let mut children = Vec::new();
+    let mut first = None;
+    for architecture in all {
+        let layer = layout.layer(&[("name", architecture.as_bytes())], pack);
+        let image = layout.image(architecture, std::slice::from_ref(&layer));
+        let manifest: Value =
+            serde_json::from_slice(layout.bytes(&image.digest)).expect("a manifest is JSON");
+        let config: Digest = serde_json::from_value(manifest["config"]["digest"].clone()).expect("a digest");
+        if pulled.contains(architecture) {
+            first.get_or_insert((blob_name(&config), blob_name(&layer.descriptor.digest)));
+        } else {
+            for digest in [image.digest, config, layer.descriptor.digest] {
+                layout.remove(&digest);
+            }
+        }
+        children.push(image);
+    }
+    let index = layout.index(&children);
+    layout.root(&index, [(IMAGE_NAME, "docker.io/library/app:1"), (REF_NAME, "1")]);
+    let entries: Vec<Value> = first
+        .map(|(config, layer)| json!({"Config": config, "RepoTags": ["app:1"], "Layers": [layer]}))
+        .into_iter()
+        .collect();
+    let mut files = layout.files();
+    files.set("manifest.json", Value::from(entries).to_string());
+    files
+}
+
 fn tags(image: &Saved<'_>) -> Value {
     if image.names.is_empty() { Value::Null } else { json!(image.names) }
 }

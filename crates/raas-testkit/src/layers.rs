@@ -51,6 +51,50 @@ pub fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 0).expect("memory takes everything")
 }
 
+/// A stream of xz, whose one block holds the bytes as they are. Source: "The .xz File Format", version 1.2.1.
+pub fn xz(plain: &[u8]) -> Vec<u8> {
+    let with_crc = |bytes: &[u8]| [bytes, &crc32(bytes).to_le_bytes()].concat();
+    // No check of the content.
+    let flags = [0, 0];
+    let mut stream = [b"\xfd7zXZ\0".as_slice(), &with_crc(&flags)].concat();
+    // A block header of twelve bytes: one filter, LZMA2 with one property byte, its dictionary of 4 KiB.
+    let header = with_crc(&[2, 0, 0x21, 1, 0, 0, 0, 0]);
+    let mut block = header;
+    for (n, piece) in plain.chunks(1 << 16).enumerate() {
+        // A piece that is not packed; the first one resets the dictionary.
+        block.push(if n == 0 { 1 } else { 2 });
+        block.extend(((piece.len() - 1) as u16).to_be_bytes());
+        block.extend(piece);
+    }
+    block.push(0);
+    let unpadded = block.len();
+    block.resize(unpadded.next_multiple_of(4), 0);
+    stream.extend(block);
+    let mut index = vec![0, 1];
+    for number in [unpadded, plain.len()] {
+        let mut rest = number;
+        while rest >= 0x80 {
+            index.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        index.push(rest as u8);
+    }
+    index.resize(index.len().next_multiple_of(4), 0);
+    let index = with_crc(&index);
+    let footer = [&((index.len() / 4 - 1) as u32).to_le_bytes(), flags.as_slice()].concat();
+    stream.extend(&index);
+    stream.extend(crc32(&footer).to_le_bytes());
+    stream.extend(footer);
+    stream.extend(b"YZ");
+    stream
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
 /// A gzip stream of so many GiB of zeros, about a megabyte long for each GiB.
 pub fn gzip_bomb(gib: usize) -> Vec<u8> {
     gzip(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))

@@ -149,23 +149,23 @@ impl Layout {
         self.roots.push(manifest.clone());
     }
 
-    /// Names a manifest in `index.json` with these annotations.
+    /// Lists a manifest in `index.json` with these annotations.
     pub fn root<'a>(&mut self, manifest: &Descriptor, with: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let annotations = with.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         self.roots.push(Descriptor { annotations: Some(annotations), ..manifest.clone() });
     }
 
-    /// A blob's bytes.
+    /// The bytes of a blob.
     pub fn bytes(&self, digest: &Digest) -> &[u8] {
         &self.blobs[digest]
     }
 
-    /// Puts other bytes in the place of a blob, which then have not its digest.
+    /// Replaces the bytes of a blob, which then have another digest.
     pub fn falsify(&mut self, digest: &Digest, bytes: impl Into<Vec<u8>>) {
         self.blobs.insert(*digest, bytes.into()).expect("the blob was there");
     }
 
-    /// Takes a blob away.
+    /// Removes a blob.
     pub fn remove(&mut self, digest: &Digest) {
         self.blobs.remove(digest).expect("the blob was there");
     }

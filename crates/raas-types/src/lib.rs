@@ -27,7 +27,7 @@ pub use host_name::{HostName, HostNameError};
 pub use image_id::{ImageId, ImageIdError};
 pub use image_reference::{ImageReference, ImageReferenceError};
 pub use location::{Location, LocationError};
-pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
+pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform, PlatformError};
 pub use name::{NameError, RepositoryName, VendorName};
 pub use null::null_as_default;
 pub use object_key::{ObjectKey, V1File};

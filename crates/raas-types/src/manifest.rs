@@ -1,6 +1,7 @@
 //! Manifests, as far as a registry must understand them: their descriptors, and their subject.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,16 @@ impl Descriptor {
 /// What an image runs on.
 ///
 /// Source: OCI image-spec 1.1, image-index.md, `platform`.
+///
+/// ```
+/// use raas_types::Platform;
+///
+/// let platform: Platform = "linux/arm64/v8".parse()?;
+/// assert_eq!((platform.architecture.as_str(), platform.variant.as_deref()), ("arm64", Some("v8")));
+/// assert_eq!(platform.to_string(), "linux/arm64/v8");
+/// assert!("arm64".parse::<Platform>().is_err());
+/// # Ok::<(), raas_types::PlatformError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
     /// The processor, by Go's name: `amd64`, `arm64`.
@@ -70,6 +81,33 @@ pub struct Platform {
     /// The operating system's version, which Windows images need.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
+}
+
+/// A text that is not a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a platform: expected os/architecture or os/architecture/variant, such as linux/amd64")]
+pub struct PlatformError(String);
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let word = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts.as_slice() {
+            [os, architecture] => (*os, *architecture, None),
+            [os, architecture, variant] => (*os, *architecture, Some((*variant).to_owned())),
+            _ => ("", "", None),
+        };
+        if word(os) && word(architecture) && variant.as_deref().is_none_or(word) {
+            let (os, architecture) = (os.to_owned(), architecture.to_owned());
+            Ok(Platform { architecture, os, variant, os_version: None })
+        } else {
+            Err(PlatformError(text.chars().take(200).collect()))
+        }
+    }
 }
 
 impl std::fmt::Display for Platform {
@@ -186,7 +224,9 @@ impl Manifest {
             }
             (Some(own), _) => own.to_owned(),
             (None, Some(found)) => found.to_owned(),
-            (None, None) if raw.config.is_none() && keys.contains("manifests") => media_type::OCI_INDEX.to_owned(),
+            (None, None) if raw.config.is_none() && keys.contains("manifests") => {
+                media_type::OCI_INDEX.to_owned()
+            }
             (None, None) => media_type::OCI_MANIFEST.to_owned(),
         };
         let both =

@@ -102,7 +102,7 @@ fn in_layout(path: &Path, base: &str, home: &Home) -> Result<Vec<BaseLayer>, Fai
     let limits = Limits::default();
     home.ensure()?;
     let archive = raas_image::open(Input::Path(path.to_owned()), home.root(), &limits, &mut |_| {})?;
-    let Image::Manifests(set) = archive.image(&Wanted { repository: None, tag: None })? else {
+    let Image::Manifests(set) = archive.image(&Wanted::default())? else {
         let message =
             format!("{} in `mask_images` is {}, no OCI image layout", path.display(), archive.kind());
         return Err(Failure::new(Kind::Usage, message));
