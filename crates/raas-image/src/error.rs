@@ -56,7 +56,7 @@ pub enum Rule {
     NotUtf8,
     #[error("its name is empty")]
     NoName,
-    #[error("the archive has two members of this name")]
+    #[error("the archive has two members of this name with different content")]
     Duplicate,
     #[error("it is a link to `{0}`, which is outside of the archive")]
     LinkLeaves(String),

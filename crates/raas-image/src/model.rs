@@ -27,6 +27,14 @@ impl Image {
         }
     }
 
+    pub(crate) fn notes_mut(&mut self) -> &mut Vec<String> {
+        match self {
+            Image::Manifests(set) => &mut set.notes,
+            Image::Saved(set) => &mut set.notes,
+            Image::V1(set) => &mut set.notes,
+        }
+    }
+
     /// The tags that are to be published.
     pub fn tags(&self) -> Vec<Tag> {
         match self {

@@ -75,7 +75,6 @@ mod watch;
 
 pub use acme::Acme;
 pub use auth::{GuessLimit, TokenIssuer, check_client_ca};
-pub use http::host::{HostName, HostNameError};
 pub use ipnet::IpNet;
 pub use notify::{Notify, NotifyError};
 pub use options::Options;
@@ -83,8 +82,7 @@ pub use origin::{
     AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
     CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,
 };
+pub use raas_types::{HostName, HostNameError, RepositoryPattern};
 pub use serve::serve;
-pub use site::{
-    Bucket, ContentFolders, CraneRules, Metadata, ProxyRules, RepositoryPattern, SiteConfig, SiteSource,
-};
+pub use site::{Bucket, ContentFolders, CraneRules, Metadata, ProxyRules, SiteConfig, SiteSource};
 pub use tls::CertificateFiles;

@@ -25,7 +25,7 @@ mod proxy_rules;
 
 pub use crane_rules::{ContentFolders, CraneRules};
 pub(crate) use health::MetadataHealth;
-pub use proxy_rules::{ProxyRules, RepositoryPattern};
+pub use proxy_rules::ProxyRules;
 
 /// The configuration of a vendor's registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,10 +86,15 @@ pub(crate) fn push(
 
     let archive = origin::open(home, options, &limits, progress)?;
     progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
-    let repository =
-        archive.choose(options.repository.as_deref(), options.vendor.as_str(), name.as_str()).or_fail()?;
-    let wanted = Wanted { repository: repository.clone(), tag: options.image.tag.clone() };
-    let image = archive.image(&wanted).or_fail()?;
+    let wanted = Wanted {
+        published_as: Some((options.vendor.clone(), name.clone())),
+        repository: options.repository.clone(),
+        tag: options.image.tag.clone(),
+        ..Wanted::default()
+    };
+    let selection = archive.choose(&wanted).or_fail()?;
+    let repository = selection.repository().map(str::to_owned);
+    let image = archive.read(&selection, None).or_fail()?;
     if let Some(repository) = &repository {
         progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
     }

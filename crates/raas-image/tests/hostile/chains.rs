@@ -252,7 +252,7 @@ fn several_documents_and_none() {
     let archive = open_bytes(&files.tar());
     assert_eq!(archive.repositories().unwrap(), ["app", "tool"]);
     assert!(matches!(archive.image(&Wanted::default()), Err(ImageError::Choice(_))));
-    let wanted = Wanted { repository: Some("tool".into()), tag: None };
+    let wanted = Wanted { repository: Some("tool".into()), ..Wanted::default() };
     assert_eq!(archive.image(&wanted).unwrap().tags().len(), 1);
     for n in 0..64 {
         files.set(format!("more-{n}.json"), "{}");

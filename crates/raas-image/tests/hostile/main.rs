@@ -4,6 +4,7 @@
 
 mod archives;
 mod chains;
+mod choosing;
 mod folders;
 mod layouts;
 mod mutations;

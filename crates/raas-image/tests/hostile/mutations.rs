@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use raas_image::{Input, Limits, open};
+use raas_image::{Input, Limits, Wanted, open};
 use raas_testkit::docker_save::{LayerPlaces, Saved, newer, newest, oldest};
 use raas_testkit::layers::{Pack, Random, layer};
 use raas_testkit::oci::Layout;
@@ -10,7 +10,7 @@ use raas_testkit::pulp2::Export;
 use raas_testkit::tar::repair_checksum;
 use raas_testkit::{Files, fixtures};
 
-use crate::support::read_whole;
+use crate::support::{published_as, read_whole};
 
 /// Small, so that a change that makes something long is found out early.
 fn limits() -> Limits {
@@ -57,9 +57,9 @@ fn survives(label: &str, case: usize, bytes: Vec<u8>) {
         let input = Input::Stream("mutated".into(), Box::new(std::io::Cursor::new(bytes)));
         let archive = open(input, &std::env::temp_dir(), &limits, &mut |_| {})?;
         archive.repositories()?;
-        archive.choose(None, "acme", "app")?;
+        drop(archive.choose(&published_as("app")));
         for repository in archive.repositories()?.into_iter().map(Some).chain([None]) {
-            drop(archive.image(&raas_image::Wanted { repository, tag: None }));
+            drop(archive.image(&Wanted { repository, ..Wanted::default() }));
         }
         read_whole(&archive, &limits)
     }));

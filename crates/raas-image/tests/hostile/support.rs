@@ -155,7 +155,13 @@ pub(crate) fn v1(bytes: &[u8], tag: Option<&str>) -> Result<V1Set, ImageError> {
 }
 
 pub(crate) fn wanted(tag: Option<&str>) -> Wanted {
-    Wanted { repository: None, tag: tag.map(|tag| tag.parse().unwrap()) }
+    Wanted { tag: tag.map(|tag| tag.parse().unwrap()), ..Wanted::default() }
+}
+
+/// What a push of the vendor `acme` wants.
+pub(crate) fn published_as(image: &str) -> Wanted {
+    let named = ("acme".parse().unwrap(), image.parse().unwrap());
+    Wanted { published_as: Some(named), ..Wanted::default() }
 }
 
 /// Opens it by every way and reads it whole.

@@ -174,6 +174,7 @@ fn referrer(manifest: Understood, digest: Digest, size: u64) -> Option<Referrer>
         digest,
         size,
         urls: Vec::new(),
+        data: None,
         platform: None,
         annotations: manifest.annotations,
         artifact_type: manifest.artifact_type,

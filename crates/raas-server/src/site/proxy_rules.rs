@@ -1,12 +1,10 @@
 //! Repositories whose bytes the server passes on, for customers who reach only the registry's host.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use hyper::Uri;
-use raas_types::RepositoryName;
+use raas_types::{HostName, RepositoryName, RepositoryPattern};
 
-use crate::http::host::HostName;
 use crate::origin::Origin;
 
 /// What the server passes on.
@@ -19,44 +17,6 @@ pub struct ProxyRules {
     /// The hosts that the server may fetch masked layers from. Vendors choose the locations in metadata, and the server
     /// may reach hosts that its clients must not reach.
     pub hosts: BTreeSet<HostName>,
-}
-
-/// Repositories by name: `app`, `tools/*` for all below `tools`, `*` for all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepositoryPattern {
-    /// None means all repositories.
-    name: Option<RepositoryName>,
-    /// Whether the repositories below the name are meant, without the name itself.
-    below: bool,
-}
-
-impl FromStr for RepositoryPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self { name: None, below: true });
-        }
-        let (name, below) = text.strip_suffix("/*").map_or((text, false), |name| (name, true));
-        let name = name.parse().map_err(|_| {
-            let shown: String = text.chars().take(300).collect();
-            format!("`{shown}` is neither the name of a repository nor `NAME/*` nor `*`")
-        })?;
-        Ok(Self { name: Some(name), below })
-    }
-}
-
-impl RepositoryPattern {
-    fn matches(&self, repository: &RepositoryName) -> bool {
-        match &self.name {
-            None => true,
-            Some(name) if self.below => {
-                let rest = repository.as_str().strip_prefix(name.as_str());
-                rest.is_some_and(|rest| rest.starts_with('/'))
-            }
-            Some(name) => name == repository,
-        }
-    }
 }
 
 impl ProxyRules {
@@ -78,27 +38,6 @@ impl ProxyRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_names_and_the_names_below() {
-        let table = [
-            ("app", "app", true),
-            ("app", "app2", false),
-            ("app", "app/x", false),
-            ("tools/*", "tools/app", true),
-            ("tools/*", "tools/a/b", true),
-            ("tools/*", "tools", false),
-            ("tools/*", "tools2/app", false),
-            ("*", "anything/at-all", true),
-        ];
-        for (pattern, name, expected) in table {
-            let pattern: RepositoryPattern = pattern.parse().unwrap();
-            assert_eq!(pattern.matches(&name.parse().unwrap()), expected, "{pattern:?} {name}");
-        }
-        for text in ["", "/*", "a*", "*/a", "a/*/b", "App"] {
-            assert!(text.parse::<RepositoryPattern>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn only_urls_at_allowed_hosts_are_fetched() {

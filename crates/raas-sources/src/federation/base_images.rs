@@ -107,9 +107,7 @@ fn in_layout(path: &Path, base: &str, spool: &Path) -> Result<Vec<BaseLayer>, Fa
     fs::create_dir_all(spool).context(|| format!("cannot make the folder {}", spool.display()))?;
     let archive =
         raas_image::open(Input::Path(path.to_owned()), spool, &limits, &mut |_| {}).map_err(image_failure)?;
-    let Image::Manifests(set) =
-        archive.image(&Wanted { repository: None, tag: None }).map_err(image_failure)?
-    else {
+    let Image::Manifests(set) = archive.image(&Wanted::default()).map_err(image_failure)? else {
         let message =
             format!("{} in `mask_images` is {}, no OCI image layout", path.display(), archive.kind());
         return Err(Failure::new(Kind::Usage, message));

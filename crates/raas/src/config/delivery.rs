@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raas_server::{HostName, RepositoryPattern, TokenAlgorithm};
+use raas_types::RepositoryPatternError;
 
 use super::ini::{IniError, Value};
 use super::sections::{hosts, text, words};
@@ -50,7 +51,8 @@ impl Delivery {
             "cdn_cloudfront_key_id" => self.cloudfront_key_id = Some(text(value)?),
             "cdn_cloudfront_key" => self.cloudfront_key = Some(key_source(&text(value)?, folder)),
             "proxy_repositories" => {
-                let read = |word: &str| word.parse().map_err(|message| value.error(message));
+                let wrong = |error: RepositoryPatternError| value.error(error.to_string());
+                let read = |word: &str| word.parse().map_err(wrong);
                 self.proxy_repositories = words(value).map(read).collect::<Result<_, _>>()?;
             }
             _ => self.proxy_hosts = hosts(value)?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use raas_server::{HostName, HostNameError, TokenIssuer};
-use raas_types::VendorName;
+use raas_types::{ImageReferenceError, VendorName};
 
 use super::bucket;
 use super::delivery::Delivery;
@@ -381,7 +381,9 @@ fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError>
             if ["/", "./", "../"].iter().any(|begin| word.starts_with(begin)) {
                 return Ok(BaseImage::Layout(folder.join(word)));
             }
-            word.parse().map(BaseImage::Registry).map_err(|message: String| value.error(message))
+            word.parse()
+                .map(BaseImage::Registry)
+                .map_err(|error: ImageReferenceError| value.error(error.to_string()))
         })
         .collect()
 }

@@ -54,6 +54,7 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
     let orphan = with_parent(&|_| "f".repeat(64));
     let names = |tag: &str| {
         let mut layout = good().layout;
+        layout.untag();
         layout.tag(&good().image, tag);
         layout.tar()
     };
@@ -102,7 +103,7 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
         ("orphan", orphan, say(&[&"f".repeat(64)])),
         (
             "twins",
-            TarBuilder::new().file("oci-layout", "{}").file("./oci-layout", "{}").finish(),
+            TarBuilder::new().file("oci-layout", "{}").file("./oci-layout", "{ }").finish(),
             say(&["oci-layout", "two members"]),
         ),
         ("absolute", TarBuilder::new().file("/etc/passwd", "x").finish(), say(&["/etc/passwd", "absolute"])),
