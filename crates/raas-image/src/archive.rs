@@ -156,7 +156,7 @@ fn explained(error: ImageError, tree: &Tree) -> ImageError {
     const CAUSE: &str = "; the archive has no end mark, so it may be truncated";
     match error {
         ImageError::Refused { member, rule: Rule::Missing(why) } if tree.may_be_truncated() => {
-            ImageError::Refused { member, rule: Rule::Missing(why + CAUSE) }
+            ImageError::refused(member, Rule::Missing(why + CAUSE))
         }
         ImageError::NotAnImage { what, found } if tree.may_be_truncated() => {
             ImageError::NotAnImage { what, found: found + CAUSE }

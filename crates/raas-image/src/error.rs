@@ -106,11 +106,11 @@ pub enum Rule {
 
 impl ImageError {
     pub(crate) fn refused(member: impl Into<String>, rule: Rule) -> Self {
-        ImageError::Refused { member: legible(&member.into(), 300), rule }
+        ImageError::Refused { member: legible(&member.into(), 300), rule: rule.legible() }
     }
 
     pub(crate) fn content(member: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::refused(member, Rule::Content(legible(&message.into(), 1000)))
+        Self::refused(member, Rule::Content(message.into()))
     }
 
     pub(crate) fn missing(member: impl Into<String>, message: impl Into<String>) -> Self {
@@ -128,6 +128,18 @@ impl ImageError {
 }
 
 impl Rule {
+    /// The rule with legible text: errors of libraries and of `raas-types` quote the source.
+    fn legible(self) -> Self {
+        let shown = |text: String| legible(&text, 1000);
+        match self {
+            Rule::Header(text) => Rule::Header(shown(text)),
+            Rule::Missing(text) => Rule::Missing(shown(text)),
+            Rule::Unpack(text) => Rule::Unpack(shown(text)),
+            Rule::Content(text) => Rule::Content(shown(text)),
+            other => other,
+        }
+    }
+
     /// The error of the parser, made legible: it may quote the source at any length.
     pub(crate) fn json(error: serde_json::Error) -> Self {
         Rule::Json(short(error))
@@ -178,5 +190,7 @@ mod tests {
             let shown = Rule::json(error).to_string();
             assert!(shown.len() < 1200 && !shown.chars().any(char::is_control), "{shown:?}");
         }
+        let quoting = ImageError::refused("a\u{1b}b", Rule::Content("`\u{7f}` is no id".into())).to_string();
+        assert_eq!(quoting, "`a\\u{1b}b` is refused: `\\u{7f}` is no id");
     }
 }
