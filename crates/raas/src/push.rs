@@ -9,6 +9,7 @@
 //! ```
 
 mod compose;
+mod earlier;
 mod lookup;
 mod origin;
 mod plan;
@@ -24,8 +25,8 @@ mod transfer_v1;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use raas_image::{Image, Limits, Wanted};
-use raas_types::{ImageArgument, Tag, VendorName};
+use raas_image::{Image, Limits, Store, Wanted};
+use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::catch_up;
 use crate::config::{Config, Masks};
@@ -35,6 +36,7 @@ use crate::held::Held;
 use crate::home::Home;
 use crate::publication::{Current, FollowUp, published_keys};
 use crate::storage;
+use earlier::Earlier;
 pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
 pub(crate) use report::{Counted, Report};
@@ -50,6 +52,10 @@ pub(crate) struct Options {
     pub(crate) from: Origin,
     /// The repository in the source, where it has several.
     pub(crate) repository: Option<String>,
+    /// The image in the source, where it has several.
+    pub(crate) digest: Option<Digest>,
+    /// The platforms wanted of an index; empty for all.
+    pub(crate) platforms: Vec<Platform>,
     /// Whether the repository is made equal to the source, rather than the source added to it.
     pub(crate) prune: bool,
     /// Whether to say what would happen, and do nothing.
@@ -85,11 +91,13 @@ pub(crate) fn push(
         published_as: Some((options.vendor.clone(), name.clone())),
         repository: options.repository.clone(),
         tag: options.image.tag.clone(),
-        ..Wanted::default()
+        digest: options.digest,
+        platforms: options.platforms.clone(),
     };
     let selection = archive.choose(&wanted)?;
     let repository = selection.repository().map(str::to_owned);
-    let image = archive.read(&selection, None)?;
+    let earlier = Earlier::open(&home.vendor(&options.vendor), name)?;
+    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store))?;
     if let Some(repository) = &repository {
         progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
     }
@@ -124,7 +132,7 @@ pub(crate) fn push(
         BTreeSet::new()
     };
     let held = Held::read(storage, name, matches!(image, Image::V1(_)), &published)?;
-    let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
+    let plan = plan::Plan::new(name, archive.kind(), image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress
             .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));
