@@ -79,7 +79,7 @@ browser:
 fuzz seconds="60":
     cargo run --release --manifest-path fuzz/Cargo.toml --bin mutate -- {{seconds}}
 
-# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token or text. Needs a C++ compiler
+# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token, text, archive or members. Needs a C++ compiler
 fuzz-guided target seconds="60":
     mkdir -p fuzz/corpus/{{target}}
     RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
