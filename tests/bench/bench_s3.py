@@ -6,6 +6,7 @@ for the second push of the same, requests. Rounds take turns; the median counts.
 
 usage: bench_s3.py [ROUNDS]
 """
+
 import gzip
 import hashlib
 import io
@@ -37,7 +38,11 @@ def make_image(folder):
     def blob(content, media_type):
         digest = hashlib.sha256(content).hexdigest()
         (blobs / digest).write_bytes(content)
-        return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}", "size": len(content)}
+        return {
+            "mediaType": f"application/vnd.oci.image.{media_type}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
 
     layers, diff_ids = [], []
     for n in range(LAYERS):
@@ -49,10 +54,29 @@ def make_image(folder):
         plain = plain.getvalue()
         diff_ids.append("sha256:" + hashlib.sha256(plain).hexdigest())
         layers.append(blob(gzip.compress(plain, 0, mtime=0), "layer.v1.tar+gzip"))
-    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids},
-                              "history": [{"created_by": "bench"}] * LAYERS}).encode(), "config.v1+json")
-    manifest = blob(json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                                "config": config, "layers": layers}).encode(), "manifest.v1+json")
+    config = blob(
+        json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {},
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+                "history": [{"created_by": "bench"}] * LAYERS,
+            }
+        ).encode(),
+        "config.v1+json",
+    )
+    manifest = blob(
+        json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": config,
+                "layers": layers,
+            }
+        ).encode(),
+        "manifest.v1+json",
+    )
     manifest["annotations"] = {"org.opencontainers.image.ref.name": "1.0"}
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
@@ -64,7 +88,9 @@ class Measured:
     def __init__(self, command, environment, server=None):
         before = processor_time(server) if server else 0
         begun = time.perf_counter()
-        child = subprocess.Popen([str(word) for word in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            [str(word) for word in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         self.said = child.stdout.read().decode()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = status
@@ -94,12 +120,27 @@ class Registry:
     def __init__(self, service, bucket, folder):
         self.port = services.free_port()
         config = folder / "registry.yml"
-        config.write_text(json.dumps({
-            "version": 0.1, "log": {"level": "error"},
-            "storage": {"s3": {"accesskey": service.key, "secretkey": service.secret, "region": service.region,
-                               "regionendpoint": service.url, "bucket": bucket, "secure": False, "v4auth": True},
-                        "redirect": {"disable": True}},
-            "http": {"addr": f"127.0.0.1:{self.port}"}}))
+        config.write_text(
+            json.dumps(
+                {
+                    "version": 0.1,
+                    "log": {"level": "error"},
+                    "storage": {
+                        "s3": {
+                            "accesskey": service.key,
+                            "secretkey": service.secret,
+                            "region": service.region,
+                            "regionendpoint": service.url,
+                            "bucket": bucket,
+                            "secure": False,
+                            "v4auth": True,
+                        },
+                        "redirect": {"disable": True},
+                    },
+                    "http": {"addr": f"127.0.0.1:{self.port}"},
+                }
+            )
+        )
         # A bundle of certificates that is set for other programs stops this one.
         command = ["env", "-u", "AWS_CA_BUNDLE", "docker-registry", "serve", config]
         self.process = parts.Process(command, folder / "registry.log")
@@ -107,7 +148,10 @@ class Registry:
     def __enter__(self):
         self.process.__enter__()
         url = f"http://127.0.0.1:{self.port}/v2/"
-        parts.wait_for("docker-registry", lambda: subprocess.run(["curl", "-sf", url], capture_output=True).returncode == 0)
+        parts.wait_for(
+            "docker-registry",
+            lambda: subprocess.run(["curl", "-sf", url], capture_output=True).returncode == 0,
+        )
         return self
 
     def __exit__(self, *_):
@@ -117,15 +161,34 @@ class Registry:
 def with_raas(program, service, image, bucket, work):
     config = work / "raas.cfg"
     config.write_text(service.raas_cfg("bench", bucket))
-    push = [program, "--home", work / "home", "--config", config, "push", "bench", "app", "--from", image, "--json"]
+    push = [
+        program,
+        "--home",
+        work / "home",
+        "--config",
+        config,
+        "push",
+        "bench",
+        "app",
+        "--from",
+        image,
+        "--json",
+    ]
     first, second = (Measured(push, dict(os.environ)) for _ in range(2))
     return first, second, json.loads(second.said)["requests"]
 
 
 def with_skopeo(service, image, bucket, work):
     with Registry(service, bucket, work) as registry:
-        copy = ["skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false", f"oci:{image}:1.0",
-                f"docker://127.0.0.1:{registry.port}/app:1.0"]
+        copy = [
+            "skopeo",
+            "copy",
+            "-q",
+            "--insecure-policy",
+            "--dest-tls-verify=false",
+            f"oci:{image}:1.0",
+            f"docker://127.0.0.1:{registry.port}/app:1.0",
+        ]
         pid = registry.process.child.pid
         first, second = (Measured(copy, dict(os.environ), pid) for _ in range(2))
         return first, second, None
@@ -146,7 +209,10 @@ def main():
         maker = multiprocessing.Process(target=make_image, args=(work / "image",))
         maker.start()
         maker.join()
-        contenders = {"raas": lambda *where: with_raas(program, *where), "skopeo + docker-registry": with_skopeo}
+        contenders = {
+            "raas": lambda *where: with_raas(program, *where),
+            "skopeo + docker-registry": with_skopeo,
+        }
         if shutil.which("aws"):
             contenders["aws s3 cp"] = with_aws
         results = {name: [] for name in contenders}
@@ -154,7 +220,9 @@ def main():
             for name, contender in contenders.items():
                 # A service of its own each time: its disk does not grow from one to the next.
                 with services.Garage(work / "garage") as service:
-                    services.aws(service, "s3", "mb", "s3://bench-images") if shutil.which("aws") else service.ask("bucket", "create", "bench-images")
+                    services.aws(service, "s3", "mb", "s3://bench-images") if shutil.which(
+                        "aws"
+                    ) else service.ask("bucket", "create", "bench-images")
                     here = work / "here"
                     here.mkdir()
                     results[name].append(contender(service, work / "image", "bench-images", here))
@@ -165,15 +233,23 @@ def main():
 
 def tell(results):
     base = None
-    print(f"{'1 GiB, 16 layers':26} {'wall s':>7} {'cpu s':>7} {'peak MiB':>9} {'again s':>8} {'requests':>9}")
+    print(
+        f"{'1 GiB, 16 layers':26} {'wall s':>7} {'cpu s':>7} {'peak MiB':>9} {'again s':>8} {'requests':>9}"
+    )
     for name, rounds in results.items():
         median = lambda of: statistics.median(of(round) for round in rounds)
-        wall, processor, most = (median(lambda r: r[0].wall), median(lambda r: r[0].processor), median(lambda r: r[0].peak) / MIB)
+        wall, processor, most = (
+            median(lambda r: r[0].wall),
+            median(lambda r: r[0].processor),
+            median(lambda r: r[0].peak) / MIB,
+        )
         again = f"{median(lambda r: r[1].wall):8.2f}" if rounds[0][1] else " " * 8
         requests = f"{rounds[0][2]:9}" if rounds[0][2] is not None else " " * 9
         print(f"{name:26} {wall:7.2f} {processor:7.2f} {most:9.0f} {again} {requests}")
         if base:
-            print(f"{'  against raas':26} {wall / base[0]:6.2f}x {processor / base[1]:6.2f}x {most / base[2]:8.2f}x")
+            print(
+                f"{'  against raas':26} {wall / base[0]:6.2f}x {processor / base[1]:6.2f}x {most / base[2]:8.2f}x"
+            )
         base = base or (wall, processor, most)
     if base[2] > MOST_MEMORY:
         raise SystemExit(f"raas used more than {MOST_MEMORY} MiB")

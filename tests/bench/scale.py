@@ -7,6 +7,7 @@ they are.
 
 Usage: scale.py [folder] [bucket]    measures one of the two, or both
 """
+
 import contextlib
 import http.client
 import http.server
@@ -44,7 +45,10 @@ class Told:
         good = goal is None or value <= goal
         self.over |= counts and not good
         verdict = "" if goal is None else "ok" if good else "OVER" if counts else "slower"
-        print(f"{verdict:7}{value:9.2f} {unit:4} {'of ' + format(goal, '.2f') if goal is not None else '':9} {what}", flush=True)
+        print(
+            f"{verdict:7}{value:9.2f} {unit:4} {'of ' + format(goal, '.2f') if goal is not None else '':9} {what}",
+            flush=True,
+        )
 
 
 def memory(pid, key="VmRSS"):
@@ -57,7 +61,20 @@ def serve(program, log, *more):
     port = services.free_port()
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     begun = time.monotonic()
-    server = parts.Process([program, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--bucket", "https://bucket.example.com", *more], log, environment)
+    server = parts.Process(
+        [
+            program,
+            "serve",
+            "acme",
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--bucket",
+            "https://bucket.example.com",
+            *more,
+        ],
+        log,
+        environment,
+    )
     server.port = port
 
     def ready():
@@ -90,13 +107,20 @@ def by_tag(repositories):
 
 def as_files(repositories):
     """Where the same manifests lie in a metadata tree."""
-    return [f"/crane/data/{r.name}/_manifests/{digest.replace(':', '/')}" for r in repositories for digest in r.tags.values()]
+    return [
+        f"/crane/data/{r.name}/_manifests/{digest.replace(':', '/')}"
+        for r in repositories
+        for digest in r.tags.values()
+    ]
 
 
 def latencies(port, paths, count=20_000):
     """Seconds of each of so many requests for manifests of many repositories, one after the other."""
     # Made before, and as many whatever there is, so that the script's own memory is no matter.
-    requests = [f"GET {paths[n * 7919 % len(paths)]} HTTP/1.1\r\nHost: registry.example.com\r\n\r\n".encode() for n in range(count)]
+    requests = [
+        f"GET {paths[n * 7919 % len(paths)]} HTTP/1.1\r\nHost: registry.example.com\r\n\r\n".encode()
+        for n in range(count)
+    ]
     found = []
     with socket.create_connection(("127.0.0.1", port), timeout=30) as stream:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,7 +178,11 @@ def change(what, port, repositories, publish, detected=None):
         repository.image("new", f"{what} {n}")
         expected = repository.bytes[repository.tags["new"]]
         begun = publish(repository, f"{n + 1:040x}")
-        parts.wait_for("a changed document", lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected), pause=0.005)
+        parts.wait_for(
+            "a changed document",
+            lambda: get(port, f"/v2/{repository.name}/manifests/new") == (200, expected),
+            pause=0.005,
+        )
         served = time.monotonic()
         found.append(served - begun)
         if detected:
@@ -228,9 +256,25 @@ def measure(told, what, server, repositories, publish, poll, detected=None):
     told.row(f"{what}: a change is served, median", statistics.median(changes), "s", poll + CHANGE_S)
     told.row(f"{what}: a change is served, slowest of {len(changes)}", max(changes), "s", poll + CHANGE_S)
     if since:
-        told.row(f"{what}: from its detection until a change is served, median", statistics.median(since), "s", CHANGE_S)
-        told.row(f"{what}: from its detection until a change is served, slowest of {len(since)}", max(since), "s", CHANGE_S)
-    told.row(f"{what}: memory after {len(changes)} changes", memory(pid) / MIB, "MiB", CHANGED_MEMORY / MIB, counts=True)
+        told.row(
+            f"{what}: from its detection until a change is served, median",
+            statistics.median(since),
+            "s",
+            CHANGE_S,
+        )
+        told.row(
+            f"{what}: from its detection until a change is served, slowest of {len(since)}",
+            max(since),
+            "s",
+            CHANGE_S,
+        )
+    told.row(
+        f"{what}: memory after {len(changes)} changes",
+        memory(pid) / MIB,
+        "MiB",
+        CHANGED_MEMORY / MIB,
+        counts=True,
+    )
     told.row(f"{what}: peak memory until then", memory(pid, "VmHWM") / MIB, "MiB")
 
 
@@ -243,6 +287,7 @@ def measure_folder(told, program, work, many):
         def publish(repository, revision):
             trees.write(root, [repository], revision)
             return time.monotonic()
+
         return publish
 
     with serve(program, work / "few.log", "--metadata", work / "few") as small:
@@ -252,8 +297,12 @@ def measure_folder(told, program, work, many):
             answers = compared((server.port, by_tag(many)), (small.port, by_tag(few)))
             with nginx(work, work / "many") as large_port, nginx(work, work / "few") as small_port:
                 files = compared((large_port, as_files(many)), (small_port, as_files(few)))
-            told.row("folder, 10,000: nginx's time for such a file against ten repositories' files", files, "x")
-            told.row("folder, 10,000: time of an answer against ten repositories", answers, "x", max(1, files))
+            told.row(
+                "folder, 10,000: nginx's time for such a file against ten repositories' files", files, "x"
+            )
+            told.row(
+                "folder, 10,000: time of an answer against ten repositories", answers, "x", max(1, files)
+            )
             idle(told, "folder, 10,000", server.port, server.child.pid)
 
 
@@ -264,6 +313,7 @@ def measure_bucket(told, program, work, many):
     snapshots.publish("0" * 40)
     print(f"{snapshots.count} parts of {snapshots.size() / MIB:.1f} MiB")
     with Bucket(bucket) as web, serve(program, work / "bucket.log", "--metadata", web.url) as server:
+
         def publish(repository, revision):
             snapshots.prepare(repository)
             begun = time.monotonic()
@@ -296,10 +346,15 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="raas-scale-") as folder:
         work = pathlib.Path(folder)
-        many = [trees.typical(n, location="https://cdn.example.com/base" if n % 3 == 0 else None) for n in range(REPOSITORIES)]
-        print(f"{len(many)} repositories, {sum(len(r.manifests) for r in many)} manifests, "
-              f"{sum(len(c) for r in many for c in r.bytes.values()) / MIB:.0f} MiB of them, {sum(len(r.tags) for r in many)} tags, "
-              f"{sum(len(r.blobs) for r in many)} blobs")
+        many = [
+            trees.typical(n, location="https://cdn.example.com/base" if n % 3 == 0 else None)
+            for n in range(REPOSITORIES)
+        ]
+        print(
+            f"{len(many)} repositories, {sum(len(r.manifests) for r in many)} manifests, "
+            f"{sum(len(c) for r in many for c in r.bytes.values()) / MIB:.0f} MiB of them, {sum(len(r.tags) for r in many)} tags, "
+            f"{sum(len(r.blobs) for r in many)} blobs"
+        )
         for way in ways:
             WAYS[way](told, program, work, many)
     sys.exit(told.over)

@@ -9,6 +9,7 @@ Access logs: neither has one, but in the row that says so, where each writes its
 
 usage: bench_serve.py [ROUNDS [SECONDS [ROW…]]], a row by any part of its name
 """
+
 import json
 import os
 import pathlib
@@ -26,9 +27,21 @@ import trees
 
 SERVER_CORE, LOAD_CORE = "0", "1"
 CONNECTIONS = 64
-PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "docker-registry": "docker-registry", "skopeo": "skopeo", "ab": "apache2-utils"}
+PACKAGES = {
+    "nginx": "nginx-light",
+    "wrk": "wrk",
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+    "ab": "apache2-utils",
+}
 # Rows with what they are to reach, against nginx by requests for a second.
-GOALS = {"manifest by tag": 1.3, "manifest by digest": 1.3, "/v2/": 1.0, "blob, public": 1.0, "blob, presigned": 0.7}
+GOALS = {
+    "manifest by tag": 1.3,
+    "manifest by digest": 1.3,
+    "/v2/": 1.0,
+    "blob, public": 1.0,
+    "blob, presigned": 0.7,
+}
 DOCKER_GOAL = 50
 
 
@@ -85,10 +98,18 @@ def load(server, path, method, accept, seconds):
     if method == "HEAD":
         # wrk waits for the bytes of a HEAD. ab is slower than what it asks, so of its rows the processor time counts.
         command = ["ab", "-q", "-k", "-i", "-r", "-c", CONNECTIONS, "-t", seconds, "-n", 10**7]
-        requests, rate, refused = r"Complete requests:\s+(\d+)", r"Requests per second:\s+([\d.]+)", r"(Non-2xx responses|Failed requests:\s+[1-9]).*"
+        requests, rate, refused = (
+            r"Complete requests:\s+(\d+)",
+            r"Requests per second:\s+([\d.]+)",
+            r"(Non-2xx responses|Failed requests:\s+[1-9]).*",
+        )
     else:
         command = ["wrk", "-t", "1", "-c", CONNECTIONS, "-d", f"{seconds}s"]
-        requests, rate, refused = r"(\d+) requests in", r"Requests/sec:\s+([\d.]+)", r"(Non-2xx or 3xx responses|Socket errors).*"
+        requests, rate, refused = (
+            r"(\d+) requests in",
+            r"Requests/sec:\s+([\d.]+)",
+            r"(Non-2xx or 3xx responses|Socket errors).*",
+        )
     before = server.processor_seconds()
     said = parts.run("taskset", "-c", LOAD_CORE, *command, "-H", f"Accept: {accept}", url)
     used = server.processor_seconds() - before
@@ -103,7 +124,9 @@ def nginx(folder, port, repository, digest, blob, location, log):
     files.mkdir(exist_ok=True)
     (files / "manifest").write_bytes(repository.bytes[digest])
     more = "add_header Docker-Distribution-API-Version registry/2.0;"
-    of_digest = f"{more} add_header Docker-Content-Digest {digest}; add_header X-Content-Type-Options nosniff;"
+    of_digest = (
+        f"{more} add_header Docker-Content-Digest {digest}; add_header X-Content-Type-Options nosniff;"
+    )
     of_file = f"alias {files}/manifest; default_type {trees.MANIFEST}; {of_digest}"
     config = folder / f"nginx-{port}.conf"
     config.write_text(f"""
@@ -128,11 +151,34 @@ def docker_registry(folder):
     """With the image of the fixtures, pushed by skopeo. Its log is off; its cache of descriptors is on."""
     port = services.free_port()
     config = folder / "registry.yml"
-    config.write_text(json.dumps({"version": 0.1, "log": {"level": "error", "accesslog": {"disabled": True}},
-                                  "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}, "cache": {"blobdescriptor": "inmemory"}},
-                                  "http": {"addr": f"127.0.0.1:{port}"}}))
-    return Server(["env", "-u", "AWS_CA_BUNDLE", "OTEL_TRACES_EXPORTER=none", "GOMAXPROCS=1", "docker-registry", "serve", config],
-                  folder, "docker-registry", port)
+    config.write_text(
+        json.dumps(
+            {
+                "version": 0.1,
+                "log": {"level": "error", "accesslog": {"disabled": True}},
+                "storage": {
+                    "filesystem": {"rootdirectory": str(folder / "registry")},
+                    "cache": {"blobdescriptor": "inmemory"},
+                },
+                "http": {"addr": f"127.0.0.1:{port}"},
+            }
+        )
+    )
+    return Server(
+        [
+            "env",
+            "-u",
+            "AWS_CA_BUNDLE",
+            "OTEL_TRACES_EXPORTER=none",
+            "GOMAXPROCS=1",
+            "docker-registry",
+            "serve",
+            config,
+        ],
+        folder,
+        "docker-registry",
+        port,
+    )
 
 
 def bare():
@@ -144,8 +190,20 @@ def bare():
 
 
 def raas(program, folder, name, port, *more):
-    environment = os.environ | {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
-    command = [program, "serve", "acme", "--listen", f"127.0.0.1:{port}", "--metadata", folder / "tree", *more]
+    environment = os.environ | {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    }
+    command = [
+        program,
+        "serve",
+        "acme",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--metadata",
+        folder / "tree",
+        *more,
+    ]
     return Server(command, folder, name, port, environment)
 
 
@@ -166,15 +224,24 @@ def main():
         ports = [services.free_port() for _ in range(6)]
         public = ["--bucket", "s3://acme-images", "--access", "public", "--s3-region", "eu-central-1"]
         signed = ["--bucket", "s3://acme-images", "--s3-region", "eu-central-1"]
-        with raas(program, work, "raas", ports[0], *public, "--no-access-log") as open_, \
-                raas(program, work, "raas-signed", ports[1], *signed, "--no-access-log") as private, \
-                raas(program, work, "raas-logs", ports[2], *public) as logging, \
-                nginx(work, ports[3], repository, digest, blob, location, "off") as plain, \
-                nginx(work, ports[4], repository, digest, blob, location, "/dev/null") as plain_logging, \
-                Server([hyper, ports[5]], work, "bare", ports[5]) as nothing, \
-                docker_registry(work) as registry:
-            parts.run("skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false",
-                      f"oci:{parts.ROOT}/fixtures/oci-multi:2.0", f"docker://127.0.0.1:{registry.port}/{repository.name}:1.0")
+        with (
+            raas(program, work, "raas", ports[0], *public, "--no-access-log") as open_,
+            raas(program, work, "raas-signed", ports[1], *signed, "--no-access-log") as private,
+            raas(program, work, "raas-logs", ports[2], *public) as logging,
+            nginx(work, ports[3], repository, digest, blob, location, "off") as plain,
+            nginx(work, ports[4], repository, digest, blob, location, "/dev/null") as plain_logging,
+            Server([hyper, ports[5]], work, "bare", ports[5]) as nothing,
+            docker_registry(work) as registry,
+        ):
+            parts.run(
+                "skopeo",
+                "copy",
+                "-q",
+                "--insecure-policy",
+                "--dest-tls-verify=false",
+                f"oci:{parts.ROOT}/fixtures/oci-multi:2.0",
+                f"docker://127.0.0.1:{registry.port}/{repository.name}:1.0",
+            )
             get = [
                 ("manifest by tag", open_, plain, f"{manifest}/1.0", "GET"),
                 ("manifest by digest", open_, plain, f"{manifest}/{digest}", "GET"),
@@ -196,14 +263,25 @@ def main():
 
 
 def tell(results, rounds, seconds):
-    print(f"medians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, one core for the server, one for the load")
-    print(f"{'':36} {'ours/s':>8} {'other/s':>8} {'ratio':>6} {'goal':>5} {'raas µs':>8} {'other µs':>9} {'ratio':>6}")
+    print(
+        f"medians of {rounds} rounds of {seconds} s, {CONNECTIONS} connections, one core for the server, one for the load"
+    )
+    print(
+        f"{'':36} {'ours/s':>8} {'other/s':>8} {'ratio':>6} {'goal':>5} {'raas µs':>8} {'other µs':>9} {'ratio':>6}"
+    )
     for what, (ours, theirs) in results.items():
         median = lambda found, at: statistics.median(one[at] for one in found)
-        rate, rate_of_other, cost, cost_of_other = median(ours, 0), median(theirs, 0), median(ours, 1), median(theirs, 1)
+        rate, rate_of_other, cost, cost_of_other = (
+            median(ours, 0),
+            median(theirs, 0),
+            median(ours, 1),
+            median(theirs, 1),
+        )
         goal = DOCKER_GOAL if "docker-registry" in what else GOALS.get(what)
-        print(f"{what:36} {rate:8.0f} {rate_of_other:8.0f} {rate / rate_of_other:6.2f} {goal or '':>5} "
-              f"{cost:8.2f} {cost_of_other:9.2f} {cost_of_other / cost:6.2f}")
+        print(
+            f"{what:36} {rate:8.0f} {rate_of_other:8.0f} {rate / rate_of_other:6.2f} {goal or '':>5} "
+            f"{cost:8.2f} {cost_of_other:9.2f} {cost_of_other / cost:6.2f}"
+        )
 
 
 main()

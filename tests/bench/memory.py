@@ -3,6 +3,7 @@
 differently, and `raas serve` with a thousand repositories under requests. Prints a row each; exit code 1 if one is
 over its limit.
 """
+
 import hashlib
 import http.client
 import io
@@ -39,9 +40,11 @@ def layer_file(path):
     info.size = LAYER
     digest = hashlib.sha256()
     with path.open("wb") as out:
+
         def write(piece):
             out.write(piece)
             digest.update(piece)
+
         write(info.tobuf())
         for n in range(LAYER // MIB):
             write(n.to_bytes(8, "big") + block[8:])
@@ -61,37 +64,65 @@ def add(tar, name, content):
 
 
 def docker_save(path, layer, diff_id):
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    ).encode()
     name = hashlib.sha256(config).hexdigest() + ".json"
     with tarfile.open(path, "w") as tar:
         add(tar, name, config)
         add(tar, "layer.tar", layer)
-        add(tar, "manifest.json", json.dumps([{"Config": name, "RepoTags": ["big:1"], "Layers": ["layer.tar"]}]).encode())
+        add(
+            tar,
+            "manifest.json",
+            json.dumps([{"Config": name, "RepoTags": ["big:1"], "Layers": ["layer.tar"]}]).encode(),
+        )
 
 
 def oci(path, packed, diff_id):
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    ).encode()
     sha = hashlib.sha256()
     with packed.open("rb") as file:
         while piece := file.read(MIB):
             sha.update(piece)
-    describe = lambda kind, digest, size: {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": size}
+    describe = lambda kind, digest, size: {
+        "mediaType": f"application/vnd.oci.image.{kind}",
+        "digest": f"sha256:{digest}",
+        "size": size,
+    }
     config_digest, layer_digest = hashlib.sha256(config).hexdigest(), sha.hexdigest()
-    manifest = json.dumps({"schemaVersion": 2, "config": describe("config.v1+json", config_digest, len(config)),
-                           "layers": [describe("layer.v1.tar+gzip", layer_digest, packed.stat().st_size)]}).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": describe("config.v1+json", config_digest, len(config)),
+            "layers": [describe("layer.v1.tar+gzip", layer_digest, packed.stat().st_size)],
+        }
+    ).encode()
     root = describe("manifest.v1+json", hashlib.sha256(manifest).hexdigest(), len(manifest))
     root["annotations"] = {"org.opencontainers.image.ref.name": "1"}
     with tarfile.open(path, "w") as tar:
         add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [root]}).encode())
-        for digest, content in [(config_digest, config), (layer_digest, packed), (root["digest"][7:], manifest)]:
+        for digest, content in [
+            (config_digest, config),
+            (layer_digest, packed),
+            (root["digest"][7:], manifest),
+        ]:
             add(tar, f"blobs/sha256/{digest}", content)
 
 
 def pulp2(path, layer):
     image = "a" * 64
-    document = {"type": "pulp-docker-redirect", "version": 1, "repository": "big", "repo-registry-id": "big",
-                "url": "https://pulp.example.com/big/", "images": [{"id": image}], "tags": {"latest": image}}
+    document = {
+        "type": "pulp-docker-redirect",
+        "version": 1,
+        "repository": "big",
+        "repo-registry-id": "big",
+        "url": "https://pulp.example.com/big/",
+        "images": [{"id": image}],
+        "tags": {"latest": image},
+    }
     with tarfile.open(path, "w") as tar:
         add(tar, "big.json", json.dumps(document).encode())
         add(tar, f"web/{image}/ancestry", json.dumps([image]).encode())
@@ -107,9 +138,11 @@ def push(program, work, rows):
         subprocess.run(["gzip", "-1", "-c", layer], stdout=out, check=True)
     home = work / "home"
     archive = work / "image.tar"
-    makers = [("docker save, plain layer", lambda: docker_save(archive, layer, diff_id)),
-              ("Pulp 2, plain layer", lambda: pulp2(archive, layer)),
-              ("OCI layout, gzipped layer", lambda: oci(archive, packed, diff_id))]
+    makers = [
+        ("docker save, plain layer", lambda: docker_save(archive, layer, diff_id)),
+        ("Pulp 2, plain layer", lambda: pulp2(archive, layer)),
+        ("OCI layout, gzipped layer", lambda: oci(archive, packed, diff_id)),
+    ]
     for n, (what, make) in enumerate(makers):
         make()
         for again in ["", ", again"]:
