@@ -2,12 +2,16 @@
 
 import pathlib
 import signal
+import tempfile
 
 import pytest
-from harness import process
+
+from harness import packages, process
 from harness.clients import Clients, Podman, Skopeo, docker_daemon
 from harness.raas import Raas, release_build
 from harness.samples import samples
+
+PROGRAM = pytest.StashKey()
 
 
 def pytest_addoption(parser):
@@ -21,7 +25,19 @@ def pytest_addoption(parser):
 
 def pytest_configure():
     # A time limit from outside ends the tests as Ctrl-C does, so that the fixtures end what they started.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_runtestloop(session):
+    """Builds what is missing before any time limit of a test begins."""
+    if session.config.option.collectonly:
+        return
+    given = session.config.getoption("raas")
+    if given and not given.is_file():
+        raise pytest.UsageError(f"--raas {given}: there is no such file")
+    session.config.stash[PROGRAM] = given.resolve() if given else release_build()
+    if any(item.get_closest_marker("garage") for item in session.items):
+        packages.garage()
 
 
 def pytest_runtest_setup():
@@ -37,12 +53,9 @@ def pytest_runtest_makereport():
 
 
 @pytest.fixture(scope="session")
-def program(request):
+def program(pytestconfig):
     """The program that all suites test."""
-    if given := request.config.getoption("raas"):
-        assert given.is_file(), f"--raas {given}: there is no such program"
-        return given.resolve()
-    return release_build()
+    return pytestconfig.stash[PROGRAM]
 
 
 @pytest.fixture
@@ -59,8 +72,16 @@ def docker(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory):
-    return Podman(tmp_path_factory.mktemp("podman"))
+def short_folder():
+    """A folder with a short path: podman's runroot may have 50 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="raas-e2e-") as folder:
+        yield pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def podman(short_folder):
+    """podman with a storage that all suites share."""
+    return Podman(short_folder / "podman")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""raas gets its certificates from a real ACME server, Debian's pebble, which connects to raas to check the names."""
+"""raas gets its certificates from a real ACME server, pebble, which connects to raas to check the names."""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ import stat
 import threading
 
 import pytest
+
 from harness.certificates import Authority
 from harness.packages import ROOT
 from harness.process import free_port, listens, run, running, wait_for

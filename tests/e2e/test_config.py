@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+
 from harness.archives import layer_on_top
 from harness.packages import program as path_of
 from harness.process import run, running, wait_for

@@ -1,4 +1,4 @@
-"""Ways in which bytes come to clients: CDNs that check tokens, files of a Crane, and layers that are taken in parts.
+"""Ways in which bytes reach clients: CDNs that check tokens, files of a Crane, layers in parts.
 
 The tokens are checked with Python's hmac and with the openssl program. Pulled with podman and skopeo.
 """
@@ -11,6 +11,7 @@ import time
 import urllib.parse
 
 import pytest
+
 from harness import chunked
 from harness.clients import Clients
 from harness.packages import ROOT

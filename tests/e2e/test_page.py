@@ -4,6 +4,7 @@
 """
 
 import pytest
+
 from harness import metadata
 from harness.browser import chromium
 from harness.process import listens, wait_for

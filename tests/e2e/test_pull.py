@@ -1,10 +1,13 @@
-"""The main job: every sample is pushed, then pulled with docker, podman and skopeo, and each layer's plain bytes are
-compared with the source."""
+"""The main job: every sample is pushed, then pulled with docker, podman and skopeo.
+
+Each layer's plain bytes are compared with the source.
+"""
 
 import contextlib
 import json
 
 import pytest
+
 from harness.process import run
 from harness.raas import Raas
 from harness.samples import FIXTURES, MASKED, masked_layer_on_cdn, members, samples

@@ -1,5 +1,8 @@
-"""Vendors in real S3 services: every sample is stored as it should be, costs a few requests when it is pushed again, and
-is pulled with docker, podman and skopeo through the redirects. moto by default; `-m garage` takes Garage."""
+"""Vendors in real S3 services; moto by default, `-m garage` takes Garage.
+
+Every sample is stored, costs a few requests when it is pushed again, and is pulled with docker, podman and
+skopeo through the redirects.
+"""
 
 import contextlib
 import dataclasses
@@ -13,6 +16,7 @@ import time
 import urllib.parse
 
 import pytest
+
 from harness.archives import docker_save, sha256, tar_of
 from harness.process import run, running, wait_for, words
 from harness.raas import Raas, check_outcomes, stateless_server

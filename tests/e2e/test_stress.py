@@ -1,7 +1,7 @@
 """What the internet, operators and machines do to `raas serve`, with real sockets against the real program.
 
-After each test the server must live, answer rightly, and have as many files open as before; in the end its memory must be
-back.
+After each test the server must live, answer rightly, and have as many files open as before; in the end its
+memory must be back.
 """
 
 import concurrent.futures
@@ -17,6 +17,7 @@ import threading
 import time
 
 import pytest
+
 from harness import http2, measure, metadata
 from harness.certificates import RSA_KEY, self_signed
 from harness.measure import MIB
@@ -208,7 +209,7 @@ def test_half_requests_and_nonsense(server):
 
 
 def test_connections_opened_and_dropped(server):
-    """A hundred thousand: some with half a request, some with a request for nobody, some with nothing at all."""
+    """A hundred thousand: some with half a request, some with a request for nobody, some with nothing."""
 
     def some(count):
         for n in range(count):
@@ -264,7 +265,7 @@ def test_slow_clients(server):
 
 
 def test_metadata_replaced_under_load(server):
-    """A tag moves fifty times while four clients ask for it: each gets a whole manifest of the tag, and no other."""
+    """A tag moves fifty times while four clients ask for it: each gets a whole manifest of that tag."""
     site, stop, wrong = server.site, threading.Event(), []
     images = [site.repository.image(None, f"flip {n}") for n in range(2)]
     allowed = {site.repository.bytes[name] for name in images}
@@ -303,7 +304,7 @@ def test_metadata_replaced_under_load(server):
 
 
 def test_metadata_gone(server):
-    """The server goes on with the metadata that it has when the folder is moved away or replaced by a file."""
+    """The server keeps the metadata that it has when the folder is moved away or replaced by a file."""
     tree, away = server.site.tree, server.site.work / "away"
     tree.rename(away)
     try:
@@ -331,7 +332,8 @@ def test_full_disk_under_the_log(server):
 class Client:
     """Asks for one path again and again on one connection, until the server closes it between two answers.
 
-    A connection that is closed between two answers broke no answer: a client asks again (RFC 9110, section 9.2.2).
+    A connection that is closed between two answers broke no answer: a client asks again (RFC 9110, section
+    9.2.2).
     """
 
     def __init__(self, port, path, expected):
@@ -416,7 +418,7 @@ def test_http2_rapid_reset(server):
 
 @pytest.mark.long
 def test_http2_stalled(server):
-    """Eight clients with 64 streams each that never open a window, and one that asks nothing; all answer pings."""
+    """Eight clients with 64 streams that never open a window, and one that asks nothing; all answer pings."""
     path = server.site.blob_path.encode()
     requests = b"".join(http2.request(2 * n + 1, path) for n in range(64))
     with server.site.serve_tls("stalled") as secure, contextlib.ExitStack() as stack:
@@ -439,7 +441,8 @@ def test_http2_stalled(server):
 def test_http2_sigterm(server):
     """Twenty streams of a blob on one connection, while the server is told to stop.
 
-    Each stream that the server accepts (RFC 9113, section 6.8) gets the whole blob, and a GOAWAY ends the rest.
+    Each stream that the server accepts (RFC 9113, section 6.8) gets the whole blob, and a GOAWAY ends the
+    rest.
     """
     path, streams = server.site.blob_path.encode(), range(1, 40, 2)
     with server.site.serve_tls("h2-stops") as stopped, stopped.connect_http2() as stream:

@@ -114,7 +114,7 @@ class Browser:
         self.wait(lambda message: message.get("method") == "Page.loadEventFired")
 
     def complaints(self):
-        """What the browser logged: blocked by the policy, exceptions, missing files. No page names a favicon."""
+        """What the browser logged: blocked content, exceptions, missing files; not a missing favicon."""
         found = []
         for event in self.events:
             if event.get("method") == "Log.entryAdded" and "favicon" not in event["params"]["entry"].get(

@@ -45,12 +45,13 @@ def docker_daemon(folder):
 
 
 class Podman:
-    """podman with a storage of its own."""
+    """podman with a storage of its own. The path of the folder must be short: podman allows 50 characters."""
 
     name = "podman"
 
     def __init__(self, folder, options=("--tls-verify=false",)):
         self.folder, self.options = folder, options
+        folder.mkdir()
 
     def command(self, *words):
         storage = ["--root", self.folder / "r", "--runroot", self.folder / "rr", "--storage-driver=vfs"]

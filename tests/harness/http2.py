@@ -35,7 +35,7 @@ def integer(value):
 
 
 def frames(data):
-    """The whole frames at the start of some bytes, as (kind, flags, stream, payload), and the bytes after them."""
+    """The whole frames at the start of some bytes as (kind, flags, stream, payload), and the other bytes."""
     found = []
     while len(data) >= 9 and len(data) >= 9 + (length := int.from_bytes(data[:3], "big")):
         found.append((data[3], data[4], int.from_bytes(data[5:9], "big"), data[9 : 9 + length]))
@@ -44,7 +44,7 @@ def frames(data):
 
 
 def drain(stream, seconds):
-    """Reads frames and answers pings as a client does. Returns how long the connection lived, at most `seconds`."""
+    """Answers pings as a client does. Returns how long the connection lived, at most `seconds`."""
     begun, data = time.monotonic(), b""
     stream.settimeout(0.5)
     while time.monotonic() - begun < seconds:

@@ -159,7 +159,7 @@ def archive(repositories):
 
 
 class Snapshots:
-    """Snapshots in a folder that a web server serves as a bucket: the parts that changed, then the pointer."""
+    """Snapshots in a folder that is served as a bucket: the parts that changed, then the pointer."""
 
     def __init__(self, bucket, repositories):
         self.folder, self.sequence = pathlib.Path(bucket) / "_metadata", 0

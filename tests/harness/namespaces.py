@@ -1,4 +1,4 @@
-"""A network and a file system of the tests' own, so that a test may change addresses and /etc without a trace."""
+"""A network and mounts of the tests' own, so that a test may change addresses and /etc without a trace."""
 
 import contextlib
 import ctypes

@@ -45,7 +45,7 @@ def result(*command, timeout=300, text=True, **options):
 
 
 def wait_for(what, condition, seconds=30, pause=0.05, process=None):
-    """Waits until a condition holds, and returns its value. Fails at once if the process that it depends on ends."""
+    """Waits until a condition holds, and returns its value; fails at once if `process` ends before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()

@@ -1,4 +1,4 @@
-"""Real S3 services: Garage, a production server, and moto, which has bucket policies and public access blocks."""
+"""Real S3 services: Garage, a production server, and moto, which has policies, ACLs and access blocks."""
 
 import contextlib
 import dataclasses

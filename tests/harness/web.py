@@ -44,7 +44,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 
 class Cdn(WebServer):
-    """A plain web server over a folder. `allows` decides about each path; `asked` and `refused` hold the paths."""
+    """A web server over a folder. `allows` decides about each path; `asked` and `refused` hold the paths."""
 
     def __init__(self, folder, allows=None):
         asked, refused = self.asked, self.refused = [], []
