@@ -58,6 +58,10 @@ e2e-delivery *words:
 e2e-access *words:
     "$({{packages}} e2e)"/pytest {{suites}}access.py {{words}}
 
+# raas behind nginx, and raas that reaches S3 through squid; root, Debian
+e2e-proxies *words:
+    "$({{packages}} e2e)"/pytest {{suites}}proxies.py {{words}}
+
 # Every sample in S3 services, moto and Garage; builds Garage on its first run; root, Debian
 s3 *words:
     "$({{packages}} e2e)"/pytest {{suites}}s3.py -m "garage or not garage" --timeout 3600 {{words}}

@@ -224,8 +224,7 @@ def run_at_once(commands, work):
 def test_server_without_a_home_follows_the_bucket(vendor, program, clients, all_samples, tmp_path):
     sample, service = all_samples["pulp2"], vendor.service
     vendor("push", "bigdatainc", "earlier", *sample.push)
-    environment = service.environment() | {"HOME": "/nonexistent"}
-    environment.pop("AWS_ENDPOINT_URL")
+    environment = os.environ | service.credentials() | {"HOME": "/nonexistent"}
     place = ["--s3-endpoint", service.url, "--s3-region", service.region, "--s3-path-style"]
     arguments = ["bigdatainc", "--metadata", f"s3://{BUCKET}/{PREFIX}", *place]
     with stateless_server(program, tmp_path / "serve.log", *arguments, env=environment) as server:

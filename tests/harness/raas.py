@@ -50,9 +50,9 @@ class Raas:
         return result(*self.command(*arguments), **options)
 
     @contextlib.contextmanager
-    def serve(self, log, *arguments):
+    def serve(self, log, *arguments, env=None):
         """A server on a free port until the end of the `with`, with `address`."""
-        with running(self.command("serve", "--listen", "127.0.0.1:0", *arguments), log) as server:
+        with running(self.command("serve", "--listen", "127.0.0.1:0", *arguments), log, env) as server:
             registrations = wait_for(
                 "raas serve",
                 lambda: list((self.home / "_servers").glob(f"{server.pid}-*.json")),

@@ -36,16 +36,19 @@ class Service:
         ]
         return "\n".join(lines) + "\n"
 
-    def environment(self):
-        """The variables that the `aws` program and other clients read."""
-        return os.environ | {
+    def credentials(self):
+        """The variables with the key pair, and none of the developer's own settings."""
+        return {
             "AWS_ACCESS_KEY_ID": self.key,
             "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.url,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         }
+
+    def environment(self):
+        """The variables that the `aws` program and other clients read."""
+        return os.environ | self.credentials() | {"AWS_ENDPOINT_URL": self.url}
 
     def bytes_on_disk(self):
         """What the service has written; with half of an upload, too."""
