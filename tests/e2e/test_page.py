@@ -57,8 +57,8 @@ def addresses(program, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+def browser(short_folder):
+    with chromium(short_folder / "chromium") as browser:
         yield browser
 
 

@@ -13,8 +13,9 @@ from harness.process import running, wait_for
 
 @contextlib.contextmanager
 def chromium(folder):
-    """A browser with an empty profile until the end of the `with`."""
-    profile = folder / "profile"
+    """A browser with an empty profile until the end of the `with`. The path must be short, for its socket."""
+    folder.mkdir()
+    profile, environment = folder / "profile", os.environ | {"TMPDIR": str(folder)}
     options = [
         "--headless=new",
         "--no-sandbox",
@@ -23,7 +24,7 @@ def chromium(folder):
         "--disable-dev-shm-usage",
     ]
     command = ["chromium", *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-    with running(command, folder / "chromium.log") as process:
+    with running(command, folder / "chromium.log", environment) as process:
         ports = profile / "DevToolsActivePort"
         # The file has two lines: the port, and the path of the browser's own WebSocket.
         wait_for("chromium", lambda: ports.exists() and ports.read_text().count("\n"), 60, process=process)
