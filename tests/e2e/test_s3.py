@@ -162,15 +162,16 @@ def test_gc_keeps_what_is_published(vendor, stored, clients, all_samples, tmp_pa
     """Another image under the same name leaves the content of the first one as garbage."""
     with vendor.serve(tmp_path / "serve.log") as server:
         sample = all_samples["base-new"]
-        vendor("push", "bigdatainc", "samples/docker-save", "--prune", *sample.push)
-        # Ages are in whole seconds: what is younger than one is kept.
+        vendor("push", "bigdatainc", "replaced", *all_samples["docker-save"].push)
+        vendor("push", "bigdatainc", "replaced", "--prune", *sample.push)
+        # Ages are in whole seconds, and gc keeps what is younger than one.
         time.sleep(1.1)
         gc = ["gc", "bigdatainc", "--keep-days", "0", "--grace-hours", "0"]
         found, removed = vendor.json(*gc), vendor.json(*gc, "--yes")
         assert found["garbage"]
         assert removed["garbage"] == found["garbage"]
         assert removed["removed"], removed
-        clients.pull(server.address, "samples/docker-save", sample.tags)
+        clients.pull(server.address, "replaced", sample.tags)
         status = vendor.json("status", "bigdatainc", "--deep")
         assert status["healthy"], status
         assert [check for check in status["checks"] if check["outcome"] != "ok"] == []
