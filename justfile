@@ -37,7 +37,7 @@ doc:
 test:
     cargo test --workspace
 
-# A release build is tested unless RAAS_PROGRAM names a program. Further words go to pytest: `just e2e -k docker`.
+# RAAS_PROGRAM names a program that is built already. Further words go to pytest: `just e2e -k docker`.
 # Every end-to-end suite that CI runs; root, Debian
 e2e *words:
     "$({{packages}} e2e)"/pytest tests/e2e {{words}}

@@ -25,7 +25,7 @@ import time
 from harness.archives import OciLayout, image_config, sha256, tar_of
 from harness.measure import MIB, memory, processor_seconds
 from harness.process import CommandFailed, free_port, run, running, words
-from harness.raas import release_build
+from harness.raas import build
 from harness.s3_services import garage_service
 from harness.web import answers
 
@@ -38,7 +38,7 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     contenders = {"raas": with_raas, "skopeo + docker-registry": with_skopeo, "aws s3 cp": with_aws}
     results = {name: [] for name in contenders}
-    program = release_build()
+    program = build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder:
         work = pathlib.Path(folder)
         # In a process of its own: the commands that a process starts count its own peak memory as theirs.

@@ -25,7 +25,7 @@ import tempfile
 from harness import measure, metadata
 from harness.packages import ROOT, TARGET, program
 from harness.process import Process, free_port, run, running
-from harness.raas import release_build
+from harness.raas import build
 from harness.web import answers
 
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -75,7 +75,7 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
     wanted = sys.argv[3:] or [""]
-    hyper, raas = bare(), release_build()
+    hyper, raas = bare(), build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
         rows = start(stack, pathlib.Path(folder), raas, hyper)
         rows = [row for row in rows if any(part in row.name for part in wanted)]

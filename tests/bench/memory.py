@@ -20,7 +20,7 @@ import tempfile
 from harness.archives import add, docker_save, image_config
 from harness.measure import MIB, memory
 from harness.process import CommandFailed
-from harness.raas import Raas, release_build
+from harness.raas import Raas, build
 from harness.samples import FIXTURES
 
 LAYER = 2 << 30
@@ -28,7 +28,7 @@ PUSH_LIMIT, SERVE_LIMIT = 64 * MIB, 32 * MIB
 
 
 def main():
-    program = release_build()
+    program = build()
     with tempfile.TemporaryDirectory(prefix="raas-memory-") as folder:
         work = pathlib.Path(folder)
         rows = [*serve(program, work), *push(program, work)]

@@ -23,7 +23,7 @@ import time
 from harness import metadata
 from harness.measure import MIB, memory
 from harness.process import free_port, listens, running, wait_for
-from harness.raas import release_build
+from harness.raas import build
 from harness.web import Quiet, WebServer
 
 REPOSITORIES, CONNECTIONS = 10_000, 10_000
@@ -298,7 +298,7 @@ def main():
     ways = sys.argv[1:] or list(WAYS)
     if unknown := set(ways) - set(WAYS):
         sys.exit(f"{', '.join(sorted(unknown))}: not known; measure {' or '.join(WAYS)}")
-    program = release_build()
+    program = build()
     report = Report()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

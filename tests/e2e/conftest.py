@@ -8,7 +8,7 @@ import pytest
 
 from harness import packages, process
 from harness.clients import Clients, Podman, Skopeo, docker_daemon
-from harness.raas import Raas, release_build
+from harness.raas import Raas, build
 from harness.samples import samples
 
 PROGRAM = pytest.StashKey()
@@ -16,7 +16,10 @@ PROGRAM = pytest.StashKey()
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--raas", metavar="PATH", type=pathlib.Path, help="the program to test (a release build by default)"
+        "--raas",
+        metavar="PATH",
+        type=pathlib.Path,
+        help="the program to test; by default it is built with the profile e2e",
     )
     parser.addoption(
         "--pictures", metavar="FOLDER", type=pathlib.Path, help="where the pictures of the pages go"
@@ -35,7 +38,7 @@ def pytest_runtestloop(session):
     given = session.config.getoption("raas")
     if given and not given.is_file():
         raise pytest.UsageError(f"--raas {given}: there is no such file")
-    session.config.stash[PROGRAM] = given.resolve() if given else release_build()
+    session.config.stash[PROGRAM] = given.resolve() if given else build("e2e")
     if any(item.get_closest_marker("garage") for item in session.items):
         packages.garage()
 

@@ -17,14 +17,13 @@ SERVING = re.compile(r"^Serving .*\bon https?://(\S+)$", re.MULTILINE)
 
 
 @functools.cache
-def release_build():
-    """The program that RAAS_PROGRAM names, or a release build."""
+def build(profile="release"):
+    """The program that RAAS_PROGRAM names, or a build with a profile of Cargo.toml."""
     if given := os.environ.get("RAAS_PROGRAM"):
         return pathlib.Path(given).resolve()
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--package", "raas"], cwd=ROOT, check=True, timeout=3600
-    )
-    return TARGET / "release" / "raas"
+    command = ["cargo", "build", "--locked", "--profile", profile, "--package", "raas"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=3600)
+    return TARGET / profile / "raas"
 
 
 class Raas:
