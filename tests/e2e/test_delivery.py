@@ -7,6 +7,7 @@ import base64
 import fnmatch
 import hmac
 import json
+import tempfile
 import time
 import urllib.parse
 
@@ -62,7 +63,7 @@ def decoded(text):
 
 def cloudfront(work, key):
     """Checks a signed URL as CloudFront does."""
-    public, signature = work / f"{key}.pub", work / f"{key}.signature"
+    public = work / f"{key}.pub"
     run("openssl", "pkey", "-in", KEYS / key, "-pubout", "-out", public)
 
     def allows(url, target):
@@ -71,10 +72,13 @@ def cloudfront(work, key):
         if words.get("Hash-Algorithm") != "SHA256" or words.get("Key-Pair-Id") != CLOUDFRONT_KEY_ID:
             return False
         policy = decoded(words["Policy"])
-        signature.write_bytes(decoded(words["Signature"]))
-        verify = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", signature]
-        if result(*verify, input=policy, text=False).returncode != 0:
-            return False
+        # A client asks for several layers at once.
+        with tempfile.NamedTemporaryFile(dir=work) as signature:
+            signature.write(decoded(words["Signature"]))
+            signature.flush()
+            verify = ["openssl", "dgst", "-sha256", "-verify", public, "-signature", signature.name]
+            if result(*verify, input=policy, text=False).returncode != 0:
+                return False
         (statement,) = json.loads(policy)["Statement"]
         expires = statement["Condition"]["DateLessThan"]["AWS:EpochTime"]
         return fnmatch.fnmatchcase(url + path, statement["Resource"]) and expires > time.time() + 300
