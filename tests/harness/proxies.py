@@ -44,7 +44,8 @@ class Squid:
     def requests(self):
         """The method and the address of each request that it passed on."""
         lines = [line.split() for line in self.log.read_text().splitlines()] if self.log.exists() else []
-        return [(words[5], words[6]) for words in lines]
+        # A connection without a request, as `listens` makes, has a line of its own.
+        return [(words[5], words[6]) for words in lines if words[5] != "-"]
 
 
 @contextlib.contextmanager

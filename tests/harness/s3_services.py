@@ -6,9 +6,12 @@ import os
 import pathlib
 import secrets
 
-from harness.packages import garage
+from harness.packages import PYTHON_PROGRAMS, ROOT, garage
 from harness.process import free_port, result, run, running, wait_for
 from harness.web import answers
+
+# moto's server with repairs.
+MOTO = ROOT / "tests" / "harness" / "moto_fixed.py"
 
 
 @dataclasses.dataclass
@@ -60,9 +63,8 @@ def moto_service(folder):
     """moto until the end of the `with`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(
-        ["moto_server", "-H", "127.0.0.1", "-p", port], folder / "moto.log", ready=lambda: answers(url)
-    ):
+    command = [PYTHON_PROGRAMS / "python", MOTO, "-H", "127.0.0.1", "-p", port]
+    with running(command, folder / "moto.log", ready=lambda: answers(url)):
         yield Service("moto", url, "eu-central-1", "AKIAEXAMPLE", "secret")
 
 
