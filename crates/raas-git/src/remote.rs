@@ -19,7 +19,7 @@ pub struct Remote {
     /// Its address, which may hold a password: see [`raas_base::redact`].
     pub address: String,
     /// How long one command may take.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// How often a command that runs is looked at.
@@ -86,10 +86,10 @@ impl Remote {
         let status = loop {
             match child.try_wait().map_err(GitError::no_git)? {
                 Some(status) => break status,
-                None if begun.elapsed() > self.patience => {
+                None if begun.elapsed() > self.timeout => {
                     group.kill();
                     drop(child.wait());
-                    return Err(GitError::timed_out(verb, &self.address, self.patience.as_secs()));
+                    return Err(GitError::timed_out(verb, &self.address, self.timeout.as_secs()));
                 }
                 None => thread::sleep(PAUSE),
             }
@@ -124,7 +124,7 @@ mod tests {
     use crate::error::GitErrorKind;
 
     fn remote(address: impl Into<String>) -> Remote {
-        Remote { address: address.into(), patience: Duration::from_secs(30) }
+        Remote { address: address.into(), timeout: Duration::from_secs(30) }
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let mut command = Command::new("sh");
         let child = format!("while :; do echo >> '{}'; sleep 0.01; done", alive.display());
         command.arg("-c").arg(format!("({child}) & sleep 30"));
-        let hurried = Remote { address: "x".into(), patience: Duration::from_millis(200) };
+        let hurried = Remote { address: "x".into(), timeout: Duration::from_millis(200) };
         let begun = Instant::now();
         let failed = hurried.run(command, "fetch").unwrap_err();
         assert_eq!(failed.kind, GitErrorKind::TimedOut);

@@ -16,6 +16,6 @@ mod sources;
 mod web;
 
 pub use base_images::BaseLayer;
-pub use masks::{Mask, MaskedName, Masks};
-pub use settings::{BaseImage, DocumentsPlace, FederationSettings};
+pub use masks::{Mask, MaskedLayerName, Masks};
+pub use settings::{BaseImage, DocumentsAddress, FederationSettings};
 pub use sources::{OperatorDocument, Sources, Workspace};

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
 };
-use crate::config::{Asked, Config};
+use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
@@ -53,13 +53,13 @@ struct Globals {
 }
 
 impl Globals {
-    fn asked(&self) -> Asked {
-        Asked {
+    fn asked(&self) -> ConfigRequest {
+        ConfigRequest {
             file: self.config.clone(),
             // As an empty variable is meant.
             repository: self.config_repo.clone().filter(|address| !address.is_empty()),
             branch: self.configenv.clone().filter(|branch| !branch.is_empty()),
-            patience: Duration::from_secs(self.git_timeout),
+            git_timeout: Duration::from_secs(self.git_timeout),
         }
     }
 

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use raas_server::{SiteConfig, SiteSource};
 use raas_types::VendorName;
 
-use crate::config::{Asked, Config, VendorSettings};
+use crate::config::{Config, ConfigRequest, VendorSettings};
 use crate::sites::{Buckets, Named, alone};
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
@@ -21,7 +21,7 @@ const REPOSITORY_EVERY: Duration = Duration::from_secs(60);
 /// How the configuration is read again.
 pub(crate) struct Reload {
     /// Where it is.
-    pub(crate) asked: Asked,
+    pub(crate) asked: ConfigRequest,
     pub(crate) load: Box<dyn Fn() -> Result<Config, Failure> + Send>,
 }
 
@@ -174,7 +174,7 @@ mod tests {
             fs::write(&new, text).unwrap();
             fs::rename(new, &file).unwrap();
         };
-        let asked = Asked { file: Some(file.clone()), ..Asked::default() };
+        let asked = ConfigRequest { file: Some(file.clone()), ..ConfigRequest::default() };
         let load = {
             let asked = asked.clone();
             move || Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn who_is_named_must_have_a_bucket() {
-        let reload = || Reload { asked: Asked::default(), load: Box::new(|| Ok(Config::default())) };
+        let reload = || Reload { asked: ConfigRequest::default(), load: Box::new(|| Ok(Config::default())) };
         let failure =
             Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], Buckets::example());
         assert!(failure.err().unwrap().to_string().contains("acme has no bucket"));

@@ -12,9 +12,9 @@ use super::sources::{OperatorDocument, Sources};
 
 /// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MaskedName(ImageId);
+pub struct MaskedLayerName(ImageId);
 
-impl FromStr for MaskedName {
+impl FromStr for MaskedLayerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -26,7 +26,7 @@ impl FromStr for MaskedName {
     }
 }
 
-impl From<&Digest> for MaskedName {
+impl From<&Digest> for MaskedLayerName {
     fn from(digest: &Digest) -> Self {
         Self(digest.hex().parse().expect("a digest has 64 hex digits"))
     }
@@ -35,7 +35,7 @@ impl From<&Digest> for MaskedName {
 /// The masked layers.
 #[derive(Debug, Default)]
 pub struct Masks {
-    named: BTreeSet<MaskedName>,
+    named: BTreeSet<MaskedLayerName>,
     base_url: Option<String>,
     /// Images of the operator's documents, and the folder URL of each.
     images: BTreeMap<ImageId, String>,
@@ -90,8 +90,8 @@ impl Masks {
 
     /// How many layers are masked by name, while nothing says where they are served from: a push of an image with one of
     /// them is refused.
-    pub fn without_place(&self) -> usize {
-        let is_placed = |MaskedName(id): &MaskedName| {
+    pub fn without_location(&self) -> usize {
+        let is_placed = |MaskedLayerName(id): &MaskedLayerName| {
             let digest: Digest = format!("sha256:{id}").parse().expect("an id has the digits of a digest");
             self.images.contains_key(id)
                 || self.blobs.contains_key(self.packed.get(&digest).unwrap_or(&digest))
@@ -127,7 +127,7 @@ impl Masks {
         if let Some(folder) = self.images.get(id) {
             return Some(Mask { location: Some(folder.clone()), blob: None });
         }
-        let named = self.named.contains(&MaskedName(*id));
+        let named = self.named.contains(&MaskedLayerName(*id));
         named
             .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
     }
@@ -144,7 +144,7 @@ impl Masks {
                     if is_public(&folder) {
                         self.images.entry(id).or_insert(folder);
                     } else {
-                        self.named.insert(MaskedName(id));
+                        self.named.insert(MaskedLayerName(id));
                     }
                 }
             }
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(masks.blob(&Digest::of(b"")), None);
         let homeless = named(ID, None);
         assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
-        assert_eq!((masks.without_place(), homeless.without_place()), (0, 1));
+        assert_eq!((masks.without_location(), homeless.without_location()), (0, 1));
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
             &FederationSettings { mask_layers: named.into(), ..FederationSettings::default() },
             &sources,
         );
-        assert_eq!(masks.without_place(), 1);
+        assert_eq!(masks.without_location(), 1);
         let masks = Masks::new(&FederationSettings::default(), &sources);
         let image = masks.image(&ID.parse().unwrap()).unwrap();
         assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));

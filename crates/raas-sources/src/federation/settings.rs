@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use raas_base::Secret;
 
-use super::masks::MaskedName;
+use super::masks::MaskedLayerName;
 use crate::registry::ImageReference;
 
 /// `[redhat]`: the layers that are not stored, and where they are served from.
 #[derive(Debug, Clone, Default)]
 pub struct FederationSettings {
     /// `mask_layers`: image ids and digests.
-    pub mask_layers: Vec<MaskedName>,
+    pub mask_layers: Vec<MaskedLayerName>,
     /// `layer_url`: the base URL that they are served from, without a slash at the end.
     pub layer_url: Option<String>,
     /// `mask_images`: base images whose layers are all masked.
@@ -21,7 +21,7 @@ pub struct FederationSettings {
     /// `registry_password`.
     pub registry_password: Option<Secret>,
     /// `metadata`: the operator's own documents, which name their layers and where they are.
-    pub metadata: Option<DocumentsPlace>,
+    pub metadata: Option<DocumentsAddress>,
     /// `metadata_repo`: a git repository of such documents.
     pub metadata_repo: Option<String>,
     /// `metadata_relpath`: the folder in it; without one, all of it.
@@ -30,7 +30,7 @@ pub struct FederationSettings {
 
 /// Where documents are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DocumentsPlace {
+pub enum DocumentsAddress {
     /// A file or a folder.
     Path(PathBuf),
     /// A document, or a folder with an `index.json`, on a web server; without a slash at the end.

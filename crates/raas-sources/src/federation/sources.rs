@@ -10,7 +10,7 @@ use raas_types::crane::{Document, tree};
 use raas_types::{Digest, ImageId, Manifest};
 
 use super::base_images::{self, BaseLayer};
-use super::settings::{DocumentsPlace, FederationSettings};
+use super::settings::{DocumentsAddress, FederationSettings};
 use super::{complete, web};
 use crate::http;
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -27,7 +27,7 @@ pub struct Workspace {
     /// A folder for archives that are unpacked on the way, which need not exist yet.
     pub spool: PathBuf,
     /// How long one git command may wait for the network.
-    pub patience: Duration,
+    pub git_timeout: Duration,
 }
 
 /// What the operator serves itself.
@@ -70,8 +70,8 @@ impl Sources {
         let mut sources = Self { configured, ..Self::default() };
         let agent = http::tolerant_agent();
         match &settings.metadata {
-            Some(DocumentsPlace::Path(path)) => sources.read_path(path)?,
-            Some(DocumentsPlace::Url(url)) => {
+            Some(DocumentsAddress::Path(path)) => sources.read_path(path)?,
+            Some(DocumentsAddress::Url(url)) => {
                 for (url, bytes) in web::documents(&agent, url)? {
                     sources.add(&url, &bytes)?;
                 }
@@ -79,7 +79,7 @@ impl Sources {
             None => {}
         }
         if let Some(address) = &settings.metadata_repo {
-            let remote = Remote { address: address.clone(), patience: workspace.patience };
+            let remote = Remote { address: address.clone(), timeout: workspace.git_timeout };
             sources.read_repository(&remote, settings.metadata_relpath.as_deref(), &workspace.private)?;
         }
         let beside = std::mem::take(&mut sources.beside);

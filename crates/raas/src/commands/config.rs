@@ -66,7 +66,7 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }
-    config.check_doors()?;
+    config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
     let warnings = warnings(&masks);
     if json {
@@ -87,15 +87,15 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
 }
 
 fn warnings(masks: &Masks) -> Vec<String> {
-    let without_place = masks.without_place();
+    let without_location = masks.without_location();
     let warning = || {
         format!(
             "nothing says where {} of `mask_layers` would be served from: images with one of them are refused; set \
              `layer_url` in [redhat], or `metadata` with documents that list them",
-            output::number(without_place, "layer")
+            output::number(without_location, "layer")
         )
     };
-    (without_place > 0).then(warning).into_iter().collect()
+    (without_location > 0).then(warning).into_iter().collect()
 }
 
 fn show(config: &Config, json: bool) {

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use raas_server::{AkamaiToken, ContentFolders, CraneRules, TokenAlgorithm};
 
-use super::delivery::{algorithm, seconds};
 use super::ini::{Ini, IniError, Value};
-use super::sections::yes_or_no;
+use super::values::{seconds, token_algorithm, yes_or_no};
 use raas_base::failure::{Failure, Kind};
 
 /// What it says.
@@ -126,7 +125,7 @@ impl CraneConf {
             ("cdn", "url_auth_secret") => raw.secret = Some((value.text.clone(), value.line())),
             ("cdn", "url_auth_param") => raw.parameter = visible(value)?,
             ("cdn", "url_auth_ttl") => raw.lifetime = seconds(value)?,
-            ("cdn", _) => raw.algorithm = algorithm(value)?,
+            ("cdn", _) => raw.algorithm = token_algorithm(value)?,
             ("serve_content", "enable") => raw.serves_content = yes_or_no(value)?,
             ("serve_content", "content_dir_v1") => raw.folders.v1 = value.text.clone().into(),
             ("serve_content", "content_dir_v2") => raw.folders.v2 = value.text.clone().into(),
