@@ -13,8 +13,9 @@ use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_sources::federation::{Masks, Sources};
 
-/// Look at the configuration.
+/// Check or show the configuration
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas config check")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,15 +23,19 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the configuration and everything that it names, and tell what is wrong
+    /// Read the configuration and everything that it names, and report errors
+    #[command(after_long_help = "Example:\n  raas config check --config ./raas.cfg")]
     Check {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Print what is set, secrets as `***`, and what comes from the environment as it is written, `${NAME}`
+    /// Print the keys that are set, secrets as `***`
+    ///
+    /// A value from the environment is printed as it is written: `${NAME}`.
+    #[command(after_long_help = "Example:\n  raas config show --json")]
     Show {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },

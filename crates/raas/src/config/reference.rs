@@ -63,11 +63,8 @@ fn tables() -> String {
         text.push_str(&format!("\n### {}\n\n| key | meaning | default |\n|---|---|---|\n", section.heading));
         for KeyDescription { name, text: key, is_secret } in keys {
             let secret = if is_secret { " (secret)" } else { "" };
-            text.push_str(&format!(
-                "| `{name}` | {}{secret} | {} |\n",
-                key.meaning,
-                key.default.unwrap_or("")
-            ));
+            let default = key.default.map(|default| format!("{default} ")).unwrap_or_default();
+            text.push_str(&format!("| `{name}` | {}{secret} | {default}|\n", key.meaning));
         }
     }
     text.push('\n');
@@ -76,12 +73,12 @@ fn tables() -> String {
 
 #[test]
 fn the_template_is_generated() {
-    generated::check("raas.cfg.template", |_| template());
+    generated::check("raas.cfg.template", "--lib generated", |_| template());
 }
 
 #[test]
 fn the_reference_of_keys_is_generated() {
-    generated::check("docs/configuration.md", |old| {
+    generated::check("docs/configuration.md", "--lib generated", |old| {
         let (before, rest) =
             old.split_once(BEGIN).expect("docs/configuration.md has the mark of the beginning");
         let (_, after) = rest.split_once(END).expect("docs/configuration.md has the mark of the end");
