@@ -9,7 +9,7 @@
 //! ```
 
 mod base_images;
-mod complete;
+mod completion;
 mod masks;
 mod settings;
 mod sources;

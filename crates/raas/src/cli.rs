@@ -19,7 +19,7 @@ use raas_publish::home::Home;
 
 /// Give vendors a container registry of their own, and publish images to it
 #[derive(Debug, Parser)]
-#[command(name = "raas", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "raas", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]

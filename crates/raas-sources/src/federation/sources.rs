@@ -11,7 +11,7 @@ use raas_types::{Digest, ImageId, Manifest};
 
 use super::base_images::{self, BaseLayer};
 use super::settings::{DocumentsAddress, FederationSettings};
-use super::{complete, web};
+use super::{completion, web};
 use crate::http;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::scratch::Scratch;
@@ -41,8 +41,8 @@ pub struct Sources {
     pub base_layers: Vec<BaseLayer>,
     /// What people should be told.
     pub notes: Vec<String>,
-    /// Manifests that lay beside documents.
-    beside: BTreeMap<Digest, Vec<u8>>,
+    /// Manifests that lay nearby documents.
+    nearby: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// A document of the operator's.
@@ -82,9 +82,9 @@ impl Sources {
             let remote = Remote { address: address.clone(), timeout: workspace.git_timeout };
             sources.read_repository(&remote, settings.metadata_relpath.as_deref(), &workspace.private)?;
         }
-        let beside = std::mem::take(&mut sources.beside);
+        let nearby = std::mem::take(&mut sources.nearby);
         for document in &mut sources.documents {
-            complete::document(document, &beside, &agent, &mut sources.notes)?;
+            completion::complete(document, &nearby, &agent, &mut sources.notes)?;
         }
         sources.base_layers = base_images::layers(settings, workspace, &mut sources.notes)?;
         Ok(sources)
@@ -104,7 +104,7 @@ impl Sources {
                 self.read_file(&path.join(&name))?;
             } else if is_manifest(&name) {
                 let bytes = read_bounded(&path.join(&name), Manifest::MAX_SIZE)?;
-                self.beside.insert(Digest::of(&bytes), bytes);
+                self.nearby.insert(Digest::of(&bytes), bytes);
             }
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Sources {
             if file.path.ends_with(".json") {
                 return self.add(&format!("{} of {shown}", file.path), &bytes);
             }
-            self.beside.insert(Digest::of(&bytes), bytes);
+            self.nearby.insert(Digest::of(&bytes), bytes);
             Ok(())
         })
     }
@@ -177,7 +177,7 @@ fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Whether a path is that of a manifest beside a document, as in the metadata tree of raas.
+/// Whether a path is that of a manifest nearby a document, as in the metadata tree of raas.
 fn is_manifest(path: &str) -> bool {
     let name: raas_types::RepositoryName = "x".parse().expect("a name");
     let sample = tree::manifests(&name);
