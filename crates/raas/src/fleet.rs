@@ -68,7 +68,7 @@ impl Fleet {
                 .hint("set `s3_bucket` in the sections of vendors in raas.cfg"));
         }
         // The server ends in its own way, also while a repository is cloned.
-        interrupt::ended_elsewhere();
+        interrupt::caller_exits();
         std::thread::Builder::new()
             .name("configuration".into())
             .spawn(move || follow(&reload, &latest))

@@ -163,7 +163,10 @@ impl Fetcher<'_> {
         };
         let digest = Digest::of(&bytes);
         if matches!(reference, Reference::Digest(expected) if *expected != digest) {
-            return Err(Failure::new(Kind::Refused, format!("the manifest at {url} has the digest {digest}")));
+            return Err(Failure::new(
+                Kind::Refused,
+                format!("the manifest at {url} has the digest {digest}"),
+            ));
         }
         let manifest = Manifest::parse(&bytes, None).map_err(|error| rejected(&url, &error))?;
         Ok((digest, Fetched { bytes, manifest }))

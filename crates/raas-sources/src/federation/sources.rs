@@ -1,4 +1,4 @@
-//! Gathering what the operator serves from where the configuration says it is.
+//! Reads the operator's documents and base images, as the configuration names them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,52 +19,55 @@ use raas_base::{files, redact};
 use raas_git::Remote;
 use raas_git::Repository;
 
-/// Where sources are read with what is not kept.
+/// The folders and the time limit for reading sources. Nothing in the folders is kept.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     /// A folder for private clones, which need not exist yet.
     pub private: PathBuf,
-    /// A folder for archives that are unpacked on the way, which need not exist yet.
+    /// A folder for unpacking archives, which need not exist yet.
     pub spool: PathBuf,
-    /// How long one git command may wait for the network.
+    /// The time limit of one git command.
     pub git_timeout: Duration,
 }
 
-/// What the operator serves itself.
+/// What the operator serves.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Whether the configuration names a place of documents at all.
+    /// Whether the configuration names documents at all.
     pub configured: bool,
     /// The operator's documents.
     pub documents: Vec<OperatorDocument>,
     /// The layers of `mask_images`.
     pub base_layers: Vec<BaseLayer>,
-    /// What people should be told.
+    /// Notes for people.
     pub notes: Vec<String>,
-    /// Manifests that lay nearby documents.
+    /// Manifests that lay beside the documents, so that they need not be fetched.
     nearby: BTreeMap<Digest, Vec<u8>>,
 }
 
-/// A document of the operator's.
+/// A document of the operator.
 #[derive(Debug, Clone)]
 pub struct OperatorDocument {
-    /// Where it was found.
+    /// The path or URL of the document, for people.
     pub origin: String,
     /// The document.
     pub document: Document,
-    /// Its manifests.
+    /// The bytes of its manifests.
     pub manifests: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl OperatorDocument {
-    /// A document without manifests, and where it was found.
+    /// A document without manifests, from this path or URL.
     pub fn new(origin: &str, document: Document) -> Self {
         Self { origin: origin.to_owned(), document, manifests: BTreeMap::new() }
     }
 }
 
 impl Sources {
-    /// Reads everything.
+    /// Reads all documents and base images that the settings name.
+    ///
+    /// # Errors
+    /// A source cannot be read, or is not what it should be.
     pub fn gather(settings: &FederationSettings, workspace: &Workspace) -> Result<Self, Failure> {
         let configured = settings.metadata.is_some() || settings.metadata_repo.is_some();
         let mut sources = Self { configured, ..Self::default() };
@@ -97,7 +100,7 @@ impl Sources {
         }
         let mut names = Vec::new();
         files::walk(path, "", &mut |name, _| names.push(name.to_owned())).context(cannot)?;
-        // In order, so that which of two documents is believed does not depend on the disk.
+        // The first document wins if two say different things: the order must not depend on the disk.
         names.sort();
         for name in names {
             if name.ends_with(".json") {
@@ -132,8 +135,8 @@ impl Sources {
             None => Vec::new(),
         };
         if listed.is_empty() {
-            let folder = folder.unwrap_or("it");
-            return Err(Failure::new(Kind::Usage, format!("{shown} has nothing in {folder}"))
+            let folder = folder.unwrap_or("its root");
+            return Err(Failure::new(Kind::Usage, format!("{shown} has no files in {folder}"))
                 .hint("check `metadata_repo` and `metadata_relpath` in [redhat]"));
         }
         let wanted = |path: &str| path.ends_with(".json") || is_manifest(path);
@@ -149,39 +152,38 @@ impl Sources {
 
     fn add(&mut self, origin: &str, bytes: &[u8]) -> Result<(), Failure> {
         if serde_json::from_slice::<Vec<String>>(bytes).is_ok() {
-            // An index for those who read the folder over the web.
+            // `index.json`, for readers of the folder over the web.
             return Ok(());
         }
-        // A layer whose document is misread would be stored where it must not be.
+        // A push after a misread document would store a masked layer.
         let document = Document::parse(bytes).map_err(|error| {
             Failure::new(Kind::Usage, format!("{origin} does not say which layers are masked"))
                 .caused_by(error)
-                .hint("`raas lint` tells all that is wrong with it")
+                .hint("run `raas lint` on the document: it reports all errors")
         })?;
         self.documents.push(OperatorDocument::new(origin, document));
         Ok(())
     }
 }
 
-/// A file's bytes, if they are not too many: a path may lead to anything.
+/// The bytes of a file, which must not be more than `most`: a path may lead to an endless device.
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     File::open(path).context(cannot)?.take(most + 1).read_to_end(&mut bytes).context(cannot)?;
     if bytes.len() as u64 > most {
         let message = format!("{} has more than {most} bytes", path.display());
-        return Err(
-            Failure::new(Kind::Usage, message).hint("check `metadata` in [redhat]: is it a document?")
-        );
+        return Err(Failure::new(Kind::Usage, message)
+            .hint("check `metadata` in [redhat]: it must name a document or a folder of documents"));
     }
     Ok(bytes)
 }
 
-/// Whether a path is that of a manifest nearby a document, as in the metadata tree of raas.
+/// Whether a path is that of a manifest in the metadata tree of raas.
 fn is_manifest(path: &str) -> bool {
     let name: raas_types::RepositoryName = "x".parse().expect("a name");
     let sample = tree::manifests(&name);
-    // `_manifests/sha256/`, whatever stands before it.
+    // `_manifests/sha256/`, below any folder.
     let folder = sample.strip_prefix(&format!("{}/x/", tree::DATA)).unwrap_or(&sample);
     let name = path.rsplit_once(folder).map(|(_, name)| name);
     name.is_some_and(|name| name.parse::<ImageId>().is_ok())
@@ -192,14 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_an_end_is_not_read_to_it() {
+    fn an_endless_file_is_an_error() {
         let failure = read_bounded(Path::new("/dev/zero"), 1000).unwrap_err().to_string();
         assert!(failure.contains("more than 1000 bytes"), "{failure}");
         assert_eq!(read_bounded(Path::new("/dev/null"), 0).unwrap(), b"");
     }
 
     #[test]
-    fn manifests_are_told_by_their_place() {
+    fn a_manifest_is_recognised_by_its_path() {
         let hex = "a".repeat(64);
         assert!(is_manifest(&format!("crane/data/a/b/_manifests/sha256/{hex}")));
         assert!(!is_manifest(&format!("crane/data/a/{hex}")));
