@@ -21,8 +21,8 @@ pub fn image_failure(error: ImageError) -> Failure {
         ImageError::NotAnImage { .. } => (
             Kind::Refused,
             Some(
-                "give a Pulp 2 or Pulp 3 export, a docker save archive or an OCI image layout, plain or packed with gzip \
-                 or Zstandard",
+                "give a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo, \
+                 plain or packed with gzip, Zstandard or xz",
             ),
         ),
         ImageError::Choice(_) => (Kind::Refused, None),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{ImageArgument, VendorName};
+use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
@@ -13,8 +13,8 @@ use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
 ///
-/// The source is a Pulp 2 or Pulp 3 export, a docker save archive or an OCI image layout. raas recognises it by its
-/// content. Masked layers are not stored: servers redirect clients to their locations.
+/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
+/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
 ///
 /// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
@@ -40,6 +40,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
 
+    /// Take the image with this digest from the source
+    ///
+    /// The digest is that of the manifest, or of the config in an archive without manifests. Give it for a source with
+    /// several images, or for an image without a tag.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Digest>,
+
+    /// Publish only these platforms of an image, such as linux/amd64,linux/arm64
+    ///
+    /// A single platform is published as its image. Several are published as an index with a digest of its own.
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    platforms: Vec<Platform>,
+
     /// Remove published tags that the source does not have
     #[arg(long)]
     prune: bool,
@@ -62,10 +75,23 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
+    let Arguments {
+        vendor,
+        image,
+        from,
+        repository,
+        digest,
+        platforms,
+        prune,
+        nocommit,
+        dry_run,
+        terse,
+        json,
+    } = arguments;
     // Parsed here and not by clap, whose errors repeat the value.
     let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
-    let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
+    let options =
+        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {
