@@ -11,58 +11,65 @@ use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
-/// Publish an image, or an update of one.
+/// Publish an image, or an update of an image
 ///
-/// The image comes from a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of
-/// skopeo, recognised by its content. Layers that the configuration masks are not stored: the registry sends clients to where they are. The
-/// tags of the source are added to those that are published. A vendor that is not set up yet is set up.
+/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
+/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
+///
+/// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Publish for this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The name that people pull, and the one tag of the source that is wanted, or the tag for a source that has none;
-    /// tags are published under their own names
+    /// Publish under this name, and only the given tag of the source
+    ///
+    /// Tags keep their names. A source without tags gets the given tag.
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Where the image comes from: a file or folder, an http(s) URL, or `-` for standard input; of an export in
-    /// several files, the table of contents or the first one [default: IMAGE.tar in the current folder]
+    /// Read this file, folder or http(s) URL, or `-` for standard input [default: IMAGE.tar]
+    ///
+    /// Of an export in several files, give the table of contents or the first file.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
 
-    /// The repository in the source, where it has several and none is called like the image
+    /// Take this repository of a source with several [default: the name of the image]
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
 
-    /// The image in the source, by the digest of its manifest, or of its config in an archive without manifests: for a
-    /// source with several images, or with one that has no tag
+    /// Take the image with this digest from the source
+    ///
+    /// The digest is that of the manifest, or of the config in an archive without manifests. Give it for a source with
+    /// several images, or for an image without a tag.
     #[arg(long, value_name = "DIGEST")]
     digest: Option<Digest>,
 
-    /// The platforms to publish of an image for several, such as linux/amd64,linux/arm64: one alone is published as that
-    /// image, several as an index with a digest of its own
+    /// Publish only these platforms of an image, such as linux/amd64,linux/arm64
+    ///
+    /// A single platform is published as its image. Several are published as an index with a digest of its own.
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
     platforms: Vec<Platform>,
 
-    /// Make the published repository equal to the source: tags that the source does not have are removed
+    /// Remove published tags that the source does not have
     #[arg(long)]
     prune: bool,
 
-    /// Leave the configuration repository as it is
+    /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
 
-    /// Say what would be done, and do nothing
+    /// Say what the push would do, and do nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the reference to pull and nothing else
+    /// Print only the reference to pull
     #[arg(long, conflicts_with = "json")]
     terse: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
