@@ -7,7 +7,7 @@ use raas_types::{ImageArgument, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
+use crate::push::{self, Counted, Options, Progress, Report, SourceArgument, bytes};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
     // Parsed here and not by clap, whose errors repeat the value.
-    let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
+    let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
     let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;

@@ -184,7 +184,7 @@ fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
     ] {
         let path = sandbox.write("foreign.tar", foreign(url, "elsewhere"));
         let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
-        assert!(failure.contains("the URL that its manifest names"), "{url}: {failure}");
+        assert!(failure.contains("the URL in its manifest cannot be used"), "{url}: {failure}");
     }
     assert_eq!(sandbox.commits("acme"), 1);
     // What the bucket has stays where it is, whatever a later manifest says.
@@ -211,12 +211,12 @@ fn a_docker_v1_image_that_is_published_never_changes_under_its_id() {
     files.replace(&format!("web/{id}/json"), "\"id\"", "\"comment\":\"another\",\"id\"");
     let other_json = sandbox.write("json.tar", files.tar());
     let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_json]);
-    assert!(failure.contains(&id) && failure.contains("another json"), "{failure}");
+    assert!(failure.contains(&id) && failure.contains("with a different json"), "{failure}");
     let mut export = export;
     export.images[1].layer = layer(&[("other", b"content")]);
     let other_layer = sandbox.write("layer.tar", export.tar());
     let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_layer]);
-    assert!(failure.contains(&id) && failure.contains("another layer"), "{failure}");
+    assert!(failure.contains(&id) && failure.contains("with a different layer"), "{failure}");
     assert_eq!((std::fs::read(&json).unwrap(), sandbox.files("acme/bucket")), (published, before));
 }
 

@@ -215,7 +215,7 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
 
     // A name is one's or the other's.
     let failure = sandbox.fails(3, &["push", "acme", "ubi9", "--from", &path]);
-    assert!(failure.contains("ubi9 is published by the operator and by the vendor"), "{failure}");
+    assert!(failure.contains("both the operator and the vendor publish ubi9"), "{failure}");
     // Without a place of documents the operator's stay, and keep their names.
     sandbox.write("raas.cfg", "");
     assert_eq!(sandbox.json(&["push", "acme", "app", "--from", &path, "--json"])["changed"], true);

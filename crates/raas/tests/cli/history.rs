@@ -219,7 +219,7 @@ fn what_was_protected_is_so_when_it_comes_back() {
     let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
     succeeded(&output);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("Note: app was protected when it was last published"), "{said}");
+    assert!(said.contains("Note: app is protected again, as in its last publication"), "{said}");
     let published = fs::read_to_string(sandbox.home().join("acme/checkout/crane/data/app.json")).unwrap();
     assert!(published.contains("\"protected\": true"), "{published}");
 }
