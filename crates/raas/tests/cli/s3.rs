@@ -289,12 +289,12 @@ fn refusals_say_what_to_do_and_no_secret() {
 }
 
 #[test]
-fn a_bucket_below_the_registrys_host_is_refused() {
+fn a_bucket_below_the_registrys_host_is_rejected() {
     let sandbox = Sandbox::new();
     let config = "[acme]\ns3_bucket = bytes\ns3_endpoint = https://registry.acme.com\nregistry_host = registry.acme.com\n";
     sandbox.write("raas.cfg", config);
     let error = sandbox.fails(2, &["setup", "acme"]);
-    assert!(error.contains("below the registry's own host registry.acme.com"), "{error}");
+    assert!(error.contains("below the registry's host registry.acme.com"), "{error}");
 }
 
 /// A push that is in the middle of a large layer.

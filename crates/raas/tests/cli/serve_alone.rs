@@ -155,13 +155,13 @@ fn what_cannot_be_served_is_told_before_it_is_tried() {
     let sandbox = Sandbox::new();
     let table: [(&[&str], &str); 13] = [
         (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
-        (&["--metadata", "m"], "needs its name"),
-        (&["a", "b", "--metadata", "m"], "needs its name"),
+        (&["--metadata", "m"], "needs the name of its vendor"),
+        (&["a", "b", "--metadata", "m"], "needs the name of its vendor"),
         (&["a", "--metadata", "m"], "--bucket"),
-        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "where the metadata of b is"),
+        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "the metadata of b has no known location"),
         (&["--from-config"], "no vendor of the configuration"),
         (&["--crane-config", "none.conf"], "none.conf"),
-        (&["a", "b", "--crane-config", "none.conf"], "of one vendor"),
+        (&["a", "b", "--crane-config", "none.conf"], "serves one vendor"),
         (&["--from-config", "--metadata", "a=m"], "cannot be used with"),
         (&["a", "--metadata", "ftp://x"], "s3://BUCKET"),
         (&["a", "--bucket", "b"], "--metadata"),

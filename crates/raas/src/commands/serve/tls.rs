@@ -1,4 +1,4 @@
-//! How clients reach the server: its certificates, and what stands before it.
+//! Options of `raas serve` for TLS, ACME and trusted proxies.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use raas_base::failure::{Failure, Kind};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How clients reach it")]
-pub(super) struct Front {
+pub(super) struct TlsArgs {
     /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart. Again for more
     /// names, each with its --tls-key: a client is shown the one of the name that it asks for, or else the first
     #[arg(
@@ -80,19 +80,21 @@ pub(super) struct Front {
     trusted_proxies: Vec<IpNet>,
 }
 
-impl Front {
-    /// Options of the server.
+impl TlsArgs {
+    /// The server's options that these arguments set.
     ///
     /// # Errors
-    /// There are not as many keys as certificates.
+    /// The numbers of certificates and keys differ.
     pub(super) fn options(&self) -> Result<Options, Failure> {
         let (certificates, keys) = (&self.tls_certificate, &self.tls_key);
         if certificates.len() != keys.len() {
-            let message =
-                format!("there are {} --tls-certificate and {} --tls-key", certificates.len(), keys.len());
-            return Err(
-                Failure::new(Kind::Usage, message).hint("give each certificate its key, in the same order")
+            let message = format!(
+                "each certificate needs a key, but there are {} --tls-certificate and {} --tls-key",
+                certificates.len(),
+                keys.len()
             );
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("give one --tls-key for each --tls-certificate, in the same order"));
         }
         let pair = |(certificate, key): (&PathBuf, &PathBuf)| CertificateFiles {
             certificate: certificate.clone(),
@@ -116,7 +118,7 @@ impl Front {
     }
 }
 
-/// A network, or an address, which is one of its own.
+/// Parses a network. A single address is a network of its own.
 fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
@@ -132,15 +134,15 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Alone {
+    struct Parsed {
         #[command(flatten)]
-        front: Front,
+        tls: TlsArgs,
     }
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
         let parsed =
-            Alone::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
-        parsed.front.options().map_err(|error| error.to_string())
+            Parsed::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
+        parsed.tls.options().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn each_certificate_has_its_key() {
+    fn each_certificate_needs_a_key() {
         let two = options(&[
             "--tls-certificate",
             "a",
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn acme_needs_a_folder_and_asks_lets_encrypt() {
+    fn acme_needs_a_folder_and_uses_lets_encrypt_by_default() {
         assert!(options(&["--acme-domain", "a.example.com"]).unwrap_err().contains("--acme-folder"));
         let acme = options(&["--acme-domain", "A.example.com,b.example.com", "--acme-folder", "f"])
             .unwrap()
