@@ -50,7 +50,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
             let mut last = history::entries(&record, &head, &history::paths_of(&name), Some(2))?.into_iter();
             let unknown = || {
                 Failure::new(Kind::Usage, format!("{name} has never been published"))
-                    .hint("`raas list ISV` lists the images")
+                    .hint("run `raas list ISV` to list the images")
             };
             let to = last.next().ok_or_else(unknown)?.commit;
             (last.next().map(|entry| entry.commit), to, Some(name))
@@ -60,12 +60,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if arguments.json {
         output::json(&difference);
     } else {
-        tell(&difference);
+        print(&difference);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(difference: &Difference) {
+fn print(difference: &Difference) {
     let from = difference.from.as_deref().map_or("nothing", |from| &from[..12]);
     output::line(&format!("{from} -> {}", &difference.to[..12]));
     if difference.repositories.is_empty() {

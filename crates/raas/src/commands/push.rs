@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
-    // Parsed here and not by clap, whose errors repeat the value.
+    // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
     let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
@@ -69,12 +69,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        tell(&report, &options.vendor);
+        print(&report, &options.vendor);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(report: &Report, vendor: &VendorName) {
+fn print(report: &Report, vendor: &VendorName) {
     let (store, remove) =
         if report.dry_run { ("Would store", "Would remove") } else { ("Stored", "Removed") };
     let mut totals = format!("{store} {}", counted(&report.stored));
@@ -82,7 +82,7 @@ fn tell(report: &Report, vendor: &VendorName) {
         totals.push_str(&format!("; {} already there", counted(&report.present)));
     }
     if !report.masked.is_empty() {
-        totals.push_str(&format!("; {} not stored, being masked", number(report.masked.len(), "layer")));
+        totals.push_str(&format!("; {} masked, not stored", number(report.masked.len(), "layer")));
     }
     if let Some(requests) = report.requests {
         totals.push_str(&format!("; {}", number(requests, "request")));
