@@ -4,9 +4,11 @@
 use raas_types::crane::Document;
 use raas_types::{Digest, ImageId, Manifest, ObjectKey, Pointer, RepositoryName, Tag, Utc, VendorName};
 
+mod archive;
 mod server;
 mod token;
 
+pub use archive::{archive, members, records};
 pub use server::request;
 pub use token::token;
 

@@ -20,8 +20,8 @@ pub fn image_failure(error: ImageError) -> Failure {
         ImageError::NotAnImage { .. } => (
             Kind::Refused,
             Some(
-                "raas reads Pulp 2 and Pulp 3 exports, docker save archives and OCI image layouts, plain or packed with \
-                 gzip or Zstandard",
+                "raas reads Pulp 2 and Pulp 3 exports, docker save archives, OCI image layouts and `dir:` folders of skopeo, \
+                 plain or packed with gzip, Zstandard or xz",
             ),
         ),
         ImageError::Choice(_) => (Kind::Refused, None),

@@ -9,6 +9,7 @@
 //! ```
 
 mod compose;
+mod earlier;
 mod image_failure;
 mod lookup;
 mod masked_layer;
@@ -26,8 +27,8 @@ mod transfer_v1;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use raas_image::{Image, Limits};
-use raas_types::{ImageArgument, VendorName};
+use raas_image::{Image, Limits, SourceKind};
+use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::follow_up::FollowUp;
@@ -61,6 +62,10 @@ pub(crate) struct Options {
     pub(crate) from: SourceArgument,
     /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
+    /// The image in the source, if the source has several.
+    pub(crate) digest: Option<Digest>,
+    /// The platforms of an index to publish. If it is empty, all platforms are published.
+    pub(crate) platforms: Vec<Platform>,
     /// Whether the push makes the repository equal to the source. Otherwise it adds the source to the repository.
     pub(crate) prune: bool,
     /// Whether the push only reports what it would do.
@@ -87,14 +92,14 @@ pub(crate) fn push(
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
-    let SourceImage { source, image } = source::read_image(home, options, &limits, progress)?;
+    let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
 
     let vendor = run.vendor()?;
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
     let held = run.list_repository(&registry, &image)?;
-    let plan = run.plan(image, &vendor, &masks, &held)?;
+    let plan = run.plan(kind, image, &masks, &held)?;
     let mut report = Report::new(source, &plan.masked, options);
     if options.dry_run {
         return run.foresee(&registry, &plan, report);
@@ -177,9 +182,10 @@ impl Run<'_> {
     }
 
     /// Decides for each layer, and prints the layers that are skipped.
-    fn plan(&self, image: Image, vendor: &Vendor, masks: &Masks, held: &Held<'_>) -> Result<Plan, Failure> {
-        let published = PublishedContent::read(vendor, &image)?;
-        let plan = Planner::new(&self.options.image.name, masks, &published, held).plan(image)?;
+    fn plan(&self, kind: SourceKind, image: Image, masks: &Masks, held: &Held<'_>) -> Result<Plan, Failure> {
+        let Options { vendor, image: ImageArgument { name, .. }, .. } = self.options;
+        let published = PublishedContent::read(&self.home.vendor(vendor), &image)?;
+        let plan = Planner::new(name, kind, masks, &published, held).plan(image)?;
         for masked in &plan.masked {
             self.progress.say(&format!(
                 "Skipping layer {} (masked: it is served from {})",

@@ -468,6 +468,20 @@ fn optional_parts_of_a_layout_may_be_null() {
 }
 
 #[test]
+fn an_artifact_may_have_any_file_as_its_config() {
+    for config in ["{}", "", "null", "apiVersion: v1\n"] {
+        let mut layout = Layout::new();
+        let config = layout.blob(media_type::OCI_CONFIG, config);
+        let content = layout.blob("application/octet-stream", "content");
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": [content]});
+        let artifact = layout.document(media_type::OCI_MANIFEST, &manifest);
+        layout.tag(&artifact, "1");
+        let set = manifests(&layout.files(), &wanted(None)).unwrap();
+        assert_eq!((set.manifests.len(), set.blobs.len()), (1, 2));
+    }
+}
+
+#[test]
 fn a_descriptor_with_its_content_needs_no_blob() {
     let mut layout = Layout::new();
     let config = layout.blob("application/vnd.oci.empty.v1+json", "{}");

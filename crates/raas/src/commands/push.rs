@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{ImageArgument, VendorName};
+use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
@@ -13,8 +13,8 @@ use raas_publish::home::Home;
 
 /// Publish an image, or an update of one.
 ///
-/// The image comes from a Pulp 2 or Pulp 3 export, a docker save archive or an OCI image layout, recognised by its
-/// content. Layers that the configuration masks are not stored: the registry sends clients to where they are. The
+/// The image comes from a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of
+/// skopeo, recognised by its content. Layers that the configuration masks are not stored: the registry sends clients to where they are. The
 /// tags of the source are added to those that are published. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,6 +35,16 @@ pub(crate) struct Arguments {
     /// The repository in the source, where it has several and none is called like the image
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
+
+    /// The image in the source, by the digest of its manifest, or of its config in an archive without manifests: for a
+    /// source with several images, or with one that has no tag
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Digest>,
+
+    /// The platforms to publish of an image for several, such as linux/amd64,linux/arm64: one alone is published as that
+    /// image, several as an index with a digest of its own
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    platforms: Vec<Platform>,
 
     /// Make the published repository equal to the source: tags that the source does not have are removed
     #[arg(long)]
@@ -58,10 +68,23 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
+    let Arguments {
+        vendor,
+        image,
+        from,
+        repository,
+        digest,
+        platforms,
+        prune,
+        nocommit,
+        dry_run,
+        terse,
+        json,
+    } = arguments;
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
-    let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
+    let options =
+        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {

@@ -1,6 +1,6 @@
 //! The plan of a push: an action for each layer, decided before anything is stored.
 
-use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
+use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, SourceKind, V1Set};
 use raas_types::crane::V1ImageEntry;
 use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
@@ -116,6 +116,7 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 /// Decides the action for each layer.
 pub(super) struct Planner<'a> {
     name: &'a RepositoryName,
+    kind: SourceKind,
     masks: &'a Masks,
     published: &'a PublishedContent,
     held: &'a Held<'a>,
@@ -127,11 +128,12 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(
         name: &'a RepositoryName,
+        kind: SourceKind,
         masks: &'a Masks,
         published: &'a PublishedContent,
         held: &'a Held<'a>,
     ) -> Self {
-        Self { name, masks, published, held, masked: Vec::new(), without_location: Vec::new() }
+        Self { name, kind, masks, published, held, masked: Vec::new(), without_location: Vec::new() }
     }
 
     /// Plans the image. Rejects an image with a masked layer without a location, and an image with a layer that neither
@@ -192,7 +194,12 @@ impl<'a> Planner<'a> {
                 Kind::Refused,
                 format!("a manifest names the blob {digest}, but neither the source nor the bucket has it"),
             )
-            .hint("push the earlier export first if this one is incremental, or export with full=true")),
+            .hint(match self.kind {
+                SourceKind::Pulp3 => {
+                    "push the earlier export first if this one is incremental, or export with full=true"
+                }
+                _ => "save or copy the image again: the source is incomplete; nothing was published",
+            })),
         }
     }
 

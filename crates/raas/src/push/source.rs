@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use raas_image::{Archive, Image, Input, Limits, Wanted};
+use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
 use raas_types::{RepositoryName, Tag};
 
+use super::earlier::EarlierManifests;
 use super::image_failure::OrFail as _;
 use super::report::Source;
 use super::{Options, Progress};
@@ -77,6 +78,7 @@ impl From<SourceArgumentError> for Failure {
 /// The image of the source, and the entry of the source in the report.
 pub(super) struct SourceImage {
     pub(super) source: Source,
+    pub(super) kind: SourceKind,
     pub(super) image: Image,
 }
 
@@ -94,18 +96,20 @@ pub(super) fn read_image(
         published_as: Some((options.vendor.clone(), options.image.name.clone())),
         repository: options.repository.clone(),
         tag: options.image.tag.clone(),
-        ..Wanted::default()
+        digest: options.digest,
+        platforms: options.platforms.clone(),
     };
     let selection = archive.choose(&wanted).or_fail()?;
     let repository = selection.repository().map(str::to_owned);
-    let image = archive.read(&selection, None).or_fail()?;
+    let earlier = EarlierManifests::open(&home.vendor(&options.vendor), &options.image.name)?;
+    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
     if let Some(repository) = &repository {
         progress
             .say(&format!("It has the repository {repository} with the tags {}", tag_list(&image.tags())));
     }
     progress.notes(image.notes());
     let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
-    Ok(SourceImage { source, image })
+    Ok(SourceImage { source, kind: archive.kind(), image })
 }
 
 fn tag_list(tags: &[Tag]) -> String {

@@ -5,6 +5,7 @@ mod sandbox;
 
 mod artifacts;
 mod bad_input;
+mod choosing;
 mod configuration;
 mod federation;
 mod gc;

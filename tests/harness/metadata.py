@@ -1,4 +1,5 @@
-"""Metadata trees as `raas push` publishes them, made without pushing: for many repositories, or for one."""
+"""Metadata as `raas push` publishes it, made without a push: for many repositories, or for one."""
+
 import gzip
 import hashlib
 import io
@@ -25,9 +26,11 @@ class Repository:
         self.amd64 = {}
 
     def image(self, tag, seed, layers=4, location=None, architecture="amd64"):
-        """An image of four layers, as one on a base of two has; all but the last are the same in all of a repository's images."""
+        """An image of four layers; all but the last are the same in all images of the repository."""
         parts = [(CONFIG, f"{self.name} {seed} config", 1470)]
-        parts += [(LAYER, f"{self.name} layer {n}" if n < layers - 1 else f"{self.name} {seed}", 3_000_000 + n) for n in range(layers)]
+        for n in range(layers):
+            content = f"{self.name} layer {n}" if n < layers - 1 else f"{self.name} {seed}"
+            parts.append((LAYER, content, 3_000_000 + n))
         described = []
         for n, (kind, content, size) in enumerate(parts):
             name = digest(content.encode())
@@ -35,18 +38,33 @@ class Repository:
             self.blobs[name] = {"size": size}
             if location and n == 1:
                 self.blobs[name]["location"] = f"{location}/{name}"
-        content = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}).encode()
-        return self.manifest(tag, MANIFEST, content, {"os": "linux", "architecture": architecture})
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": described[0],
+            "layers": described[1:],
+        }
+        platform = {"os": "linux", "architecture": architecture}
+        return self.manifest(tag, MANIFEST, json.dumps(manifest).encode(), platform)
 
     def index(self, tag, children):
-        listed = [{"mediaType": MANIFEST, "digest": child, "size": len(self.bytes[child]), "platform": self.manifests[child]["platform"]}
-                  for child in children]
+        """An index of images of this repository."""
+        listed = [
+            {
+                "mediaType": MANIFEST,
+                "digest": child,
+                "size": len(self.bytes[child]),
+                "platform": self.manifests[child]["platform"],
+            }
+            for child in children
+        ]
         content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).encode()
         if tag:
             self.amd64[tag] = [children[0], 2]
         return self.manifest(tag, INDEX, content, None)
 
     def manifest(self, tag, kind, content, platform):
+        """Any manifest, with a tag or without; returns its digest."""
         name = digest(content)
         self.manifests[name] = {"media_type": kind, "size": len(content)}
         if platform:
@@ -56,18 +74,35 @@ class Repository:
             self.tags[tag] = name
         return name
 
+    def names(self, is_index):
+        """Digests and tags of all indexes, or of all other manifests."""
+        names = [*((digest, digest) for digest in self.manifests), *self.tags.items()]
+        return sorted(
+            name for name, target in names if (self.manifests[target]["media_type"] == INDEX) == is_index
+        )
+
     def document(self):
-        named = lambda index: sorted(name for name, of in [*((d, d) for d in self.manifests), *self.tags.items()]
-                                     if (self.manifests[of]["media_type"] == INDEX) == index)
-        document = {"type": "pulp-docker-redirect", "version": 4, "repository": "acme-" + self.name.replace("/", "-"),
-                    "repo-registry-id": self.name, "url": f"https://bucket.example.com/{self.name}/_v2/", "protected": False,
-                    "schema2_data": named(False), "manifest_list_data": named(True), "manifest_list_amd64_tags": self.amd64,
-                    "raas": {"tags": dict(sorted(self.tags.items())), "manifests": dict(sorted(self.manifests.items())),
-                             "blobs": dict(sorted(self.blobs.items()))}}
+        """The document of the repository, as JSON."""
+        document = {
+            "type": "pulp-docker-redirect",
+            "version": 4,
+            "repository": "acme-" + self.name.replace("/", "-"),
+            "repo-registry-id": self.name,
+            "url": f"https://bucket.example.com/{self.name}/_v2/",
+            "protected": False,
+            "schema2_data": self.names(is_index=False),
+            "manifest_list_data": self.names(is_index=True),
+            "manifest_list_amd64_tags": self.amd64,
+            "raas": {
+                "tags": dict(sorted(self.tags.items())),
+                "manifests": dict(sorted(self.manifests.items())),
+                "blobs": dict(sorted(self.blobs.items())),
+            },
+        }
         return (json.dumps(document, indent=2) + "\n").encode()
 
     def files(self):
-        """Every file of it with its path, manifests first, as a publisher writes them."""
+        """Every file with its path, manifests first, as a publisher writes them."""
         for name, content in self.bytes.items():
             yield f"crane/data/{self.name}/_manifests/sha256/{name.split(':')[1]}", content
         yield f"crane/data/{self.name}.json", self.document()
@@ -77,7 +112,10 @@ def typical(number, images=4, location=None):
     """A repository of ten manifests: two indexes of two platforms, and images of one."""
     repository = Repository(f"team{number % 100}/app{number}")
     for n in range(2):
-        pair = [repository.image(None, f"{n}-{arch}", location=location, architecture=arch) for arch in ("amd64", "arm64")]
+        pair = [
+            repository.image(None, f"{n}-{arch}", location=location, architecture=arch)
+            for arch in ("amd64", "arm64")
+        ]
         repository.index(f"multi-{n}", pair)
     for n in range(images):
         repository.image(f"1.{n}", f"v{n}", location=location)
@@ -85,7 +123,7 @@ def typical(number, images=4, location=None):
 
 
 def write_file(path, content):
-    """As a publisher writes: whole, by a rename."""
+    """Writes a whole file by a rename, as a publisher does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.write_bytes(content)
@@ -93,6 +131,7 @@ def write_file(path, content):
 
 
 def write(root, repositories, revision):
+    """Writes a tree with some repositories; the revision comes last."""
     root = pathlib.Path(root)
     for repository in repositories:
         for path, content in repository.files():
@@ -106,10 +145,12 @@ def part_of(name, count):
 
 
 def archive(repositories):
-    """The same as a part of a snapshot: the files of these repositories in the order of their paths."""
+    """A part of a snapshot: the files of some repositories in the order of their paths."""
     out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed, \
-            tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
+    ):
         for path, content in sorted(file for repository in repositories for file in repository.files()):
             info = tarfile.TarInfo(path)
             info.size = len(content)
@@ -118,8 +159,7 @@ def archive(repositories):
 
 
 class Snapshots:
-    """Snapshots of repositories in a folder that a web server serves as a bucket. As raas does, each writes the parts that changed
-    and then the pointer."""
+    """Snapshots in a folder that is served as a bucket: the parts that changed, then the pointer."""
 
     def __init__(self, bucket, repositories):
         self.folder, self.sequence = pathlib.Path(bucket) / "_metadata", 0
@@ -127,11 +167,13 @@ class Snapshots:
         self.count = 1
         while self.count < 64 and self.count * 1024 < files:
             self.count *= 2
-        self.own = [[r for r in repositories if part_of(r.name, self.count) == part] for part in range(self.count)]
+        self.own = [
+            [r for r in repositories if part_of(r.name, self.count) == part] for part in range(self.count)
+        ]
         self.parts = [None] * self.count
 
     def prepare(self, changed=None):
-        """Writes the parts, all or that of a repository that changed."""
+        """Writes all parts, or the part of the repository that changed."""
         for part in range(self.count) if changed is None else [part_of(changed.name, self.count)]:
             packed = archive(self.own[part])
             self.parts[part] = {"digest": digest(packed), "size": len(packed)}
@@ -140,8 +182,15 @@ class Snapshots:
     def publish(self, revision):
         """Writes the pointer to what was prepared."""
         self.sequence += 1
-        pointer = {"revision": revision, "sequence": self.sequence, "published": "2026-01-01T00:00:00Z", "parts": self.parts}
+        published = "2026-01-01T00:00:00Z"
+        pointer = {
+            "revision": revision,
+            "sequence": self.sequence,
+            "published": published,
+            "parts": self.parts,
+        }
         write_file(self.folder / "current", json.dumps(pointer).encode())
 
     def size(self):
+        """Bytes of all parts."""
         return sum(part["size"] for part in self.parts)
