@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use raas_server::{
-    AddressError, BaseUrl, Bucket, CdnError, Metadata, Origin, ProxyRules, SiteConfig, SiteSource,
-};
+use raas_server::{AddressError, Bucket, CdnError, Metadata, Origin, ProxyRules, SiteConfig, SiteSource};
 use raas_types::VendorName;
 
 use crate::config::{Aws, Config, CraneConf, VendorSettings};
@@ -17,9 +14,11 @@ use raas_types::BucketAccess;
 
 mod buckets;
 mod delivery;
+mod stateless;
 
 pub(crate) use buckets::Buckets;
 use buckets::cdn;
+pub(crate) use stateless::{LocationArgument, stateless};
 
 /// The file of users in a vendor's folder, as `htpasswd -B` writes it.
 pub(crate) const USERS: &str = "htpasswd";
@@ -125,78 +124,6 @@ fn cannot_serve(vendor: &VendorName, error: &SiteError) -> Failure {
         .hint(format!("correct [{vendor}] in raas.cfg"))
 }
 
-/// The location of a vendor's metadata or objects, as the command line names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LocationArgument {
-    /// `s3://<bucket>[/<prefix>]`
-    S3(String, Option<String>),
-    /// `http://…` or `https://…`
-    Url(String),
-    /// A folder.
-    Folder(PathBuf),
-}
-
-impl LocationArgument {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("s3://") {
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let prefix = prefix.trim_matches('/');
-            return Ok(LocationArgument::S3(
-                bucket.to_owned(),
-                (!prefix.is_empty()).then(|| prefix.to_owned()),
-            ));
-        }
-        if text.contains("://") {
-            return match BaseUrl::parse(text) {
-                Ok(url) => Ok(LocationArgument::Url(url.as_str().to_owned())),
-                Err(error) => Err(format!("{error}; expected a URL, s3://BUCKET[/PREFIX] or a folder")),
-            };
-        }
-        Ok(LocationArgument::Folder(text.into()))
-    }
-}
-
-/// The site of one vendor without a home. If `objects` is missing, the objects are where the vendor's section says, or
-/// else where the metadata is.
-///
-/// # Errors
-/// The settings contradict themselves, or the objects have no known location.
-pub(crate) fn stateless(
-    vendor: &VendorName,
-    metadata: &LocationArgument,
-    objects: Option<&LocationArgument>,
-    settings: &VendorSettings,
-    buckets: &Buckets,
-) -> Result<SiteConfig, Failure> {
-    let objects = match objects.or_else(|| metadata_as_objects(metadata, settings)) {
-        Some(location) => objects_at(location, settings, buckets),
-        None => configured_objects(settings, buckets),
-    };
-    let objects = objects.map_err(|error| cannot_serve(vendor, &error))?.ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("the objects of {vendor} have no known location"))
-            .hint(format!("name it with --bucket, or set `s3_bucket` in [{vendor}] of raas.cfg"))
-    })?;
-    let metadata =
-        metadata_at(metadata, settings, buckets).map_err(|error| cannot_serve(vendor, &error.into()))?;
-    let site = SiteConfig::new(vendor.clone(), metadata, objects.bucket);
-    Ok(SiteConfig {
-        proxy_rules: delivery::proxy_rules(settings, objects.own),
-        ..with_access(site, settings)
-    })
-}
-
-/// The location of the metadata, if the objects are there too because nothing else is set.
-fn metadata_as_objects<'a>(
-    metadata: &'a LocationArgument,
-    settings: &VendorSettings,
-) -> Option<&'a LocationArgument> {
-    match metadata {
-        LocationArgument::S3(..) => Some(metadata),
-        LocationArgument::Url(_) if settings.s3_bucket.is_none() => Some(metadata),
-        LocationArgument::Url(_) | LocationArgument::Folder(_) => None,
-    }
-}
-
 /// A vendor's objects: the bucket as clients reach it, and the origin from which this machine reads the bucket.
 struct Objects {
     bucket: Bucket,
@@ -207,47 +134,6 @@ struct Objects {
 fn configured_objects(settings: &VendorSettings, buckets: &Buckets) -> Result<Option<Objects>, SiteError> {
     let Some(bucket) = buckets.bucket(settings)? else { return Ok(None) };
     Ok(Some(Objects { bucket, own: buckets.own(settings)? }))
-}
-
-/// The objects at a location of the command line.
-fn objects_at(
-    location: &LocationArgument,
-    settings: &VendorSettings,
-    buckets: &Buckets,
-) -> Result<Option<Objects>, SiteError> {
-    match location {
-        LocationArgument::Folder(folder) => {
-            Ok(Some(Objects { bucket: Bucket::Folder(folder.clone()), own: None }))
-        }
-        LocationArgument::Url(url) => {
-            let bucket = match settings.access {
-                BucketAccess::Proxy => Bucket::Proxy(open(url)?),
-                BucketAccess::Cdn => {
-                    Bucket::Redirect(delivery::cdn(BaseUrl::parse(url)?, &settings.delivery)?)
-                }
-                BucketAccess::Presigned | BucketAccess::Public => Bucket::Redirect(open(url)?),
-            };
-            Ok(Some(Objects { bucket, own: Some(open(url)?) }))
-        }
-        LocationArgument::S3(bucket, prefix) => {
-            configured_objects(&with_bucket(settings, bucket, prefix), buckets)
-        }
-    }
-}
-
-/// The metadata at a location of the command line.
-fn metadata_at(
-    location: &LocationArgument,
-    settings: &VendorSettings,
-    buckets: &Buckets,
-) -> Result<Metadata, AddressError> {
-    Ok(match location {
-        LocationArgument::Folder(folder) => Metadata::Folder(folder.clone()),
-        LocationArgument::Url(url) => Metadata::Snapshots(open(url)?),
-        LocationArgument::S3(bucket, prefix) => {
-            Metadata::Snapshots(buckets.origin(&with_bucket(settings, bucket, prefix), bucket)?)
-        }
-    })
 }
 
 /// A site that replaces a legacy Crane.
@@ -266,14 +152,6 @@ fn with_access(site: SiteConfig, settings: &VendorSettings) -> SiteConfig {
         client_ca: settings.client_ca.clone(),
         ..site
     }
-}
-
-fn open(url: &str) -> Result<Origin, AddressError> {
-    BaseUrl::parse(url).map(Origin::Open)
-}
-
-fn with_bucket(settings: &VendorSettings, bucket: &str, prefix: &Option<String>) -> VendorSettings {
-    VendorSettings { s3_bucket: Some(bucket.to_owned()), s3_prefix: prefix.clone(), ..settings.clone() }
 }
 
 /// The base URL that clients are redirected to for objects. `None` if the server itself sends the objects.
@@ -304,7 +182,7 @@ mod tests {
     use super::*;
     use crate::config::Aws;
 
-    fn settings(access: BucketAccess) -> VendorSettings {
+    pub(super) fn settings(access: BucketAccess) -> VendorSettings {
         VendorSettings {
             s3_bucket: Some("b".into()),
             s3_prefix: Some("x/y".into()),
@@ -317,7 +195,7 @@ mod tests {
     }
 
     /// The kind of a bucket and its address.
-    fn shown(bucket: &Bucket) -> String {
+    pub(super) fn shown(bucket: &Bucket) -> String {
         let origin = |origin: &Origin| match origin {
             Origin::Open(base) => format!("open {}", base.as_str()),
             Origin::Signed(signer) => format!("signed {}", signer.address().as_str()),
@@ -353,50 +231,5 @@ mod tests {
     fn the_same_settings_make_an_equal_bucket() {
         let (buckets, settings) = (Buckets::example(), settings(BucketAccess::Presigned));
         assert_eq!(buckets.bucket(&settings).unwrap(), buckets.bucket(&settings).unwrap());
-    }
-
-    #[test]
-    fn missing_locations_are_derived_from_the_given_ones() {
-        let vendor = "acme".parse().unwrap();
-        let none = VendorSettings::default();
-        let cfg = settings(BucketAccess::Proxy);
-        let table: [(&str, Option<&str>, &VendorSettings, &str, &str); 7] = [
-            (
-                "s3://m/p",
-                None,
-                &none,
-                "https://m.s3.eu-west-1.amazonaws.com/p",
-                "redirect signed https://m.s3.eu-west-1.amazonaws.com/p",
-            ),
-            ("s3://m/p/", None, &cfg, "http://minio:9000/m/p", "proxy signed http://minio:9000/m/p"),
-            ("s3://m", Some("s3://o/q"), &cfg, "http://minio:9000/m", "proxy signed http://minio:9000/o/q"),
-            ("https://h/m", None, &none, "https://h/m", "redirect open https://h/m"),
-            ("https://h/m", None, &cfg, "https://h/m", "proxy signed http://minio:9000/b/x/y"),
-            ("https://h/m", Some("/srv/b"), &cfg, "https://h/m", "folder /srv/b"),
-            ("/srv/m", Some("https://h/o"), &cfg, "/srv/m", "proxy open https://h/o"),
-        ];
-        for (metadata, objects, settings, from, bucket) in table {
-            let parse = |text: &str| LocationArgument::parse(text).unwrap();
-            let objects = objects.map(parse);
-            let site = stateless(&vendor, &parse(metadata), objects.as_ref(), settings, &Buckets::example())
-                .unwrap();
-            let at = match &site.metadata {
-                Metadata::Folder(folder) => folder.display().to_string(),
-                Metadata::Snapshots(Origin::Open(base)) => base.as_str().to_owned(),
-                Metadata::Snapshots(Origin::Signed(signer)) => signer.address().as_str().to_owned(),
-                other => panic!("{other:?}"),
-            };
-            assert_eq!((at.as_str(), shown(&site.bucket).as_str()), (from, bucket), "{metadata} {objects:?}");
-        }
-        let folder = LocationArgument::parse("m").unwrap();
-        assert!(
-            stateless(&vendor, &folder, None, &none, &Buckets::example())
-                .unwrap_err()
-                .to_string()
-                .contains("--bucket")
-        );
-        assert!(LocationArgument::parse("ftp://x").unwrap_err().contains("s3://"));
-        let wrong = LocationArgument::parse("s3://a?b").unwrap();
-        assert!(stateless(&vendor, &wrong, None, &none, &Buckets::example()).is_err());
     }
 }
