@@ -1,8 +1,9 @@
 //! The command line of raas: the commands, the configuration and the push pipeline.
 //!
 //! ```text
-//! commands ──▶ push, status ──▶ home ──▶ storage, record, checkout, servers
-//!     └──────▶ config
+//! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
+//!                 ├──▶ status, doctor, pulls                        ├──▶ config
+//!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
 mod backup;
@@ -18,6 +19,7 @@ mod follow_up;
 mod forwarding;
 mod log;
 mod output;
+mod progress;
 mod pulls;
 mod push;
 mod republished;
@@ -38,7 +40,7 @@ pub fn run() -> ExitCode {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")
                     .caused_by(error)
-                    .hint("check where the output goes, and run the command again; its work is done, only output is missing");
+                    .hint("check where the output goes, and run the command again; its work is done");
                 output::error(&failure.to_string());
                 failure.exit_code()
             }

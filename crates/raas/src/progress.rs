@@ -1,4 +1,4 @@
-//! The progress of a push for people: a bar for each layer in flight on a terminal, and a line for each stored object.
+//! The progress of long work, such as a push, for people: a bar for each layer in flight on a terminal, and a line for each stored object.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +53,7 @@ impl Progress {
     }
 
     /// Prints each note on a line of its own.
-    pub(super) fn notes(&self, notes: &[String]) {
+    pub(crate) fn notes(&self, notes: &[String]) {
         for note in notes {
             self.say(&format!("Note: {note}"));
         }
@@ -71,7 +71,7 @@ impl Progress {
     }
 
     /// The progress of reading a source. `size` is in bytes, if it is known.
-    pub(super) fn reading(&self, size: Option<u64>) -> Bar {
+    pub(crate) fn reading(&self, size: Option<u64>) -> Bar {
         self.bar("reading", size)
     }
 
@@ -100,7 +100,7 @@ impl Bar {
         self.bar.inc(bytes);
     }
 
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
 }

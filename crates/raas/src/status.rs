@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output::number;
-use crate::push::{Progress, bytes};
+use crate::progress::{Progress, bytes};
 use crate::storage::say_on_stderr;
 pub(crate) use check::{Check, Outcome};
 use raas_base::failure::Failure;

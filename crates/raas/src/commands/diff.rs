@@ -7,7 +7,7 @@ use raas_types::{RepositoryName, VendorName};
 
 use crate::config::Config;
 use crate::output;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::refresh_or_say;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::difference::{self, Difference, TagChange};

@@ -8,7 +8,7 @@ use raas_types::VendorName;
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::gc::{Garbage, Policy, collect};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::refresh_or_say;
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Home;

@@ -7,7 +7,8 @@ use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::{self, Counted, Options, Progress, Report, SourceArgument, bytes};
+use crate::progress::{Progress, bytes};
+use crate::push::{self, Counted, Options, Report, SourceArgument};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 

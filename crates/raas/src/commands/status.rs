@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::{Progress, bytes};
+use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
 use crate::status::{self, Outcome, Status};
 use raas_base::failure::{Context as _, Failure};

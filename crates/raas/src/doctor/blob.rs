@@ -10,7 +10,7 @@ use super::signed;
 use super::web::{Answer, resolve_location};
 use super::{Problem, check_of_problems};
 use crate::forwarding::forwards;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::status::Check;
 use crate::url::{authority, host_of};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use raas_image::Content;
 
-use super::Progress;
+use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_sources::http;

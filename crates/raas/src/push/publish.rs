@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use raas_types::crane::{Content, Document, V2Content, tree};
 use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 
+use super::Options;
 use super::compose::Composer;
 use super::operator_documents::OperatorDocuments;
 use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
-use super::{Options, Progress};
+use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
 use raas_publish::catch_up::When;

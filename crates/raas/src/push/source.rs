@@ -7,10 +7,11 @@ use std::str::FromStr;
 use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
 use raas_types::{RepositoryName, Tag};
 
+use super::Options;
 use super::earlier::EarlierManifests;
 use super::image_failure::OrFail as _;
 use super::report::Source;
-use super::{Options, Progress};
+use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_publish::home::Home;

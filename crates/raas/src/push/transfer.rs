@@ -11,11 +11,10 @@ use raas_image::{
 use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
-use super::Progress;
 use super::image_failure::{OrFail as _, failure};
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
-use super::progress::Bar;
 use super::report::{Counted, Report};
+use crate::progress::{Bar, Progress};
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_publish::held::Held;

@@ -6,7 +6,7 @@ use std::io::Read;
 use raas_types::crane::Document;
 use raas_types::{Digest, ObjectKey, Sha256};
 
-use crate::push::Progress;
+use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_publish::inventory;
