@@ -38,7 +38,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     let vendor = home.existing(&arguments.vendor)?;
     refresh_or_say(&vendor, config);
     let record = vendor.record();
-    let nothing = || Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()));
+    let nothing = || {
+        Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()))
+            .hint(format!("publish an image with `raas push {}`", vendor.name()))
+    };
     let head = record.head()?.ok_or_else(nothing)?;
     let (from, to, only) = match &arguments.to {
         Some(to) => {
