@@ -9,6 +9,7 @@
 //! and [`Rule`].
 
 mod archive;
+mod assemble;
 mod bytes;
 mod config_facts;
 mod dir;
@@ -38,6 +39,7 @@ mod tree;
 mod v1;
 
 pub use archive::{Archive, Input, open};
+pub use assemble::read_store;
 pub use bytes::content::{Content, Reopen};
 pub use error::{ImageError, Rule};
 pub use kind::SourceKind;

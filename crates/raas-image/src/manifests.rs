@@ -125,7 +125,7 @@ impl Collector<'_> {
     ) -> Result<(Vec<u8>, Manifest), ImageError> {
         let name = self.store.name(&digest);
         let Some(StoredManifest { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
-            return Err(ImageError::missing(name, format!("{why}, and it is not in the archive")));
+            return Err(ImageError::missing(name, format!("{why}, and it is not in the source")));
         };
         let found = Digest::of(&bytes);
         if found != digest {

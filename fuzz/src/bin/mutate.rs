@@ -214,6 +214,10 @@ fn texts() -> Vec<Vec<u8>> {
     let id = "0a".repeat(32);
     [
         "tools/app",
+        "tools/*",
+        "linux/arm64/v8",
+        "registry.example.com",
+        "docker://registry.example.com:5000/tools/app:1.0",
         "a.b__c-d/e",
         "acme",
         "1.0-rc_2",
