@@ -62,7 +62,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         snapshot,
         "raas_refused_documents",
         "Documents that do not load. Each is served in its last valid version, or not at all.",
-        |site| Some(site.faulty.load(Ordering::Relaxed)),
+        |site| Some(site.stats.faulty.load(Ordering::Relaxed)),
     );
     page.sites(
         snapshot,
@@ -82,6 +82,28 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         "Sequence number of the publication that a site serves from its bucket.",
         |site| Some(site.health.as_ref()?.sequence()),
     );
+    page.sites(
+        snapshot,
+        "raas_metadata_memory_bytes",
+        "About how many bytes of memory the metadata of a site takes.",
+        |site| Some(site.stats.memory.used()),
+    );
+    let counters: [(&str, &str, fn(&Site) -> u64); 2] = [
+        (
+            "raas_metadata_over_memory_total",
+            "How often metadata was not loaded because the site would have taken too much memory.",
+            |site| site.stats.memory.refusals(),
+        ),
+        ("raas_refused_entries_total", "Entries of Crane's documents that were left out.", |site| {
+            site.stats.left_out.load(Ordering::Relaxed)
+        }),
+    ];
+    for (name, help, value) in counters {
+        page.family(name, "counter", help);
+        for site in &snapshot.sites {
+            page.line(name, &of(site), value(site));
+        }
+    }
     page.family("raas_metadata_refusals_total", "counter", "How often the metadata of a bucket was refused.");
     for site in &snapshot.sites {
         if let Some(health) = &site.health {

@@ -5,6 +5,7 @@ use raas_types::{Digest, ObjectKey, PointerError};
 
 use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
+use crate::catalog::OverBudget;
 use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
@@ -37,6 +38,8 @@ pub(in crate::watch) enum Refusal {
     Digest(ObjectKey, Digest),
     #[error("{0}: {1}")]
     Archive(ObjectKey, ArchiveError),
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
     #[error("the reader of the metadata failed; see the log")]
     Reader,
 }
