@@ -45,6 +45,14 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.latencies(metrics);
     page.family("raas_connections", "gauge", "Open connections of clients.");
     page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
+    page.family(
+        "raas_closed_connections_total",
+        "counter",
+        "Connections closed to have room for others: of an address with too many, or without a complete request.",
+    );
+    for (reason, number) in metrics.closed_connections.all() {
+        page.line("raas_closed_connections_total", &labels(&[("reason", reason)]), number);
+    }
     page.certificates(metrics, certificates.as_deref());
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
