@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+mod escape;
+
 /// How many bytes wait to be written at most. What comes then is lost, and told of.
 const MOST: usize = 1 << 20;
 
@@ -139,7 +141,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.take(line);
+        self.0.take(&escape::escaped(line));
         Ok(line.len())
     }
 

@@ -4,13 +4,13 @@
 //! After any error the last good metadata stays.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use raas_types::crane::partition;
-use raas_types::{Digest, ObjectKey, Pointer, Utc};
+use raas_types::{Digest, ObjectKey, Part, Pointer, Utc};
 use tokio::task::spawn_blocking;
 
 use super::WatchContext;
@@ -32,6 +32,9 @@ use remote::{BucketReader, read};
 
 /// The longest pause after repeated errors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How long refused content is not read again. Its site may have had less memory left than it has later.
+const REST: Duration = Duration::from_secs(300);
 
 /// Polls the pointer forever, and records the results. The first poll is after a delay.
 pub(super) async fn follow(
@@ -80,6 +83,13 @@ fn scattered(pause: Duration) -> Duration {
     pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9))
 }
 
+/// Parts whose content was refused.
+struct RefusedContent {
+    parts: Vec<Part>,
+    reason: String,
+    at: Instant,
+}
+
 /// Reads a bucket's metadata.
 struct SnapshotReader {
     remote: BucketReader,
@@ -90,6 +100,7 @@ struct SnapshotReader {
     /// The entity tag of the pointer.
     etag: Option<HeaderValue>,
     slots: SiteSlots,
+    refused: Option<RefusedContent>,
     /// The documents that are served. The readers of new parts compare with them.
     store: Arc<RwLock<DocumentStore<Digest>>>,
 }
@@ -99,7 +110,7 @@ impl SnapshotReader {
         let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), stats)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
         let slots = context.slots.site();
-        Self { remote, pointer: None, used: Vec::new(), etag: None, slots, store }
+        Self { remote, pointer: None, used: Vec::new(), etag: None, slots, refused: None, store }
     }
 
     /// The catalog, if it has changed.
@@ -129,12 +140,28 @@ impl SnapshotReader {
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
         let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
-            _ => Some(self.load(&pointer).await?),
+            _ => Some(self.load_unless_refused(&pointer).await?),
         };
         // Set only now: an unchanged pointer must mean that its parts are served.
         self.pointer = Some(pointer);
         self.etag = etag;
         Ok(changed)
+    }
+
+    /// Like [`load`](Self::load), but parts whose content was refused are not read again for a while: it is the same
+    /// content, and reading it may take seconds of a processor.
+    async fn load_unless_refused(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
+        if let Some(refused) = &self.refused
+            && refused.parts == pointer.parts
+            && refused.at.elapsed() < REST
+        {
+            return Err(Refusal::Again(refused.reason.clone()));
+        }
+        let loaded = self.load(pointer).await;
+        self.refused = loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| {
+            RefusedContent { parts: pointer.parts.clone(), reason: refusal.to_string(), at: Instant::now() }
+        });
+        loaded
     }
 
     /// Reads the parts that have changed. All of them must be valid.

@@ -445,3 +445,23 @@ fn named(app: &Published, n: u32) -> Published {
     other.tag("latest", digest);
     other
 }
+
+/// "Metadata in a bucket"
+#[test]
+fn refused_content_is_not_read_again_and_again() {
+    let upstream = Upstream::start(false);
+    publish(&upstream, "aa11", &files(&app("1")));
+    let server = server(open(&upstream));
+    let refused = || server.get("/-/readyz").text() != "ok\n";
+    publish(&upstream, "bb22", &[("crane/other.json".into(), b"{}".to_vec())]);
+    assert!(soon(refused));
+    let fetched = |upstream: &Upstream| upstream.statuses().len();
+    let before = fetched(&upstream);
+    // The pointer is still asked for, and its part is not.
+    assert!(soon(|| fetched(&upstream) > before + 3));
+    let requests = upstream.requests();
+    let parts = requests.iter().filter(|request| request.1.contains(".tar.gz")).count();
+    assert_eq!(parts, 2, "{requests:?}");
+    publish(&upstream, "cc33", &files(&app("2")));
+    assert!(soon(|| serves(&server, &app("2"))), "the next publication is read");
+}
