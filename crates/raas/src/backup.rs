@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::tree;
 use raas_types::{RepositoryName, VendorName};
 
-use crate::config::{Config, ReadFile, Source};
+use crate::config::{Config, ConfigSource, ReadFile};
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
 use raas_publish::catch_up;
@@ -36,7 +36,7 @@ pub(crate) fn keep(
     name: &RepositoryName,
     say: &dyn Fn(&str),
 ) -> Result<bool, Failure> {
-    let Source::Repository(repository) = &config.source else { return Ok(false) };
+    let ConfigSource::Repository(repository) = &config.source else { return Ok(false) };
     let vendor = registry.vendor;
     let record = vendor.record();
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use raas_server::{SiteConfig, SiteSource};
 use raas_types::VendorName;
 
-use crate::config::{Asked, Config, VendorSettings};
+use crate::config::{Config, ConfigRequest, VendorSettings};
 use crate::sites::{Buckets, Named, alone};
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
@@ -21,7 +21,7 @@ const REPOSITORY_EVERY: Duration = Duration::from_secs(60);
 /// How the configuration is read again.
 pub(crate) struct Reload {
     /// Where it is.
-    pub(crate) asked: Asked,
+    pub(crate) request: ConfigRequest,
     pub(crate) load: Box<dyn Fn() -> Result<Config, Failure> + Send>,
 }
 
@@ -68,7 +68,7 @@ impl Fleet {
                 .hint("set `s3_bucket` in the sections of vendors in raas.cfg"));
         }
         // The server ends in its own way, also while a repository is cloned.
-        interrupt::ended_elsewhere();
+        interrupt::caller_exits();
         std::thread::Builder::new()
             .name("configuration".into())
             .spawn(move || follow(&reload, &latest))
@@ -126,18 +126,18 @@ impl SiteSource for Fleet {
 
 /// Reads the configuration again whenever it has changed, in a thread of its own: a repository may take its time.
 fn follow(reload: &Reload, latest: &Latest) {
-    let every = if reload.asked.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
+    let every = if reload.request.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
     // Not as it was when the server read it first: it may have changed since.
     let mut seen = None;
     loop {
         std::thread::sleep(every);
-        let now = reload.asked.version();
+        let now = reload.request.version();
         if now.is_some() && now == seen {
             continue;
         }
         let loaded = (reload.load)().map(Config::without_source).map_err(|failure| failure.to_string());
         // What could not be had is tried again.
-        seen = now.filter(|_| loaded.is_ok() || !reload.asked.is_in_repository());
+        seen = now.filter(|_| loaded.is_ok() || !reload.request.is_in_repository());
         latest.store(Arc::new(loaded));
     }
 }
@@ -174,14 +174,14 @@ mod tests {
             fs::write(&new, text).unwrap();
             fs::rename(new, &file).unwrap();
         };
-        let asked = Asked { file: Some(file.clone()), ..Asked::default() };
+        let asked = ConfigRequest { file: Some(file.clone()), ..ConfigRequest::default() };
         let load = {
             let asked = asked.clone();
             move || Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
         };
         let first = "[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
         write(first);
-        let reload = Reload { asked, load: Box::new(load.clone()) };
+        let reload = Reload { request: asked, load: Box::new(load.clone()) };
         let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), Buckets::example()).unwrap();
         let acme = "acme https://aaa.s3.eu-west-1.amazonaws.com r.acme.com";
         assert_eq!(shown(&fleet.sites().unwrap()), [acme], "one without a bucket needs a home");
@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn who_is_named_must_have_a_bucket() {
-        let reload = || Reload { asked: Asked::default(), load: Box::new(|| Ok(Config::default())) };
+        let reload =
+            || Reload { request: ConfigRequest::default(), load: Box::new(|| Ok(Config::default())) };
         let failure =
             Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], Buckets::example());
         assert!(failure.err().unwrap().to_string().contains("acme has no bucket"));

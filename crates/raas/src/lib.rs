@@ -16,6 +16,8 @@ mod fleet;
 mod follow;
 mod follow_up;
 mod forwarding;
+#[cfg(test)]
+mod generated;
 mod log;
 mod output;
 mod pulls;

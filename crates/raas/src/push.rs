@@ -9,6 +9,7 @@
 //! ```
 
 mod compose;
+mod earlier;
 mod image_failure;
 mod lookup;
 mod operator_documents;
@@ -26,12 +27,13 @@ mod transfer_v1;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use raas_image::{Image, Limits, Wanted};
-use raas_types::{ImageArgument, Tag, VendorName};
+use raas_image::{Image, Limits, Store, Wanted};
+use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
 use crate::follow_up::FollowUp;
 use crate::storage::OpenRegistry;
+use earlier::Earlier;
 use image_failure::OrFail as _;
 use operator_documents::OperatorDocuments;
 pub(crate) use origin::Origin;
@@ -55,6 +57,10 @@ pub(crate) struct Options {
     pub(crate) from: Origin,
     /// The repository in the source, where it has several.
     pub(crate) repository: Option<String>,
+    /// The image in the source, where it has several.
+    pub(crate) digest: Option<Digest>,
+    /// The platforms wanted of an index; empty for all.
+    pub(crate) platforms: Vec<Platform>,
     /// Whether the repository is made equal to the source, rather than the source added to it.
     pub(crate) prune: bool,
     /// Whether to say what would happen, and do nothing.
@@ -90,11 +96,13 @@ pub(crate) fn push(
         published_as: Some((options.vendor.clone(), name.clone())),
         repository: options.repository.clone(),
         tag: options.image.tag.clone(),
-        ..Wanted::default()
+        digest: options.digest,
+        platforms: options.platforms.clone(),
     };
     let selection = archive.choose(&wanted).or_fail()?;
     let repository = selection.repository().map(str::to_owned);
-    let image = archive.read(&selection, None).or_fail()?;
+    let earlier = Earlier::open(&home.vendor(&options.vendor), name)?;
+    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
     if let Some(repository) = &repository {
         progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
     }
@@ -129,7 +137,7 @@ pub(crate) fn push(
         BTreeSet::new()
     };
     let held = Held::read(storage, name, matches!(image, Image::V1(_)), &published)?;
-    let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
+    let plan = plan::Plan::new(name, archive.kind(), image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress
             .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));

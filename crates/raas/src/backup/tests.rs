@@ -3,7 +3,7 @@ use std::time::Duration;
 use raas_types::ObjectKey;
 
 use super::*;
-use crate::config::Asked;
+use crate::config::ConfigRequest;
 use raas_base::Say;
 use raas_git::Repository;
 use raas_publish::home::{Home, Vendor};
@@ -47,8 +47,11 @@ impl Bench {
         let home = Home::new(Some(self.folder.path().join(home))).unwrap();
         home.ensure().unwrap();
         let address = format!("file://{}", self.folder.path().join("conf.git").display());
-        let asked =
-            Asked { repository: Some(address), patience: Duration::from_secs(60), ..Asked::default() };
+        let asked = ConfigRequest {
+            repository: Some(address),
+            git_timeout: Duration::from_secs(60),
+            ..ConfigRequest::default()
+        };
         let config = Config::load(&asked, &|| Ok(home.clone())).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
         vendor.create().unwrap();

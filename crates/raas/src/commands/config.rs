@@ -13,8 +13,9 @@ use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_sources::federation::{Masks, Sources};
 
-/// Look at the configuration.
+/// Check or show the configuration
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas config check")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,15 +23,19 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the configuration and everything that it names, and tell what is wrong
+    /// Read the configuration and everything that it names, and report errors
+    #[command(after_long_help = "Example:\n  raas config check --config ./raas.cfg")]
     Check {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Print what is set, secrets as `***`, and what comes from the environment as it is written, `${NAME}`
+    /// Print the keys that are set, secrets as `***`
+    ///
+    /// A value from the environment is printed as it is written: `${NAME}`.
+    #[command(after_long_help = "Example:\n  raas config show --json")]
     Show {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
@@ -66,7 +71,7 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }
-    config.check_doors()?;
+    config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
     let warnings = warnings(&masks);
     if json {
@@ -87,15 +92,15 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
 }
 
 fn warnings(masks: &Masks) -> Vec<String> {
-    let without_place = masks.without_place();
+    let without_location = masks.without_location();
     let warning = || {
         format!(
             "nothing says where {} of `mask_layers` would be served from: images with one of them are refused; set \
              `layer_url` in [redhat], or `metadata` with documents that list them",
-            output::number(without_place, "layer")
+            output::number(without_location, "layer")
         )
     };
-    (without_place > 0).then(warning).into_iter().collect()
+    (without_location > 0).then(warning).into_iter().collect()
 }
 
 fn show(config: &Config, json: bool) {

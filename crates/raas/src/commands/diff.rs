@@ -14,22 +14,23 @@ use raas_publish::difference::{self, Difference, TagChange};
 use raas_publish::history;
 use raas_publish::home::Home;
 
-/// Compare two publications: tags added, moved and removed, layers added and removed.
+/// Compare two publications: tags added, moved and removed, layers added and removed
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas diff bigdatainc bigdata-app")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Compare publications of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The earlier commit of `raas log`; or, without TO, an image, whose last two publications are compared
+    /// Compare from this commit of `raas log`, or the last two publications of this image
     #[arg(value_name = "FROM|IMAGE")]
     from: String,
 
-    /// The later commit
+    /// Compare to this later commit
     #[arg(value_name = "TO")]
     to: Option<String>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

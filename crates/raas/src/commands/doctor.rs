@@ -16,23 +16,28 @@ use raas_platform::{Local, Platform as _};
 use raas_publish::home::Home;
 use raas_sources::registry::ImageReference;
 
-/// Do what docker, containerd and podman do to pull an image, step by step, and say what is wrong and what to do.
+/// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
 ///
-/// Any registry: its name, its port, its certificate, the ping, the login, the manifest as each client asks for it, and
-/// for the config and each layer what is said of it, where clients are sent, and what they get there. As docker, it
-/// speaks without TLS to addresses of this machine. A name and a password are taken from where docker and podman keep
-/// them.
+/// The image may be in any registry. The steps are: name, connection, certificate, ping, login, the manifest as each
+/// client asks for it, the config, and each layer with every redirect. Each problem comes with its fix.
 ///
-/// Exit code 0 only if all of it holds.
+/// As docker does, the command speaks without TLS to addresses of this machine. It takes a user name and password
+/// from where docker and podman keep them.
+///
+/// The exit code is 0 only if every step succeeds.
 #[derive(Debug, Args)]
-#[command(override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE")]
+#[command(
+    override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE",
+    after_long_help = "Example:\n  raas doctor registry.example.com/bigdata-app:1.0"
+)]
 pub(crate) struct Arguments {
-    /// HOST/IMAGE[:TAG|@DIGEST]; or a vendor and IMAGE[:TAG], on the vendor's `registry_host` or else on the server that
-    /// runs here
+    /// Pull HOST/IMAGE[:TAG|@DIGEST], or this vendor's IMAGE[:TAG]
+    ///
+    /// A vendor's image is pulled from the `registry_host` of raas.cfg, or from the server that runs on this machine.
     #[arg(value_name = "[ISV] REFERENCE", required = true, num_args = 1..=2)]
     words: Vec<String>,
 
-    /// Look at all platforms of an index [default: linux on this machine's processor, and linux/amd64]
+    /// Check all platforms of an index [default: linux on this processor, and linux/amd64]
     #[arg(long)]
     all_platforms: bool,
 
@@ -44,7 +49,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plain_http: bool,
 
-    /// The user; the password is RAAS_REGISTRY_PASSWORD, or comes with --password-stdin
+    /// Log in as this user
+    ///
+    /// The password is the value of RAAS_REGISTRY_PASSWORD, or comes with --password-stdin.
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
@@ -52,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "username")]
     password_stdin: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

@@ -14,26 +14,29 @@ use raas_base::failure::{Failure, Kind};
 use raas_publish::gc::{Garbage, Policy, collect};
 use raas_publish::home::Home;
 
-/// Remove content that no publication refers to; without `--yes`, say what would be removed.
+/// List content that no publication names, and remove it with --yes
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas gc bigdatainc --keep-days 90 --yes")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Look through the storage of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// Remove it
+    /// Remove the content instead of listing it
     #[arg(long)]
     yes: bool,
 
-    /// For how many days a publication can be rolled back to after another one took its place
+    /// Keep what publications named within this many days, so that they can be rolled back to
     #[arg(long, value_name = "N", default_value_t = 30)]
     keep_days: u32,
 
-    /// How many hours old content must be: a push that runs has stored what nothing refers to yet
+    /// Keep content younger than this many hours
+    ///
+    /// A push that runs has stored content that no publication names yet.
     #[arg(long, value_name = "N", default_value_t = 24)]
     grace_hours: u32,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

@@ -13,14 +13,15 @@ use crate::output::{self, number};
 use raas_base::failure::{Failure, Kind};
 use raas_base::files;
 
-/// Check Crane metadata documents from anywhere.
+/// Check Crane metadata documents
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas lint crane/data")]
 pub(crate) struct Arguments {
-    /// The documents, or folders of them; `-` for standard input
+    /// Check these documents, and the documents in these folders; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Print one JSON object: file to findings
+    /// Print one JSON object instead of text: file to findings
     #[arg(long)]
     json: bool,
 }

@@ -14,14 +14,15 @@ use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Home;
 use raas_publish::listing::{self, ListedRepository};
 
-/// List what is published: repositories, tags, digests, sizes, and when.
+/// List what is published: repositories, tags, digests, sizes and times
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas list bigdatainc")]
 pub(crate) struct Arguments {
-    /// The vendor [default: all]
+    /// List only this vendor [default: all]
     #[arg(value_name = "ISV")]
     vendor: Option<VendorName>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

@@ -14,22 +14,23 @@ use raas_base::failure::{Failure, Kind};
 use raas_publish::history::{self, Entry};
 use raas_publish::home::Home;
 
-/// Tell who published what when, the last first.
+/// Show who published what and when, the last publication first
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas log bigdatainc bigdata-app -n 5")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Show the publications of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// Only the publications that changed this image
+    /// Show only the publications that changed this image
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// At most so many
+    /// Show at most this many publications
     #[arg(long, short = 'n', value_name = "COUNT")]
     max_count: Option<usize>,
 
-    /// Print one JSON array
+    /// Print one JSON array instead of text
     #[arg(long)]
     json: bool,
 }

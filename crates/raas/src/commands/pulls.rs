@@ -10,27 +10,32 @@ use crate::output::{self, number};
 use crate::pulls::{self, Report, Wanted, day};
 use raas_base::failure::{Failure, Kind};
 
-/// Count pulls from access logs: of each image, by tag and day.
+/// Count pulls in access logs, by image, tag and day
 ///
-/// The logs are those of `raas serve --log json`, plain or packed with gzip, the oldest first. A pull is a manifest that
-/// a client got, once for each client and tag within ten minutes; signatures and the like, looks with HEAD, and
-/// programs that copy whole repositories are counted apart. docs/pulls.md has the rule, which /metrics has too.
+/// The logs are those of `raas serve --log json`, plain or packed with gzip. Give the oldest log first. A pull is a
+/// manifest that a client got, once for each client and tag within ten minutes. HEAD requests, artifacts and mirrors
+/// are counted apart. docs/pulls.md has the rule, which /metrics has too.
 #[derive(Debug, Args)]
-#[command(override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...")]
+#[command(
+    override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...",
+    after_long_help = "Example:\n  raas pulls bigdatainc /var/log/raas/access.log"
+)]
 pub(crate) struct Arguments {
-    /// The vendor and the image [default: all], and the logs; `-` for standard input
+    /// Count the pulls of this vendor and image in these logs [default: of all]
+    ///
+    /// `-` is standard input.
     #[arg(value_name = "[ISV [IMAGE]] LOG", required = true, num_args = 1..)]
     words: Vec<String>,
 
-    /// Only pulls from this day, or time, on: 2026-11-24, 2026-11-24T12:00:00Z
+    /// Count only from this day or time on: 2026-11-24, 2026-11-24T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = first)]
     since: Option<Utc>,
 
-    /// Only pulls up to this day, or time, and with it
+    /// Count only up to the end of this day, or up to this time
     #[arg(long, value_name = "TIME", value_parser = last)]
     until: Option<Utc>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

@@ -38,32 +38,38 @@ use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
 use without_home::WithoutHome;
 
-/// Serve the registries of vendors.
+/// Serve the registries of vendors
 ///
-/// One vendor is served under any host name; several are told apart by it: the `registry_host` of raas.cfg, or
-/// `ISV.localhost`. New publications, and with no vendor named new vendors too, appear within a second.
+/// The host name of a request selects the vendor: `registry_host` of raas.cfg, or `ISV.localhost`. A single vendor
+/// answers under every host name. New publications appear within a second. New vendors do too, unless vendors are
+/// named.
 ///
-/// With --metadata the server needs no home, no git and no volume: it follows what is published in a bucket or a
-/// folder, so that any number of them serve a vendor on any platform. With --from-config it does so for every vendor
-/// of raas.cfg that has a bucket, as the file says today.
+/// With --metadata the server needs no home, no git and no volume: it follows what a bucket or a folder publishes, so
+/// any number of servers can serve a vendor on any platform. With --from-config it follows the bucket of every vendor
+/// in raas.cfg, and raas.cfg itself.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-registry --listen 0.0.0.0:5000"
+)]
 pub(crate) struct Arguments {
-    /// The vendors [default: all]
+    /// Serve only these vendors [default: all]
     #[arg(value_name = "ISV")]
     vendors: Vec<VendorName>,
 
-    /// The address and port to listen on, or a port of this machine alone; port 0 takes a free one
+    /// Listen on this address and port, or on this port of this machine only
+    ///
+    /// Port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]
     listen: SocketAddr,
 
     #[command(flatten)]
     watched: watched::Watched,
 
-    /// How the log is written, to standard error
+    /// Write the log to standard error in this format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
 
-    /// Write no line for each request
+    /// Write no log line for each request
     #[arg(long)]
     no_access_log: bool,
 

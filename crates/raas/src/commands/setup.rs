@@ -15,26 +15,30 @@ use raas_publish::home::Home;
 use raas_publish::publication;
 use raas_publish::storage::probe;
 
-/// Set up a vendor's registry, or complete one; safe to run again.
+/// Set up a vendor's registry, or complete it
+///
+/// The command makes the vendor's folder, and tests the storage with an object that it writes, reads, lists and
+/// deletes. Running it again changes nothing.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Set up this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The vendor's S3 bucket, to be remembered in the configuration
+    /// Keep the objects in this S3 bucket, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
     s3bucket: Option<String>,
 
-    /// The vendor's OpenShift domain or project, to be remembered in the configuration
+    /// Use this OpenShift domain or project, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
-    /// Make the bucket that the configuration names, if it is not there, and set it up for the vendor's `access`
+    /// Create the bucket if it is missing, and set it up for the vendor's `access`
     #[arg(long)]
     create: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

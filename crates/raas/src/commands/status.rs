@@ -14,33 +14,35 @@ use crate::status::{self, Outcome, Status};
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::{Home, Vendor};
 
-/// Check a vendor's registry from end to end.
+/// Check a vendor's registry from end to end
 ///
-/// Exit code 0 only if every check holds.
+/// The exit code is 0 only if every check holds.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas status bigdatainc\n  raas status --egress bigdatainc")]
 pub(crate) struct Arguments {
-    /// The vendor [with --egress, default: all]
+    /// Check this vendor [with --egress, default: all]
     #[arg(value_name = "ISV", required_unless_present = "egress")]
     vendor: Option<VendorName>,
 
-    /// Only this image's objects and documents
+    /// Check only the objects and documents of this image
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// Read every stored object and compare its content with its digest
+    /// Read every stored object, and compare its content with its digest
     #[arg(long)]
     deep: bool,
 
-    /// Also ask every place that layers are served from, other than the bucket, whether it has them
+    /// Also ask each location of a masked layer whether it has the layer
     #[arg(long)]
     federation: bool,
 
-    /// Only list every host that a customer's firewall must allow, and how many bytes of each image come from where; with
-    /// --federation, the hosts that those elsewhere send clients on to are found out
+    /// List only the hosts that a customer's firewall must allow, with the bytes from each
+    ///
+    /// With --federation, the list includes the hosts that the locations redirect clients to.
     #[arg(long, conflicts_with_all = ["deep", "image"])]
     egress: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }

@@ -61,10 +61,12 @@ impl Composer<'_> {
         v2.tags.extend(stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)));
         for (digest, manifest) in &stored.manifests {
             let StoredManifest { bytes, media_type, platform } = manifest;
+            // A source that lacks the config of a manifest does not know its platform.
+            let known = v2.manifests.get(digest).and_then(|entry| entry.platform.clone());
             let entry = ManifestEntry {
                 media_type: media_type.clone(),
                 size: bytes.len() as u64,
-                platform: platform.clone(),
+                platform: platform.clone().or(known),
             };
             v2.manifests.insert(*digest, entry);
         }

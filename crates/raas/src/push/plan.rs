@@ -1,6 +1,6 @@
 //! What is to be done with each layer, decided before anything is stored.
 
-use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
+use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, SourceKind, V1Set};
 use raas_types::crane::V1ImageEntry;
 use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
@@ -62,12 +62,14 @@ impl Plan {
     /// Decides; refuses a masked layer that nobody says the place of, and a layer that is nowhere.
     pub(super) fn new(
         name: &RepositoryName,
+        kind: SourceKind,
         image: Image,
         masks: &Masks,
         known: &Known,
         held: &Held,
     ) -> Result<Self, Failure> {
-        let mut planner = Planner { name, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
+        let mut planner =
+            Planner { name, kind, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
         let image = match image {
             Image::Manifests(set) => planner.manifests(set)?,
             Image::Saved(set) => planner.saved(set)?,
@@ -138,6 +140,7 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 
 struct Planner<'a> {
     name: &'a RepositoryName,
+    kind: SourceKind,
     masks: &'a Masks,
     known: &'a Known,
     held: &'a Held<'a>,
@@ -186,7 +189,12 @@ impl Planner<'_> {
                 Kind::Refused,
                 format!("blob {digest} is named by a manifest, and neither the source nor the bucket has it"),
             )
-            .hint("an incremental export lacks what an earlier one had: push that one first, or export with full=true")),
+            .hint(match self.kind {
+                SourceKind::Pulp3 => {
+                    "an incremental export lacks what an earlier one had: push that one first, or export with full=true"
+                }
+                _ => "save or copy the image again: the source is incomplete; nothing was published",
+            })),
         }
     }
 

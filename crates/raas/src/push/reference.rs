@@ -35,6 +35,9 @@ pub(super) fn reference(
     let name = &options.image.name;
     match report.main_tag(options.image.tag.as_ref()) {
         Some(tag) => format!("{host}/{name}:{tag}"),
-        None => format!("{host}/{name}"),
+        None => match options.digest {
+            Some(digest) => format!("{host}/{name}@{digest}"),
+            None => format!("{host}/{name}"),
+        },
     }
 }

@@ -74,7 +74,7 @@ mod tests {
     use raas_testkit::s3::{Fault, Server, What};
 
     use super::*;
-    use crate::config::Asked;
+    use crate::config::ConfigRequest;
     use crate::status::{self, Outcome};
     use raas_base::Say;
     use raas_publish::catch_up;
@@ -93,7 +93,7 @@ mod tests {
             server.url()
         );
         std::fs::write(&file, text).unwrap();
-        let asked = Asked { file: Some(file), ..Asked::default() };
+        let asked = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
         let config = Config::load(&asked, &|| Ok(home.clone())).unwrap();
         let name = "acme".parse().unwrap();
         let vendor = home.vendor(&name);

@@ -97,7 +97,7 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
         (
             "missing manifest",
             broken(|g| g.layout.remove(&g.image.digest)),
-            say(&[&image_name, "not in the archive"]),
+            say(&[&image_name, "not in the source"]),
         ),
         ("cycle", cycle, say(&["circle"])),
         ("orphan", orphan, say(&[&"f".repeat(64)])),

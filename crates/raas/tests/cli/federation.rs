@@ -299,7 +299,7 @@ fn documents_come_from_a_git_repository_with_the_manifests_beside_them() {
         format!("[redhat]\nmetadata_repo = file://{work_text}\nmetadata_relpath = nowhere\n"),
     );
     let failure = sandbox.fails(2, &["push", "acme", "app", "--from", &path]);
-    assert!(failure.contains("has nothing in nowhere"), "{failure}");
+    assert!(failure.contains("has no files in nowhere"), "{failure}");
     assert_eq!(sandbox.files("_config"), Vec::<String>::new());
 }
 

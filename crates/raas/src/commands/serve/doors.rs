@@ -10,10 +10,12 @@ use raas_base::failure::{Failure, Kind};
 
 /// Each is said of a vendor, as `--metadata` is, and is else as the vendor's section of raas.cfg says.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Who sees protected repositories, without a home")]
+#[command(next_help_heading = "Access to protected repositories, without a home")]
 pub(super) struct Doors {
-    /// The users, as `htpasswd -B` writes them [with a home: htpasswd in the vendor's folder; else, likewise below, as
-    /// [ISV] in raas.cfg says]
+    /// Let the users of this file in, as `htpasswd -B` writes it
+    ///
+    /// The default is the file that raas.cfg names for the vendor. A server with a home uses the file htpasswd in the
+    /// vendor's folder.
     #[arg(
         long,
         value_name = "[ISV=]FILE",
@@ -24,7 +26,7 @@ pub(super) struct Doors {
     )]
     htpasswd: Vec<OfVendor<PathBuf>>,
 
-    /// Where clients get tokens of another issuer
+    /// Send clients to this URL for a token of another issuer
     #[arg(
         long,
         value_name = "[ISV=]URL",
@@ -35,7 +37,7 @@ pub(super) struct Doors {
     )]
     token_realm: Vec<OfVendor<String>>,
 
-    /// What this registry is called there: the audience of its tokens
+    /// Accept tokens for this audience: the name of this registry at the issuer
     #[arg(
         long,
         value_name = "[ISV=]NAME",
@@ -45,7 +47,7 @@ pub(super) struct Doors {
     )]
     token_service: Vec<OfVendor<String>>,
 
-    /// Who signs the tokens
+    /// Accept tokens of the issuer with this name
     #[arg(
         long,
         value_name = "[ISV=]NAME",
@@ -55,7 +57,7 @@ pub(super) struct Doors {
     )]
     token_issuer: Vec<OfVendor<String>>,
 
-    /// The issuer's keys: a JSON Web Key Set, or certificates and public keys in PEM
+    /// Check tokens with these keys: a JSON Web Key Set, or certificates and public keys in PEM
     #[arg(
         long,
         value_name = "[ISV=]FILE",
@@ -65,8 +67,9 @@ pub(super) struct Doors {
     )]
     token_keys: Vec<OfVendor<PathBuf>>,
 
-    /// The authorities, in PEM, whose client certificates let their owners see everything. Clients must speak TLS to
-    /// this server itself
+    /// Let clients in whose certificate is from these authorities, in PEM
+    ///
+    /// Clients must speak TLS to this server itself.
     #[arg(
         long,
         value_name = "[ISV=]FILE",

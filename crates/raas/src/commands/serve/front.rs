@@ -8,10 +8,12 @@ use raas_server::{Acme, CertificateFiles, IpNet, Options};
 use raas_base::failure::{Failure, Kind};
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How clients reach it")]
+#[command(next_help_heading = "TLS and proxies")]
 pub(super) struct Front {
-    /// The server's own certificate with its chain, in PEM; a renewed one is used without a restart. Again for more
-    /// names, each with its --tls-key: a client is shown the one of the name that it asks for, or else the first
+    /// Show clients this certificate, in PEM with its chain
+    ///
+    /// Repeat the option for more names, each with its --tls-key. A client gets the certificate of the name that it
+    /// asks for, or the first one. A renewed file is used without a restart.
     #[arg(
         long,
         value_name = "FILE",
@@ -21,7 +23,7 @@ pub(super) struct Front {
     )]
     tls_certificate: Vec<PathBuf>,
 
-    /// Its key
+    /// Use this key for the certificate, in PEM
     #[arg(
         long,
         value_name = "FILE",
@@ -31,12 +33,15 @@ pub(super) struct Front {
     )]
     tls_key: Vec<PathBuf>,
 
-    /// A folder of certificates, each NAME.crt with its NAME.key; they may come and go while the server runs
+    /// Show the certificates of this folder: each NAME.crt with its NAME.key
+    ///
+    /// Files may come and go while the server runs.
     #[arg(long, value_name = "DIR", env = "RAAS_TLS_FOLDER")]
     tls_folder: Option<PathBuf>,
 
-    /// A name that the server gets a certificate for by ACME, and renews it. The name must lead to it on port 443.
-    /// Giving it accepts the authority's terms of service
+    /// Get and renew a certificate for this name by ACME
+    ///
+    /// The name must lead to this server on port 443. The option accepts the authority's terms of service.
     #[arg(
         long,
         value_name = "NAME",
@@ -46,15 +51,17 @@ pub(super) struct Front {
     )]
     acme_domain: Vec<String>,
 
-    /// Where the authority writes to if something is wrong
+    /// Let the authority write to this address if something is wrong
     #[arg(long, value_name = "ADDRESS", env = "RAAS_ACME_EMAIL", requires = "acme_domain")]
     acme_email: Option<String>,
 
-    /// Where the account and the certificates are kept, with their keys; it must outlive the server
+    /// Keep the ACME account and the certificates, with their keys, in this folder
+    ///
+    /// The folder must outlive the server.
     #[arg(long, value_name = "DIR", env = "RAAS_ACME_FOLDER", requires = "acme_domain")]
     acme_folder: Option<PathBuf>,
 
-    /// The authority's directory
+    /// Ask the ACME authority with this directory
     #[arg(
         long,
         value_name = "URL",
@@ -64,12 +71,14 @@ pub(super) struct Front {
     )]
     acme_directory: String,
 
-    /// The roots to trust the directory by, in PEM, where it is a private one
+    /// Trust these roots, in PEM, for the directory of a private authority
     #[arg(long, value_name = "FILE", env = "RAAS_ACME_CA", requires = "acme_domain")]
     acme_ca: Option<PathBuf>,
 
-    /// Proxies before the server, as addresses or networks (10.0.0.0/8), separated by commas: the client's address is
-    /// then taken from the X-Forwarded-For (or else Forwarded) that they write [default: nobody is believed]
+    /// Believe the client address that proxies at these addresses or networks give [default: none]
+    ///
+    /// Separate them by commas, such as 10.0.0.0/8,192.0.2.1. The client's address is taken from X-Forwarded-For, or
+    /// else from Forwarded.
     #[arg(
         long,
         value_name = "NETWORKS",

@@ -12,12 +12,14 @@ use raas_base::failure::{Failure, Kind};
 /// What a server tells others.
 #[derive(Debug, Args)]
 pub(super) struct Watched {
-    /// An address and port of its own to tell Prometheus what is counted, at /metrics
+    /// Serve Prometheus metrics at /metrics of this address and port
     #[arg(long, value_name = "ADDRESS", value_parser = address::parse)]
     metrics: Option<SocketAddr>,
 
-    /// A web server to tell of pulls, in the format of CNCF distribution's notifications; RAAS_NOTIFY_AUTHORIZATION is
-    /// sent along as Authorization
+    /// Send a notification of each pull to this URL
+    ///
+    /// The format is that of CNCF distribution's notifications. The value of RAAS_NOTIFY_AUTHORIZATION is sent as the
+    /// Authorization header.
     #[arg(long, value_name = "URL", env = "RAAS_NOTIFY", hide_env_values = true)]
     notify: Option<String>,
 }

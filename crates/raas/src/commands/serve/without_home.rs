@@ -15,8 +15,9 @@ use raas_types::BucketAccess;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a home")]
 pub(super) struct WithoutHome {
-    /// Where the metadata of a vendor is: s3://BUCKET[/PREFIX], the URL of such a place, or a folder; once for each
-    /// vendor, of whom one needs no name here
+    /// Follow the metadata at s3://BUCKET[/PREFIX], at the URL of such a place, or in a folder
+    ///
+    /// Repeat the option for each vendor. A single vendor needs no ISV= here.
     #[arg(
         long,
         value_name = "[ISV=]PLACE",
@@ -26,16 +27,21 @@ pub(super) struct WithoutHome {
     )]
     metadata: Vec<OfVendor<Named>>,
 
-    /// All vendors of raas.cfg that have an `s3_bucket`, or those of them that are named; what changes there counts
-    /// within seconds, or a minute if it is in a git repository
+    /// Serve the vendors of raas.cfg that have an `s3_bucket`, all or those named
+    ///
+    /// Changes of the file take effect within seconds, or within a minute if it is in a git repository.
     #[arg(long, env = "RAAS_FROM_CONFIG", group = "without_home")]
     pub(super) from_config: bool,
 
-    /// Serve the documents of a legacy Crane as its crane.conf says; the vendor is called `crane` if none is named
+    /// Serve the documents of a legacy Crane as this crane.conf says
+    ///
+    /// Without a named vendor, the vendor is called `crane`.
     #[arg(long, value_name = "FILE", env = "CRANE_CONFIG_PATH", group = "without_home")]
     crane_config: Option<PathBuf>,
 
-    /// Where a vendor's objects are, likewise [default: as [ISV] in raas.cfg says, else where the metadata is]
+    /// Serve the objects at this place [default: as in raas.cfg, or else where the metadata is]
+    ///
+    /// Places are written as for --metadata.
     #[arg(
         long,
         value_name = "[ISV=]PLACE",
@@ -45,32 +51,32 @@ pub(super) struct WithoutHome {
     )]
     bucket: Vec<OfVendor<Named>>,
 
-    /// How clients get at them [default: as [ISV] in raas.cfg says, else presigned]
+    /// Let clients get objects in this way [default: as in raas.cfg, or else presigned]
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
     access: Option<AccessArgument>,
 
-    /// The S3 service, where it is not AWS
+    /// Use this S3 service instead of AWS
     #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
     s3_endpoint: Option<String>,
 
-    /// The region [default: AWS_REGION, else us-east-1]
+    /// Use the S3 service in this region [default: AWS_REGION, or else us-east-1]
     #[arg(long, value_name = "REGION", env = "RAAS_S3_REGION", requires = "metadata")]
     s3_region: Option<String>,
 
-    /// The bucket stands in the path, and not in the host name
+    /// Put the bucket into the path and not into the host name
     #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
     s3_path_style: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum AccessArgument {
-    /// The server redirects to signed URLs of a private bucket
+    /// Redirect to signed URLs of a private bucket
     Presigned,
-    /// The server redirects to the bucket, which everybody may read
+    /// Redirect to the bucket, which everybody may read
     Public,
-    /// The server redirects to the CDN of [ISV] in raas.cfg
+    /// Redirect to the CDN that raas.cfg names for the vendor
     Cdn,
-    /// The server passes the bytes on
+    /// Send the bytes through the server
     Proxy,
 }
 
