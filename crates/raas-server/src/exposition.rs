@@ -96,7 +96,8 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         "About how many bytes of memory the metadata of a site takes.",
         |site| Some(site.stats.memory.used()),
     );
-    let counters: [(&str, &str, fn(&Site) -> u64); 2] = [
+    type Counter = fn(&Site) -> u64;
+    let counters: [(&str, &str, Counter); 2] = [
         (
             "raas_metadata_over_memory_total",
             "How often metadata was not loaded because the site would have taken too much memory.",

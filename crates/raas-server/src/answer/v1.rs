@@ -104,7 +104,7 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
         let file = folders.v1(&repository.id, &format!("{id}/{name}"));
         let absent = ApiError::new(ApiErrorCode::NotFound, "no such image");
         let instead = match &image.source {
-            V1Source::BucketOr(url) => Some(format!("{url}/{id}/{}", name)),
+            V1Source::BucketOr(url) => Some(format!("{url}/{id}/{name}")),
             _ => None,
         };
         let without_folder = instead.map(|url| request.location(url, size.unwrap_or(0)));

@@ -18,7 +18,7 @@ use super::archive::{Allowance, Limits, PartIndex, PartSize};
 use super::document_store::{DocumentChanges, DocumentStore, Missing};
 use super::error_code::ErrorCode;
 use super::slots::SiteSlots;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, OverBudget};
 use crate::origin::Origin;
 use crate::site::{LoadStats, MetadataHealth};
 
@@ -218,11 +218,11 @@ impl SnapshotReader {
     }
 
     /// Fails if something was not loaded for want of memory. All of the metadata is refused then, not single documents.
-    fn check_memory(&self) -> Result<(), Refusal> {
+    fn check_memory(&self) -> Result<(), OverBudget> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         let Some(error) = store.pool().budget.take_exceeded() else { return Ok(()) };
         store.pool().sweep_now();
-        Err(error.into())
+        Err(error)
     }
 }
 

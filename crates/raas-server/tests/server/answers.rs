@@ -550,6 +550,9 @@ fn v2_base() {
     check(&[
         get("/v2/", 200).is("{}").header(version, "registry/2.0").header("content-type", JSON),
         get("/v2", 200).is("{}").header(version, "registry/2.0"),
+        get("/v2/", 200)
+            .header("content-security-policy", "sandbox")
+            .header("x-content-type-options", "nosniff"),
     ]);
 }
 

@@ -97,3 +97,25 @@ fn pages_have_a_fixed_number_of_rows() {
     let host = "h".repeat(20_000);
     assert!(server.ask("GET", "/", &[("host", &host)]).body.len() < 20_000, "a host of any length is shown");
 }
+
+/// "v2: lists", "Docker v1" and "Crane's own lists"
+#[test]
+fn lists_have_pages_without_being_asked() {
+    let folders = Folders::new("acme");
+    for n in 0..1001 {
+        folders.publish(&Published::new(&format!("app-{n:04}")));
+    }
+    folders.revision("one");
+    let server = Server::start(vec![folders.site()]);
+    let json = [("accept", "application/json")];
+    for (path, entries) in
+        [("/v2/_catalog", "app-"), ("/v1/search", "\"name\":"), ("/crane/repositories/v2", "app-")]
+    {
+        let first = server.ask("GET", path, &json);
+        assert_eq!(first.text().matches(entries).count(), 1000, "{path}");
+        let link = first.header("link").unwrap();
+        let next = link.strip_prefix('<').unwrap().split_once(">; rel=\"next\"").unwrap().0;
+        let second = server.ask("GET", next, &json);
+        assert_eq!((second.text().matches(entries).count(), second.header("link")), (1, None), "{path}");
+    }
+}

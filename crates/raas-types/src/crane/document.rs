@@ -110,7 +110,7 @@ struct Raw<I, T, E> {
     #[serde(default, deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     manifest_list_data: Option<BTreeSet<String>>,
     #[serde(default, deserialize_with = "amd64_tags", skip_serializing_if = "Option::is_none")]
-    manifest_list_amd64_tags: Option<BTreeMap<String, (String, u8)>>,
+    manifest_list_amd64_tags: Option<Amd64Tags>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     raas: Option<E>,
 }
@@ -150,12 +150,13 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<S
     Optional(Texts).read(deserializer)
 }
 
-fn amd64_tags<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<String, (String, u8)>>, D::Error> {
+/// For each tag of a list a manifest, and its schema version.
+type Amd64Tags = BTreeMap<String, (String, u8)>;
+
+fn amd64_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amd64Tags>, D::Error> {
     struct Tags;
     impl<'de> Visitor<'de> for Tags {
-        type Value = BTreeMap<String, (String, u8)>;
+        type Value = Amd64Tags;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map of tags to manifests")
