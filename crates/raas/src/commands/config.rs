@@ -42,17 +42,17 @@ enum Command {
 }
 
 #[derive(Serialize)]
-struct Checked {
+struct CheckReport {
     source: String,
     keys: usize,
     masks: String,
     notes: Vec<String>,
-    /// What is no error, and will be in the way.
+    /// Settings that will cause errors later.
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct ShowReport {
     source: String,
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -66,7 +66,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 }
 
 fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
-    // That it was read says that it is well formed.
+    // Reading has already checked the form of the file.
     let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
@@ -77,7 +77,7 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     if json {
         let notes = masks.notes().to_vec();
         let (source, keys) = (config.source.to_string(), config.settings.len());
-        output::json(&Checked { source, keys, masks: masks.summary(), notes, warnings });
+        output::json(&CheckReport { source, keys, masks: masks.summary(), notes, warnings });
         return Ok(());
     }
     output::line(&format!("ok: {}, {}", config.source, output::number(config.settings.len(), "key")));
@@ -95,8 +95,8 @@ fn warnings(masks: &Masks) -> Vec<String> {
     let without_location = masks.without_location();
     let warning = || {
         format!(
-            "nothing says where {} of `mask_layers` would be served from: images with one of them are refused; set \
-             `layer_url` in [redhat], or `metadata` with documents that list them",
+            "{} of `mask_layers` without a known location: images with such a layer are rejected; set `layer_url` in \
+             [redhat], or `metadata` with documents that list the layers",
             output::number(without_location, "layer")
         )
     };
@@ -110,7 +110,7 @@ fn show(config: &Config, json: bool) {
             let section = sections.entry(setting.section.clone()).or_default();
             section.insert(setting.key.clone(), setting.value.clone());
         }
-        output::json(&Shown { source: config.source.to_string(), sections });
+        output::json(&ShowReport { source: config.source.to_string(), sections });
         return;
     }
     output::line(&format!("# {}", config.source));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::refresh_or_say;
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Home;
@@ -58,12 +58,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         if !alone {
             output::line(&format!("{vendor}: {} repositories", repositories.len()));
         }
-        repositories.iter().for_each(|repository| tell(repository, if alone { "" } else { "  " }));
+        repositories.iter().for_each(|repository| print(repository, if alone { "" } else { "  " }));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(repository: &ListedRepository, indent: &str) {
+fn print(repository: &ListedRepository, indent: &str) {
     let whose = if repository.operator { " (the operator's)" } else { "" };
     output::line(&format!("{indent}{}{whose}", repository.name));
     for tag in &repository.tags {

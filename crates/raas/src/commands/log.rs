@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct LogEntry<'a> {
     commit: &'a str,
     time: &'a str,
     who: &'a str,
@@ -58,10 +58,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         && arguments.max_count != Some(0)
     {
         let message = format!("{image} was never published by {}", arguments.vendor);
-        return Err(Failure::new(Kind::Usage, message).hint("`raas list ISV` lists what is published"));
+        return Err(Failure::new(Kind::Usage, message).hint("run `raas list ISV` to list what is published"));
     }
     if arguments.json {
-        output::json(&entries.iter().map(told).collect::<Vec<_>>());
+        output::json(&entries.iter().map(log_entry).collect::<Vec<_>>());
     } else {
         for entry in &entries {
             output::line(&format!(
@@ -76,8 +76,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(entry: &Entry) -> Told<'_> {
-    Told {
+fn log_entry(entry: &Entry) -> LogEntry<'_> {
+    LogEntry {
         commit: entry.commit.as_str(),
         time: &entry.time,
         who: &entry.who,

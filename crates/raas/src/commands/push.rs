@@ -7,7 +7,8 @@ use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
+use crate::progress::{Progress, bytes};
+use crate::push::{self, Counted, Options, Report, SourceArgument};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
@@ -88,8 +89,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         terse,
         json,
     } = arguments;
-    // Parsed here and not by clap, whose errors repeat the value.
-    let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
+    // clap's errors would repeat the value, which may hold a password.
+    let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
     let options =
         Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
@@ -99,12 +100,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        tell(&report, &options.vendor);
+        print(&report, &options.vendor);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(report: &Report, vendor: &VendorName) {
+fn print(report: &Report, vendor: &VendorName) {
     let (store, remove) =
         if report.dry_run { ("Would store", "Would remove") } else { ("Stored", "Removed") };
     let mut totals = format!("{store} {}", counted(&report.stored));
@@ -112,7 +113,7 @@ fn tell(report: &Report, vendor: &VendorName) {
         totals.push_str(&format!("; {} already there", counted(&report.present)));
     }
     if !report.masked.is_empty() {
-        totals.push_str(&format!("; {} not stored, being masked", number(report.masked.len(), "layer")));
+        totals.push_str(&format!("; {} masked, not stored", number(report.masked.len(), "layer")));
     }
     if let Some(requests) = report.requests {
         totals.push_str(&format!("; {}", number(requests, "request")));

@@ -43,6 +43,6 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let Arguments { vendor, image, to, nocommit, json } = arguments;
     let republish =
         Republish { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.tell(json);
+    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.print(json);
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::{Progress, bytes};
+use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
 use crate::status::{self, Outcome, Status};
 use raas_base::failure::{Context as _, Failure};
@@ -61,14 +61,14 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if arguments.json {
         output::json(&status);
     } else {
-        tell(&status);
+        print(&status);
     }
     Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
-    struct Told {
+    struct EgressReport {
         vendors: Vec<Egress>,
     }
     let vendors = match &arguments.vendor {
@@ -78,7 +78,7 @@ fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCod
     let of = |vendor: &Vendor| status::egress::of(home, config, vendor, arguments.federation);
     let vendors = vendors.iter().map(of).collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
-        output::json(&Told { vendors });
+        output::json(&EgressReport { vendors });
         return Ok(ExitCode::SUCCESS);
     }
     for Egress { vendor, hosts, images } in &vendors {
@@ -101,7 +101,7 @@ fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(status: &Status) {
+fn print(status: &Status) {
     for check in &status.checks {
         let outcome = match check.outcome {
             Outcome::Ok => "ok",

@@ -42,6 +42,6 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let ImageArgument { name, tag } = image;
     let republish =
         Republish { home, config, vendor: &vendor, name: &name, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.tell(json);
+    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.print(json);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Manifests of earlier publications, for an incremental export that lacks them.
+//! Manifests of earlier publications, for an incremental export that does not have them.
 
 use raas_image::{Content, ImageError, Store, StoredManifest};
 use raas_types::crane::tree;
@@ -10,16 +10,16 @@ use raas_publish::history;
 use raas_publish::home::Vendor;
 use raas_publish::record::Record;
 
-/// The manifests that the record has of a repository, in any publication. Blobs are looked up in the bucket when the push
-/// is planned.
-pub(super) struct Earlier<'a> {
+/// The manifests of a repository in all publications of the record. It has no blobs, since the plan searches for blobs in
+/// the bucket.
+pub(super) struct EarlierManifests<'a> {
     record: Record,
     head: CommitId,
     name: &'a RepositoryName,
 }
 
-impl<'a> Earlier<'a> {
-    /// The publications of a vendor; `None` before the first.
+impl<'a> EarlierManifests<'a> {
+    /// The manifests of a vendor's repository. `None` before the first publication.
     pub(super) fn open(vendor: &Vendor, name: &'a RepositoryName) -> Result<Option<Self>, Failure> {
         if !vendor.exists() {
             return Ok(None);
@@ -33,7 +33,7 @@ impl<'a> Earlier<'a> {
         if let Some(bytes) = self.record.read(&self.head, &path)? {
             return Ok(Some(bytes));
         }
-        // The last two commits that changed the path removed and added it.
+        // The last two commits that changed the path are its removal and its addition.
         for entry in history::entries(&self.record, &self.head, std::slice::from_ref(&path), Some(2))? {
             if let Some(bytes) = self.record.read(&entry.commit, &path)? {
                 return Ok(Some(bytes));
@@ -43,7 +43,7 @@ impl<'a> Earlier<'a> {
     }
 }
 
-impl Store for Earlier<'_> {
+impl Store for EarlierManifests<'_> {
     fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, ImageError> {
         let found = self.read(digest).map_err(|failure| ImageError::Read {
             what: "the record".to_owned(),

@@ -1,4 +1,4 @@
-//! The `raas` command as users meet it: every test runs the program in a home of its own.
+//! Tests of the `raas` command. Each test runs the command in a home of its own.
 
 mod client;
 #[path = "../../src/generated.rs"]

@@ -1,4 +1,4 @@
-//! `raas serve` without a home: what the command line says of vendors, or leaves to `raas.cfg`.
+//! Options of `raas serve` for a stateless server, and the sites that they describe. A stateless server has no home.
 
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,15 @@ use clap::{Args, ValueEnum};
 use raas_server::SiteConfig;
 use raas_types::VendorName;
 
-use super::of_vendor::{OfVendor, by_vendor, of};
+use super::per_vendor::{PerVendor, by_vendor, value_of};
 use crate::config::{Config, CraneConf, VendorSettings};
-use crate::sites::{Buckets, Named, alone, crane};
+use crate::sites::{self, Buckets, LocationArgument};
 use raas_base::failure::{Failure, Kind};
 use raas_types::BucketAccess;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a home")]
-pub(super) struct WithoutHome {
+pub(super) struct StatelessArgs {
     /// Follow the metadata at s3://BUCKET[/PREFIX], at the URL of such a place, or in a folder
     ///
     /// Repeat the option for each vendor. A single vendor needs no ISV= here.
@@ -22,21 +22,21 @@ pub(super) struct WithoutHome {
         long,
         value_name = "[ISV=]PLACE",
         env = "RAAS_METADATA",
-        value_parser = |text: &str| OfVendor::parse(text, Named::parse),
-        group = "without_home"
+        value_parser = |text: &str| PerVendor::parse(text, LocationArgument::parse),
+        group = "stateless"
     )]
-    metadata: Vec<OfVendor<Named>>,
+    metadata: Vec<PerVendor<LocationArgument>>,
 
     /// Serve the vendors of raas.cfg that have an `s3_bucket`, all or those named
     ///
     /// Changes of the file take effect within seconds, or within a minute if it is in a git repository.
-    #[arg(long, env = "RAAS_FROM_CONFIG", group = "without_home")]
+    #[arg(long, env = "RAAS_FROM_CONFIG", group = "stateless")]
     pub(super) from_config: bool,
 
     /// Serve the documents of a legacy Crane as this crane.conf says
     ///
     /// Without a named vendor, the vendor is called `crane`.
-    #[arg(long, value_name = "FILE", env = "CRANE_CONFIG_PATH", group = "without_home")]
+    #[arg(long, value_name = "FILE", env = "CRANE_CONFIG_PATH", group = "stateless")]
     crane_config: Option<PathBuf>,
 
     /// Serve the objects at this place [default: as in raas.cfg, or else where the metadata is]
@@ -46,10 +46,10 @@ pub(super) struct WithoutHome {
         long,
         value_name = "[ISV=]PLACE",
         env = "RAAS_BUCKET",
-        value_parser = |text: &str| OfVendor::parse(text, Named::parse),
+        value_parser = |text: &str| PerVendor::parse(text, LocationArgument::parse),
         requires = "metadata"
     )]
-    bucket: Vec<OfVendor<Named>>,
+    bucket: Vec<PerVendor<LocationArgument>>,
 
     /// Let clients get objects in this way [default: as in raas.cfg, or else presigned]
     #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
@@ -80,18 +80,18 @@ enum AccessArgument {
     Proxy,
 }
 
-impl WithoutHome {
-    /// Whether the server is to do without a home.
-    pub(super) fn is_asked(&self) -> bool {
+impl StatelessArgs {
+    /// Whether the options ask for a stateless server.
+    pub(super) fn is_requested(&self) -> bool {
         self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
     }
 
-    /// Whether URLs may have to be signed. Crane's never are with a key of S3.
+    /// Whether the server may sign URLs. With `--crane-config` it never signs them with a key of S3.
     pub(super) fn needs_credentials(&self) -> bool {
         self.from_config || !self.metadata.is_empty()
     }
 
-    /// A site for each `--metadata`, or for the `--crane-config`.
+    /// The sites of `--metadata`, one for each vendor, or the site of `--crane-config`.
     pub(super) fn sites(
         &self,
         vendors: &[VendorName],
@@ -104,39 +104,50 @@ impl WithoutHome {
         let metadata = by_vendor("--metadata", &self.metadata, vendors)?;
         let named: Vec<VendorName> = metadata.iter().map(|(vendor, _)| (*vendor).clone()).collect();
         if let Some(without) = vendors.iter().find(|vendor| !named.contains(vendor)) {
-            return Err(Failure::new(Kind::Usage, format!("nobody says where the metadata of {without} is"))
-                .hint(format!("raas serve --metadata {without}=PLACE …")));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("the metadata of {without} has no known location"),
+            )
+            .hint(format!("name it with --metadata {without}=PLACE")));
         }
         let objects = by_vendor("--bucket", &self.bucket, &named)?;
-        let mut sites = Vec::with_capacity(metadata.len());
-        for (vendor, place) in metadata {
+        let mut made = Vec::with_capacity(metadata.len());
+        for (vendor, location) in metadata {
             let settings = self.settings(config.vendor(vendor))?;
-            sites.push(alone(vendor, place, of(&objects, vendor), &settings, buckets)?);
+            made.push(sites::stateless(vendor, location, value_of(&objects, vendor), &settings, buckets)?);
         }
-        Ok(sites)
+        Ok(made)
     }
 
     fn crane(&self, file: &Path, vendors: &[VendorName], config: &Config) -> Result<SiteConfig, Failure> {
         let vendor = match vendors {
-            [] => "crane".parse().expect("it is the name of a vendor"),
+            [] => "crane".parse().expect("`crane` is a valid vendor name"),
             [one] => one.clone(),
-            _ => return Err(Failure::new(Kind::Usage, "--crane-config is of one vendor")),
+            _ => {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    "--crane-config serves one vendor, but several are named",
+                )
+                .hint("name one vendor"));
+            }
         };
         let conf = CraneConf::load(file)?;
         if !conf.data_dir.is_dir() {
-            let missing =
-                format!("{}: `data_dir`, {}, is no folder", file.display(), conf.data_dir.display());
-            return Err(
-                Failure::new(Kind::Usage, missing).hint("name the folder of the documents in [general]")
+            let missing = format!(
+                "{}: `data_dir` is {}, which is not a folder",
+                file.display(),
+                conf.data_dir.display()
             );
+            return Err(Failure::new(Kind::Usage, missing)
+                .hint("set `data_dir` in [general] to the folder of the documents"));
         }
         for note in &conf.notes {
             tracing::info!(file = %file.display(), note);
         }
-        Ok(crane(&vendor, &conf, &config.vendor(&vendor)))
+        Ok(sites::crane(&vendor, &conf, &config.vendor(&vendor)))
     }
 
-    /// The vendor's section, with what the command line says before it.
+    /// The settings of the vendor's section. Options of the command line replace them.
     fn settings(&self, section: VendorSettings) -> Result<VendorSettings, Failure> {
         let mut settings = section;
         settings.s3_endpoint = self.s3_endpoint.clone().or(settings.s3_endpoint);

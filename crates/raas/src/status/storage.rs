@@ -1,4 +1,4 @@
-//! The check of a vendor's storage, and whether the other checks may ask it anything.
+//! The check of a vendor's storage, which decides whether the other checks may use the storage.
 
 use super::Check;
 use crate::config::Config;
@@ -7,63 +7,64 @@ use raas_publish::storage::{Storage, StorageError, probe};
 
 use crate::storage;
 
-/// What the check of the storage leaves to the others.
-pub(super) enum Stored {
-    /// It does what it should, or says why not.
+/// The storage after its check.
+pub(super) enum CheckedStorage {
+    /// The storage answers requests, if only with errors.
     Answers(Box<dyn Storage>),
-    /// It does not answer: each further question would wait as long as the first, and come to the same.
+    /// The storage does not answer. Each further request would wait as long as the first.
     Silent,
-    /// It cannot be opened, which is told of once.
+    /// The storage cannot be opened. Its own check says why.
     Unopened,
 }
 
-impl Stored {
-    /// Makes checks of these names that need it, or says that they were not made.
-    pub(super) fn ask(
+impl CheckedStorage {
+    /// Makes checks that need the storage. If the storage does not answer, the checks of these names fail as not made.
+    pub(super) fn check(
         &self,
         names: &[&'static str],
         checks: impl FnOnce(&dyn Storage) -> Vec<Check>,
     ) -> Vec<Check> {
         let not_checked = |name: &&'static str| {
-            Check::failed(name, "not checked: the storage does not answer", "see to the storage first")
+            Check::failed(name, "not checked: the storage does not answer", "repair the storage first")
         };
         match self {
-            Stored::Answers(storage) => checks(storage.as_ref()),
-            Stored::Silent => names.iter().map(not_checked).collect(),
-            Stored::Unopened => Vec::new(),
+            CheckedStorage::Answers(storage) => checks(storage.as_ref()),
+            CheckedStorage::Silent => names.iter().map(not_checked).collect(),
+            CheckedStorage::Unopened => Vec::new(),
         }
     }
 }
 
-/// Checks it.
-pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, Stored) {
+/// Checks the storage of a vendor.
+pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, CheckedStorage) {
     let storage = match storage::open(vendor, config, &storage::say_on_stderr()) {
         Ok(storage) => storage,
-        Err(failure) => return (Check::unable("storage", &failure), Stored::Unopened),
+        Err(failure) => return (Check::unable("storage", &failure), CheckedStorage::Unopened),
     };
     let place = storage.place();
-    match try_out(storage.as_ref()) {
+    match try_storage(storage.as_ref()) {
         Ok(()) => {
-            let found = format!("{place} can be written, read, listed and cleaned");
+            let found = format!("{place} can be written, read, listed and deleted from");
             let warnings = storage.warnings();
             let check = if warnings.is_empty() {
                 Check::ok("storage", found)
             } else {
                 Check::warning("storage", found).details(warnings)
             };
-            (check, Stored::Answers(storage))
+            (check, CheckedStorage::Answers(storage))
         }
         Err(error) => {
             let silent = error.is_unanswered();
-            let hint = format!("see to the disk and the permissions of {place}");
+            let hint = format!("check the disk and the permissions of {place}");
             let check = Check::unable("storage", &error.or_hint(hint).into());
-            (check, if silent { Stored::Silent } else { Stored::Answers(storage) })
+            (check, if silent { CheckedStorage::Silent } else { CheckedStorage::Answers(storage) })
         }
     }
 }
 
-/// Also whether everybody may write there, which may have come about since it was set up.
-fn try_out(storage: &dyn Storage) -> Result<(), StorageError> {
+/// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as writing
+/// for everybody.
+fn try_storage(storage: &dyn Storage) -> Result<(), StorageError> {
     storage.reach()?;
     probe(storage)?;
     storage.prepare(false).map(drop)
@@ -82,7 +83,7 @@ mod tests {
     use raas_publish::registry::Registry;
 
     #[test]
-    fn a_service_that_does_not_answer_is_asked_no_more() {
+    fn a_service_that_does_not_answer_gets_no_further_requests() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().join("home"))).unwrap();
         let server = Server::new(&["shared"]);
@@ -107,9 +108,9 @@ mod tests {
             assert_eq!(check.outcome, Outcome::Failed);
             assert!(check.found.starts_with("not checked: "), "{}", check.found);
         }
-        assert_eq!(found("record").outcome, Outcome::Ok, "what this home knows needs no service");
+        assert_eq!(found("record").outcome, Outcome::Ok, "the check of the record needs no service");
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
-        // So it is with what a command would like to know besides.
+        // Catching up sends no further requests either.
         server.forget();
         let say = Say::nothing();
         let storage = storage::s3::open(&vendor, &config, &say, storage::s3::Hurry::Yes).unwrap();
@@ -117,7 +118,7 @@ mod tests {
         let failed = catch_up::refresh_from(&registry).unwrap_err().to_string();
         assert!(failed.contains("does not answer"), "{failed}");
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
-        // One that refuses has answered, and may answer to something else.
+        // A service that refuses a request answers, so the other checks are made.
         server.behave();
         server.fail(Fault::always("*", What::Refuse(403, "AccessDenied")));
         let status = status::check(&home, &config, &name, None, None);

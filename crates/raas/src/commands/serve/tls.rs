@@ -1,4 +1,4 @@
-//! How clients reach the server: its certificates, and what stands before it.
+//! Options of `raas serve` for TLS, ACME and trusted proxies.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use raas_base::failure::{Failure, Kind};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS and proxies")]
-pub(super) struct Front {
+pub(super) struct TlsArgs {
     /// Show clients this certificate, in PEM with its chain
     ///
     /// Repeat the option for more names, each with its --tls-key. A client gets the certificate of the name that it
@@ -89,19 +89,21 @@ pub(super) struct Front {
     trusted_proxies: Vec<IpNet>,
 }
 
-impl Front {
-    /// Options of the server.
+impl TlsArgs {
+    /// The server's options that these arguments set.
     ///
     /// # Errors
-    /// There are not as many keys as certificates.
+    /// The numbers of certificates and keys differ.
     pub(super) fn options(&self) -> Result<Options, Failure> {
         let (certificates, keys) = (&self.tls_certificate, &self.tls_key);
         if certificates.len() != keys.len() {
-            let message =
-                format!("there are {} --tls-certificate and {} --tls-key", certificates.len(), keys.len());
-            return Err(
-                Failure::new(Kind::Usage, message).hint("give each certificate its key, in the same order")
+            let message = format!(
+                "each certificate needs a key, but there are {} --tls-certificate and {} --tls-key",
+                certificates.len(),
+                keys.len()
             );
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("give one --tls-key for each --tls-certificate, in the same order"));
         }
         let pair = |(certificate, key): (&PathBuf, &PathBuf)| CertificateFiles {
             certificate: certificate.clone(),
@@ -125,7 +127,7 @@ impl Front {
     }
 }
 
-/// A network, or an address, which is one of its own.
+/// Parses a network. A single address is a network of its own.
 fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
@@ -141,15 +143,15 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Alone {
+    struct Parsed {
         #[command(flatten)]
-        front: Front,
+        tls: TlsArgs,
     }
 
     fn options(arguments: &[&str]) -> Result<Options, String> {
         let parsed =
-            Alone::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
-        parsed.front.options().map_err(|error| error.to_string())
+            Parsed::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
+        parsed.tls.options().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn each_certificate_has_its_key() {
+    fn each_certificate_needs_a_key() {
         let two = options(&[
             "--tls-certificate",
             "a",
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn acme_needs_a_folder_and_asks_lets_encrypt() {
+    fn acme_needs_a_folder_and_uses_lets_encrypt_by_default() {
         assert!(options(&["--acme-domain", "a.example.com"]).unwrap_err().contains("--acme-folder"));
         let acme = options(&["--acme-domain", "A.example.com,b.example.com", "--acme-folder", "f"])
             .unwrap()

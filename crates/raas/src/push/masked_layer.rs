@@ -1,27 +1,29 @@
-//! Reading a masked layer from where the operator serves it.
+//! Downloading a masked layer from its location, if the source does not have it.
 
 use std::io::Write;
 use std::path::Path;
 
 use raas_image::Content;
 
-use super::Progress;
+use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_sources::http;
 
-/// The longest layer, in bytes: what `raas-image` unpacks of one at most.
+/// The largest layer, in bytes. `raas-image` unpacks no more of a layer.
 const MAX_SIZE: u64 = 64 * 1024 * 1024 * 1024;
 
-/// The content of a URL, in a file without a name that is gone when it is closed.
-pub(super) fn fetch(url: &str, spool: &Path, progress: &Progress) -> Result<Content, Failure> {
+/// Downloads a URL into a file without a name in the folder `spool`. The system removes the file when it is closed.
+pub(super) fn download(url: &str, spool: &Path, progress: &Progress) -> Result<Content, Failure> {
     let shown = redact::url(url);
-    progress.say(&format!("Reading {shown}, which the source does not have"));
+    progress.say(&format!("Downloading the masked layer {shown}, since the source does not have it"));
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Failure::new(Kind::Environment, format!("cannot read {shown}, where a masked layer should be served"))
+        Failure::new(Kind::Environment, format!("cannot download the masked layer {shown}"))
             .caused_by(error)
-            .hint("the layer is not in the source, and raas must know its digest and size to publish it: correct \
-                   `layer_url` or `metadata` in raas.cfg, or push a source that has the layer")
+            .hint(
+                "correct `layer_url` or `metadata` in raas.cfg, or push a source that has the layer: raas needs its digest \
+                 and size",
+            )
     };
     let (mut body, length) = http::download(url).map_err(|error| failed(error.into()))?;
     let bar = progress.layer("masked", length.unwrap_or(0));
@@ -35,7 +37,7 @@ pub(super) fn fetch(url: &str, spool: &Path, progress: &Progress) -> Result<Cont
         }
         total += got as u64;
         if total > MAX_SIZE {
-            return Err(failed(format!("it has more than {MAX_SIZE} bytes").into()));
+            return Err(failed(format!("the layer is larger than {MAX_SIZE} bytes").into()));
         }
         file.write_all(&buffer[..got]).map_err(|error| failed(error.into()))?;
         bar.advance(got as u64);

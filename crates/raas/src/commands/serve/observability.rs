@@ -1,4 +1,4 @@
-//! Who looks after a server, and who is told of what it does.
+//! Options of `raas serve` for metrics and notifications.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use raas_base::failure::{Failure, Kind};
 
 /// What a server tells others.
 #[derive(Debug, Args)]
-pub(super) struct Watched {
+pub(super) struct ObservabilityArgs {
     /// Serve Prometheus metrics at /metrics of this address and port
     #[arg(long, value_name = "ADDRESS", value_parser = address::parse)]
     metrics: Option<SocketAddr>,
@@ -24,8 +24,8 @@ pub(super) struct Watched {
     notify: Option<String>,
 }
 
-impl Watched {
-    /// Checked before anything is begun.
+impl ObservabilityArgs {
+    /// Checks the options before the server starts.
     pub(super) fn check(&self) -> Result<(), Failure> {
         self.notify().map(drop)
     }
@@ -35,12 +35,12 @@ impl Watched {
         let authorization = std::env::var("RAAS_NOTIFY_AUTHORIZATION").ok().filter(|text| !text.is_empty());
         let notify = Notify::new(url, authorization.as_deref()).map_err(|error| {
             Failure::new(Kind::Usage, format!("--notify: {error}"))
-                .hint("give a password in the environment, as RAAS_NOTIFY_AUTHORIZATION='Bearer …'")
+                .hint("give a password in the environment: RAAS_NOTIFY_AUTHORIZATION='Bearer …'")
         })?;
         Ok(Some(notify))
     }
 
-    /// The server's options with what is said here; its port for Prometheus is taken now.
+    /// Adds these arguments to the server's options. Binds the port for Prometheus.
     pub(super) async fn options(&self, options: Options) -> Result<Options, Failure> {
         let metrics = match self.metrics {
             Some(address) => Some(Arc::new(bind(address).await?.0)),

@@ -1,4 +1,4 @@
-//! What people see while a push runs: a bar for each layer in flight on a terminal, a line for each object done.
+//! The progress of long work, such as a push, for people: a bar for each layer in flight on a terminal, and a line for each stored object.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use crate::output::{self, harmless};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use raas_base::Say;
 
-/// Where progress is shown: standard error, or nowhere.
+/// Shows progress on standard error, or nowhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     bars: MultiProgress,
@@ -15,7 +15,7 @@ pub(crate) struct Progress {
     terminal: bool,
 }
 
-/// The progress of one piece of work.
+/// The progress of one task.
 #[derive(Debug)]
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -23,14 +23,14 @@ pub(crate) struct Bar {
 }
 
 impl Progress {
-    /// Progress on standard error; bars only where that is a terminal.
+    /// Progress on standard error. There are bars only if it is a terminal.
     pub(crate) fn shown() -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { bars: MultiProgress::with_draw_target(target), lines: true, terminal }
     }
 
-    /// No progress at all, for scripts.
+    /// Shows nothing, for scripts.
     pub(crate) fn quiet() -> Self {
         Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
@@ -39,36 +39,43 @@ impl Progress {
         }
     }
 
-    /// A line for people.
+    /// Prints a line.
     pub(crate) fn say(&self, line: &str) {
         if !self.lines {
             return;
         }
         if self.terminal {
-            // Above the bars. A terminal that has gone away is no reason to stop publishing.
+            // The line appears above the bars. If the terminal has gone away, the push continues.
             drop(self.bars.println(harmless(line)));
         } else {
             output::error(line);
         }
     }
 
-    /// The same for libraries.
+    /// Prints each note on a line of its own.
+    pub(crate) fn notes(&self, notes: &[String]) {
+        for note in notes {
+            self.say(&format!("Note: {note}"));
+        }
+    }
+
+    /// [`Progress::say`] as a callback for libraries.
     pub(crate) fn as_say(&self) -> Say {
         let progress = self.clone();
         Say::new(move |line| progress.say(line))
     }
 
-    /// A line for an object that was stored.
+    /// Prints a line for a stored object.
     pub(crate) fn stored(&self, key: &raas_types::ObjectKey, size: u64) {
         self.say(&format!("Stored {key} ({})", bytes(size)));
     }
 
-    /// The progress of reading a source through; `size` in bytes where it is known.
-    pub(super) fn reading(&self, size: Option<u64>) -> Bar {
+    /// The progress of reading a source. `size` is in bytes, if it is known.
+    pub(crate) fn reading(&self, size: Option<u64>) -> Bar {
         self.bar("reading", size)
     }
 
-    /// The progress of one layer.
+    /// The progress of one layer. `size` is in bytes.
     pub(crate) fn layer(&self, name: &str, size: u64) -> Bar {
         self.bar(name, Some(size))
     }
@@ -93,7 +100,7 @@ impl Bar {
         self.bar.inc(bytes);
     }
 
-    pub(super) fn done(&self) {
+    pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
 }
@@ -104,7 +111,7 @@ impl Drop for Bar {
     }
 }
 
-/// A number of bytes for people.
+/// A number of bytes, written for people.
 pub(crate) fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()
 }
