@@ -189,6 +189,17 @@ impl Drop for FollowedMetadata {
     }
 }
 
+/// Logs that content folders of a Crane are missing: clients are redirected then, as by a Crane without them.
+fn warn_of_missing_folders(config: &SiteConfig) {
+    let content = config.crane.as_ref().and_then(|rules| rules.content.as_ref());
+    for folder in content.into_iter().flat_map(|content| [&content.v1, &content.v2]) {
+        if !folder.is_dir() {
+            let (vendor, folder) = (&config.vendor, folder.display());
+            tracing::warn!(%vendor, %folder, "the content folder does not exist; clients are redirected instead");
+        }
+    }
+}
+
 impl<S: SiteSource> Watcher<S> {
     pub(crate) fn new(source: Arc<S>, context: WatchContext) -> Self {
         Self { source, context, sites: BTreeMap::new(), last_error: None, claimed: BTreeSet::new() }
@@ -242,6 +253,7 @@ impl<S: SiteSource> Watcher<S> {
                 }
                 other => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
+                    warn_of_missing_folders(&config);
                     changed = true;
                     let metadata =
                         FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * started);
