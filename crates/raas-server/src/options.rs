@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use raas_http::ForwardProxies;
 use tokio::net::TcpListener;
 
 use crate::acme::Acme;
@@ -47,6 +48,8 @@ pub struct Options {
     pub acme: Option<Acme>,
     /// The networks of proxies that are trusted to name the client's address in `X-Forwarded-For` or `Forwarded`.
     pub trusted_proxies: Vec<IpNet>,
+    /// The proxies that the server's own requests go through.
+    pub forward_proxies: Arc<ForwardProxies>,
     /// The limit on wrong passwords and tokens of an address.
     pub guess_limit: GuessLimit,
 }
@@ -75,6 +78,7 @@ impl Default for Options {
             certificate_folder: None,
             acme: None,
             trusted_proxies: Vec::new(),
+            forward_proxies: Arc::new(ForwardProxies::none()),
             guess_limit: GuessLimit::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use raas_http::ForwardProxies;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -56,7 +57,7 @@ impl Server {
         let mut tasks = Vec::new();
         // Before the sites, which take longer: a bad certificate is reported at once.
         let tls = start_tls(options, &mut tasks).await?;
-        let client = Arc::<HttpClient>::default();
+        let client = Arc::new(HttpClient::new(Arc::clone(&options.forward_proxies)));
         let (notifier, notifications) = match options.notify.clone() {
             Some(notify) => {
                 let address = listener.local_addr()?.to_string();
@@ -75,7 +76,7 @@ impl Server {
             throttle: Throttle::new(options.guess_limit),
         });
         if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
-            tasks.push(start_acme(acme, tls, &state).await?);
+            tasks.push(start_acme(acme, tls, &state, &options.forward_proxies).await?);
         }
         tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&state))));
         let watcher = load::load(&state, sites, options).await?;
@@ -128,10 +129,15 @@ async fn start_tls(options: &Options, tasks: &mut Vec<BackgroundTask>) -> io::Re
 
 /// Starts to obtain and to renew certificates by ACME. It does not wait for the first certificate: until then clients
 /// see a placeholder.
-async fn start_acme(acme: Acme, tls: &Tls, state: &ServerState) -> io::Result<BackgroundTask> {
+async fn start_acme(
+    acme: Acme,
+    tls: &Tls,
+    state: &ServerState,
+    proxies: &Arc<ForwardProxies>,
+) -> io::Result<BackgroundTask> {
     let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
-    let metrics = Arc::clone(&state.metrics);
-    let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics));
+    let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(proxies));
+    let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics, proxies));
     let renewal = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
     Ok(BackgroundTask::spawn(renewal.keep()))
 }

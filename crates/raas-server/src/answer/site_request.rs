@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::fetched::{Fetched, FetchedItem};
 use crate::http::host;
 use crate::http::range::{self, RequestedRange};
+use crate::http_client::AllowedHosts;
 use crate::metrics::RedirectTarget;
 use crate::response::Response;
 use crate::route::Api;
@@ -54,6 +55,12 @@ impl<'a> SiteRequest<'a> {
             Some(rules) => checked(rules.location(url, size)),
             None => checked(url),
         }
+    }
+
+    /// The hosts that the server may fetch this location of a repository from. None if it does not fetch it.
+    pub(super) fn hosts_for(&self, repository: &RepositoryName, location: &str) -> Option<AllowedHosts> {
+        let rules = self.site.proxy_rules_for(repository)?;
+        rules.allows_url(location).then(|| rules.hosts.clone())
     }
 
     /// Whether an answer that hides a repository should be a challenge, because other credentials may reveal it. The

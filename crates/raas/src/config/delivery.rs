@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use raas_server::{HostName, RepositoryPattern, TokenAlgorithm};
+use raas_server::{AllowedHost, AllowedHostError, RepositoryPattern, TokenAlgorithm};
 use raas_types::RepositoryPatternError;
 
 use super::ini::{IniError, Value};
-use super::sections::{hosts, text, words};
+use super::sections::{text, words};
 use raas_base::Secret;
 
 /// How a vendor's bytes come to clients, where that is not said by `access` alone.
@@ -27,8 +27,8 @@ pub(crate) struct Delivery {
     pub(crate) cloudfront_key: Option<KeySource>,
     /// `proxy_repositories`: whose bytes are passed on.
     pub(crate) proxy_repositories: Vec<RepositoryPattern>,
-    /// `proxy_hosts`: the hosts that their masked layers are taken from.
-    pub(crate) proxy_hosts: Vec<HostName>,
+    /// `proxy_hosts`: the hosts that their masked layers are taken from, and addresses that are not public.
+    pub(crate) proxy_hosts: Vec<AllowedHost>,
 }
 
 /// Where a private key is.
@@ -55,7 +55,11 @@ impl Delivery {
                 let read = |word: &str| word.parse().map_err(wrong);
                 self.proxy_repositories = words(value).map(read).collect::<Result<_, _>>()?;
             }
-            _ => self.proxy_hosts = hosts(value)?,
+            _ => {
+                let wrong = |error: AllowedHostError| value.error(error.to_string());
+                let read = |word: &str| word.parse().map_err(wrong);
+                self.proxy_hosts = words(value).map(read).collect::<Result<_, _>>()?;
+            }
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! How clients reach the server: its certificates, and what stands before it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use raas_server::{Acme, CertificateFiles, IpNet, Options};
+use raas_server::{Acme, CertificateFiles, ForwardProxies, IpNet, Options};
 
 use raas_base::failure::{Failure, Kind};
 
@@ -106,7 +107,10 @@ impl Front {
             ca: self.acme_ca.clone(),
             pause: Acme::PAUSE,
         });
+        let forward_proxies = ForwardProxies::from_environment()
+            .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
         Ok(Options {
+            forward_proxies: Arc::new(forward_proxies),
             certificates: certificates.iter().zip(keys).map(pair).collect(),
             certificate_folder: self.tls_folder.clone(),
             acme,
