@@ -142,7 +142,7 @@ fn decide<B>(
     let api = route.api();
     match route {
         Route::Health => return only_read(request, api, || text(StatusCode::OK, "ok\n")).into(),
-        Route::Ready => return only_read(request, api, || ready(snapshot)).into(),
+        Route::Ready => return only_read(request, api, || ready(state, snapshot)).into(),
         _ => {}
     }
     let Some(site) = site else {

@@ -36,7 +36,7 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// The time without a request after which a connection is idle. Clients that send one request after the other pause
-/// less. It is also the time that a client has at shutdown to finish a handshake or a head.
+/// less. It is also the time that a client has at shutdown to finish a head.
 const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// What all connections of a server share.
@@ -69,10 +69,11 @@ impl Connections {
         remote: SocketAddr,
         mut shutdown: ShutdownWatch,
     ) {
-        // At shutdown a handshake may go on for a moment.
+        // At shutdown a handshake may go on for as long as a first request.
+        let patience = shutdown.first_request();
         let stopped = async {
             shutdown.requested().await;
-            sleep(IDLE_AFTER).await;
+            sleep(patience).await;
         };
         let handshake = tokio::select! {
             handshake = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => handshake,

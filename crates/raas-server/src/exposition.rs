@@ -45,6 +45,12 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.latencies(metrics);
     page.family("raas_connections", "gauge", "Open connections of clients.");
     page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
+    page.family(
+        "raas_log_lines_lost_total",
+        "counter",
+        "Lines of the log that were lost because nobody read it.",
+    );
+    page.line("raas_log_lines_lost_total", "", state.lost_log_lines.load(Ordering::Relaxed));
     page.certificates(metrics, certificates.as_deref());
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {

@@ -1,7 +1,9 @@
 //! Starts a server, and stops it: the wiring of all its parts.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use raas_http::ForwardProxies;
@@ -24,8 +26,8 @@ mod accept;
 mod load;
 mod operators;
 
-/// Serves the sites until `shutdown` is done, then lets requests in flight finish, for at most the grace period of the
-/// options.
+/// Serves the sites until `shutdown` is done. Then it accepts connections for the drain delay of the options, and lets
+/// requests in flight finish, for at most the grace period.
 ///
 /// All sites are loaded before the first connection is accepted, so no client sees a half-loaded registry.
 ///
@@ -38,7 +40,11 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let server = Server::start(&listener, sites, &options).await?;
+    let mut shutdown = pin!(shutdown);
+    let server = tokio::select! {
+        server = Server::start(&listener, sites, &options) => server?,
+        () = &mut shutdown => return Ok(()),
+    };
     accept::serve_clients(listener, Arc::clone(&server.connections), &options, shutdown).await;
     server.finish().await;
     Ok(())
@@ -74,6 +80,8 @@ impl Server {
             certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             trusted_proxies: options.trusted_proxies.clone(),
             throttle: Throttle::new(options.guess_limit),
+            is_stopping: AtomicBool::new(false),
+            lost_log_lines: Arc::clone(&options.lost_log_lines),
         });
         if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
             tasks.push(start_acme(acme, tls, &state, &options.forward_proxies).await?);

@@ -1,6 +1,7 @@
 //! The state that all requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -25,6 +26,10 @@ pub(crate) struct ServerState {
     /// The networks of proxies that are trusted to name the client's address.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) throttle: Throttle,
+    /// Whether the server was told to stop. It may still accept connections for a while.
+    pub(crate) is_stopping: AtomicBool,
+    /// The lines of the log that were lost.
+    pub(crate) lost_log_lines: Arc<AtomicU64>,
 }
 
 impl ServerState {

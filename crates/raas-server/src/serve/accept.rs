@@ -3,34 +3,30 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::connection::Connections;
 use crate::options::Options;
 use crate::shutdown::Shutdown;
 
-/// Serves connections until `stop` is done. Then it closes the listener and waits for the requests in flight, for at
-/// most the grace period. No connection outlives this function.
+/// Serves connections until `stop` is done, and for the drain delay. Then it closes the listener and waits for the
+/// requests in flight, for at most the grace period. No connection outlives this function.
 pub(super) async fn serve_clients(
     listener: TcpListener,
     connections: Arc<Connections>,
     options: &Options,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let shutdown = Shutdown::new();
+    let shutdown = Shutdown::new(options.first_request);
     let room = Arc::new(Semaphore::new(options.max_connections));
     let mut tasks = JoinSet::new();
-    let mut stop = pin!(stop);
-    loop {
-        let ((stream, remote), permit) = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
-            () = &mut stop => break,
-        };
+    let mut spawn = |(stream, remote): (TcpStream, SocketAddr), permit: OwnedSemaphorePermit| {
         let (connections, watch) = (Arc::clone(&connections), shutdown.watch());
         // Remove the tasks that have ended, so that they do not accumulate.
         while tasks.try_join_next().is_some() {}
@@ -38,11 +34,41 @@ pub(super) async fn serve_clients(
             connections.serve(stream, remote, watch).await;
             drop(permit);
         });
+    };
+    let stop = async {
+        stop.await;
+        connections.state.is_stopping.store(true, Ordering::Relaxed);
+        sleep(options.drain_delay).await;
+    };
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            (accepted, permit) = accept(&listener, &room) => spawn(accepted, permit),
+            () = &mut stop => break,
+        }
     }
-    drop(listener);
+    for accepted in waiting(listener) {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { break };
+        spawn(accepted, permit);
+    }
     if timeout(options.grace, shutdown.finish()).await.is_err() {
         tracing::warn!("some requests did not finish within the grace period and are aborted");
     }
+}
+
+/// Closes the listener, and returns the connections that were waiting to be accepted. Their clients are connected
+/// already: the system would reset them.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // A listener of tokio is non-blocking, so this ends when no connection is waiting.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accepted = std::iter::from_fn(|| listener.accept().ok());
+    accepted
+        .filter_map(|(stream, remote)| {
+            stream.set_nonblocking(true).ok()?;
+            let _ = stream.set_nodelay(true);
+            Some((TcpStream::from_std(stream).ok()?, remote))
+        })
+        .collect()
 }
 
 /// Accepts the next connection once there is room for it. Until then clients wait in the backlog of the operating

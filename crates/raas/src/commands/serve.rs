@@ -12,13 +12,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use raas_server::{Options, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::credentials;
@@ -84,8 +87,10 @@ pub(crate) fn run(
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
     arguments.watched.check()?;
-    let options = arguments.front.options()?;
-    let _log = log::start(arguments.log, !arguments.no_access_log);
+    let mut options = arguments.front.options()?;
+    let log = log::start(arguments.log, !arguments.no_access_log);
+    options.lost_log_lines = log.lost();
+    output::wait_briefly();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Threads that read files, as many as a disk can use, and that look names up, where hundreds of buckets may
@@ -94,6 +99,7 @@ pub(crate) fn run(
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
+    let runtime = Threads(Some(runtime));
     let without_home = arguments.without_home;
     // A section that nobody serves costs a question at most.
     let needed = without_home.needs_credentials() || config.has_buckets();
@@ -226,22 +232,44 @@ fn say_where(note: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT; the second ends the process as it does by default.
+/// Resolves at the first SIGTERM or SIGINT. The second ends the process at once, whatever the server waits for.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        output::error("Stopping; requests in flight are finished first");
-        tokio::spawn(async move {
+    let (sender, first) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
             }
-            std::process::exit(130);
-        });
+        };
+        next().await;
+        // The server may have failed meanwhile.
+        let _ = sender.send(());
+        std::process::exit(next().await);
+    });
+    Ok(async move {
+        let _ = first.await;
+        // Not here: a thread of the runtime must not wait for standard error.
+        tokio::task::spawn_blocking(|| output::error("Stopping; requests in flight are finished first"));
     })
+}
+
+/// The server's threads. When this is dropped, a thread that waits, such as for the resolver of names, does not keep the
+/// process from ending.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.as_ref().expect("the runtime is there until the drop").block_on(future)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+    }
 }

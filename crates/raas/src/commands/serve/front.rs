@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use raas_server::{Acme, CertificateFiles, ForwardProxies, IpNet, Options};
@@ -79,6 +80,11 @@ pub(super) struct Front {
         value_parser = network
     )]
     trusted_proxies: Vec<IpNet>,
+
+    /// Accept connections for this long after SIGTERM, while /-/readyz already says no, so that load balancers send
+    /// new clients elsewhere
+    #[arg(long, value_name = "SECONDS", env = "RAAS_DRAIN_DELAY", default_value_t = 0)]
+    drain_delay: u32,
 }
 
 impl Front {
@@ -111,6 +117,7 @@ impl Front {
             .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
         Ok(Options {
             forward_proxies: Arc::new(forward_proxies),
+            drain_delay: Duration::from_secs(self.drain_delay.into()),
             certificates: certificates.iter().zip(keys).map(pair).collect(),
             certificate_folder: self.tls_folder.clone(),
             acme,
