@@ -102,7 +102,7 @@ pub(crate) fn run(
     let runtime = Threads(Some(runtime));
     let without_home = arguments.without_home;
     // A section that nobody serves costs a question at most.
-    let needed = without_home.needs_credentials() || config.has_buckets();
+    let needed = without_home.needs_credentials(config.has_buckets());
     let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
     let (listen, watched) = (arguments.listen, &arguments.watched);
     if without_home.from_config {

@@ -12,6 +12,11 @@ pub(super) struct OfVendor<T> {
 }
 
 impl<T> OfVendor<T> {
+    /// What is said, of whichever vendor.
+    pub(super) fn said(&self) -> &T {
+        &self.said
+    }
+
     /// `ISV=…` is of that vendor. No URL begins like that, and no folder need: `./a=b`.
     pub(super) fn parse(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
         if let Some((vendor, rest)) = text.split_once('=')

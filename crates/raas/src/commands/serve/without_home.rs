@@ -80,9 +80,17 @@ impl WithoutHome {
         self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
     }
 
-    /// Whether URLs may have to be signed. Crane's never are with a key of S3.
-    pub(super) fn needs_credentials(&self) -> bool {
-        self.from_config || !self.metadata.is_empty()
+    /// Whether the cloud is asked for credentials, because URLs may have to be signed: a bucket of S3 is named here or in
+    /// a section that counts. The URLs of a Crane are never signed with a key of S3.
+    pub(super) fn needs_credentials(&self, config_has_buckets: bool) -> bool {
+        if !self.is_asked() {
+            return config_has_buckets;
+        }
+        let is_s3 = |named: &OfVendor<Named>| matches!(named.said(), Named::S3(..));
+        let all_objects_are_named = self.bucket.len() >= self.metadata.len();
+        self.from_config
+            || self.metadata.iter().chain(&self.bucket).any(is_s3)
+            || (!all_objects_are_named && config_has_buckets)
     }
 
     /// A site for each `--metadata`, or for the `--crane-config`.
@@ -149,5 +157,38 @@ impl WithoutHome {
             ));
         }
         Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        without_home: WithoutHome,
+    }
+
+    #[test]
+    fn only_buckets_of_s3_need_credentials() {
+        let table: [(&[&str], bool, bool); 8] = [
+            // The arguments, and whether credentials are needed without and with a bucket in raas.cfg.
+            (&[], false, true),
+            (&["--metadata", "acme=/m", "--bucket", "acme=/b"], false, false),
+            (&["--metadata", "acme=/m"], false, true),
+            (&["--metadata", "acme=https://h/m", "--bucket", "acme=/b"], false, false),
+            (&["--metadata", "acme=s3://m", "--bucket", "acme=/b"], true, true),
+            (&["--metadata", "acme=/m", "--bucket", "acme=s3://b"], true, true),
+            (&["--crane-config", "crane.conf"], false, false),
+            (&["--from-config"], true, true),
+        ];
+        for (arguments, without, with) in table {
+            let parsed = Alone::try_parse_from([&["serve"], arguments].concat()).unwrap().without_home;
+            assert_eq!(parsed.needs_credentials(false), without, "{arguments:?}");
+            assert_eq!(parsed.needs_credentials(true), with, "{arguments:?}");
+        }
     }
 }
