@@ -70,7 +70,7 @@ impl Connections {
         mut shutdown: ShutdownWatch,
     ) {
         // At shutdown a handshake may go on for as long as a first request.
-        let patience = shutdown.first_request();
+        let patience = self.state.first_request;
         let stopped = async {
             shutdown.requested().await;
             sleep(patience).await;

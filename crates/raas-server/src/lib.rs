@@ -74,7 +74,7 @@ mod tls;
 mod watch;
 
 pub use acme::Acme;
-pub use auth::{GuessLimit, TokenIssuer, check_client_ca};
+pub use auth::{GuessLimit, TokenIssuer, TokenKey, check_client_ca};
 pub use http_client::{AllowedHost, AllowedHostError, AllowedHosts};
 pub use ipnet::IpNet;
 pub use notify::{Notify, NotifyError};

@@ -10,8 +10,9 @@ use raas_http::ForwardProxies;
 use tokio::net::TcpListener;
 
 use crate::acme::Acme;
-use crate::auth::GuessLimit;
+use crate::auth::{GuessLimit, TokenKey};
 use crate::notify::Notify;
+use crate::origin::BaseUrl;
 use crate::tls::CertificateFiles;
 
 /// The settings of a server. The defaults suit production; tests shorten the times.
@@ -58,6 +59,11 @@ pub struct Options {
     pub lost_log_lines: Arc<AtomicU64>,
     /// The proxies that the server's own requests go through.
     pub forward_proxies: Arc<ForwardProxies>,
+    /// The secret that the server's own tokens are signed with. Servers behind one name need the same.
+    pub token_key: TokenKey,
+    /// The URL under which clients reach the server, for the realm of challenges. With several sites only its scheme
+    /// counts, because each site has its own host.
+    pub public_url: Option<BaseUrl>,
     /// The limit on wrong passwords and tokens of an address.
     pub guess_limit: GuessLimit,
 }
@@ -90,6 +96,8 @@ impl Default for Options {
             acme: None,
             trusted_proxies: Vec::new(),
             lost_log_lines: Arc::default(),
+            token_key: TokenKey::of_this_process(),
+            public_url: None,
             forward_proxies: Arc::new(ForwardProxies::none()),
             guess_limit: GuessLimit::default(),
         }

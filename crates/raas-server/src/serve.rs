@@ -80,6 +80,8 @@ impl Server {
             certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             trusted_proxies: options.trusted_proxies.clone(),
             throttle: Throttle::new(options.guess_limit),
+            public_url: options.public_url.clone(),
+            first_request: options.first_request,
             is_stopping: AtomicBool::new(false),
             lost_log_lines: Arc::clone(&options.lost_log_lines),
         });

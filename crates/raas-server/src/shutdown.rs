@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -10,26 +9,22 @@ use tokio::sync::watch;
 pub(crate) struct Shutdown {
     sender: watch::Sender<()>,
     stops: Arc<AtomicBool>,
-    first_request: Duration,
 }
 
 /// A connection's view of the shutdown. The server waits until it is dropped.
 pub(crate) struct ShutdownWatch {
     receiver: watch::Receiver<()>,
     stops: Arc<AtomicBool>,
-    first_request: Duration,
 }
 
 impl Shutdown {
-    /// `first_request` is how long a client may take after the shutdown to send the first request of its connection.
-    pub(crate) fn new(first_request: Duration) -> Self {
-        Self { sender: watch::Sender::new(()), stops: Arc::default(), first_request }
+    pub(crate) fn new() -> Self {
+        Self { sender: watch::Sender::new(()), stops: Arc::default() }
     }
 
     /// A watch for one more connection.
     pub(crate) fn watch(&self) -> ShutdownWatch {
-        let (receiver, stops) = (self.sender.subscribe(), Arc::clone(&self.stops));
-        ShutdownWatch { receiver, stops, first_request: self.first_request }
+        ShutdownWatch { receiver: self.sender.subscribe(), stops: Arc::clone(&self.stops) }
     }
 
     /// Tells all connections, and waits until there is none.
@@ -45,12 +40,6 @@ impl ShutdownWatch {
     /// A flag that becomes true when the server stops. It is cheaper than a poll of [`requested`](Self::requested).
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stops)
-    }
-
-    /// How long a client may take after the shutdown to send the first request of its connection. A client that has just
-    /// connected believes in its connection: it does not repeat the request on another one.
-    pub(crate) fn first_request(&self) -> Duration {
-        self.first_request
     }
 
     /// Waits until the server stops. Returns at once if it stops already.
@@ -72,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_watch_is_told_and_waited_for() {
-        let drain = Shutdown::new(Duration::ZERO);
+        let drain = Shutdown::new();
         let (mut one, other) = (drain.watch(), drain.watch());
         let mut context = Context::from_waker(Waker::noop());
         assert!(pin!(one.requested()).poll(&mut context).is_pending());

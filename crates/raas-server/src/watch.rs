@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::AccessPolicy;
+use crate::auth::{AccessPolicy, TokenKey};
 use crate::catalog::Catalog;
 use crate::http::host::HostName;
 use crate::http_client::HttpClient;
@@ -78,6 +78,8 @@ pub(crate) struct WatchContext {
     pub(crate) unpacking: Arc<Semaphore>,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
+    /// The secret of the server's own tokens.
+    pub(crate) token_key: TokenKey,
 }
 
 /// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one
@@ -248,7 +250,7 @@ impl<S: SiteSource> Watcher<S> {
                 }
             };
             changed |= site.metadata.poll();
-            changed |= site.access.follow(site.config.access());
+            changed |= site.access.follow(site.config.access(), &self.context.token_key);
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {

@@ -7,7 +7,7 @@ use hyper::{Method, Uri};
 use raas_types::RepositoryName;
 
 use super::reply::{checked, fail};
-use crate::auth::Visitor;
+use crate::auth::{Scope, Visitor};
 use crate::catalog::Catalog;
 use crate::error::ApiError;
 use crate::fetched::{Fetched, FetchedItem};
@@ -32,7 +32,10 @@ pub(crate) enum Tracked {
 pub(super) struct SiteRequest<'a> {
     pub(super) site: &'a Site,
     pub(super) catalog: &'a Catalog,
+    /// Whether clients reach the server by TLS.
     pub(super) secure: bool,
+    /// The host of the configured public URL, if the server has this site only.
+    pub(super) public_host: Option<&'a str>,
     pub(super) visitor: &'a Visitor,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
@@ -70,10 +73,17 @@ impl<'a> SiteRequest<'a> {
             Visitor::Anonymous | Visitor::Uncertified(_) if self.site.access.reads_authorization() => {
                 Some(None)
             }
-            // A token of another issuer grants only the repositories that it names. Another token may grant this one.
-            Visitor::TokenBearer(_) => Some(Some("insufficient_scope")),
+            // A token of another issuer grants only the repositories that it names. Another token may grant this one. A
+            // guest may log in as a user.
+            Visitor::TokenBearer(_) | Visitor::Guest => Some(Some("insufficient_scope")),
             _ => None,
         }
+    }
+
+    /// Whether the visitor's list of repositories is what it has asked for: a guest's list is the public one.
+    pub(super) fn sees_whole_catalog(&self) -> bool {
+        let whole = self.site.catalog.as_ref().map(|catalog| catalog.whole());
+        *self.visitor == Visitor::Guest || whole.is_some_and(|whole| std::ptr::eq(whole, self.catalog))
     }
 
     /// An error that tells the client where to get a token.
@@ -81,11 +91,11 @@ impl<'a> SiteRequest<'a> {
         &self,
         api: Api,
         failure: &ApiError,
-        scope: Option<&str>,
+        scope: Option<Scope<'_>>,
         error: Option<&str>,
     ) -> Response {
         let mut response = fail(api, failure);
-        let host = self.host().unwrap_or("localhost");
+        let host = self.public_host.or_else(|| self.host()).unwrap_or("localhost");
         let value = self.site.access.challenge(host, scope, self.secure, error);
         response.headers.insert(header::WWW_AUTHENTICATE, value);
         response

@@ -46,7 +46,7 @@ pub(super) async fn serve(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     let mut watch = StallDetector::new(&client.progress, timeouts);
-    let first_request = shutdown.first_request();
+    let first_request = client.state.first_request;
     let stops = async {
         shutdown.requested().await;
         // A connection without a request gets its first one. Its client has just chosen it.

@@ -23,7 +23,7 @@ pub(super) async fn serve_clients(
     options: &Options,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let shutdown = Shutdown::new(options.first_request);
+    let shutdown = Shutdown::new();
     let room = Arc::new(Semaphore::new(options.max_connections));
     let mut tasks = JoinSet::new();
     let mut spawn = |(stream, remote): (TcpStream, SocketAddr), permit: OwnedSemaphorePermit| {

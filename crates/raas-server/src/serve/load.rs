@@ -27,6 +27,7 @@ pub(super) async fn load<S: SiteSource>(
         runtime: Handle::current(),
         unpacking: Arc::new(Semaphore::new(processors)),
         changed: Arc::default(),
+        token_key: options.token_key.clone(),
     };
     let mut watcher = Watcher::new(Arc::new(sites), context);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));

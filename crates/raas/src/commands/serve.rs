@@ -123,6 +123,7 @@ pub(crate) fn run(
         home.existing(name)?;
     }
     home.ensure()?;
+    options.token_key = arguments.front.token_key_in(home.root(), options.token_key)?;
     let vendors = arguments.vendors.clone();
     let sites = HomeSites::new(&home, config, vendors, buckets)?;
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {

@@ -62,7 +62,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     idle: &mut IdleTimer,
     shutdown: &mut ShutdownWatch,
 ) -> Exit {
-    let (is_stopping, first_request) = (shutdown.flag(), shutdown.first_request());
+    let is_stopping = shutdown.flag();
     // Whether the server stops and waits only for the first request of the connection.
     let mut waits_for_first = false;
     let (timer, requested) = (pin!(sleep_until(idle.until().into())), pin!(shutdown.requested()));
@@ -78,7 +78,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                     return Poll::Ready(Arrival::Exit(Exit::Closed));
                 }
                 waits_for_first = true;
-                interrupts.set_timer(idle.until().min(Instant::now() + first_request).into());
+                interrupts.set_timer(idle.until().min(Instant::now() + client.state.first_request).into());
             }
             while interrupts.poll_timer(cx) {
                 if waits_for_first {

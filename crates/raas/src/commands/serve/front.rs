@@ -1,11 +1,11 @@
 //! How clients reach the server: its certificates, and what stands before it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use raas_server::{Acme, CertificateFiles, ForwardProxies, IpNet, Options};
+use raas_server::{Acme, BaseUrl, CertificateFiles, ForwardProxies, IpNet, Options, TokenKey};
 
 use raas_base::failure::{Failure, Kind};
 
@@ -81,6 +81,16 @@ pub(super) struct Front {
     )]
     trusted_proxies: Vec<IpNet>,
 
+    /// The URL under which clients reach the server, where a proxy before it does not say so: challenges send clients
+    /// there for a token. Of several vendors only the scheme counts, as each has its own host
+    #[arg(long, value_name = "URL", env = "RAAS_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<BaseUrl>,
+
+    /// The secret that the server signs its own tokens with, at least 32 bytes; servers behind one name need the same
+    /// [default: a key in the home, or a key that ends with the process]
+    #[arg(long, value_name = "FILE", env = "RAAS_TOKEN_KEY")]
+    token_key: Option<PathBuf>,
+
     /// Accept connections for this long after SIGTERM, while /-/readyz already says no, so that load balancers send
     /// new clients elsewhere
     #[arg(long, value_name = "SECONDS", env = "RAAS_DRAIN_DELAY", default_value_t = 0)]
@@ -88,6 +98,21 @@ pub(super) struct Front {
 }
 
 impl Front {
+    /// The key for tokens: the given one, or the one that the home keeps.
+    ///
+    /// # Errors
+    /// The home's key can neither be read nor be created.
+    pub(super) fn token_key_in(&self, home: &Path, given: TokenKey) -> Result<TokenKey, Failure> {
+        if self.token_key.is_some() {
+            return Ok(given);
+        }
+        let file = home.join("_token_key");
+        TokenKey::read_or_create(&file).map_err(|error| {
+            Failure::new(Kind::Environment, format!("cannot keep the key for tokens in {}", file.display()))
+                .caused_by(error)
+        })
+    }
+
     /// Options of the server.
     ///
     /// # Errors
@@ -113,10 +138,16 @@ impl Front {
             ca: self.acme_ca.clone(),
             pause: Acme::PAUSE,
         });
+        let token_key = match &self.token_key {
+            Some(file) => read_token_key(file)?,
+            None => TokenKey::of_this_process(),
+        };
         let forward_proxies = ForwardProxies::from_environment()
             .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
         Ok(Options {
             forward_proxies: Arc::new(forward_proxies),
+            public_url: self.public_url.clone(),
+            token_key,
             drain_delay: Duration::from_secs(self.drain_delay.into()),
             certificates: certificates.iter().zip(keys).map(pair).collect(),
             certificate_folder: self.tls_folder.clone(),
@@ -124,6 +155,23 @@ impl Front {
             trusted_proxies: self.trusted_proxies.clone(),
             ..Options::default()
         })
+    }
+}
+
+fn read_token_key(file: &Path) -> Result<TokenKey, Failure> {
+    TokenKey::read(file).map_err(|error| {
+        Failure::new(Kind::Usage, format!("--token-key: cannot use {}", file.display()))
+            .caused_by(error)
+            .hint("make a key with `openssl rand -hex 32`")
+    })
+}
+
+/// A URL without a path: the host, and its port unless that is the scheme's default.
+fn public_url(text: &str) -> Result<BaseUrl, String> {
+    let url = BaseUrl::parse(text).map_err(|_| "expected a URL such as https://registry.example.com")?;
+    match url.as_str().matches('/').count() {
+        2 => Ok(url),
+        _ => Err("a registry has its root at its host: expected a URL without a path".into()),
     }
 }
 
