@@ -194,9 +194,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Asks it to stop, and gives its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    /// Sends SIGTERM.
+    pub(crate) fn signal(&self) {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());
+    }
+
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        self.signal();
         self.child.wait().unwrap().code()
     }
 }
