@@ -156,7 +156,7 @@ fn explained(error: ImageError, tree: &Tree) -> ImageError {
     const CAUSE: &str = "; the archive has no end mark, so it may be truncated";
     match error {
         ImageError::Refused { member, rule: Rule::Missing(why) } if tree.may_be_truncated() => {
-            ImageError::Refused { member, rule: Rule::Missing(why + CAUSE) }
+            ImageError::refused(member, Rule::Missing(why + CAUSE))
         }
         ImageError::NotAnImage { what, found } if tree.may_be_truncated() => {
             ImageError::NotAnImage { what, found: found + CAUSE }
@@ -241,8 +241,14 @@ impl Archive {
     /// # Errors
     /// The metadata breaks a rule.
     pub fn read(&self, selection: &Selection, earlier: Option<&dyn Store>) -> Result<Image, ImageError> {
-        let mut image =
-            self.read_as_format(selection, earlier).map_err(|error| explained(error, &self.tree))?;
+        let image = self.read_as_format(selection, earlier).map_err(|error| match error {
+            ImageError::Refused { member, rule: Rule::Missing(why) } if self.kind == SourceKind::Pulp3 => {
+                let cause = "an incremental export lacks what an earlier one had";
+                ImageError::refused(member, Rule::Missing(format!("{why}; {cause}")))
+            }
+            other => other,
+        });
+        let mut image = image.map_err(|error| explained(error, &self.tree))?;
         image.notes_mut().splice(0..0, self.notes.iter().cloned());
         Ok(image)
     }

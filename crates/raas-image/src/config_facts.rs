@@ -4,7 +4,7 @@ use raas_types::{Digest, Platform, null_as_default};
 use serde::Deserialize;
 
 /// Platform and diff ids of a config. Source: OCI image-spec 1.1, config.md.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct ConfigFacts {
     #[serde(default, deserialize_with = "null_as_default")]
     architecture: String,

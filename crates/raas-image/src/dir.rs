@@ -3,7 +3,7 @@
 
 use raas_types::{Digest, Manifest};
 
-use crate::oci;
+use crate::assemble::assemble;
 use crate::platforms::Incomplete;
 use crate::roots::{self, Root};
 use crate::select::{Catalogue, ListedImage, Selection, Unnamed};
@@ -34,7 +34,7 @@ impl<'a> Directory<'a> {
     pub(crate) fn open(tree: &'a Tree, limits: &'a Limits) -> Result<Self, ImageError> {
         let manifest = tree.need(MANIFEST, "a `dir:` folder of skopeo has it", limits)?;
         let digest = Digest::of(&manifest.read_all(Manifest::MAX_SIZE)?);
-        let root = Root { digest, media_type: None, size: None, platform: None, tag: None, unusable: None };
+        let root = Root::by_digest(digest);
         Ok(Self { tree, limits, root })
     }
 
@@ -44,7 +44,7 @@ impl<'a> Directory<'a> {
         earlier: Option<&dyn Store>,
     ) -> Result<ManifestSet, ImageError> {
         let chosen = vec![self.root.clone()];
-        oci::read(self, selection, chosen, &[], Incomplete::Refuse, earlier, self.limits)
+        assemble(self, selection, chosen, &[], Incomplete::Refuse, earlier, self.limits)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The formats.
+/// The format of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A Pulp 2 docker export: Crane document and v1 images.
+    /// A Pulp 2 docker export: a Crane document and v1 images.
     Pulp2,
     /// A Pulp 3 export.
     Pulp3,
@@ -33,7 +33,7 @@ impl fmt::Display for SourceKind {
 }
 
 impl SourceKind {
-    /// The kind in one word, for scripts.
+    /// The format in one word, for scripts.
     pub fn word(self) -> &'static str {
         match self {
             SourceKind::Pulp2 => "pulp2",

@@ -1,12 +1,15 @@
-//! Reading container images from every format that raas accepts into one model, verifying as the bytes stream.
+//! Reads container images of every format that raas accepts into one model, and verifies them while the bytes stream.
 //!
-//! [`open`] recognises a source by its content and indexes it; [`Archive::image`] reads the metadata of what is to
-//! be published and checks it; the layers stay where they are, as [`Content`], until [`copy`] or [`pack`] streams
-//! them to where they go. Nothing is extracted, and memory does not grow with the image.
+//! [`open`] recognises a source by its content and indexes it. [`Archive::choose`] decides which image of the source is
+//! meant. [`Archive::read`] reads and checks the metadata of that image. The layers stay in the source, as [`Content`],
+//! until [`copy`] or [`pack`] streams them to their destination. Nothing is extracted, and memory does not grow with the
+//! image.
 //!
-//! Every source is taken for hostile: see [`Limits`] and [`Rule`].
+//! This crate never prints: notes for the user are part of an [`Image`]. It takes every source for hostile: see [`Limits`]
+//! and [`Rule`].
 
 mod archive;
+mod assemble;
 mod bytes;
 mod config_facts;
 mod dir;
@@ -36,6 +39,7 @@ mod tree;
 mod v1;
 
 pub use archive::{Archive, Input, open};
+pub use assemble::read_store;
 pub use bytes::content::{Content, Reopen};
 pub use error::{ImageError, Rule};
 pub use kind::SourceKind;

@@ -9,9 +9,7 @@ use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Plat
 use crate::config_facts::ConfigFacts;
 use crate::error::legible;
 use crate::roots::{Root, cosign_subject, is_other_file, known_size};
-use crate::{
-    Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, Store, StoredManifest, json,
-};
+use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, Store, StoredManifest};
 
 /// Everything that the chosen roots lead to, and those of the other roots that are attached to it.
 pub(crate) fn collect(
@@ -127,7 +125,7 @@ impl Collector<'_> {
     ) -> Result<(Vec<u8>, Manifest), ImageError> {
         let name = self.store.name(&digest);
         let Some(StoredManifest { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
-            return Err(ImageError::missing(name, format!("{why}, and it is not in the archive")));
+            return Err(ImageError::missing(name, format!("{why}, and it is not in the source")));
         };
         let found = Digest::of(&bytes);
         if found != digest {
@@ -315,6 +313,14 @@ impl Collector<'_> {
         if found != config.digest {
             return Err(ImageError::refused(content.name(), Rule::Digest { expected: config.digest, found }));
         }
-        Ok(Some(json::parse(content.name(), &bytes)?))
+        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the same.
+        let facts = serde_json::from_slice::<Option<ConfigFacts>>(&bytes).map(Option::unwrap_or_default);
+        if facts.is_err() {
+            self.set.notes.push(format!(
+                "{} is no image config: nothing tells the platform of its image",
+                content.name()
+            ));
+        }
+        Ok(facts.ok())
     }
 }

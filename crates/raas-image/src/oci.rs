@@ -1,17 +1,16 @@
 //! OCI image layouts, as folder or tar. Source: OCI image-spec 1.1, image-layout.md.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use raas_types::{Descriptor, Digest, Manifest, Tag, null_as_default};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::manifests::collect;
-use crate::platforms::{Incomplete, narrow};
+use crate::assemble::assemble;
+use crate::platforms::Incomplete;
 use crate::roots::{self, Root};
 use crate::select::{Catalogue, ListedImage, Role, Selection, Unnamed};
 use crate::source_name::SourceName;
-use crate::store::Layered;
 use crate::tree::Tree;
 use crate::{Content, ImageError, Limits, ManifestSet, Store, StoredManifest, json};
 
@@ -102,60 +101,12 @@ impl<'a> Layout<'a> {
         if selection.repository().is_some() {
             others.extend(self.of(None));
         }
-        let mut set = read(self, selection, chosen, &others, incomplete, earlier, self.limits)?;
+        let mut set = assemble(self, selection, chosen, &others, incomplete, earlier, self.limits)?;
         set.notes.extend(self.unreadable.iter().map(|n| {
             format!("entry {n} of index.json is not published: it has no digest that raas can read")
         }));
         Ok(set)
     }
-}
-
-/// Reads the chosen roots, each under its chosen tags, and the others as far as they are attached to them.
-pub(crate) fn read(
-    source: &dyn Store,
-    selection: &Selection,
-    chosen: Vec<Root>,
-    others: &[Root],
-    incomplete: Incomplete,
-    earlier: Option<&dyn Store>,
-    limits: &Limits,
-) -> Result<ManifestSet, ImageError> {
-    let mut store = Layered { made: BTreeMap::new(), source, earlier };
-    let mut notes = selection.notes.clone();
-    let mut published_whole: BTreeMap<Digest, bool> = BTreeMap::new();
-    let mut roots = Vec::new();
-    for root in chosen {
-        // A manifest has a root for each of its names; the first one gets all tags of the selection, and the
-        // descriptors of the others are checked.
-        if let Some(whole) = published_whole.get(&root.digest) {
-            roots.extend(whole.then(|| Root { tag: None, ..root }));
-            continue;
-        }
-        let narrowed = narrow(&store, &root, &selection.platforms, incomplete, limits)?;
-        published_whole.insert(root.digest, narrowed.root.digest == root.digest);
-        store.made.extend(narrowed.made);
-        notes.extend(narrowed.note);
-        let tags = selection.tags_of(&root.digest).unwrap_or_default();
-        if tags.is_empty() {
-            roots.push(Root { tag: None, ..narrowed.root });
-        } else {
-            roots.extend(tags.iter().map(|tag| Root { tag: Some(tag.clone()), ..narrowed.root.clone() }));
-        }
-    }
-    let mut set = collect(&store, &roots, others, limits)?;
-    if let Some(earlier) = earlier {
-        let mut taken = 0;
-        for digest in set.manifests.keys() {
-            let is_ours = store.made.contains_key(digest) || source.manifest(digest)?.is_some();
-            taken += usize::from(!is_ours && earlier.manifest(digest)?.is_some());
-        }
-        if taken > 0 {
-            notes.push(format!("{taken} manifests are not in the source; an earlier publication has them"));
-        }
-    }
-    notes.append(&mut set.notes);
-    set.notes = notes;
-    Ok(set)
 }
 
 impl NamedRoot {

@@ -172,7 +172,7 @@ impl<'a> Index<'a> {
         let (the_one, another) = (whole.next()?, whole.next());
         let complete = self.children.iter().all(|child| child.is_whole);
         (another.is_none() && !complete)
-            .then(|| self.image(the_one, "the archive holds one platform of the index"))
+            .then(|| self.image(the_one, "the source holds one platform of the index"))
     }
 
     fn image(&self, child: &Child, why: &str) -> Narrowed {
@@ -264,11 +264,15 @@ impl<'a> Index<'a> {
             (None, Some(platform)) => format!("lists it for {platform}"),
             (None, None) => "lists it".to_owned(),
         };
-        let mut message = format!("the index {} {what}, and it is not in the archive", self.root.digest);
+        let mut message = format!("the index {} {what}, and it is not in the source", self.root.digest);
         let whole = Self::platforms(self.images().filter(|child| child.is_whole));
         if !whole.is_empty() {
+            let (these, published) = match whole.contains(',') {
+                true => ("these alone", "as an index with a digest of its own"),
+                false => ("this one alone", "as an image without the index"),
+            };
             message.push_str(&format!(
-                "; whole in the archive: {whole}; publish these alone with --platform {whole}, as an index of another digest"
+                "; whole in the source: {whole}; publish {these} with --platform {whole}, {published}"
             ));
         }
         Err(ImageError::missing(name, message))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::{Digest, Tag, null_as_default};
 use serde::Deserialize;
 
-use crate::oci;
+use crate::assemble::assemble;
 use crate::platforms::Incomplete;
 use crate::roots::{self, Root};
 use crate::select::{Catalogue, ListedImage, Selection, Unnamed};
@@ -65,7 +65,7 @@ impl<'a> Export<'a> {
         let (chosen, others): (Vec<Root>, Vec<Root>) =
             roots.partition(|root| selection.tags_of(&root.digest).is_some());
         let refuse = Incomplete::Refuse;
-        let mut set = oci::read(&repository, selection, chosen, &others, refuse, earlier, self.limits)?;
+        let mut set = assemble(&repository, selection, chosen, &others, refuse, earlier, self.limits)?;
         let signatures = repository.count_signatures()?;
         if signatures > 0 {
             set.notes.push(format!(
@@ -230,7 +230,7 @@ impl<'a> Repository<'a> {
     fn root(&self, digest: Digest) -> Root {
         let media_type = self.manifests.get(&digest).map(|(media_type, _)| media_type.clone());
         let media_type = media_type.filter(|media_type| !media_type.is_empty());
-        Root { digest, media_type, size: None, platform: None, tag: None, unusable: None }
+        Root { media_type, ..Root::by_digest(digest) }
     }
 
     fn count_signatures(&self) -> Result<usize, ImageError> {

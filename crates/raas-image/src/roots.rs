@@ -21,6 +21,11 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    /// A root without a descriptor.
+    pub(crate) fn by_digest(digest: Digest) -> Self {
+        Root { digest, media_type: None, size: None, platform: None, tag: None, unusable: None }
+    }
+
     pub(crate) fn of(descriptor: &Descriptor, tag: Option<Tag>) -> Self {
         Root {
             digest: descriptor.digest,

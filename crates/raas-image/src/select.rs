@@ -76,8 +76,6 @@ pub(crate) enum Role {
 pub struct Selection {
     pub(crate) repository: Option<String>,
     pub(crate) images: Vec<Chosen>,
-    /// Whether they are all of their repository.
-    pub(crate) all: bool,
     pub(crate) platforms: Vec<Platform>,
     pub(crate) notes: Vec<String>,
 }
@@ -124,7 +122,6 @@ impl Chooser<'_> {
         let mut selection = Selection {
             repository,
             images: Vec::new(),
-            all: false,
             platforms: self.wanted.platforms.clone(),
             notes: Vec::new(),
         };
@@ -312,7 +309,6 @@ impl Chooser<'_> {
             }
             selection.images.push(Chosen { digest: image.digest, tags: image.tags.clone() });
         }
-        selection.all = true;
         Ok(())
     }
 

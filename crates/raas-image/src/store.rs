@@ -8,7 +8,7 @@ use crate::{Content, ImageError};
 
 /// Manifests and blobs by their digests: those of an archive, a registry or a bucket.
 ///
-/// A store promises nothing about the bytes: [`ManifestSet`] holds manifests whose digests were compared, and
+/// A store promises nothing about the bytes: [`ManifestSet`](crate::ManifestSet) holds manifests whose digests were compared, and
 /// [`copy`](crate::copy) compares those of blobs.
 pub trait Store {
     /// A manifest; `None` if the store does not have it.

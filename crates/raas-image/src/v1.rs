@@ -8,17 +8,17 @@ use serde::Deserialize;
 use crate::select::{ListedImage, Role, Selection};
 use crate::{Content, ImageError, Limits, Rule, V1Image, V1Set, json};
 
-/// More parents than any daemon ever accepted (127), so that a chain of a million is refused early.
+/// The most ancestors of an image. Daemons accepted 127; a chain of a million must be an error soon.
 const MAX_CHAIN: usize = 1024;
 
-/// Ancestors of all images together, each of which keeps its list: 32 MiB of ids.
+/// The most ancestors of all images together. Each image keeps its list: 32 MiB of ids.
 const MAX_ANCESTORS: usize = 1 << 20;
 
 /// The files of one image in a source.
 pub(crate) struct Files {
     pub(crate) json: Option<Content>,
     pub(crate) layer: Option<Content>,
-    /// The image's own list of ids, where the format has one.
+    /// The image's own list of ids, if the format has one.
     pub(crate) ancestry: Option<Content>,
 }
 
@@ -29,19 +29,19 @@ struct JsonFacts {
     parent: Option<String>,
 }
 
-/// What is known of an image once a chain has led through it.
+/// An image that was met in a chain.
 #[derive(Clone, Copy)]
 struct Link {
     parent: Option<ImageId>,
-    /// It has no files: its parent is known from its descendants' ancestry lists only.
+    /// The image has no files. Its parent is known only from the ancestry lists of its descendants.
     hole: bool,
 }
 
-/// What all chains have found.
+/// The images that were met in all chains.
 #[derive(Default)]
 pub(crate) struct Known {
     links: HashMap<ImageId, Link>,
-    /// Bytes read of json files and lists; through links, one long file can be that of many images.
+    /// Bytes of the json files and lists that were read. Links can make one long file the file of many images.
     bytes: u64,
 }
 
@@ -63,7 +63,7 @@ impl Known {
     }
 }
 
-/// The ancestors that an image's own list names, behind itself.
+/// The ancestors in an image's own list, without the image itself.
 pub(crate) type Listed = Option<Vec<ImageId>>;
 
 /// The names of a repository's images: a tag, or a text that is no tag.
@@ -146,7 +146,7 @@ fn chain(
 ) -> Result<Vec<ImageId>, ImageError> {
     let mut chain: Vec<ImageId> = Vec::new();
     let mut seen = BTreeSet::new();
-    // What the lists of the images above say the rest of the chain is, the next id last.
+    // The rest of the chain by the lists of the descendants, the next id last.
     let mut expected: Listed = None;
     let mut next = Some(top);
     while let Some(id) = next {
@@ -157,7 +157,7 @@ fn chain(
             let message = format!("it has more than {MAX_CHAIN} ancestors");
             return Err(ImageError::content(format!("image {top}"), message));
         }
-        // Where a list is known, its next id is this one.
+        // The next id of a list is this image.
         expected.as_mut().map(Vec::pop);
         let link = match known.links.get(&id) {
             Some(link) => *link,
@@ -198,7 +198,7 @@ fn chain(
     Ok(chain)
 }
 
-/// The rest of a chain as the images above list it and as this image does.
+/// The rest of a chain, on which the lists of the descendants and of this image must agree.
 fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError> {
     match (above, own) {
         (Some(above), Some(own)) if above != own => Err(ImageError::content(
@@ -209,7 +209,7 @@ fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError
     }
 }
 
-/// An image's parent and the ancestors that its list names, the next id last; `None` if it has no files.
+/// An image's parent, and the ancestors in its list, the next id last; `None` if the image has no files.
 fn read_link(
     id: &ImageId,
     files: &Files,

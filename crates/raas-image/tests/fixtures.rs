@@ -1,4 +1,4 @@
-//! The genuine exports under `fixtures/`, read whole.
+//! The genuine exports under `fixtures/`, read to their end.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn manifests(archive: &Archive, repository: Option<&str>) -> ManifestSet {
     }
 }
 
-/// Streams every blob, which checks digests and diff ids; how many there were.
+/// Streams every blob, which checks digests and diff ids. Returns the number of blobs.
 fn stream_all(set: &ManifestSet) -> usize {
     for blob in set.blobs.values() {
         let content = blob.content.as_ref().unwrap();
@@ -92,7 +92,7 @@ fn a_docker_save_archive() {
 }
 
 #[test]
-fn the_briefs_pulp_2_export() {
+fn the_pulp_2_export() {
     let archive = opened(&fixtures::pulp2());
     assert_eq!(archive.kind(), SourceKind::Pulp2);
     let named = ("bigdatainc".parse().unwrap(), "bigdata-app".parse().unwrap());

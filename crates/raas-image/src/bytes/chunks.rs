@@ -10,6 +10,7 @@ use raas_types::{Sha256, null_as_default};
 use serde::Deserialize;
 
 use super::{FileAt, ReadAt};
+use crate::error::legible;
 use crate::{ImageError, Rule};
 
 /// The files of an export in order, each with its checksum if a table of contents has it.
@@ -58,7 +59,7 @@ impl Chunks {
         }
         let toc: Toc = serde_json::from_slice(&bytes).map_err(|error| ImageError::NotAnImage {
             what: shown.clone(),
-            found: format!("JSON, and not the table of contents of a Pulp export: {error}"),
+            found: legible(&format!("JSON, and not the table of contents of a Pulp export: {error}"), 1000),
         })?;
         if toc.files.is_empty() {
             return Err(ImageError::content(shown, "the table of contents lists no file"));

@@ -1,4 +1,4 @@
-//! Rules of the tar archive itself.
+//! Rules of tar archives.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ use raas_testkit::tar::{Member, header, kind, pax_records};
 use crate::rule;
 use crate::support::{accepted, assert_refused, check, failure, open_path, open_stream, source};
 
-/// An image that there is nothing wrong with, ending with a member of a known name.
+/// A good image, whose archive ends with the member `last`.
 fn good() -> TarBuilder {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
@@ -175,7 +175,7 @@ fn a_member_that_claims_more_than_there_is() {
     let bytes = good().claiming("big", 1 << 62, "x").finish();
     let error = open_path(&source(&bytes).path, &Limits::default()).err().unwrap();
     assert_refused("file", &error, rule!(Truncated), "big");
-    // A stream could go on; what it may take on disk is bounded.
+    // The length of a stream is unknown, so its bound is the space on disk.
     let error = open_stream(io::Cursor::new(bytes), &Limits::default()).err().unwrap();
     assert_refused("stream", &error, rule!(Inflates(_)), "the stream");
 }
@@ -203,8 +203,8 @@ fn counts_and_lengths_are_bounded() {
 }
 
 #[test]
-fn ten_million_members_are_refused_long_before_their_end() {
-    /// The header of one folder, again and again. A folder may come twice, so nothing else is in the way.
+fn ten_million_members_are_rejected_long_before_their_end() {
+    /// The header of one folder without end. A folder may repeat, so only the number of members is a fault.
     struct Folders {
         header: [u8; 512],
         read: usize,
@@ -228,7 +228,7 @@ fn ten_million_members_are_refused_long_before_their_end() {
 }
 
 #[test]
-fn links_within_the_archive_are_followed_so_far() {
+fn links_within_the_archive_are_followed_up_to_a_limit() {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
     layout.tag(&image, "1.0");

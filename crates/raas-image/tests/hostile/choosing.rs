@@ -183,7 +183,38 @@ fn an_earlier_publication_fills_an_incremental_export() {
     assert!(archive.read(&selection, None).is_err());
     let Image::Manifests(set) = archive.read(&selection, Some(&Earlier(whole))).unwrap() else { panic!() };
     assert_eq!((set.manifests.len(), tags(&set).len()), (4, 3));
-    assert!(set.notes.iter().any(|note| note.contains("an earlier publication has them")), "{:?}", set.notes);
+    assert!(
+        set.notes.iter().any(|note| note.contains("lacks 4 manifests that an earlier publication has")),
+        "{:?}",
+        set.notes
+    );
+}
+
+#[test]
+fn a_store_that_is_no_archive_is_read_in_the_same_way() {
+    struct Registry(Layout);
+    impl raas_image::Store for Registry {
+        fn manifest(&self, digest: &Digest) -> Result<Option<raas_image::StoredManifest>, ImageError> {
+            let bytes = self.0.bytes(digest).to_vec();
+            Ok(Some(raas_image::StoredManifest { bytes, media_type: None }))
+        }
+        fn blob(&self, digest: &Digest) -> Result<Option<raas_image::Content>, ImageError> {
+            Ok(Some(raas_image::Content::memory("a blob", self.0.bytes(digest))))
+        }
+        fn name(&self, digest: &Digest) -> String {
+            format!("registry.example.com/app@{digest}")
+        }
+    }
+    let mut layout = Layout::new();
+    let (image, other) = (layout.simple_image("x"), layout.simple_image("other"));
+    let signature = layout.artifact(&image, "application/vnd.acme.signature", b"s");
+    let of_other = layout.artifact(&other, "application/vnd.acme.signature", b"t");
+    let images = [(image.digest, vec!["1".parse().unwrap(), "latest".parse().unwrap()])].into();
+    let attachments = [signature.digest, of_other.digest];
+    let limits = raas_image::Limits::default();
+    let set = raas_image::read_store(&Registry(layout), &images, &attachments, &[], &limits).unwrap();
+    assert_eq!((tags(&set).len(), set.manifests.len()), (2, 2));
+    assert!(set.manifests.contains_key(&signature.digest));
 }
 
 #[test]
@@ -465,6 +496,20 @@ fn optional_parts_of_a_layout_may_be_null() {
     let manifest = layout.document(media_type::OCI_MANIFEST, &manifest);
     layout.tag(&manifest, "1");
     accepted("a config", &layout.tar());
+}
+
+#[test]
+fn an_artifact_may_have_any_file_as_its_config() {
+    for config in ["{}", "", "null", "apiVersion: v1\n"] {
+        let mut layout = Layout::new();
+        let config = layout.blob(media_type::OCI_CONFIG, config);
+        let content = layout.blob("application/octet-stream", "content");
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": [content]});
+        let artifact = layout.document(media_type::OCI_MANIFEST, &manifest);
+        layout.tag(&artifact, "1");
+        let set = manifests(&layout.files(), &wanted(None)).unwrap();
+        assert_eq!((set.manifests.len(), set.blobs.len()), (1, 2));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is no image at all.
+//! Sources that are no images.
 
 use raas_image::{Content, ImageError, Limits, fingerprint};
 use raas_testkit::TarBuilder;
@@ -67,7 +67,7 @@ fn packings_that_are_not_read_are_named() {
         let message = error.to_string();
         assert!(message.contains(name) && message.contains("gzip, Zstandard or xz"), "{message}");
     }
-    // Layers are another matter: no media type says xz.
+    // No media type of layers is for xz.
     let layer = Content::memory("layer", &xz(b"content"));
     let error = fingerprint(&layer, &Limits::default(), &|_| {}).unwrap_err();
     assert_refused("a layer", &error, rule!(Unpack(_)), "layer");

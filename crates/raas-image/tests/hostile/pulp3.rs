@@ -1,4 +1,4 @@
-//! Pulp 3 exports: the genuine ones, with one thing changed.
+//! Pulp 3 exports: genuine exports with one change.
 
 use std::fs;
 use std::io::Read;
@@ -85,7 +85,7 @@ fn artifacts_that_are_not_there() {
     let layer = "artifact/5f/f6ae8115d0eb80e10c3865a24cd52d1869929a6cf3d950212e6b03f6516e5c";
     let set = image(&open_bytes(&files.remove(layer).tar()), "acme/base").unwrap();
     assert_eq!(set.blobs.values().filter(|blob| blob.content.is_none()).count(), 1);
-    // A manifest of the older generation is an artifact too; without it nothing is known.
+    // A manifest of the older generation is an artifact too.
     let mut files = old();
     let digest = image(&open_bytes(&files.tar()), APP).unwrap().tags["1.0"];
     let name = format!("artifact/{}/{}", &digest.hex()[..2], &digest.hex()[2..]);
@@ -97,7 +97,7 @@ fn artifacts_that_are_not_there() {
 }
 
 #[test]
-fn resource_files_that_are_not_what_they_should_be() {
+fn malformed_resource_files() {
     let mut files = new();
     let tags = resource(&files, "TagResource.json");
     let list = resource(&files, ".app.modelresource.ManifestResource.json");
@@ -131,7 +131,7 @@ fn resource_files_that_are_not_what_they_should_be() {
         let error = image(&open_path(&source.path, &limits).unwrap(), APP).unwrap_err();
         assert_refused(label, &error, expected, member);
     }
-    // What is kept of them is bounded, however long the files are.
+    // The memory for entries is bounded, however long the files are.
     let entries: Vec<String> = (0..500)
         .map(|n| format!(r#"{{"name": "t{n}", "tagged_manifest": "sha256:{}"}}"#, "a".repeat(64)))
         .collect();
@@ -143,7 +143,7 @@ fn resource_files_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn which_repository_and_which_version() {
+fn the_latest_version_of_a_repository_is_read() {
     let files = new();
     let archive = open_bytes(&files.tar());
     assert!(matches!(archive.image(&Wanted::default()), Err(ImageError::Choice(_))));

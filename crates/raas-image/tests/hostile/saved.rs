@@ -1,4 +1,4 @@
-//! What `docker save` writes, in three generations.
+//! Archives of `docker save`, in its three generations.
 
 use raas_image::{Image, ImageError, Limits, SourceKind, Wanted};
 use raas_testkit::docker_save::{LayerPlaces, Saved, newer, newest, oldest};
@@ -97,7 +97,7 @@ fn a_save_of_packed_layers_is_published_as_it_is() {
     let archive = accepted("packed", &files.tar());
     assert_eq!(archive.kind(), SourceKind::Oci);
 
-    // One platform of two was pulled, and saved with the whole index.
+    // docker pulled one platform of two, and saved it with the whole index.
     let gone = layout.simple_image("not pulled");
     let index = layout.index(&[image.clone(), gone.clone()]);
     layout.remove(&gone.digest);
@@ -112,7 +112,7 @@ fn a_save_of_packed_layers_is_published_as_it_is() {
 }
 
 #[test]
-fn lists_that_do_not_fit_their_files() {
+fn a_list_that_does_not_fit_the_files() {
     let one = layers(&["a", "b"]);
     let files = newer(&[Saved { names: &["app:1.0"], layers: &one }], LayerPlaces::Folders);
     let config = config_name(&files);
@@ -229,7 +229,7 @@ fn the_oldest_generation_broken() {
     // The layer of an image may be masked.
     let set = v1(&files.clone().remove(&format!("{base_id}/layer.tar")).tar(), None).unwrap();
     assert_eq!(set.images.values().filter(|image| image.layer.is_none()).count(), 1);
-    // The same tag in two repositories: which is meant has to be said.
+    // The same tag in two repositories needs a choice.
     let two =
         oldest(&[Saved { names: &["app:1.0"], layers: &one }, Saved { names: &["tool:1.0"], layers: &two }]);
     let archive = open_bytes(&two.tar());

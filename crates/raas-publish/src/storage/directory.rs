@@ -119,7 +119,7 @@ impl Storage for Directory {
             }
             // A copy is as old as its making, whatever it was made of.
             File::options().append(true).open(&between)?.set_modified(SystemTime::now())?;
-            files::publish(&between, &self.path(to))?;
+            files::move_into_place(&between, &self.path(to))?;
             // Renaming one name of a file to another name of the same file does nothing and leaves both.
             match fs::remove_file(&between) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -209,7 +209,7 @@ impl Upload for DirectoryUpload {
         let publish = || {
             // A reference must never reach the disk before what it refers to.
             self.file.sync_data()?;
-            files::publish(&self.path, &self.root.join(key.to_string()))
+            files::move_into_place(&self.path, &self.root.join(key.to_string()))
         };
         publish().map_err(|error| StorageError::writing(key, error))
     }
