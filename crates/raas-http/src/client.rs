@@ -103,7 +103,13 @@ impl Client {
         let https =
             || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         let to_proxy = https().wrap_connector(tcp.clone());
-        let connector = Connector::new(tcp, to_proxy, options);
+        let connector = Connector::new(
+            tcp,
+            to_proxy,
+            Arc::clone(&options.proxies),
+            options.addresses.clone(),
+            options.connect,
+        );
         let connections = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.idle)

@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::addresses::{AddressFilter, FilteredResolver};
-use crate::client::ClientOptions;
 use crate::proxies::ForwardProxies;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -47,10 +46,11 @@ impl Connector {
     pub(crate) fn new(
         tcp: HttpConnector,
         to_proxy: HttpsConnector<HttpConnector>,
-        options: &ClientOptions,
+        proxies: Arc<ForwardProxies>,
+        addresses: Option<AddressFilter>,
+        timeout: Duration,
     ) -> Self {
-        let (proxies, addresses) = (Arc::clone(&options.proxies), options.addresses.clone());
-        Self { tcp, to_proxy, proxies, addresses, timeout: options.connect }
+        Self { tcp, to_proxy, proxies, addresses, timeout }
     }
 
     async fn connect_directly(&mut self, url: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
