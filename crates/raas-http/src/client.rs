@@ -17,6 +17,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use crate::addresses::AddressFilter;
 use crate::any_certificate;
 use crate::connector::Connector;
 use crate::proxies::ForwardProxies;
@@ -39,6 +40,9 @@ pub struct ClientOptions {
     pub proxies: Arc<ForwardProxies>,
     /// Whose certificates are trusted.
     pub trust: Trust,
+    /// The addresses that the client may connect to; all without it. A forward proxy resolves names itself, so behind
+    /// one only addresses in URLs are checked.
+    pub addresses: Option<AddressFilter>,
 }
 
 /// Whose certificates a client trusts.
@@ -85,6 +89,7 @@ impl Default for ClientOptions {
             buffer: 256 * 1024,
             proxies: Arc::new(ForwardProxies::none()),
             trust: Trust::System,
+            addresses: None,
         }
     }
 }
@@ -104,7 +109,13 @@ impl Client {
         let https =
             || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         let to_proxy = https().wrap_connector(tcp.clone());
-        let connector = Connector::new(tcp, to_proxy, Arc::clone(&options.proxies));
+        let connector = Connector::new(
+            tcp,
+            to_proxy,
+            Arc::clone(&options.proxies),
+            options.addresses.clone(),
+            options.connect,
+        );
         let connections = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.idle)
@@ -156,7 +167,7 @@ fn system() -> ClientConfig {
 }
 
 /// An error with its causes: the last one holds the reason.
-pub(crate) fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

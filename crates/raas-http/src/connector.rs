@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::addresses::{AddressFilter, FilteredResolver};
 use crate::proxies::ForwardProxies;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +31,8 @@ pub(crate) struct Connector {
     /// To proxies, which may themselves want TLS.
     to_proxy: HttpsConnector<HttpConnector>,
     proxies: Arc<ForwardProxies>,
+    addresses: Option<AddressFilter>,
+    timeout: Duration,
 }
 
 /// A connection to a host, or to a proxy.
@@ -43,13 +47,27 @@ impl Connector {
         tcp: HttpConnector,
         to_proxy: HttpsConnector<HttpConnector>,
         proxies: Arc<ForwardProxies>,
+        addresses: Option<AddressFilter>,
+        timeout: Duration,
     ) -> Self {
-        Self { tcp, to_proxy, proxies }
+        Self { tcp, to_proxy, proxies, addresses, timeout }
+    }
+
+    async fn connect_directly(&mut self, url: Uri) -> Result<TokioIo<TcpStream>, BoxError> {
+        let Some(filter) = &self.addresses else { return Ok(self.tcp.call(url).await?) };
+        let mut tcp = FilteredResolver::connector(filter, &url);
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(self.timeout));
+        tcp.set_nodelay(true);
+        Ok(tcp.call(url).await?)
     }
 
     async fn connect(mut self, url: Uri) -> Result<Stream, BoxError> {
+        if let Some(filter) = &self.addresses {
+            filter.check_literal(&url)?;
+        }
         let Some(proxy) = self.proxies.for_url(&url) else {
-            let stream = MaybeHttpsStream::Http(self.tcp.call(url).await?);
+            let stream = MaybeHttpsStream::Http(self.connect_directly(url).await?);
             return Ok(Stream { stream, forwards: false });
         };
         let through =

@@ -5,6 +5,7 @@
 //! agent (blocking, for commands) ──▶ client (asynchronous, for the server) ──▶ connector ──▶ proxies
 //! ```
 
+mod addresses;
 mod agent;
 mod any_certificate;
 mod body;
@@ -13,8 +14,9 @@ mod connector;
 mod proxies;
 mod redirect;
 
+pub use addresses::AddressFilter;
 pub use agent::{Agent, AgentOptions, RequestBuilder, Response};
 pub use body::Body;
-pub use client::{Client, ClientError, ClientOptions, Trust};
+pub use client::{Client, ClientError, ClientOptions, Trust, causes};
 pub use hyper::http;
 pub use proxies::{ForwardProxies, ForwardProxy, ProxyError};

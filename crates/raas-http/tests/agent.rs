@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_http::{Agent, AgentOptions, ClientOptions, ForwardProxies};
+use raas_http::{AddressFilter, Agent, AgentOptions, ClientOptions, ForwardProxies};
 use raas_testkit::http::{Asked, Reply, Server};
 
 fn agent_with(variables: &[(&str, &str)]) -> Agent {
@@ -136,4 +136,25 @@ fn nobody_is_asked_at_an_address_without_a_server() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = agent().get(&format!("http://{address}/?token=hunter2")).call().unwrap_err().to_string();
     assert!(error.contains("refused") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_not_allowed_is_never_connected_to() {
+    let server = Server::scripted(|_: &Asked| Reply::new(200, "secret"));
+    let port = server.url("").rsplit(':').next().unwrap().trim_end_matches('/').to_owned();
+    let ask = |allowed: bool, host: &str| {
+        let client = ClientOptions {
+            addresses: Some(AddressFilter::new(move |_| allowed)),
+            ..ClientOptions::default()
+        };
+        let agent = Agent::new(AgentOptions { client, ..AgentOptions::default() });
+        let answer = agent.get(&format!("http://{host}:{port}/")).call();
+        answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+    };
+    // By its address, by its name, and in forms that only the resolver knows.
+    for host in ["127.0.0.1", "localhost", "127.1", "2130706433"] {
+        let error = ask(false, host).unwrap_err();
+        assert!(error.contains("is not allowed"), "{host}: {error}");
+        assert_eq!(ask(true, host), Ok(200), "{host}");
+    }
 }

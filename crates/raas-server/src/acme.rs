@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use raas_http::ForwardProxies;
 use raas_types::Utc;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::task::JoinSet;
@@ -75,6 +76,7 @@ impl AcmeRenewal {
         certificates: Arc<Certificates>,
         challenges: Arc<Challenges>,
         metrics: Arc<Metrics>,
+        proxies: Arc<ForwardProxies>,
     ) -> Result<Self, order::Error> {
         for domain in &acme.domains {
             if !is_name(domain) {
@@ -97,7 +99,7 @@ impl AcmeRenewal {
             }
         }
         let Acme { domains, email, directory, ca, pause, .. } = acme;
-        let http = client::Http::new(ca.as_deref())?;
+        let http = client::Http::new(ca.as_deref(), proxies)?;
         let authority = Authority::new(http, directory, email, folder, challenges);
         Ok(Self { authority: Arc::new(authority), domains, pause, certificates, metrics })
     }

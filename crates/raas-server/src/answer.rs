@@ -11,6 +11,7 @@ use crate::content::{ContentPlan, Opened};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::fetched::Fetched;
 use crate::http::{host, query};
+use crate::origin::BaseUrl;
 use crate::response::Response;
 use crate::route::{self, Api, Route};
 use crate::site::{Site, Snapshot};
@@ -50,7 +51,7 @@ pub(crate) fn answer_from_memory<B>(
     tracked: Tracked,
 ) -> Result<(Response, Option<Fetched>), Pending> {
     let snapshot = state.current.load();
-    let question = Question { state, snapshot: &snapshot, request, tracked };
+    let question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
     let site = question.site();
     if let Some(access) = site.map(|site| &site.access).filter(|access| access.admits_anyone()) {
         return Err(Pending::Visitor(access.clone()));
@@ -79,7 +80,8 @@ pub(crate) async fn answer<B>(
             let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
             // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
             let snapshot = state.current.load();
-            let question = Question { state, snapshot: &snapshot, request, tracked };
+            let is_forwarded_tls = peer.is_forwarded_tls;
+            let question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls };
             let (decision, fetched) = question.decide(question.site(), &visitor);
             (decision, fetched, visitor)
         }
@@ -96,7 +98,7 @@ pub(crate) async fn answer<B>(
 
 /// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    if matches!(visitor, Visitor::User | Visitor::TokenBearer(_))
+    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_))
         && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
         // A shared cache must not give a protected manifest to other clients.
@@ -113,6 +115,8 @@ struct Question<'a, B> {
     snapshot: &'a Snapshot,
     request: &'a Request<B>,
     tracked: Tracked,
+    /// Whether a trusted proxy says that the client has used TLS.
+    is_forwarded_tls: bool,
 }
 
 impl<'a, B> Question<'a, B> {
@@ -132,7 +136,7 @@ fn decide<B>(
     visitor: &Visitor,
     fetched: &Cell<Option<Fetched>>,
 ) -> Decision {
-    let Question { state, snapshot, request, tracked } = *question;
+    let Question { state, snapshot, request, tracked, is_forwarded_tls } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
         let failure = ApiError::new(ApiErrorCode::BadRequest, "the path has invalid percent-encoding");
@@ -142,7 +146,7 @@ fn decide<B>(
     let api = route.api();
     match route {
         Route::Health => return only_read(request, api, || text(StatusCode::OK, "ok\n")).into(),
-        Route::Ready => return only_read(request, api, || ready(snapshot)).into(),
+        Route::Ready => return only_read(request, api, || ready(state, snapshot)).into(),
         _ => {}
     }
     let Some(site) = site else {
@@ -155,7 +159,7 @@ fn decide<B>(
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
     let catalog = match visitor {
-        Visitor::User => catalog.whole(),
+        Visitor::User(_) => catalog.whole(),
         Visitor::TokenBearer(granted) if granted.allow(&route, catalog.whole()) => catalog.whole(),
         _ => catalog,
     };
@@ -168,7 +172,11 @@ fn decide<B>(
     let site_request = SiteRequest {
         site,
         catalog,
-        secure: state.is_secure(),
+        secure: match &state.public_url {
+            Some(url) => url.is_https(),
+            None => state.is_secure() || is_forwarded_tls,
+        },
+        public_host: state.public_url.as_ref().filter(|_| snapshot.sites.len() == 1).map(BaseUrl::host),
         visitor,
         method: request.method(),
         uri,

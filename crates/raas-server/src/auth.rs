@@ -1,5 +1,6 @@
 //! Who makes a request, and whether it may read protected repositories.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,8 +11,10 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 mod client_ca;
 mod issuer;
+mod password_queue;
 mod policy;
 mod throttle;
+mod token_key;
 mod users;
 
 pub use client_ca::check_client_ca;
@@ -21,6 +24,7 @@ pub(crate) use issuer::{Grants, Issuer};
 pub(crate) use policy::{AccessConfig, AccessPolicy};
 pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
+pub use token_key::TokenKey;
 pub(crate) use users::Users;
 
 /// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
@@ -36,14 +40,26 @@ pub(crate) enum Visitor {
     Uncertified(String),
     /// No user, but a token of this server.
     Guest,
-    /// A user. Users may read all protected repositories.
-    User,
+    /// A user, and how the user has logged in. Users may read all protected repositories.
+    User(Login),
     /// A token of another issuer. It grants access to the repositories that it names.
     TokenBearer(Arc<Grants>),
     /// A wrong password, or a token that is invalid or has expired.
     BadCredentials,
     /// An address that has sent too many wrong passwords or tokens, and the time until it may try again.
     Throttled(Duration),
+}
+
+/// How a user has logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// With a password. Only a password gives a token: otherwise a token would live forever, and a token that was got
+    /// with a certificate would work without it.
+    Password,
+    /// With a token of this server.
+    Token,
+    /// With a client certificate.
+    Certificate,
 }
 
 /// The verdict about a token.
@@ -61,6 +77,8 @@ pub(crate) struct Peer<'a> {
     pub(crate) address: IpAddr,
     /// The certificates that the client presented.
     pub(crate) certificates: Option<&'a PresentedCertificates>,
+    /// Whether a trusted proxy says that the client has used TLS.
+    pub(crate) is_forwarded_tls: bool,
 }
 
 /// The content of the `Authorization` header.
@@ -85,7 +103,7 @@ pub(crate) async fn identify(
     let mut stranger = Visitor::Anonymous;
     if let (Some(ca), Some(certificates)) = (&access.client_ca, peer.certificates) {
         match certificates.verify(ca) {
-            Ok(()) => return Visitor::User,
+            Ok(()) => return Visitor::User(Login::Certificate),
             Err(reason) => stranger = Visitor::Uncertified(reason),
         }
     }
@@ -111,8 +129,8 @@ pub(crate) async fn identify(
         RequestCredentials::Basic(name, password) => {
             // Without users no password is right, and there is nothing to guess.
             let Some(users) = &access.users else { return Visitor::BadCredentials };
-            match users.verify(name, password, || throttle.check(from, Instant::now())).await {
-                Ok(true) => Visitor::User,
+            match users.verify(from, name, password, || throttle.check(from, Instant::now())).await {
+                Ok(true) => Visitor::User(Login::Password),
                 Ok(false) => wrong(),
                 Err(wait) => Visitor::Throttled(wait),
             }
@@ -140,13 +158,38 @@ fn request_credentials(headers: &HeaderMap) -> RequestCredentials<'_> {
     }
 }
 
+/// What a client is told to get a token for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope<'a> {
+    /// To pull from the repository.
+    Repository(&'a str),
+    /// To list all repositories.
+    Catalog,
+}
+
+impl fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Repository(name) => write!(f, "repository:{name}:pull"),
+            Scope::Catalog => f.write_str("registry:catalog:*"),
+        }
+    }
+}
+
+/// The parameters `scope` and `error` of a challenge.
+fn scope_and_error(scope: Option<Scope<'_>>, error: Option<&str>) -> String {
+    let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+    let error = error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
+    scope + &error
+}
+
 /// The challenge that sends a client to `/token`, for a token with or without a password.
 ///
 /// The realm must be an absolute URL. Only the client knows the host and the scheme that it used, so the host comes
 /// from the request.
 ///
 /// Source: CNCF distribution, "Token Authentication Specification".
-pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> HeaderValue {
+fn challenge(host: &str, scope: Option<Scope<'_>>, secure: bool, error: Option<&str>) -> HeaderValue {
     let name = if host.starts_with('[') {
         host.split(']').next().unwrap_or(host).trim_start_matches('[')
     } else {
@@ -160,8 +203,8 @@ pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> Header
     let scheme = if own && !secure { "http" } else { "https" };
     // The host is inside a quoted string.
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect();
-    let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
-    let text = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"{host}\"{scope}");
+    let more = scope_and_error(scope, error);
+    let text = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"{host}\"{more}");
     HeaderValue::try_from(text).expect("hosts and names of repositories are visible ASCII")
 }
 
@@ -189,7 +232,7 @@ mod tests {
             ("a\"b", "https://ab/token"),
         ];
         for (host, realm) in table {
-            let challenge = challenge(host, Some("tools/app"), false);
+            let challenge = challenge(host, Some(Scope::Repository("tools/app")), false, None);
             let text = challenge.to_str().unwrap();
             assert!(text.starts_with(&format!("Bearer realm=\"{realm}\",service=")), "{text}");
             assert!(text.ends_with(",scope=\"repository:tools/app:pull\""), "{text}");

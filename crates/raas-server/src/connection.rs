@@ -28,7 +28,7 @@ mod write_timeout;
 
 use http2::Timeouts;
 use respond::{respond, respond_from_memory};
-pub(crate) use table::ConnectionTable;
+pub(crate) use table::{ConnectionTable, TableEntry};
 use write_timeout::WriteTimeoutStream;
 
 /// The longest head of a request in bytes. No client of a registry sends so much.
@@ -38,7 +38,7 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_BUFFER: usize = 64 * 1024;
 
 /// The time without a request after which a connection is idle. Clients that send one request after the other pause
-/// less. It is also the time that a client has at shutdown to finish a handshake or a head.
+/// less. It is also the time that a client has at shutdown to finish a head.
 const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// What all connections of a server share.
@@ -77,10 +77,11 @@ impl Connections {
         (remote, progress): (SocketAddr, Arc<Progress>),
         mut shutdown: ShutdownWatch,
     ) {
-        // At shutdown a handshake may go on for a moment.
+        // At shutdown a handshake may go on for as long as a first request.
+        let patience = self.state.first_request;
         let stopped = async {
             shutdown.requested().await;
-            sleep(IDLE_AFTER).await;
+            sleep(patience).await;
         };
         let handshake = tokio::select! {
             handshake = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => handshake,

@@ -53,6 +53,12 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     for (reason, number) in metrics.closed_connections.all() {
         page.line("raas_closed_connections_total", &labels(&[("reason", reason)]), number);
     }
+    page.family(
+        "raas_log_lines_lost_total",
+        "counter",
+        "Lines of the log that were lost because nobody read it.",
+    );
+    page.line("raas_log_lines_lost_total", "", state.lost_log_lines.load(Ordering::Relaxed));
     page.certificates(metrics, certificates.as_deref());
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {

@@ -74,7 +74,8 @@ mod tls;
 mod watch;
 
 pub use acme::Acme;
-pub use auth::{GuessLimit, TokenIssuer, check_client_ca};
+pub use auth::{GuessLimit, TokenIssuer, TokenKey, check_client_ca};
+pub use http_client::{AllowedHost, AllowedHostError, AllowedHosts};
 pub use ipnet::IpNet;
 pub use notify::{Notify, NotifyError};
 pub use options::Options;
@@ -82,6 +83,7 @@ pub use origin::{
     AddressError, AkamaiToken, BaseUrl, Cdn, CdnError, CdnToken, CloudFront, CredentialError,
     CredentialSource, Credentials, Origin, S3Location, Signer, TokenAlgorithm,
 };
+pub use raas_http::ForwardProxies;
 pub use raas_types::{HostName, HostNameError, RepositoryPattern};
 pub use serve::serve;
 pub use site::{Bucket, ContentFolders, CraneRules, Metadata, ProxyRules, SiteConfig, SiteSource};

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use raas_http::ForwardProxies;
 use tokio::net::TcpListener;
 
 use crate::acme::Acme;
-use crate::auth::GuessLimit;
+use crate::auth::{GuessLimit, TokenKey};
 use crate::notify::Notify;
+use crate::origin::BaseUrl;
 use crate::tls::CertificateFiles;
 
 /// The settings of a server. The defaults suit production; tests shorten the times.
@@ -29,8 +32,13 @@ pub struct Options {
     pub metrics: Option<Arc<TcpListener>>,
     /// The receiver of pull notifications.
     pub notify: Option<Notify>,
-    /// How long requests in flight may take when the server stops.
+    /// How long the server still accepts connections after it was told to stop. Meanwhile it is not ready, so that a load
+    /// balancer sends new clients elsewhere.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take when the server stops, after the drain delay.
     pub grace: Duration,
+    /// How long a client that has sent no request yet may take for its first one when the server stops.
+    pub first_request: Duration,
     /// How long a client may take to send the head of a request, and how long a connection may wait for its next
     /// request.
     pub header_timeout: Duration,
@@ -54,6 +62,15 @@ pub struct Options {
     pub acme: Option<Acme>,
     /// The networks of proxies that are trusted to name the client's address in `X-Forwarded-For` or `Forwarded`.
     pub trusted_proxies: Vec<IpNet>,
+    /// The lines of the log that were lost because nobody read it, for the metrics.
+    pub lost_log_lines: Arc<AtomicU64>,
+    /// The proxies that the server's own requests go through.
+    pub forward_proxies: Arc<ForwardProxies>,
+    /// The secret that the server's own tokens are signed with. Servers behind one name need the same.
+    pub token_key: TokenKey,
+    /// The URL under which clients reach the server, for the realm of challenges. With several sites only its scheme
+    /// counts, because each site has its own host.
+    pub public_url: Option<BaseUrl>,
     /// The limit on wrong passwords and tokens of an address.
     pub guess_limit: GuessLimit,
 }
@@ -74,7 +91,10 @@ impl Default for Options {
             start_pause: Duration::from_secs(2),
             metrics: None,
             notify: None,
+            drain_delay: Duration::ZERO,
             grace: Duration::from_secs(30),
+            // As long as Go's own server waits.
+            first_request: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_connections: 10_000,
@@ -84,6 +104,10 @@ impl Default for Options {
             certificate_folder: None,
             acme: None,
             trusted_proxies: Vec::new(),
+            lost_log_lines: Arc::default(),
+            token_key: TokenKey::of_this_process(),
+            public_url: None,
+            forward_proxies: Arc::new(ForwardProxies::none()),
             guess_limit: GuessLimit::default(),
         }
     }

@@ -1,9 +1,12 @@
 //! Starts a server, and stops it: the wiring of all its parts.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
+use raas_http::ForwardProxies;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -23,8 +26,8 @@ mod accept;
 mod load;
 mod operators;
 
-/// Serves the sites until `shutdown` is done, then lets requests in flight finish, for at most the grace period of the
-/// options.
+/// Serves the sites until `shutdown` is done. Then it accepts connections for the drain delay of the options, and lets
+/// requests in flight finish, for at most the grace period.
 ///
 /// All sites are loaded before the first connection is accepted, so no client sees a half-loaded registry.
 ///
@@ -37,7 +40,11 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let server = Server::start(&listener, sites, &options).await?;
+    let mut shutdown = pin!(shutdown);
+    let server = tokio::select! {
+        server = Server::start(&listener, sites, &options) => server?,
+        () = &mut shutdown => return Ok(()),
+    };
     accept::serve_clients(listener, Arc::clone(&server.connections), &options, shutdown).await;
     server.finish().await;
     Ok(())
@@ -56,7 +63,7 @@ impl Server {
         let mut tasks = Vec::new();
         // Before the sites, which take longer: a bad certificate is reported at once.
         let tls = start_tls(options, &mut tasks).await?;
-        let client = Arc::<HttpClient>::default();
+        let client = Arc::new(HttpClient::new(Arc::clone(&options.forward_proxies)));
         let (notifier, notifications) = match options.notify.clone() {
             Some(notify) => {
                 let address = listener.local_addr()?.to_string();
@@ -73,9 +80,13 @@ impl Server {
             certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             trusted_proxies: options.trusted_proxies.clone(),
             throttle: Throttle::new(options.guess_limit),
+            public_url: options.public_url.clone(),
+            first_request: options.first_request,
+            is_stopping: AtomicBool::new(false),
+            lost_log_lines: Arc::clone(&options.lost_log_lines),
         });
         if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
-            tasks.push(start_acme(acme, tls, &state).await?);
+            tasks.push(start_acme(acme, tls, &state, &options.forward_proxies).await?);
         }
         tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&state))));
         let watcher = load::load(&state, sites, options).await?;
@@ -128,10 +139,15 @@ async fn start_tls(options: &Options, tasks: &mut Vec<BackgroundTask>) -> io::Re
 
 /// Starts to obtain and to renew certificates by ACME. It does not wait for the first certificate: until then clients
 /// see a placeholder.
-async fn start_acme(acme: Acme, tls: &Tls, state: &ServerState) -> io::Result<BackgroundTask> {
+async fn start_acme(
+    acme: Acme,
+    tls: &Tls,
+    state: &ServerState,
+    proxies: &Arc<ForwardProxies>,
+) -> io::Result<BackgroundTask> {
     let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
-    let metrics = Arc::clone(&state.metrics);
-    let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics));
+    let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(proxies));
+    let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics, proxies));
     let renewal = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
     Ok(BackgroundTask::spawn(renewal.keep()))
 }

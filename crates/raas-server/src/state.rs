@@ -1,6 +1,8 @@
 //! The state that all requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -8,6 +10,7 @@ use ipnet::IpNet;
 use crate::auth::Throttle;
 use crate::http_client::HttpClient;
 use crate::metrics::Metrics;
+use crate::origin::BaseUrl;
 use crate::pulls::PullQueue;
 use crate::site::Snapshot;
 use crate::tls::Certificates;
@@ -25,6 +28,15 @@ pub(crate) struct ServerState {
     /// The networks of proxies that are trusted to name the client's address.
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) throttle: Throttle,
+    /// The URL under which clients reach the server, if it is configured.
+    pub(crate) public_url: Option<BaseUrl>,
+    /// How long a client may take after the shutdown to send the first request of its connection. A client that has just
+    /// connected believes in its connection: it does not repeat the request on another one.
+    pub(crate) first_request: Duration,
+    /// Whether the server was told to stop. It may still accept connections for a while.
+    pub(crate) is_stopping: AtomicBool,
+    /// The lines of the log that were lost.
+    pub(crate) lost_log_lines: Arc<AtomicU64>,
 }
 
 impl ServerState {

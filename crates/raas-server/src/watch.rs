@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::AccessPolicy;
+use crate::auth::{AccessPolicy, TokenKey};
 use crate::catalog::Catalog;
 use crate::http::host::HostName;
 use crate::http_client::HttpClient;
@@ -80,6 +80,8 @@ pub(crate) struct WatchContext {
     pub(crate) site_memory: u64,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
+    /// The secret of the server's own tokens.
+    pub(crate) token_key: TokenKey,
 }
 
 /// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one
@@ -263,7 +265,7 @@ impl<S: SiteSource> Watcher<S> {
                 }
             };
             changed |= site.metadata.poll();
-            changed |= site.access.follow(site.config.access());
+            changed |= site.access.follow(site.config.access(), &self.context.token_key);
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {

@@ -1,6 +1,7 @@
 //! The log of a server. A thread of its own writes the lines, several at once. So no request waits for the reader of the log.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -53,6 +54,8 @@ struct Lines(Arc<Shared>);
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// The lines that found no room since the start.
+    all_lost: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -70,6 +73,11 @@ impl Log {
         let shared = Arc::clone(&lines.0);
         thread::spawn(move || shared.write_all(to));
         Self(lines)
+    }
+
+    /// The number of lines that were lost since the start. It grows while the server runs.
+    pub(crate) fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.0.all_lost)
     }
 
     fn lines(&self) -> Lines {
@@ -95,6 +103,7 @@ impl Shared {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MOST_WAITING {
             waiting.lost += 1;
+            self.all_lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let first = waiting.bytes.is_empty();
@@ -180,6 +189,7 @@ mod tests {
             (&log.lines()).write_all(&line).unwrap();
         }
         assert!(log.0.0.lock().lost > 0);
+        assert_eq!(log.0.0.lock().lost, log.lost().load(Ordering::Relaxed));
         drop(closed);
         drop(log);
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -49,10 +52,34 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// Whether a line on standard error waits only briefly for its reader.
+static IS_BRIEF: AtomicBool = AtomicBool::new(false);
+
+/// How long a line waits for its reader then.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to report
 /// it.
 pub(crate) fn error(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{}", harmless(text)));
+    let text = harmless(text).into_owned();
+    let write = move || drop(writeln!(io::stderr().lock(), "{text}"));
+    if !IS_BRIEF.load(Ordering::Relaxed) {
+        return write();
+    }
+    let (done, written) = mpsc::channel();
+    thread::spawn(move || {
+        write();
+        // The receiver is gone if it took too long.
+        let _ = done.send(());
+    });
+    // After the time limit the thread still waits, and ends with the process.
+    let _ = written.recv_timeout(BRIEF);
+}
+
+/// From now on a line on standard error waits at most a second for its reader. A server must stop although nobody reads
+/// what it says.
+pub(crate) fn wait_briefly() {
+    IS_BRIEF.store(true, Ordering::Relaxed);
 }
 
 /// Writes one JSON value, for scripts.

@@ -1,5 +1,7 @@
 //! Liveness, readiness, revision and metrics.
 
+use std::sync::atomic::Ordering;
+
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{fail, only_read, reply, text, without_bytes};
@@ -24,7 +26,7 @@ pub(crate) fn answer_operator<B>(state: &ServerState, request: &Request<B>) -> R
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
-        "/-/readyz" => only_read(request, api, || ready(&snapshot)),
+        "/-/readyz" => only_read(request, api, || ready(state, &snapshot)),
         _ => fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")),
     };
     if request.method() == Method::HEAD {
@@ -42,7 +44,12 @@ pub(super) fn revision(catalog: &Catalog) -> Response {
 ///
 /// A site whose new metadata is refused serves its last good metadata, and counts as ready: clients are better served
 /// with that than with nothing.
-pub(super) fn ready(snapshot: &Snapshot) -> Response {
+///
+/// A server that stops is not ready, although it still answers.
+pub(super) fn ready(state: &ServerState, snapshot: &Snapshot) -> Response {
+    if state.is_stopping.load(Ordering::Relaxed) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
     let sites = snapshot.sites.len();
     let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();
     let healths = || snapshot.sites.iter().filter_map(|site| site.health.as_ref());

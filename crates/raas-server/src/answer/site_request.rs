@@ -7,12 +7,13 @@ use hyper::{Method, Uri};
 use raas_types::RepositoryName;
 
 use super::reply::{checked, fail};
-use crate::auth::Visitor;
+use crate::auth::{Scope, Visitor};
 use crate::catalog::Catalog;
 use crate::error::ApiError;
 use crate::fetched::{Fetched, FetchedItem};
 use crate::http::host;
 use crate::http::range::{self, RequestedRange};
+use crate::http_client::AllowedHosts;
 use crate::metrics::RedirectTarget;
 use crate::response::Response;
 use crate::route::Api;
@@ -31,7 +32,10 @@ pub(crate) enum Tracked {
 pub(super) struct SiteRequest<'a> {
     pub(super) site: &'a Site,
     pub(super) catalog: &'a Catalog,
+    /// Whether clients reach the server by TLS.
     pub(super) secure: bool,
+    /// The host of the configured public URL, if the server has this site only.
+    pub(super) public_host: Option<&'a str>,
     pub(super) visitor: &'a Visitor,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
@@ -56,6 +60,12 @@ impl<'a> SiteRequest<'a> {
         }
     }
 
+    /// The hosts that the server may fetch this location of a repository from. None if it does not fetch it.
+    pub(super) fn hosts_for(&self, repository: &RepositoryName, location: &str) -> Option<AllowedHosts> {
+        let rules = self.site.proxy_rules_for(repository)?;
+        rules.allows_url(location).then(|| rules.hosts.clone())
+    }
+
     /// Whether an answer that hides a repository should be a challenge, because other credentials may reveal it. The
     /// inner value is the `error` of RFC 6750, if the request had credentials.
     pub(super) fn challenge_reason(&self) -> Option<Option<&'static str>> {
@@ -63,10 +73,17 @@ impl<'a> SiteRequest<'a> {
             Visitor::Anonymous | Visitor::Uncertified(_) if self.site.access.reads_authorization() => {
                 Some(None)
             }
-            // A token of another issuer grants only the repositories that it names. Another token may grant this one.
-            Visitor::TokenBearer(_) => Some(Some("insufficient_scope")),
+            // A token of another issuer grants only the repositories that it names. Another token may grant this one. A
+            // guest may log in as a user.
+            Visitor::TokenBearer(_) | Visitor::Guest => Some(Some("insufficient_scope")),
             _ => None,
         }
+    }
+
+    /// Whether the visitor's list of repositories is what it has asked for: a guest's list is the public one.
+    pub(super) fn sees_whole_catalog(&self) -> bool {
+        let whole = self.site.catalog.as_ref().map(|catalog| catalog.whole());
+        *self.visitor == Visitor::Guest || whole.is_some_and(|whole| std::ptr::eq(whole, self.catalog))
     }
 
     /// An error that tells the client where to get a token.
@@ -74,11 +91,11 @@ impl<'a> SiteRequest<'a> {
         &self,
         api: Api,
         failure: &ApiError,
-        scope: Option<&str>,
+        scope: Option<Scope<'_>>,
         error: Option<&str>,
     ) -> Response {
         let mut response = fail(api, failure);
-        let host = self.host().unwrap_or("localhost");
+        let host = self.public_host.or_else(|| self.host()).unwrap_or("localhost");
         let value = self.site.access.challenge(host, scope, self.secure, error);
         response.headers.insert(header::WWW_AUTHENTICATE, value);
         response

@@ -8,7 +8,7 @@ use raas_types::Utc;
 use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
-use crate::auth::{TOKEN_LIFETIME, Users, Visitor};
+use crate::auth::{Login, TOKEN_LIFETIME, Users, Visitor};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
@@ -22,8 +22,10 @@ struct Token<'a> {
     issued_at: String,
 }
 
+/// A token for a right password, or a guest's token without credentials and with a client certificate, which needs none.
 pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
-    if *visitor == Visitor::BadCredentials {
+    // A user's token gives no other token.
+    if matches!(visitor, Visitor::BadCredentials | Visitor::User(Login::Token)) {
         let failure = ApiError::new(ApiErrorCode::Unauthorized, "the user name or the password is wrong");
         let mut response = fail(Api::V2, &failure);
         let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");

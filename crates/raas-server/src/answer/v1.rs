@@ -26,6 +26,10 @@ const STANDALONE: HeaderName = HeaderName::from_static("x-docker-registry-standa
 const ENDPOINTS: HeaderName = HeaderName::from_static("x-docker-endpoints");
 const SIZE: HeaderName = HeaderName::from_static("x-docker-size");
 
+/// The maximal length in bytes of a v1 image's `json` or `ancestry` that the server passes on. The largest ones of real
+/// images have some 100 KiB.
+const MAX_V1_FILE: u64 = 4 * 1024 * 1024;
+
 pub(super) fn answer(request: &SiteRequest<'_>, route: V1<'_>) -> Decision {
     // `docker login` posts here. It must succeed although there is nothing to log in to.
     let login = route == V1::Users && request.method == Method::POST;
@@ -96,6 +100,8 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
         headers.insert(SIZE, size.into());
     }
     let size = image.size.filter(|_| file == V1File::Layer);
+    // Nothing but the layer is large.
+    let limit = if file == V1File::Layer { u64::MAX } else { MAX_V1_FILE };
     let known = size.filter(|_| request.method == Method::HEAD);
     if let Some(folders) = request.site.crane.as_ref().and_then(|rules| rules.content.as_ref())
         && !matches!(image.source, V1Source::Elsewhere(_))
@@ -124,10 +130,11 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
         }
         V1Source::Elsewhere(folder) => {
             let url = format!("{folder}/{}", file.name());
-            let rules = request.site.proxy_rules_for(&repository.name).filter(|rules| rules.allows_url(&url));
-            if rules.is_some() && known.is_none() {
-                let source = ProxySource::Url { url, digest: None };
-                return Ok(Decision::from(ProxyPlan { source, size, headers }));
+            if known.is_none()
+                && let Some(hosts) = request.hosts_for(&repository.name, &url)
+            {
+                let source = ProxySource::Location { url, hosts, digest: None };
+                return Ok(Decision::from(ProxyPlan { source, size, limit, headers }));
             }
             let location = request.location(url, size.unwrap_or(0));
             let elsewhere = || sent(RedirectTarget::Elsewhere, location);
@@ -145,7 +152,7 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
         (ObjectSource::Redirect(location), ..) => sent(RedirectTarget::Bucket, location),
         (ObjectSource::Proxy(origin), ..) => {
             let source = ProxySource::Object(origin, key);
-            Decision::from(ProxyPlan { source, size, headers })
+            Decision::from(ProxyPlan { source, size, limit, headers })
         }
         (ObjectSource::Missing, ..) => return Err(ApiError::new(ApiErrorCode::NotFound, "no such image")),
     })

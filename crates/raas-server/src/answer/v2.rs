@@ -8,7 +8,7 @@ use raas_types::{Digest, DigestError, RepositoryName};
 
 use super::reply::{IMMUTABLE, NO_CACHE, fail, mark, reads, refuse, reply};
 use super::{Decision, SiteRequest, listing};
-use crate::auth::Visitor;
+use crate::auth::{Scope, Visitor};
 use crate::body::Body;
 use crate::catalog::{Manifest, Repository};
 use crate::error::{ApiError, ApiErrorCode};
@@ -30,7 +30,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     if !reads(request.method) {
         return refuse(Api::V2).into();
     }
-    let unauthorized = |scope: Option<&str>, error: Option<&str>| {
+    let unauthorized = |scope: Option<Scope<'_>>, error: Option<&str>| {
         let failure =
             ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
         request.challenge(Api::V2, &failure, scope, error).into()
@@ -39,7 +39,14 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     if request.challenge_reason() == Some(None) && route == V2::Base {
         return unauthorized(None, None);
     }
-    let name = route.name();
+    // A shorter list would look like the whole one. A guest has chosen it.
+    if route == V2::Catalog
+        && let Some(error) = request.challenge_reason()
+        && !request.sees_whole_catalog()
+    {
+        return unauthorized(Some(Scope::Catalog), error);
+    }
+    let name = route.name().map(Scope::Repository);
     match (decide(request, &route), request.challenge_reason()) {
         // The answer must not tell a missing repository from a protected one.
         (Err(failure), Some(error)) if failure.code == ApiErrorCode::NameUnknown => unauthorized(name, error),

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use raas_types::Utc;
 use serde::Deserialize;
 
-use super::{TokenVerdict, Visitor};
+use super::{Scope, TokenVerdict, Visitor, scope_and_error};
 use crate::catalog::Catalog;
 use crate::files::FollowedFile;
 use crate::route::{Route, V2};
@@ -143,11 +143,10 @@ impl Issuer {
     }
 
     /// The challenge that sends a client to the issuer. All values were checked when they were configured.
-    pub(crate) fn challenge(&self, scope: Option<&str>, error: Option<&str>) -> String {
+    pub(crate) fn challenge(&self, scope: Option<Scope<'_>>, error: Option<&str>) -> String {
         let TokenIssuer { realm, service, .. } = &self.config;
-        let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
-        let error = error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
-        format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}")
+        let more = scope_and_error(scope, error);
+        format!("Bearer realm=\"{realm}\",service=\"{service}\"{more}")
     }
 
     /// The verdict about a token. An expired token, a token for another service and a token of an unknown key do not

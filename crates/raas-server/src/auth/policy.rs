@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use hyper::header::HeaderValue;
 
-use super::{ClientCa, Issuer, TokenIssuer, TokenVerdict, Users, challenge};
+use super::{ClientCa, Issuer, Scope, TokenIssuer, TokenKey, TokenVerdict, Users, challenge};
 
 /// Decides who may read the protected repositories of a site. An empty policy admits nobody.
 #[derive(Debug, Clone, Default)]
@@ -29,13 +29,13 @@ pub(crate) struct AccessConfig<'a> {
 impl AccessPolicy {
     /// Reads the files that have changed, and starts to follow new ones. Returns whether the sources are others than
     /// before.
-    pub(crate) fn follow(&mut self, config: AccessConfig<'_>) -> bool {
+    pub(crate) fn follow(&mut self, config: AccessConfig<'_>, token_key: &TokenKey) -> bool {
         let mut changed = false;
         match (&self.users, config.users) {
             (Some(users), Some(file)) if users.file() == file => users.poll(),
             (None, None) => {}
             (_, file) => {
-                self.users = file.map(|file| Arc::new(Users::new(file)));
+                self.users = file.map(|file| Arc::new(Users::new(file, token_key)));
                 changed = true;
             }
         }
@@ -81,7 +81,7 @@ impl AccessPolicy {
     pub(crate) fn challenge(
         &self,
         host: &str,
-        scope: Option<&str>,
+        scope: Option<Scope<'_>>,
         secure: bool,
         error: Option<&str>,
     ) -> HeaderValue {
@@ -91,7 +91,7 @@ impl AccessPolicy {
                 HeaderValue::try_from(text)
                     .expect("the parts of the challenge were checked to be visible ASCII")
             }
-            None => challenge(host, scope, secure),
+            None => challenge(host, scope, secure, error),
         }
     }
 }

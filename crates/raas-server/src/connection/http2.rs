@@ -9,7 +9,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{MAX_BUFFER, MAX_HEAD, ended, respond};
 use crate::in_flight::{ClientConnection, Progress, ProgressMark};
@@ -23,6 +23,9 @@ const MAX_SEND: usize = MAX_BUFFER / 4;
 
 /// The number of ticks within the time limit for a request.
 const TICKS: u32 = 4;
+
+/// How often a connection at shutdown is checked for its first request.
+const FIRST_REQUEST_CHECK: Duration = Duration::from_millis(20);
 
 /// Answers a client until it closes the connection, the server stops, or a time limit is exceeded.
 pub(super) async fn serve(
@@ -46,10 +49,19 @@ pub(super) async fn serve(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     let mut watch = StallDetector::new(&client.progress, timeouts);
-    let (mut requested, mut stops) = (pin!(shutdown.requested()), false);
+    let first_request = client.state.first_request;
+    let stops = async {
+        shutdown.requested().await;
+        // A connection without a request gets its first one. Its client has just chosen it.
+        let until = Instant::now() + first_request;
+        while !client.progress.has_begun() && Instant::now() < until {
+            sleep(FIRST_REQUEST_CHECK).await;
+        }
+    };
+    let (mut stops, mut is_stopping) = (pin!(stops), false);
     let result = std::future::poll_fn(|cx| {
-        if !stops && requested.as_mut().poll(cx).is_ready() {
-            stops = true;
+        if !is_stopping && stops.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {

@@ -52,7 +52,10 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
         Err(pending) => Answering::Pending(Box::pin(async move {
             let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
-            let peer = Peer { address: trace.remote.ip(), certificates: certificates.as_ref() };
+            let is_forwarded_tls =
+                forwarded::is_tls(&state.trusted_proxies, trace.in_flight.client.remote, request.headers());
+            let certificates = certificates.as_ref();
+            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls };
             let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
             trace.end(request, response, fetched)
         })),

@@ -60,6 +60,13 @@ impl ConnectionTable {
         Some(entry)
     }
 
+    /// Takes a new connection if there is room for it at once.
+    pub(crate) fn admit_now(self: &Arc<Self>, remote: SocketAddr) -> Option<TableEntry> {
+        let mut entry = self.enter(remote)?;
+        entry.permit = Some(Arc::clone(&self.room).try_acquire_owned().ok()?);
+        Some(entry)
+    }
+
     fn enter(self: &Arc<Self>, remote: SocketAddr) -> Option<TableEntry> {
         let is_proxy = || {
             let address = remote.ip().to_canonical();

@@ -9,6 +9,9 @@ use ipnet::IpNet;
 /// No standard defines this header, and every proxy writes it. Source: MDN, "X-Forwarded-For".
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// Likewise. Source: MDN, "X-Forwarded-Proto".
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remote {
@@ -51,7 +54,7 @@ pub(crate) fn client(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap)
     for line in headers.get_all(&name).iter().rev() {
         let Ok(line) = line.to_str() else { return client };
         for hop in line.rsplit(',') {
-            let hop = if name == FORWARDED { forwarded_for(hop) } else { Some(hop) };
+            let hop = if name == FORWARDED { forwarded_value(hop, "for") } else { Some(hop) };
             // Unknown, hidden or invalid: no trusted proxy knows the hops before this one.
             let Some(address) = hop.and_then(address) else { return client };
             client = Remote::Named(address);
@@ -63,13 +66,27 @@ pub(crate) fn client(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap)
     client
 }
 
-/// The value of `for` in an element of `Forwarded`.
+/// Whether a trusted proxy says that the client has used TLS: `X-Forwarded-Proto`, or `proto` in `Forwarded` without the
+/// former. The first proxy that a client meets writes the first value.
+pub(crate) fn is_tls(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap) -> bool {
+    if !trusted.iter().any(|net| net.contains(&remote.ip().to_canonical())) {
+        return false;
+    }
+    let first = |name: &HeaderName| headers.get(name)?.to_str().ok()?.split(',').next();
+    let scheme = match first(&X_FORWARDED_PROTO) {
+        Some(scheme) => Some(scheme.trim()),
+        None => first(&FORWARDED).and_then(|element| forwarded_value(element, "proto")),
+    };
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
+/// The value of a parameter in an element of `Forwarded`.
 ///
 /// Source: RFC 7239, section 4.
-fn forwarded_for(element: &str) -> Option<&str> {
+fn forwarded_value<'a>(element: &'a str, parameter: &str) -> Option<&'a str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+        name.trim().eq_ignore_ascii_case(parameter).then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -88,6 +105,33 @@ mod tests {
     use hyper::header::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_trusted_proxy_says_whether_the_client_has_used_tls() {
+        const XFP: &str = "x-forwarded-proto";
+        const FWD: &str = "forwarded";
+        type Lines = &'static [(&'static str, &'static str)];
+        let table: [(&str, Lines, bool); 10] = [
+            ("10.0.0.1:9", &[(XFP, "https")], true),
+            ("10.0.0.1:9", &[(XFP, "HTTPS")], true),
+            ("10.0.0.1:9", &[(XFP, "https, http")], true),
+            ("10.0.0.1:9", &[(XFP, "http")], false),
+            ("10.0.0.1:9", &[(FWD, "for=192.0.2.1;proto=https")], true),
+            ("10.0.0.1:9", &[(FWD, "for=192.0.2.1;Proto=\"https\", for=10.0.0.2;proto=http")], true),
+            ("10.0.0.1:9", &[(FWD, "proto=https"), (XFP, "http")], false),
+            ("10.0.0.1:9", &[], false),
+            ("192.0.2.7:9", &[(XFP, "https")], false),
+            ("[::ffff:10.0.0.1]:9", &[(XFP, "https")], true),
+        ];
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (remote, lines, expected) in table {
+            let headers = lines
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(is_tls(&trusted, remote.parse().unwrap(), &headers), expected, "{remote} {lines:?}");
+        }
+    }
 
     #[test]
     fn the_last_untrusted_address_is_the_clients() {

@@ -66,6 +66,11 @@ impl Progress {
         self.has_body.store(true, Ordering::Relaxed);
     }
 
+    /// Whether any request has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether nothing of the connection is buffered in hyper, except an incomplete head.
     pub(crate) fn may_rest(&self) -> bool {
         !self.blocked.load(Ordering::Relaxed) && !self.has_body.load(Ordering::Relaxed)

@@ -67,8 +67,13 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Whether the scheme is https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.text.starts_with("https:")
+    }
+
     /// The host, with its port unless that is the scheme's default.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.text[self.host.0..self.host.1]
     }
 

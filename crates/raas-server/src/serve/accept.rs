@@ -3,19 +3,20 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::connection::{ConnectionTable, Connections};
+use crate::connection::{ConnectionTable, Connections, TableEntry};
 use crate::options::Options;
 use crate::shutdown::Shutdown;
 
-/// Serves connections until `stop` is done. Then it closes the listener and waits for the requests in flight, for at
-/// most the grace period. No connection outlives this function.
+/// Serves connections until `stop` is done, and for the drain delay. Then it closes the listener and waits for the
+/// requests in flight, for at most the grace period. No connection outlives this function.
 pub(super) async fn serve_clients(
     listener: TcpListener,
     connections: Arc<Connections>,
@@ -26,6 +27,22 @@ pub(super) async fn serve_clients(
     let (most, each) = (options.max_connections, options.max_connections_per_address);
     let table = ConnectionTable::new(Arc::clone(&connections.state), most, each);
     let mut tasks = JoinSet::new();
+    let mut spawn = |stream: TcpStream, remote: SocketAddr, entry: TableEntry| {
+        let (connections, watch) = (Arc::clone(&connections), shutdown.watch());
+        // Remove the tasks that have ended, so that they do not accumulate.
+        while tasks.try_join_next().is_some() {}
+        let (number, progress) = (entry.number(), Arc::clone(&entry.progress));
+        let task = tasks.spawn(async move {
+            connections.serve(stream, remote, progress, watch).await;
+            drop(entry);
+        });
+        table.started(number, task);
+    };
+    let stop = async {
+        stop.await;
+        connections.state.is_stopping.store(true, Ordering::Relaxed);
+        sleep(options.drain_delay).await;
+    };
     let mut stop = pin!(stop);
     loop {
         let admitted = async {
@@ -37,21 +54,33 @@ pub(super) async fn serve_clients(
             () = &mut stop => break,
         };
         // Without an entry the connection is closed.
-        let Some(entry) = entry else { continue };
-        let (connections, watch) = (Arc::clone(&connections), shutdown.watch());
-        // Remove the tasks that have ended, so that they do not accumulate.
-        while tasks.try_join_next().is_some() {}
-        let (number, progress) = (entry.number(), Arc::clone(&entry.progress));
-        let task = tasks.spawn(async move {
-            connections.serve(stream, remote, progress, watch).await;
-            drop(entry);
-        });
-        table.started(number, task);
+        if let Some(entry) = entry {
+            spawn(stream, remote, entry);
+        }
     }
-    drop(listener);
+    for (stream, remote) in waiting(listener) {
+        if let Some(entry) = table.admit_now(remote) {
+            spawn(stream, remote, entry);
+        }
+    }
     if timeout(options.grace, shutdown.finish()).await.is_err() {
         tracing::warn!("some requests did not finish within the grace period and are aborted");
     }
+}
+
+/// Closes the listener, and returns the connections that were waiting to be accepted. Their clients are connected
+/// already: the system would reset them.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    // A listener of tokio is non-blocking, so this ends when no connection is waiting.
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accepted = std::iter::from_fn(|| listener.accept().ok());
+    accepted
+        .filter_map(|(stream, remote)| {
+            stream.set_nonblocking(true).ok()?;
+            let _ = stream.set_nodelay(true);
+            Some((TcpStream::from_std(stream).ok()?, remote))
+        })
+        .collect()
 }
 
 /// Accepts the next connection once there is room for it. Until then clients wait in the backlog of the operating

@@ -27,6 +27,7 @@ pub(super) async fn load<S: SiteSource>(
         slots: UnpackingSlots::new(processors),
         site_memory: options.site_memory,
         changed: Arc::default(),
+        token_key: options.token_key.clone(),
     };
     let mut watcher = Watcher::new(Arc::new(sites), context);
     let loading = spawn_blocking(move || watcher.first().map(|snapshot| (watcher, snapshot)));

@@ -1,8 +1,6 @@
 //! Repositories whose bytes the server passes on. The headings are those of `docs/request-handling.md`, "Buckets".
 
-use std::collections::BTreeSet;
-
-use raas_server::{Bucket, ProxyRules, SiteConfig};
+use raas_server::{AllowedHost, Bucket, ProxyRules, SiteConfig};
 use raas_types::Digest;
 use raas_types::media_type::DOCKER_MANIFEST;
 
@@ -20,12 +18,16 @@ struct Site {
     server: Server,
     bucket: Upstream,
     base: Upstream,
+    /// A service that only the server's network reaches. It is in no list.
+    internal: Upstream,
     _folders: Folders,
 }
 
 impl Site {
     fn start() -> Self {
-        let (bucket, base) = (Upstream::start(true), Upstream::start(false));
+        let (bucket, base, internal) =
+            (Upstream::start(true), Upstream::start(false), Upstream::start(false));
+        internal.set("/secret", b"internal");
         let folders = Folders::new("acme");
         base.set("/base", BASE);
         base.set("/other", &vec![b'x'; LARGE]);
@@ -39,6 +41,8 @@ impl Site {
             published.blob_entry(b"loops", Some(&format!("{}/loop", base.url())));
             // The right length and a wrong digest.
             published.blob_entry(&[b'y'; LARGE], Some(&format!("{}/other", base.url())));
+            published.blob_entry(b"internal", Some(&format!("{}/open-redirect", base.url())));
+            published.blob_entry(b"other port", Some(&format!("{}/secret", internal.url())));
             published.blob_entry(b"elsewhere", Some("http://203.0.113.1/layer"));
             let digest = published.image(DOCKER_MANIFEST, name, "");
             published.tag("latest", digest);
@@ -47,22 +51,32 @@ impl Site {
         base.set("/storage", b"moved base");
         base.fail("/moved", Fault::SendsOn("/storage"), usize::MAX);
         base.fail("/loop", Fault::SendsOn("/loop"), usize::MAX);
-        let location = format!("{}/v1", base.url());
-        let images = [(image_id('1'), Some(location.as_str())), (image_id('2'), None)];
+        base.fail("/open-redirect", Fault::SendsTo(internal.address, "/secret"), usize::MAX);
+        base.fail("/v1-redirect/layer", Fault::SendsTo(internal.address, "/secret"), usize::MAX);
+        base.fail("/v1-redirect/json", Fault::SendsTo(internal.address, "/secret"), usize::MAX);
+        base.set("/v1/json", b"{}");
+        base.set("/v1/ancestry", &vec![b' '; 4 * 1024 * 1024 + 1]);
+        let location = |path: &str| Some(format!("{}/{path}", base.url()));
+        let (plain, redirected) = (location("v1"), location("v1-redirect"));
+        let images = [
+            (image_id('1'), plain.as_deref()),
+            (image_id('2'), None),
+            (image_id('3'), redirected.as_deref()),
+        ];
         folders.write("crane/data/tools/app/_v1.json", &v1_document("tools/app", &[], &images, true));
         let origin = with_key(&bucket);
-        let host = "127.0.0.1".parse().unwrap();
+        let host: AllowedHost = base.address.to_string().parse().unwrap();
         let rules = ProxyRules {
             repositories: vec!["tools/*".parse().unwrap()],
             origin: Some(origin),
-            hosts: BTreeSet::from([host]),
+            hosts: [host].into_iter().collect(),
         };
         let site = SiteConfig {
             bucket: Bucket::Redirect(open(&bucket)),
             proxy_rules: Some(rules),
             ..folders.site()
         };
-        Self { server: Server::start(vec![site]), bucket, base, _folders: folders }
+        Self { server: Server::start(vec![site]), bucket, base, internal, _folders: folders }
     }
 
     fn blob(&self, name: &str, content: &[u8], headers: &[(&str, &str)]) -> Answer {
@@ -127,4 +141,32 @@ fn a_masked_layer_with_a_wrong_digest_never_completes() {
     // The answer had begun with the length; the last piece is missing.
     assert_eq!((answer.status, answer.header("content-length")), (200, Some("1000000")));
     assert!(answer.body.len() < LARGE);
+}
+
+#[test]
+fn a_location_leads_to_no_other_host_or_port() {
+    let site = Site::start();
+    let digest_path = |content: &[u8]| format!("/v2/tools/app/blobs/{}", Digest::of(content));
+    let table = [
+        // The open redirect of an allowed host.
+        (digest_path(b"internal"), 503),
+        (format!("/v1/images/{}/layer", image_id('3')), 503),
+        (format!("/v1/images/{}/json", image_id('3')), 503),
+        // Another port of an allowed host is another host.
+        (digest_path(b"other port"), 307),
+    ];
+    for (path, status) in table {
+        let answer = site.server.get(&path);
+        assert_eq!(answer.status, status, "{path}");
+        assert!(!answer.text().contains("internal"), "{path}");
+    }
+    assert!(site.internal.requests().is_empty(), "{:?}", site.internal.requests());
+}
+
+#[test]
+fn the_small_files_of_docker_v1_are_passed_on_only_if_they_are_small() {
+    let site = Site::start();
+    let file = |name: &str| site.server.get(&format!("/v1/images/{}/{name}", image_id('1')));
+    assert_eq!((file("json").status, file("json").text()), (200, "{}"));
+    assert_eq!(file("ancestry").status, 500);
 }

@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use raas_server::Options;
+use raas_server::{Metadata, Options, SiteConfig};
 
-use crate::support::{Folders, Published, Server};
+use crate::buckets::open;
+use crate::support::{Folders, Published, Server, soon};
+use crate::upstream::{Fault, Upstream};
 
 /// More than the buffers of a connection hold, so that the server is still sending when it must stop.
 const SIZE: usize = 32 * 1024 * 1024;
@@ -71,6 +73,65 @@ fn an_incomplete_head_delays_the_shutdown_only_briefly() {
     let mut answer = String::new();
     held[0].read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn a_connection_without_a_request_gets_its_first_one_during_the_shutdown() {
+    let folders = Folders::new("acme");
+    let mut server = Server::start(vec![folders.site()]);
+    let mut fresh = TcpStream::connect(server.address).unwrap();
+    let mut used = begin(&server, "/v2/");
+    server.stop();
+    // The connection that had a request is idle, and is closed.
+    used.read_to_end(&mut Vec::new()).unwrap();
+    write!(fresh, "GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    fresh.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_connection_that_never_has_a_request_delays_the_shutdown_only_briefly() {
+    let folders = Folders::new("acme");
+    let options = Options { first_request: Duration::from_millis(100), ..Options::default() };
+    let mut server = Server::start_with(vec![folders.site()], options);
+    let mut fresh = TcpStream::connect(server.address).unwrap();
+    assert_eq!(server.get("/v2/").status, 200);
+    let start = Instant::now();
+    server.stop();
+    server.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(fresh.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_server_that_drains_is_not_ready_and_accepts_connections() {
+    let folders = Folders::new("acme");
+    let options = Options { drain_delay: Duration::from_secs(2), ..Options::default() };
+    let mut server = Server::start_with(vec![folders.site()], options);
+    server.stop();
+    assert!(soon(|| server.get("/-/readyz").status == 503), "the server is not ready");
+    assert_eq!(server.get("/-/readyz").text(), "stopping\n");
+    assert_eq!((server.get("/-/healthz").status, server.get("/v2/").status), (200, 200));
+    server.wait().unwrap();
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn a_server_that_still_loads_stops_at_once() {
+    let folders = Folders::new("acme");
+    let bucket = Upstream::start(false);
+    bucket.fail("/acme/images/_metadata/current", Fault::Silent, usize::MAX);
+    let site = SiteConfig { metadata: Metadata::Snapshots(open(&bucket)), ..folders.site() };
+    let options = Options { start_timeout: Duration::from_secs(60), ..Options::default() };
+    let mut server = Server::start_unready(vec![site], options);
+    assert!(soon(|| !bucket.requests().is_empty()));
+    let start = Instant::now();
+    server.stop();
+    server.wait().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Says(u16, &'static str),
     /// Redirects to another path.
     SendsOn(&'static str),
+    /// Redirects to this path of the server at another address.
+    SendsTo(SocketAddr, &'static str),
     /// Accepts the request and never answers.
     Silent,
     /// Ignores ranges.
@@ -133,6 +135,9 @@ impl Upstream {
                 (status, String::new(), body.into_bytes())
             }
             (Some(Fault::SendsOn(path)), _) => (307, format!("location: {path}\r\n"), Vec::new()),
+            (Some(Fault::SendsTo(address, path)), _) => {
+                (302, format!("location: http://{address}{path}\r\n"), Vec::new())
+            }
             (Some(Fault::Silent), _) => (200, "x-silent: yes\r\n".into(), Vec::new()),
             _ if state.private && !query.contains("&X-Amz-Signature=") => (403, String::new(), Vec::new()),
             (_, None) => (404, String::new(), b"none".to_vec()),

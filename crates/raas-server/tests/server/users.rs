@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_server::{GuessLimit, Options, SiteConfig};
+use raas_server::{BaseUrl, GuessLimit, Options, SiteConfig};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use serde_json::Value;
@@ -96,7 +96,12 @@ fn anonymous_clients_see_public_repositories_and_get_a_challenge() {
         let head = site.server.ask("HEAD", &format!("/v2/{name}/manifests/latest"), &[]);
         assert_eq!((head.status, head.header("www-authenticate")), (401, Some(scoped.as_str())));
     }
-    assert_eq!(site.server.get("/v2/_catalog").text(), r#"{"repositories":["open"]}"#);
+    // Clients log in only after a challenge, and a list without the protected names would look like the whole one.
+    let catalog = format!("{CHALLENGE},scope=\"registry:catalog:*\"");
+    for path in ["/v2/_catalog", "/v2/_catalog?n=1"] {
+        let answer = site.server.get(path);
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(catalog.as_str())));
+    }
     assert!(!site.server.get("/").text().contains("secret"));
     assert_eq!(site.server.get("/v2/Bad/tags/list").status, 400);
     assert_eq!(site.server.get("/v1/_ping").status, 200);
@@ -108,10 +113,60 @@ fn guests_see_what_anonymous_clients_see() {
     let token = site.token(None);
     assert_eq!(site.ask("/v2/", &token).status, 200);
     assert_eq!(site.ask("/v2/open/manifests/latest", &token).status, 200);
+    assert_eq!(site.ask("/v2/_catalog", &token).text(), r#"{"repositories":["open"]}"#);
+    // docker then says that the image may require a login, of missing images too.
     for name in ["secret", "nothing"] {
+        let scoped = format!("{CHALLENGE},scope=\"repository:{name}:pull\",error=\"insufficient_scope\"");
         let answer = site.ask(&format!("/v2/{name}/manifests/latest"), &token);
-        assert_eq!((answer.status, answer.header("www-authenticate")), (404, None));
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(scoped.as_str())));
     }
+    // A guest is told of a missing tag of a public repository.
+    assert_eq!(site.ask("/v2/open/manifests/nothing", &token).status, 404);
+}
+
+#[test]
+fn a_users_token_gives_no_other_token() {
+    let site = Site::new();
+    let token = site.token(Some(&basic("ann", "päss:word")));
+    let answer = site.ask("/token", &token);
+    assert_eq!(answer.status, 401);
+    assert!(answer.header("www-authenticate").unwrap().starts_with("Basic "));
+    let guest = site.token(None);
+    assert_eq!(site.ask("/token", &guest).status, 200, "a guest stays a guest");
+}
+
+#[test]
+fn the_realm_is_where_clients_reach_the_registry() {
+    let site = Site::new();
+    let realm = |server: &Server, headers: &[(&str, &str)]| {
+        let answer = server.ask("GET", "/v2/", headers);
+        let challenge = answer.header("www-authenticate").unwrap().to_owned();
+        challenge.split('"').nth(1).unwrap().to_owned()
+    };
+    let local = ("host", "localhost:8443");
+    let table: [(&[(&str, &str)], &str); 4] = [
+        (&[local], "http://localhost:8443/token"),
+        (&[local, ("x-forwarded-proto", "https")], "https://localhost:8443/token"),
+        (&[local, ("forwarded", "for=192.0.2.1;proto=https")], "https://localhost:8443/token"),
+        (&[local, ("x-forwarded-proto", "http")], "http://localhost:8443/token"),
+    ];
+    for (headers, expected) in table {
+        assert_eq!(realm(&site.server, headers), expected, "{headers:?}");
+    }
+    let config = SiteConfig { users: Some(site.users.clone()), ..site.folders.site() };
+    let untrusting = Server::start(vec![config.clone()]);
+    assert_eq!(realm(&untrusting, &[local, ("x-forwarded-proto", "https")]), "http://localhost:8443/token");
+    let public_url = Some(BaseUrl::parse("https://registry.example.org:8443").unwrap());
+    let public = Server::start_with(
+        vec![config.clone()],
+        Options { public_url: public_url.clone(), ..Options::default() },
+    );
+    assert_eq!(realm(&public, &[local]), "https://registry.example.org:8443/token");
+    // Of several sites each has its own host.
+    let other = Folders::new("other");
+    let sites = vec![config, other.site()];
+    let several = Server::start_with(sites, Options { public_url, ..Options::default() });
+    assert_eq!(realm(&several, &[("host", "acme.localhost:5000")]), "https://acme.localhost:5000/token");
 }
 
 #[test]
@@ -175,10 +230,11 @@ fn wrong_credentials_are_rejected_at_every_path() {
         "Digest x".to_owned(),
         "Bearer x.y".to_owned(),
     ];
+    let challenge = format!("{CHALLENGE},error=\"invalid_token\"");
     for authorization in &wrong {
         for path in ["/v2/", "/v2/open/manifests/latest", "/v2/_catalog"] {
             let answer = site.ask(path, authorization);
-            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(CHALLENGE)));
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(challenge.as_str())));
         }
         let answer = site.ask("/token", authorization);
         assert_eq!(answer.status, 401);

@@ -12,13 +12,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use raas_server::{Options, SiteSource};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::credentials;
@@ -91,8 +94,10 @@ pub(crate) fn run(
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
     arguments.observability.check()?;
-    let options = arguments.tls.options()?;
-    let _log = log::start(arguments.log, !arguments.no_access_log);
+    let mut options = arguments.tls.options()?;
+    let log = log::start(arguments.log, !arguments.no_access_log);
+    options.lost_log_lines = log.lost();
+    output::wait_briefly();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.
@@ -100,12 +105,13 @@ pub(crate) fn run(
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
+    let runtime = Threads(Some(runtime));
     let (vendors, stateless) = (arguments.vendors, arguments.stateless);
-    // Also if only an unserved vendor has a bucket: that costs one search for credentials at most.
-    let needs_credentials = stateless.needs_credentials() || config.has_buckets();
+    // A home may have a bucket of an unserved vendor only: that costs one search for credentials at most.
+    let needs_credentials = stateless.needs_credentials(config.has_buckets());
     let credentials = runtime.block_on(credentials::source(&config.aws, needs_credentials))?;
     let buckets = Buckets::new(&config.aws, credentials);
-    let server = Server { listen: arguments.listen, options, observability: &arguments.observability };
+    let mut server = Server { listen: arguments.listen, options, observability: &arguments.observability };
     if stateless.from_config {
         let fleet = Fleet::new(config, reload, vendors, buckets)?;
         let what = name_or_number(&fleet.served());
@@ -118,6 +124,8 @@ pub(crate) fn run(
     } else {
         let home = Home::new(home)?;
         let sites = home_sites(&home, config, &vendors, buckets)?;
+        let token_key = server.options.token_key.clone();
+        server.options.token_key = arguments.tls.token_key_in(home.root(), token_key)?;
         follow::others(&home, config, &vendors);
         runtime.block_on(server.serve_home(&home, sites, vendors))?;
     }
@@ -241,22 +249,44 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. The second one ends the process.
+/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, whatever the server waits for.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        output::error("Stopping after the requests in flight");
-        tokio::spawn(async move {
+    let (sender, first) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
             }
-            std::process::exit(130);
-        });
+        };
+        next().await;
+        // The server may have failed meanwhile.
+        let _ = sender.send(());
+        std::process::exit(next().await);
+    });
+    Ok(async move {
+        let _ = first.await;
+        // Not here: a thread of the runtime must not wait for standard error.
+        tokio::task::spawn_blocking(|| output::error("Stopping after the requests in flight"));
     })
+}
+
+/// The server's threads. When this is dropped, a thread that waits, such as for the resolver of names, does not keep the
+/// process from ending.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.as_ref().expect("the runtime is there until the drop").block_on(future)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+    }
 }

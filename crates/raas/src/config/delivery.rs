@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raas_base::Secret;
-use raas_server::{HostName, TokenAlgorithm};
+use raas_server::{AllowedHost, TokenAlgorithm};
 use raas_types::RepositoryPattern;
 
 /// How a vendor's bytes reach clients, beyond `access`.
@@ -24,8 +24,8 @@ pub(crate) struct Delivery {
     pub(crate) cloudfront_key: Option<KeySource>,
     /// The repositories whose bytes the server proxies.
     pub(crate) proxy_repositories: Vec<RepositoryPattern>,
-    /// The hosts that the server may take their masked layers from.
-    pub(crate) proxy_hosts: Vec<HostName>,
+    /// The hosts that the server may take their masked layers from, and addresses that are not public.
+    pub(crate) proxy_hosts: Vec<AllowedHost>,
 }
 
 /// Where a private key is.

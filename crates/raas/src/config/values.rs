@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use raas_base::Secret;
-use raas_server::{HostName, HostNameError, TokenAlgorithm};
+use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
 use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
 
@@ -72,6 +72,12 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
 /// A list of repository names and patterns.
 pub(super) fn repository_patterns(value: &Value) -> Result<Vec<RepositoryPattern>, IniError> {
     let wrong = |error: RepositoryPatternError| value.error(error.to_string());
+    words(value).map(|word| word.parse().map_err(wrong)).collect()
+}
+
+/// A list of hosts, addresses and networks, each with or without a port.
+pub(super) fn allowed_hosts(value: &Value) -> Result<Vec<AllowedHost>, IniError> {
+    let wrong = |error: AllowedHostError| value.error(error.to_string());
     words(value).map(|word| word.parse().map_err(wrong)).collect()
 }
 

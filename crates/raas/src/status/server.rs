@@ -130,13 +130,20 @@ fn unserved(
     struct SearchResult {
         name: String,
     }
-    let Catalog { repositories } = read(server, vendor, "/v2/_catalog?n=1000000")?;
-    let mut missing: BTreeSet<String> = published.v2.difference(&repositories).cloned().collect();
+    let names = |results: Vec<SearchResult>| -> BTreeSet<String> {
+        results.into_iter().map(|result| result.name).collect()
+    };
+    let search = || read(server, vendor, "/v1/search?n=1000000").map(|Search { results }| names(results));
+    let names_of_v2 = match read(server, vendor, "/v2/_catalog?n=1000000") {
+        Ok(Catalog { repositories }) => repositories,
+        // A registry with protected repositories asks for a login here. The search needs none.
+        Err(error) if matches!(error.downcast_ref(), Some(AskError::Status(401))) => search()?,
+        Err(error) => return Err(error),
+    };
+    let mut missing: BTreeSet<String> = published.v2.difference(&names_of_v2).cloned().collect();
     // The search is the only list of Docker v1 repositories. It has the v2 repositories too.
-    if !published.v1.is_subset(&repositories) {
-        let Search { results } = read(server, vendor, "/v1/search")?;
-        let found = results.into_iter().map(|result| result.name).collect();
-        missing.extend(published.v1.difference(&found).cloned());
+    if !published.v1.is_subset(&names_of_v2) {
+        missing.extend(published.v1.difference(&search()?).cloned());
     }
     Ok(missing.into_iter().collect())
 }

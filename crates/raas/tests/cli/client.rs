@@ -49,9 +49,21 @@ impl Client {
         self.get_url(&format!("http://{}{path}", self.address))
     }
 
+    /// With this `Authorization`.
+    pub(crate) fn get_with(&self, path: &str, authorization: &str) -> Answer {
+        self.request(&format!("http://{}{path}", self.address), Some(authorization))
+    }
+
     fn get_url(&self, url: &str) -> Answer {
+        self.request(url, None)
+    }
+
+    fn request(&self, url: &str, authorization: Option<&str>) -> Answer {
         // Requests of raas itself are not counted as pulls.
         let mut request = self.agent.get(url).header("user-agent", "client of the tests");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
         if url.starts_with(&format!("http://{}", self.address)) {
             request = request.header("host", &self.host);
         }

@@ -193,10 +193,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Asks the server to stop. Returns its exit code.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    /// Sends SIGTERM.
+    pub(crate) fn signal(&self) {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Asks the server to stop. Returns its exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        self.signal();
         self.child.wait().unwrap().code()
     }
 }

@@ -1,5 +1,7 @@
 //! `raas serve` over a home.
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,53 @@ fn a_server_stops_on_sigterm_and_removes_its_registration() {
     wait_for("the server answers", || client.get("/v2/").status == 200);
     assert_eq!(server.stop(), Some(0));
     assert_eq!(sandbox.files("_servers"), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_stops() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["setup", "acme"]);
+    let (_reader, full) = std::io::pipe().unwrap();
+    let mut filler = full.try_clone().unwrap();
+    // Blocks when the pipe is full, until the reader is dropped.
+    std::thread::spawn(move || while filler.write_all(&[b'x'; 4096]).is_ok() {});
+    let server = sandbox.serve_logged(&[], full);
+    let client = Client::new(server.address);
+    wait_for("the server answers", || client.get("/v2/").status == 200);
+    let begun = Instant::now();
+    assert_eq!(server.stop(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_second_signal_ends_a_server_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["setup", "acme"]);
+    let server = sandbox.serve(&["--drain-delay", "600"]);
+    let client = Client::new(server.address);
+    wait_for("the server answers", || client.get("/v2/").status == 200);
+    server.signal();
+    wait_for("the server drains", || client.get("/-/readyz").status == 503);
+    assert_eq!(client.get("/v2/").status, 200);
+    assert_eq!(server.stop(), Some(143));
+}
+
+#[test]
+fn servers_of_a_home_accept_each_others_tokens() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["setup", "acme"]);
+    let users = "ann:$2y$05$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu\n";
+    std::fs::write(sandbox.home().join("acme/htpasswd"), users).unwrap();
+    let servers = [sandbox.serve(&[]), sandbox.serve(&[])];
+    let clients = servers.each_ref().map(|server| Client::new(server.address));
+    wait_for("the servers answer", || clients.iter().all(|client| client.get("/v2/").status == 401));
+    let token = clients[0].get("/token").json();
+    let authorization = format!("Bearer {}", token["token"].as_str().unwrap());
+    for client in &clients {
+        assert_eq!(client.get_with("/v2/", &authorization).status, 200);
+    }
+    let key = sandbox.home().join("_token_key");
+    assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

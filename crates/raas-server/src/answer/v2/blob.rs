@@ -49,12 +49,11 @@ pub(super) fn blob(
         response.headers.insert(CONTENT_DIGEST, digest_header(&blob.digest));
         Decision::from(response)
     };
-    let passed = |source| Decision::from(ProxyPlan { source, size, headers: headers() });
+    let passed = |source| Decision::from(ProxyPlan { source, size, limit: blob.size, headers: headers() });
     if let Some(location) = blob.location.as_deref() {
-        let passes = request.site.proxy_rules_for(&repository.name);
-        if passes.is_some_and(|rules| rules.allows_url(location)) {
-            let digest = Some(blob.digest);
-            return Ok(passed(ProxySource::Url { url: location.to_owned(), digest }));
+        if let Some(hosts) = request.hosts_for(&repository.name, location) {
+            let (url, digest) = (location.to_owned(), Some(blob.digest));
+            return Ok(passed(ProxySource::Location { url, hosts, digest }));
         }
         return Ok(sent(RedirectTarget::Elsewhere, checked(location.to_string())));
     }

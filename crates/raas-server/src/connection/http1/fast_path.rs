@@ -63,6 +63,8 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     shutdown: &mut ShutdownWatch,
 ) -> Exit {
     let is_stopping = shutdown.flag();
+    // Whether the server stops and waits only for the first request of the connection.
+    let mut waits_for_first = false;
     let (timer, requested) = (pin!(sleep_until(idle.until().into())), pin!(shutdown.requested()));
     let mut interrupts = Interrupts::new(Arc::clone(&is_stopping), requested, timer);
     loop {
@@ -71,10 +73,17 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             if let Poll::Ready(next) = poll_read(stream, cx) {
                 return Poll::Ready(next);
             }
-            if interrupts.poll_shutdown(cx) {
-                return Poll::Ready(Arrival::Exit(Exit::Closed));
+            if !waits_for_first && interrupts.poll_shutdown(cx) {
+                if client.progress.has_begun() {
+                    return Poll::Ready(Arrival::Exit(Exit::Closed));
+                }
+                waits_for_first = true;
+                interrupts.set_timer(idle.until().min(Instant::now() + client.state.first_request).into());
             }
             while interrupts.poll_timer(cx) {
+                if waits_for_first {
+                    return Poll::Ready(Arrival::Exit(Exit::Closed));
+                }
                 // Requests that were answered meanwhile have moved the deadline without setting the timer.
                 if Instant::now() >= idle.until() {
                     return Poll::Ready(Arrival::Exit(Exit::TimedOut));

@@ -1,12 +1,12 @@
 //! Why the metadata in a bucket is refused.
 
 use hyper::StatusCode;
+use raas_http::ClientError;
 use raas_types::{Digest, ObjectKey, PointerError};
 
 use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
 use crate::catalog::OverBudget;
-use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
 /// Why the metadata in a bucket is refused.
@@ -17,7 +17,7 @@ pub(in crate::watch) enum Refusal {
     #[error("cannot sign a URL: {0}")]
     Sign(#[from] CredentialError),
     #[error("{0}: {1}")]
-    Ask(ObjectKey, HttpClientError),
+    Ask(ObjectKey, ClientError),
     #[error("{0}: the service answers {1}{2}")]
     Status(ObjectKey, StatusCode, String),
     #[error("{0}: the transfer broke off: {1}")]

@@ -12,6 +12,11 @@ pub(super) struct PerVendor<T> {
 }
 
 impl<T> PerVendor<T> {
+    /// The value, of whichever vendor.
+    pub(super) fn value(&self) -> &T {
+        &self.value
+    }
+
     /// Parses `[ISV=]VALUE`. No URL begins like `ISV=`. A folder that does can be written as `./a=b`.
     pub(super) fn parse(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
         if let Some((vendor, rest)) = text.split_once('=')

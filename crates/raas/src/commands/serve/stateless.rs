@@ -86,9 +86,17 @@ impl StatelessArgs {
         self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
     }
 
-    /// Whether the server may sign URLs. With `--crane-config` it never signs them with a key of S3.
-    pub(super) fn needs_credentials(&self) -> bool {
-        self.from_config || !self.metadata.is_empty()
+    /// Whether the cloud is asked for credentials, because the server may sign URLs: the command line or a section that
+    /// counts names a bucket of S3. With `--crane-config` the server never signs URLs with a key of S3.
+    pub(super) fn needs_credentials(&self, config_has_buckets: bool) -> bool {
+        if !self.is_requested() {
+            return config_has_buckets;
+        }
+        let is_s3 = |place: &PerVendor<LocationArgument>| matches!(place.value(), LocationArgument::S3(..));
+        let all_objects_have_a_place = self.bucket.len() >= self.metadata.len();
+        self.from_config
+            || self.metadata.iter().chain(&self.bucket).any(is_s3)
+            || (!all_objects_have_a_place && !self.metadata.is_empty() && config_has_buckets)
     }
 
     /// The sites of `--metadata`, one for each vendor, or the site of `--crane-config`.
@@ -166,5 +174,38 @@ impl StatelessArgs {
             ));
         }
         Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        stateless: StatelessArgs,
+    }
+
+    #[test]
+    fn only_buckets_of_s3_need_credentials() {
+        let table: [(&[&str], bool, bool); 8] = [
+            // The arguments, and whether credentials are needed without and with a bucket in raas.cfg.
+            (&[], false, true),
+            (&["--metadata", "acme=/m", "--bucket", "acme=/b"], false, false),
+            (&["--metadata", "acme=/m"], false, true),
+            (&["--metadata", "acme=https://h/m", "--bucket", "acme=/b"], false, false),
+            (&["--metadata", "acme=s3://m", "--bucket", "acme=/b"], true, true),
+            (&["--metadata", "acme=/m", "--bucket", "acme=s3://b"], true, true),
+            (&["--crane-config", "crane.conf"], false, false),
+            (&["--from-config"], true, true),
+        ];
+        for (arguments, without, with) in table {
+            let parsed = Alone::try_parse_from([&["serve"], arguments].concat()).unwrap().stateless;
+            assert_eq!(parsed.needs_credentials(false), without, "{arguments:?}");
+            assert_eq!(parsed.needs_credentials(true), with, "{arguments:?}");
+        }
     }
 }

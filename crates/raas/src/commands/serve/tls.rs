@@ -1,9 +1,11 @@
 //! Options of `raas serve` for TLS, ACME and trusted proxies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
-use raas_server::{Acme, CertificateFiles, IpNet, Options};
+use raas_server::{Acme, BaseUrl, CertificateFiles, ForwardProxies, IpNet, Options, TokenKey};
 
 use raas_base::failure::{Failure, Kind};
 
@@ -87,9 +89,37 @@ pub(super) struct TlsArgs {
         value_parser = network
     )]
     trusted_proxies: Vec<IpNet>,
+
+    /// Send clients to this URL of the registry for a token; of several vendors only the scheme counts
+    #[arg(long, value_name = "URL", env = "RAAS_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<BaseUrl>,
+
+    /// Sign tokens with the secret in this file, the same for all servers behind one name [default: a key in the home,
+    /// or a random key]
+    #[arg(long, value_name = "FILE", env = "RAAS_TOKEN_KEY")]
+    token_key: Option<PathBuf>,
+
+    /// Accept connections for this long after SIGTERM, while /-/readyz already answers 503
+    #[arg(long, value_name = "SECONDS", env = "RAAS_DRAIN_DELAY", default_value_t = 0)]
+    drain_delay: u32,
 }
 
 impl TlsArgs {
+    /// The key for tokens: the given one, or the one that the home keeps.
+    ///
+    /// # Errors
+    /// The home's key can neither be read nor be created.
+    pub(super) fn token_key_in(&self, home: &Path, given: TokenKey) -> Result<TokenKey, Failure> {
+        if self.token_key.is_some() {
+            return Ok(given);
+        }
+        let file = home.join("_token_key");
+        TokenKey::read_or_create(&file).map_err(|error| {
+            Failure::new(Kind::Environment, format!("cannot keep the key for tokens in {}", file.display()))
+                .caused_by(error)
+        })
+    }
+
     /// The server's options that these arguments set.
     ///
     /// # Errors
@@ -117,13 +147,40 @@ impl TlsArgs {
             ca: self.acme_ca.clone(),
             pause: Acme::PAUSE,
         });
+        let token_key = match &self.token_key {
+            Some(file) => read_token_key(file)?,
+            None => TokenKey::of_this_process(),
+        };
+        let forward_proxies = ForwardProxies::from_environment()
+            .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
         Ok(Options {
+            forward_proxies: Arc::new(forward_proxies),
+            public_url: self.public_url.clone(),
+            token_key,
+            drain_delay: Duration::from_secs(self.drain_delay.into()),
             certificates: certificates.iter().zip(keys).map(pair).collect(),
             certificate_folder: self.tls_folder.clone(),
             acme,
             trusted_proxies: self.trusted_proxies.clone(),
             ..Options::default()
         })
+    }
+}
+
+fn read_token_key(file: &Path) -> Result<TokenKey, Failure> {
+    TokenKey::read(file).map_err(|error| {
+        Failure::new(Kind::Usage, format!("--token-key: cannot use {}", file.display()))
+            .caused_by(error)
+            .hint("make a key with `openssl rand -hex 32`")
+    })
+}
+
+/// Parses a URL without a path: the host, and its port unless that is the scheme's default.
+fn public_url(text: &str) -> Result<BaseUrl, String> {
+    let url = BaseUrl::parse(text).map_err(|_| "expected a URL such as https://registry.example.com")?;
+    match url.as_str().matches('/').count() {
+        2 => Ok(url),
+        _ => Err("a registry has its root at its host: expected a URL without a path".into()),
     }
 }
 

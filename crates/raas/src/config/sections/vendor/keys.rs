@@ -5,7 +5,8 @@ use crate::config::bucket;
 use crate::config::delivery::KeySource;
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    bucket_access, hosts, repository_patterns, seconds, secret, text, token_algorithm, url, yes_or_no,
+    allowed_hosts, bucket_access, hosts, repository_patterns, seconds, secret, text, token_algorithm, url,
+    yes_or_no,
 };
 
 pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
@@ -162,7 +163,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
              redirected to all others",
             "cdn.example.com",
             |draft, value, _| {
-                draft.settings.delivery.proxy_hosts = hosts(value)?;
+                draft.settings.delivery.proxy_hosts = allowed_hosts(value)?;
                 Ok(())
             },
         ),
