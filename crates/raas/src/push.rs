@@ -38,9 +38,9 @@ pub(crate) use origin::Origin;
 pub(crate) use progress::{Progress, bytes};
 use raas_base::failure::Failure;
 use raas_publish::catch_up;
-use raas_publish::held::Held;
 use raas_publish::home::Home;
 use raas_publish::publication::{Current, published_keys};
+use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
 pub(crate) use report::{Counted, Report};
 
@@ -106,12 +106,12 @@ pub(crate) fn push(
     let (registry, storage) = (open.registry(), open.storage());
     if vendor.exists() && registry.shared {
         // What other homes have stored need not be stored again.
-        catch_up::refresh_from(&registry)?;
+        catch_up::try_catch_up(&registry)?;
     }
     let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
     if !options.dry_run {
         // Of runs that were killed; a run that still lives keeps its own.
-        let swept = storage.sweep()?;
+        let swept = storage.abort_stale_uploads()?;
         if swept > 0 {
             progress.say(&format!("Removed what {swept} interrupted uploads had left"));
         }
@@ -123,7 +123,7 @@ pub(crate) fn push(
     } else {
         BTreeSet::new()
     };
-    let held = Held::read(storage, name, matches!(image, Image::V1(_)), &published)?;
+    let held = RepositoryListing::read(storage, name, matches!(image, Image::V1(_)), &published)?;
     let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
     for masked in &plan.masked {
         progress
@@ -142,7 +142,7 @@ pub(crate) fn push(
                 current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
         }
         report.reference = reference::reference(home, &options.vendor, None, options, &report);
-        report.requests = storage.requests();
+        report.requests = storage.capabilities().requests();
         report.seconds = begun.elapsed().as_secs_f64();
         return Ok(report);
     }
@@ -159,7 +159,7 @@ pub(crate) fn push(
     report.reference = reference::reference(home, vendor.name(), server, options, &report);
     report.served = server.is_some();
     report.backed_up = followed.backed_up;
-    report.requests = storage.requests();
+    report.requests = storage.capabilities().requests();
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
 }

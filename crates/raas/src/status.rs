@@ -123,7 +123,7 @@ pub(crate) fn check(
         let shared = config.is_shared(name);
         if let (Stored::Answers(storage), true) = (&stored, shared) {
             // Another home may have published since; why it cannot be known is told with the snapshot.
-            drop(catch_up::refresh_from(&Registry {
+            drop(catch_up::try_catch_up(&Registry {
                 vendor: &vendor,
                 storage: storage.as_ref(),
                 shared,
@@ -190,7 +190,7 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
         return Ok(Check::ok("snapshot", "nothing is published yet"));
     };
     let complete = format!("raas setup {} writes it", vendor.name());
-    Ok(match snapshot::standing(storage)?.pointer() {
+    Ok(match snapshot::read_pointer(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
             if pointer.parts.is_empty() {
                 let found =
@@ -307,9 +307,9 @@ fn check_images(
     if let Some(progress) = deep {
         checks.push(check_content(storage, &parsed, progress));
     }
-    if !compared.left_over.is_empty() {
-        let found = format!("stored objects that belong to no publication: {}", compared.left_over.len());
-        checks.push(Check::warning("leftovers", found).details(compared.left_over).fix(format!(
+    if !compared.unreferenced.is_empty() {
+        let found = format!("stored objects that belong to no publication: {}", compared.unreferenced.len());
+        checks.push(Check::warning("leftovers", found).details(compared.unreferenced).fix(format!(
             "no harm is done; `raas gc {}` removes what is not needed any more",
             vendor.name()
         )));

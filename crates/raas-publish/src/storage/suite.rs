@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, media_type};
 
-use super::{Draft, Storage};
+use super::{PutOptions, Storage};
 
 /// Runs each test against a fresh storage; the second part of what `make` gives is kept alive beside it.
 pub fn run<K>(make: impl Fn() -> (Box<dyn Storage>, K)) {
@@ -34,7 +34,7 @@ fn blob(repository: &str, content: &[u8]) -> ObjectKey {
 }
 
 fn put(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) {
-    let mut upload = storage.create(Draft::default()).unwrap();
+    let mut upload = storage.create(PutOptions::default()).unwrap();
     upload.write_all(content).unwrap();
     upload.commit(key).unwrap();
 }
@@ -65,7 +65,7 @@ fn what_is_stored_reads_back(storage: &dyn Storage) {
 
 fn nothing_is_visible_before_the_commit(storage: &dyn Storage) {
     let key = blob("app", b"content");
-    let mut upload = storage.create(Draft::default()).unwrap();
+    let mut upload = storage.create(PutOptions::default()).unwrap();
     upload.write_all(b"content").unwrap();
     upload.flush().unwrap();
     assert_eq!(storage.stat(&key).unwrap(), None);
@@ -75,11 +75,11 @@ fn nothing_is_visible_before_the_commit(storage: &dyn Storage) {
 }
 
 fn a_dropped_upload_leaves_nothing(storage: &dyn Storage) {
-    let mut upload = storage.create(Draft::default()).unwrap();
+    let mut upload = storage.create(PutOptions::default()).unwrap();
     upload.write_all(b"content").unwrap();
     drop(upload);
     assert!(keys(storage, "").is_empty());
-    assert_eq!(storage.sweep().unwrap(), 0);
+    assert_eq!(storage.abort_stale_uploads().unwrap(), 0);
 }
 
 fn a_commit_replaces_what_was_there(storage: &dyn Storage) {

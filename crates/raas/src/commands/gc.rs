@@ -61,7 +61,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     }
     let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
     // What runs that were killed left unfinished.
-    open.storage().sweep()?;
+    open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;
     if arguments.json {
         output::json(&garbage);

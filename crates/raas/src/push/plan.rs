@@ -7,7 +7,7 @@ use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 use super::lookup::{Known, StoredBlob};
 use super::report::{Masked, Report};
 use raas_base::failure::{Failure, Kind};
-use raas_publish::held::Held;
+use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::Masks;
 
 /// What is to be done, and the image that it is done for.
@@ -65,7 +65,7 @@ impl Plan {
         image: Image,
         masks: &Masks,
         known: &Known,
-        held: &Held,
+        held: &RepositoryListing,
     ) -> Result<Self, Failure> {
         let mut planner = Planner { name, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
         let image = match image {
@@ -140,7 +140,7 @@ struct Planner<'a> {
     name: &'a RepositoryName,
     masks: &'a Masks,
     known: &'a Known,
-    held: &'a Held<'a>,
+    held: &'a RepositoryListing<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location.
     homeless: Vec<String>,

@@ -14,7 +14,7 @@ use super::transfer_v1;
 use super::{Options, Progress};
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
-use raas_publish::catch_up::When;
+use raas_publish::lease::Lease;
 use raas_publish::publication::{Current, Done, Publication};
 use raas_publish::record::Message;
 use raas_publish::registry::Registry;
@@ -42,10 +42,10 @@ impl Publisher<'_> {
     /// one if nothing changes.
     pub(super) fn publish(&self, report: &mut Report) -> Result<Done, Failure> {
         // Most pushes of published content change nothing, and need not wait for other homes.
-        for when in [When::Now, When::InTurn] {
+        for when in [Lease::NotHeld, Lease::Held] {
             let publication = Publication::begin(&self.registry, &self.options.image.name, when)?;
             let changes = self.changes(&publication)?;
-            if !publication.waits_for_turn(&changes.files)? {
+            if !publication.needs_lease(&changes.files)? {
                 return self.commit(publication, changes, report);
             }
         }

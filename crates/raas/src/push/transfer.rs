@@ -18,14 +18,14 @@ use super::progress::Bar;
 use super::report::{Counted, Report};
 use raas_base::failure::Failure;
 use raas_base::parallel;
-use raas_publish::held::Held;
-use raas_publish::storage::{Draft, OnStored, Storage};
+use raas_publish::repository_listing::RepositoryListing;
+use raas_publish::storage::{OnStored, PutOptions, Storage};
 
 /// Everything that storing needs.
 pub(super) struct Transfer<'a> {
     pub(super) name: &'a RepositoryName,
     pub(super) storage: &'a dyn Storage,
-    pub(super) held: &'a Held<'a>,
+    pub(super) held: &'a RepositoryListing<'a>,
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a Progress,
     /// Where what must be read twice is kept in between.
@@ -84,14 +84,15 @@ impl Transfer<'_> {
         blobs: Vec<(Blob, BlobAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let entries = parallel::each(self.storage.in_flight(1), blobs, |(blob, action)| {
-            let location = match &action {
-                BlobAction::Elsewhere(location) => Some(location.clone()),
-                _ => None,
-            };
-            self.blob(&blob, &action, count)?;
-            Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
-        })?;
+        let entries =
+            parallel::each(self.storage.capabilities().upload_limits.single, blobs, |(blob, action)| {
+                let location = match &action {
+                    BlobAction::Elsewhere(location) => Some(location.clone()),
+                    _ => None,
+                };
+                self.blob(&blob, &action, count)?;
+                Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
+            })?;
         let manifests = set.manifests.into_iter().map(|(digest, item)| {
             let media_type = item.manifest.media_type;
             (digest, StoredManifest { bytes: item.bytes, media_type, platform: item.platform })
@@ -116,7 +117,7 @@ impl Transfer<'_> {
             BlobAction::Store(content) => {
                 let bar = self.progress.layer(&blob.digest.short(), content.size());
                 let bar = Arc::new(bar);
-                let draft = Draft { on_stored: Some(advance(&bar)), ..Draft::of(&key, blob.size) };
+                let draft = PutOptions { on_stored: Some(advance(&bar)), ..PutOptions::of(&key, blob.size) };
                 let mut upload = self.storage.create(draft)?;
                 copy(content, blob, &mut upload, self.limits, &|_| {}).or_fail()?;
                 upload.commit(&key)?;
@@ -133,7 +134,7 @@ impl Transfer<'_> {
         layers: Vec<(Digest, Content, SavedAction)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let (at_once, workers) = packing(self.storage.in_flight(1), layers.len());
+        let (at_once, workers) = packing(self.storage.capabilities().upload_limits.single, layers.len());
         let packed = parallel::each(at_once, layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
@@ -175,7 +176,7 @@ impl Transfer<'_> {
         count: &Mutex<Count>,
     ) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
-        let mut upload = self.storage.create(Draft::default())?;
+        let mut upload = self.storage.create(PutOptions::default())?;
         let packed =
             pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         if packed.diff_id != diff_id {

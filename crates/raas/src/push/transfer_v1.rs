@@ -15,10 +15,7 @@ use super::remote;
 use super::transfer::{Count, Stored, StoredV1, Transfer, note, packing};
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
-use raas_publish::storage::Draft;
-
-/// Each layer is stored as it is and packed.
-const UPLOADS: usize = 2;
+use raas_publish::storage::PutOptions;
 
 /// A layer that has been dealt with.
 struct Done {
@@ -36,7 +33,7 @@ impl Transfer<'_> {
         images: Vec<(ImageId, V1Action)>,
         count: &Mutex<Count>,
     ) -> Result<Stored, Failure> {
-        let (at_once, workers) = packing(self.storage.in_flight(UPLOADS), images.len());
+        let (at_once, workers) = packing(self.storage.capabilities().upload_limits.pairs, images.len());
         let done = parallel::each(at_once, images, |(id, action)| {
             self.v1_image(id, &set.images[&id], action, workers, count)
         })?;
@@ -101,8 +98,8 @@ impl Transfer<'_> {
     ) -> Result<Packed, Failure> {
         let bar = self.progress.layer(&id.short(), content.size());
         let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
-        let mut raw = self.storage.create(Draft::of(&key, content.size()))?;
-        let mut blob = self.storage.create(Draft::default())?;
+        let mut raw = self.storage.create(PutOptions::of(&key, content.size()))?;
+        let mut blob = self.storage.create(PutOptions::default())?;
         let advance = |bytes| bar.advance(bytes);
         let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance).or_fail()?;
         raw.commit(&key)?;

@@ -41,11 +41,11 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, Stored) {
         Ok(storage) => storage,
         Err(failure) => return (Check::unable("storage", &failure), Stored::Unopened),
     };
-    let place = storage.place();
+    let place = storage.display_name();
     match try_out(storage.as_ref()) {
         Ok(()) => {
             let found = format!("{place} can be written, read, listed and cleaned");
-            let warnings = storage.warnings();
+            let warnings = storage.capabilities().warnings();
             let check = if warnings.is_empty() {
                 Check::ok("storage", found)
             } else {
@@ -64,9 +64,9 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, Stored) {
 
 /// Also whether everybody may write there, which may have come about since it was set up.
 fn try_out(storage: &dyn Storage) -> Result<(), StorageError> {
-    storage.reach()?;
+    storage.ping()?;
     probe(storage)?;
-    storage.prepare(false).map(drop)
+    storage.capabilities().prepare(false).map(drop)
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
         let say = Say::nothing();
         let storage = storage::s3::open(&vendor, &config, &say, storage::s3::Hurry::Yes).unwrap();
         let registry = Registry { vendor: &vendor, storage: storage.as_ref(), shared: true, say: &say };
-        let failed = catch_up::refresh_from(&registry).unwrap_err().to_string();
+        let failed = catch_up::try_catch_up(&registry).unwrap_err().to_string();
         assert!(failed.contains("does not answer"), "{failed}");
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
         // One that refuses has answered, and may answer to something else.
