@@ -19,7 +19,7 @@ mod tag_objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
+use raas_types::crane::{Content, Document, V1Content, V2Extension, keep_unknown_keys, tree};
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
 use crate::home::Vendor;
@@ -152,11 +152,18 @@ impl<'a> Publication<'a> {
     }
 
     /// The changes that make these files published. A file is a path with its content, or with `None` if it is removed.
+    /// Keys of a published document that this raas does not know stay in it.
     pub fn changes(&self, files: BTreeMap<String, Option<Vec<u8>>>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
         let reader = self.head.as_ref().map(|head| self.record.reader(head, tree::DATA)).transpose()?;
         for (path, content) in files {
             let old = reader.as_ref().map(|reader| reader.read(&path)).transpose()?.flatten();
+            let content = match (&old, content) {
+                (Some(old), Some(new)) if *old != new && path.ends_with(".json") => {
+                    Some(keep_unknown_keys(old, new))
+                }
+                (_, content) => content,
+            };
             if old != content {
                 changes.push((path, content));
             }

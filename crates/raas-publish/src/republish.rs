@@ -5,7 +5,7 @@ mod removal;
 
 use std::collections::BTreeMap;
 
-use raas_types::crane::{Content, Document, tree};
+use raas_types::crane::{Content, Document, keep_unknown_keys, tree};
 use raas_types::{Digest, RepositoryName, Tag};
 
 use crate::history;
@@ -188,5 +188,5 @@ fn with_current_settings(
     };
     document.url = format!("{}/{name}/{below}", storage.base_url());
     document.protected = protected;
-    document.to_bytes()
+    keep_unknown_keys(bytes, document.to_bytes())
 }

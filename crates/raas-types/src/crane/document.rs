@@ -76,7 +76,7 @@ pub enum DocumentError {
 
 /// The document as it stands in the file, keys in the order in which Pulp writes them.
 #[derive(Serialize, Deserialize)]
-struct Raw {
+pub(super) struct Raw {
     r#type: String,
     version: u64,
     repository: String,
@@ -96,7 +96,25 @@ struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest_list_amd64_tags: Option<BTreeMap<String, (String, u8)>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    raas: Option<serde_json::Value>,
+    pub(super) raas: Option<serde_json::Value>,
+}
+
+impl Raw {
+    /// All keys of a document.
+    pub(super) const KEYS: [&str; 12] = [
+        "type",
+        "version",
+        "repository",
+        "repo-registry-id",
+        "url",
+        "protected",
+        "images",
+        "tags",
+        "schema2_data",
+        "manifest_list_data",
+        "manifest_list_amd64_tags",
+        "raas",
+    ];
 }
 
 #[derive(Serialize, Deserialize)]
