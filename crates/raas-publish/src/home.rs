@@ -7,6 +7,7 @@
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/turn            the key of this home's publish lease (lease)
+//! <home>/_format               the format number of the home (format)
 //! <home>/_servers/<id>.json    the registration of a running server
 //! ```
 
@@ -21,6 +22,7 @@ use raas_types::VendorName;
 use raas_types::crane::tree;
 
 use crate::checkout::Checkout;
+use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
 
@@ -136,11 +138,38 @@ impl Vendor {
     /// Sets the vendor up, or completes an interrupted setup.
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
+        self.check_formats()?;
         fs::create_dir_all(self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
+        self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
         fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// The files with the format numbers of the home and of the record.
+    fn formats(&self) -> [FormatFile; 2] {
+        let home = self.folder.parent().unwrap_or(&self.folder);
+        let record = self.record();
+        let record = record.git().folder();
+        [
+            FormatFile {
+                of: format!("the home {}", home.display()),
+                path: home.join("_format"),
+                known: HOME_FORMAT,
+            },
+            FormatFile {
+                of: format!("the record {}", record.display()),
+                path: record.join("raas-format"),
+                known: RECORD_FORMAT,
+            },
+        ]
+    }
+
+    /// Refuses a home or a record of a newer raas. [`lock`](Self::lock) and [`create`](Self::create) do this too; a command
+    /// that writes before them calls it first.
+    pub fn check_formats(&self) -> Result<(), Failure> {
+        self.formats().iter().try_for_each(FormatFile::check)
     }
 
     /// The folder of the vendor's objects, if the vendor has no bucket.
@@ -168,7 +197,7 @@ impl Vendor {
         self.folder.join("turn")
     }
 
-    /// Waits for the vendor's lock. Until the file is dropped, no other run of this home publishes. The system releases the
+    /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. Until the file is dropped, no other run of this home publishes. The system releases the
     /// lock if the run is killed.
     pub fn lock(&self) -> Result<File, Failure> {
         self.lock_with(|file| file.lock().map(|()| true)).map(|lock| lock.expect("it waits until it has it"))
@@ -190,6 +219,7 @@ impl Vendor {
     }
 
     fn lock_with(&self, wait: impl FnOnce(&File) -> io::Result<bool>) -> Result<Option<File>, Failure> {
+        self.check_formats()?;
         let path = self.folder.join("lock");
         let lock = || {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
@@ -204,6 +234,10 @@ impl Vendor {
         if lock.is_some() {
             // With the lock, no other process writes to the record.
             self.record().recover()?;
+            if self.exists() {
+                // What this run writes is of today's formats.
+                self.formats().iter().try_for_each(FormatFile::ensure)?;
+            }
         }
         Ok(lock)
     }
@@ -212,6 +246,27 @@ impl Vendor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_newer_home_or_record_is_refused_before_anything_is_written() {
+        for file in ["_format", "acme/metadata.git/raas-format"] {
+            let folder = tempfile::tempdir().unwrap();
+            let home = Home::new(Some(folder.path().to_owned())).unwrap();
+            let vendor = home.vendor(&"acme".parse().unwrap());
+            vendor.create().unwrap();
+            assert_eq!(fs::read_to_string(folder.path().join(file)).unwrap(), "1\n");
+            // An older raas wrote no number.
+            fs::remove_file(folder.path().join(file)).unwrap();
+            drop(vendor.lock().unwrap());
+            vendor.create().unwrap();
+            fs::write(folder.path().join(file), "2\n").unwrap();
+            for failure in [vendor.lock().map(drop), vendor.create()] {
+                let failure = failure.unwrap_err().to_string();
+                assert!(failure.contains("has format 2; this raas knows formats up to 1"), "{failure}");
+                assert!(failure.contains("hint: upgrade this raas"), "{failure}");
+            }
+        }
+    }
 
     #[test]
     fn a_vendor_exists_once_its_setup_is_complete() {

@@ -25,12 +25,15 @@
 //!   homes have published.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
+//! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
+//!
 //! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
 //! prints.
 
 pub mod catch_up;
 pub mod checkout;
 pub mod difference;
+pub mod format;
 pub mod gc;
 pub mod history;
 pub mod home;

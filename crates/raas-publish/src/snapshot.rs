@@ -175,14 +175,19 @@ impl PointerState {
 /// Reads the bucket's pointer.
 ///
 /// # Errors
-/// The storage fails. A pointer that cannot be read is [`PointerState::Damaged`].
+/// The storage fails, or only a newer raas knows the pointer's format. Any other pointer that cannot be read is
+/// [`PointerState::Damaged`].
 pub fn read_pointer(storage: &dyn Storage) -> Result<PointerState, Failure> {
     let key = ObjectKey::Pointer;
     let Some(content) = storage.read(&key)? else { return Ok(PointerState::Missing) };
     let mut bytes = Vec::new();
     let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
     read.context(|| format!("cannot read {key}"))?;
-    Ok(Pointer::parse(&bytes).map_or_else(PointerState::Damaged, PointerState::Found))
+    match Pointer::parse(&bytes) {
+        Ok(pointer) => Ok(PointerState::Found(pointer)),
+        Err(error @ PointerError::Newer { .. }) => Err(refusal::newer_format(storage, error)),
+        Err(error) => Ok(PointerState::Damaged(error)),
+    }
 }
 
 /// The keys of everything that a pointer names.

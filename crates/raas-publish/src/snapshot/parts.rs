@@ -47,6 +47,8 @@ pub(super) fn store(
         })
     })?;
     let pointer = Pointer {
+        format: Pointer::FORMAT,
+        parts_format: Pointer::PARTS_FORMAT,
         revision: commit.to_string(),
         sequence: record.depth(commit)?,
         published: Utc::of(SystemTime::now()).to_string(),

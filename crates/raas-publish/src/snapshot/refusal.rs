@@ -41,6 +41,12 @@ pub fn another_vendor(storage: &dyn Storage, vendor: &VendorName, found: &Vendor
     ))
 }
 
+/// The failure for a pointer of a newer raas.
+pub(super) fn newer_format(storage: &dyn Storage, error: PointerError) -> Failure {
+    let message = format!("{} of {} was written by a newer raas", ObjectKey::Pointer, storage.display_name());
+    Failure::new(Kind::Environment, message).caused_by(error).hint("upgrade this raas; nothing was written")
+}
+
 /// The failure for a bucket without a readable pointer whose history has several ends: nobody can know what is published.
 pub fn without_pointer(storage: &dyn Storage, damage: Option<PointerError>) -> Failure {
     let (pointer, storage) = (ObjectKey::Pointer, storage.display_name());

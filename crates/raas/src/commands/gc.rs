@@ -60,6 +60,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         ));
     }
     let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
+    vendor.check_formats()?;
     // What runs that were killed left unfinished.
     open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;

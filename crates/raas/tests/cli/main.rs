@@ -11,6 +11,7 @@ mod gc;
 mod history;
 mod interrupted;
 mod masks;
+mod older_release;
 mod pulls;
 mod push;
 mod s3;
