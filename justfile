@@ -1,85 +1,113 @@
 # The checks of CI and the longer ones; `just` alone lists them.
 
+# The scripts in tests/bench import tests/harness.
+export PYTHONPATH := justfile_directory() / "tests"
+
+packages := "python3 tests/harness/packages.py"
+suites := "tests/e2e/test_"
+
 [private]
 default:
     @just --list
 
-# Format, lints, tests: what CI runs
-check: format lint test
+# Format, lints, documentation, the quick tests: what CI runs and needs no root
+check: format lint doc test
+
+# All that CI runs, real clients included; root, Debian
+ci:
+    .ci/run
 
 # Whether the code is formatted
 format:
     cargo fmt --all --check
+    "$({{packages}} lint)"/ruff format --check tests
 
-# Clippy, and what may be in the dependency tree
+# Clippy and ruff, and what may be in the dependency tree
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    "$({{packages}} lint)"/ruff check tests
     cargo machete
     cargo deny --all-features check bans licenses sources
+
+# The documentation of the code, without warnings
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # The quick tests, which need nothing but Rust and git
 test:
     cargo test --workspace
 
-# Real clients pull every sample from a real server; needs root and Debian's packages
-e2e:
-    python3 tests/e2e/run.py
-    python3 tests/e2e/config.py
+# RAAS_PROGRAM names a program that is built already. Further words go to pytest: `just e2e -k docker`.
+# Every end-to-end suite that CI runs; root, Debian
+e2e *words:
+    "$({{packages}} e2e)"/pytest tests/e2e {{words}}
 
-# The configuration repository, git as the record, and base layers in another registry, with real clients
-e2e-config:
-    python3 tests/e2e/config.py
+# The main job: docker, podman and skopeo pull every sample; root, Debian
+e2e-pull *words:
+    "$({{packages}} e2e)"/pytest {{suites}}pull.py {{words}}
 
-# CDNs that check their tokens, a Crane's configuration, and layers in parts, with real clients
-e2e-delivery:
-    python3 tests/e2e/delivery.py
+# The configuration repository, and base layers in another registry; root, Debian
+e2e-config *words:
+    "$({{packages}} e2e)"/pytest {{suites}}config.py {{words}}
 
-# Client certificates, tokens of another issuer and passwords, with real clients
-e2e-access:
-    python3 tests/e2e/access.py
+# CDNs that check tokens, a Crane's configuration, and layers in parts; root, Debian
+e2e-delivery *words:
+    "$({{packages}} e2e)"/pytest {{suites}}delivery.py {{words}}
 
-# Every sample in real S3 services; builds Garage on its first run
-s3:
-    python3 tests/e2e/s3.py
+# Client certificates, tokens of another issuer, and passwords; root, Debian
+e2e-access *words:
+    "$({{packages}} e2e)"/pytest {{suites}}access.py {{words}}
 
-# Certificates from a real ACME server, Debian's pebble
-acme:
-    python3 tests/e2e/acme.py
+# raas behind nginx, and raas that reaches S3 through squid; root, Debian
+e2e-proxies *words:
+    "$({{packages}} e2e)"/pytest {{suites}}proxies.py {{words}}
+
+# Every sample in S3 services, moto and Garage; builds Garage on its first run; root, Debian
+s3 *words:
+    "$({{packages}} e2e)"/pytest {{suites}}s3.py -m "garage or not garage" --timeout 3600 {{words}}
+
+# Every sample in moto alone; root, Debian
+s3-moto *words:
+    "$({{packages}} e2e)"/pytest {{suites}}s3.py {{words}}
+
+# The pages in chromium, on a desktop and a phone; `just browser --pictures FOLDER` keeps pictures; Debian
+browser *words:
+    "$({{packages}} e2e)"/pytest {{suites}}page.py {{words}}
+
+# What clients, operators and machines do to a server: slow and broken clients, full disks, signals; Debian
+stress *words:
+    "$({{packages}} e2e)"/pytest {{suites}}stress.py -m "long or not long" {{words}}
+
+# Certificates from a real ACME server, pebble; Debian
+acme *words:
+    "$({{packages}} acme)"/pytest {{suites}}acme.py -m acme {{words}}
 
 # The alerts, and what they say at given moments; needs Prometheus's promtool
 alerts:
     promtool check rules deploy/prometheus/raas.rules.yml
     promtool test rules deploy/prometheus/raas.test.yml
 
-# Publishing to S3 against skopeo with docker-registry, and against aws s3 cp
-bench-s3:
-    python3 tests/e2e/bench_s3.py
+# Publishing to S3 beside skopeo with docker-registry, and beside aws s3 cp; builds Garage; root, Debian
+bench-s3 *words:
+    {{packages}} bench && python3 tests/bench/bench_s3.py {{words}}
+
+# Requests for a second and processor time, beside nginx and docker-registry; root, Debian
+bench-serve *words:
+    {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}
 
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
-    python3 tests/e2e/memory.py
+    python3 tests/bench/memory.py
 
-# Requests for a second and processor time, beside nginx and docker-registry; installs Debian's packages
-bench-serve:
-    python3 tests/e2e/bench_serve.py
-
-# A server of 10,000 repositories and 100,000 manifests: start, memory, changes, idle connections
-scale:
-    python3 tests/e2e/scale.py
-
-# What clients, operators and machines do to a server: slow and broken clients, replaced metadata, full disks, signals
-stress:
-    python3 tests/e2e/stress.py
-
-# The pages in Debian's chromium, on a desktop and a phone
-browser:
-    python3 tests/e2e/browser.py
+# A server of 10,000 repositories and 100,000 manifests: start, memory, changes, idle connections; root, Debian
+scale *words:
+    {{packages}} bench && python3 tests/bench/scale.py {{words}}
 
 # Bytes that are nearly right into whatever reads bytes from outside, so many seconds for each; needs no nightly
 fuzz seconds="60":
     cargo run --release --manifest-path fuzz/Cargo.toml --bin mutate -- {{seconds}}
 
-# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token or text. Needs a C++ compiler
+# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token, text, archive or members. Needs a C++ compiler
 fuzz-guided target seconds="60":
     mkdir -p fuzz/corpus/{{target}}
     RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \

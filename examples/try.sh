@@ -1,11 +1,14 @@
 #!/bin/sh
-# Publishes the sample export to a registry in a temporary folder, serves it, and says what to pull.
+# Builds raas, serves a registry from a temporary folder, publishes a sample to it, and says what to pull.
 # usage: sh examples/try.sh [PORT]
+# RAAS_PROGRAM names a raas that is built already.
 set -eu
 port=${1:-5000}
 cd "$(dirname "$0")/.."
-cargo build --release --package raas
-raas=${CARGO_TARGET_DIR:-target}/release/raas
+if [ -z "${RAAS_PROGRAM:-}" ]; then
+    cargo build --release --package raas
+fi
+raas=${RAAS_PROGRAM:-${CARGO_TARGET_DIR:-target}/release/raas}
 
 RAAS_HOME=$(mktemp -d)
 export RAAS_HOME
@@ -34,5 +37,5 @@ until ls "$RAAS_HOME"/_servers/*.json >/dev/null 2>&1; do
 done
 "$raas" push bigdatainc bigdata-app --from fixtures/bigdata-app.tar
 "$raas" status bigdatainc
-echo "Serving; Ctrl-C ends it."
+echo "Serving. Press Ctrl-C to stop."
 wait "$server"

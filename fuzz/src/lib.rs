@@ -2,11 +2,16 @@
 //! libFuzzer calls it with instruments that see what the bytes reach, and `mutate` without any.
 
 use raas_types::crane::Document;
-use raas_types::{Digest, ImageId, Manifest, ObjectKey, Pointer, RepositoryName, Tag, Utc, VendorName};
+use raas_types::{
+    Digest, HostName, ImageId, ImageReference, Manifest, ObjectKey, Platform, Pointer, RepositoryName,
+    RepositoryPattern, Tag, Utc, VendorName,
+};
 
+mod archive;
 mod server;
 mod token;
 
+pub use archive::{archive, members, records};
 pub use server::request;
 pub use token::token;
 
@@ -42,6 +47,18 @@ pub fn text(bytes: &[u8]) {
     if let Ok(vendor) = text.parse::<VendorName>() {
         assert_eq!(vendor.as_str(), text);
         assert!(!text.contains(['/', '.']));
+    }
+    if let Ok(pattern) = text.parse::<RepositoryPattern>() {
+        assert_eq!(pattern.to_string(), text);
+    }
+    if let Ok(platform) = text.parse::<Platform>() {
+        assert_eq!(platform.to_string(), text);
+    }
+    if let Ok(host) = text.parse::<HostName>() {
+        assert_eq!(host.as_str().parse::<HostName>().expect("a host name reads again"), host);
+    }
+    if let Ok(image) = text.parse::<ImageReference>() {
+        assert_eq!(image.to_string().parse::<ImageReference>().expect("a reference reads again"), image);
     }
     if let Ok(tag) = text.parse::<Tag>() {
         assert_eq!(tag.as_str(), text);

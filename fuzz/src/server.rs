@@ -1,4 +1,4 @@
-//! The whole server, by one request at a time.
+//! The whole server, with one request at a time.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -6,21 +6,21 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use raas_server::{BaseUrl, Bucket, Limit, Metadata, Options, Origin, SiteConfig, serve};
+use raas_server::{BaseUrl, Bucket, GuessLimit, Metadata, Options, Origin, SiteConfig, serve};
 use raas_types::crane::{BlobEntry, Content, Document, ManifestEntry, V2Content, V2Extension, tree};
 use raas_types::{Digest, RepositoryName, media_type};
 use tempfile::TempDir;
 
-/// Where the objects are, and so every redirect.
+/// The bucket's URL, and so the beginning of every redirect.
 const BUCKET: &str = "https://bucket.example.com";
 
-/// What stands in the manifest of a protected repository, and so in no answer to a stranger.
+/// A text in the manifest of a protected repository. No answer to an anonymous client may have it.
 pub(crate) const SECRET: &[u8] = b"the-secret-of-the-protected-one";
 
-/// A server, and the folder of its files.
+/// The address of a server, and the folder of its files.
 pub(crate) type Started = (SocketAddr, TempDir);
 
-/// A server with users that lives as long as the process.
+/// A server with users. It lives as long as the process.
 static SERVER: LazyLock<Started> = LazyLock::new(|| {
     start(|home, site| {
         let users = home.join("htpasswd");
@@ -30,7 +30,7 @@ static SERVER: LazyLock<Started> = LazyLock::new(|| {
     })
 });
 
-/// Starts a server of an open and a protected repository, to which its site is made by this in a folder.
+/// Starts a server with a public and a protected repository. `gate` completes its site, and may put files into a folder.
 pub(crate) fn start(gate: impl FnOnce(&std::path::Path, &mut SiteConfig)) -> Started {
     let home = tempfile::tempdir().expect("a folder");
     let metadata = home.path().join("metadata");
@@ -47,9 +47,9 @@ pub(crate) fn start(gate: impl FnOnce(&std::path::Path, &mut SiteConfig)) -> Sta
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         runtime.expect("a thread").block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
-            // Nobody is kept from guessing on and on.
-            let limit = Limit { wrong: u32::MAX, ..Options::default().limit };
-            let options = Options { limit, ..Options::default() };
+            // The fuzzer must never be throttled.
+            let guess_limit = GuessLimit { attempts: u32::MAX, ..Options::default().guess_limit };
+            let options = Options { guess_limit, ..Options::default() };
             serve(listener, vec![site], options, std::future::pending()).await.expect("it serves");
         });
     });
@@ -86,9 +86,9 @@ fn publish(metadata: &std::path::Path, name: &str, protected: bool, word: &str) 
     }
 }
 
-/// A request, of which the bytes are all but the version: `GET /path`, and after a line's end more headers. There is an
-/// answer of the form of HTTP, and the same one in both ways that the server has of reading a request; it is no failure
-/// of the server's, sends nobody elsewhere, and tells nothing protected.
+/// Sends a request. The bytes are the request line without its version (`GET /path`), and after a line feed further
+/// headers. The answer must be valid HTTP and the same on the fast path and through hyper. It must not be a server error,
+/// must not redirect to another host, and must not reveal anything protected.
 pub fn request(bytes: &[u8]) {
     let (line, headers) = match bytes.iter().position(|byte| *byte == b'\n') {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
@@ -96,7 +96,7 @@ pub fn request(bytes: &[u8]) {
     };
     let head = [line, b" HTTP/1.1\r\nHost: registry.example.com\r\n", headers, b"\r\n\r\n"].concat();
     let answer = ask(&SERVER, &head);
-    // Nothing is expected of the server by that, but that it leaves the request to hyper.
+    // An unknown expectation has no effect except that hyper answers the request instead of the fast path.
     let expecting =
         [line, b" HTTP/1.1\r\nExpect: nothing\r\nHost: registry.example.com\r\n", headers, b"\r\n\r\n"]
             .concat();
@@ -111,7 +111,7 @@ pub fn request(bytes: &[u8]) {
     );
     assert!(
         !answer.windows(SECRET.len()).any(|part| part == SECRET),
-        "it tells what is protected: {}",
+        "the answer reveals protected content: {}",
         shown()
     );
     let Some(end) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return };
@@ -123,16 +123,16 @@ pub fn request(bytes: &[u8]) {
         if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("location")
         {
-            assert!(value.starts_with(BUCKET), "it sends clients to {value}: {}", shown());
+            assert!(value.starts_with(BUCKET), "the answer redirects to {value}: {}", shown());
         }
     }
 }
 
-/// All that the server answers to these bytes, on a connection of their own.
+/// The server's whole answer to these bytes, on a connection of its own.
 pub(crate) fn ask(server: &Started, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.0).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    // It may have closed after the first bytes that are no HTTP.
+    // The server may close the connection at the first bytes that are not HTTP.
     let _ = stream.write_all(request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -143,7 +143,7 @@ pub(crate) fn ask(server: &Started, request: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// An answer but for when it was given, which is of its moment.
+/// The lines of an answer without its date.
 fn without_date(answer: &[u8]) -> Vec<&[u8]> {
     answer.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"date: ")).collect()
 }

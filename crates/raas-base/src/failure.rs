@@ -1,4 +1,4 @@
-//! Why a command ended without doing what it was asked for: what failed, on what, why, and what to do.
+//! The error of a command: what failed, on what, why, and what to do.
 
 use std::error::Error;
 use std::fmt;
@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use raas_types::NameError;
 
-/// What went wrong, as far as a script must know: each kind has an exit code of its own. Exit code 1 belongs to
-/// commands that did their work and found a check that does not hold.
+/// The kind of a failure, for scripts: each kind has an exit code of its own.
+///
+/// Exit code 1 is no failure: a command did its work, and found a check that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The command line or the configuration asks for something impossible (exit code 2).
     Usage,
-    /// The input is not fit to be published (exit code 3).
+    /// The input cannot be published (exit code 3).
     Refused,
     /// A disk, a network, a service or a program that raas needs failed (exit code 4).
     Environment,
@@ -39,7 +40,7 @@ impl Failure {
         self
     }
 
-    /// Puts a statement before the message that holds in spite of the failure.
+    /// Puts a statement before the message, such as what was done in spite of the failure.
     pub fn preceded_by(mut self, statement: &str) -> Self {
         self.message = format!("{statement}: {}", self.message);
         self
@@ -59,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// What went wrong, for scripts.
+    /// The kind, for scripts.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -69,8 +70,8 @@ impl Failure {
         &self.message
     }
 
-    /// The causes, the nearest first. A cause that the text before it ends with is left out: libraries like to repeat
-    /// their cause in their own message, and people read it once.
+    /// The causes, the nearest first. A cause is left out if the text before it ends with it: many libraries repeat their
+    /// cause in their own message.
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
         let mut shown = self.message.clone();
@@ -86,7 +87,7 @@ impl Failure {
         causes
     }
 
-    /// What the user can do, in the order of the tries.
+    /// What the user can do, the first thing to try first.
     pub fn hints(&self) -> &[String] {
         &self.hints
     }
@@ -112,9 +113,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds to an error what was being done.
 pub trait Context<T> {
-    /// A failure of the environment, with this message before the error.
+    /// Makes the error the cause of a failure of the environment with this message.
     fn context(self, message: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_tells_what_why_and_what_to_do() {
+    fn a_failure_shows_message_cause_and_hints() {
         let failed: Result<(), io::Error> = Err(io::Error::other("the disk is on fire"));
         let failure =
             failed.context(|| "cannot write x".into()).unwrap_err().hint("put it out").hint("call help");
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_not_told_twice() {
+    fn a_repeated_cause_is_shown_once() {
         let inner = io::Error::other("inner");
         let failure = Failure::new(Kind::Usage, "outer: inner").caused_by(inner);
         assert_eq!(failure.to_string(), "error: outer: inner");

@@ -1,17 +1,17 @@
-//! Files that appear whole or not at all.
+//! Files that are written whole or not at all, and walks over folders.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Moves a finished file to its place, replacing what is there, and sees to it that the name reaches the disk too.
-pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames a finished file, replacing any file of that name, and syncs the folder so that the name is on the disk.
+pub fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut tries = 0;
     loop {
         match fs::rename(from, to).and_then(|()| File::open(folder)?.sync_all()) {
-            // The folders of a key are made when the first object comes, and go with the last one: perhaps just now.
+            // Another run removes the folder of a key with its last object, perhaps between our steps.
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 && from.exists() => {
                 tries += 1;
                 fs::create_dir_all(folder)?;
@@ -21,7 +21,7 @@ pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a file through a neighbour, so that a reader sees the old content or the new.
+/// Writes a file by way of a second file, so that a reader sees the old content or the new content.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -32,11 +32,10 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(&neighbour)?;
     file.write_all(content)?;
     file.sync_data()?;
-    publish(&neighbour, path)
+    move_into_place(&neighbour, path)
 }
 
-/// Names each file below `root/folder` by its path from the root, with what is known of it; nothing if there is no such
-/// folder.
+/// Calls `each` for every file below `root/folder`, with its path from the root. A missing folder has no files.
 pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) -> io::Result<()> {
     let entries = match fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,
@@ -47,13 +46,13 @@ pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) ->
     };
     for entry in entries {
         let entry = entry?;
-        // What raas writes has names in UTF-8; what does not is none of its files.
+        // All names that raas writes are UTF-8.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         match entry.metadata() {
             Ok(found) if found.is_dir() => walk(root, &path, each)?,
             Ok(found) => each(&path, &found),
-            // It went away while the listing went on.
+            // The file was removed during the walk.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -61,8 +60,8 @@ pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) ->
     Ok(())
 }
 
-/// When a file was written.
+/// The time of the last change of a file.
 pub fn modified(found: &Metadata) -> SystemTime {
-    // Every system that raas is built for has the time.
+    // All systems that raas runs on know this time.
     found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -1,8 +1,8 @@
-//! What must not be left behind when a command is interrupted: private folders, and programs that run in a group of
-//! their own and so do not hear of Ctrl-C.
+//! Cleans up when a command is interrupted: removes private folders, and ends programs in process groups of their own,
+//! which Ctrl-C does not reach.
 //!
-//! Nothing is changed about signals before there is such a thing. A run that is killed cannot do this; the next
-//! one sweeps up behind it (see `scratch`).
+//! The first folder or process group installs the signal handlers: a command without either keeps the default handlers.
+//! A killed run cannot clean up. The next run does it instead (see `scratch`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,45 +16,46 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Default)]
-struct Pending {
+struct Registered {
     folders: BTreeSet<PathBuf>,
     groups: BTreeSet<i32>,
 }
 
-static PENDING: Mutex<Pending> = Mutex::new(Pending { folders: BTreeSet::new(), groups: BTreeSet::new() });
+static REGISTERED: Mutex<Registered> =
+    Mutex::new(Registered { folders: BTreeSet::new(), groups: BTreeSet::new() });
 
-fn pending() -> MutexGuard<'static, Pending> {
-    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+fn registered() -> MutexGuard<'static, Registered> {
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A folder that is removed when the command is interrupted, until this is dropped.
+/// A folder that an interrupt removes, for as long as this value lives.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct PrivateFolder(PathBuf);
 
-impl Folder {
-    /// Guards a folder.
+impl PrivateFolder {
+    /// Registers a folder, which need not exist yet.
     pub fn new(path: PathBuf) -> Self {
         watch();
-        pending().folders.insert(path.clone());
+        registered().folders.insert(path.clone());
         Self(path)
     }
 }
 
-impl Drop for Folder {
+impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        pending().folders.remove(&self.0);
+        registered().folders.remove(&self.0);
     }
 }
 
-/// A process group that is ended when the command is interrupted, until this is dropped.
+/// A process group that an interrupt ends, for as long as this value lives.
 #[derive(Debug)]
-pub struct Group(i32);
+pub struct ProcessGroup(i32);
 
-impl Group {
-    /// The group that this process leads.
+impl ProcessGroup {
+    /// Registers the group that this process leads.
     pub fn new(leader: u32) -> Self {
         let group = i32::try_from(leader).unwrap_or(0);
-        pending().groups.insert(group);
+        registered().groups.insert(group);
         Self(group)
     }
 
@@ -64,39 +65,39 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        pending().groups.remove(&self.0);
+        registered().groups.remove(&self.0);
     }
 }
 
 fn kill(group: i32) {
-    // 0 would be our own group.
+    // Group 0 would be our own.
     if let Some(pid) = Pid::from_raw(group) {
-        // One that has ended already is as good.
+        // An error means that the group has ended already.
         kill_process_group(pid, Signal::KILL).unwrap_or_default();
     }
 }
 
-/// Whether somebody else ends the program when it is interrupted, once that is cleaned up for too.
-static ENDED_ELSEWHERE: AtomicBool = AtomicBool::new(false);
+/// Whether the caller exits after an interrupt: see [`caller_exits`].
+static CALLER_EXITS: AtomicBool = AtomicBool::new(false);
 
-/// Says that the caller listens for signals as well, and ends the program with [`end`].
-pub fn ended_elsewhere() {
-    ENDED_ELSEWHERE.store(true, Ordering::SeqCst);
+/// Leaves the exit to the caller, which handles signals too and calls [`clean_up_and_exit`].
+pub fn caller_exits() {
+    CALLER_EXITS.store(true, Ordering::SeqCst);
 }
 
-/// Ends the program, with nothing left behind.
-pub fn end(code: i32) -> ! {
-    clean(&pending());
+/// Cleans up, and exits with this code.
+pub fn clean_up_and_exit(code: i32) -> ! {
+    clean(&registered());
     std::process::exit(code)
 }
 
-/// Listens for the signals that end a program.
+/// Starts the thread that handles signals, once.
 fn watch() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        // Without the thread an interrupted run leaves its folder to be swept by the next.
+        // Without the thread, the next run removes the folders.
         drop(thread::Builder::new().name("interrupt".into()).spawn(listen));
     });
 }
@@ -112,11 +113,11 @@ fn listen() {
                 _ = terminate.recv() => 15,
                 _ = hangup.recv() => 1,
             };
-            let pending = pending();
-            // With nothing to clean up the signal is somebody else's: a server's, which ends in its own way.
-            if !pending.folders.is_empty() || !pending.groups.is_empty() {
-                clean(&pending);
-                if !ENDED_ELSEWHERE.load(Ordering::SeqCst) {
+            let registered = registered();
+            // Without anything to clean up, another handler ends the program: a server finishes its requests first.
+            if !registered.folders.is_empty() || !registered.groups.is_empty() {
+                clean(&registered);
+                if !CALLER_EXITS.load(Ordering::SeqCst) {
                     std::process::exit(128 + number);
                 }
             }
@@ -124,10 +125,10 @@ fn listen() {
     });
 }
 
-fn clean(pending: &Pending) {
-    pending.groups.iter().copied().for_each(kill);
-    for folder in &pending.folders {
-        // A program that was killed may have made a file while its folder was being removed.
+fn clean(registered: &Registered) {
+    registered.groups.iter().copied().for_each(kill);
+    for folder in &registered.folders {
+        // A program of a killed group may still have made a file during the removal.
         for _ in 0..20 {
             if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
                 break;

@@ -1,16 +1,16 @@
-//! What every part of raas needs and what belongs to no domain: failures, files, signals, secrets.
+//! Parts that every crate of raas needs, and that belong to no domain: failures, files, signals, secrets.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`failure`] | why a command failed: message, causes, hints, exit code |
-//! | [`files`] | files that appear whole or not at all |
-//! | [`run_folder`] | a folder that goes with the run, or is swept by the next one |
+//! | [`files`] | files that are written whole or not at all |
+//! | [`run_folder`] | a folder that is removed at the end of the run, or by the next run |
 //! | [`scratch`] | a private run folder |
-//! | [`interrupt`] | what is cleaned up when the command is interrupted |
+//! | [`interrupt`] | the clean-up after an interrupt |
 //! | [`parallel`] | the same work on several threads |
-//! | [`redact`] | addresses without passwords and tokens |
+//! | [`redact`] | addresses without passwords and tokens, for people |
 //! | [`Secret`] | a value that is never shown |
-//! | [`Say`] | how a library tells people something without printing it |
+//! | [`Say`] | where a library sends lines for people, which it never prints itself |
 
 pub mod failure;
 pub mod files;

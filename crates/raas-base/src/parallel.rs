@@ -1,4 +1,4 @@
-//! Work that is done some at a time.
+//! The same work on several threads.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,10 @@ use std::thread;
 
 use crate::failure::Failure;
 
-/// Does the work of each item with so many threads, and gives the results in order. After a failure no more are
-/// begun.
+/// Does the work of each item on this many threads, and returns the results in the order of the items.
+///
+/// # Errors
+/// The first failure. No item is begun after it.
 pub fn each<T: Send, R: Send>(
     workers: usize,
     items: Vec<T>,

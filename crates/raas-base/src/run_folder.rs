@@ -1,19 +1,19 @@
-//! A folder for as long as a run lives.
+//! A folder that lives as long as a run.
 //!
 //! ```text
 //! <parent>/<name>         the folder
 //! <parent>/<name>.lock    locked for as long as the run lives
 //! ```
 //!
-//! It goes with the run. After a kill the next run removes it, which sees by the lock that nobody lives there any
-//! more: the system lets go of a lock however its holder ends.
+//! The folder is removed at the end of the run. After a kill, the next run removes it: the system releases a lock however
+//! its holder ends, so a folder whose lock can be taken belongs to no living run.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// A folder of this run, removed when this is dropped.
+/// A folder of this run, removed when this value is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     folder: PathBuf,
@@ -22,8 +22,8 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes one with these permissions, in a folder that exists. `known` is told of it before it is there.
-    pub fn begin(parent: &Path, mode: u32, known: impl FnOnce(&Path)) -> io::Result<Self> {
+    /// Makes a folder with these permissions, in a parent that exists. `before` gets its path before the folder exists.
+    pub fn begin(parent: &Path, mode: u32, before: impl FnOnce(&Path)) -> io::Result<Self> {
         loop {
             let (lock, lock_path) = tempfile::Builder::new()
                 .suffix(".lock")
@@ -31,12 +31,12 @@ impl RunFolder {
                 .keep()
                 .map_err(|error| error.error)?;
             lock.lock()?;
-            // Between its making and its locking another run may have swept it away as dead.
+            // Before the lock was taken, another run may have removed the file as that of a killed run.
             if lock.metadata()?.nlink() == 0 {
                 continue;
             }
             let folder = lock_path.with_extension("");
-            known(&folder);
+            before(&folder);
             DirBuilder::new().mode(mode).create(&folder)?;
             return Ok(Self { folder, lock_path, _lock: lock });
         }
@@ -50,14 +50,14 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next run.
+        // If this fails, the next run removes the folder.
         if fs::remove_dir_all(&self.folder).is_ok() {
             drop(fs::remove_file(&self.lock_path));
         }
     }
 }
 
-/// Removes the folders of runs that are gone; how many there were.
+/// Removes the folders of killed runs, and returns their number.
 pub fn sweep(parent: &Path) -> io::Result<usize> {
     let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let entries = match fs::read_dir(parent) {
@@ -79,7 +79,7 @@ pub fn sweep(parent: &Path) -> io::Result<usize> {
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
-        // A run that has just ended, or another sweep, was faster.
+        // The run has just ended, or another run has swept the folder.
         if lock.metadata()?.nlink() == 0 {
             continue;
         }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_living_are_left_alone_and_the_dead_are_swept() {
+    fn folders_of_killed_runs_are_swept_and_those_of_living_runs_stay() {
         let parent = tempfile::tempdir().unwrap();
         let living = RunFolder::begin(parent.path(), 0o755, |_| {}).unwrap();
         fs::create_dir(parent.path().join("dead")).unwrap();

@@ -1,15 +1,16 @@
-//! How a library tells people something without printing it.
+//! Lines for people from a library, which never prints.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Takes a line for people: progress, or a note. The command line prints it to standard error; a test may collect it.
-/// It is cheap to clone and may be called from any thread.
+/// Takes lines for people: progress, or notes. The command line prints them to standard error, a test may collect them.
+///
+/// A clone is cheap, and every thread may use it.
 #[derive(Clone)]
 pub struct Say(Arc<dyn Fn(&str) + Send + Sync>);
 
 impl Say {
-    /// Gives each line to a function.
+    /// Passes each line to a function.
     pub fn new(take: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
@@ -19,7 +20,7 @@ impl Say {
         Self::new(|_| {})
     }
 
-    /// Tells a line, which ends without a line break.
+    /// Passes on a line, without a line break at its end.
     pub fn line(&self, text: &str) {
         (self.0)(text);
     }

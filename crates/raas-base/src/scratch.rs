@@ -1,7 +1,6 @@
-//! A private folder for as long as a command runs, for what nobody else may see.
+//! A private folder that lives as long as a command, for files that nobody else may read.
 //!
-//! It is removed however the command ends: by itself, by a signal (`interrupt`), or, after a kill, by the next run
-//! (`run_folder`).
+//! It is removed at the end of the command, by a signal (`interrupt`), or after a kill by the next run (`run_folder`).
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,17 +10,17 @@ use std::path::Path;
 use crate::interrupt;
 use crate::run_folder::{self, RunFolder};
 
-/// A private folder, removed when this is dropped.
+/// A private folder, removed when this value is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     run: RunFolder,
-    _interrupted: Option<interrupt::Folder>,
+    _interrupted: Option<interrupt::PrivateFolder>,
 }
 
 impl Scratch {
-    /// Makes one, and removes those of runs that are gone.
+    /// Makes a private folder, and removes those of killed runs.
     pub fn new(parent: &Path) -> io::Result<Self> {
-        // The home above is for all who may read it; this folder is not.
+        // Other users may be allowed to read the home above, but not this folder.
         if let Some(above) = parent.parent() {
             fs::create_dir_all(above)?;
         }
@@ -31,8 +30,8 @@ impl Scratch {
         }
         run_folder::sweep(parent)?;
         let mut interrupted = None;
-        let known = |folder: &Path| interrupted = Some(interrupt::Folder::new(folder.to_owned()));
-        let run = RunFolder::begin(parent, 0o700, known)?;
+        let register = |folder: &Path| interrupted = Some(interrupt::PrivateFolder::new(folder.to_owned()));
+        let run = RunFolder::begin(parent, 0o700, register)?;
         Ok(Self { run, _interrupted: interrupted })
     }
 
@@ -49,20 +48,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_private_and_goes_with_the_run() {
+    fn the_folder_is_private_and_is_removed_with_the_run() {
         let parent = tempfile::tempdir().unwrap();
         let scratch = Scratch::new(&parent.path().join("p")).unwrap();
         let folder = scratch.folder().to_owned();
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
         fs::create_dir(folder.join("sub")).unwrap();
         let other = Scratch::new(&parent.path().join("p")).unwrap();
-        assert!(folder.join("sub").is_dir(), "one that lives is left alone");
+        assert!(folder.join("sub").is_dir(), "the folder of a living run stays");
         drop((scratch, other));
         assert_eq!(fs::read_dir(parent.path().join("p")).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_a_killed_run_left_is_swept() {
+    fn the_folder_of_a_killed_run_is_swept() {
         let parent = tempfile::tempdir().unwrap();
         fs::create_dir(parent.path().join("dead")).unwrap();
         fs::write(parent.path().join("dead/secret"), "x").unwrap();

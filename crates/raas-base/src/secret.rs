@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// A password, a token or a key. It has no `Display`, its `Debug` shows nothing, and it leaves by
-/// [`expose`](Self::expose) alone.
+/// A password, a token or a key. It has no `Display`, its `Debug` shows `***`, and only [`expose`](Self::expose) gives
+/// its value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a value from being shown.
+    /// Hides a value.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The value, for the one who needs it.
+    /// The value, for a request that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Making a commit with `git fast-import`: one process whatever the number of files, and no working tree.
+//! Makes a commit with `git fast-import`: one process for any number of files, without a working tree.
 
 use std::io::{self, Seek as _, Write};
 use std::process::{Output, Stdio};
@@ -7,30 +7,30 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::GitError;
 use crate::git::Git;
 
-/// A commit to make: the parent's tree with the changes.
+/// A commit to make: the tree of the parent with the changes.
 #[derive(Debug)]
 pub(crate) struct Commit<'a> {
-    /// The branch, `refs/heads/…`; it moves only if it is still at the parent.
+    /// The branch, `refs/heads/…`. It moves only if it is still at the parent.
     pub(crate) branch: &'a str,
     pub(crate) parent: Option<&'a str>,
-    /// Path to content, or to nothing for a file that goes.
+    /// The new content of each path, or `None` to remove the file.
     pub(crate) changes: &'a [(String, Option<Vec<u8>>)],
     pub(crate) message: &'a str,
 }
 
-/// Where a commit waits for its signature. A run that is killed in between leaves it there, and the next takes it.
+/// The reference of a commit that is not signed yet. After a kill it stays, and the next commit overwrites it.
 const UNSIGNED: &str = "refs/raas/unsigned";
 
 impl Commit<'_> {
-    /// Makes it.
+    /// Makes the commit, signed if the operator's git signs commits.
     pub(crate) fn make(&self, git: &Git) -> Result<(), GitError> {
         if !wants_signature(git)? {
             return self.import(git, self.branch);
         }
-        // fast-import cannot sign, so what it made is made again around the same tree.
+        // fast-import cannot sign: a second, signed commit is made with the same tree.
         self.import(git, UNSIGNED)?;
         let signed = self.sign(git)?;
-        // An empty old value means that the branch must not be there.
+        // An empty old value means that the branch must not exist.
         git.run(&["update-ref", self.branch, &signed, self.parent.unwrap_or_default()])?;
         git.run(&["update-ref", "-d", UNSIGNED]).map(drop)
     }
@@ -39,7 +39,7 @@ impl Commit<'_> {
         let who = identity(git);
         let mut command = git.command();
         command
-            // Small commits as loose objects, which `git gc --auto` packs together; a pack for each would pile up.
+            // A small commit becomes loose objects, which `git gc --auto` packs: a pack for each commit would pile up.
             .args(["-c", "fastimport.unpackLimit=1000"])
             .args(["fast-import", "--quiet", "--done", "--date-format=raw"]);
         if reference == UNSIGNED {
@@ -51,7 +51,7 @@ impl Commit<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(GitError::no_git)?;
-        let told = match child.stdin.take() {
+        let written = match child.stdin.take() {
             Some(stdin) => self.write(&mut io::BufWriter::new(stdin), &who, reference),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
@@ -59,7 +59,7 @@ impl Commit<'_> {
         if !output.status.success() {
             return Err(git.failed("fast-import", &output));
         }
-        told.map_err(|error| git.odd(&format!("it does not take what to commit: {error}")))
+        written.map_err(|error| git.unexpected(&format!("fast-import does not read its input: {error}")))
     }
 
     fn write(&self, to: &mut impl Write, who: &str, reference: &str) -> io::Result<()> {
@@ -81,13 +81,15 @@ impl Commit<'_> {
         to.flush()
     }
 
-    /// The id of the same commit with a signature, made as the operator's git is configured to.
+    /// Makes the signed commit as the operator's git is configured, and returns its id.
     fn sign(&self, git: &Git) -> Result<String, GitError> {
         let mut command = git.command();
         let configured = git.ask(&["var", "GIT_COMMITTER_IDENT"]).is_ok_and(|found| found.is_some());
         if !configured {
             for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {
-                command.env(format!("{name}_NAME"), NOBODY.0).env(format!("{name}_EMAIL"), NOBODY.1);
+                command
+                    .env(format!("{name}_NAME"), DEFAULT_IDENTITY.0)
+                    .env(format!("{name}_EMAIL"), DEFAULT_IDENTITY.1);
             }
         }
         command.args(["commit-tree", "-S", "-F", "-"]);
@@ -95,14 +97,14 @@ impl Commit<'_> {
             command.args(["-p", parent]);
         }
         command.arg(format!("{UNSIGNED}^{{tree}}"));
-        // A file and not an argument: with some thousand tags the message is longer than an argument may be.
+        // The message of a commit with thousands of tags is too long for an argument.
         let message = || {
             let mut file = tempfile::tempfile()?;
             file.write_all(self.message.as_bytes())?;
             file.rewind()?;
             Ok::<_, io::Error>(file)
         };
-        let message = message().map_err(|error| git.odd(&format!("no temporary file: {error}")))?;
+        let message = message().map_err(|error| git.unexpected(&format!("no temporary file: {error}")))?;
         command.stdin(message);
         let output = git.succeed(command, "commit-tree -S")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -120,20 +122,20 @@ fn data(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     writeln!(to)
 }
 
-/// A path as fast-import reads it whatever is in it.
+/// A path in the quotes of fast-import, with any characters.
 fn quoted(path: &str) -> String {
     format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// Who publishes where git knows of nobody.
-const NOBODY: (&str, &str) = ("raas", "raas@localhost");
+/// The name and address of the publisher if git has none.
+const DEFAULT_IDENTITY: (&str, &str) = ("raas", "raas@localhost");
 
-/// Who publishes, as the operator's git is configured, and now.
+/// The publisher as the operator's git is configured, and the time.
 fn identity(git: &Git) -> String {
-    // `Name <address> seconds zone`; git refuses to make one up where nothing is configured.
+    // `Name <address> seconds zone`. Without a configuration, git may fail or invent a name.
     let configured = git.run(&["var", "GIT_COMMITTER_IDENT"]).ok().map(|line| line.trim().to_owned());
     configured.filter(|line| line.contains('<') && !line.starts_with('<')).unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        format!("{} <{}> {now} +0000", NOBODY.0, NOBODY.1)
+        format!("{} <{}> {now} +0000", DEFAULT_IDENTITY.0, DEFAULT_IDENTITY.1)
     })
 }

@@ -1,4 +1,4 @@
-//! Why git did not do what it was asked for, told apart as far as somebody can act on it.
+//! Why a git command failed, in the kinds that people and programs can act on.
 
 use std::io;
 use std::path::Path;
@@ -10,64 +10,65 @@ use raas_base::redact;
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct GitError {
-    /// What went wrong.
+    /// The kind of the error.
     pub kind: GitErrorKind,
     message: String,
-    said: String,
-    /// Whether it is about a repository elsewhere.
+    /// What git printed, without what repeats and without secrets.
+    output: String,
+    /// Whether the repository is on another machine.
     remote: bool,
 }
 
-/// What went wrong.
+/// Why a git command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GitErrorKind {
     /// There is no such repository or branch.
     NotFound,
-    /// The other side does not let this user in.
+    /// The remote does not accept this user.
     Authentication,
-    /// Somebody else has pushed in between: fetching and trying again helps.
+    /// Another push came first: fetching and trying again helps.
     Rejected,
-    /// The other side's rules do not allow the push: trying again does not help.
+    /// The rules of the remote do not allow the push: trying again does not help.
     Declined,
-    /// The other side cannot be reached.
+    /// The remote cannot be reached.
     Unreachable,
-    /// It took longer than it may.
+    /// The command took longer than its time limit.
     TimedOut,
-    /// Git itself cannot be run.
+    /// The `git` program cannot be run.
     NoGit,
     /// Anything else.
     Other,
 }
 
 impl GitError {
-    /// A command that ended with an error; `place` is a folder or an address.
-    pub(crate) fn said(verb: &str, place: &str, said: &str) -> Self {
-        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| is_worth_telling(line)).collect();
-        let kind = GitErrorKind::of(said);
-        let remote = !place.starts_with('/');
-        let place = redact::text(place);
+    /// The error of a command that ended with an error. `repository` is its folder or its address.
+    pub(crate) fn command_failed(verb: &str, repository: &str, printed: &str) -> Self {
+        let lines: Vec<&str> = printed.lines().map(str::trim).filter(|line| is_worth_showing(line)).collect();
+        let kind = GitErrorKind::of(printed);
+        let remote = !repository.starts_with('/');
         Self {
             kind,
             remote,
-            message: format!("`git {verb}` failed in {place}"),
-            said: redact::text(&lines.join("; ")),
+            message: format!("`git {verb}` failed in {}", redact::text(repository)),
+            output: redact::text(&lines.join("; ")),
         }
     }
 
-    pub(crate) fn timed_out(verb: &str, place: &str, seconds: u64) -> Self {
+    pub(crate) fn timed_out(verb: &str, address: &str, seconds: u64) -> Self {
         Self {
             kind: GitErrorKind::TimedOut,
-            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(place)),
-            said: String::new(),
+            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(address)),
+            output: String::new(),
             remote: true,
         }
     }
 
-    pub(crate) fn odd(folder: &Path, what: &str) -> Self {
+    /// The error of an answer that git never gives.
+    pub(crate) fn unexpected(folder: &Path, what: &str) -> Self {
         Self {
             kind: GitErrorKind::Other,
             message: format!("git in {}: {what}", folder.display()),
-            said: String::new(),
+            output: String::new(),
             remote: false,
         }
     }
@@ -77,39 +78,46 @@ impl GitError {
         Self {
             kind: GitErrorKind::NoGit,
             message: "cannot run `git`, which keeps the record of what is published".into(),
-            said: error.to_string(),
+            output: error.to_string(),
             remote: false,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
-        Some(match self.kind {
-            GitErrorKind::NotFound => {
-                "check the address and the branch: `git ls-remote ADDRESS` lists what is there"
-            }
-            GitErrorKind::Authentication => {
-                "raas asks for no password: give git a key in the ssh agent, or a credential helper, so that \
-                 `git ls-remote ADDRESS` works without questions"
-            }
-            GitErrorKind::Rejected => "others push there at this moment; run the command again",
-            GitErrorKind::Declined => {
-                "the other side's rules or hooks do not allow the push; its message says which"
-            }
-            GitErrorKind::Unreachable => {
-                "check the address and the network; run the command again when it answers"
-            }
-            GitErrorKind::TimedOut => "check the network, or allow more time with --git-timeout SECONDS",
-            GitErrorKind::NoGit => "install git",
-            // Of a repository elsewhere its own words have to do.
-            GitErrorKind::Other if self.remote => return None,
-            GitErrorKind::Other => "`git fsck` in that folder tells whether the repository is damaged",
-        })
+        let hint = HINTS.iter().find(|(kind, _)| *kind == self.kind).map(|(_, hint)| *hint);
+        // For an unknown error of a remote, the output has to do.
+        hint.or((!self.remote)
+            .then_some("run `git fsck` in that folder: it says whether the repository is damaged"))
     }
 }
 
+/// What people can do about each kind of error.
+const HINTS: [(GitErrorKind, &str); 7] = [
+    (
+        GitErrorKind::NotFound,
+        "check the address and the branch: `git ls-remote ADDRESS` lists the branches of a repository",
+    ),
+    (
+        GitErrorKind::Authentication,
+        "give git a key in the ssh agent, or a credential helper: raas asks for no password, so \
+         `git ls-remote ADDRESS` must work without questions",
+    ),
+    (GitErrorKind::Rejected, "run the command again: others push there at this moment"),
+    (
+        GitErrorKind::Declined,
+        "ask the owner of the remote: its rules or hooks do not allow the push, and its message says which",
+    ),
+    (
+        GitErrorKind::Unreachable,
+        "check the address and the network, and run the command again when the remote answers",
+    ),
+    (GitErrorKind::TimedOut, "check the network, or allow more time with --git-timeout SECONDS"),
+    (GitErrorKind::NoGit, "install git"),
+];
+
 impl GitErrorKind {
-    /// What git's words mean. The first that fits counts: later lines follow from earlier ones.
-    fn of(said: &str) -> Self {
+    /// The kind of the error that git printed. The first row with a match decides.
+    fn of(printed: &str) -> Self {
         const WORDS: [(GitErrorKind, &[&str]); 6] = [
             (
                 GitErrorKind::Authentication,
@@ -140,7 +148,7 @@ impl GitErrorKind {
                     "reference already exists",
                 ],
             ),
-            // Whatever else it is refused for is no race.
+            // All other rejections of a remote are no race with another push.
             (GitErrorKind::Declined, &["remote rejected"]),
             (
                 GitErrorKind::NotFound,
@@ -165,27 +173,21 @@ impl GitErrorKind {
                 ],
             ),
         ];
-        let found = WORDS.iter().find(|(_, words)| words.iter().any(|word| said.contains(word)));
+        let found = WORDS.iter().find(|(_, words)| words.iter().any(|word| printed.contains(word)));
         found.map_or(Self::Other, |(kind, _)| *kind)
     }
 }
 
-/// Not what git repeats, and no advice on commands that nobody has typed.
-fn is_worth_telling(line: &str) -> bool {
+/// Whether people need the line: not a repetition, and no advice about commands that nobody has typed.
+fn is_worth_showing(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("Cloning into")
 }
 
 impl From<GitError> for Failure {
     fn from(error: GitError) -> Self {
         let hint = error.hint();
-        let mut failure = Failure::new(Kind::Environment, error.message);
-        if !error.said.is_empty() {
-            failure = failure.caused_by(error.said);
-        }
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        let failure = Failure::new(Kind::Environment, error.message).hint_if(hint);
+        if error.output.is_empty() { failure } else { failure.caused_by(error.output) }
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gits_words_are_told_apart() {
+    fn the_kind_of_an_error_is_found_in_gits_words() {
         let table = [
             ("fatal: repository '/x' does not exist", GitErrorKind::NotFound),
             (
@@ -231,20 +233,20 @@ mod tests {
             ),
             ("fatal: bad object", GitErrorKind::Other),
         ];
-        for (said, kind) in table {
-            assert_eq!(GitErrorKind::of(said), kind, "{said}");
+        for (printed, kind) in table {
+            assert_eq!(GitErrorKind::of(printed), kind, "{printed}");
         }
     }
 
     #[test]
-    fn passwords_in_addresses_are_not_told() {
+    fn passwords_in_addresses_are_not_shown() {
         assert_eq!(
             redact::text("for 'https://u:p@x.org/a' and https://t@y"),
             "for 'https://x.org/a' and https://y"
         );
         assert_eq!(redact::text("https://u:p@x@z.org"), "https://z.org");
         assert_eq!(redact::text("git@x.org:a/b"), "git@x.org:a/b");
-        let failure = Failure::from(GitError::said(
+        let failure = Failure::from(GitError::command_failed(
             "clone",
             "https://u:secret@x/r",
             "fatal: no 'https://u:secret@x/r'",

@@ -1,12 +1,11 @@
-//! The one place that runs `git`: always with the same environment, so that no user's settings change what it says,
-//! and with a bound on whatever waits for a network.
+//! Runs the `git` program, always with the same environment, so that no user's settings change its answers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::error::GitError;
 
-/// A repository, by its git folder.
+/// A repository on this machine, by its git folder.
 #[derive(Debug)]
 pub struct Git {
     folder: PathBuf,
@@ -27,52 +26,54 @@ impl Git {
     pub fn create(&self, branch: &str) -> Result<(), GitError> {
         let branch = format!("--initial-branch={branch}");
         let mut command = plain_command();
-        // Not as the user's own repositories are made: raas looks at the files of this one.
+        // The user's settings for new repositories do not count: raas reads the files of this repository.
         command.env("GIT_DEFAULT_REF_FORMAT", "files").env("GIT_DEFAULT_HASH", "sha1");
         command.args(["init", "--bare", "--quiet", "--template=", &branch, "--"]).arg(&self.folder);
         self.succeed(command, "init").map(drop)
     }
 
-    /// A command in the repository.
+    /// A git command in the repository.
     pub(crate) fn command(&self) -> Command {
         let mut command = plain_command();
         command.arg("--git-dir").arg(&self.folder);
         command
     }
 
-    /// Runs to the end and gives what it says.
+    /// Runs a command, and returns what it prints.
+    ///
+    /// # Errors
+    /// The command fails, or prints something that is not UTF-8.
     pub fn run(&self, arguments: &[&str]) -> Result<String, GitError> {
         let mut command = self.command();
         command.args(arguments);
-        let said = self.succeed(command, arguments[0])?;
-        String::from_utf8(said.stdout).map_err(|_| self.odd("it said something that is not UTF-8"))
+        let output = self.succeed(command, arguments[0])?;
+        String::from_utf8(output.stdout).map_err(|_| self.unexpected("the output is not UTF-8"))
     }
 
-    /// As [`run`](Self::run), whatever it says.
+    /// Like [`run`](Self::run), with an output of any bytes.
     pub fn run_raw(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         let mut command = self.command();
         command.args(arguments);
         Ok(self.succeed(command, arguments[0])?.stdout)
     }
 
-    /// As [`run`](Self::run), with times told in UTC.
+    /// Like [`run`](Self::run), with times in UTC. Bytes that are not UTF-8 are replaced.
     pub fn run_in_utc(&self, arguments: &[&str]) -> Result<String, GitError> {
         let mut command = self.command();
         command.env("TZ", "UTC0").args(["-c", "log.showSignature=false"]).args(arguments);
-        let said = self.succeed(command, arguments[0])?;
-        // A message is for people's eyes, whatever its bytes.
-        Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+        let output = self.succeed(command, arguments[0])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// As [`run`](Self::run), with an input, and with what it says in a file.
+    /// Like [`run`](Self::run), with this standard input and standard output.
     pub fn pass(&self, arguments: &[&str], from: Stdio, to: Stdio) -> Result<(), GitError> {
         let mut command = self.command();
         command.args(arguments).stdin(from).stdout(to).stderr(Stdio::piped());
-        let said = command.spawn().and_then(Child::wait_with_output).map_err(GitError::no_git)?;
-        if said.status.success() { Ok(()) } else { Err(self.failed(arguments[0], &said)) }
+        let output = command.spawn().and_then(Child::wait_with_output).map_err(GitError::no_git)?;
+        if output.status.success() { Ok(()) } else { Err(self.failed(arguments[0], &output)) }
     }
 
-    /// As [`run`](Self::run), for the commands that say no with exit code 1.
+    /// Like [`run`](Self::run), for commands that answer no by exit code 1: `None`.
     pub fn ask(&self, arguments: &[&str]) -> Result<Option<String>, GitError> {
         let output = self.command().args(arguments).output().map_err(GitError::no_git)?;
         match output.status.code() {
@@ -82,15 +83,16 @@ impl Git {
         }
     }
 
-    /// A failure for an answer that git never gives to a question of ours.
-    pub fn odd(&self, what: &str) -> GitError {
-        GitError::odd(&self.folder, what)
+    /// The error of an answer that git never gives: `what` says what is wrong with it.
+    pub fn unexpected(&self, what: &str) -> GitError {
+        GitError::unexpected(&self.folder, what)
     }
 
     pub(crate) fn failed(&self, verb: &str, output: &Output) -> GitError {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = if said.trim().is_empty() { output.status.to_string() } else { said.into_owned() };
-        GitError::said(verb, &self.folder.display().to_string(), &said)
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let printed =
+            if printed.trim().is_empty() { output.status.to_string() } else { printed.into_owned() };
+        GitError::command_failed(verb, &self.folder.display().to_string(), &printed)
     }
 
     pub(crate) fn succeed(&self, mut command: Command, verb: &str) -> Result<Output, GitError> {
@@ -99,10 +101,11 @@ impl Git {
     }
 }
 
+/// A git command in no repository, in the environment that all commands have.
 pub(crate) fn plain_command() -> Command {
     let mut command = Command::new("git");
-    // A hook or an alias that calls raas must not lead it into the repository that it was called from.
-    // Source: `git rev-parse --local-env-vars`, but for settings, which the user may mean for raas too.
+    // A hook or an alias may call raas: git must not use the repository of that hook.
+    // Source: `git rev-parse --local-env-vars`, without the variables for settings, which may be meant for raas.
     for name in [
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
@@ -120,22 +123,22 @@ pub(crate) fn plain_command() -> Command {
         command.env_remove(name);
     }
     command
-        // What git says is parsed, so it must speak one language.
+        // raas parses the output, so it must be in one language.
         .env("LC_ALL", "C")
-        // Nothing waits for a keyboard.
+        // No command waits for a keyboard.
         .env("GIT_TERMINAL_PROMPT", "0")
-        // The folder is ours whoever runs raas, in a container as root for example.
+        // git distrusts a folder of another user. raas may run as another user, as root in a container for example.
         .args(["-c", "safe.directory=*"])
-        // Paths come as they are, not as quoted octal.
+        // Paths are printed as they are, not quoted.
         .args(["-c", "core.quotePath=false"])
-        // Packing runs before raas ends, or never: it must not outlive the lock that it runs under.
+        // Packing must not outlive the lock that raas holds, so it does not go to the background.
         .args(["-c", "gc.autoDetach=false"])
         .args(["-c", "maintenance.autoDetach=false"])
-        // Every commit is part of the audit log, and on the disk when it is made.
+        // A commit is an entry of the audit log: it is on the disk when the command ends.
         .args(["-c", "core.fsync=committed"])
-        // A server that says nothing more is not waited for by a git whose raas was killed.
+        // If raas is killed, its git must not wait forever for a silent server.
         .args(["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"])
-        // Hooks are for people who work in a repository; none of ours is one to work in.
+        // Hooks are for repositories that people work in.
         .args(["-c", "core.hooksPath=/dev/null"])
         .stdin(Stdio::null());
     command

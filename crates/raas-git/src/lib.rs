@@ -5,8 +5,8 @@
 //! remote ──▶ login, git
 //! ```
 //!
-//! Every git command of raas runs here, with one environment. A command that waits for a network has a bound, and a
-//! process group that ends with it.
+//! Every git command of raas runs here, with one environment. A command over a network has a time limit, and a process
+//! group that ends with it.
 
 mod commit;
 mod error;
@@ -21,4 +21,4 @@ pub use error::{GitError, GitErrorKind};
 pub use git::Git;
 pub use reader::Reader;
 pub use remote::Remote;
-pub use repository::{Change, CommitId, CommittedFile, Repository, is_plain};
+pub use repository::{Change, CommitId, CommittedFile, Repository, is_safe_path};

@@ -1,9 +1,9 @@
-//! User name and password of an http address, kept out of what other users of the machine can see: git's arguments
-//! stand in the process list, its environment does not.
+//! User name and password of an http address. git gets them in its environment: its arguments are in the process list,
+//! which every user of the machine can read.
 
 use std::process::Command;
 
-/// An address without its user name and password, and those.
+/// An address without user name and password, and the two apart.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) address: String,
@@ -13,14 +13,14 @@ pub(crate) struct Login {
 const USER: &str = "RAAS_GIT_USER";
 const PASSWORD: &str = "RAAS_GIT_PASSWORD";
 
-/// Answers git's question for a login; the program text holds no secret.
+/// A credential helper for git. Its text holds no secret.
 const HELPER: &str = concat!(
     "!f() { test \"$1\" = get && ",
     "printf 'username=%s\\npassword=%s\\n' \"$RAAS_GIT_USER\" \"$RAAS_GIT_PASSWORD\"; }; f"
 );
 
 impl Login {
-    /// Takes the login off an http or https address. Other addresses stay as they are: ssh has no passwords in them.
+    /// Splits an http or https address. Other addresses stay whole: those of ssh hold no password.
     pub(crate) fn of(address: &str) -> Self {
         let web = address.split_once("://").filter(|(scheme, _)| {
             scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
@@ -33,11 +33,11 @@ impl Login {
         Self { address: format!("{scheme}://{rest}"), user: Some((decode(user), decode(password))) }
     }
 
-    /// What goes before git's verb, and what it finds in its environment.
+    /// Adds the credential helper to a git command, before its verb, and the login to its environment.
     pub(crate) fn apply(&self, command: &mut Command) {
         if let Some((user, password)) = &self.user {
-            // An empty helper first: the user's own are not asked, and learn nothing.
-            // For this host alone: it may send git to another one.
+            // The empty helper removes the user's own helpers, which must not store this login. Ours is for this host
+            // only: the host may redirect git to another one.
             let host = self.address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
             let helper = format!("credential.{host}.helper={HELPER}");
             command.args(["-c", "credential.helper=", "-c", &helper]).env(USER, user).env(PASSWORD, password);
@@ -45,18 +45,18 @@ impl Login {
     }
 }
 
-/// The login of what stands behind the scheme, and the rest; `None` if it has none.
+/// Splits an address after its scheme into login and rest. `None` without a login.
 fn split(rest: &str) -> Option<(&str, &str)> {
     let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
     if let Some(at) = authority.rfind('@') {
         return Some((&rest[..at], &rest[at + 1..]));
     }
-    // A password may hold a slash though it must not: then what looks like a port is none. A path may well have an `@`.
+    // A password may hold a slash, although it should be encoded. Then the text after `:` is no port.
     let (_, port) = authority.split_once(':')?;
     if port.bytes().all(|b| b.is_ascii_digit()) { None } else { rest.rsplit_once('@') }
 }
 
-/// Undoes percent-encoding; what is none stays as it is.
+/// Decodes percent-encoding. Everything else stays as it is.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_login_is_taken_off_web_addresses() {
+    fn a_web_address_is_split_from_its_login() {
         let of = |address: &str| {
             let login = Login::of(address);
             (login.address, login.user)
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn no_argument_holds_the_password() {
+    fn the_password_is_in_the_environment_and_in_no_argument() {
         let mut command = Command::new("git");
         Login::of("https://jane:hunter2@h/x").apply(&mut command);
         assert!(command.get_args().all(|argument| !argument.to_string_lossy().contains("hunter2")));

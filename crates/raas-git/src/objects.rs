@@ -1,4 +1,4 @@
-//! Reading objects with `git cat-file --batch`: one process whatever their number.
+//! Reads objects with `git cat-file --batch`: one process for any number of objects.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -6,15 +6,15 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use crate::error::GitError;
 use crate::git::Git;
 
-/// A `git cat-file --batch` to ask.
-pub(crate) struct Objects<'a> {
+/// A running `git cat-file --batch`.
+pub(crate) struct ObjectReader<'a> {
     git: &'a Git,
     child: Child,
-    asking: Option<ChildStdin>,
+    requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-impl<'a> Objects<'a> {
+impl<'a> ObjectReader<'a> {
     pub(crate) fn begin(git: &'a Git) -> Result<Self, GitError> {
         let mut child = git
             .command()
@@ -24,27 +24,27 @@ impl<'a> Objects<'a> {
             .stderr(Stdio::null())
             .spawn()
             .map_err(GitError::no_git)?;
-        let (Some(asking), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(git.odd("git took no pipes"));
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(git.unexpected("the pipes to `git cat-file` are missing"));
         };
-        Ok(Objects { git, child, asking: Some(asking), answers: BufReader::new(answers) })
+        Ok(ObjectReader { git, child, requests: Some(requests), answers: BufReader::new(answers) })
     }
 
     /// The content of an object.
     pub(crate) fn read(&mut self, object: &str) -> Result<Vec<u8>, GitError> {
         self.exchange(object)
-            .map_err(|error| self.git.odd(&format!("object {object} cannot be read: {error}")))
+            .map_err(|error| self.git.unexpected(&format!("object {object} cannot be read: {error}")))
     }
 
     fn exchange(&mut self, object: &str) -> io::Result<Vec<u8>> {
-        let asking = self.asking.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        writeln!(asking, "{object}")?;
-        asking.flush()?;
+        let requests = self.requests.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(requests, "{object}")?;
+        requests.flush()?;
         // <object> SP <type> SP <size> LF <content> LF
         let mut head = String::new();
         self.answers.read_line(&mut head)?;
         let size = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<u64>().ok());
-        let size = size.ok_or_else(|| io::Error::other(format!("git says `{}`", head.trim_end())))?;
+        let size = size.ok_or_else(|| io::Error::other(format!("git answers `{}`", head.trim_end())))?;
         let mut content = Vec::new();
         (&mut self.answers).take(size + 1).read_to_end(&mut content)?;
         match content.pop() {
@@ -55,15 +55,15 @@ impl<'a> Objects<'a> {
 
     /// Ends the program.
     pub(crate) fn finish(mut self) -> Result<(), GitError> {
-        drop(self.asking.take());
+        drop(self.requests.take());
         self.child.wait().map(drop).map_err(GitError::no_git)
     }
 }
 
-impl Drop for Objects<'_> {
+impl Drop for ObjectReader<'_> {
     fn drop(&mut self) {
-        // With its input closed it ends by itself; waiting keeps no zombie.
-        drop(self.asking.take());
+        // The program ends when its input is closed. The wait keeps no zombie.
+        drop(self.requests.take());
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! Reading many files of one commit: one listing and one process, whatever their number.
+//! Reads many files of one commit: one listing and one process for any number of files.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,26 +6,29 @@ use std::ops::Bound;
 
 use raas_base::failure::Failure;
 
-use crate::objects::Objects;
+use crate::objects::ObjectReader;
 use crate::repository::{CommitId, Repository};
 
 /// The files of a commit below a folder.
 pub struct Reader<'a> {
-    /// Path to the id of the content.
+    /// The id of the content of each path.
     files: BTreeMap<String, String>,
-    objects: RefCell<Objects<'a>>,
+    objects: RefCell<ObjectReader<'a>>,
 }
 
 impl Repository {
-    /// Begins to read files of a commit below a folder, or all with an empty one.
+    /// A reader of the files of a commit below a folder, or of all files if the folder is empty.
+    ///
+    /// # Errors
+    /// git fails, or a path of the commit is not safe.
     pub fn reader(&self, commit: &CommitId, folder: &str) -> Result<Reader<'_>, Failure> {
         let files = self.files(commit, folder)?.into_iter().map(|file| (file.path, file.object)).collect();
-        Ok(Reader { files, objects: RefCell::new(Objects::begin(self.git())?) })
+        Ok(Reader { files, objects: RefCell::new(ObjectReader::begin(self.git())?) })
     }
 }
 
 impl Reader<'_> {
-    /// The paths that begin so, in order.
+    /// The paths with this prefix, in order.
     pub fn paths<'s>(&'s self, prefix: &'s str) -> impl Iterator<Item = &'s str> {
         let from = self.files.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         from.map(|(path, _)| path.as_str()).take_while(move |path| path.starts_with(prefix))

@@ -1,4 +1,4 @@
-//! What git does over a network: always with an end, and nothing left running behind it.
+//! Git commands over a network. Each has a time limit, and leaves no process behind.
 
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt as _;
@@ -13,25 +13,25 @@ use crate::error::GitError;
 use crate::git::{Git, plain_command};
 use crate::login::Login;
 
-/// A repository elsewhere.
+/// A repository on another machine, or in another folder.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    /// Its address, which may hold a password: see [`raas_base::redact`].
+    /// The address. It may hold a password: see [`raas_base::redact`].
     pub address: String,
-    /// How long one command may take.
-    pub patience: Duration,
+    /// The time limit of one command.
+    pub timeout: Duration,
 }
 
-/// How often a command that runs is looked at.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The pause between two looks at a running command.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Remote {
-    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist.
+    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist yet.
     pub fn clone_into(&self, folder: &Path, branch: Option<&str>) -> Result<(), GitError> {
         let mut command = plain_command();
         let login = Login::of(&self.address);
         login.apply(&mut command);
-        // The last commit alone: the history is not read here, and pushing on top of it needs no more.
+        // raas needs no history here: a push on top of the last commit works without it.
         command.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template="]);
         if let Some(branch) = branch {
             command.arg(format!("--branch={branch}"));
@@ -40,15 +40,15 @@ impl Remote {
         self.run(command, "clone").map(drop)
     }
 
-    /// The last commit of a branch, or of the default branch; nothing if there is none.
+    /// The last commit of a branch, or of the default branch. `None` if there is none.
     pub fn head(&self, branch: Option<&str>) -> Result<Option<String>, GitError> {
         let mut command = plain_command();
         let login = Login::of(&self.address);
         login.apply(&mut command);
         let reference = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
         command.args(["ls-remote", "--quiet", "--"]).arg(&login.address).arg(reference);
-        let said = self.run(command, "ls-remote")?;
-        Ok(said.split_whitespace().next().map(str::to_owned))
+        let output = self.run(command, "ls-remote")?;
+        Ok(output.split_whitespace().next().map(str::to_owned))
     }
 
     /// Fetches the last commit of a branch into the branch of the same name.
@@ -60,7 +60,7 @@ impl Remote {
         self.run(command, "fetch").map(drop)
     }
 
-    /// Pushes a commit to a branch, which must be in its history.
+    /// Pushes a commit to a branch. The last commit of the branch must be in the commit's history.
     pub fn push(&self, git: &Git, commit: &str, branch: &str) -> Result<(), GitError> {
         let mut command = git.command();
         Login::of(&self.address).apply(&mut command);
@@ -70,28 +70,28 @@ impl Remote {
 
     fn run(&self, mut command: Command, verb: &str) -> Result<String, GitError> {
         if !is_ssh_chosen() {
-            // No questions, as nobody may be there to answer, and no waiting for a host that is silent.
+            // ssh must not ask questions, and must not wait for a silent host.
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=15");
         }
-        // Files and not pipes: a helper that outlives git would hold a pipe open.
+        // A helper that outlives git would hold a pipe open, and raas would wait for it. So the output goes to files.
         let files = || Ok::<_, std::io::Error>((tempfile::tempfile()?, tempfile::tempfile()?));
-        let (mut said, mut complained) = files().map_err(GitError::no_git)?;
-        let handles = || Ok::<_, std::io::Error>((said.try_clone()?, complained.try_clone()?));
+        let (mut stdout_file, mut stderr_file) = files().map_err(GitError::no_git)?;
+        let handles = || Ok::<_, std::io::Error>((stdout_file.try_clone()?, stderr_file.try_clone()?));
         let (stdout, stderr) = handles().map_err(GitError::no_git)?;
-        // A group of its own, so that ssh and the like can be ended with it.
+        // A process group of its own, so that ssh and other helpers end with git.
         let child = command.process_group(0).stdout(stdout).stderr(stderr).spawn();
         let mut child = child.map_err(GitError::no_git)?;
-        let group = interrupt::Group::new(child.id());
+        let group = interrupt::ProcessGroup::new(child.id());
         let begun = Instant::now();
         let status = loop {
             match child.try_wait().map_err(GitError::no_git)? {
                 Some(status) => break status,
-                None if begun.elapsed() > self.patience => {
+                None if begun.elapsed() > self.timeout => {
                     group.kill();
                     drop(child.wait());
-                    return Err(GitError::timed_out(verb, &self.address, self.patience.as_secs()));
+                    return Err(GitError::timed_out(verb, &self.address, self.timeout.as_secs()));
                 }
-                None => thread::sleep(PAUSE),
+                None => thread::sleep(POLL_INTERVAL),
             }
         };
         drop(group);
@@ -101,15 +101,15 @@ impl Remote {
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         if status.success() {
-            return read(&mut said);
+            return read(&mut stdout_file);
         }
-        let complaint = read(&mut complained)?;
-        let complaint = if complaint.trim().is_empty() { status.to_string() } else { complaint };
-        Err(GitError::said(verb, &self.address, &complaint))
+        let printed = read(&mut stderr_file)?;
+        let printed = if printed.trim().is_empty() { status.to_string() } else { printed };
+        Err(GitError::command_failed(verb, &self.address, &printed))
     }
 }
 
-/// Whether the user has said how ssh is to be called.
+/// Whether the user has chosen an ssh command.
 fn is_ssh_chosen() -> bool {
     if ["GIT_SSH_COMMAND", "GIT_SSH"].iter().any(|name| std::env::var_os(name).is_some()) {
         return true;
@@ -124,18 +124,18 @@ mod tests {
     use crate::error::GitErrorKind;
 
     fn remote(address: impl Into<String>) -> Remote {
-        Remote { address: address.into(), patience: Duration::from_secs(30) }
+        Remote { address: address.into(), timeout: Duration::from_secs(30) }
     }
 
     #[test]
-    fn a_repository_that_is_not_there_is_told() {
+    fn a_missing_repository_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let failed = remote("file:///nonexistent/r.git").clone_into(&folder.path().join("x"), None);
         assert_eq!(failed.unwrap_err().kind, GitErrorKind::NotFound);
     }
 
     #[test]
-    fn the_last_commit_is_told_without_a_clone() {
+    fn the_last_commit_is_known_without_a_clone() {
         let folder = tempfile::tempdir().unwrap();
         let git = |arguments: &[&str]| {
             let mut command = plain_command();
@@ -160,15 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_hangs_is_ended_with_its_children() {
+    fn a_command_that_hangs_ends_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let alive = folder.path().join("alive");
         let mut command = Command::new("sh");
         let child = format!("while :; do echo >> '{}'; sleep 0.01; done", alive.display());
         command.arg("-c").arg(format!("({child}) & sleep 30"));
-        let hurried = Remote { address: "x".into(), patience: Duration::from_millis(200) };
+        let remote = Remote { address: "x".into(), timeout: Duration::from_millis(200) };
         let begun = Instant::now();
-        let failed = hurried.run(command, "fetch").unwrap_err();
+        let failed = remote.run(command, "fetch").unwrap_err();
         assert_eq!(failed.kind, GitErrorKind::TimedOut);
         assert!(begun.elapsed() < Duration::from_secs(2));
         let written = || std::fs::metadata(&alive).map_or(0, |file| file.len());

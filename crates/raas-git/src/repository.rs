@@ -7,7 +7,7 @@ use raas_base::failure::{Failure, Kind};
 
 use crate::commit::Commit;
 use crate::git::Git;
-use crate::objects::Objects;
+use crate::objects::ObjectReader;
 
 /// A branch of a git repository.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Repository {
         Self { git: Git::new(folder), reference: format!("refs/heads/{branch}") }
     }
 
-    /// The commit that a clone has checked out.
+    /// The branch that a clone has checked out.
     pub fn at_head(folder: PathBuf) -> Self {
         Self { git: Git::new(folder), reference: "HEAD".to_owned() }
     }
@@ -49,7 +49,7 @@ impl Repository {
         &self.git
     }
 
-    /// Makes the repository, if it is not there.
+    /// Makes the repository, if it does not exist.
     pub fn create(&self) -> Result<(), Failure> {
         let name = self.reference.strip_prefix("refs/heads/").unwrap_or(&self.reference);
         Ok(self.git.create(name)?)
@@ -67,7 +67,10 @@ impl Repository {
         Ok(self.git.ask(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{commit}}")])?.is_some())
     }
 
-    /// The files of a commit below a folder, or all with an empty one, in order.
+    /// The files of a commit below a folder, or all files if the folder is empty, in order of their paths.
+    ///
+    /// # Errors
+    /// git fails, or a path is not safe: see [`is_safe_path`].
     pub fn files(&self, commit: &CommitId, folder: &str) -> Result<Vec<CommittedFile>, Failure> {
         let mut arguments = vec!["ls-tree", "-r", "-z", "--full-tree", commit.as_str()];
         if !folder.is_empty() {
@@ -77,8 +80,8 @@ impl Repository {
         // <mode> SP <type> SP <object> TAB <path> NUL
         let line = |line: &str| {
             let (facts, path) = line.split_once('\t')?;
-            // Commits may come from other homes, and what is in them becomes files.
-            is_plain(path).then_some(CommittedFile {
+            // A commit may come from another home, and its paths become files of this machine.
+            is_safe_path(path).then_some(CommittedFile {
                 path: path.to_owned(),
                 object: facts.split(' ').nth(2)?.to_owned(),
             })
@@ -86,12 +89,13 @@ impl Repository {
         listing
             .split_terminator('\0')
             .map(|text| {
-                line(text).ok_or_else(|| self.git.odd(&format!("`git ls-tree` said `{text}`")).into())
+                line(text)
+                    .ok_or_else(|| self.git.unexpected(&format!("`git ls-tree` printed `{text}`")).into())
             })
             .collect()
     }
 
-    /// Reads files, one at a time.
+    /// Reads files one after the other.
     pub fn read_each(
         &self,
         files: &[CommittedFile],
@@ -100,7 +104,7 @@ impl Repository {
         if files.is_empty() {
             return Ok(());
         }
-        let mut objects = Objects::begin(&self.git)?;
+        let mut objects = ObjectReader::begin(&self.git)?;
         for file in files {
             take(file, objects.read(&file.object)?)?;
         }
@@ -119,7 +123,7 @@ impl Repository {
         Ok(content)
     }
 
-    /// The paths that differ between two commits, and the content's id in the second for those that it has.
+    /// The paths that differ between two commits, with the file of the second commit, or `None` if it has none.
     pub fn changed(
         &self,
         from: &CommitId,
@@ -133,7 +137,10 @@ impl Repository {
         while let (Some(facts), Some(path)) = (words.next(), words.next()) {
             let mut facts = facts.split(' ').skip(3);
             let (Some(object), Some(status)) = (facts.next(), facts.next()) else {
-                return Err(self.git.odd(&format!("`git diff-tree` said something odd of `{path}`")).into());
+                return Err(self
+                    .git
+                    .unexpected(&format!("the output of `git diff-tree` about `{path}` is cut off"))
+                    .into());
             };
             let file = CommittedFile { path: path.to_owned(), object: object.to_owned() };
             changed.push((path.to_owned(), (status != "D").then_some(file)));
@@ -141,20 +148,24 @@ impl Repository {
         Ok(changed)
     }
 
-    /// Whether a commit is in the other one's history, or is that one.
+    /// Whether the old commit is in the history of the new commit, or is the same.
     pub fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, Failure> {
         Ok(self.git.ask(&["merge-base", "--is-ancestor", old.as_str(), new.as_str()])?.is_some())
     }
 
-    /// How many commits lead to this one, itself included.
+    /// The number of commits in the history of a commit, the commit included.
     pub fn depth(&self, commit: &CommitId) -> Result<u64, Failure> {
-        let said = self.git.run(&["rev-list", "--count", commit.as_str()])?;
-        said.trim()
+        let output = self.git.run(&["rev-list", "--count", commit.as_str()])?;
+        output
+            .trim()
             .parse()
-            .map_err(|_| self.git.odd(&format!("`git rev-list` said `{}`", said.trim())).into())
+            .map_err(|_| self.git.unexpected(&format!("`git rev-list` printed `{}`", output.trim())).into())
     }
 
-    /// Makes the next commit: the parent's tree with the changes. `parent` is the head.
+    /// Makes the next commit of the branch: the tree of `parent`, which is the head, with the changes.
+    ///
+    /// # Errors
+    /// git fails, or the head is another commit by now.
     pub fn commit(
         &self,
         parent: Option<&CommitId>,
@@ -163,19 +174,19 @@ impl Repository {
     ) -> Result<CommitId, Failure> {
         let parent = parent.map(CommitId::as_str);
         Commit { branch: &self.reference, parent, changes, message }.make(&self.git)?;
-        self.head()?.ok_or_else(|| self.git.odd("git made no commit").into())
+        self.head()?.ok_or_else(|| self.git.unexpected("the commit is missing").into())
     }
 }
 
-/// Whether a path leads nowhere but down.
-pub fn is_plain(path: &str) -> bool {
+/// Whether a path stays below the folder where it starts: no part is empty, `.` or `..`.
+pub fn is_safe_path(path: &str) -> bool {
     path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 impl CommitId {
     /// Reads 40 or 64 hex digits.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        // SHA-1 or SHA-256, as the repository was made.
+        // 40 digits are SHA-1, 64 are SHA-256: the repository decides.
         if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(Self(text.to_owned()));
         }
@@ -187,7 +198,7 @@ impl CommitId {
         &self.0
     }
 
-    /// The first twelve digits, for people's eyes.
+    /// The first twelve digits, for people.
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
@@ -215,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_repository_has_no_head_and_can_be_made_again() {
+    fn a_new_repository_has_no_head_and_can_be_created_again() {
         let (repository, _folder) = repository();
         assert_eq!(repository.head().unwrap(), None);
         repository.create().unwrap();
     }
 
     #[test]
-    fn commits_build_on_one_another() {
+    fn each_commit_builds_on_its_parent() {
         let (repository, _folder) = repository();
         let first = [change("a/b.json", Some("one\n")), change("a/ü \"x\"", Some(""))];
         let one = repository.commit(None, &first, "One").unwrap();
@@ -245,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_repository_is_told_by_its_place() {
+    fn an_error_names_the_missing_repository() {
         let repository = Repository::of_branch("/nonexistent/r.git".into(), "main");
         let failure = repository.head().unwrap_err().to_string();
         assert!(failure.contains("/nonexistent/r.git"), "{failure}");

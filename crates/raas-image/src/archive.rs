@@ -1,75 +1,29 @@
-//! Opening a source: recognising what it is by its content, and asking it for an image.
+//! Opening a source, and reading an image from it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raas_types::Tag;
-
 use crate::bytes::chunks::Chunks;
 use crate::bytes::{FileAt, ReadAt, Section, spool};
-use crate::error::legible;
-use crate::inflate::Coding;
+use crate::inflate::{ArchiveCoding, Coding};
+use crate::kind::SourceKind;
+use crate::platforms::Incomplete;
+use crate::recognise::recognise;
+use crate::select::{self, Catalogue};
 use crate::tar_index::{SeekWalk, SpoolWalk, TarIndex};
 use crate::tree::Tree;
-use crate::{Image, ImageError, Limits, docker_save, oci, pulp2, pulp3, source_name, v1};
+use crate::{
+    Image, ImageError, Limits, Rule, Selection, Store, Wanted, dir, docker_save, docker_v1, oci, pulp2, pulp3,
+};
 
-/// Where a source comes from.
+/// The place of a source.
 pub enum Input {
     /// A file or a folder.
     Path(PathBuf),
-    /// A stream, with what to call it in messages: standard input, a download.
+    /// A stream, such as standard input or a download, with its name in messages.
     Stream(String, Box<dyn Read + Send>),
-}
-
-/// The formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceKind {
-    /// A Pulp 2 docker export: Crane document and v1 images.
-    Pulp2,
-    /// A Pulp 3 export.
-    Pulp3,
-    /// The oldest docker save: v1 images under `repositories`.
-    DockerV1,
-    /// docker save with `manifest.json`.
-    DockerSave,
-    /// An OCI image layout.
-    Oci,
-}
-
-impl std::fmt::Display for SourceKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            SourceKind::Pulp2 => "Pulp 2 docker export",
-            SourceKind::Pulp3 => "Pulp 3 export",
-            SourceKind::DockerV1 => "docker save archive (Docker v1 images)",
-            SourceKind::DockerSave => "docker save archive",
-            SourceKind::Oci => "OCI image layout",
-        })
-    }
-}
-
-impl SourceKind {
-    /// The kind in one word, for scripts.
-    pub fn word(self) -> &'static str {
-        match self {
-            SourceKind::Pulp2 => "pulp2",
-            SourceKind::Pulp3 => "pulp3",
-            SourceKind::DockerV1 => "docker-v1",
-            SourceKind::DockerSave => "docker-save",
-            SourceKind::Oci => "oci",
-        }
-    }
-}
-
-/// Which image of a source is meant.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// The repository's name in the source; `None` where the source names none.
-    pub repository: Option<String>,
-    /// The only tag wanted, or the name for an untagged source; `None` for all that it has.
-    pub tag: Option<Tag>,
 }
 
 /// A recognised source.
@@ -78,16 +32,32 @@ pub struct Archive {
     kind: SourceKind,
     tree: Tree,
     limits: Limits,
+    notes: Vec<String>,
 }
 
-/// Opens a source and recognises it by its content.
+/// Opens a source and recognises its format by its content.
 ///
-/// A packed or streamed archive is kept in a file without a name in `spool_folder` while it is read.
-/// `progress` is called with the number of bytes of each step of what must be read through: a packed or streamed
-/// archive, or the files of a table of contents.
+/// A packed or streamed archive is written to a file without a name in `spool_folder`. Such an archive, and the files of a
+/// table of contents, are read to their end: `progress` gets the number of bytes of each step.
+///
+/// ```
+/// use raas_image::{Input, Limits, Wanted, open};
+/// use raas_testkit::oci::Layout;
+///
+/// let mut layout = Layout::new();
+/// let image = layout.simple_image("content");
+/// layout.tag(&image, "1.0");
+/// let input = Input::Stream("an archive".into(), Box::new(std::io::Cursor::new(layout.tar())));
+///
+/// let archive = open(input, &std::env::temp_dir(), &Limits::default(), &mut |_| {})?;
+/// assert_eq!(archive.kind().word(), "oci");
+/// let image = archive.image(&Wanted::default())?;
+/// assert_eq!(image.tags(), ["1.0".parse().unwrap()]);
+/// # Ok::<(), raas_image::ImageError>(())
+/// ```
 ///
 /// # Errors
-/// It cannot be read, is none of the formats, or breaks a rule of archives.
+/// The source cannot be read, has none of the formats, or breaks a rule of archives.
 pub fn open(
     input: Input,
     spool_folder: &Path,
@@ -141,7 +111,7 @@ impl Opener<'_> {
     fn seekable(self, what: String, bytes: Arc<dyn ReadAt>) -> Result<Archive, ImageError> {
         let start = first_bytes(&mut section(&bytes)).map_err(ImageError::read(&what))?;
         match sniff(&start, &what)? {
-            Coding::Plain => {
+            ArchiveCoding::Common(Coding::Plain) => {
                 let index = TarIndex::build(&mut SeekWalk::new(bytes.clone()), &what, self.limits)?;
                 self.finish(what, Tree::Tar { index, bytes })
             }
@@ -155,7 +125,12 @@ impl Opener<'_> {
         self.spooled(what, coding, &mut io::Cursor::new(start).chain(stream))
     }
 
-    fn spooled(self, what: String, coding: Coding, packed: &mut dyn Read) -> Result<Archive, ImageError> {
+    fn spooled(
+        self,
+        what: String,
+        coding: ArchiveCoding,
+        packed: &mut dyn Read,
+    ) -> Result<Archive, ImageError> {
         let temporary = || format!("the temporary copy of {what} in {}", self.spool_folder.display());
         let mut spool = spool::create(self.spool_folder)
             .map_err(|source| ImageError::Write { what: temporary(), source })?;
@@ -169,8 +144,24 @@ impl Opener<'_> {
 
     fn finish(self, what: String, tree: Tree) -> Result<Archive, ImageError> {
         let limits = self.limits.clone();
-        let kind = recognise(&tree, &what, &limits)?;
-        Ok(Archive { what, kind, tree, limits })
+        let mut notes: Vec<String> = tree.notes().to_vec();
+        let (kind, note) = recognise(&tree, &what, &limits).map_err(|error| explained(error, &tree))?;
+        notes.extend(note);
+        Ok(Archive { what, kind, tree, limits, notes })
+    }
+}
+
+/// The error, with the cause of a missing file if that may be a truncated archive.
+fn explained(error: ImageError, tree: &Tree) -> ImageError {
+    const CAUSE: &str = "; the archive has no end mark, so it may be truncated";
+    match error {
+        ImageError::Refused { member, rule: Rule::Missing(why) } if tree.may_be_truncated() => {
+            ImageError::refused(member, Rule::Missing(why + CAUSE))
+        }
+        ImageError::NotAnImage { what, found } if tree.may_be_truncated() => {
+            ImageError::NotAnImage { what, found: found + CAUSE }
+        }
+        other => other,
     }
 }
 
@@ -178,53 +169,41 @@ fn section(bytes: &Arc<dyn ReadAt>) -> Section {
     Section::new(bytes.clone(), 0, bytes.length())
 }
 
-/// The first block, or as much as there is.
+/// The first block, or the whole stream if it is shorter.
 fn first_bytes(stream: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     stream.take(512).read_to_end(&mut start)?;
     Ok(start)
 }
 
-fn sniff(start: &[u8], what: &str) -> Result<Coding, ImageError> {
+fn sniff(start: &[u8], what: &str) -> Result<ArchiveCoding, ImageError> {
     if start.is_empty() {
         return Err(ImageError::NotAnImage { what: what.to_owned(), found: "it is empty".into() });
     }
-    Coding::sniff(start).map_err(|rule| ImageError::refused(what, rule))
+    ArchiveCoding::sniff(start).map_err(|rule| ImageError::refused(what, rule))
 }
 
-/// Which format a tree is of, by the files that only that format has.
-fn recognise(tree: &Tree, what: &str, limits: &Limits) -> Result<SourceKind, ImageError> {
-    let has = |name: &str| tree.file(name, limits).map(|file| file.is_some());
-    if has("oci-layout")? && has("index.json")? {
-        // docker save writes an OCI layout too. Where its layers are plain tars they are better packed, which
-        // makes new manifests; where they are packed, the manifests are published as they are.
-        let saved = has("manifest.json")? && oci::has_plain_layers(tree, limits)?;
-        return Ok(if saved { SourceKind::DockerSave } else { SourceKind::Oci });
-    }
-    if has("manifest.json")? {
-        return Ok(SourceKind::DockerSave);
-    }
-    if has("repositories")? {
-        return Ok(SourceKind::DockerV1);
-    }
-    if has("versions.json")? && tree.names("pulpcore.app.modelresource.").next().is_some() {
-        return Ok(SourceKind::Pulp3);
-    }
-    if tree.names("web/").next().is_some() || pulp2::has_document(tree, limits) {
-        return Ok(SourceKind::Pulp2);
-    }
-    let found = match tree {
-        Tree::Folder(_) => "a folder without `oci-layout` and `index.json`".to_owned(),
-        Tree::Tar { index, .. } if index.is_empty() => "an empty archive".to_owned(),
-        Tree::Tar { .. } => {
-            let some: Vec<&str> = tree.names("").take(3).collect();
-            format!(
-                "an archive ({}, …) that is neither a Pulp export, a docker save archive nor an OCI image layout",
-                legible(&some.join(", "), 300)
-            )
+/// An archive read as its format.
+enum Format<'a> {
+    Pulp2(pulp2::Export<'a>),
+    Pulp3(pulp3::Export<'a>),
+    DockerV1(docker_v1::Saved<'a>),
+    DockerSave(docker_save::Saved<'a>),
+    Oci(oci::Layout<'a>),
+    Dir(dir::Directory<'a>),
+}
+
+impl Format<'_> {
+    fn catalogue(&self) -> &dyn Catalogue {
+        match self {
+            Format::Pulp2(export) => export,
+            Format::Pulp3(export) => export,
+            Format::DockerV1(saved) => saved,
+            Format::DockerSave(saved) => saved,
+            Format::Oci(layout) => layout,
+            Format::Dir(directory) => directory,
         }
-    };
-    Err(ImageError::NotAnImage { what: what.to_owned(), found })
+    }
 }
 
 impl Archive {
@@ -233,77 +212,84 @@ impl Archive {
         self.kind
     }
 
-    /// What it is called in messages.
+    /// The name of the source in messages.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// The names of the repositories in it; none where the format names none.
+    /// The names of the repositories in the source; none if the format or the archive has no such names.
     ///
     /// # Errors
-    /// The metadata that says so breaks a rule.
+    /// The metadata with the names breaks a rule.
     pub fn repositories(&self) -> Result<Vec<String>, ImageError> {
-        let (tree, limits) = (&self.tree, &self.limits);
-        let mut names = match self.kind {
-            SourceKind::Pulp2 => pulp2::repositories(tree, limits)?,
-            SourceKind::Pulp3 => pulp3::repositories(tree),
-            SourceKind::DockerV1 => v1::saved_repositories(tree, limits)?,
-            SourceKind::DockerSave => docker_save::repositories(tree, limits)?,
-            SourceKind::Oci => oci::repositories(tree, limits)?,
-        };
-        names.sort();
-        names.dedup();
-        Ok(names)
+        Ok(self.format()?.catalogue().repositories()?.into_iter().flatten().collect())
     }
 
-    /// The repository that a vendor's image is, by name: the one of that name, `<vendor>/<image>`,
-    /// `<vendor>-<image>`, one that ends in `/<image>`, or the only one; `None` for a source that names none.
+    /// Chooses what is wanted from all that the source lists, whether or not it can be published.
     ///
     /// # Errors
-    /// Several could be meant, or `explicit` is not there.
-    pub fn choose(
-        &self,
-        explicit: Option<&str>,
-        vendor: &str,
-        image: &str,
-    ) -> Result<Option<String>, ImageError> {
-        let names = self.repositories()?;
-        let has = || {
-            if names.is_empty() { "it names none".to_owned() } else { format!("it has {}", names.join(", ")) }
-        };
-        if let Some(explicit) = explicit {
-            if names.iter().any(|name| name == explicit) {
-                return Ok(Some(explicit.to_owned()));
+    /// The wanted image is not in the source, or more than one image could be meant. The message lists the choices.
+    pub fn choose(&self, wanted: &Wanted) -> Result<Selection, ImageError> {
+        self.format()
+            .and_then(|format| select::choose(format.catalogue(), &self.what, wanted))
+            .map_err(|error| explained(error, &self.tree))
+    }
+
+    /// Reads and checks the metadata of the chosen images. `earlier` has manifests and blobs that the vendor has published
+    /// before, for an incremental export that lacks them.
+    ///
+    /// # Errors
+    /// The metadata breaks a rule.
+    pub fn read(&self, selection: &Selection, earlier: Option<&dyn Store>) -> Result<Image, ImageError> {
+        let image = self.read_as_format(selection, earlier).map_err(|error| match error {
+            ImageError::Refused { member, rule: Rule::Missing(why) } if self.kind == SourceKind::Pulp3 => {
+                let cause = "an incremental export lacks what an earlier one had";
+                ImageError::refused(member, Rule::Missing(format!("{why}; {cause}")))
             }
-            return Err(ImageError::choice(format!(
-                "{} has no repository `{explicit}`; {}",
-                self.what,
-                has()
-            )));
-        }
-        match source_name::choose(&names, vendor, image) {
-            Some(name) => Ok(Some(name.clone())),
-            None if names.is_empty() => Ok(None),
-            None => Err(ImageError::choice(format!(
-                "{} has several repositories and none is called `{image}`: {}; name one with --repository",
-                self.what,
-                names.join(", ")
-            ))),
-        }
+            other => other,
+        });
+        let mut image = image.map_err(|error| explained(error, &self.tree))?;
+        image.notes_mut().splice(0..0, self.notes.iter().cloned());
+        Ok(image)
     }
 
-    /// Reads and checks the metadata of what is wanted.
+    fn read_as_format(
+        &self,
+        selection: &Selection,
+        earlier: Option<&dyn Store>,
+    ) -> Result<Image, ImageError> {
+        Ok(match self.format()? {
+            Format::Pulp2(export) => Image::V1(export.read(selection)?),
+            Format::DockerV1(saved) => Image::V1(saved.read(selection)?),
+            Format::Pulp3(export) => Image::Manifests(export.read(selection, earlier)?),
+            Format::DockerSave(saved) => Image::Saved(saved.read(selection)?),
+            Format::Dir(directory) => Image::Manifests(directory.read(selection, earlier)?),
+            Format::Oci(layout) => {
+                // A layout of docker has both descriptions of an image.
+                let is_dockers = self.tree.file(docker_save::LIST, &self.limits)?.is_some();
+                let incomplete = if is_dockers { Incomplete::TakeTheOne } else { Incomplete::Refuse };
+                Image::Manifests(layout.read(selection, incomplete, earlier)?)
+            }
+        })
+    }
+
+    /// [`choose`](Self::choose) and [`read`](Self::read) in one step.
     ///
     /// # Errors
-    /// It is not there, or breaks a rule.
+    /// As both.
     pub fn image(&self, wanted: &Wanted) -> Result<Image, ImageError> {
+        self.read(&self.choose(wanted)?, None)
+    }
+
+    fn format(&self) -> Result<Format<'_>, ImageError> {
         let (tree, limits) = (&self.tree, &self.limits);
         Ok(match self.kind {
-            SourceKind::Pulp2 => Image::V1(pulp2::image(tree, wanted, limits)?),
-            SourceKind::DockerV1 => Image::V1(v1::saved_image(tree, wanted, limits)?),
-            SourceKind::Pulp3 => Image::Manifests(pulp3::image(tree, wanted, limits)?),
-            SourceKind::DockerSave => Image::Saved(docker_save::image(tree, wanted, limits)?),
-            SourceKind::Oci => Image::Manifests(oci::image(tree, wanted, limits)?),
+            SourceKind::Pulp2 => Format::Pulp2(pulp2::Export::open(tree, limits)?),
+            SourceKind::Pulp3 => Format::Pulp3(pulp3::Export::open(tree, limits)),
+            SourceKind::DockerV1 => Format::DockerV1(docker_v1::Saved::open(tree, limits)?),
+            SourceKind::DockerSave => Format::DockerSave(docker_save::Saved::open(tree, limits)?),
+            SourceKind::Oci => Format::Oci(oci::Layout::open(tree, limits)?),
+            SourceKind::Dir => Format::Dir(dir::Directory::open(tree, limits)?),
         })
     }
 }

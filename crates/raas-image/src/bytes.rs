@@ -1,4 +1,4 @@
-//! Bytes that can be read at any place: a file, a file in chunks, a spooled stream.
+//! Bytes that can be read at any offset: a file, a file in chunks, a stream that was written to a file.
 
 pub(crate) mod chunks;
 pub(crate) mod content;

@@ -1,24 +1,24 @@
-//! The parts of an image config that a registry looks at.
+//! The parts of an image config that a registry reads.
 
-use raas_types::{Digest, Platform};
+use raas_types::{Digest, Platform, null_as_default};
 use serde::Deserialize;
 
-/// What raas reads of a config. Source: OCI image-spec 1.1, config.md.
-#[derive(Deserialize)]
+/// Platform and diff ids of a config. Source: OCI image-spec 1.1, config.md.
+#[derive(Default, Deserialize)]
 pub(crate) struct ConfigFacts {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     os: String,
     #[serde(default)]
     variant: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) rootfs: Rootfs,
 }
 
 #[derive(Deserialize, Default)]
 pub(crate) struct Rootfs {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) diff_ids: Vec<Digest>,
 }
 

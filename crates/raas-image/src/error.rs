@@ -1,50 +1,50 @@
-//! Why a source is not published: always with the member and the rule that it breaks.
+//! Errors of sources. Each names the member and the rule that the member breaks.
 
 use std::io;
 
 use raas_types::{Digest, ImageId, ManifestError};
 
-/// Why a source cannot be read or is refused.
+/// Why a source cannot be read or published.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The source could not be read.
     #[error("cannot read {what}")]
     Read {
-        /// A path, or a description of the stream.
+        /// The path, or the name of the stream.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// What was read could not be passed on: the disk or the storage that it goes to.
+    /// The bytes could not be written to the disk or to the storage.
     #[error("cannot write {what}")]
     Write {
-        /// What was being written.
+        /// The file or object.
         what: String,
-        /// What the other side said.
+        /// The error of the disk or the storage.
         source: io::Error,
     },
     /// A member of the source breaks a rule.
     #[error("`{member}` is refused: {rule}")]
     Refused {
-        /// The member's name in the archive, or the part of it that is meant.
+        /// The member's name in the archive, or a part of the member.
         member: String,
-        /// The rule that it breaks.
+        /// The rule that the member breaks.
         rule: Rule,
     },
-    /// The content is none of the formats.
+    /// The source has none of the formats.
     #[error("{what} is not an image that raas can read: {found}")]
     NotAnImage {
         /// The source.
         what: String,
-        /// What was found in it.
+        /// What the source has instead.
         found: String,
     },
-    /// It holds several repositories or images, and nothing says which one is meant.
+    /// The wanted image is not in the source, or several images could be meant. The message lists the choices.
     #[error("{0}")]
     Choice(String),
 }
 
-/// What a member must not be or do.
+/// A rule that members must follow.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what the variant means")]
 pub enum Rule {
@@ -56,7 +56,7 @@ pub enum Rule {
     NotUtf8,
     #[error("its name is empty")]
     NoName,
-    #[error("the archive has two members of this name")]
+    #[error("the archive has two members of this name with different content")]
     Duplicate,
     #[error("it is a link to `{0}`, which is outside of the archive")]
     LinkLeaves(String),
@@ -106,11 +106,11 @@ pub enum Rule {
 
 impl ImageError {
     pub(crate) fn refused(member: impl Into<String>, rule: Rule) -> Self {
-        ImageError::Refused { member: legible(&member.into(), 300), rule }
+        ImageError::Refused { member: legible(&member.into(), 300), rule: rule.legible() }
     }
 
     pub(crate) fn content(member: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::refused(member, Rule::Content(legible(&message.into(), 1000)))
+        Self::refused(member, Rule::Content(message.into()))
     }
 
     pub(crate) fn missing(member: impl Into<String>, message: impl Into<String>) -> Self {
@@ -128,12 +128,24 @@ impl ImageError {
 }
 
 impl Rule {
-    /// What the parser says, which may quote the source at any length.
+    /// The rule with legible text: errors of libraries and of `raas-types` quote the source.
+    fn legible(self) -> Self {
+        let shown = |text: String| legible(&text, 1000);
+        match self {
+            Rule::Header(text) => Rule::Header(shown(text)),
+            Rule::Missing(text) => Rule::Missing(shown(text)),
+            Rule::Unpack(text) => Rule::Unpack(shown(text)),
+            Rule::Content(text) => Rule::Content(shown(text)),
+            other => other,
+        }
+    }
+
+    /// The error of the parser, made legible: it may quote the source at any length.
     pub(crate) fn json(error: serde_json::Error) -> Self {
         Rule::Json(short(error))
     }
 
-    /// The same for a manifest.
+    /// The error of a manifest, made legible in the same way.
     pub(crate) fn manifest(error: ManifestError) -> Self {
         Rule::Manifest(match error {
             ManifestError::Json(error) => ManifestError::Json(short(error)),
@@ -146,11 +158,11 @@ impl Rule {
 
 fn short(error: serde_json::Error) -> serde_json::Error {
     let text = error.to_string();
-    if text.len() <= 1000 { error } else { serde::de::Error::custom(legible(&text, 1000)) }
+    let shown = legible(&text, 1000);
+    if shown == text { error } else { serde::de::Error::custom(shown) }
 }
 
-/// Text of the source as it may stand in a message: without control characters, which a terminal would obey, and
-/// of bounded length.
+/// Text of the source for a message: of bounded length, with escapes for control characters, which a terminal would obey.
 pub(crate) fn legible(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -165,4 +177,20 @@ pub(crate) fn legible(text: &str, most: usize) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_parser_is_legible() {
+        for text in [format!("\"{}\"", "x".repeat(5000)), "\"sha256:\\u007f\\u001b\"".to_owned()] {
+            let error = serde_json::from_str::<Digest>(&text).unwrap_err();
+            let shown = Rule::json(error).to_string();
+            assert!(shown.len() < 1200 && !shown.chars().any(char::is_control), "{shown:?}");
+        }
+        let quoting = ImageError::refused("a\u{1b}b", Rule::Content("`\u{7f}` is no id".into())).to_string();
+        assert_eq!(quoting, "`a\\u{1b}b` is refused: `\\u{7f}` is no id");
+    }
 }

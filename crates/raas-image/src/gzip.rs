@@ -1,8 +1,8 @@
-//! Gzip on all cores, with the same bytes whatever the number of cores.
+//! Gzip on all cores. The output does not depend on the number of cores.
 //!
-//! The input is cut into blocks of fixed length; each is deflated by itself and ends on a byte boundary, and the
-//! pieces make one ordinary gzip member (RFC 1952), as pigz does it. What comes out depends on the input and the
-//! block length alone, so a layer packed twice, anywhere, has one digest.
+//! As in pigz, each block of fixed length is deflated on its own and ends at a byte boundary, and the deflated blocks make
+//! one ordinary gzip member (RFC 1952). The output depends on the input and the block length alone, so a layer has the same
+//! digest whenever and wherever it is packed.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,12 +12,12 @@ use std::thread::Scope;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Long enough that cutting costs under a percent of the ratio, short enough that some blocks for each core are
-/// a few megabytes.
+/// Long enough that the blocks cost less than a percent of the ratio, short enough that some blocks for each core take a few
+/// megabytes.
 const BLOCK: usize = 512 * 1024;
 
-/// RFC 1952, section 2.3: deflate, no name, no time, fastest-or-best unsaid, operating system unknown. No time is
-/// what makes it reproducible.
+/// RFC 1952, section 2.3: deflate, no name, no time, no hint of the level, unknown operating system. A time would make the
+/// output differ between runs.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 struct Job {
@@ -31,7 +31,7 @@ struct Piece {
     sum: crc32fast::Hasher,
 }
 
-/// A writer that gzips what it takes into another one; [`finish`](Self::finish) writes the end.
+/// A writer that gzips its input into another writer. [`finish`](Self::finish) writes the end.
 pub(crate) struct GzipWriter<W: Write> {
     sink: W,
     jobs: Sender<Job>,
@@ -44,7 +44,7 @@ pub(crate) struct GzipWriter<W: Write> {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Starts the workers, which end when the writer is finished or dropped.
+    /// Starts the workers. They end when the writer is finished or dropped.
     pub(crate) fn new<'scope>(sink: W, workers: usize, scope: &'scope Scope<'scope, '_>) -> Self {
         let workers = workers.max(1);
         let (jobs, queue) = channel::<Job>();
@@ -65,7 +65,7 @@ impl<W: Write> GzipWriter<W> {
         }
     }
 
-    /// Writes what is left and the trailer, and gives the sink back.
+    /// Writes the last block and the trailer, and returns the sink.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.submit(true)?;
         while !self.waiting.is_empty() {
@@ -88,7 +88,7 @@ impl<W: Write> GzipWriter<W> {
         self.jobs.send(Job { block, last, done }).map_err(|_| worker_gone())
     }
 
-    /// Waits for the oldest block and writes it.
+    /// Waits for the oldest block, then writes it.
     fn collect(&mut self) -> io::Result<()> {
         let Some(oldest) = self.waiting.pop_front() else {
             return Ok(());
@@ -126,7 +126,7 @@ fn worker_gone() -> io::Error {
 fn work(queue: &Mutex<Receiver<Job>>) {
     let mut deflate = Compress::new(Compression::default(), false);
     loop {
-        // A worker holds the lock while it waits for a job, which is when the others have nothing to take anyway.
+        // A worker holds the lock while it waits for a job; the other workers have no job then either.
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
             Err(_) => return,
@@ -137,7 +137,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
         let mut sum = crc32fast::Hasher::new();
         sum.update(&block);
         let deflated = deflate_block(&mut deflate, &block, last);
-        // Nobody waits any more when the writer was dropped, on an error of its own.
+        // The receiver is gone if the writer was dropped after an error.
         drop(done.send(Piece { deflated, sum }));
     }
 }
@@ -152,7 +152,7 @@ fn deflate_block(deflate: &mut Compress, block: &[u8], last: bool) -> Vec<u8> {
         let taken = deflate.total_in() as usize;
         let complete = match status {
             Ok(flate2::Status::StreamEnd) => true,
-            // A sync flush is complete when the encoder had room to spare.
+            // A sync flush is complete if the encoder had more room than it needed.
             Ok(_) => !last && taken == block.len() && out.len() < out.capacity(),
             Err(error) => unreachable!("deflate refuses no input: {error}"),
         };
@@ -189,18 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn the_output_unpacks_to_the_input() {
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 5 * BLOCK + 17] {
             let input = noise(length);
             let mut output = Vec::new();
-            // The single-member decoder: the pieces must make one ordinary member.
+            // This decoder reads a single member: the blocks must make one.
             flate2::read::GzDecoder::new(&gzip(&input, 3, 100_000)[..]).read_to_end(&mut output).unwrap();
             assert!(output == input, "{length} bytes");
         }
     }
 
     #[test]
-    fn the_bytes_depend_on_the_input_alone() {
+    fn the_output_depends_on_the_input_alone() {
         let input = noise(4 * BLOCK + 99);
         let one = gzip(&input, 1, 4096);
         assert!(gzip(&input, 2, 65_536) == one);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_sink_comes_back() {
+    fn an_error_of_the_sink_is_returned() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

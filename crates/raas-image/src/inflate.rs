@@ -1,4 +1,4 @@
-//! Packed bytes: which packing, and the plain bytes that come out, within bounds.
+//! Packings of archives and layers, and unpacking within bounds.
 
 use std::io::{self, Read, Write};
 
@@ -7,7 +7,7 @@ use zstd::stream::raw::{self, Operation as _};
 
 use crate::{ImageError, Limits, Rule};
 
-/// The packings that image formats use.
+/// The packings of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
     Plain,
@@ -15,29 +15,74 @@ pub(crate) enum Coding {
     Zstd,
 }
 
-/// As much of a stream's beginning as it takes to know its packing.
+/// The packings of archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArchiveCoding {
+    /// One that layers have too.
+    Common(Coding),
+    /// `docker load` reads it, and nobody packs layers with it.
+    Xz,
+}
+
+/// The number of first bytes that tell the packing of a stream.
 pub(crate) const SNIFF: usize = 6;
 
-impl Coding {
-    /// The packing, from the first bytes; an error for those that are known and not supported.
+const XZ: &[u8] = b"\xfd7zXZ\0";
+
+impl ArchiveCoding {
+    /// The packing by the first bytes; an error for known packings that raas does not read.
     pub(crate) fn sniff(start: &[u8]) -> Result<Self, Rule> {
-        const UNSUPPORTED: [(&[u8], &str); 2] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
+        if start.starts_with(XZ) {
+            return Ok(ArchiveCoding::Xz);
+        }
+        match unsupported(start) {
+            Some(name) => Err(Rule::Unpack(format!(
+                "it is packed with {name}; raas reads archives that are plain or packed with gzip, Zstandard or xz"
+            ))),
+            None => Coding::sniff(start).map(ArchiveCoding::Common),
+        }
+    }
+
+    /// As [`Coding::reader`].
+    pub(crate) fn reader<'a>(self, packed: impl Read + 'a, name: &'a str) -> io::Result<Box<dyn Read + 'a>> {
+        match self {
+            ArchiveCoding::Common(coding) => coding.reader(packed, name),
+            ArchiveCoding::Xz => {
+                let plain = lzma_rust2::XzReader::new_mem_limit(Marking(packed), true, MAX_XZ_KIB);
+                Ok(Box::new(Judging { plain, name }))
+            }
+        }
+    }
+}
+
+/// The memory in KiB that unpacking xz may take: `xz -9` needs 65 MiB.
+const MAX_XZ_KIB: u32 = 72 * 1024;
+
+/// The name of a packing that raas knows and does not read.
+fn unsupported(start: &[u8]) -> Option<&'static str> {
+    const UNSUPPORTED: [(&[u8], &str); 3] = [(XZ, "xz"), (b"BZh", "bzip2"), (b"\x04\x22\x4d\x18", "lz4")];
+    UNSUPPORTED.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
+}
+
+impl Coding {
+    /// The packing of a layer by its first bytes; an error for known packings that raas does not read.
+    pub(crate) fn sniff(start: &[u8]) -> Result<Self, Rule> {
         match start {
             [0x1f, 0x8b, ..] => Ok(Coding::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Coding::Zstd),
             // A skippable frame, which Zstandard allows at the start of a stream.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Coding::Zstd),
-            _ => match UNSUPPORTED.iter().find(|(magic, _)| start.starts_with(magic)) {
-                Some((_, name)) => Err(Rule::Unpack(format!(
-                    "it is packed with {name}; raas reads plain, gzip and Zstandard"
+            _ => match unsupported(start) {
+                Some(name) => Err(Rule::Unpack(format!(
+                    "it is packed with {name}; raas reads layers that are plain or packed with gzip or Zstandard"
                 ))),
                 None => Ok(Coding::Plain),
             },
         }
     }
 
-    /// A reader of the plain bytes. Where these do not unpack, its error holds the [`ImageError`] that says so of
-    /// `name`; errors of `packed` itself come as they are.
+    /// A reader of the plain bytes. If they do not unpack, its error holds the [`ImageError`] for the file `name`; errors
+    /// of `packed` stay as they are.
     pub(crate) fn reader<'a>(self, packed: impl Read + 'a, name: &'a str) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Coding::Plain => Box::new(packed),
@@ -53,7 +98,7 @@ impl Coding {
     }
 }
 
-/// Marks the errors of a reader, so that they are told from those of the decoder that it feeds.
+/// Marks the errors of a reader, to tell them from the errors of the decoder behind it.
 struct Marking<R>(R);
 
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +114,7 @@ impl<R: Read> Read for Marking<R> {
     }
 }
 
-/// Says of a decoder's own errors what they mean: the packed bytes are damaged, or end too early.
+/// Turns the errors of a decoder into those of the file: damaged, or truncated.
 struct Judging<'a, R> {
     plain: R,
     name: &'a str,
@@ -91,11 +136,11 @@ impl<R: Read> Read for Judging<'_, R> {
     }
 }
 
-/// Zstandard's own limit for decoders that are not told otherwise is 27 (128 MiB), which is more memory than a
-/// push may take; 25 (32 MiB) is above what `zstd -19` and every image builder write.
+/// The default limit of Zstandard's decoder is 27 (128 MiB), more memory than a push may take. 25 (32 MiB) is above the
+/// windows of `zstd -19` and of every image builder.
 const MAX_WINDOW_LOG: u32 = 25;
 
-/// Takes a layer's packed bytes as they pass and finds the digest of what they unpack to.
+/// Computes the digest of a layer's plain bytes from the packed bytes.
 pub(crate) struct DiffIdWriter {
     decoder: Decoder,
     name: String,
@@ -107,7 +152,7 @@ enum Decoder {
     Zstd(ZstdWriter),
 }
 
-/// As zstd's own writing decoder, which however does not tell that the last frame is incomplete.
+/// Like zstd's own writing decoder, which does not report an incomplete last frame.
 struct ZstdWriter {
     decoder: raw::Decoder<'static>,
     buffer: Vec<u8>,
@@ -126,7 +171,7 @@ impl ZstdWriter {
         let mut input = raw::InBuffer::around(packed);
         loop {
             let mut output = raw::OutBuffer::around(&mut self.buffer[..]);
-            // 0 behind the last byte of a frame; what follows begins a new one.
+            // 0 behind the last byte of a frame; the next byte begins a new frame.
             let wanted = self.decoder.run(&mut input, &mut output)?;
             let made = output.pos();
             self.plain.write_all(&self.buffer[..made])?;

@@ -1,4 +1,4 @@
-//! Reading JSON of the source within bounds.
+//! Reads JSON of the source within bounds.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,18 +10,18 @@ use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 
 use crate::{Content, ImageError, Limits, Rule};
 
-/// A JSON file that is small by its nature.
+/// Reads a JSON file of bounded size.
 pub(crate) fn read<T: DeserializeOwned>(content: &Content, limits: &Limits) -> Result<T, ImageError> {
     let bytes = content.read_all(limits.json)?;
     parse(content.name(), &bytes)
 }
 
-/// JSON at hand.
+/// Parses JSON in memory.
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, ImageError> {
     serde_json::from_slice(bytes).map_err(|error| ImageError::refused(name, Rule::json(error)))
 }
 
-/// A JSON list of any length, entry by entry, so that memory holds one entry at a time.
+/// Reads a JSON list of any length entry by entry, so that memory holds one entry at a time.
 pub(crate) fn each<T: DeserializeOwned>(
     content: &Content,
     limits: &Limits,
@@ -30,7 +30,7 @@ pub(crate) fn each<T: DeserializeOwned>(
     let stream = content.open().map_err(ImageError::read(content.name()))?;
     let left = Rc::new(Cell::new(limits.entry));
     let bounded = Bounded { stream: BufReader::with_capacity(64 * 1024, stream), left: left.clone() };
-    // An error of `take` cannot pass through the parser as it is; it waits here.
+    // The parser cannot return an error of `take`, so it is kept here.
     let mut failure = None;
     let each = Each {
         take: |entry: T| {
@@ -51,7 +51,7 @@ pub(crate) fn each<T: DeserializeOwned>(
     }
 }
 
-/// Ends the stream when one entry takes more than it may.
+/// Ends the stream when one entry is longer than its limit.
 struct Bounded<R> {
     stream: R,
     left: Rc<Cell<u64>>,

@@ -1,29 +1,31 @@
-//! How much of a source raas is willing to read, so that a hostile one costs no more than a large honest one.
+//! Bounds on what raas reads of a source, so that a hostile source costs no more than a large honest one.
 
-/// Bounds on what is read from a source. The defaults are far above every image seen and bound memory to tens of
-/// megabytes; tests set them low.
+/// Bounds on what raas reads of a source. The defaults are far above the largest known images and bound memory to tens of
+/// megabytes. Tests set lower ones.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Members of an archive.
     pub members: usize,
-    /// Bytes of all member names together, which the index keeps in memory.
+    /// Bytes of all member names together. The index of an archive keeps them in memory.
     pub name_bytes: usize,
-    /// Bytes of a JSON file that is read as a whole: indexes, configs, v1 json.
+    /// Bytes of a JSON file that raas reads as a whole: indexes, configs, v1 json.
     pub json: u64,
-    /// Bytes of one entry of a Pulp 3 resource file, which is read entry by entry.
+    /// Bytes of one entry of a Pulp 3 resource file, which raas reads entry by entry.
     pub entry: u64,
-    /// Bytes of all manifests of the image together, which are kept in memory.
+    /// Bytes of all manifests of the image together, which raas keeps in memory.
     pub manifests: u64,
-    /// Bytes of all configs, or of all v1 json files, together that are read to check an image; one that several
+    /// Bytes of all configs, or of all v1 json files, together that raas reads to check an image. A file that several
     /// manifests or images name counts each time.
     pub configs: u64,
+    /// Bytes of all manifests together that are read to learn what a source lists.
+    pub listed: u64,
     /// Bytes that one layer may unpack to.
     pub unpacked_layer: u64,
-    /// Bytes that a packed or streamed archive may take on disk while it is read.
+    /// Bytes that a packed or streamed archive may take on disk while raas reads it.
     pub spool: u64,
-    /// Links that one member may lead through.
+    /// Links in a row from one member.
     pub links: usize,
-    /// Indexes within indexes.
+    /// Levels of indexes within indexes.
     pub nesting: usize,
 }
 
@@ -39,6 +41,7 @@ impl Default for Limits {
             entry: 8 * MIB,
             manifests: 32 * MIB,
             configs: GIB,
+            listed: GIB,
             unpacked_layer: 64 * GIB,
             spool: 256 * GIB,
             links: 8,

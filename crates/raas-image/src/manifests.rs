@@ -1,56 +1,21 @@
-//! From the manifests that a source names to everything that they lead to.
+//! From the manifests at the top of a source to everything that they list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Platform, Tag, media_type};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Platform, media_type};
 
 use crate::config_facts::ConfigFacts;
-use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, json};
+use crate::error::legible;
+use crate::roots::{Root, cosign_subject, is_other_file, known_size};
+use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, Store, StoredManifest};
 
-/// Where manifests and blobs are looked up.
-pub(crate) trait Store {
-    /// The bytes of a manifest and the media type it is known under, if the source has it.
-    fn manifest(&self, digest: &Digest) -> Result<Option<Found>, ImageError>;
-    /// The bytes of a blob, if the source has it.
-    fn blob(&self, digest: &Digest) -> Result<Option<Content>, ImageError>;
-    /// What the place of that digest is called in the source.
-    fn name(&self, digest: &Digest) -> String;
-}
-
-/// A manifest of the source, as it was found.
-pub(crate) struct Found {
-    pub(crate) bytes: Vec<u8>,
-    /// The media type that the source knows it under.
-    pub(crate) media_type: Option<String>,
-}
-
-/// A manifest that the source names at its top.
-#[derive(Debug, Clone)]
-pub(crate) struct Root {
-    pub(crate) digest: Digest,
-    pub(crate) media_type: Option<String>,
-    pub(crate) size: Option<u64>,
-    pub(crate) tag: Option<Tag>,
-}
-
-impl Root {
-    pub(crate) fn of(descriptor: &Descriptor, tag: Option<Tag>) -> Self {
-        Root {
-            digest: descriptor.digest,
-            media_type: Some(descriptor.media_type.clone()),
-            size: Some(descriptor.size),
-            tag,
-        }
-    }
-}
-
-/// Everything that the wanted roots lead to, and whatever of the other roots is attached to that.
-///
-/// With a `wanted` tag these are the tag's manifest and what is attached to it; without, all roots.
+/// Everything that the chosen roots lead to, and those of the other roots that are attached to it.
 pub(crate) fn collect(
     store: &dyn Store,
-    roots: &[Root],
-    wanted: Option<&Tag>,
+    chosen: &[Root],
+    others: &[Root],
     limits: &Limits,
 ) -> Result<ManifestSet, ImageError> {
     let mut collector = Collector {
@@ -62,40 +27,18 @@ pub(crate) fn collect(
         bytes: 0,
         config_bytes: 0,
     };
-    let tagged: Vec<&Root> = roots.iter().filter(|root| root.tag.is_some()).collect();
-    match wanted {
-        None if tagged.is_empty() => collector.untagged(roots, "latest".parse().expect("a tag"))?,
-        None => roots.iter().try_for_each(|root| collector.root(root))?,
-        Some(tag) => match tagged.iter().find(|root| root.tag.as_ref() == Some(tag)) {
-            Some(root) => {
-                collector.root(root)?;
-                collector.attached(roots)?;
-            }
-            None if tagged.is_empty() => collector.untagged(roots, tag.clone())?,
-            None => {
-                return Err(no_such_tag(tag, tagged.iter().filter_map(|root| root.tag.as_ref())));
-            }
-        },
-    }
+    chosen.iter().try_for_each(|root| collector.root(root))?;
+    collector.attached(others)?;
     Ok(collector.set)
-}
-
-/// The error for a tag that a source does not have.
-pub(crate) fn no_such_tag<'a>(tag: &Tag, tags: impl Iterator<Item = &'a Tag>) -> ImageError {
-    let has: Vec<&str> = tags.map(Tag::as_str).collect();
-    ImageError::choice(format!(
-        "the source has no tag `{tag}`; it has {} (tags are published under their own names)",
-        has.join(", ")
-    ))
 }
 
 struct Collector<'a> {
     store: &'a dyn Store,
     limits: &'a Limits,
     set: ManifestSet,
-    /// The set's manifests in the order in which they came.
+    /// The manifests of the set, in the order in which they were added.
     added: Vec<Digest>,
-    /// What roots are that were looked at, so that each is read once however often it is named.
+    /// The roots that were read, so that each is read once however often it is listed.
     heads: BTreeMap<Digest, Head>,
     bytes: u64,
     config_bytes: u64,
@@ -104,39 +47,13 @@ struct Collector<'a> {
 /// What a root is to the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Head {
-    /// It stands for itself.
+    /// The root has no subject.
     Free,
-    /// It is attached to that manifest.
+    /// The root has this subject.
     Attached(Digest),
 }
 
 impl Collector<'_> {
-    /// A source without tags: its one image gets the tag, and what is attached to the image comes along.
-    fn untagged(&mut self, roots: &[Root], tag: Tag) -> Result<(), ImageError> {
-        let mut images = Vec::new();
-        let mut seen = BTreeSet::new();
-        for root in roots {
-            if self.head(root)? == Head::Free && seen.insert(root.digest) {
-                images.push(root.clone());
-            }
-        }
-        match images.as_slice() {
-            [one] => {
-                self.root(&Root { tag: Some(tag), ..one.clone() })?;
-                self.attached(roots)
-            }
-            [] => Err(ImageError::choice("the source names no image")),
-            several => {
-                let digests: Vec<String> = several.iter().map(|root| root.digest.to_string()).collect();
-                Err(ImageError::choice(format!(
-                    "the source has {} images and tags none of them, so raas cannot tell which is `{tag}`: {}",
-                    several.len(),
-                    digests.join(", ")
-                )))
-            }
-        }
-    }
-
     fn root(&mut self, root: &Root) -> Result<(), ImageError> {
         self.manifest(root.digest, root.media_type.as_deref(), root.size, None, "the source names it", 0)?;
         if let Some(tag) = &root.tag {
@@ -153,8 +70,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Signatures, attestations and the like: roots whose subject is in the set already, and cosign's tags that
-    /// name a digest of it. What is attached may have something attached itself.
+    /// Adds signatures, attestations and other attachments: roots with a subject in the set, and cosign's tags that name a
+    /// digest of the set. An attachment may have attachments of its own.
     fn attached(&mut self, roots: &[Root]) -> Result<(), ImageError> {
         let mut waiting: BTreeMap<Digest, Vec<&Root>> = BTreeMap::new();
         let mut useless = BTreeSet::new();
@@ -165,8 +82,8 @@ impl Collector<'_> {
             let by_subject = match self.head(root) {
                 Ok(Head::Attached(subject)) => Some(subject),
                 Ok(Head::Free) => None,
-                // What else is wrong with the source is no reason not to publish the tag that is wanted: manifests
-                // that an incremental export leaves out, and old ones that nobody could pull.
+                // A fault of a manifest that nobody asked for does not stop the push: an incremental export omits
+                // manifests, and old repositories have manifests that no client pulls.
                 Err(ImageError::Refused { rule: Rule::Missing(_) | Rule::Manifest(_), .. }) => {
                     useless.insert(root.digest);
                     continue;
@@ -207,8 +124,8 @@ impl Collector<'_> {
         why: &str,
     ) -> Result<(Vec<u8>, Manifest), ImageError> {
         let name = self.store.name(&digest);
-        let Some(Found { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
-            return Err(ImageError::missing(name, format!("{why}, and it is not in the archive")));
+        let Some(StoredManifest { bytes, media_type: known_as }) = self.store.manifest(&digest)? else {
+            return Err(ImageError::missing(name, format!("{why}, and it is not in the source")));
         };
         let found = Digest::of(&bytes);
         if found != digest {
@@ -233,7 +150,7 @@ impl Collector<'_> {
     ) -> Result<(), ImageError> {
         let name = self.store.name(&digest);
         if let Some(known) = self.set.manifests.get(&digest) {
-            // Every descriptor of it has to be right, not only the one that it was read by.
+            // Every descriptor of the manifest must be right, not only the first.
             let (length, own) = (known.bytes.len() as u64, known.manifest.media_type.as_str());
             if let Some(expected) = size.filter(|size| *size != length) {
                 return Err(ImageError::refused(name, Rule::Size { expected, found: length }));
@@ -258,11 +175,15 @@ impl Collector<'_> {
         }
         let why = format!("the index {digest} lists it");
         for child in manifest.children() {
+            if is_other_file(&child.media_type) {
+                self.other_file(&name, child)?;
+                continue;
+            }
             let platform = child.platform.as_ref();
             self.manifest(
                 child.digest,
                 Some(&child.media_type),
-                Some(child.size),
+                known_size(child),
                 platform,
                 &why,
                 depth + 1,
@@ -279,7 +200,32 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Takes up an image's config and layers; the platform that the config tells.
+    /// Adds a file that an index lists among its manifests, as BuildKit's caches do.
+    fn other_file(&mut self, index: &str, child: &Descriptor) -> Result<(), ImageError> {
+        let media_type = legible(&child.media_type, 100);
+        let there = self.content(child)?.is_some();
+        if there {
+            self.blob(index, child, None, false)?;
+        }
+        let outcome = if there { "it is published as a blob" } else { "the source does not have it" };
+        let digest = child.digest;
+        self.set
+            .notes
+            .push(format!("{index} lists {digest} of type `{media_type}`, which is no manifest: {outcome}"));
+        Ok(())
+    }
+
+    /// The content of a descriptor: the source's, or the one that the descriptor holds itself.
+    fn content(&self, descriptor: &Descriptor) -> Result<Option<Content>, ImageError> {
+        if let Some(content) = self.store.blob(&descriptor.digest)? {
+            return Ok(Some(content));
+        }
+        let inline = descriptor.data.as_ref().and_then(|data| BASE64.decode(data).ok());
+        let inline = inline.filter(|bytes| Digest::of(bytes) == descriptor.digest);
+        Ok(inline.map(|bytes| Content::memory(&self.store.name(&descriptor.digest), &bytes)))
+    }
+
+    /// Adds an image's config and layers, and returns the platform in the config.
     fn blobs(
         &mut self,
         manifest: &str,
@@ -299,7 +245,7 @@ impl Collector<'_> {
             return Err(ImageError::content(manifest, message));
         }
         for (n, layer) in layers.iter().enumerate() {
-            // Only where every layer is a file system do diff ids and layers stand in pairs.
+            // Diff ids and layers are pairs only if every layer is a file system.
             let diff_id = if packed == layers.len() { diff_ids.get(n).copied() } else { None };
             self.blob(manifest, layer, diff_id, true)?;
         }
@@ -329,11 +275,11 @@ impl Collector<'_> {
                 return Err(ImageError::refused(name, Rule::DiffId { expected, found: other }));
             }
             known.diff_id = known.diff_id.or(diff_id);
-            // As a config it must be there; as a layer it could be masked.
+            // A layer may be masked, a config may not.
             known.layer &= layer;
             return Ok(());
         }
-        let content = self.store.blob(&descriptor.digest)?;
+        let content = self.content(descriptor)?;
         self.set.blobs.insert(
             descriptor.digest,
             Blob {
@@ -349,12 +295,12 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// What an image's config says of its layers; nothing for an artifact's.
+    /// The diff ids and the platform in an image's config; `None` for the config of an artifact.
     fn config_facts(&mut self, config: &Descriptor) -> Result<Option<ConfigFacts>, ImageError> {
         if !media_type::is_image_config(&config.media_type) {
             return Ok(None);
         }
-        let Some(content) = self.store.blob(&config.digest)? else {
+        let Some(content) = self.content(config)? else {
             return Ok(None);
         };
         self.config_bytes = self.config_bytes.saturating_add(content.size());
@@ -367,17 +313,14 @@ impl Collector<'_> {
         if found != config.digest {
             return Err(ImageError::refused(content.name(), Rule::Digest { expected: config.digest, found }));
         }
-        Ok(Some(json::parse(content.name(), &bytes)?))
+        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the same.
+        let facts = serde_json::from_slice::<Option<ConfigFacts>>(&bytes).map(Option::unwrap_or_default);
+        if facts.is_err() {
+            self.set.notes.push(format!(
+                "{} is no image config: nothing tells the platform of its image",
+                content.name()
+            ));
+        }
+        Ok(facts.ok())
     }
-}
-
-/// The subject of a cosign tag, `sha256-<hex>.sig` and the like, and of the referrers fallback tag.
-fn cosign_subject(tag: &Tag) -> Option<Digest> {
-    let rest = tag.as_str().strip_prefix("sha256-")?;
-    Digest::from_hex(rest.get(..64)?).ok()
-}
-
-/// Groups what a source names by repository, in order.
-pub(crate) fn repository_names(names: impl Iterator<Item = Option<String>>) -> Vec<String> {
-    names.flatten().collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! What a source turns out to hold, in the three shapes that formats have.
+//! The images of a source, in the three shapes of the formats.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use raas_types::{Digest, ImageId, Manifest, Platform, Tag};
 
 use crate::Content;
 
-/// The image of a source: its metadata read and checked, its layers still where they are.
+/// The images that were chosen of a source. Their metadata has been read and checked; the layers are still in the source.
 #[derive(Debug)]
 pub enum Image {
-    /// Manifests exist and are published byte for byte (OCI layout, Pulp 3, a docker save of packed layers).
+    /// The source has manifests, which are published byte for byte (OCI layout, Pulp 3, a docker save of packed layers).
     Manifests(ManifestSet),
-    /// Configs exist, layers are tars, manifests are made (docker save).
+    /// The source has configs and layer tars, from which raas makes manifests (docker save).
     Saved(SavedSet),
-    /// Docker v1 images, of which everything is made (Pulp 2, the oldest docker save).
+    /// The source has Docker v1 images, from which raas makes configs and manifests (Pulp 2, the oldest docker save).
     V1(V1Set),
 }
 
 impl Image {
-    /// What people should be told of the source beside its content.
+    /// What the user should know about the source.
     pub fn notes(&self) -> &[String] {
         match self {
             Image::Manifests(set) => &set.notes,
@@ -27,7 +27,15 @@ impl Image {
         }
     }
 
-    /// The tags that are to be published.
+    pub(crate) fn notes_mut(&mut self) -> &mut Vec<String> {
+        match self {
+            Image::Manifests(set) => &mut set.notes,
+            Image::Saved(set) => &mut set.notes,
+            Image::V1(set) => &mut set.notes,
+        }
+    }
+
+    /// The tags to publish.
     pub fn tags(&self) -> Vec<Tag> {
         match self {
             Image::Manifests(set) => set.tags.keys().cloned().collect(),
@@ -37,57 +45,57 @@ impl Image {
     }
 }
 
-/// Manifests and the blobs that they name.
+/// Manifests and their blobs.
 #[derive(Debug, Default)]
 pub struct ManifestSet {
     /// Each tag's manifest.
     pub tags: BTreeMap<Tag, Digest>,
-    /// Every manifest: those of the tags, what they list, and what is attached to them.
+    /// Every manifest: those of the tags, the manifests that they list, and the attachments of all of these.
     pub manifests: BTreeMap<Digest, ManifestItem>,
-    /// Every config and layer that a manifest names.
+    /// The configs and layers of all manifests.
     pub blobs: BTreeMap<Digest, Blob>,
-    /// What people should be told.
+    /// What the user should know.
     pub notes: Vec<String>,
 }
 
-/// A manifest, its digest checked.
+/// A manifest with the right digest.
 #[derive(Debug)]
 pub struct ManifestItem {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// What they say.
+    /// Their meaning.
     pub manifest: Manifest,
-    /// What the image runs on, as its config says.
+    /// What the image runs on, by its index or its config.
     pub platform: Option<Platform>,
 }
 
-/// A config or layer, as manifests describe it.
+/// A config or layer, as its manifests describe it.
 #[derive(Debug, Clone)]
 pub struct Blob {
-    /// Its digest.
+    /// The digest.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub size: u64,
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// For a layer: the digest that its plain tar must have, as the config says.
+    /// For a layer: the digest of its plain tar in the image's config.
     pub diff_id: Option<Digest>,
-    /// Whether a manifest names it as a layer: only layers are masked.
+    /// Whether all manifests use it as a layer. Only layers can be masked.
     pub layer: bool,
-    /// Where else it can be had, for layers that must not be redistributed.
+    /// Its URLs outside the registry, for a layer that must not be redistributed.
     pub urls: Vec<String>,
-    /// Its bytes; `None` where the source does not have them.
+    /// The bytes; `None` if the source does not have them.
     pub content: Option<Content>,
 }
 
-/// Images of a docker save archive, whose layers are plain tars as a rule.
+/// Images of a docker save archive, whose layers are usually plain tars.
 #[derive(Debug, Default)]
 pub struct SavedSet {
     /// The images.
     pub images: Vec<SavedImage>,
-    /// The layers, by the digest of their plain tar.
+    /// The layers, by the digests of their plain tars.
     pub layers: BTreeMap<Digest, Content>,
-    /// What people should be told.
+    /// What the user should know.
     pub notes: Vec<String>,
 }
 
@@ -98,7 +106,7 @@ pub struct SavedImage {
     pub tags: Vec<Tag>,
     /// Its config, byte for byte.
     pub config: Vec<u8>,
-    /// Its layers' diff ids, the base first.
+    /// The diff ids of its layers, the base first.
     pub diff_ids: Vec<Digest>,
     /// What it runs on.
     pub platform: Option<Platform>,
@@ -109,9 +117,9 @@ pub struct SavedImage {
 pub struct V1Set {
     /// Each tag's image.
     pub tags: BTreeMap<Tag, ImageId>,
-    /// Every image that a tag leads to.
+    /// Every image in the chains of the tags.
     pub images: BTreeMap<ImageId, V1Image>,
-    /// What people should be told.
+    /// What the user should know.
     pub notes: Vec<String>,
 }
 
@@ -120,14 +128,14 @@ pub struct V1Set {
 pub struct V1Image {
     /// The ids from this image to its base.
     pub ancestry: Vec<ImageId>,
-    /// Its json file; `None` where the archive does not have it.
+    /// Its json file; `None` if the archive does not have it.
     pub json: Option<Content>,
-    /// Its layer; `None` where the archive does not have it.
+    /// Its layer; `None` if the archive does not have it.
     pub layer: Option<Content>,
 }
 
 impl V1Image {
-    /// The `ancestry` file's bytes, as Pulp writes it.
+    /// The bytes of the `ancestry` file, as Pulp writes them.
     pub fn ancestry_json(&self) -> Vec<u8> {
         serde_json::to_vec(&self.ancestry).expect("ids are text")
     }

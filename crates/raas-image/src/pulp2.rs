@@ -3,13 +3,20 @@
 use raas_types::ImageId;
 use raas_types::crane::{Content as DocumentContent, Document};
 
-use crate::archive::Wanted;
+use crate::select::{Catalogue, ListedImage, Selection, Unnamed};
 use crate::tree::Tree;
-use crate::v1::{Files, collect};
+use crate::v1::{Files, Tags, collect, list};
 use crate::{ImageError, Limits, Rule, V1Set};
 
-/// More documents than an export has: one for its repository.
+/// More documents than an export has: it has one for each repository.
 const MAX_DOCUMENTS: usize = 64;
+
+/// An export whose documents have been read.
+pub(crate) struct Export<'a> {
+    tree: &'a Tree,
+    limits: &'a Limits,
+    documents: Vec<(String, Document)>,
+}
 
 fn document_names(tree: &Tree) -> impl Iterator<Item = &str> {
     tree.names("").filter(|name| name.ends_with(".json") && !name.contains('/'))
@@ -26,55 +33,74 @@ fn read_document(tree: &Tree, name: &str, limits: &Limits) -> Result<Document, I
     Document::parse(&bytes).map_err(|error| ImageError::refused(name, Rule::Content(error.to_string())))
 }
 
-fn documents(tree: &Tree, limits: &Limits) -> Result<Vec<(String, Document)>, ImageError> {
-    if let Some(name) = document_names(tree).nth(MAX_DOCUMENTS) {
-        return Err(ImageError::content(name, format!("the export has more than {MAX_DOCUMENTS} documents")));
-    }
-    document_names(tree).map(|name| Ok((name.to_owned(), read_document(tree, name, limits)?))).collect()
-}
-
-/// The names of the repositories that the export's documents describe.
-pub(crate) fn repositories(tree: &Tree, limits: &Limits) -> Result<Vec<String>, ImageError> {
-    Ok(documents(tree, limits)?.into_iter().map(|(_, document)| document.name.to_string()).collect())
-}
-
-/// The images of the wanted repository.
-pub(crate) fn image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<V1Set, ImageError> {
-    let mut documents = documents(tree, limits)?;
-    if let Some(name) = &wanted.repository {
-        documents.retain(|(_, document)| document.name.as_str() == name || document.repository == *name);
-    }
-    let (name, document) = match documents.len() {
-        1 => documents.remove(0),
-        0 => {
-            return Err(ImageError::missing(
-                "<repository>.json",
-                "a Pulp 2 export has its metadata document at the root",
-            ));
+impl<'a> Export<'a> {
+    pub(crate) fn open(tree: &'a Tree, limits: &'a Limits) -> Result<Self, ImageError> {
+        if let Some(name) = document_names(tree).nth(MAX_DOCUMENTS) {
+            let message = format!("the export has more than {MAX_DOCUMENTS} documents");
+            return Err(ImageError::content(name, message));
         }
-        n => {
+        let documents = document_names(tree)
+            .map(|name| Ok((name.to_owned(), read_document(tree, name, limits)?)))
+            .collect::<Result<Vec<_>, ImageError>>()?;
+        if documents.is_empty() {
+            let why = "a Pulp 2 export has its metadata document at the root";
+            return Err(ImageError::missing("<repository>.json", why));
+        }
+        Ok(Self { tree, limits, documents })
+    }
+
+    /// The tags of a repository, checked.
+    fn tags(&self, repository: Option<&str>) -> Result<Tags, ImageError> {
+        let mut named =
+            self.documents.iter().filter(|(_, document)| Some(document.name.as_str()) == repository);
+        let (Some((name, document)), None) = (named.next(), named.next()) else {
+            let n = self.documents.len();
             return Err(ImageError::choice(format!("the export has {n} metadata documents of this name")));
+        };
+        let DocumentContent::V1(v1) = &document.content else {
+            return Err(ImageError::content(
+                name,
+                "it describes v2 content, whose bytes are not in a docker export; export the repository from Pulp 3, or \
+                 copy it into an OCI image layout",
+            ));
+        };
+        if let Some((tag, id)) = v1.tags.iter().find(|(_, id)| !v1.images.contains(*id)) {
+            let message = format!("its tag `{tag}` names image {id}, which its `images` do not list");
+            return Err(ImageError::content(name, message));
         }
-    };
-    let DocumentContent::V1(v1) = document.content else {
-        return Err(ImageError::content(
-            name,
-            "it describes v2 content, whose bytes are not in a docker export; export the repository from Pulp 3, or \
-             copy it into an OCI image layout",
-        ));
-    };
-    if let Some((tag, id)) = v1.tags.iter().find(|(_, id)| !v1.images.contains(*id)) {
-        return Err(ImageError::content(
-            name,
-            format!("its tag `{tag}` names image {id}, which its `images` do not list"),
-        ));
+        if v1.tags.is_empty() {
+            return Err(ImageError::content(name, "it has no tag, so there is nothing that could be pulled"));
+        }
+        Ok(v1.tags.iter().map(|(tag, id)| (Ok(tag.clone()), *id)).collect())
     }
-    if v1.tags.is_empty() {
-        return Err(ImageError::content(name, "it has no tag, so there is nothing that could be pulled"));
+
+    pub(crate) fn read(&self, selection: &Selection) -> Result<V1Set, ImageError> {
+        let files = |id: &ImageId| {
+            let file = |name: &str| self.tree.file(&format!("web/{id}/{name}"), self.limits);
+            Ok(Files { json: file("json")?, layer: file("layer")?, ancestry: file("ancestry")? })
+        };
+        collect(&self.tags(selection.repository())?, selection, files, self.limits)
     }
-    let files = |id: &ImageId| {
-        let file = |name: &str| tree.file(&format!("web/{id}/{name}"), limits);
-        Ok(Files { json: file("json")?, layer: file("layer")?, ancestry: file("ancestry")? })
-    };
-    collect(v1.tags, wanted.tag.as_ref(), files, limits)
+}
+
+impl Catalogue for Export<'_> {
+    fn repositories(&self) -> Result<Vec<Option<String>>, ImageError> {
+        let mut names: Vec<_> =
+            self.documents.iter().map(|(_, document)| Some(document.name.to_string())).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn images(&self, repository: Option<&str>) -> Result<Vec<ListedImage>, ImageError> {
+        Ok(list(&self.tags(repository)?))
+    }
+
+    fn unnamed(&self) -> Unnamed {
+        Unnamed::Latest
+    }
+
+    fn has_manifests(&self) -> bool {
+        false
+    }
 }

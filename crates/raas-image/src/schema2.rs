@@ -1,4 +1,4 @@
-//! Making what today's clients pull of an image that has no manifest: config and manifest of Docker's schema 2.
+//! Makes config and manifest of Docker's schema 2 for images without a manifest, so that today's clients can pull them.
 
 use raas_types::{Digest, ImageId, Platform, media_type};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::stream::{Packed, Packing};
 use crate::{ImageError, Limits, Rule, V1Set};
 
-/// A layer as a manifest names it.
+/// A layer as a manifest describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedLayer {
     /// Digest of the stored bytes.
@@ -16,17 +16,17 @@ pub struct PackedLayer {
     pub size: u64,
     /// Digest of the plain tar.
     pub diff_id: Digest,
-    /// How the stored bytes are packed.
+    /// Packing of the stored bytes.
     pub packing: Packing,
 }
 
 impl PackedLayer {
-    /// The layer that [`pack`](crate::pack) stored.
+    /// The layer as [`pack`](crate::pack) stored it.
     pub fn stored(packed: &Packed) -> Self {
         Self { digest: packed.blob, size: packed.blob_size, diff_id: packed.diff_id, packing: packed.packing }
     }
 
-    /// The layer as it is in the source, for one that is served from elsewhere.
+    /// The layer as the source has it, for a masked layer.
     pub fn as_in_source(packed: &Packed) -> Self {
         Self {
             digest: packed.raw,
@@ -45,7 +45,7 @@ impl PackedLayer {
     }
 }
 
-/// A config and manifest made for an image.
+/// A config and a manifest that raas made for an image.
 #[derive(Debug, Clone)]
 pub struct BuiltImage {
     /// The config's bytes.
@@ -73,7 +73,7 @@ struct Entry<'a> {
     digest: Digest,
 }
 
-/// The schema 2 manifest of a config and its layers, the base first. The same for the same input.
+/// The schema 2 manifest of a config and its layers, the base first. Equal input gives equal bytes.
 ///
 /// Source: Docker image manifest version 2, schema 2.
 pub fn build_manifest(config: &[u8], layers: &[PackedLayer]) -> Vec<u8> {
@@ -90,11 +90,11 @@ pub fn build_manifest(config: &[u8], layers: &[PackedLayer]) -> Vec<u8> {
     serde_json::to_vec_pretty(&manifest).expect("a manifest has text keys only")
 }
 
-/// The config and manifest of a v1 image: the image's own json, with the history that the json files of its
-/// ancestors tell and the diff ids of its layers. `json_of` gives an image's json file, `layer_of` its layer.
+/// The config and manifest of a v1 image. The config is the image's json with the diff ids of its layers and a history
+/// from the json files of its ancestors. `json_of` gives the json file of an image, `layer_of` its layer.
 ///
 /// # Errors
-/// A json file is not what it should be.
+/// A json file is too long or is not a JSON object.
 pub fn build_from_v1(
     set: &V1Set,
     top: &ImageId,
@@ -123,13 +123,13 @@ pub fn build_from_v1(
         layers.push(layer_of(&id));
         own = image;
     }
-    // What belongs to v1 alone: identities of images, and sizes that nobody asks a config for.
+    // Keys of v1 alone: identities of images, and sizes that clients do not read from a config.
     for key in ["id", "parent", "parent_id", "layer_id", "Size", "checksum", "throwaway"] {
         own.remove(key);
     }
     let text = |own: &Map<String, Value>, key: &str| own.get(key).and_then(Value::as_str).map(str::to_owned);
     let platform = Platform {
-        // Images of that time may not say; there was nothing else.
+        // Docker v1 ran on linux/amd64 alone, and images may not have the keys.
         architecture: text(&own, "architecture").unwrap_or_else(|| "amd64".into()),
         os: text(&own, "os").unwrap_or_else(|| "linux".into()),
         variant: None,

@@ -1,42 +1,70 @@
-//! References as sources write them, `registry/name:tag` in any shape.
+//! Names of images in sources.
 
-use raas_types::Tag;
+use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
-/// A repository's name in a source, which need not be one that raas could publish, and a tag.
+/// The name of an image in a source. The repository need not be a name that raas could publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SourceName {
+    /// The repository, in the short form that docker shows: without `docker.io/` and `library/`.
     pub(crate) repository: Option<String>,
     pub(crate) tag: Option<Tag>,
+    /// The text of a name that holds no valid tag where it should.
+    pub(crate) unusable: Option<String>,
 }
 
 impl SourceName {
-    /// Splits a reference at the colon behind its last slash; what has no valid tag there has none.
+    /// Parses a reference as docker does: `name`, `name:tag`, `host:port/name:tag@digest`, `sha256:…`, `<none>:<none>`.
     pub(crate) fn parse_reference(text: &str) -> Self {
-        let text = text.split('@').next().unwrap_or_default();
-        let last = text.rfind('/').map_or(0, |slash| slash + 1);
-        let (repository, tag) = match text[last..].find(':') {
-            Some(colon) => (&text[..last + colon], text[last + colon + 1..].parse().ok()),
-            None => (text, None),
+        let nameless = ["", "<none>", "<none>:<none>"].contains(&text) || text.parse::<Digest>().is_ok();
+        if nameless {
+            return SourceName::default();
+        }
+        let named = match text.split_once('@') {
+            Some((named, digest)) if digest.contains(':') => named,
+            _ => text,
         };
-        SourceName { repository: Some(repository.to_owned()).filter(|r| !r.is_empty()), tag }
+        let last = named.rfind('/').map_or(0, |slash| slash + 1);
+        let (repository, tag) = match named[last..].find(':') {
+            Some(colon) => (&named[..last + colon], Some(&named[last + colon + 1..])),
+            None => (named, None),
+        };
+        let repository = Some(familiar(repository).to_owned()).filter(|name| !name.is_empty());
+        // docker writes `name:<none>` for an image that lost its tag.
+        match tag.filter(|tag| *tag != "<none>") {
+            None => SourceName { repository, ..SourceName::default() },
+            Some(tag) => match tag.parse() {
+                Ok(tag) => SourceName { repository, tag: Some(tag), unusable: None },
+                Err(_) => SourceName { repository, tag: None, unusable: Some(text.to_owned()) },
+            },
+        }
     }
 }
 
-/// Which of a source's repositories is meant by a vendor's image: the one of that name, with the vendor before it
-/// or a registry before both, or the only one there is.
-pub(crate) fn choose<'a>(names: &'a [String], vendor: &str, image: &str) -> Option<&'a String> {
+/// A repository's name in the short form that docker shows.
+pub(crate) fn familiar(repository: &str) -> &str {
+    let short = ["docker.io/", "index.docker.io/"].iter().find_map(|host| repository.strip_prefix(host));
+    match short {
+        Some(name) => name.strip_prefix("library/").unwrap_or(name),
+        None => repository,
+    }
+}
+
+/// The repository of a source that a vendor's image means by its name: the repository of the same name, with the vendor
+/// before it, or the only one with a registry or namespace before it.
+pub(crate) fn named_like<'a>(
+    repositories: &[&'a str],
+    vendor: &VendorName,
+    image: &RepositoryName,
+) -> Option<&'a str> {
+    let image = image.as_str();
     let dashed = format!("{vendor}-{}", image.replace('/', "-"));
     let slashed = format!("{vendor}/{image}");
-    let exact = names.iter().find(|name| **name == image);
-    exact
-        .or_else(|| names.iter().find(|name| **name == slashed || **name == dashed))
-        .or_else(|| {
-            let mut behind = names
-                .iter()
-                .filter(|name| name.strip_suffix(image).is_some_and(|before| before.ends_with('/')));
-            behind.next().filter(|_| behind.next().is_none())
-        })
-        .or(if let [only] = names { Some(only) } else { None })
+    let find = |wanted: &dyn Fn(&str) -> bool| repositories.iter().copied().find(|name| wanted(name));
+    find(&|name| name == image).or_else(|| find(&|name| name == slashed || name == dashed)).or_else(|| {
+        let ends = |name: &&&str| name.strip_suffix(image).is_some_and(|before| before.ends_with('/'));
+        let mut behind = repositories.iter().filter(ends);
+        behind.next().copied().filter(|_| behind.next().is_none())
+    })
 }
 
 #[cfg(test)]
@@ -44,34 +72,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_of_any_shape_split() {
+    fn references_are_parsed_as_docker_does() {
+        let digest = Digest::of(b"");
+        let pinned = format!("registry.example.com:5000/team/app:1@{digest}");
+        let untagged = format!("app@{digest}");
         let table = [
             ("app", Some("app"), None),
             ("app:1", Some("app"), Some("1")),
+            ("app:V1.0-RC1", Some("app"), Some("V1.0-RC1")),
             ("localhost:5000/app", Some("localhost:5000/app"), None),
-            ("docker.io/library/app:1.0", Some("docker.io/library/app"), Some("1.0")),
-            ("app:1@sha256:00", Some("app"), Some("1")),
+            ("localhost:5000/app:1", Some("localhost:5000/app"), Some("1")),
+            ("docker.io/library/app:1.0", Some("app"), Some("1.0")),
+            ("docker.io/acme/app:1.0", Some("acme/app"), Some("1.0")),
+            ("my__app--x:1", Some("my__app--x"), Some("1")),
+            (&pinned, Some("registry.example.com:5000/team/app"), Some("1")),
+            (&untagged, Some("app"), None),
+            (&digest.to_string(), None, None),
+            ("<none>:<none>", None, None),
+            ("app:<none>", Some("app"), None),
+            ("", None, None),
         ];
         for (text, repository, tag) in table {
             let name = SourceName::parse_reference(text);
-            assert_eq!(
-                (name.repository.as_deref(), name.tag.as_ref().map(Tag::as_str)),
-                (repository, tag),
-                "{text}"
-            );
+            let found = (name.repository.as_deref(), name.tag.as_ref().map(Tag::as_str), name.unusable);
+            assert_eq!(found, (repository, tag, None), "{text}");
         }
     }
 
     #[test]
-    fn the_repository_is_found_as_operators_name_them() {
-        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let chosen = |list: &[&str], image| choose(&names(list), "acme", image).cloned();
-        assert_eq!(chosen(&["x/app", "app"], "app").as_deref(), Some("app"));
-        assert_eq!(chosen(&["acme/app", "b"], "app").as_deref(), Some("acme/app"));
-        assert_eq!(chosen(&["acme-tools-app", "b"], "tools/app").as_deref(), Some("acme-tools-app"));
-        assert_eq!(chosen(&["docker.io/x/app", "b"], "app").as_deref(), Some("docker.io/x/app"));
-        assert_eq!(chosen(&["only"], "app").as_deref(), Some("only"));
+    fn a_name_without_a_valid_tag_is_kept_as_text() {
+        for text in ["app:1.0+build5", "registry.example.com:5000/app:-x", "app:"] {
+            let name = SourceName::parse_reference(text);
+            assert_eq!((name.unusable.as_deref(), name.tag), (Some(text), None));
+        }
+    }
+
+    #[test]
+    fn a_repository_is_found_by_the_names_that_operators_use() {
+        let chosen = |list: &[&'static str], image: &str| {
+            named_like(list, &"acme".parse().unwrap(), &image.parse().unwrap())
+        };
+        assert_eq!(chosen(&["x/app", "app"], "app"), Some("app"));
+        assert_eq!(chosen(&["acme/app", "b"], "app"), Some("acme/app"));
+        assert_eq!(chosen(&["acme-tools-app", "b"], "tools/app"), Some("acme-tools-app"));
+        assert_eq!(chosen(&["quay.io/x/app", "b"], "app"), Some("quay.io/x/app"));
         assert_eq!(chosen(&["x/app", "y/app"], "app"), None);
         assert_eq!(chosen(&["myapp", "b"], "app"), None);
+        assert_eq!(chosen(&["only"], "app"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Streaming a layer or config to where it goes: read once, hashed and checked as it passes.
+//! Streams a layer or config to its destination: each byte is read once, and hashed and checked on the way.
 
 use std::io::{self, Read, Write};
 
@@ -11,14 +11,14 @@ use crate::{Content, ImageError, Limits, Rule};
 
 const BUFFER: usize = 256 * 1024;
 
-/// How the bytes of a layer are packed.
+/// The packing of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// A plain tar.
     Plain,
     /// A gzipped tar.
     Gzip,
-    /// A tar in Zstandard.
+    /// A tar packed with Zstandard.
     Zstd,
 }
 
@@ -32,32 +32,32 @@ impl From<Coding> for Packing {
     }
 }
 
-/// What is known of a layer once its bytes have passed.
+/// The facts of a layer after its bytes were streamed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    /// Digest of the bytes as the source has them.
+    /// Digest of the bytes in the source.
     pub raw: Digest,
-    /// Length of the bytes as the source has them.
+    /// Length of the bytes in the source.
     pub raw_size: u64,
-    /// How the source has them packed.
+    /// Packing of the bytes in the source.
     pub raw_packing: Packing,
     /// Digest of the plain tar.
     pub diff_id: Digest,
-    /// Digest of the packed layer; that of the source's bytes where nothing was packed.
+    /// Digest of the packed layer; equal to `raw` if raas did not pack it.
     pub blob: Digest,
     /// Length of the packed layer.
     pub blob_size: u64,
-    /// How that is packed.
+    /// Packing of the packed layer.
     pub packing: Packing,
 }
 
-/// Passes a blob on, byte for byte, and checks its size, its digest and its diff id where the image says one.
+/// Copies a blob byte for byte and checks its size, its digest and, if the image has one, its diff id.
 ///
-/// The sink has all bytes when an error of the last check comes: it must not make them visible before this
-/// returns. `progress` is called with the number of bytes of each step.
+/// The last check may fail after the sink got all bytes, so the sink must not make them visible before this function
+/// returns. `progress` gets the number of bytes of each step.
 ///
 /// # Errors
-/// The content is not what the image says, or one of the two sides fails.
+/// The content does not fit the image, the source cannot be read, or the sink fails.
 pub fn copy(
     content: &Content,
     blob: &Blob,
@@ -89,7 +89,7 @@ pub fn copy(
         return Err(ImageError::refused(content.name(), Rule::Digest { expected: blob.digest, found }));
     }
     if let Some(expected) = blob.diff_id {
-        // Nothing was there to unpack: then nothing is what it unpacks to.
+        // An empty layer unpacks to nothing, whose digest is that of the layer.
         let found = unpack.map_or_else(|| Ok(found), |unpack| Ok(unpack.finish()?.finish()))?;
         if found != expected {
             return Err(ImageError::refused(content.name(), Rule::DiffId { expected, found }));
@@ -98,20 +98,19 @@ pub fn copy(
     Ok(())
 }
 
-/// Reads a layer through and says what it is, without passing it on.
+/// Reads a layer to its end and returns its facts.
 ///
 /// # Errors
-/// It cannot be read or does not unpack.
+/// The layer cannot be read or does not unpack.
 pub fn fingerprint(content: &Content, limits: &Limits, progress: &dyn Fn(u64)) -> Result<Packed, ImageError> {
     pass(content, None, None, limits, progress)
 }
 
-/// Passes a layer of a Docker v1 or docker save source on, twice: as it is to `raw` where that is wanted, and
-/// packed as today's clients take it to `blob`. A gzipped one stays as it is; any other is gzipped with `workers`
-/// threads.
+/// Copies a layer of a Docker v1 or docker save source to two sinks: unchanged to `raw`, if there is one, and packed for
+/// today's clients to `blob`. A gzipped layer stays as it is; `workers` threads gzip any other.
 ///
 /// # Errors
-/// It cannot be read or does not unpack, or one of the sinks fails.
+/// The layer cannot be read or does not unpack, or one of the sinks fails.
 pub fn pack(
     content: &Content,
     raw: Option<&mut dyn Write>,
@@ -159,7 +158,7 @@ pub fn pack(
     })
 }
 
-/// Passes bytes on unchanged.
+/// Copies bytes unchanged.
 fn pass(
     content: &Content,
     mut raw: Option<&mut dyn Write>,
@@ -172,7 +171,7 @@ fn pass(
         return Err(ImageError::refused(content.name(), Rule::Inflates(limits.unpacked_layer)));
     }
     let mut hash = Sha256::default();
-    // A plain layer's diff id is the digest of its bytes: no need to hash them twice.
+    // The diff id of a plain layer is the digest of its bytes, which need no second hash.
     let mut unpack = match coding {
         Coding::Plain => None,
         packed => Some(diff_id_writer(packed, content, limits)?),
@@ -217,8 +216,8 @@ fn diff_id_writer(coding: Coding, content: &Content, limits: &Limits) -> Result<
     DiffIdWriter::new(coding, content.name(), limits).map_err(ImageError::read(content.name()))
 }
 
-/// Reads the content to its end. `take` gets each piece and whether it is the first, which has at least
-/// [`SNIFF`] bytes where the content has.
+/// Reads the content to its end. `take` gets each piece, and whether it is the first. The first piece has at least
+/// [`SNIFF`] bytes unless the content is shorter.
 fn each_piece(
     content: &Content,
     mut take: impl FnMut(&[u8], bool) -> Result<(), ImageError>,
@@ -255,7 +254,7 @@ fn write_error(content: &Content) -> impl FnOnce(io::Error) -> ImageError {
     move |source| ImageError::Write { what, source }
 }
 
-/// A failure while unpacking is one of the sink that the reader feeds, of the packing, or of reading itself.
+/// An error while unpacking is one of the raw sink, of the packing, or of the source.
 fn unpack_error(error: io::Error, content: &Content) -> ImageError {
     let error = match error.downcast::<TapError>() {
         Ok(TapError(source)) => return write_error(content)(source),
@@ -267,7 +266,7 @@ fn unpack_error(error: io::Error, content: &Content) -> ImageError {
     }
 }
 
-/// Hashes and counts what is written.
+/// Hashes and counts the bytes that are written.
 struct Tee<'a> {
     hash: Sha256,
     sink: &'a mut (dyn Write + Send),
@@ -285,7 +284,7 @@ impl Write for Tee<'_> {
     }
 }
 
-/// Hashes, keeps and reports what is read.
+/// Hashes, copies and reports the bytes that are read.
 struct Tap<'a, 's, R> {
     stream: R,
     hash: &'a mut Sha256,
@@ -293,7 +292,7 @@ struct Tap<'a, 's, R> {
     progress: &'a dyn Fn(u64),
 }
 
-/// Marks an error of a [`Tap`]'s sink, so that it is not taken for one of its stream.
+/// Marks an error of a [`Tap`]'s sink, to tell it from an error of its stream.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct TapError(io::Error);

@@ -1,8 +1,8 @@
-//! The index of a tar archive: where each member's bytes lie, found in one walk over the headers.
+//! The index of a tar archive: the place of each member's bytes, from one walk over the headers.
 //!
-//! The headers' fields are read by the `tar` crate; the walk is our own, since an archive of unknown origin needs
-//! bounds on every header (the crate reads an extended header of any length into memory) and since the same walk
-//! must serve a file, where it seeks over the data, and a stream, where it spools the data as it passes.
+//! The `tar` crate reads the fields of a header. The walk is not the crate's, for two reasons: the crate reads an extended
+//! header of any length into memory, and the same walk must serve a file, where it skips the data, and a stream, where it
+//! writes the data to a file.
 
 mod member;
 mod path;
@@ -10,24 +10,38 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io;
+use std::io::{self, Read};
+use std::sync::{Arc, OnceLock};
 
 use tar::EntryType;
 
+use crate::bytes::{ReadAt, Section};
 use crate::error::legible;
 use crate::{ImageError, Limits, Rule};
 pub(crate) use member::Member;
 pub(crate) use path::normalise;
 pub(crate) use walk::{SeekWalk, SpoolWalk, Walk};
 
-/// What an archive holds, by normalised name.
+/// The members of an archive by their normalised names.
 #[derive(Debug, Default)]
 pub(crate) struct TarIndex {
     members: BTreeMap<Box<str>, Member>,
+    /// Earlier members of the same name. As tar does, raas reads the last one.
+    replaced: BTreeMap<Box<str>, Replaced>,
     name_bytes: usize,
+    has_end_mark: bool,
+    notes: Vec<String>,
 }
 
-/// What extended headers say about the member that follows them.
+/// Members that a later one of the same name replaces.
+#[derive(Debug, Default)]
+struct Replaced {
+    members: Vec<Member>,
+    /// Whether all of them equal the last one, once somebody has read the member.
+    are_equal: OnceLock<bool>,
+}
+
+/// The values of extended headers for the member behind them.
 #[derive(Default)]
 struct Extended {
     name: Option<Vec<u8>>,
@@ -35,28 +49,37 @@ struct Extended {
     size: Option<u64>,
 }
 
-/// An extended header holds a name, a link and some numbers: more than this is an attack.
+/// The most bytes of an extended header, which holds a name, a link and some numbers.
 const MAX_EXTENDED: u64 = 1024 * 1024;
 const BLOCK: u64 = 512;
 
-/// Headers that one member may take: its own, and extended ones for a long name, a long link and numbers.
+/// The most headers of one member: its own, and extended ones for a long name, a long link and numbers.
 const HEADERS_PER_MEMBER: usize = 4;
 
 impl TarIndex {
-    /// Walks the archive from its first header to its end mark.
+    /// Walks over the archive from its first header to its end mark.
     pub(crate) fn build(walk: &mut dyn Walk, what: &str, limits: &Limits) -> Result<Self, ImageError> {
-        let mut index = TarIndex::default();
+        let mut index = TarIndex { has_end_mark: true, ..TarIndex::default() };
         let mut extended = Extended::default();
         let mut last = what.to_owned();
         let mut count = 0usize;
         let mut headers = 0usize;
         loop {
             let header = match next_header(walk) {
-                Ok(Some(header)) => header,
-                Ok(None) => break,
+                Ok(Next::Header(header)) => header,
+                Ok(Next::EndMark) => break,
+                Ok(Next::End) if headers > 0 && extended.is_empty() => {
+                    index.has_end_mark = false;
+                    index
+                        .notes
+                        .push("the archive has no end mark; all members up to its end are whole".to_owned());
+                    break;
+                }
                 Err(error) if headers == 0 && error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(no_tar(what));
                 }
+                Ok(Next::End) if headers == 0 => return Err(no_tar(what)),
+                Ok(Next::End) => return Err(ImageError::refused(&last, Rule::Truncated)),
                 Err(error) => return Err(walk_error(error, &last, what)),
             };
             if !check_sum(&header) {
@@ -98,15 +121,26 @@ impl TarIndex {
             }
             last.clone_from(&name);
             if let Member::File { size, .. } = member {
-                // A length that no number holds once it is padded is longer than every archive.
+                // Padded, the size of a hostile header may exceed every number; so does its member every archive.
                 let padded = size
                     .checked_next_multiple_of(BLOCK)
                     .ok_or_else(|| ImageError::refused(&name, Rule::Truncated))?;
-                walk.skip(padded).map_err(|error| walk_error(error, &name, what))?;
+                walk.skip(size).map_err(|error| walk_error(error, &name, what))?;
+                // At the end of the archive the padding may be missing like the end mark.
+                let mut padding = [0; BLOCK as usize];
+                let padding = &mut padding[..(padded - size) as usize];
+                walk.read_up_to(padding).map_err(|error| walk_error(error, &name, what))?;
             }
             index.insert(name, member, what, limits)?;
         }
         walk.finish().map_err(|error| walk_error(error, &last, what))?;
+        if !index.replaced.is_empty() {
+            let first = index.replaced.keys().next().map(|name| legible(name, 100)).unwrap_or_default();
+            let count = index.replaced.len();
+            index.notes.push(format!(
+                "the archive has several members of the same name ({count} names, such as `{first}`); the last is read"
+            ));
+        }
         Ok(index)
     }
 
@@ -124,19 +158,22 @@ impl TarIndex {
         }
         match self.members.entry(name.into_boxed_str()) {
             Entry::Vacant(place) => drop(place.insert(member)),
-            // A folder may be named as often as anybody likes: it has no content.
+            // A folder has no content.
             Entry::Occupied(old) if matches!((old.get(), &member), (Member::Folder, Member::Folder)) => {}
-            Entry::Occupied(old) => return Err(ImageError::refused(old.key().as_ref(), Rule::Duplicate)),
+            Entry::Occupied(mut old) => {
+                let replaced = old.insert(member);
+                self.replaced.entry(old.key().clone()).or_default().members.push(replaced);
+            }
         }
         Ok(())
     }
 
-    /// Whether the archive has nothing in it.
+    /// Whether the archive has no member.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The names that begin with the prefix, in order.
+    /// The names with this prefix, in order.
     pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
         self.members
@@ -145,11 +182,33 @@ impl TarIndex {
             .take_while(move |name| name.starts_with(prefix))
     }
 
-    /// Where the file of this name lies, links followed; `None` if there is none or it is a folder.
-    pub(crate) fn file(&self, name: &str, limits: &Limits) -> Result<Option<(u64, u64)>, ImageError> {
+    /// Whether the archive ends with an end mark. Without one it may be truncated between two members.
+    pub(crate) fn has_end_mark(&self) -> bool {
+        self.has_end_mark
+    }
+
+    /// What the user should know about the archive.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The offset and the size of the file with this name, with links followed; `None` if there is none or it is a folder.
+    /// `bytes` are those of the archive.
+    pub(crate) fn file(
+        &self,
+        name: &str,
+        bytes: &Arc<dyn ReadAt>,
+        limits: &Limits,
+    ) -> Result<Option<(u64, u64)>, ImageError> {
         let mut at = name;
         for _ in 0..=limits.links {
-            match self.members.get(at) {
+            let member = self.members.get(at);
+            if let (Some(member), Some(replaced)) = (member, self.replaced.get(at))
+                && !replaced.are_equal_to(member, bytes).map_err(ImageError::read(at))?
+            {
+                return Err(ImageError::refused(at, Rule::Duplicate));
+            }
+            match member {
                 Some(Member::File { offset, size }) => return Ok(Some((*offset, *size))),
                 Some(Member::Link { target }) => at = target,
                 Some(Member::Folder) => return Ok(None),
@@ -161,7 +220,53 @@ impl TarIndex {
     }
 }
 
+impl Replaced {
+    /// Whether all members equal the last one of their name.
+    fn are_equal_to(&self, last: &Member, bytes: &Arc<dyn ReadAt>) -> io::Result<bool> {
+        if let Some(known) = self.are_equal.get() {
+            return Ok(*known);
+        }
+        let mut equal = true;
+        for member in &self.members {
+            equal &= match (member, last) {
+                (Member::File { offset, size }, Member::File { offset: last_offset, size: last_size }) => {
+                    let stretch = |offset| Section::new(bytes.clone(), offset, *size);
+                    size == last_size && have_equal_bytes(stretch(*offset), stretch(*last_offset))?
+                }
+                (Member::Link { target }, Member::Link { target: last }) => target == last,
+                _ => false,
+            };
+            if !equal {
+                break;
+            }
+        }
+        Ok(*self.are_equal.get_or_init(|| equal))
+    }
+}
+
+/// Whether two stretches of the same length have the same bytes.
+fn have_equal_bytes(mut one: Section, mut other: Section) -> io::Result<bool> {
+    const PIECE: u64 = 64 * 1024;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    loop {
+        a.clear();
+        b.clear();
+        one.by_ref().take(PIECE).read_to_end(&mut a)?;
+        other.by_ref().take(PIECE).read_to_end(&mut b)?;
+        if a != b {
+            return Ok(false);
+        }
+        if a.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
 impl Extended {
+    fn is_empty(&self) -> bool {
+        self.name.is_none() && self.link.is_none() && self.size.is_none()
+    }
+
     fn take(&mut self, kind: EntryType, bytes: &[u8], after: &str) -> Result<(), ImageError> {
         let text = |bytes: &[u8]| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
         match kind {
@@ -191,20 +296,32 @@ impl Extended {
                     }
                 }
             }
-            // A global header carries comments (git archive writes one); nothing in it changes a member.
+            // A global header holds comments, such as those of `git archive`, which change no member.
             _ => {}
         }
         Ok(())
     }
 }
 
-fn next_header(walk: &mut dyn Walk) -> io::Result<Option<tar::Header>> {
+enum Next {
+    Header(Box<tar::Header>),
+    /// A block of zeros.
+    EndMark,
+    /// The end of the bytes at the place of a header.
+    End,
+}
+
+fn next_header(walk: &mut dyn Walk) -> io::Result<Next> {
     let mut block = [0; BLOCK as usize];
-    walk.read_exact(&mut block)?;
-    if block.iter().all(|b| *b == 0) {
-        return Ok(None);
+    match walk.read_up_to(&mut block)? {
+        0 => return Ok(Next::End),
+        read if read < block.len() => return Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => {}
     }
-    Ok(Some(tar::Header::from_byte_slice(&block).clone()))
+    if block.iter().all(|b| *b == 0) {
+        return Ok(Next::EndMark);
+    }
+    Ok(Next::Header(Box::new(tar::Header::from_byte_slice(&block).clone())))
 }
 
 fn no_tar(what: &str) -> ImageError {
@@ -217,7 +334,7 @@ fn no_tar(what: &str) -> ImageError {
 
 fn check_sum(header: &tar::Header) -> bool {
     let bytes = header.as_bytes();
-    // The sum is taken with its own eight bytes as spaces.
+    // The checksum counts its own eight bytes as spaces.
     let of = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     let sum = of(&bytes[..148]) + of(&[b' '; 8]) + of(&bytes[156..]);
     header.cksum().is_ok_and(|claimed| claimed == sum)
@@ -234,7 +351,7 @@ fn read_extended(walk: &mut dyn Walk, size: u64, after: &str, what: &str) -> Res
     Ok(bytes)
 }
 
-/// An early end is the archive's fault, everything else the system's.
+/// An early end is a fault of the archive, any other error one of the system.
 fn walk_error(error: io::Error, member: &str, what: &str) -> ImageError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => ImageError::refused(member, Rule::Truncated),

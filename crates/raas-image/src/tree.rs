@@ -16,7 +16,7 @@ pub(crate) enum Tree {
         index: TarIndex,
         bytes: Arc<dyn ReadAt>,
     },
-    /// A folder, by its path without links.
+    /// A folder by its path, which has no links.
     Folder(PathBuf),
 }
 
@@ -25,16 +25,15 @@ impl Tree {
         Ok(Tree::Folder(fs::canonicalize(path)?))
     }
 
-    /// The file of this name, links followed; `None` if there is none.
+    /// The file of this name, with links followed; `None` if there is none.
     ///
-    /// The name may come from the source itself (docker save's list names files), and a folder may have links in
-    /// it: neither leads out of the source.
+    /// Neither the name, which may come from the source, nor a link in a folder leads out of the source.
     pub(crate) fn file(&self, name: &str, limits: &Limits) -> Result<Option<Content>, ImageError> {
         let plain = normalise(name).map_err(|rule| ImageError::refused(name, rule))?;
         match self {
             Tree::Tar { index, bytes } => {
-                let place = index.file(&plain, limits)?;
-                Ok(place.map(|(offset, size)| Content::section(name, bytes, offset, size)))
+                let place = index.file(&plain, bytes, limits)?;
+                Ok(place.map(|(offset, size)| Content::stretch(name, bytes, offset, size)))
             }
             Tree::Folder(folder) => {
                 let path = folder.join(plain);
@@ -54,13 +53,26 @@ impl Tree {
         }
     }
 
-    /// As [`file`](Self::file), and an error that says what it is needed for if there is none.
+    /// As [`file`](Self::file), with an error that says why the file is needed if there is none.
     pub(crate) fn need(&self, name: &str, why: &str, limits: &Limits) -> Result<Content, ImageError> {
         self.file(name, limits)?
             .ok_or_else(|| ImageError::missing(name, format!("it is not in the archive, and {why}")))
     }
 
-    /// The names in an archive that begin with the prefix; none of a folder, whose formats name all their files.
+    /// Whether files may be missing because an archive is truncated.
+    pub(crate) fn may_be_truncated(&self) -> bool {
+        matches!(self, Tree::Tar { index, .. } if !index.has_end_mark())
+    }
+
+    /// What the user should know about the archive.
+    pub(crate) fn notes(&self) -> &[String] {
+        match self {
+            Tree::Tar { index, .. } => index.notes(),
+            Tree::Folder(_) => &[],
+        }
+    }
+
+    /// The names in an archive with this prefix; none in a folder, because the formats of folders name all their files.
     pub(crate) fn names<'a>(&'a self, prefix: &'a str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         match self {
             Tree::Tar { index, .. } => Box::new(index.names(prefix)),

@@ -1,26 +1,24 @@
-//! Docker v1 images: chains of parents, and the oldest docker save format, which is made of them.
+//! Docker v1 images: chains of parents.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
-use raas_types::{ImageId, Tag};
+use raas_types::{Digest, ImageId, Tag};
 use serde::Deserialize;
 
-use crate::archive::Wanted;
-use crate::manifests::no_such_tag;
-use crate::tree::Tree;
+use crate::select::{ListedImage, Role, Selection};
 use crate::{Content, ImageError, Limits, Rule, V1Image, V1Set, json};
 
-/// More parents than any daemon ever accepted (127), so that a chain of a million is refused early.
+/// The most ancestors of an image. Daemons accepted 127; a chain of a million must be an error soon.
 const MAX_CHAIN: usize = 1024;
 
-/// Ancestors of all images together, each of which keeps its list: 32 MiB of ids.
+/// The most ancestors of all images together. Each image keeps its list: 32 MiB of ids.
 const MAX_ANCESTORS: usize = 1 << 20;
 
 /// The files of one image in a source.
 pub(crate) struct Files {
     pub(crate) json: Option<Content>,
     pub(crate) layer: Option<Content>,
-    /// The image's own list of ids, where the format has one.
+    /// The image's own list of ids, if the format has one.
     pub(crate) ancestry: Option<Content>,
 }
 
@@ -31,24 +29,24 @@ struct JsonFacts {
     parent: Option<String>,
 }
 
-/// What is known of an image once a chain has led through it.
+/// An image that was met in a chain.
 #[derive(Clone, Copy)]
 struct Link {
     parent: Option<ImageId>,
-    /// It has no files: its parent is known from its descendants' ancestry lists only.
+    /// The image has no files. Its parent is known only from the ancestry lists of its descendants.
     hole: bool,
 }
 
-/// What all chains have found.
+/// The images that were met in all chains.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     links: HashMap<ImageId, Link>,
-    /// Bytes read of json files and lists; through links, one long file can be that of many images.
+    /// Bytes of the json files and lists that were read. Links can make one long file the file of many images.
     bytes: u64,
 }
 
 impl Known {
-    fn read(
+    pub(crate) fn read(
         &mut self,
         id: &ImageId,
         files: &Files,
@@ -65,28 +63,61 @@ impl Known {
     }
 }
 
-/// The ancestors that an image's own list names, behind itself.
-type Listed = Option<Vec<ImageId>>;
+/// The ancestors in an image's own list, without the image itself.
+pub(crate) type Listed = Option<Vec<ImageId>>;
 
-/// Follows each tag's image to its base and checks the chain.
+/// The names of a repository's images: a tag, or a text that is no tag.
+pub(crate) type Tags = Vec<(Result<Tag, String>, ImageId)>;
+
+/// An id in the place of a digest: it has the same form and serves to choose an image.
+fn as_digest(id: &ImageId) -> Digest {
+    Digest::from_hex(&id.to_string()).expect("an id has 64 hex digits")
+}
+
+/// The images of a repository, each once.
+pub(crate) fn list(tags: &Tags) -> Vec<ListedImage> {
+    let mut listed: Vec<ListedImage> = Vec::new();
+    let mut places: HashMap<ImageId, usize> = HashMap::new();
+    for (name, id) in tags {
+        let place = *places.entry(*id).or_insert_with(|| {
+            let (tags, unusable) = (Vec::new(), Vec::new());
+            listed.push(ListedImage {
+                digest: as_digest(id),
+                tags,
+                unusable,
+                platform: None,
+                role: Role::Image,
+            });
+            listed.len() - 1
+        });
+        match name {
+            Ok(tag) => listed[place].tags.push(tag.clone()),
+            Err(text) => listed[place].unusable.extend(Some(text.clone()).filter(|text| !text.is_empty())),
+        }
+    }
+    listed
+}
+
+/// Follows each chosen image to its base and checks the chain.
 ///
-/// An image whose files are all missing is allowed here where a child's ancestry list names it: it may be masked.
-/// Whether that is so is for the push to say.
+/// An image without any file is allowed here if a child's ancestry list names it, because it may be masked. The push
+/// decides whether it is.
 pub(crate) fn collect(
-    tags: BTreeMap<Tag, ImageId>,
-    wanted: Option<&Tag>,
+    names: &Tags,
+    selection: &Selection,
     files: impl Fn(&ImageId) -> Result<Files, ImageError>,
     limits: &Limits,
 ) -> Result<V1Set, ImageError> {
-    let tags = match wanted {
-        None => tags,
-        Some(tag) => match tags.get(tag) {
-            Some(id) => [(tag.clone(), *id)].into(),
-            None => return Err(no_such_tag(tag, tags.keys())),
-        },
-    };
+    if !selection.platforms.is_empty() {
+        return Err(ImageError::choice("Docker v1 images have no platforms to choose from with --platform"));
+    }
+    let mut tags = BTreeMap::new();
+    for (_, id) in names {
+        let chosen = selection.tags_of(&as_digest(id)).unwrap_or_default();
+        tags.extend(chosen.iter().map(|tag| (tag.clone(), *id)));
+    }
     let mut known = Known::default();
-    let mut set = V1Set { tags, ..V1Set::default() };
+    let mut set = V1Set { tags, notes: selection.notes.clone(), ..V1Set::default() };
     let mut ancestors = 0;
     for top in set.tags.values().copied().collect::<BTreeSet<_>>() {
         let chain = chain(top, &mut known, &files, limits)?;
@@ -115,7 +146,7 @@ fn chain(
 ) -> Result<Vec<ImageId>, ImageError> {
     let mut chain: Vec<ImageId> = Vec::new();
     let mut seen = BTreeSet::new();
-    // What the lists of the images above say the rest of the chain is, the next id last.
+    // The rest of the chain by the lists of the descendants, the next id last.
     let mut expected: Listed = None;
     let mut next = Some(top);
     while let Some(id) = next {
@@ -126,7 +157,7 @@ fn chain(
             let message = format!("it has more than {MAX_CHAIN} ancestors");
             return Err(ImageError::content(format!("image {top}"), message));
         }
-        // Where a list is known, its next id is this one.
+        // The next id of a list is this image.
         expected.as_mut().map(Vec::pop);
         let link = match known.links.get(&id) {
             Some(link) => *link,
@@ -167,7 +198,7 @@ fn chain(
     Ok(chain)
 }
 
-/// The rest of a chain as the images above list it and as this image does.
+/// The rest of a chain, on which the lists of the descendants and of this image must agree.
 fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError> {
     match (above, own) {
         (Some(above), Some(own)) if above != own => Err(ImageError::content(
@@ -178,7 +209,7 @@ fn agreed(id: &ImageId, above: Listed, own: Listed) -> Result<Listed, ImageError
     }
 }
 
-/// An image's parent and the ancestors that its list names, the next id last; `None` if it has no files.
+/// An image's parent, and the ancestors in its list, the next id last; `None` if the image has no files.
 fn read_link(
     id: &ImageId,
     files: &Files,
@@ -224,48 +255,4 @@ fn read_link(
         }
     };
     Ok(Some((parent, listed)))
-}
-
-/// `repositories`: name to tag to image.
-type Repositories = BTreeMap<String, BTreeMap<String, ImageId>>;
-
-fn repositories_file(tree: &Tree, limits: &Limits) -> Result<Repositories, ImageError> {
-    json::read(&tree.need("repositories", "the oldest docker save format has it", limits)?, limits)
-}
-
-/// The names in `repositories`.
-pub(crate) fn saved_repositories(tree: &Tree, limits: &Limits) -> Result<Vec<String>, ImageError> {
-    Ok(repositories_file(tree, limits)?.into_keys().collect())
-}
-
-/// The images of the wanted repository in the oldest docker save format.
-pub(crate) fn saved_image(tree: &Tree, wanted: &Wanted, limits: &Limits) -> Result<V1Set, ImageError> {
-    let repositories = repositories_file(tree, limits)?;
-    let tags = match &wanted.repository {
-        Some(name) => repositories.get(name).cloned().unwrap_or_default(),
-        None if repositories.len() > 1 => {
-            let names: Vec<&str> = repositories.keys().map(String::as_str).collect();
-            return Err(ImageError::choice(format!(
-                "the archive has several repositories: {}",
-                names.join(", ")
-            )));
-        }
-        None => repositories.into_values().flatten().collect(),
-    };
-    let tags = tags
-        .into_iter()
-        .map(|(tag, id)| tag.parse::<Tag>().map(|tag| (tag, id)))
-        .collect::<Result<BTreeMap<_, _>, _>>()
-        .map_err(|error| ImageError::content("repositories", error.to_string()))?;
-    if tags.is_empty() {
-        return Err(ImageError::choice("`repositories` names no image"));
-    }
-    let files = |id: &ImageId| {
-        Ok(Files {
-            json: tree.file(&format!("{id}/json"), limits)?,
-            layer: tree.file(&format!("{id}/layer.tar"), limits)?,
-            ancestry: None,
-        })
-    };
-    collect(tags, wanted.tag.as_ref(), files, limits)
 }

@@ -1,4 +1,4 @@
-//! The genuine exports under `fixtures/`, read whole.
+//! The genuine exports under `fixtures/`, read to their end.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ fn opened(path: &Path) -> Archive {
 }
 
 fn manifests(archive: &Archive, repository: Option<&str>) -> ManifestSet {
-    let wanted = Wanted { repository: repository.map(str::to_owned), tag: None };
+    let wanted = Wanted { repository: repository.map(str::to_owned), ..Wanted::default() };
     match archive.image(&wanted).unwrap() {
         Image::Manifests(set) => set,
         other => panic!("expected manifests, found {other:?}"),
     }
 }
 
-/// Streams every blob, which checks digests and diff ids; how many there were.
+/// Streams every blob, which checks digests and diff ids. Returns the number of blobs.
 fn stream_all(set: &ManifestSet) -> usize {
     for blob in set.blobs.values() {
         let content = blob.content.as_ref().unwrap();
@@ -70,8 +70,11 @@ fn pulp_3_exports_of_both_generations_hold_the_same_images() {
 #[test]
 fn one_tag_of_a_pulp_3_export() {
     let archive = opened(&fixtures::pulp3_new());
-    let wanted =
-        Wanted { repository: Some("bigdatainc/bigdata-app".into()), tag: Some("1.0".parse().unwrap()) };
+    let wanted = Wanted {
+        repository: Some("bigdatainc/bigdata-app".into()),
+        tag: Some("1.0".parse().unwrap()),
+        ..Wanted::default()
+    };
     let Image::Manifests(set) = archive.image(&wanted).unwrap() else { panic!("manifests") };
     assert_eq!((set.tags.len(), set.manifests.len(), set.blobs.len()), (1, 1, 4));
 }
@@ -89,10 +92,12 @@ fn a_docker_save_archive() {
 }
 
 #[test]
-fn the_briefs_pulp_2_export() {
+fn the_pulp_2_export() {
     let archive = opened(&fixtures::pulp2());
     assert_eq!(archive.kind(), SourceKind::Pulp2);
-    assert_eq!(archive.choose(None, "bigdatainc", "bigdata-app").unwrap().as_deref(), Some("bigdata-app"));
+    let named = ("bigdatainc".parse().unwrap(), "bigdata-app".parse().unwrap());
+    let wanted = Wanted { published_as: Some(named), ..Wanted::default() };
+    assert_eq!(archive.choose(&wanted).unwrap().repository(), Some("bigdata-app"));
     let Image::V1(set) = archive.image(&Wanted::default()).unwrap() else { panic!("v1 images") };
     let top = set.tags["latest"];
     assert_eq!(top.short(), "bf3bf3a4371d");

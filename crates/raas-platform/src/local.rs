@@ -12,20 +12,23 @@ use crate::client;
 use crate::registration::{self, ServerRegistration};
 use crate::{Platform, Revision};
 
-/// A server on this machine looks for changes several times a second; a server that needs longer is broken.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
+/// The time limit for an answer. A server looks for changes several times a second: after this time it is broken.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause between two requests to a server.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The servers of one home on this machine.
 #[derive(Debug, Clone)]
 pub struct Local {
     registrations: PathBuf,
+    timeout: Duration,
 }
 
 impl Local {
     /// The servers that register themselves in this folder, which need not exist yet.
     pub fn new(registrations: PathBuf) -> Self {
-        Self { registrations }
+        Self { registrations, timeout: TIMEOUT }
     }
 
     /// The folder of the registrations.
@@ -33,7 +36,10 @@ impl Local {
         &self.registrations
     }
 
-    /// All servers that live, whatever vendors they serve.
+    /// All living servers, of all vendors.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
     pub fn living(&self) -> io::Result<Vec<ServerRegistration>> {
         registration::living(&self.registrations)
     }
@@ -51,7 +57,7 @@ impl Platform for Local {
     fn ensure(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Vec<ServerRegistration>, Failure> {
         let servers = self.observe(vendor)?;
         for server in &servers {
-            await_answers(server, vendor)?;
+            await_answers(server, vendor, self.timeout)?;
             say(&format!("The server on {} answers /v1/_ping and /v2/", server.reachable()));
         }
         if servers.is_empty() {
@@ -82,8 +88,10 @@ impl Platform for Local {
                     Ok(served) if (revision.is_served_by)(&served) => break,
                     // The server was stopped meanwhile.
                     _ if !self.still_runs(server) => break,
-                    other if begun.elapsed() > PATIENCE => return Err(too_late(server, revision, other)),
-                    _ => thread::sleep(PAUSE),
+                    other if begun.elapsed() > self.timeout => {
+                        return Err(too_late(server, revision, other, self.timeout));
+                    }
+                    _ => thread::sleep(POLL_INTERVAL),
                 }
             }
             say(&format!("Served on {}", server.reachable()));
@@ -92,11 +100,12 @@ impl Platform for Local {
     }
 }
 
-fn await_answers(server: &ServerRegistration, vendor: &VendorName) -> Result<(), Failure> {
+/// Waits until a server answers the two pings for the vendor.
+fn await_answers(server: &ServerRegistration, vendor: &VendorName, timeout: Duration) -> Result<(), Failure> {
     let begun = Instant::now();
     for path in ["/v1/_ping", "/v2/"] {
         while let Err(error) = client::answers(server, vendor, path) {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > timeout {
                 let message =
                     format!("the server on {} does not answer {path} for {vendor}", server.reachable());
                 return Err(Failure::new(Kind::Environment, message).caused_by(error).hint(format!(
@@ -104,7 +113,7 @@ fn await_answers(server: &ServerRegistration, vendor: &VendorName) -> Result<(),
                     server.pid
                 )));
             }
-            thread::sleep(PAUSE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
     Ok(())
@@ -114,17 +123,126 @@ fn too_late(
     server: &ServerRegistration,
     revision: &Revision<'_>,
     last: Result<String, ureq::Error>,
+    timeout: Duration,
 ) -> Failure {
     let address = server.reachable();
     let message = format!(
         "it is published as commit {}, but after {} s the server on {address} does not serve it",
         revision.short,
-        PATIENCE.as_secs()
+        timeout.as_secs()
     );
     let failure = Failure::new(Kind::Environment, message)
         .hint(format!("look into the log of that server (process {}), or restart it", server.pid));
     match last {
         Ok(served) => failure.caused_by(format!("it serves revision `{served}`")),
         Err(error) => failure.caused_by(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use raas_testkit::http::{Reply, Server};
+
+    use super::*;
+    use crate::registration::{Registered, register};
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        vendor: VendorName,
+        said: RefCell<Vec<String>>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            Self { folder, vendor: "acme".parse().unwrap(), said: RefCell::default() }
+        }
+
+        fn local(&self, timeout: Duration) -> Local {
+            Local { timeout, ..Local::new(self.folder.path().to_owned()) }
+        }
+
+        /// Registers a scripted server for vendors.
+        fn register(&self, server: &Server, vendors: &[&str]) -> Registered {
+            let vendors = vendors.iter().map(|vendor| vendor.parse().unwrap()).collect();
+            let address = server.address();
+            register(self.folder.path(), &ServerRegistration { address, pid: 7, vendors, secure: false })
+                .unwrap()
+        }
+
+        fn say(&self) -> impl Fn(&str) {
+            |line| self.said.borrow_mut().push(line.to_owned())
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_running_server_is_observed_and_must_answer_both_pings() {
+        let fixture = Fixture::new();
+        let platform = fixture.local(LONG);
+        assert_eq!(platform.ensure(&fixture.vendor, &fixture.say()).unwrap(), []);
+        assert_eq!(fixture.said.take(), ["No server of acme runs; start one: raas serve acme"]);
+
+        // The first ping fails at first, and `/v2/` requires a token, as a registry with users does.
+        let pings = AtomicUsize::new(0);
+        let server = Server::scripted(move |asked| match asked.target.as_str() {
+            _ if asked.headers.get("host").is_none_or(|host| host != "acme.localhost") => Reply::new(404, ""),
+            "/v1/_ping" if pings.fetch_add(1, Ordering::SeqCst) == 0 => Reply::new(503, ""),
+            "/v1/_ping" => Reply::new(200, "true"),
+            "/v2/" => Reply::new(401, ""),
+            _ => Reply::new(404, ""),
+        });
+        let other = Server::scripted(|_| Reply::new(500, ""));
+        let _registered = fixture.register(&server, &["acme"]);
+        let _of_other_vendor = fixture.register(&other, &["other"]);
+        let ensured = platform.ensure(&fixture.vendor, &fixture.say()).unwrap();
+        let addresses: Vec<_> = ensured.iter().map(|server| server.address).collect();
+        assert_eq!(addresses, [server.address()]);
+        assert_eq!(platform.observe(&fixture.vendor).unwrap(), ensured);
+        let answered = format!("The server on {} answers /v1/_ping and /v2/", server.address());
+        assert_eq!(fixture.said.take(), [answered]);
+        assert_eq!(platform.living().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_an_error_with_its_process() {
+        let fixture = Fixture::new();
+        let server = Server::scripted(|_| Reply::new(500, ""));
+        let _registered = fixture.register(&server, &[]);
+        let failure = fixture.local(Duration::ZERO).ensure(&fixture.vendor, &fixture.say()).unwrap_err();
+        let expected = format!("the server on {} does not answer /v1/_ping for acme", server.address());
+        assert_eq!(failure.message(), expected);
+        assert!(failure.hints()[0].contains("process 7"), "{failure}");
+    }
+
+    #[test]
+    fn a_publication_is_awaited_on_each_running_server() {
+        let fixture = Fixture::new();
+        let looks = AtomicUsize::new(0);
+        let server = Server::scripted(move |asked| match asked.target.as_str() {
+            "/-/revision" if looks.fetch_add(1, Ordering::SeqCst) < 2 => Reply::new(200, "old\n"),
+            "/-/revision" => Reply::new(200, "new\n"),
+            _ => Reply::new(404, ""),
+        });
+        let registered = fixture.register(&server, &[]);
+        let platform = fixture.local(LONG);
+        let servers = platform.observe(&fixture.vendor).unwrap();
+        let new = Revision { short: "new", is_served_by: &|served| served == "new" };
+        platform.await_revision(&fixture.vendor, &servers, &new, &fixture.say()).unwrap();
+        assert_eq!(fixture.said.take(), [format!("Served on {}", server.address())]);
+
+        let newest = Revision { short: "newest", is_served_by: &|served| served == "newest" };
+        let hurried = fixture.local(Duration::ZERO);
+        let failure = hurried.await_revision(&fixture.vendor, &servers, &newest, &fixture.say()).unwrap_err();
+        assert!(failure.message().contains("published as commit newest"), "{failure}");
+        assert_eq!(failure.causes(), ["it serves revision `new`"]);
+
+        // Nothing waits for a server that has stopped.
+        drop(registered);
+        platform.await_revision(&fixture.vendor, &servers, &newest, &fixture.say()).unwrap();
     }
 }

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use raas_types::VendorName;
 use serde::{Deserialize, Serialize};
 
-/// What a running server says of itself.
+/// The registration of a running server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerRegistration {
     /// The address that it listens on.
     pub address: SocketAddr,
     /// Its process id.
     pub pid: u32,
-    /// The vendors that it serves; empty for all vendors of the home.
+    /// The vendors that it serves. Empty for all vendors of the home.
     pub vendors: Vec<VendorName>,
     /// Whether it speaks TLS.
     #[serde(default)]
@@ -70,6 +70,9 @@ impl Drop for Registered {
 }
 
 /// Registers a server in a folder, which need not exist yet.
+///
+/// # Errors
+/// The folder or the file cannot be written.
 pub fn register(folder: &Path, server: &ServerRegistration) -> io::Result<Registered> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".").tempfile_in(folder)?;
@@ -81,7 +84,10 @@ pub fn register(folder: &Path, server: &ServerRegistration) -> io::Result<Regist
     Ok(Registered { path, _lock: lock })
 }
 
-/// The servers that live. The files of dead servers are removed.
+/// The living servers, in the order of their addresses. The files of dead servers are removed.
+///
+/// # Errors
+/// The folder cannot be read.
 pub fn living(folder: &Path) -> io::Result<Vec<ServerRegistration>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -112,24 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn living_servers_are_found_and_dead_ones_are_not() {
+    fn living_servers_are_found_and_dead_servers_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let note = ServerRegistration {
+        let server = ServerRegistration {
             address: "0.0.0.0:5000".parse().unwrap(),
             pid: 7,
             vendors: vec!["acme".parse().unwrap()],
             secure: true,
         };
         assert_eq!(living(&folder.path().join("none")).unwrap(), []);
-        let registered = register(folder.path(), &note).unwrap();
-        assert_eq!(living(folder.path()).unwrap(), std::slice::from_ref(&note));
-        assert_eq!(note.url(), "https://127.0.0.1:5000");
-        // As an older raas leaves it.
+        let registered = register(folder.path(), &server).unwrap();
+        assert_eq!(living(folder.path()).unwrap(), std::slice::from_ref(&server));
+        assert_eq!(server.url(), "https://127.0.0.1:5000");
+        // A registration of an older version has no `secure`.
         let old = r#"{"address":"127.0.0.1:5000","pid":7,"vendors":[]}"#;
         assert_eq!(serde_json::from_str::<ServerRegistration>(old).unwrap().url(), "http://127.0.0.1:5000");
-        assert!(note.serves(&"acme".parse().unwrap()) && !note.serves(&"other".parse().unwrap()));
+        assert!(server.serves(&"acme".parse().unwrap()) && !server.serves(&"other".parse().unwrap()));
         drop(registered);
-        fs::write(folder.path().join("9.json"), serde_json::to_vec(&note).unwrap()).unwrap();
+        fs::write(folder.path().join("9.json"), serde_json::to_vec(&server).unwrap()).unwrap();
         assert_eq!(living(folder.path()).unwrap(), []);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

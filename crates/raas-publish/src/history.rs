@@ -49,7 +49,7 @@ pub fn entries(
         })
     };
     said.split_terminator('\0')
-        .map(|text| entry(text).ok_or_else(|| record.git().odd("`git log` said something odd").into()))
+        .map(|text| entry(text).ok_or_else(|| record.git().unexpected("`git log` said something odd").into()))
         .collect()
 }
 

@@ -58,7 +58,7 @@ impl Record {
         let latest = latest.duration_since(UNIX_EPOCH).map_or(0, |latest| latest.as_secs());
         for line in listing.lines() {
             let (time, commit) =
-                line.split_once(' ').ok_or_else(|| self.git().odd("`git rev-list` said no time"))?;
+                line.split_once(' ').ok_or_else(|| self.git().unexpected("`git rev-list` said no time"))?;
             let time: u64 = time.parse().unwrap_or(0);
             // A time in the future is wrong and is ignored.
             if time < latest {

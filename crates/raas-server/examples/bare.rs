@@ -1,5 +1,5 @@
-//! A server of hyper's that answers `{}` to whatever is asked, for `just bench-serve`: how fast any server on hyper can be
-//! where that runs.
+//! The fastest possible server on hyper: it answers every request with `{}`. `just bench-serve` compares the server
+//! with it.
 //!
 //! usage: bare PORT
 

@@ -1,4 +1,4 @@
-//! How long a signed URL takes: `cargo run --release -p raas-server --example signing`.
+//! Measures the time to sign a URL: `cargo run --release -p raas-server --example signing`.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn main() {
         path_style: false,
     };
     let key = ObjectKey::Blob("tools/app".parse().expect("a name"), Digest::of(b""));
-    // As long as the tokens of AWS's roles are.
+    // The length of a session token of an AWS role.
     for token in [None, Some("t".repeat(1100))] {
         let credentials = Credentials {
             access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),

@@ -1,8 +1,8 @@
-//! Certificates from a certification authority that speaks ACME (RFC 8555): asked for when the server starts, and
-//! again before they are over.
+//! Certificates from a certification authority that speaks ACME (RFC 8555). The server orders them when it starts, and
+//! renews them before they expire.
 //!
-//! Each name has a certificate of its own, so that one that cannot be had holds up no other. The authority is shown
-//! that the name is ours on the server's own port, by TLS-ALPN-01 (`tls/challenges.rs`).
+//! Each name has a certificate of its own, so a name that fails does not delay the others. The server proves that it
+//! controls a name on its own port, by TLS-ALPN-01 (`tls/challenges.rs`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,45 +19,45 @@ mod client;
 mod folder;
 mod order;
 
-use folder::Folder;
+use folder::AcmeFolder;
 use order::Authority;
 
-/// The longest pause after several failures. Let's Encrypt asks for restraint: five in an hour for a name are too many.
+/// The longest pause after repeated failures. Let's Encrypt allows five failures per name and hour.
 const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// The longest sleep in one piece, so that a clock that is set is noticed.
+/// The longest single sleep. A change of the system clock is noticed after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
 
-/// How long it may take to get one certificate.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// How long one order may take.
+const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Which certificates the server gets for itself, and from whom.
+/// The certificates that the server obtains for itself, and the authority that issues them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acme {
-    /// The names, each of which must lead to this server.
+    /// The names, in lower case. Each must resolve to this server, and to this server alone.
     pub domains: Vec<String>,
-    /// Where the authority writes to if something is wrong.
+    /// Where the authority sends warnings.
     pub email: Option<String>,
-    /// Where the account and the certificates are kept; made if it is not there.
+    /// The folder of the account and the certificates. It is created if it does not exist.
     pub folder: PathBuf,
-    /// The authority's directory.
+    /// The URL of the authority's ACME directory.
     pub directory: String,
-    /// The roots to trust the directory by, in PEM; this machine's without it.
+    /// A PEM file of the roots that certify the directory's own certificate. Default: the roots of this machine.
     pub ca: Option<PathBuf>,
-    /// The pause after a failure; it doubles with each one that follows.
+    /// The pause after a failure. It doubles after each further failure.
     pub pause: Duration,
 }
 
 impl Acme {
-    /// Let's Encrypt.
+    /// The directory of Let's Encrypt.
     pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-    /// How long to pause after a first failure. So an hour has no more of them than Let's Encrypt allows.
+    /// The default pause after a first failure. With it, a name stays below the limit of Let's Encrypt.
     pub const PAUSE: Duration = Duration::from_secs(5 * 60);
 }
 
-/// What keeps the certificates up.
-pub(crate) struct Keeper {
+/// Obtains and renews the certificates.
+pub(crate) struct AcmeRenewal {
     authority: Arc<Authority>,
     domains: Vec<String>,
     pause: Duration,
@@ -65,11 +65,11 @@ pub(crate) struct Keeper {
     metrics: Arc<Metrics>,
 }
 
-impl Keeper {
-    /// Shows what was kept from before, or a certificate that nobody trusts until there is one.
+impl AcmeRenewal {
+    /// Loads the stored certificates. Names without a certificate get a placeholder that no client trusts.
     ///
     /// # Errors
-    /// The folder cannot be written to, or a setting is no good.
+    /// The folder cannot be written, or a setting is invalid.
     pub(crate) fn open(
         acme: Acme,
         certificates: Arc<Certificates>,
@@ -79,19 +79,21 @@ impl Keeper {
         for domain in &acme.domains {
             if !is_name(domain) {
                 return Err(
-                    format!("`{domain}` is no name of a host that a certificate can be asked for").into()
+                    format!("`{domain}` is not a host name that ACME can certify: expected lower case and at least one dot, without `*`").into()
                 );
             }
         }
-        let folder = Folder::open(&acme.folder, &acme.directory)?;
+        let folder = AcmeFolder::open(&acme.folder, &acme.directory)?;
         certificates.set_placeholder(placeholder(&acme.domains)?);
         for domain in &acme.domains {
             metrics.certificate_wanted(domain);
             match folder.certificate(domain) {
                 Ok(Some(certificate)) => certificates.set_acme(certificate),
                 Ok(None) => {}
-                // It is asked for again, which writes over it.
-                Err(error) => tracing::warn!(domain, error, "the certificate that was kept cannot be used"),
+                // The renewal overwrites the stored certificate.
+                Err(error) => {
+                    tracing::warn!(domain, error, "cannot use the stored certificate; ordering another one");
+                }
             }
         }
         let Acme { domains, email, directory, ca, pause, .. } = acme;
@@ -100,7 +102,7 @@ impl Keeper {
         Ok(Self { authority: Arc::new(authority), domains, pause, certificates, metrics })
     }
 
-    /// Keeps all certificates up, for ever.
+    /// Obtains and renews the certificates, forever.
     pub(crate) async fn keep(self) {
         let mut tasks = JoinSet::new();
         for domain in self.domains {
@@ -111,7 +113,7 @@ impl Keeper {
     }
 }
 
-/// A certificate that says itself what it is.
+/// A self-signed certificate whose subject says what it is.
 fn placeholder(domains: &[String]) -> Result<Certificate, order::Error> {
     let mut params = CertificateParams::new(domains)?;
     params.distinguished_name = DistinguishedName::new();
@@ -121,8 +123,8 @@ fn placeholder(domains: &[String]) -> Result<Certificate, order::Error> {
     Certificate::read(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
 }
 
-/// Whether it is a host name in lower case with more than one label. A name for many, `*.`, cannot be shown to be ours
-/// by a connection.
+/// Whether a text is a host name in lower case with more than one label. TLS-ALPN-01 cannot prove control of a wildcard
+/// (`*.`).
 fn is_name(domain: &str) -> bool {
     let is_label = |label: &str| {
         let plain = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -141,30 +143,34 @@ async fn keep(
     let mut failures = 0;
     loop {
         let now = Utc::of(SystemTime::now());
-        let kept = certificates.of_acme(&domain);
-        let due = kept.as_ref().map_or(Utc::from_unix(0), Certificate::due);
+        let stored = certificates.of_acme(&domain);
+        let due = stored.as_ref().map_or(Utc::from_unix(0), Certificate::due);
         if due > now {
             tokio::time::sleep(Duration::from_secs(due.distance(now)).min(LONGEST_SLEEP)).await;
             continue;
         }
-        tracing::info!(domain, "asking for a certificate");
-        let asked = tokio::time::timeout(PATIENCE, authority.certificate(&domain)).await;
-        match asked.unwrap_or_else(|_| Err("the authority takes too long".into())) {
+        tracing::info!(domain, "ordering a certificate");
+        let ordered = tokio::time::timeout(TIMEOUT, authority.certificate(&domain)).await;
+        match ordered.unwrap_or_else(|_| Err("the authority did not finish the order in time".into())) {
             Ok(certificate) => {
                 let ends = certificate.validity.not_after;
-                tracing::info!(domain, %ends, "there is a new certificate");
+                tracing::info!(domain, %ends, "obtained a new certificate");
                 certificates.set_acme(certificate);
                 failures = 0;
-                // Whatever the new one says: no authority is asked in a loop.
+                // A certificate with unusable dates must not lead to one order after the other.
                 tokio::time::sleep(pause).await;
             }
             Err(error) => {
                 metrics.certificate_failed(&domain);
                 let wait = pause.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
                 failures += 1;
-                let serving = if kept.is_some() { "the one before" } else { "one that nobody trusts" };
+                let serving = if stored.is_some() {
+                    "the previous certificate"
+                } else {
+                    "a placeholder that no client trusts"
+                };
                 let seconds = wait.as_secs();
-                tracing::error!(domain, %error, serving, seconds, "there is no new certificate; trying again");
+                tracing::error!(domain, %error, serving, seconds, "cannot obtain a certificate; trying again later");
                 tokio::time::sleep(wait).await;
             }
         }
@@ -176,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_hosts_are_asked_for() {
+    fn only_host_names_are_ordered() {
         for name in ["registry.example.com", "a.b", "xn--bcher-kva.example"] {
             assert!(is_name(name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Answers a request.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -6,120 +6,80 @@ use std::time::Duration;
 use hyper::header;
 use hyper::{Method, Request, StatusCode};
 
-use crate::auth::{self, Gate, Peer, Visitor};
-use crate::error::{Code, Failure};
-use crate::file::Opened;
-use crate::headers::Headers;
-use crate::metrics::Fetched;
+use crate::auth::{self, AccessPolicy, Peer, Visitor};
+use crate::content::{ContentPlan, Opened};
+use crate::error::{ApiError, ApiErrorCode};
+use crate::fetched::Fetched;
+use crate::http::{host, query};
 use crate::response::Response;
 use crate::route::{self, Api, Route};
-use crate::shared::Shared;
 use crate::site::{Site, Snapshot};
-use crate::{file, host, proxy, query};
+use crate::state::ServerState;
 
-mod asked;
 mod crane;
+mod decision;
 mod health;
 mod listing;
 mod page;
 mod reply;
+mod site_request;
 mod token;
 mod v1;
 mod v2;
 
-use asked::Asked;
-pub(crate) use asked::Noted;
+use decision::Decision;
 pub(crate) use health::answer_operator;
 use health::{ready, revision};
 use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
+use site_request::SiteRequest;
+pub(crate) use site_request::Tracked;
 
-/// An answer, or what is to be opened for it.
-enum Decision {
-    Ready(Response),
-    Open(Opening),
+/// What must be waited for before a request can be answered.
+pub(crate) enum Pending {
+    /// The identity of the visitor. It may take the hash of a password.
+    Visitor(AccessPolicy),
+    /// The content of the answer.
+    Content(ContentPlan, Option<Fetched>),
 }
 
-/// What has an answer's bytes. In boxes, so that answers that are ready, which are nearly all, do not carry their size.
-pub(crate) enum Opening {
-    File(Box<file::Plan>),
-    PassOn(Box<proxy::Plan>),
-}
-
-impl Decision {
-    /// The headers that the answer begins with.
-    fn headers_mut(&mut self) -> &mut Headers {
-        match self {
-            Decision::Ready(response) => &mut response.headers,
-            Decision::Open(Opening::File(plan)) => &mut plan.headers,
-            Decision::Open(Opening::PassOn(plan)) => &mut plan.headers,
-        }
-    }
-}
-
-impl From<Response> for Decision {
-    fn from(response: Response) -> Self {
-        Decision::Ready(response)
-    }
-}
-
-impl From<file::Plan> for Decision {
-    fn from(plan: file::Plan) -> Self {
-        Decision::Open(Opening::File(Box::new(plan)))
-    }
-}
-
-impl From<proxy::Plan> for Decision {
-    fn from(plan: proxy::Plan) -> Self {
-        Decision::Open(Opening::PassOn(Box::new(plan)))
-    }
-}
-
-/// What has to be waited for until a request can be answered.
-pub(crate) enum Waits {
-    /// Whoever says who asks.
-    Gate(Gate),
-    /// What has the bytes.
-    Bytes(Opening, Option<Fetched>),
-}
-
-/// Answers a request, and says what it was for, if that needs nothing but what is in memory: of a site that lets
-/// everybody in, which nearly all do, that is all but the bytes of layers.
-pub(crate) fn answer_at_once<B>(
-    shared: &Shared,
+/// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
+/// layer, or the visitor of a site that has an access policy.
+pub(crate) fn answer_from_memory<B>(
+    state: &ServerState,
     request: &Request<B>,
-    noted: Noted,
-) -> Result<(Response, Option<Fetched>), Waits> {
-    let snapshot = shared.current.load();
-    let question = Question { shared, snapshot: &snapshot, request, noted };
+    tracked: Tracked,
+) -> Result<(Response, Option<Fetched>), Pending> {
+    let snapshot = state.current.load();
+    let question = Question { state, snapshot: &snapshot, request, tracked };
     let site = question.site();
-    if let Some(gate) = site.map(|site| &site.gate).filter(|gate| gate.opens()) {
-        return Err(Waits::Gate(gate.clone()));
+    if let Some(access) = site.map(|site| &site.access).filter(|access| access.admits_anyone()) {
+        return Err(Pending::Visitor(access.clone()));
     }
-    match question.decide(site, &Visitor::Stranger) {
+    match question.decide(site, &Visitor::Anonymous) {
         (Decision::Ready(mut response), fetched) => {
-            finish(request, &Visitor::Stranger, &mut response);
+            finish(request, &Visitor::Anonymous, &mut response);
             Ok((response, fetched))
         }
-        (Decision::Open(opening), fetched) => Err(Waits::Bytes(opening, fetched)),
+        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched)),
     }
 }
 
-/// Answers a request, and says what it was for, once what has to be waited for is there.
+/// Answers a request that [`answer_from_memory`] could not answer, and returns what it was for.
 pub(crate) async fn answer<B>(
-    waits: Waits,
-    shared: &Shared,
+    pending: Pending,
+    state: &ServerState,
     request: &Request<B>,
     peer: &Peer<'_>,
-    noted: Noted,
+    tracked: Tracked,
 ) -> (Response, Option<Fetched>) {
-    let Shared { client, throttle, .. } = shared;
-    let (decision, fetched, visitor) = match waits {
-        Waits::Bytes(opening, fetched) => (Decision::Open(opening), fetched, Visitor::Stranger),
-        Waits::Gate(gate) => {
-            let visitor = auth::visitor(&gate, throttle, peer, request.headers()).await;
-            // After what was waited for, so that no snapshot is kept meanwhile.
-            let snapshot = shared.current.load();
-            let question = Question { shared, snapshot: &snapshot, request, noted };
+    let ServerState { client, throttle, .. } = state;
+    let (decision, fetched, visitor) = match pending {
+        Pending::Content(plan, fetched) => (Decision::Wait(plan), fetched, Visitor::Anonymous),
+        Pending::Visitor(access) => {
+            let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
+            // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
+            let snapshot = state.current.load();
+            let question = Question { state, snapshot: &snapshot, request, tracked };
             let (decision, fetched) = question.decide(question.site(), &visitor);
             (decision, fetched, visitor)
         }
@@ -127,19 +87,19 @@ pub(crate) async fn answer<B>(
     let (method, headers) = (request.method(), request.headers());
     let mut response = match decision {
         Decision::Ready(response) => response,
-        Decision::Open(Opening::File(plan)) => opened(plan.open(method, headers).await, request),
-        Decision::Open(Opening::PassOn(plan)) => opened(plan.open(client, method, headers).await, request),
+        Decision::Wait(ContentPlan::File(plan)) => opened(plan.open(method, headers).await, request),
+        Decision::Wait(ContentPlan::Proxy(plan)) => opened(plan.open(client, method, headers).await, request),
     };
     finish(request, &visitor, &mut response);
     (response, fetched)
 }
 
-/// What all answers have in common.
+/// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    if matches!(visitor, Visitor::User | Visitor::Holder(_))
+    if matches!(visitor, Visitor::User | Visitor::TokenBearer(_))
         && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
-        // A cache between us must not give it to others.
+        // A shared cache must not give a protected manifest to other clients.
         response.headers.insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
     if request.method() == Method::HEAD {
@@ -147,17 +107,17 @@ fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
     }
 }
 
-/// What a request is decided from.
+/// The inputs of a decision.
 struct Question<'a, B> {
-    shared: &'a Shared,
+    state: &'a ServerState,
     snapshot: &'a Snapshot,
     request: &'a Request<B>,
-    noted: Noted,
+    tracked: Tracked,
 }
 
 impl<'a, B> Question<'a, B> {
     fn site(&self) -> Option<&'a Site> {
-        host::pick(self.snapshot, host::requested(self.request))
+        self.snapshot.site_for_host(host::requested(self.request))
     }
 
     fn decide(&self, site: Option<&Site>, visitor: &Visitor) -> (Decision, Option<Fetched>) {
@@ -172,10 +132,10 @@ fn decide<B>(
     visitor: &Visitor,
     fetched: &Cell<Option<Fetched>>,
 ) -> Decision {
-    let Question { shared, snapshot, request, noted } = *question;
+    let Question { state, snapshot, request, tracked } = *question;
     let uri = request.uri();
     let Some(path) = query::decode(uri.path()) else {
-        let failure = Failure::new(Code::BadRequest, "the path's percent-encoding is not that of a name");
+        let failure = ApiError::new(ApiErrorCode::BadRequest, "the path has invalid percent-encoding");
         return fail(route::api(uri.path()), &failure).into();
     };
     let route = route::parse(&path);
@@ -186,56 +146,57 @@ fn decide<B>(
         _ => {}
     }
     let Some(site) = site else {
-        // In v2 no repository's name is known at such a host. Clients take the code for what it says, and one that
-        // reads UNSUPPORTED takes the registry for one of another API.
-        return fail(api, &Failure::new(Code::NameUnknown, "there is no registry at this host")).into();
+        // Clients interpret the code: UNSUPPORTED would make them believe that this is a registry of another API.
+        return fail(api, &ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"))
+            .into();
     };
     let Some(catalog) = &site.catalog else {
-        let message = "this registry has not loaded what it publishes yet; try again later";
-        return fail(api, &Failure::new(Code::Unavailable, message)).into();
+        let message = "this registry has not loaded its metadata yet; try again later";
+        return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
     let catalog = match visitor {
         Visitor::User => catalog.whole(),
-        Visitor::Holder(granted) if granted.opens(&route, catalog.whole()) => catalog.whole(),
+        Visitor::TokenBearer(granted) if granted.allow(&route, catalog.whole()) => catalog.whole(),
         _ => catalog,
     };
-    if let Visitor::Guesser(wait) = visitor {
+    if let Visitor::Throttled(wait) = visitor {
         return wait_first(api, *wait).into();
     }
-    if let (Route::Token, Some(users)) = (&route, &site.gate.users) {
+    if let (Route::Token, Some(users)) = (&route, &site.access.users) {
         return only_read(request, api, || token::answer(users, visitor)).into();
     }
-    let asked = Asked {
+    let site_request = SiteRequest {
         site,
         catalog,
-        secure: shared.is_secure(),
+        secure: state.is_secure(),
         visitor,
         method: request.method(),
         uri,
         headers: request.headers(),
-        noted,
+        tracked,
         fetched,
     };
-    if *visitor == Visitor::Impostor {
-        let failure = Failure::new(Code::Unauthorized, "the user name, the password or the token is wrong");
-        return asked.challenge(api, &failure, None, Some("invalid_token")).into();
+    if *visitor == Visitor::BadCredentials {
+        let failure =
+            ApiError::new(ApiErrorCode::Unauthorized, "the user name, the password or the token is wrong");
+        return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
     }
     match route {
-        Route::V2(route) => v2::answer(&asked, route),
-        Route::V1(route) => v1::answer(&asked, route),
-        Route::Page => only_read(request, api, || page::answer(&asked)).into(),
-        Route::Crane { v2 } => only_read(request, api, || crane::answer(&asked, v2)).into(),
+        Route::V2(route) => v2::answer(&site_request, route),
+        Route::V1(route) => v1::answer(&site_request, route),
+        Route::Page => only_read(request, api, || page::answer(&site_request)).into(),
+        Route::Crane { v2 } => only_read(request, api, || crane::answer(&site_request, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
         Route::Health | Route::Ready | Route::Token | Route::Unknown(_) => {
-            fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")).into()
+            fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")).into()
         }
     }
 }
 
-/// The answer to an address that was wrong too often.
+/// The answer to an address that has sent too many wrong passwords or tokens.
 fn wait_first(api: Api, wait: Duration) -> Response {
     let message = "too many wrong passwords or tokens came from your address; try again later";
-    let mut response = fail(api, &Failure::new(Code::TooManyRequests, message));
+    let mut response = fail(api, &ApiError::new(ApiErrorCode::TooManyRequests, message));
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers.insert(header::RETRY_AFTER, seconds.into());
     response
@@ -245,12 +206,12 @@ fn opened<B>(opened: Opened, request: &Request<B>) -> Response {
     let path = request.uri().path();
     let api = route::api(&query::decode(path).unwrap_or_default());
     match opened {
-        Opened::File(response) => *response,
-        Opened::Elsewhere(location) => marked(api, redirect(StatusCode::FOUND, location)),
-        Opened::Failed(failure) => fail(api, &failure),
-        Opened::Beyond(length) => {
+        Opened::Answer(response) => *response,
+        Opened::Redirect(location) => marked(api, redirect(StatusCode::FOUND, location)),
+        Opened::Error(failure) => fail(api, &failure),
+        Opened::RangeBeyondEnd(length) => {
             let mut response =
-                fail(api, &Failure::new(Code::RangeInvalid, "the range begins beyond the end"));
+                fail(api, &ApiError::new(ApiErrorCode::RangeInvalid, "the range begins beyond the end"));
             response.headers.insert(header::CONTENT_RANGE, length);
             response
         }

@@ -1,4 +1,4 @@
-//! Who asks: whether a request may see what is protected.
+//! Who makes a request, and whether it may read protected repositories.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,154 +9,156 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 mod client_ca;
-mod gate;
 mod issuer;
+mod policy;
 mod throttle;
 mod users;
 
 pub use client_ca::check_client_ca;
-pub(crate) use client_ca::{ClientCa, Presented};
-pub(crate) use gate::Gate;
+pub(crate) use client_ca::{ClientCa, PresentedCertificates};
 pub use issuer::TokenIssuer;
-pub(crate) use issuer::{Granted, Issuer};
-pub use throttle::Limit;
+pub(crate) use issuer::{Grants, Issuer};
+pub(crate) use policy::{AccessConfig, AccessPolicy};
+pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
 pub(crate) use users::Users;
 
-/// How long a token is good. It is asked for at the beginning of a pull, and is needed until the last layer of it
-/// has begun.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
+/// begun.
+pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// Who asks.
+/// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Visitor {
-    /// Nobody in particular, who brings nothing.
-    Stranger,
-    /// The same, with a certificate that the site does not take, and why.
+    /// No credentials.
+    Anonymous,
+    /// A client certificate that the site does not accept, with the reason.
     Uncertified(String),
-    /// Nobody in particular, who has asked for a token.
+    /// No user, but a token of this server.
     Guest,
-    /// A user, who sees what is protected.
+    /// A user. Users may read all protected repositories.
     User,
-    /// Somebody with a token of another issuer, which opens what it names.
-    Holder(Arc<Granted>),
-    /// Somebody with a wrong password, or with a token that is none or is over.
-    Impostor,
-    /// Somebody whose address brought too many such, and who has to wait so long.
-    Guesser(Duration),
+    /// A token of another issuer. It grants access to the repositories that it names.
+    TokenBearer(Arc<Grants>),
+    /// A wrong password, or a token that is invalid or has expired.
+    BadCredentials,
+    /// An address that has sent too many wrong passwords or tokens, and the time until it may try again.
+    Throttled(Duration),
 }
 
-/// What a token is.
+/// The verdict about a token.
 #[derive(Debug, PartialEq, Eq)]
-enum Token {
-    Good(Visitor),
-    /// It was good once, or is elsewhere. That is no guess.
-    Void,
-    Wrong,
+enum TokenVerdict {
+    Valid(Visitor),
+    /// Signed by a trusted key once, but expired, revoked or for another service. It does not count as a guess.
+    Stale,
+    Forged,
 }
 
-/// What is known of a client without its request.
+/// What the connection tells about a client.
 pub(crate) struct Peer<'a> {
-    /// Its address.
+    /// The client's address.
     pub(crate) address: IpAddr,
-    /// The certificates that it has shown.
-    pub(crate) presented: Option<&'a Presented>,
+    /// The certificates that the client presented.
+    pub(crate) certificates: Option<&'a PresentedCertificates>,
 }
 
-/// What a client brings.
-enum Brought<'a> {
-    Nothing,
-    Password(String, String),
-    Token(&'a str),
-    Nonsense,
+/// The content of the `Authorization` header.
+enum RequestCredentials<'a> {
+    Missing,
+    Basic(String, String),
+    Bearer(&'a str),
+    Malformed,
 }
 
-/// Finds out who asks, and from where. Who has a certificate that is taken need say nothing else. A password takes a while; everything else none.
+/// Identifies the visitor. An accepted client certificate is enough. Only checking a password takes long.
 ///
-/// A right token is one from any address, since nobody can guess it. A password is not looked at while its address
-/// has to wait, right or wrong: that would tell.
-pub(crate) async fn visitor(
-    gate: &Gate,
+/// A valid token is accepted from a throttled address too, because nobody can guess one. A password is not checked
+/// while its address is throttled, right or wrong: the difference would reveal it.
+pub(crate) async fn identify(
+    access: &AccessPolicy,
     throttle: &Throttle,
     peer: &Peer<'_>,
     headers: &HeaderMap,
 ) -> Visitor {
     let from = peer.address;
-    let mut stranger = Visitor::Stranger;
-    if let (Some(ca), Some(presented)) = (&gate.client_ca, peer.presented) {
-        match presented.is_of(ca) {
+    let mut stranger = Visitor::Anonymous;
+    if let (Some(ca), Some(certificates)) = (&access.client_ca, peer.certificates) {
+        match certificates.verify(ca) {
             Ok(()) => return Visitor::User,
             Err(reason) => stranger = Visitor::Uncertified(reason),
         }
     }
-    if !gate.asks() {
+    if !access.reads_authorization() {
         return stranger;
     }
     let wrong = || {
         let now = Instant::now();
         if let Err(wait) = throttle.check(from, now) {
-            return Visitor::Guesser(wait);
+            return Visitor::Throttled(wait);
         }
         throttle.wrong(from, now);
-        Visitor::Impostor
+        Visitor::BadCredentials
     };
-    match brought(headers) {
-        Brought::Nothing => stranger,
-        Brought::Nonsense => Visitor::Impostor,
-        Brought::Token(token) => match gate.holder(token, SystemTime::now()) {
-            Token::Good(visitor) => visitor,
-            Token::Void => Visitor::Impostor,
-            Token::Wrong => wrong(),
+    match request_credentials(headers) {
+        RequestCredentials::Missing => stranger,
+        RequestCredentials::Malformed => Visitor::BadCredentials,
+        RequestCredentials::Bearer(token) => match access.check_token(token, SystemTime::now()) {
+            TokenVerdict::Valid(visitor) => visitor,
+            TokenVerdict::Stale => Visitor::BadCredentials,
+            TokenVerdict::Forged => wrong(),
         },
-        Brought::Password(name, password) => {
-            // Where nobody has a password, none is right, and there is nothing to be guessed.
-            let Some(users) = &gate.users else { return Visitor::Impostor };
+        RequestCredentials::Basic(name, password) => {
+            // Without users no password is right, and there is nothing to guess.
+            let Some(users) = &access.users else { return Visitor::BadCredentials };
             match users.verify(name, password, || throttle.check(from, Instant::now())).await {
                 Ok(true) => Visitor::User,
                 Ok(false) => wrong(),
-                Err(wait) => Visitor::Guesser(wait),
+                Err(wait) => Visitor::Throttled(wait),
             }
         }
     }
 }
 
 /// Source: RFC 7617 (Basic) and RFC 6750, section 2.1 (Bearer).
-fn brought(headers: &HeaderMap) -> Brought<'_> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Brought::Nothing };
+fn request_credentials(headers: &HeaderMap) -> RequestCredentials<'_> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return RequestCredentials::Missing };
     let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
-        return Brought::Nonsense;
+        return RequestCredentials::Malformed;
     };
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Brought::Token(rest);
+        return RequestCredentials::Bearer(rest);
     }
     if !scheme.eq_ignore_ascii_case("basic") {
-        return Brought::Nonsense;
+        return RequestCredentials::Malformed;
     }
     let text = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match text.as_deref().and_then(|text| text.split_once(':')) {
-        Some((name, password)) => Brought::Password(name.to_owned(), password.to_owned()),
-        None => Brought::Nonsense,
+        Some((name, password)) => RequestCredentials::Basic(name.to_owned(), password.to_owned()),
+        None => RequestCredentials::Malformed,
     }
 }
 
-/// What a client must do to be answered: ask for a token at `/token`, with its password or without.
+/// The challenge that sends a client to `/token`, for a token with or without a password.
 ///
-/// Source: CNCF distribution, "Token Authentication Specification". A client takes the realm as it is, so it must
-/// be a whole URL; what it does not know is the host's name and scheme, which only the client does.
+/// The realm must be an absolute URL. Only the client knows the host and the scheme that it used, so the host comes
+/// from the request.
+///
+/// Source: CNCF distribution, "Token Authentication Specification".
 pub(crate) fn challenge(host: &str, scope: Option<&str>, secure: bool) -> HeaderValue {
     let name = if host.starts_with('[') {
         host.split(']').next().unwrap_or(host).trim_start_matches('[')
     } else {
         host.split(':').next().unwrap_or(host)
     };
-    // Clients speak plain HTTP to their own machine only, unless they are told otherwise; a password must never be
-    // asked for over it elsewhere.
+    // Clients use plain HTTP for their own machine only, unless configured otherwise. For any other host the realm is
+    // https, so that no password crosses a network in the clear.
     let own = name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let scheme = if own && !secure { "http" } else { "https" };
-    // The host stands in quotes.
+    // The host is inside a quoted string.
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect();
     let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
     let text = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"{host}\"{scope}");
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_asked_for_over_plain_http_on_ones_own_machine_only() {
+    fn the_realm_is_plain_http_only_on_the_clients_own_machine() {
         let table = [
             ("registry.example.com", "https://registry.example.com/token"),
             ("registry.example.com:5000", "https://registry.example.com:5000/token"),

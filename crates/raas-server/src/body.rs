@@ -7,55 +7,60 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::access::Record;
-use crate::connection::Begun;
-use crate::{file, proxy};
+use crate::access_log::AccessLogLine;
+use crate::in_flight::InFlight;
 
-/// An answer's body. When it is dropped, the answer is over, and the access log gets its line.
+mod file;
+mod proxy;
+
+pub(crate) use file::FileStream;
+pub(crate) use proxy::ProxyStream;
+
+/// The body of an answer. When it is dropped, the answer is complete or aborted, and the access log gets its line.
 pub(crate) struct Body {
     content: Content,
-    /// How many bytes went out.
+    /// The bytes that were sent.
     sent: u64,
-    record: Option<Box<Record>>,
-    request: Option<Begun>,
+    log_line: Option<Box<AccessLogLine>>,
+    request: Option<InFlight>,
 }
 
 enum Content {
     Empty,
     Memory(Bytes),
-    File(Box<file::Stream>),
-    PassedOn(Box<proxy::Stream>),
+    File(Box<FileStream>),
+    Proxied(Box<ProxyStream>),
 }
 
 impl Body {
     fn new(content: Content) -> Self {
-        Self { content, sent: 0, record: None, request: None }
+        Self { content, sent: 0, log_line: None, request: None }
     }
 
     pub(crate) fn empty() -> Self {
         Self::new(Content::Empty)
     }
 
-    pub(crate) fn file(stream: file::Stream) -> Self {
+    pub(crate) fn file(stream: FileStream) -> Self {
         Self::new(Content::File(Box::new(stream)))
     }
 
-    pub(crate) fn passed_on(stream: proxy::Stream) -> Self {
-        Self::new(Content::PassedOn(Box::new(stream)))
+    pub(crate) fn proxied(stream: ProxyStream) -> Self {
+        Self::new(Content::Proxied(Box::new(stream)))
     }
 
-    /// Lets the access log have a line when the answer is over, and what went out be counted.
-    pub(crate) fn record(&mut self, record: Option<Box<Record>>, request: Begun) {
-        self.record = record;
+    /// Ties the body to its request: when the body is dropped, its bytes are counted and the log line is written.
+    pub(crate) fn record(&mut self, log_line: Option<Box<AccessLogLine>>, request: InFlight) {
+        self.log_line = log_line;
         self.request = Some(request);
     }
 
-    /// All bytes of an answer that was there at once, which has them in memory. They count as gone out.
+    /// Takes the bytes of a body in memory, and counts them as sent. The body must not be a stream.
     pub(crate) fn take(&mut self) -> Bytes {
         let bytes = match std::mem::replace(&mut self.content, Content::Empty) {
             Content::Empty => Bytes::new(),
             Content::Memory(bytes) => bytes,
-            Content::File(_) | Content::PassedOn(_) => unreachable!("what is opened is waited for"),
+            Content::File(_) | Content::Proxied(_) => unreachable!("only a body in memory is taken"),
         };
         self.sent += bytes.len() as u64;
         bytes
@@ -85,7 +90,7 @@ impl HttpBody for Body {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,
             },
-            Content::PassedOn(stream) => match stream.poll_piece(cx) {
+            Content::Proxied(stream) => match stream.poll_piece(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,
             },
@@ -93,7 +98,7 @@ impl HttpBody for Body {
         if let Some(Ok(bytes)) = &piece {
             body.sent += bytes.len() as u64;
             if let Some(request) = &body.request {
-                request.client.pace.moved();
+                request.client.progress.moved();
             }
         }
         Poll::Ready(piece.map(|result| result.map(Frame::data)))
@@ -108,7 +113,7 @@ impl HttpBody for Body {
             Content::Empty => 0,
             Content::Memory(bytes) => bytes.len() as u64,
             Content::File(stream) => stream.left(),
-            Content::PassedOn(stream) => stream.left(),
+            Content::Proxied(stream) => stream.left(),
         })
     }
 }
@@ -116,10 +121,10 @@ impl HttpBody for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(request) = &self.request {
-            request.client.shared.metrics.sent(self.sent);
+            request.client.state.metrics.sent(self.sent);
         }
-        if let Some(record) = self.record.take() {
-            record.write(self.sent);
+        if let Some(log_line) = self.log_line.take() {
+            log_line.write(self.sent);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a site publishes, in memory: immutable, built beside the one that serves, and swapped for it.
+//! What a site publishes, in memory. A catalog is immutable: the watcher builds the next one beside it and swaps them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -13,95 +13,98 @@ mod manifest;
 mod repository;
 mod v1;
 
-pub(crate) use legacy::{LegacyRepository, Reads};
-pub(crate) use load::{Fault, Files, Good, load, load_as_crane};
+pub(crate) use legacy::{AcceptedSchemas, LegacyRepository};
+pub(crate) use load::{Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
 pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
 
-/// A site's repositories.
+/// The repositories of a site.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
-    /// The commit of the metadata; empty where the folder has none.
+    /// The commit of the metadata. Empty if the folder has no `revision` file.
     pub(crate) revision: Bytes,
-    /// When it was published, where that is known.
+    /// The time of the publication, if it is known.
     pub(crate) published: Option<Utc>,
-    /// What today's clients pull.
+    /// The repositories of the v2 API.
     pub(crate) repositories: BTreeMap<RepositoryName, Arc<Repository>>,
-    /// What today's clients pull from where a document of Pulp's says.
+    /// The repositories of the v2 API from documents that raas did not write, such as Pulp's.
     pub(crate) legacy: BTreeMap<RepositoryName, Arc<LegacyRepository>>,
-    /// What Docker v1 clients pull.
+    /// The repositories of the v1 API.
     pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
-    /// For every v1 image the repository to take it from.
+    /// For every v1 image the repository that serves it.
     images: BTreeMap<ImageId, Arc<V1Repository>>,
-    /// The same with what is protected; nothing if nothing is.
+    /// The catalog with the protected repositories. None if no repository is protected.
     whole: Option<Arc<Catalog>>,
 }
 
-/// The name of a repository that several documents claim.
+/// A document that is not served because another document has the same name.
 #[derive(Debug)]
-pub(crate) struct Claimed<K> {
-    /// The key of the document that lost.
+pub(crate) struct NameConflict<K> {
+    /// The key of the document that is not served.
     pub(crate) document: K,
-    /// The name.
+    /// The name that both documents have.
     pub(crate) name: RepositoryName,
 }
 
 impl Catalog {
-    /// Puts documents together. Of two documents of one name and kind the one that comes first serves, and the
-    /// other is told of. A name that any document calls protected is seen by users only.
+    /// Builds a catalog from documents. Of two documents with the same name and kind the first is served, and the other
+    /// one is returned. A repository is protected if any of its documents says so.
     pub(crate) fn new<'a, K: Copy>(
         revision: Bytes,
         published: Option<Utc>,
-        documents: impl Iterator<Item = (K, &'a Good)> + Clone,
-    ) -> (Self, Vec<Claimed<K>>) {
+        documents: impl Iterator<Item = (K, &'a LoadedDocument)> + Clone,
+    ) -> (Self, Vec<NameConflict<K>>) {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
-            .filter(|(_, good)| matches!(good, Good::Protected(..)))
-            .map(|(_, good)| good.name())
+            .filter(|(_, loaded)| matches!(loaded, LoadedDocument::Protected(..)))
+            .map(|(_, loaded)| loaded.name())
             .collect();
         let mut catalog = Self { revision, published, ..Self::default() };
-        let open = documents.clone().filter(|(_, good)| !hidden.contains(good.name()));
-        let mut claimed = catalog.fill(open);
+        let public = documents.clone().filter(|(_, loaded)| !hidden.contains(loaded.name()));
+        let mut conflicts = catalog.add_all(public);
         if !hidden.is_empty() {
             let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
-            let seen = documents.filter_map(|(document, good)| match good {
-                Good::Protected(_, good) => Some((document, good.as_deref()?)),
-                good => Some((document, good)),
+            let visible = documents.filter_map(|(document, loaded)| match loaded {
+                LoadedDocument::Protected(_, loaded) => Some((document, loaded.as_deref()?)),
+                loaded => Some((document, loaded)),
             });
-            claimed = whole.fill(seen);
+            conflicts = whole.add_all(visible);
             catalog.whole = Some(Arc::new(whole));
         }
-        (catalog, claimed)
+        (catalog, conflicts)
     }
 
-    fn fill<'a, K: Copy>(&mut self, documents: impl Iterator<Item = (K, &'a Good)>) -> Vec<Claimed<K>> {
-        let mut claimed = Vec::new();
-        for (document, good) in documents {
-            let name = good.name();
-            let taken = match good {
-                Good::V2(repository) => !insert(&mut self.repositories, name, repository),
-                Good::V1(repository) => !insert(&mut self.v1, name, repository),
-                Good::Legacy(repository) => !insert(&mut self.legacy, name, repository),
-                Good::Protected(..) => false,
+    fn add_all<'a, K: Copy>(
+        &mut self,
+        documents: impl Iterator<Item = (K, &'a LoadedDocument)>,
+    ) -> Vec<NameConflict<K>> {
+        let mut conflicts = Vec::new();
+        for (document, loaded) in documents {
+            let name = loaded.name();
+            let taken = match loaded {
+                LoadedDocument::V2(repository) => !insert(&mut self.repositories, name, repository),
+                LoadedDocument::V1(repository) => !insert(&mut self.v1, name, repository),
+                LoadedDocument::Legacy(repository) => !insert(&mut self.legacy, name, repository),
+                LoadedDocument::Protected(..) => false,
             };
             if taken {
-                claimed.push(Claimed { document, name: name.clone() });
+                conflicts.push(NameConflict { document, name: name.clone() });
             }
         }
-        // Of what raas knows, more can be told.
+        // A document of raas knows more about a repository than another one does.
         self.legacy.retain(|name, _| !self.repositories.contains_key(name));
         self.index_images();
-        claimed
+        conflicts
     }
 
-    /// What a user sees.
+    /// The catalog that users see.
     pub(crate) fn whole(&self) -> &Self {
         self.whole.as_deref().unwrap_or(self)
     }
 
-    /// A v1 image is asked for by its id alone, and several repositories may have it: the first by name whose
-    /// bucket has it, then the first that says where else it is.
+    /// Decides which repository serves a v1 image. Requests name only the image's id, and several repositories may have
+    /// it. A repository whose bucket has the image comes before one that has only its location. The first by name wins.
     fn index_images(&mut self) {
         for repository in self.v1.values() {
             for (id, image) in repository.images() {
@@ -117,7 +120,7 @@ impl Catalog {
         }
     }
 
-    /// The names of all repositories of today's clients after this one, in order.
+    /// The names of the v2 repositories after `last`, in order.
     pub(crate) fn names_after(&self, last: Option<&str>) -> impl Iterator<Item = &str> {
         let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let mut known = self.repositories.range::<str, _>(after).map(|(name, _)| name.as_str()).peekable();
@@ -129,19 +132,20 @@ impl Catalog {
         })
     }
 
-    /// The repository of a document that raas did not write, by the same rule as the others.
+    /// The repository of a document that raas did not write. `library/` is handled as in
+    /// [`repository`](Self::repository).
     pub(crate) fn legacy(&self, name: &str) -> Option<&LegacyRepository> {
         let found = self.legacy.get(name);
         found.or_else(|| self.legacy.get(name.strip_prefix("library/")?)).map(AsRef::as_ref)
     }
 
-    /// The repository of that name. Crane takes `library/` off, so a name that only exists without it is found.
+    /// The repository with that name. As in Crane, `library/NAME` also finds `NAME`.
     pub(crate) fn repository(&self, name: &str) -> Option<&Arc<Repository>> {
         let found = self.repositories.get(name);
         found.or_else(|| self.repositories.get(name.strip_prefix("library/")?))
     }
 
-    /// The v1 image with this id, and the repository to take it from.
+    /// The v1 image with this id, and the repository that serves it.
     pub(crate) fn v1_image(&self, id: &ImageId) -> Option<(&V1Repository, &V1Image)> {
         let repository = self.images.get(id)?;
         Some((repository, repository.image(id)?))

@@ -1,4 +1,4 @@
-//! One connection: its handshake, its protocol, its limits.
+//! One connection of a client: its handshake, its protocol, its limits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,138 +14,139 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::auth::Presented;
-use crate::drain::Notice;
-use crate::shared::Shared;
-use crate::stall::Impatient;
+use crate::auth::PresentedCertificates;
+use crate::in_flight::ClientConnection;
+use crate::shutdown::ShutdownWatch;
+use crate::state::ServerState;
 use crate::tls::{Purpose, Tls};
 
 mod http1;
 mod http2;
-mod pace;
 mod respond;
+mod write_timeout;
 
-use http2::Patience;
-use pace::Pace;
-pub(crate) use respond::Begun;
-use respond::{respond, respond_at_once};
+use http2::Timeouts;
+use respond::{respond, respond_from_memory};
+use write_timeout::WriteTimeoutStream;
 
-/// The longest head of a request, in bytes: more than any client of a registry sends.
+/// The longest head of a request in bytes. No client of a registry sends so much.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// About how much a connection keeps in memory, in bytes, of what it reads and writes.
+/// About how many bytes of buffers a connection may use.
 const MAX_BUFFER: usize = 64 * 1024;
 
-/// How long a client that has begun something is waited for at most when the server stops, and how long no request comes
-/// until a connection is quiet: a client that asks for one thing after the other does not pause so long.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The time without a request after which a connection is idle. Clients that send one request after the other pause
+/// less. It is also the time that a client has at shutdown to finish a handshake or a head.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
-/// What all connections of a server have in common.
+/// What all connections of a server share.
 pub(crate) struct Connections {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: Arc<ServerState>,
     pub(crate) tls: Option<Tls>,
     pub(crate) header_timeout: Duration,
     pub(crate) write_timeout: Duration,
 }
 
 impl Connections {
-    /// Answers a client until it goes, or the server does.
-    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, notice: Notice) {
-        let _counted = Counted::new(&self.shared);
-        // In boxes, so that a connection takes memory for what it is, and not for all that it might be.
-        let stream = Impatient::new(stream, self.write_timeout);
+    /// Answers the requests of a client until the client or the server ends the connection.
+    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, shutdown: ShutdownWatch) {
+        let _counted = ConnectionGuard::new(&self.state);
+        // The futures are boxed so that a connection takes memory only for its own protocol.
+        let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
-            Some(tls) => Box::pin(self.secured(tls, stream, remote, notice)).await,
+            Some(tls) => Box::pin(self.serve_tls(tls, stream, remote, shutdown)).await,
             None => {
                 let client = self.client(remote, None);
-                Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
+                Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
             }
         }
     }
 
-    async fn secured(&self, tls: &Tls, stream: Impatient<TcpStream>, remote: SocketAddr, mut notice: Notice) {
-        // A handshake that has begun may go on for a moment when the server stops, and no longer.
+    async fn serve_tls(
+        &self,
+        tls: &Tls,
+        stream: WriteTimeoutStream<TcpStream>,
+        remote: SocketAddr,
+        mut shutdown: ShutdownWatch,
+    ) {
+        // At shutdown a handshake may go on for a moment.
         let stopped = async {
-            notice.given().await;
-            sleep(PAUSE).await;
+            shutdown.requested().await;
+            sleep(IDLE_AFTER).await;
         };
-        let shaken = tokio::select! {
-            shaken = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => shaken,
+        let handshake = tokio::select! {
+            handshake = timeout(self.header_timeout, Box::pin(self.handshake(tls, stream))) => handshake,
             () = stopped => return,
         };
-        let stream = match shaken {
+        let stream = match handshake {
             Ok(Ok(Some(stream))) => stream,
-            // It has seen what it came for.
-            Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has looked"),
-            Ok(Err(error)) => return tracing::debug!(%remote, %error, "no TLS"),
-            Err(_) => return tracing::debug!(%remote, "TLS was too slow"),
+            // The authority sends no request.
+            Ok(Ok(None)) => return tracing::info!(%remote, "a certification authority has checked a name"),
+            Ok(Err(error)) => return tracing::debug!(%remote, %error, "the TLS handshake failed"),
+            Err(_) => return tracing::debug!(%remote, "the TLS handshake took too long"),
         };
         let session = stream.get_ref().1;
         let chain =
             session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
-        let presented = chain.map(Presented::new);
-        let client = self.client(remote, presented);
+        let certificates = chain.map(PresentedCertificates::new);
+        let client = self.client(remote, certificates);
         if session.alpn_protocol() == Some(b"h2") {
-            // A client is waited for longer than any bucket that is passed on.
-            let patience = Patience { request: self.header_timeout, answer: self.write_timeout * 2 };
-            Box::pin(http2::serve(stream, client, patience, notice)).await;
+            // The client has longer than any bucket that the server fetches from, so that a slow bucket is not blamed
+            // on the client.
+            let timeouts = Timeouts { request: self.header_timeout, answer: self.write_timeout * 2 };
+            Box::pin(http2::serve(stream, client, timeouts, shutdown)).await;
         } else {
-            Box::pin(http1::serve(stream, client, self.header_timeout, notice)).await;
+            Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
         }
     }
 
-    /// A connection for requests, or nothing if it was for something else.
+    /// Performs the TLS handshake. Nothing if the connection only proved a name to a certification authority.
     async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
         tls: &Tls,
         stream: T,
     ) -> io::Result<Option<TlsStream<T>>> {
-        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let purpose = tls.purpose(&begun.client_hello(), &self.shared.current.load());
+        let accepted = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let purpose = tls.purpose(&accepted.client_hello(), &self.state.current.load());
         match purpose {
-            Purpose::Serve(config) => begun.into_stream(config).await.map(Some),
+            Purpose::Serve(config) => accepted.into_stream(config).await.map(Some),
             Purpose::Prove(config) => {
-                begun.into_stream(config).await?.shutdown().await?;
+                accepted.into_stream(config).await?.shutdown().await?;
                 Ok(None)
             }
         }
     }
 
-    fn client(&self, remote: SocketAddr, presented: Option<Presented>) -> Arc<Client> {
-        let (shared, pace) = (Arc::clone(&self.shared), Arc::default());
-        Arc::new(Client { shared, pace, remote, presented })
+    fn client(
+        &self,
+        remote: SocketAddr,
+        certificates: Option<PresentedCertificates>,
+    ) -> Arc<ClientConnection> {
+        let (state, progress) = (Arc::clone(&self.state), Arc::default());
+        Arc::new(ClientConnection { state, progress, remote, certificates })
     }
 }
 
-/// Who is answered on a connection, and what all its requests share.
-pub(crate) struct Client {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) pace: Arc<Pace>,
-    remote: SocketAddr,
-    /// The certificates that it has shown.
-    presented: Option<Presented>,
-}
+/// Counts a connection until this is dropped.
+struct ConnectionGuard<'a>(&'a AtomicU64);
 
-/// A connection that is counted until it is over.
-struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Self(&shared.metrics.connections)
+impl<'a> ConnectionGuard<'a> {
+    fn new(state: &'a ServerState) -> Self {
+        state.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(&state.metrics.connections)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// HTTP/1 with the limits of every connection, for few clients.
+/// hyper's HTTP/1 server with the limits of every connection, for the operators' port.
 pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // A client may say that it has no more requests, and wait for its answer.
+    // A client may close its side while it waits for an answer.
     http.half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
@@ -154,10 +155,10 @@ pub(crate) fn http1(header_timeout: Duration) -> hyper::server::conn::http1::Bui
     http
 }
 
-/// The client went away, was too slow, or did not speak HTTP.
+/// Logs why a connection broke: the client went away, was too slow, or did not speak HTTP.
 pub(crate) fn ended(remote: SocketAddr, result: hyper::Result<()>) {
     if let Err(error) = result {
-        tracing::debug!(%remote, %error, "connection broke");
+        tracing::debug!(%remote, %error, "the connection broke");
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Ten thousand clients are quiet at once, and each has this.
+    /// Ten thousand idle clients each take this much memory.
     #[test]
     fn a_connection_takes_little_memory() {
         let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, d));

@@ -1,13 +1,13 @@
-//! Errors in the words of the specifications.
+//! The errors that clients see, with the codes of the specification.
 
 use hyper::StatusCode;
 
-/// What went wrong, as a v2 client is told.
+/// What went wrong.
 ///
 /// Source: OCI distribution-spec 1.1, "Error Codes". `UNKNOWN`, `UNAVAILABLE`, `PAGINATION_NUMBER_INVALID` and
-/// `RANGE_INVALID` are CNCF distribution's, for what the specification has no code for.
+/// `RANGE_INVALID` are from CNCF distribution, for errors that the specification has no code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
+pub(crate) enum ApiErrorCode {
     Unauthorized,
     TooManyRequests,
     NameUnknown,
@@ -25,58 +25,59 @@ pub(crate) enum Code {
     Unavailable,
 }
 
-impl Code {
-    /// The code in the answer's body.
+impl ApiErrorCode {
+    /// The code in the body of an answer.
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Code::Unauthorized => "UNAUTHORIZED",
-            Code::TooManyRequests => "TOOMANYREQUESTS",
-            Code::NameUnknown => "NAME_UNKNOWN",
-            Code::NameInvalid => "NAME_INVALID",
-            Code::ManifestUnknown => "MANIFEST_UNKNOWN",
-            Code::BlobUnknown => "BLOB_UNKNOWN",
-            Code::UploadUnknown => "BLOB_UPLOAD_UNKNOWN",
-            Code::DigestInvalid => "DIGEST_INVALID",
-            Code::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
-            Code::RangeInvalid => "RANGE_INVALID",
-            Code::Unsupported | Code::NotFound | Code::BadRequest => "UNSUPPORTED",
-            Code::Unknown => "UNKNOWN",
-            Code::Unavailable => "UNAVAILABLE",
+            ApiErrorCode::Unauthorized => "UNAUTHORIZED",
+            ApiErrorCode::TooManyRequests => "TOOMANYREQUESTS",
+            ApiErrorCode::NameUnknown => "NAME_UNKNOWN",
+            ApiErrorCode::NameInvalid => "NAME_INVALID",
+            ApiErrorCode::ManifestUnknown => "MANIFEST_UNKNOWN",
+            ApiErrorCode::BlobUnknown => "BLOB_UNKNOWN",
+            ApiErrorCode::UploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            ApiErrorCode::DigestInvalid => "DIGEST_INVALID",
+            ApiErrorCode::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
+            ApiErrorCode::RangeInvalid => "RANGE_INVALID",
+            ApiErrorCode::Unsupported | ApiErrorCode::NotFound | ApiErrorCode::BadRequest => "UNSUPPORTED",
+            ApiErrorCode::Unknown => "UNKNOWN",
+            ApiErrorCode::Unavailable => "UNAVAILABLE",
         }
     }
 
-    /// The answer's status.
+    /// The status of an answer.
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Code::Unauthorized => StatusCode::UNAUTHORIZED,
-            Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Code::NameUnknown
-            | Code::ManifestUnknown
-            | Code::BlobUnknown
-            | Code::UploadUnknown
-            | Code::NotFound => StatusCode::NOT_FOUND,
-            Code::NameInvalid | Code::DigestInvalid | Code::PaginationNumberInvalid | Code::BadRequest => {
-                StatusCode::BAD_REQUEST
-            }
-            Code::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
-            Code::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
-            Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ApiErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            ApiErrorCode::NameUnknown
+            | ApiErrorCode::ManifestUnknown
+            | ApiErrorCode::BlobUnknown
+            | ApiErrorCode::UploadUnknown
+            | ApiErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ApiErrorCode::NameInvalid
+            | ApiErrorCode::DigestInvalid
+            | ApiErrorCode::PaginationNumberInvalid
+            | ApiErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+            ApiErrorCode::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
+            ApiErrorCode::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
+            ApiErrorCode::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
-/// An error to answer.
+/// An error to answer with.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) code: Code,
+pub(crate) struct ApiError {
+    pub(crate) code: ApiErrorCode,
     pub(crate) message: String,
-    /// What the request named, where that helps.
+    /// The name or digest in the request, if it helps to find the error.
     pub(crate) detail: Option<serde_json::Value>,
 }
 
-impl Failure {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+impl ApiError {
+    pub(crate) fn new(code: ApiErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: None }
     }
 

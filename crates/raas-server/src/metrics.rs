@@ -1,5 +1,4 @@
-//! What the server counts. Counting waits for nothing: a number that is known is added to, and only the first of
-//! its kind takes a lock.
+//! The server's counters. A counter that exists is an atomic; only a new combination of labels takes a write lock.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,46 +10,42 @@ use raas_types::pulls::Counted;
 
 use crate::route::Api;
 
+mod labels;
 mod latency;
-mod pulls;
 mod redirected;
-mod tally;
-mod text;
 
-use latency::Latency;
-pub(crate) use pulls::{Fetched, What, one_tag};
-pub(crate) use redirected::{Redirected, To};
-pub(crate) use tally::{Asked, PAUSE, Tally};
-pub(crate) use text::render;
+pub(crate) use labels::labels;
+pub(crate) use latency::Latency;
+pub(crate) use redirected::{RedirectCounters, RedirectTarget};
 
-/// All that is counted since the server started.
+/// All counters since the server started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    pub(crate) pulls: Pulls,
+    pub(crate) pulls: PullCounters,
     /// By API and class of status.
-    responses: [[AtomicU64; 5]; 3],
+    pub(crate) responses: [[AtomicU64; 5]; 3],
     /// By API.
-    latencies: [Latency; 3],
-    sent: AtomicU64,
+    pub(crate) latencies: [Latency; 3],
+    pub(crate) sent: AtomicU64,
     /// By name.
-    certificate_failures: Family,
-    /// Connections that there are.
+    pub(crate) certificate_failures: CounterFamily,
+    /// The open connections.
     pub(crate) connections: AtomicU64,
 }
 
-/// Who asks for what, by vendor, repository, and what is said of each.
+/// Pulls and similar requests by vendor and repository.
 #[derive(Debug, Default)]
-pub(crate) struct Pulls {
+pub(crate) struct PullCounters {
     /// By tag.
-    pulls: Family,
+    pub(crate) pulls: CounterFamily,
     /// By kind.
-    attachments: Family,
-    polls: Family,
-    mirrors: Family,
+    pub(crate) attachments: CounterFamily,
+    pub(crate) polls: CounterFamily,
+    pub(crate) mirrors: CounterFamily,
 }
 
-impl Pulls {
-    fn add(&self, vendor: &str, repository: &str, counted: &Counted<'_>) {
+impl PullCounters {
+    pub(crate) fn add(&self, vendor: &str, repository: &str, counted: &Counted<'_>) {
         let (vendor, repository) = (("vendor", vendor), ("repository", repository));
         match counted {
             Counted::Pull(tag) => self.pulls.add(&[vendor, repository, ("tag", tag)], 1),
@@ -65,42 +60,42 @@ impl Pulls {
 }
 
 impl Metrics {
-    /// A certificate is to be had for a name.
+    /// Adds a name to the counter of failures, so that it is there from the start.
     pub(crate) fn certificate_wanted(&self, name: &str) {
         self.certificate_failures.add(&[("name", name)], 0);
     }
 
-    /// No new certificate could be had for a name.
+    /// Counts a failure to obtain a certificate.
     pub(crate) fn certificate_failed(&self, name: &str) {
         self.certificate_failures.add(&[("name", name)], 1);
     }
 
-    /// An answer began, so long after its request came.
+    /// Counts an answer, with the time from the request to the beginning of the answer.
     pub(crate) fn answered(&self, api: Api, status: StatusCode, after: Duration) {
         self.latencies[api as usize].add(after);
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.responses[api as usize][class].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An answer is over, of which so many bytes went out.
+    /// Counts the bytes of a body.
     pub(crate) fn sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-/// Numbers that are told apart by labels.
+/// Counters with the same name and different labels.
 #[derive(Debug, Default)]
-struct Family {
-    /// By the labels as they are written.
+pub(crate) struct CounterFamily {
+    /// By the labels in Prometheus' text format.
     numbers: RwLock<HashMap<Box<str>, Arc<AtomicU64>>>,
 }
 
-impl Family {
-    /// How many different labels are kept; what comes then is counted together.
-    const MOST: usize = 20_000;
+impl CounterFamily {
+    /// The maximal number of different labels. Further labels share one counter.
+    const MAX: usize = 20_000;
 
     fn add(&self, labels: &[(&str, &str)], count: u64) {
-        let written = text::labels(labels);
+        let written = self::labels(labels);
         self.number(&written).fetch_add(count, Ordering::Relaxed);
     }
 
@@ -109,12 +104,12 @@ impl Family {
             return Arc::clone(number);
         }
         let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
-        let labels = if numbers.len() < Self::MOST { labels } else { "overflow=\"true\"" };
+        let labels = if numbers.len() < Self::MAX { labels } else { "overflow=\"true\"" };
         Arc::clone(numbers.entry(labels.into()).or_default())
     }
 
-    /// Every number, in the order of the labels.
-    fn all(&self) -> Vec<(Box<str>, u64)> {
+    /// All counters, in the order of their labels.
+    pub(crate) fn all(&self) -> Vec<(Box<str>, u64)> {
         let numbers = self.numbers.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> =
             numbers.iter().map(|(labels, n)| (labels.clone(), n.load(Ordering::Relaxed))).collect();
@@ -129,13 +124,13 @@ mod tests {
 
     #[test]
     fn labels_are_bounded() {
-        let family = Family::default();
-        for n in 0..Family::MOST + 10 {
+        let family = CounterFamily::default();
+        for n in 0..CounterFamily::MAX + 10 {
             family.add(&[("tag", &n.to_string())], 1);
         }
         family.add(&[("tag", "7")], 1);
         let all = family.all();
-        assert_eq!(all.len(), Family::MOST + 1);
+        assert_eq!(all.len(), CounterFamily::MAX + 1);
         assert!(all.contains(&("overflow=\"true\"".into(), 10)));
         assert!(all.contains(&("tag=\"7\"".into(), 2)));
     }

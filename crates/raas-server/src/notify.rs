@@ -1,4 +1,4 @@
-//! Telling somebody of pulls, in the format of CNCF distribution's notifications.
+//! Notifications of pulls, in the format of CNCF distribution.
 //!
 //! Source: CNCF distribution, "Work with notifications".
 
@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Client;
-pub(crate) use event::Notice;
+use crate::http_client::HttpClient;
+pub(crate) use event::PullEvent;
 use event::Source;
 
-/// Who is told of pulls.
+/// The endpoint that receives notifications of pulls.
 #[derive(Debug, Clone)]
 pub struct Notify {
     url: String,
@@ -28,19 +28,22 @@ pub struct Notify {
     pause: Duration,
 }
 
-/// Why nobody can be told at an address.
+/// Why an endpoint cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
-    /// It is no URL of a web server, or it has a password in it.
-    #[error("expected a URL that begins with http:// or https:// and names no user and no password")]
+    /// Not a URL of a web server, or a URL with a user name or password.
+    #[error("expected a URL that begins with http:// or https:// and has no user name or password")]
     Url,
-    /// It cannot stand in a header.
-    #[error("what to send as `Authorization` has characters that no header may have")]
+    /// The value cannot be a header.
+    #[error("the value for `Authorization` has characters that a header cannot have")]
     Authorization,
 }
 
 impl Notify {
-    /// Pulls are told at this URL, with this `Authorization` (`Bearer …`), if there is one.
+    /// An endpoint at this URL. `authorization` is the value of the `Authorization` header, such as `Bearer …`.
+    ///
+    /// # Errors
+    /// The URL is not an http or https URL or has a user name, or the authorization cannot be a header.
     pub fn new(url: &str, authorization: Option<&str>) -> Result<Self, NotifyError> {
         let parsed: Uri = url.parse().map_err(|_| NotifyError::Url)?;
         let web = matches!(parsed.scheme_str(), Some("http" | "https"));
@@ -57,19 +60,19 @@ impl Notify {
         Ok(Self { url: url.to_owned(), authorization, pause: Duration::from_secs(1) })
     }
 
-    /// With another first pause after a failure, for tests.
+    /// Sets the first pause after a failure. For tests.
     #[must_use]
     pub fn pause(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }
 
-    /// The address without its query, which may be secret.
-    fn shown(&self) -> &str {
+    /// The URL without its query, which may be secret.
+    fn display_name(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()
     }
 }
 
-/// What becomes of notices.
+/// Counters of events.
 #[derive(Debug, Default)]
 struct Numbers {
     sent: AtomicU64,
@@ -77,90 +80,94 @@ struct Numbers {
     failed: AtomicU64,
 }
 
-/// Where notices are left; it waits for nothing.
+/// Queues events without waiting.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    queue: mpsc::Sender<Notice>,
+    queue: mpsc::Sender<PullEvent>,
     numbers: Arc<Numbers>,
 }
 
-/// As many as wait for somebody who does not answer: some megabytes.
-const MOST: usize = 4096;
+/// The maximal number of queued events: some megabytes.
+const MAX: usize = 4096;
 
-/// As many as are sent at once.
+/// The maximal number of events in one request.
 const BATCH: usize = 100;
 
-/// How long notices are gathered before they are sent.
+/// How long events are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// How often a batch is tried, and the longest pause between two times: a quarter of an hour in all.
+/// How often a batch is sent, and the longest pause between two attempts. In all about a quarter of an hour.
 const TIMES: u32 = 20;
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long what still waits is sent when the server ends.
+/// How long queued events are still sent when the server ends.
 const LAST: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    pub(crate) fn tell(&self, notice: Notice) {
-        if self.queue.try_send(notice).is_err() {
+    pub(crate) fn send(&self, event: PullEvent) {
+        if self.queue.try_send(event).is_err() {
             self.numbers.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Name, meaning and value of each number.
+    /// Name, help text and value of each counter.
     pub(crate) fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Numbers { sent, dropped, failed } = &*self.numbers;
         [
-            ("raas_notifications_sent_total", "Pulls that somebody was told of.", of(sent)),
-            ("raas_notifications_dropped_total", "Pulls that nobody was told of.", of(dropped)),
-            ("raas_notifications_failed_total", "Tries to tell of pulls that failed.", of(failed)),
+            ("raas_notifications_sent_total", "Pulls that the endpoint was notified of.", of(sent)),
+            ("raas_notifications_dropped_total", "Pulls whose notification was dropped.", of(dropped)),
+            ("raas_notifications_failed_total", "Failed attempts to send notifications.", of(failed)),
         ]
     }
 }
 
-/// The one who sends.
-pub(crate) struct Courier {
+/// The task that sends events.
+pub(crate) struct NotificationTask {
     task: JoinHandle<()>,
     end: watch::Sender<bool>,
 }
 
-/// Begins to send notices; `address` is the server's.
-pub(crate) fn start(notify: Notify, client: Arc<Client>, address: String) -> (Notifier, Courier) {
-    let (queue, waiting) = mpsc::channel(MOST);
+/// Starts to send events. `address` is the server's own address, for the events.
+pub(crate) fn start(
+    notify: Notify,
+    client: Arc<HttpClient>,
+    address: String,
+) -> (Notifier, NotificationTask) {
+    let (queue, waiting) = mpsc::channel(MAX);
     let numbers = Arc::new(Numbers::default());
     let (end, ending) = watch::channel(false);
     let source = Source::new(address);
-    let errand = Errand { notify, client, source, numbers: Arc::clone(&numbers), ending };
-    (Notifier { queue, numbers }, Courier { task: tokio::spawn(errand.run(waiting)), end })
+    let delivery = Delivery { notify, client, source, numbers: Arc::clone(&numbers), ending };
+    (Notifier { queue, numbers }, NotificationTask { task: tokio::spawn(delivery.run(waiting)), end })
 }
 
-impl Courier {
-    /// Sends what still waits, for a while.
+impl NotificationTask {
+    /// Sends the queued events, for a limited time.
     pub(crate) async fn finish(mut self) {
         self.end.send_replace(true);
         if timeout(LAST, &mut self.task).await.is_err() {
-            tracing::warn!("some pulls could not be told of before the end");
+            tracing::warn!("some pull notifications were not sent before the end");
         }
     }
 }
 
-impl Drop for Courier {
+impl Drop for NotificationTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-struct Errand {
+struct Delivery {
     notify: Notify,
-    client: Arc<Client>,
+    client: Arc<HttpClient>,
     source: Source,
     numbers: Arc<Numbers>,
     ending: watch::Receiver<bool>,
 }
 
-impl Errand {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Notice>) {
+impl Delivery {
+    async fn run(mut self, mut waiting: mpsc::Receiver<PullEvent>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let ending = *self.ending.borrow();
@@ -175,9 +182,9 @@ impl Errand {
             if batch.len() < BATCH && !ending {
                 self.pause(GATHER).await;
                 while batch.len() < BATCH
-                    && let Ok(notice) = waiting.try_recv()
+                    && let Ok(event) = waiting.try_recv()
                 {
-                    batch.push(notice);
+                    batch.push(event);
                 }
             }
             self.deliver(&batch).await;
@@ -185,7 +192,7 @@ impl Errand {
         }
     }
 
-    /// Waits, but no longer than the server lives.
+    /// Sleeps, but not beyond the server's end.
     async fn pause(&mut self, pause: Duration) {
         if !*self.ending.borrow() {
             tokio::select! {
@@ -195,7 +202,7 @@ impl Errand {
         }
     }
 
-    async fn deliver(&mut self, batch: &[Notice]) {
+    async fn deliver(&mut self, batch: &[PullEvent]) {
         let body = event::envelope(batch, &self.source);
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(event::MEDIA_TYPE))];
         headers.extend(self.notify.authorization.clone().map(|value| (AUTHORIZATION, value)));
@@ -206,26 +213,30 @@ impl Errand {
                     self.numbers.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
                     return;
                 }
-                Ok(status) => io::Error::other(format!("it answers {status}")),
+                Ok(status) => io::Error::other(format!("the endpoint answers {status}")),
                 Err(error) => io::Error::other(error.to_string()),
             };
             self.numbers.failed.fetch_add(1, Ordering::Relaxed);
             if time == 1 {
-                tracing::warn!(url = self.notify.shown(), error = %why, "pulls cannot be told of; they wait");
+                tracing::warn!(url = self.notify.display_name(), error = %why, "cannot send pull notifications; they stay queued");
             }
             if *self.ending.borrow() {
                 break;
             }
-            // Between half of it and all, so that many servers do not come at once.
+            // A random time from half the pause to all of it, so that many servers do not send at the same moment.
             self.pause(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             pause = (pause * 2).min(LONGEST);
         }
         self.numbers.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        tracing::error!(url = self.notify.shown(), pulls = batch.len(), "pulls were not told of");
+        tracing::error!(
+            url = self.notify.display_name(),
+            pulls = batch.len(),
+            "gave up sending pull notifications"
+        );
     }
 }
 
-/// As distribution has it: what is neither an error nor a redirect that nobody follows.
+/// As in distribution: a redirect, which is not followed, counts as success.
 fn is_taken(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
@@ -235,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_of_a_web_server_and_has_no_password() {
+    fn an_endpoint_is_a_web_url_without_a_password() {
         for good in ["https://hooks.example.com/pulls?key=x", "http://127.0.0.1:9"] {
             assert!(Notify::new(good, None).is_ok(), "{good}");
         }
@@ -245,6 +256,6 @@ mod tests {
         assert_eq!(Notify::new("http://x", Some("a\nb")).err(), Some(NotifyError::Authorization));
         let notify = Notify::new("http://x/y?key=hunter1", Some("Bearer hunter2")).unwrap();
         assert!(!format!("{notify:?}").contains("hunter2"));
-        assert_eq!(notify.shown(), "http://x/y");
+        assert_eq!(notify.display_name(), "http://x/y");
     }
 }

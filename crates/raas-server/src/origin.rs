@@ -1,4 +1,4 @@
-//! Where objects can be had over HTTP, and by which URL. Every URL is made here on this machine; nothing is asked.
+//! Origins: where objects are available over HTTP. All URLs are computed here, without a request.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use hyper::Method;
 use raas_types::ObjectKey;
 
-use crate::query::{Kept, kept};
+use crate::http::query::{SafeBytes, safe_bytes};
 
 mod address;
 mod akamai;
@@ -22,19 +22,19 @@ pub use cloudfront::CloudFront;
 pub use credentials::{CredentialError, CredentialSource, Credentials};
 pub use signer::Signer;
 
-/// Where objects can be had.
+/// Where objects are available over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Below a URL that everybody may read: a public bucket, or a CDN before a bucket.
+    /// Below a URL that everybody may read: a public bucket, or a CDN in front of a bucket.
     Open(BaseUrl),
-    /// In a private bucket of an S3 service, by URLs that are signed and soon expire.
+    /// In a private bucket of an S3 service. Its URLs are signed and expire.
     Signed(Arc<Signer>),
-    /// Behind a CDN that asks for a token, which is made here and soon expires.
+    /// Behind a CDN that requires tokens. They are computed here and expire.
     Cdn(Arc<Cdn>),
 }
 
 impl Origin {
-    /// The URL of an object, good from now on for as long as `size` bytes may take.
+    /// The URL of an object. It is valid long enough for a slow client to download `size` bytes.
     pub(crate) fn url(
         &self,
         method: &Method,
@@ -48,8 +48,8 @@ impl Origin {
         }
     }
 
-    /// What may be told of it.
-    pub(crate) fn shown(&self) -> &str {
+    /// The base URL, which holds no secret.
+    pub(crate) fn display_name(&self) -> &str {
         match self {
             Origin::Open(base) => base.as_str(),
             Origin::Signed(signer) => signer.address().as_str(),
@@ -58,7 +58,7 @@ impl Origin {
     }
 }
 
-/// What stands for itself in the path of a URL that is signed.
+/// The bytes that are not encoded in the path of a signed URL.
 ///
 /// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
-const SIGNED_PATH: &Kept = &kept(b"/");
+const SIGNED_PATH: &SafeBytes = &safe_bytes(b"/");

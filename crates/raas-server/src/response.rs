@@ -1,9 +1,9 @@
-//! An answer on its way to the client.
+//! An answer, with headers that need no map.
 
 use hyper::StatusCode;
 
 use crate::body::Body;
-use crate::headers::{self, Headers};
+use crate::http::headers::{self, Headers};
 
 /// An answer.
 pub(crate) struct Response {
@@ -12,12 +12,12 @@ pub(crate) struct Response {
     pub(crate) body: Body,
 }
 
-/// The same for hyper.
+/// An answer for hyper.
 impl From<Response> for hyper::Response<Body> {
     fn from(mut answer: Response) -> Self {
         let mut response = hyper::Response::new(answer.body);
         *response.status_mut() = answer.status;
-        let mut map = headers::spare();
+        let mut map = headers::take_spare_map();
         map.extend(answer.headers.drain());
         *response.headers_mut() = map;
         response

@@ -1,14 +1,14 @@
-//! From a request's path to what it asks for, once.
+//! Parses the path of a request, once.
 //!
-//! Names and tags stay text here: they are looked up in the catalog, which holds parsed ones only, and what is not
-//! found there is looked at again to tell a malformed name from an unknown one. A path on disk is never made of
+//! Names and tags stay text. They are only looked up in the catalog, whose keys are valid. If a name is not found, it
+//! is checked, so that an invalid name and an unknown name get different errors. No path on disk is ever made from
 //! them.
 
 use std::str::FromStr;
 
 use raas_types::{Digest, DigestError, ImageId, V1File};
 
-/// Whose form of error an answer takes.
+/// The API of a path. It decides the form of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
     /// Docker's v1: text.
@@ -19,7 +19,7 @@ pub(crate) enum Api {
     Plain,
 }
 
-/// What a path asks for.
+/// What a path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     /// `/-/healthz`: whether the process runs.
@@ -28,13 +28,13 @@ pub(crate) enum Route<'a> {
     Ready,
     /// `/-/revision`: the commit that the site serves.
     Revision,
-    /// `/token`: what a user, or a guest, shows from then on.
+    /// `/token`: a token for a user or a guest.
     Token,
     /// `/`: the page for people.
     Page,
-    /// `/crane/repositories[/v1]`, or with `/v2`: Crane's own lists for operators.
+    /// `/crane/repositories[/v1]` and `/crane/repositories/v2`: Crane's own lists.
     Crane {
-        /// Whether it is the list of what today's clients pull.
+        /// Whether it is the list of the v2 API.
         v2: bool,
     },
     /// Docker's v1.
@@ -81,12 +81,12 @@ pub(crate) enum V2<'a> {
     Blob(&'a str, Result<Digest, DigestError>),
     /// `/v2/<name>/referrers/<digest>`
     Referrers(&'a str, Result<Digest, DigestError>),
-    /// `/v2/<name>/blobs/uploads/…`, which pushing clients ask for
+    /// `/v2/<name>/blobs/uploads/…`, where clients begin a push
     Upload,
 }
 
 impl<'a> V2<'a> {
-    /// The name of the repository that it is about.
+    /// The name of the repository in the path.
     pub(crate) fn name(&self) -> Option<&'a str> {
         match self {
             V2::Base | V2::Catalog | V2::Upload => None,
@@ -100,7 +100,7 @@ impl<'a> V2<'a> {
 }
 
 impl Route<'_> {
-    /// The form of this path's errors.
+    /// The API of the path.
     pub(crate) fn api(&self) -> Api {
         match self {
             Route::V1(_) => Api::V1,
@@ -116,7 +116,7 @@ impl Route<'_> {
     }
 }
 
-/// Whose path it is, as far as one can tell before it is decoded.
+/// The API of a path that is not decoded.
 pub(crate) fn api(path: &str) -> Api {
     let under =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -129,7 +129,7 @@ pub(crate) fn api(path: &str) -> Api {
     }
 }
 
-/// Reads a decoded path.
+/// Parses a decoded path.
 pub(crate) fn parse(path: &str) -> Route<'_> {
     if let Some(rest) = path.strip_prefix("/v2/") {
         return v2(rest).map_or(Route::Unknown(Api::V2), Route::V2);
@@ -137,7 +137,7 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     if let Some(rest) = path.strip_prefix("/v1/") {
         return v1(rest).map_or(Route::Unknown(Api::V1), Route::V1);
     }
-    // Crane takes them with a slash at the end, too.
+    // Crane accepts a slash at the end.
     match path.strip_prefix("/crane/").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {
         Some("repositories" | "repositories/v1") => return Route::Crane { v2: false },
         Some("repositories/v2") => return Route::Crane { v2: true },
@@ -154,8 +154,8 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     }
 }
 
-/// In each of these paths the word is the last segment but one, so a repository may have the words in its own
-/// name, and a tag may be called `tags`: the last word that can be meant is meant.
+/// Parses a path of the v2 API. In each path the keyword is the last but one segment. So a repository may have keywords
+/// in its own name, and a tag may be called `tags`.
 fn v2(rest: &str) -> Option<V2<'_>> {
     match rest {
         "" => return Some(V2::Base),
@@ -167,7 +167,7 @@ fn v2(rest: &str) -> Option<V2<'_>> {
     Some(match word {
         "manifests" if argument.contains(':') => V2::Manifest(name, Digest::from_str(argument)),
         "manifests" => V2::Tag(name, argument),
-        // A digest never is `uploads`, a client that pushes always asks for it.
+        // `uploads` is not a digest.
         "blobs" if argument == "uploads" => V2::Upload,
         "blobs" => V2::Blob(name, Digest::from_str(argument)),
         "tags" if argument == "list" => V2::Tags(name),
@@ -177,7 +177,7 @@ fn v2(rest: &str) -> Option<V2<'_>> {
     })
 }
 
-/// Splits a path at its last slash. Digests are long, and the standard library looks at them byte by byte.
+/// Splits a path at its last slash. memchr is faster than the standard library here, because digests are long.
 fn rsplit_once(path: &str) -> Option<(&str, &str)> {
     let at = memchr::memrchr(b'/', path.as_bytes())?;
     Some((&path[..at], &path[at + 1..]))
@@ -196,7 +196,7 @@ fn v1(rest: &str) -> Option<V1<'_>> {
         return Some(V1::File(id.parse().ok()?, file));
     }
     let path = rest.strip_prefix("repositories/")?;
-    // A docker of that time adds `library/` to a name without a slash; Crane takes it off, and so do we.
+    // Old versions of docker add `library/` to a name without a slash. Crane removes it too.
     let path = path.strip_prefix("library/").unwrap_or(path);
     let (before, last) = path.rsplit_once('/')?;
     match (before.rsplit_once('/'), last) {

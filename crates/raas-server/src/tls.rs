@@ -1,4 +1,4 @@
-//! TLS of the server's own: which certificate a client is shown, and whether it is asked for one.
+//! The server's TLS: its certificates, and client certificates in the handshake.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth};
 
-use crate::host;
 use crate::site::Snapshot;
 
 mod certificates;
@@ -19,22 +18,22 @@ mod files;
 pub(crate) use certificates::{Certificate, Certificates};
 pub(crate) use challenges::{Challenges, Proof};
 pub use files::CertificateFiles;
-pub(crate) use files::Files;
+pub(crate) use files::CertificateFollower;
 
-/// What connections begin with.
+/// Chooses the TLS configuration of a connection.
 pub(crate) struct Tls {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) challenges: Arc<Challenges>,
     plain: Arc<ServerConfig>,
-    /// The same, where the client is asked for a certificate. It need not have one.
+    /// Requests a client certificate. The client need not have one.
     asking: Arc<ServerConfig>,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 pub(crate) enum Purpose {
     /// Requests.
     Serve(Arc<ServerConfig>),
-    /// To show a certification authority that the name is ours. Nothing is asked on it.
+    /// To prove a name to a certification authority. No request is answered.
     Prove(Arc<ServerConfig>),
 }
 
@@ -42,7 +41,11 @@ impl Tls {
     pub(crate) fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(default_provider());
         let plain = config(&provider, Arc::new(NoClientAuth), Arc::clone(&certificates))?;
-        let asking = config(&provider, Arc::new(client::Anybody::new(&provider)), Arc::clone(&certificates))?;
+        let asking = config(
+            &provider,
+            Arc::new(client::AnyClientCertificate::new(&provider)),
+            Arc::clone(&certificates),
+        )?;
         Ok(Self {
             certificates,
             challenges: Arc::default(),
@@ -51,14 +54,14 @@ impl Tls {
         })
     }
 
-    /// What the client begins the connection for. It is asked for a certificate only where the site that it names
-    /// takes some, since browsers bother people with that.
+    /// The purpose of a connection. A client certificate is requested only where the site accepts some, because
+    /// browsers ask their users for one.
     pub(crate) fn purpose(&self, hello: &ClientHello<'_>, snapshot: &Snapshot) -> Purpose {
         if let Some(config) = self.challenges.answer(hello) {
             return Purpose::Prove(config);
         }
-        let site = host::pick(snapshot, hello.server_name());
-        let asks = site.is_some_and(|site| site.gate.client_ca.is_some());
+        let site = snapshot.site_for_host(hello.server_name());
+        let asks = site.is_some_and(|site| site.access.client_ca.is_some());
         Purpose::Serve(Arc::clone(if asks { &self.asking } else { &self.plain }))
     }
 }

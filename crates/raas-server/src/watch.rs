@@ -1,4 +1,4 @@
-//! Keeps the snapshot up with what is published.
+//! Follows the metadata of all sites, and swaps the snapshot when something changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -12,33 +12,37 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::Gate;
+use crate::auth::AccessPolicy;
 use crate::catalog::Catalog;
-use crate::client::Client;
-use crate::health::Health;
-use crate::host::HostName;
-use crate::metrics::Redirected;
-use crate::shared::Shared;
+use crate::http::host::HostName;
+use crate::http_client::HttpClient;
+use crate::metrics::RedirectCounters;
+use crate::site::MetadataHealth;
 use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
+use crate::state::ServerState;
 
 mod archive;
+mod document_store;
 mod documents;
 mod error_code;
 mod folder;
-mod shelf;
 mod snapshots;
 
-use folder::{Folder, Layout};
+use folder::{Layout, MetadataFolder};
 
-/// Looks at all sites again and again, and swaps the snapshot whenever something changed.
-pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<Shared>, every: Duration) {
-    let (source, bench) = (Arc::clone(&watcher.source), watcher.bench.clone());
+/// Polls all sites forever, and swaps the snapshot when something has changed.
+pub(crate) async fn keep_up<S: SiteSource>(
+    mut watcher: Watcher<S>,
+    state: Arc<ServerState>,
+    every: Duration,
+) {
+    let (source, context) = (Arc::clone(&watcher.source), watcher.context.clone());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = bench.news.notified() => tokio::time::sleep(TOGETHER).await,
+            () = context.changed.notified() => tokio::time::sleep(DEBOUNCE).await,
         }
         let polled = spawn_blocking(move || {
             let snapshot = watcher.poll();
@@ -47,96 +51,99 @@ pub(crate) async fn keep_up<S: SiteSource>(mut watcher: Watcher<S>, shared: Arc<
         watcher = match polled.await {
             Ok((watcher, snapshot)) => {
                 if let Some(snapshot) = snapshot {
-                    shared.current.store(Arc::new(snapshot));
+                    state.current.store(Arc::new(snapshot));
                 }
                 watcher
             }
-            // A bug, told by the panic's own message. What is served stays, and a new watcher starts from nothing.
+            // A bug; the panic's message is in the log. The current snapshot stays, and a new watcher starts from
+            // nothing.
             Err(error) => {
-                tracing::error!(%error, "the watcher failed and starts again");
-                Watcher::new(Arc::clone(&source), bench.clone())
+                tracing::error!(%error, "the watcher failed; starting it again");
+                Watcher::new(Arc::clone(&source), context.clone())
             }
         };
     }
 }
 
-/// What following metadata in buckets takes.
+/// What the tasks that follow buckets need.
 #[derive(Debug, Clone)]
-pub(crate) struct Bench {
-    pub(crate) client: Arc<Client>,
+pub(crate) struct WatchContext {
+    pub(crate) client: Arc<HttpClient>,
     /// How often a bucket is asked.
     pub(crate) every: Duration,
-    /// Where the tasks run.
+    /// The runtime of the tasks.
     pub(crate) runtime: Handle,
-    /// For unpacking archives: as many at once as there are processors, so that a fleet that starts leaves threads
-    /// and memory to who is served.
+    /// Limits unpacking to as many archives as there are processors. A large server that starts then leaves processors
+    /// and memory to the clients.
     pub(crate) unpacking: Arc<Semaphore>,
-    /// Told of when a bucket has another catalog.
-    pub(crate) news: Arc<Notify>,
+    /// Notified when a bucket has a new catalog.
+    pub(crate) changed: Arc<Notify>,
 }
 
-/// How far apart the first looks at buckets are that appear together: with hundreds of them, not all are asked at
-/// one instant. Later looks are apart by chance.
-const APART: Duration = Duration::from_millis(2);
+/// The delay between the first polls of buckets that appear together, so that hundreds of them are not asked at one
+/// instant. Later polls are spread at random.
+const STAGGER: Duration = Duration::from_millis(2);
 
-/// How long a catalog from a bucket waits for others, so that those of a fleet that starts are served by a few
-/// snapshots and not by one for each.
-const TOGETHER: Duration = Duration::from_millis(10);
+/// How long a new catalog of a bucket waits for others, so that many new catalogs make few snapshots.
+const DEBOUNCE: Duration = Duration::from_millis(10);
 
-/// What is known of the sites' metadata.
+/// Follows the metadata of all sites.
 pub(crate) struct Watcher<S> {
     source: Arc<S>,
-    bench: Bench,
-    sites: BTreeMap<VendorName, Watched>,
-    /// The last error of the source, so that it is told once.
-    complaint: Option<String>,
-    /// The hosts that several sites claim, so that it is told once.
+    context: WatchContext,
+    sites: BTreeMap<VendorName, WatchedSite>,
+    /// The last error of the source of sites. The same error is logged once.
+    last_error: Option<String>,
+    /// The hosts that several sites have. Each is logged once.
     claimed: BTreeSet<HostName>,
 }
 
-/// A site, and what is followed of it.
-struct Watched {
+/// A site, and the state of its metadata and access policy.
+struct WatchedSite {
     config: SiteConfig,
-    metadata: Followed,
-    gate: Gate,
-    /// What its clients were sent for, for as long as the site is there.
-    redirected: Arc<Redirected>,
+    metadata: FollowedMetadata,
+    access: AccessPolicy,
+    /// Lives as long as the site, across changes of its configuration.
+    redirected: Arc<RedirectCounters>,
 }
 
-/// A site's metadata, followed.
-enum Followed {
-    /// By looking at it at every poll.
-    Folder(Box<Folder>),
-    /// By a task of its own, so that a slow bucket keeps nobody waiting.
+/// The metadata of a site.
+enum FollowedMetadata {
+    /// A folder that is read at every poll.
+    Folder(Box<MetadataFolder>),
+    /// A bucket that a task of its own follows, so that a slow bucket delays no other site.
     Snapshots {
-        health: Arc<Health>,
+        health: Arc<MetadataHealth>,
         task: JoinHandle<()>,
-        /// What the last poll has found.
+        /// The catalog at the last poll.
         seen: Option<Arc<Catalog>>,
     },
 }
 
-impl Followed {
-    fn begin(metadata: &Metadata, bench: &Bench, after: Duration) -> Self {
+impl FollowedMetadata {
+    fn begin(metadata: &Metadata, context: &WatchContext, after: Duration) -> Self {
         match metadata {
-            Metadata::Folder(folder) => Followed::Folder(Box::new(Folder::new(folder.clone(), Layout::Raas))),
+            Metadata::Folder(folder) => {
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), Layout::Raas)))
+            }
             Metadata::Crane(folder, every) => {
                 let layout = Layout::Crane { every: *every, looked: None };
-                Followed::Folder(Box::new(Folder::new(folder.clone(), layout)))
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), layout)))
             }
             Metadata::Snapshots(origin) => {
-                let health = Arc::new(Health::default());
-                let following = snapshots::follow(bench.clone(), origin.clone(), Arc::clone(&health), after);
-                Followed::Snapshots { health, task: bench.runtime.spawn(following), seen: None }
+                let health = Arc::new(MetadataHealth::default());
+                let following =
+                    snapshots::follow(context.clone(), origin.clone(), Arc::clone(&health), after);
+                FollowedMetadata::Snapshots { health, task: context.runtime.spawn(following), seen: None }
             }
         }
     }
 
-    /// Whether there is another catalog.
+    /// Whether the catalog has changed.
     fn poll(&mut self) -> bool {
         match self {
-            Followed::Folder(folder) => folder.poll(),
-            Followed::Snapshots { health, seen, .. } => {
+            FollowedMetadata::Folder(folder) => folder.poll(),
+            FollowedMetadata::Snapshots { health, seen, .. } => {
                 let now = health.catalog();
                 let same = match (&*seen, &now) {
                     (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
@@ -151,63 +158,63 @@ impl Followed {
 
     fn catalog(&self) -> Option<Arc<Catalog>> {
         match self {
-            Followed::Folder(folder) => Some(folder.catalog()),
-            Followed::Snapshots { seen, .. } => seen.clone(),
+            FollowedMetadata::Folder(folder) => Some(folder.catalog()),
+            FollowedMetadata::Snapshots { seen, .. } => seen.clone(),
         }
     }
 
     fn faulty(&self) -> Arc<AtomicUsize> {
         Arc::clone(match self {
-            Followed::Folder(folder) => folder.faulty(),
-            Followed::Snapshots { health, .. } => health.faulty(),
+            FollowedMetadata::Folder(folder) => folder.faulty(),
+            FollowedMetadata::Snapshots { health, .. } => health.faulty(),
         })
     }
 
-    fn health(&self) -> Option<&Arc<Health>> {
+    fn health(&self) -> Option<&Arc<MetadataHealth>> {
         match self {
-            Followed::Folder(_) => None,
-            Followed::Snapshots { health, .. } => Some(health),
+            FollowedMetadata::Folder(_) => None,
+            FollowedMetadata::Snapshots { health, .. } => Some(health),
         }
     }
 }
 
-impl Drop for Followed {
+impl Drop for FollowedMetadata {
     fn drop(&mut self) {
-        if let Followed::Snapshots { task, .. } = self {
+        if let FollowedMetadata::Snapshots { task, .. } = self {
             task.abort();
         }
     }
 }
 
 impl<S: SiteSource> Watcher<S> {
-    pub(crate) fn new(source: Arc<S>, bench: Bench) -> Self {
-        Self { source, bench, sites: BTreeMap::new(), complaint: None, claimed: BTreeSet::new() }
+    pub(crate) fn new(source: Arc<S>, context: WatchContext) -> Self {
+        Self { source, context, sites: BTreeMap::new(), last_error: None, claimed: BTreeSet::new() }
     }
 
-    /// Loads everything for the first time.
+    /// Loads all sites for the first time.
     pub(crate) fn first(&mut self) -> io::Result<Snapshot> {
         let configs = self.source.sites()?;
         self.update(configs);
         Ok(self.snapshot())
     }
 
-    /// What the buckets that are followed are known to have.
-    pub(crate) fn healths(&self) -> Vec<Arc<Health>> {
+    /// The state of every bucket that is followed.
+    pub(crate) fn states(&self) -> Vec<Arc<MetadataHealth>> {
         self.sites.values().filter_map(|site| site.metadata.health().cloned()).collect()
     }
 
-    /// Looks at everything again; a snapshot if it is not as before.
+    /// Polls all sites. Returns a snapshot if something has changed.
     pub(crate) fn poll(&mut self) -> Option<Snapshot> {
         match self.source.sites() {
             Ok(configs) => {
-                self.complaint = None;
+                self.last_error = None;
                 self.update(configs).then(|| self.snapshot())
             }
             Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
-                    tracing::error!(%error, "the list of sites cannot be read; the last one stays");
-                    self.complaint = Some(complaint);
+                let last_error = error.to_string();
+                if self.last_error.as_ref() != Some(&last_error) {
+                    tracing::error!(%error, "cannot read the list of sites; keeping the last one");
+                    self.last_error = Some(last_error);
                 }
                 let configs = self.sites.values().map(|site| site.config.clone()).collect();
                 self.update(configs).then(|| self.snapshot())
@@ -218,44 +225,45 @@ impl<S: SiteSource> Watcher<S> {
     fn update(&mut self, configs: Vec<SiteConfig>) -> bool {
         let mut before = std::mem::take(&mut self.sites);
         let mut changed = false;
-        let mut begun = 0;
+        let mut started = 0;
         for config in configs {
             if self.sites.contains_key(&config.vendor) {
                 continue;
             }
             let mut site = match before.remove(&config.vendor) {
-                // The old one has keys and such that were made for it.
+                // An equal configuration may have caches, such as signing keys. The old one keeps them.
                 Some(site) if site.config == config => site,
                 Some(site) if site.config.metadata == config.metadata => {
                     changed = true;
-                    Watched { config, ..site }
+                    WatchedSite { config, ..site }
                 }
                 other => {
-                    tracing::info!(vendor = %config.vendor, metadata = config.metadata.shown(), "new site");
+                    tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
                     changed = true;
-                    let metadata = Followed::begin(&config.metadata, &self.bench, APART * begun);
-                    begun += u32::from(metadata.health().is_some());
+                    let metadata =
+                        FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * started);
+                    started += u32::from(metadata.health().is_some());
                     let redirected = other.map(|site| site.redirected).unwrap_or_default();
-                    Watched { config, metadata, gate: Gate::default(), redirected }
+                    WatchedSite { config, metadata, access: AccessPolicy::default(), redirected }
                 }
             };
             changed |= site.metadata.poll();
-            changed |= site.gate.follow(&site.config);
+            changed |= site.access.follow(site.config.access());
             self.sites.insert(site.config.vendor.clone(), site);
         }
         for vendor in before.keys() {
-            tracing::info!(%vendor, "site is gone");
+            tracing::info!(%vendor, "site removed");
             changed = true;
         }
         changed
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let site = |site: &Watched| Site {
+        let site = |site: &WatchedSite| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
-            gate: site.gate.clone(),
-            passing: site.config.passing.clone(),
+            access: site.access.clone(),
+            proxy_rules: site.config.proxy_rules.clone(),
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),
@@ -265,7 +273,7 @@ impl<S: SiteSource> Watcher<S> {
         Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }
     }
 
-    /// Which site has which host.
+    /// The index of the site for each host.
     fn hosts(&mut self) -> HashMap<HostName, usize> {
         let mut hosts = HashMap::new();
         let mut claimed = BTreeSet::new();
@@ -275,7 +283,7 @@ impl<S: SiteSource> Watcher<S> {
                 if first != at {
                     if !self.claimed.contains(host) {
                         let vendor = &site.config.vendor;
-                        tracing::error!(%host, %vendor, "another vendor has this host already, and is served at it");
+                        tracing::error!(%host, %vendor, "another vendor already has this host and keeps it");
                     }
                     claimed.insert(host.clone());
                 }

@@ -1,4 +1,4 @@
-//! The access log. In a program of its own, since a log's reader is there for all threads.
+//! The access log. This test is a program of its own because a subscriber of the log is global.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ impl Write for Log {
 }
 
 #[test]
-fn each_request_has_one_line_without_its_query() {
+fn each_request_has_one_log_line_without_its_query() {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt().json().with_writer(move || writer.clone()).init();
@@ -72,7 +72,7 @@ fn each_request_has_one_line_without_its_query() {
     assert_eq!((&first["status"], &first["bytes"]), (&200.into(), &3.into()));
     assert_eq!(first["user_agent"], "\"quoted\"");
     assert!(first["ms"].is_number() && first["remote"].as_str().unwrap().starts_with("127.0.0.1:"));
-    assert_eq!(second["remote"], "192.0.2.1", "whom a trusted proxy names");
+    assert_eq!(second["remote"], "192.0.2.1", "the address that a trusted proxy names");
     assert_eq!(
         (&second["status"], &second["bytes"], &second["user_agent"]),
         (&400.into(), &0.into(), &"-".into())

@@ -1,11 +1,11 @@
-//! Errors of reading an image, as failures.
+//! Failures for errors of reading an image.
 
 use std::io;
 
 use raas_base::failure::{Failure, Kind};
 use raas_image::ImageError;
 
-/// The failure for an error of reading an image.
+/// The failure for an error of reading an image, with its hint.
 pub fn image_failure(error: ImageError) -> Failure {
     let message = error.to_string();
     let (kind, hint) = match &error {
@@ -13,15 +13,16 @@ pub fn image_failure(error: ImageError) -> Failure {
             (Kind::Environment, Some("check the path: it is relative to the current folder"))
         }
         ImageError::Read { .. } => (Kind::Environment, None),
-        ImageError::Write { .. } => {
-            (Kind::Environment, Some("mend that and push again; the earlier publication is served unchanged"))
-        }
+        ImageError::Write { .. } => (
+            Kind::Environment,
+            Some("solve that and push again: the earlier publication is served unchanged"),
+        ),
         ImageError::Refused { .. } => (Kind::Refused, Some("nothing was published")),
         ImageError::NotAnImage { .. } => (
             Kind::Refused,
             Some(
-                "raas reads Pulp 2 and Pulp 3 exports, docker save archives and OCI image layouts, plain or packed with \
-                 gzip or Zstandard",
+                "give a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo, \
+                 plain or packed with gzip, Zstandard or xz",
             ),
         ),
         ImageError::Choice(_) => (Kind::Refused, None),

@@ -4,9 +4,8 @@
 mod challenge;
 mod client;
 mod presence;
-mod reference;
 
 pub use challenge::Challenge;
 pub use client::Client;
 pub use presence::{Presence, ask};
-pub use reference::ImageReference;
+pub use raas_types::ImageReference;

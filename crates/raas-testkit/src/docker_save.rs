@@ -1,4 +1,4 @@
-//! What `docker save` writes, in its three generations.
+//! Archives of `docker save`, in its three generations.
 
 use raas_types::{Digest, media_type};
 use serde_json::{Map, Value, json};
@@ -11,18 +11,18 @@ use crate::pulp2::id;
 /// An image to be saved.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// Its names with tags, as in `app:1.0`; none for an untagged one.
+    /// Its names with tags, such as `app:1.0`; none for an untagged image.
     pub names: &'a [&'a str],
     /// Its layers, plain tars, the base first.
     pub layers: &'a [Vec<u8>],
 }
 
-/// How the layers of the newer generation stand in the archive.
+/// The places of layers in the newer generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerPlaces {
     /// Each in the folder of its image.
     Folders,
-    /// A layer that is there already is a link to the first of its kind.
+    /// In the folder of its image. A layer that another image has is a link to the first copy.
     Links,
 }
 
@@ -117,6 +117,38 @@ pub fn newest(images: &[Saved<'_>]) -> Files {
         let places: Vec<String> = layers.iter().map(|layer| blob_name(&layer.descriptor.digest)).collect();
         entries.push(json!({"Config": blob_name(&config.digest), "RepoTags": tags(image), "Layers": places}));
     }
+    let mut files = layout.files();
+    files.set("manifest.json", Value::from(entries).to_string());
+    files
+}
+
+/// The newest generation of an image for many platforms: the whole index, the images of the platforms that docker has
+/// pulled, and the first of these in `manifest.json`. Its name is `app:1`.
+pub fn platforms(all: &[&str], pulled: &[&str], pack: Pack) -> Files {
+    let mut layout = Layout::new();
+    let mut children = Vec::new();
+    let mut first = None;
+    for architecture in all {
+        let layer = layout.layer(&[("name", architecture.as_bytes())], pack);
+        let image = layout.image(architecture, std::slice::from_ref(&layer));
+        let manifest: Value =
+            serde_json::from_slice(layout.bytes(&image.digest)).expect("a manifest is JSON");
+        let config: Digest = serde_json::from_value(manifest["config"]["digest"].clone()).expect("a digest");
+        if pulled.contains(architecture) {
+            first.get_or_insert((blob_name(&config), blob_name(&layer.descriptor.digest)));
+        } else {
+            for digest in [image.digest, config, layer.descriptor.digest] {
+                layout.remove(&digest);
+            }
+        }
+        children.push(image);
+    }
+    let index = layout.index(&children);
+    layout.root(&index, [(IMAGE_NAME, "docker.io/library/app:1"), (REF_NAME, "1")]);
+    let entries: Vec<Value> = first
+        .map(|(config, layer)| json!({"Config": config, "RepoTags": ["app:1"], "Layers": [layer]}))
+        .into_iter()
+        .collect();
     let mut files = layout.files();
     files.set("manifest.json", Value::from(entries).to_string());
     files

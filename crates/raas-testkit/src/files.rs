@@ -1,4 +1,4 @@
-//! The files of a source, to be broken in a chosen way and then packed.
+//! The files of a source, for a test to change and then to pack.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,17 +18,17 @@ enum Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     entries: Vec<(String, Entry)>,
-    /// Where each name stands in the list.
+    /// The place of each name in the list.
     places: HashMap<String, usize>,
 }
 
 impl Files {
-    /// None yet.
+    /// No files yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The files and links of a tar, which must be a whole one.
+    /// The files and links of a complete tar.
     pub fn from_tar(bytes: &[u8]) -> Self {
         let mut files = Self::new();
         for entry in tar::Archive::new(bytes).entries().expect("it is a tar") {
@@ -50,17 +50,17 @@ impl Files {
         files
     }
 
-    /// Adds a file, or gives the one of this name another content.
+    /// Adds a file, or changes the content of the file with this name.
     pub fn set(&mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) -> &mut Self {
         self.put(name.into(), Entry::File(content.into()))
     }
 
-    /// Adds a symbolic link, or puts one in the place of the file of this name.
+    /// Adds a symbolic link, or replaces the file with this name by a link.
     pub fn link(&mut self, name: impl Into<String>, target: impl Into<String>) -> &mut Self {
         self.put(name.into(), Entry::Link(target.into()))
     }
 
-    /// Takes a file away.
+    /// Removes a file.
     pub fn remove(&mut self, name: &str) -> &mut Self {
         let place = self.places.remove(name).unwrap_or_else(|| panic!("there is no file {name}"));
         self.entries.remove(place);
@@ -76,7 +76,7 @@ impl Files {
         }
     }
 
-    /// Changes a text within a file, which must be there.
+    /// Replaces a text within a file. The file must contain the text.
     pub fn replace(&mut self, name: &str, old: &str, new: &str) -> &mut Self {
         let text = std::str::from_utf8(self.get(name)).expect("only text is replaced");
         assert!(text.contains(old), "{name} has no `{old}`: {text}");
@@ -89,7 +89,7 @@ impl Files {
         self.entries.iter().map(|(name, _)| name.as_str())
     }
 
-    /// A tar of them, to which more can be added.
+    /// A tar of the files, to which members can be added.
     pub fn builder(&self) -> TarBuilder {
         self.entries.iter().fold(TarBuilder::new(), |tar, (name, entry)| match entry {
             Entry::File(content) => tar.file(name, content),
@@ -97,12 +97,12 @@ impl Files {
         })
     }
 
-    /// A tar of them.
+    /// A tar of the files.
     pub fn tar(&self) -> Vec<u8> {
         self.builder().finish()
     }
 
-    /// Writes them into a folder.
+    /// Writes the files into a folder.
     pub fn write_to(&self, folder: &Path) {
         for (name, entry) in &self.entries {
             let path = folder.join(name);

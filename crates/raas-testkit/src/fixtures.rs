@@ -1,4 +1,4 @@
-//! The genuine files under `fixtures/`: what real programs wrote.
+//! The files under `fixtures/`, which real programs wrote.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ pub fn path(name: &str) -> PathBuf {
     path
 }
 
-/// The brief's Pulp 2 export: six layers of a vendor on one base layer.
+/// A Pulp 2 export: six layers of a vendor on one base layer.
 pub fn pulp2() -> PathBuf {
     path("bigdata-app.tar")
 }
@@ -24,7 +24,7 @@ pub fn oci_multi() -> PathBuf {
     path("oci-multi")
 }
 
-/// A whole Pulp 3 export of today.
+/// A whole Pulp 3 export of the newer generation.
 pub fn pulp3_new() -> PathBuf {
     ending("pulp3/new-full", ".tar")
 }
@@ -39,7 +39,7 @@ pub fn pulp3_chunked() -> PathBuf {
     path("pulp3/new-chunked")
 }
 
-/// The first file of that.
+/// The first file of that export.
 pub fn pulp3_first_chunk() -> PathBuf {
     ending("pulp3/new-chunked", ".tar.0000")
 }

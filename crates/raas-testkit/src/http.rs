@@ -1,5 +1,5 @@
-//! A small HTTP server that stands in for a CDN or a registry: fixed files, GET and HEAD, places that ask for a
-//! credential, and a count of what was asked for.
+//! A small HTTP server in place of a CDN or a registry: fixed files, GET and HEAD, paths that need a credential, and a
+//! count of the requests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A server on a free port of this machine, until it is dropped.
+/// A server on a free port of this machine. It ends when it is dropped.
 pub struct Server {
     address: SocketAddr,
     state: Arc<State>,
@@ -29,7 +29,7 @@ struct State {
     script: Option<Box<Script>>,
 }
 
-/// What a scripted server answers.
+/// The script of a scripted server.
 type Script = dyn Fn(&Asked) -> Reply + Send + Sync;
 
 /// A request to a scripted server.
@@ -39,7 +39,7 @@ pub struct Asked {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// By name in small letters.
+    /// The values, by name in lower case.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -48,9 +48,9 @@ pub struct Asked {
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Names and values; the length of the body is added if it is not there.
+    /// Names and values. The server adds the length of the body if it is missing.
     pub headers: Vec<(String, String)>,
-    /// What a GET gets.
+    /// The body for GET.
     pub body: Vec<u8>,
 }
 
@@ -60,7 +60,7 @@ impl Reply {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// With a header; one of that name goes.
+    /// Sets a header, in place of one with the same name.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -81,14 +81,14 @@ impl Reply {
     }
 }
 
-/// Paths that are shown to those alone who send an `Authorization`.
+/// Paths that need an `Authorization`.
 struct Protected {
     prefix: String,
     challenge: String,
     authorization: String,
 }
 
-/// A request, as far as the server looks at it.
+/// The parts of a request that the server uses.
 #[derive(Default)]
 struct Head {
     method: String,
@@ -105,27 +105,28 @@ impl Server {
         Self::start(State { files: Mutex::new(files), ..State::default() })
     }
 
-    /// Serves the files of a folder as they are when they are asked for.
+    /// Serves the files of a folder. It reads a file at each request.
     pub fn folder(folder: &Path) -> Self {
         Self::start(State { folder: Some(folder.to_owned()), ..State::default() })
     }
 
-    /// Answers what a function says.
+    /// Answers each request by a function.
     pub fn scripted(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         Self::start(State { script: Some(Box::new(script)), ..State::default() })
     }
 
-    /// Adds a path, or gives it another content.
+    /// Adds a path, or changes its content.
     pub fn set(&self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         locked(&self.state.files).insert(path.into(), bytes.into());
     }
 
-    /// Takes a path away.
+    /// Removes a path.
     pub fn remove(&self, path: &str) {
         locked(&self.state.files).remove(path).expect("the path was there");
     }
 
-    /// Answers paths that begin so with 401 and this `WWW-Authenticate`, unless this `Authorization` is sent.
+    /// Answers requests for paths with this prefix with 401 and this `WWW-Authenticate`, unless they have this
+    /// `Authorization`.
     pub fn protect(&self, prefix: &str, challenge: &str, authorization: &str) {
         let mut protected = locked(&self.state.protected);
         protected.retain(|known| known.prefix != prefix);
@@ -136,12 +137,12 @@ impl Server {
         });
     }
 
-    /// Answers every HEAD with 403 from now on, as a URL does that is signed for GET.
+    /// Answers every HEAD with 403 from now on, like a URL that is signed for GET.
     pub fn refuse_head(&self) {
         self.state.no_head.store(true, Ordering::SeqCst);
     }
 
-    /// The address with the port.
+    /// The address and the port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -151,12 +152,12 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// How often a path was asked for by a method, the query not counted as part of the path.
+    /// The number of requests for a path by a method, with any query.
     pub fn count(&self, method: &str, path: &str) -> usize {
         locked(&self.state.counts).get(&(method.to_owned(), path.to_owned())).copied().unwrap_or(0)
     }
 
-    /// Everything that was asked for: method, path, how often.
+    /// All requests: method, path and their number.
     pub fn requests(&self) -> Vec<(String, String, usize)> {
         let counts = locked(&self.state.counts);
         counts.iter().map(|((method, path), count)| (method.clone(), path.clone(), *count)).collect()
@@ -174,7 +175,7 @@ impl Server {
                 }
                 let Ok(stream) = stream else { continue };
                 let shared = shared.clone();
-                // A client that goes away is no concern of the server.
+                // An error here means that the client closed the connection.
                 std::thread::spawn(move || drop(shared.converse(stream)));
             }
         });
@@ -196,7 +197,7 @@ impl Drop for Server {
 impl State {
     /// Answers requests until the client or the server ends.
     fn converse(&self, stream: TcpStream) -> io::Result<()> {
-        // So that a connection that a client keeps open ends some time after the server.
+        // With a timeout, a connection that a client keeps open ends soon after the server.
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut writer = stream;
@@ -212,7 +213,7 @@ impl State {
                 if method != "HEAD" {
                     bytes.extend(&reply.body);
                 }
-                // At once: a second write would wait for the client to have seen the first.
+                // One write: a second would wait until the client acknowledges the first.
                 writer.write_all(&bytes)?;
                 continue;
             }
@@ -269,7 +270,7 @@ impl State {
     }
 }
 
-/// The next request, once its head and body have passed.
+/// The next request. Its head and body have been read.
 fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn it_serves_counts_and_ends() {
+    fn the_server_answers_counts_and_ends() {
         let server = Server::of([("/a/layer", "bytes")]);
         assert!(ask(&server, "GET", "/a/layer?x=1").ends_with("\r\n\r\nbytes"));
         let head = ask(&server, "HEAD", "/a/layer");

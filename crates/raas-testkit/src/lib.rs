@@ -1,7 +1,7 @@
-//! What the tests of raas are made of: images in every source format, whole or broken in a chosen way, and small
-//! servers that stand in for real ones.
+//! Building blocks for the tests of raas: images in every source format, whole or broken in a chosen way, and small
+//! servers in place of real ones.
 //!
-//! A helper that cannot do its work panics, since the test that called it cannot go on either.
+//! A helper that fails panics, because the test cannot continue either.
 
 pub mod docker_save;
 pub mod files;

@@ -10,39 +10,40 @@ use crate::layers::{Pack, layer};
 
 /// The annotation that tags a manifest in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The annotation with the whole reference, which containerd and docker add.
+/// The annotation with the whole reference, which containerd and docker write.
 pub const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// A layer in a layout.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// How manifests name it.
+    /// Its descriptor in manifests.
     pub descriptor: Descriptor,
     /// Digest of the plain tar.
     pub diff_id: Digest,
 }
 
-/// An OCI image layout in the making.
+/// An OCI image layout under construction.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
     blobs: BTreeMap<Digest, Vec<u8>>,
     roots: Vec<Descriptor>,
 }
 
-/// A descriptor without anything that it need not have.
+/// A descriptor without optional keys.
 pub fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest,
         size,
         urls: Vec::new(),
+        data: None,
         platform: None,
         annotations: None,
         artifact_type: None,
     }
 }
 
-/// Where a layout keeps a blob.
+/// The path of a blob in a layout.
 pub fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
@@ -53,7 +54,7 @@ impl Layout {
         Self::default()
     }
 
-    /// Keeps bytes under their digest.
+    /// Adds a blob.
     pub fn blob(&mut self, media_type: &str, bytes: impl Into<Vec<u8>>) -> Descriptor {
         let bytes = bytes.into();
         let digest = Digest::of(&bytes);
@@ -62,7 +63,7 @@ impl Layout {
         descriptor(media_type, digest, size)
     }
 
-    /// Keeps a document under its digest.
+    /// Adds a document.
     pub fn document(&mut self, media_type: &str, document: &Value) -> Descriptor {
         self.blob(media_type, document.to_string())
     }
@@ -74,7 +75,7 @@ impl Layout {
         Layer { descriptor, diff_id: Digest::of(&plain) }
     }
 
-    /// An image for linux of these layers.
+    /// Adds an image for linux with these layers.
     pub fn image(&mut self, architecture: &str, layers: &[Layer]) -> Descriptor {
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
         let config = json!({
@@ -96,19 +97,19 @@ impl Layout {
         image
     }
 
-    /// An amd64 image of one gzipped layer, whose one file has this content.
+    /// Adds an amd64 image of one gzipped layer with one file of this content.
     pub fn simple_image(&mut self, content: &str) -> Descriptor {
         let layer = self.layer(&[("content", content.as_bytes())], Pack::Gzip);
         self.image("amd64", &[layer])
     }
 
-    /// An index of these manifests.
+    /// Adds an index of these manifests.
     pub fn index(&mut self, children: &[Descriptor]) -> Descriptor {
         let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": children});
         self.document(media_type::OCI_INDEX, &index)
     }
 
-    /// An artifact that is attached to a manifest: a signature, an SBOM.
+    /// Adds an artifact with this subject: a signature, an SBOM.
     pub fn artifact(&mut self, subject: &Descriptor, artifact_type: &str, content: &[u8]) -> Descriptor {
         let config = self.blob("application/vnd.oci.empty.v1+json", "{}");
         let content = self.blob("application/octet-stream", content);
@@ -120,8 +121,7 @@ impl Layout {
         self.document(media_type::OCI_MANIFEST, &manifest)
     }
 
-    /// A signature in cosign's older way: an image of its own, found by a tag made of the digest that it signs.
-    /// It is tagged so.
+    /// Adds and tags a signature in cosign's older form: an image whose tag is made of the signed digest.
     pub fn cosign_signature(&mut self, signed: &Descriptor) -> Descriptor {
         let config = self.blob("application/vnd.oci.image.config.v1+json", r#"{"architecture":"","os":""}"#);
         let payload = json!({"critical": {"image": {"docker-manifest-digest": signed.digest}}});
@@ -134,43 +134,43 @@ impl Layout {
         signature
     }
 
-    /// Names a manifest in `index.json` under a tag, which need not be a valid one.
+    /// Lists a manifest in `index.json` with a tag, which need not be valid.
     pub fn tag(&mut self, manifest: &Descriptor, tag: &str) {
         self.root(manifest, [(REF_NAME, tag)]);
     }
 
-    /// Takes all names out of `index.json`; the blobs stay.
+    /// Removes all manifests from `index.json`; the blobs stay.
     pub fn untag(&mut self) {
         self.roots.clear();
     }
 
-    /// Names a manifest in `index.json` without a tag.
+    /// Lists a manifest in `index.json` without a tag.
     pub fn untagged(&mut self, manifest: &Descriptor) {
         self.roots.push(manifest.clone());
     }
 
-    /// Names a manifest in `index.json` with these annotations.
+    /// Lists a manifest in `index.json` with these annotations.
     pub fn root<'a>(&mut self, manifest: &Descriptor, with: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let annotations = with.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         self.roots.push(Descriptor { annotations: Some(annotations), ..manifest.clone() });
     }
 
-    /// A blob's bytes.
+    /// The bytes of a blob.
     pub fn bytes(&self, digest: &Digest) -> &[u8] {
         &self.blobs[digest]
     }
 
-    /// Puts other bytes in the place of a blob, which then have not its digest.
+    /// Replaces the bytes of a blob, which then have another digest.
     pub fn falsify(&mut self, digest: &Digest, bytes: impl Into<Vec<u8>>) {
         self.blobs.insert(*digest, bytes.into()).expect("the blob was there");
     }
 
-    /// Takes a blob away.
+    /// Removes a blob.
     pub fn remove(&mut self, digest: &Digest) {
         self.blobs.remove(digest).expect("the blob was there");
     }
 
-    /// The files, to be written as tar or folder.
+    /// The files of the layout, for a tar or a folder.
     pub fn files(&self) -> Files {
         let index = json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": self.roots});
         let mut files = Files::new();

@@ -1,4 +1,4 @@
-//! Pulp 2 docker exports, in the shape that `fixtures/make-pulp2-export.py` writes.
+//! Pulp 2 docker exports, as `fixtures/make-pulp2-export.py` writes them.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use serde_json::json;
 use crate::Files;
 use crate::layers::layer;
 
-/// An id for a Docker v1 image, the same for the same seed.
+/// An id for a Docker v1 image. Equal seeds give equal ids.
 pub fn id(seed: &str) -> String {
     Digest::of(seed.as_bytes()).hex()
 }
 
-/// A Docker v1 image; nothing of it need fit the others.
+/// A Docker v1 image, which need not fit the other images.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// Its id.
     pub id: String,
-    /// The parent that its json names.
+    /// The parent in its json.
     pub parent: Option<String>,
-    /// The ids that its ancestry list names, itself first as a rule; it has no such file if this is empty.
+    /// The ids in its ancestry list, usually itself first. Without ids the image has no such file.
     pub ancestry: Vec<String>,
     /// Its layer.
     pub layer: Vec<u8>,
-    /// Whether its files are left out of the archive.
+    /// Whether the archive lacks the files of the image.
     pub hole: bool,
 }
 
-/// A Pulp 2 docker export in the making.
+/// A Pulp 2 docker export under construction.
 #[derive(Debug, Clone)]
 pub struct Export {
     /// Pulp's id of the repository.
@@ -42,7 +42,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// An export of a chain of images, each the parent of the next; `latest` is the last one.
+    /// An export of a chain of images, each the parent of the next. The tag `latest` names the last image.
     pub fn chain(repository: &str, length: usize) -> Self {
         let mut export = Self::chain_without_lists(repository, length);
         let mut ancestry: Vec<String> = Vec::new();
@@ -53,7 +53,7 @@ impl Export {
         export
     }
 
-    /// As [`chain`](Self::chain), without ancestry lists, which for a long chain are far longer than all the rest.
+    /// As [`chain`](Self::chain), without ancestry lists, which are most of a long chain's bytes.
     pub fn chain_without_lists(repository: &str, length: usize) -> Self {
         let mut images: Vec<Image> = Vec::new();
         for n in 0..length {
@@ -86,19 +86,19 @@ impl Export {
         self
     }
 
-    /// Leaves the files of an image out, counted from the base.
+    /// Omits the files of an image, counted from the base.
     pub fn hole(&mut self, n: usize) -> &mut Self {
         self.images[n].hole = true;
         self
     }
 
-    /// Leaves all ancestry lists out.
+    /// Omits all ancestry lists.
     pub fn without_lists(&mut self) -> &mut Self {
         self.images.iter_mut().for_each(|image| image.ancestry.clear());
         self
     }
 
-    /// Adds an image that is built on another, counted from the base, and tags it.
+    /// Adds and tags an image on top of another, which is counted from the base.
     pub fn branch(&mut self, tag: &str, parent: usize) -> &mut Self {
         let id = id(&format!("{} {tag}", self.repository));
         let parent = &self.images[parent];
@@ -122,7 +122,7 @@ impl Export {
         format!("web/{}/{file}", self.images[n].id)
     }
 
-    /// The files, to be written as a tar.
+    /// The files of the export, for a tar.
     pub fn files(&self) -> Files {
         let document = json!({
             "type": "pulp-docker-redirect", "version": 1, "repository": self.repository,

@@ -1,5 +1,5 @@
-//! A small S3 service that does what it is told to, and misbehaves when it is told to: what raas uses of S3, in
-//! memory, every checksum verified. Signatures are not.
+//! A small S3 service in memory with the operations that raas uses, and with faults on request. It verifies checksums, and
+//! does not verify signatures.
 
 mod answer;
 mod fault;
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use fault::{Fault, What};
 use state::State;
 
-/// A service on a free port of this machine, until it is dropped.
+/// A service on a free port of this machine. It ends when it is dropped.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -60,7 +60,7 @@ impl Server {
                 let shared = for_thread.clone();
                 shared.talk().connections += 1;
                 std::thread::spawn(move || {
-                    // A client that goes away is no concern of the service.
+                    // An error here means that the client closed the connection.
                     drop(shared.converse(&stream));
                     shared.talk().connections -= 1;
                     shared.talk_changed.notify_all();
@@ -75,24 +75,23 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Misbehaves from now on, until the fault is used up.
+    /// Adds a fault, which lasts until it has happened its number of times.
     pub fn fail(&self, fault: Fault) {
         self.state().faults.push(fault);
     }
 
-    /// Behaves again.
+    /// Removes all faults.
     pub fn behave(&self) {
         self.state().faults.clear();
     }
 
-    /// Waits until all that a client has sent who is gone, and is the last one, was heard. What takes its time takes no
-    /// more of it.
+    /// Waits until the service has handled all requests of a client that has disconnected. Answers that a fault delays are
+    /// given at once.
     ///
     /// # Panics
-    ///
-    /// If somebody is still connected after a while.
+    /// A client is still connected after a while.
     pub fn wait_until_alone(&self) {
-        // Connections are taken in their order: with this one, all of the client's are counted.
+        // The service accepts connections in order: when it has this one, it has all connections of the client.
         let mut last = TcpStream::connect(self.address).expect("the service is there");
         let asked = last.write_all(b"HEAD /none HTTP/1.1\r\nConnection: close\r\n\r\n");
         asked.and_then(|()| last.read_exact(&mut [0])).expect("the service answers");
@@ -108,22 +107,22 @@ impl Server {
         assert_eq!(talk.connections, 0, "somebody is still connected");
     }
 
-    /// Lists so many at a time.
+    /// Sets the number of keys in a page of a listing.
     pub fn set_page(&self, page: usize) {
         self.state().page = page;
     }
 
-    /// Whether checksums are told of, as AWS does, or only verified.
+    /// Sets whether answers have checksums, as those of AWS do. The service verifies them in either case.
     pub fn set_tells_checksums(&self, tells: bool) {
         self.state().tells_checksums = tells;
     }
 
-    /// Lets all that is unfinished be older by so much.
+    /// Makes all unfinished uploads older by this time.
     pub fn age(&self, by: Duration) {
         self.state().age(by);
     }
 
-    /// Lets the objects whose keys have this in them be older by so much.
+    /// Makes the objects whose keys contain this text older by this time.
     pub fn age_objects(&self, part: &str, by: Duration) {
         for bucket in self.state().buckets.values_mut() {
             for (_, object) in bucket.objects.iter_mut().filter(|(key, _)| key.contains(part)) {
@@ -142,12 +141,12 @@ impl Server {
         self.state().buckets.get(bucket)?.objects.get(key).map(|object| object.headers.clone())
     }
 
-    /// Puts an object there.
+    /// Stores an object.
     pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
         self.state().put(bucket, key, bytes.to_vec(), Default::default());
     }
 
-    /// Takes an object away.
+    /// Removes an object.
     pub fn remove(&self, bucket: &str, key: &str) {
         if let Some(bucket) = self.state().buckets.get_mut(bucket) {
             bucket.objects.remove(key);
@@ -170,36 +169,36 @@ impl Server {
         uploads.map(|upload| (upload.key.clone(), upload.parts.len())).collect()
     }
 
-    /// What a bucket is set to: `policy`, `lifecycle`, `encryption`, `publicAccessBlock`.
+    /// A setting of a bucket: `policy`, `lifecycle`, `encryption`, `publicAccessBlock`.
     pub fn setting(&self, bucket: &str, name: &str) -> Option<String> {
         let state = self.state();
         let bytes = state.buckets.get(bucket)?.settings.get(name)?;
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// Sets what [`setting`](Self::setting) gives.
+    /// Changes a [`setting`](Self::setting).
     pub fn set(&self, bucket: &str, name: &str, value: &str) {
         if let Some(bucket) = self.state().buckets.get_mut(bucket) {
             bucket.settings.insert(name.into(), value.into());
         }
     }
 
-    /// The buckets, each with the region that it was made for.
+    /// The buckets, each with its region.
     pub fn buckets(&self) -> Vec<(String, String)> {
         self.state().buckets.iter().map(|(name, bucket)| (name.clone(), bucket.region.clone())).collect()
     }
 
-    /// How often an operation was asked for, failed ones too.
+    /// The number of requests for an operation, failed ones included.
     pub fn count(&self, operation: &str) -> usize {
         self.state().asked.iter().filter(|(name, _)| name == operation).count()
     }
 
-    /// Every operation that was asked for, with its key, in order.
+    /// All requests in order: operation and key.
     pub fn asked(&self) -> Vec<(String, String)> {
         self.state().asked.clone()
     }
 
-    /// Forgets what was asked for.
+    /// Forgets all requests.
     pub fn forget(&self) {
         self.state().asked.clear();
     }
@@ -221,7 +220,7 @@ impl Drop for Server {
 }
 
 impl Shared {
-    /// So long, or until everybody is hurried.
+    /// Waits for this time, or until a test waits for the last client.
     fn take_time(&self, by: Duration) {
         let talk = self.talk();
         let before = talk.hurried;

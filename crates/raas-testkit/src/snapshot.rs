@@ -1,4 +1,4 @@
-//! Snapshots of metadata in a bucket, as raas publishes them, or with something wrong.
+//! Snapshots of metadata in a bucket, whole or with a chosen fault.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,14 +11,14 @@ pub type TreeFiles = Vec<(String, Vec<u8>)>;
 /// A pointer, and the archives of its parts.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Says what is served.
+    /// The pointer.
     pub pointer: Pointer,
     /// The archives, in the order of the parts.
     pub archives: Vec<Vec<u8>>,
 }
 
 impl Snapshot {
-    /// These files in so many parts, each file in its own.
+    /// A snapshot of these files with this number of parts.
     pub fn of(revision: &str, files: &[(String, Vec<u8>)], parts: usize) -> Self {
         let mut each = vec![TreeFiles::new(); parts];
         for file in files {
@@ -27,7 +27,7 @@ impl Snapshot {
         Self::with(revision, each.iter().map(|files| archive(files)).collect())
     }
 
-    /// These archives, whatever they are.
+    /// A snapshot of these archives, valid or not.
     pub fn with(revision: &str, archives: Vec<Vec<u8>>) -> Self {
         let part = |bytes: &Vec<u8>| Part { digest: Digest::of(bytes), size: bytes.len() as u64 };
         let pointer = Pointer {

@@ -1,8 +1,8 @@
-//! Tar archives without any validation, so that hostile ones can be made.
+//! Tar archives without validation, so that tests can make hostile ones.
 
 const BLOCK: usize = 512;
 
-/// The kind of a member, as its type flag says. Source: POSIX.1-2017, pax, "ustar Interchange Format", and GNU tar.
+/// Kinds of members, by their type flags. Source: POSIX.1-2017, pax, "ustar Interchange Format", and GNU tar.
 pub mod kind {
     /// A regular file.
     pub const FILE: u8 = b'0';
@@ -22,26 +22,26 @@ pub mod kind {
     pub const PAX: u8 = b'x';
     /// An extended header for the whole archive.
     pub const PAX_GLOBAL: u8 = b'g';
-    /// The next member's name, in GNU's way.
+    /// The next member's name, in GNU's form.
     pub const GNU_LONG_NAME: u8 = b'L';
-    /// The next member's link target, in GNU's way.
+    /// The next member's link target, in GNU's form.
     pub const GNU_LONG_LINK: u8 = b'K';
-    /// A sparse file, in GNU's old way.
+    /// A sparse file, in GNU's old form.
     pub const GNU_SPARSE: u8 = b'S';
 }
 
-/// A member as its header has it; nothing of it need be true.
+/// A member by its header, which need not be true.
 #[derive(Debug, Clone)]
 pub struct Member<'a> {
-    /// The name, of any bytes; cut at 100.
+    /// The name, of any bytes; only the first 100 are written.
     pub name: &'a [u8],
     /// The type flag, see [`kind`].
     pub kind: u8,
-    /// The link's target; cut at 100.
+    /// The link's target; only the first 100 bytes are written.
     pub link: &'a [u8],
     /// The length that the header claims.
     pub size: u64,
-    /// What follows the header, padded to a block.
+    /// The bytes behind the header, which are padded to a block.
     pub content: &'a [u8],
 }
 
@@ -58,7 +58,7 @@ impl TarBuilder {
         Self::default()
     }
 
-    /// A regular file. A name of more than 100 bytes is written in GNU's way.
+    /// A regular file. A name of more than 100 bytes has GNU's form.
     pub fn file(self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
         let (name, content) = (name.as_ref(), content.as_ref());
         let size = content.len() as u64;
@@ -80,13 +80,13 @@ impl TarBuilder {
         self.link(name.as_ref(), target.as_ref(), kind::HARD_LINK)
     }
 
-    /// A member that has no content: a folder, a device, a pipe, or whatever the type flag says.
+    /// A member without content: a folder, a device, a pipe, or another type flag.
     pub fn special(self, name: impl AsRef<[u8]>, kind: u8) -> Self {
         let name = name.as_ref();
         self.long(name, b"").member(&Member { name, kind, link: b"", size: 0, content: b"" })
     }
 
-    /// A regular file whose header claims another length than its content has.
+    /// A regular file whose header has this size, whatever the length of its content.
     pub fn claiming(self, name: impl AsRef<[u8]>, size: u64, content: impl AsRef<[u8]>) -> Self {
         let (name, content) = (name.as_ref(), content.as_ref());
         self.member(&Member { name, kind: kind::FILE, link: b"", size, content })
@@ -108,7 +108,7 @@ impl TarBuilder {
         self.member(&Member { name: b"././@extended", kind, link: b"", size, content })
     }
 
-    /// A member just as it is given.
+    /// A member with exactly these fields.
     pub fn member(mut self, member: &Member<'_>) -> Self {
         self.last_header = self.bytes.len();
         self.bytes.extend_from_slice(&header(member));
@@ -117,7 +117,7 @@ impl TarBuilder {
         self
     }
 
-    /// Makes the checksum of the last member's header a wrong one.
+    /// Damages the checksum of the last member's header.
     pub fn damage_header(mut self) -> Self {
         let at = self.last_header + 148;
         self.bytes[at] = if self.bytes[at] == b'7' { b'0' } else { b'7' };
@@ -131,7 +131,7 @@ impl TarBuilder {
         bytes
     }
 
-    /// The archive, with its end mark left out.
+    /// The archive without its end mark.
     pub fn without_end_mark(self) -> Vec<u8> {
         self.bytes
     }
@@ -152,7 +152,7 @@ impl TarBuilder {
     }
 }
 
-/// A member's header block, its checksum right.
+/// A member's header block with a valid checksum.
 pub fn header(member: &Member<'_>) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let put = |block: &mut [u8; BLOCK], at: usize, most: usize, bytes: &[u8]| {
@@ -172,14 +172,14 @@ pub fn header(member: &Member<'_>) -> [u8; BLOCK] {
     block
 }
 
-/// Makes a header's checksum right again after a change.
+/// Repairs a header's checksum after a change.
 pub fn repair_checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-/// A length in octal, or in GNU's binary way where eleven octal digits do not hold it.
+/// A length in octal, or in GNU's binary form if eleven octal digits are too few.
 fn number(value: u64) -> [u8; 12] {
     let mut field = [0; 12];
     if value < 1 << 33 {

@@ -1,21 +1,21 @@
-//! When a certificate is good, for whoever has to warn before it ends.
+//! When a certificate is valid, so that raas can warn before it expires.
 //!
-//! Our own reader of the few fields before it: a library for X.509 refuses what is wrong with others, such as a serial
-//! number of more than 20 bytes, and TLS takes such certificates.
+//! This module reads the few fields itself. A library for X.509 refuses a certificate with any wrong field, such as a
+//! serial number of more than 20 bytes, while TLS accepts such certificates.
 
 use crate::Utc;
 
-/// From when to when a certificate is good.
+/// The time in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// The first second.
     pub not_before: Utc,
-    /// The last one.
+    /// The last second.
     pub not_after: Utc,
 }
 
 impl Validity {
-    /// Reads it from a certificate in DER; `None` if that is none.
+    /// Reads the validity of a certificate in DER; `None` for bytes that are not a certificate.
     ///
     /// Source: RFC 5280, section 4.1: `Certificate`, `TBSCertificate`, `Validity`.
     pub fn of(certificate: &[u8]) -> Option<Self> {
@@ -24,12 +24,12 @@ impl Validity {
         const VERSION: u8 = 0xa0;
         let mut outer = Der(certificate);
         let mut signed = Der(Der(outer.take(SEQUENCE)?).take(SEQUENCE)?);
-        // The version is there in all but the first.
+        // Version 1 has no version field.
         if signed.0.first() == Some(&VERSION) {
             signed.take(VERSION)?;
         }
         signed.take(INTEGER)?;
-        // The signature's algorithm, and the issuer.
+        // The algorithm of the signature, then the issuer.
         signed.take(SEQUENCE)?;
         signed.take(SEQUENCE)?;
         let mut validity = Der(signed.take(SEQUENCE)?);
@@ -95,7 +95,7 @@ mod tests {
         let mut signed = if version { value(0xa0, &value(2, &[2])) } else { Vec::new() };
         signed.extend(value(2, &[1]));
         signed.extend(value(0x30, &[]));
-        // Long enough for a length of two bytes.
+        // Long enough that its length takes two bytes.
         signed.extend(value(0x30, &[0; 300]));
         signed.extend(value(0x30, &times.map(|(tag, text)| value(tag, text.as_bytes())).concat()));
         signed.extend(value(0x30, b"the subject and all behind it"));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_none_and_no_panic() {
+    fn damaged_certificates_give_none_and_no_panic() {
         let whole = certificate(true, [(0x17, "240229120000Z"), (0x18, "20500101000000Z")]);
         for length in 0..whole.len() {
             assert_eq!(Validity::of(&whole[..length]), None);

@@ -1,5 +1,5 @@
-//! Crane metadata documents: what a registry publishes about one repository, in the words of Pulp's Crane, with a
-//! `raas` object beside them that a legacy Crane ignores.
+//! Crane metadata documents: what a registry publishes about one repository, in the format of Pulp's Crane. raas adds
+//! a `raas` object, which a legacy Crane ignores.
 
 mod document;
 mod extension;

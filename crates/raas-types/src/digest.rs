@@ -6,10 +6,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-/// The digest that identifies content: SHA-256, the one algorithm that every registry and client has.
+/// The SHA-256 digest of content. Every registry and client has this algorithm.
 ///
-/// Source: OCI image-spec 1.1, descriptor.md, "Digests". `sha512:` is registered there too; no client that raas
-/// has met publishes it, and it is refused by name rather than mistaken for a malformed digest.
+/// Source: OCI image-spec 1.1, descriptor.md, "Digests". The specification has `sha512:` too. No known client publishes
+/// such digests; raas rejects them with an error of their own.
+///
+/// ```
+/// use raas_types::Digest;
+///
+/// let digest = Digest::of(b"content");
+/// assert_eq!(digest, digest.to_string().parse()?);
+/// assert_eq!(digest.short(), "ed7002b439e9");
+/// # Ok::<(), raas_types::DigestError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 32]);
@@ -17,16 +26,16 @@ pub struct Digest([u8; 32]);
 /// Why a text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// The grammar `algorithm ":" encoded` does not hold, or the hex part is not what the algorithm asks for.
+    /// The text breaks the grammar `algorithm ":" encoded`, or its hex part does not fit the algorithm.
     #[error("`{0}` is not a digest: expected `sha256:` and 64 lower-case hex digits")]
     Malformed(String),
-    /// A digest by the specification's grammar, of an algorithm that raas does not compute.
+    /// The text is a digest by the grammar, with an algorithm that raas does not compute.
     #[error("`{0}` is a digest of an algorithm that raas does not support: only sha256 is")]
     Unsupported(String),
 }
 
 impl Digest {
-    /// The digest of bytes at hand.
+    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Digest(sha2::Sha256::digest(bytes).into())
     }
@@ -36,10 +45,11 @@ impl Digest {
         self.0
     }
 
-    /// How many bytes a digest's text has.
+    /// The length of a digest's text in bytes.
     pub const LENGTH: usize = 71;
 
-    /// The digest as text, written there: digests are written more often than anything else.
+    /// The digest as text in a buffer of the caller. The server writes digests more often than anything else, and this
+    /// way allocates nothing.
     pub fn text<'a>(&self, into: &'a mut [u8; Self::LENGTH]) -> &'a str {
         let (algorithm, digits) = into.split_at_mut(7);
         algorithm.copy_from_slice(b"sha256:");
@@ -52,20 +62,20 @@ impl Digest {
         hex::encode(self.0)
     }
 
-    /// A digest from its 64 lower-case hex digits, as Docker's image configs and Pulp's artifacts name files.
+    /// A digest from its 64 lower-case hex digits, which name files in docker save archives and Pulp exports.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
         parse_hex32(text).map(Digest).ok_or_else(|| DigestError::Malformed(text.to_owned()))
     }
 
-    /// The first twelve hex digits, for people's eyes.
+    /// The first twelve hex digits, for messages to people.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..6])
     }
 }
 
-/// Exactly 64 lower-case hex digits; upper case is refused, since a digest is compared as text by every client.
+/// Exactly 64 lower-case hex digits. Upper case is an error, because clients compare digests as text.
 pub(crate) fn parse_hex32(text: &str) -> Option<[u8; 32]> {
-    // The library takes `0x` before the digits for none of them.
+    // The library would skip a `0x` before the digits.
     if text.len() != 64 || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
     }
@@ -123,7 +133,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A digest in the making: feed it bytes in any pieces.
+/// Computes a digest from bytes in pieces of any length.
 #[derive(Clone, Default)]
 pub struct Sha256 {
     state: sha2::Sha256,
@@ -131,18 +141,18 @@ pub struct Sha256 {
 }
 
 impl Sha256 {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
         self.length += bytes.len() as u64;
     }
 
-    /// How many bytes it has taken.
+    /// The number of bytes so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The digest of all that it took.
+    /// The digest of all bytes.
     pub fn finish(self) -> Digest {
         Digest(self.state.finalize().into())
     }
@@ -171,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_and_unsupported_are_told_apart() {
+    fn malformed_and_unsupported_digests_have_different_errors() {
         let hex = "a".repeat(64);
         for bad in [
             "",

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::parse_hex32;
 
-/// The id of a Docker v1 image: 64 hex digits that name one layer and its json, and say nothing of the content.
+/// The id of a Docker v1 image: 64 hex digits that name one layer and its json.
 ///
-/// Unlike a [`Digest`](crate::Digest) it was drawn at random when the layer was made, so it can be trusted for
-/// lookup only, never for verification.
+/// Unlike a [`Digest`](crate::Digest) the id is random, so it serves for lookup and cannot verify content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ImageId([u8; 32]);

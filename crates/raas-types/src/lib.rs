@@ -1,31 +1,39 @@
-//! The words of raas, as types: digests, names, tags, media types, manifests, object keys and Crane documents.
+//! Types for the terms of raas: digests, names, tags, media types, manifests, object keys and Crane documents.
 //!
-//! Text from outside (a command line, an archive, a document, a request) is parsed into one of these once, where
-//! it enters; from there on the types carry the proof. This crate does no input or output.
+//! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one of
+//! these types is proof that the text was valid. This crate does no input or output.
 
 mod bucket_access;
 mod certificate;
 pub mod crane;
 mod digest;
+mod host_name;
 mod image_id;
+mod image_reference;
 mod location;
 mod manifest;
 pub mod media_type;
 mod name;
+mod null;
 mod object_key;
 mod pointer;
 pub mod pulls;
 mod reference;
+mod repository_pattern;
 mod utc;
 
 pub use bucket_access::BucketAccess;
 pub use certificate::Validity;
 pub use digest::{Digest, DigestError, Sha256};
+pub use host_name::{HostName, HostNameError};
 pub use image_id::{ImageId, ImageIdError};
+pub use image_reference::{ImageReference, ImageReferenceError};
 pub use location::{Location, LocationError};
-pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform};
+pub use manifest::{Descriptor, Manifest, ManifestBody, ManifestError, Platform, PlatformError};
 pub use name::{NameError, RepositoryName, VendorName};
+pub use null::null_as_default;
 pub use object_key::{ObjectKey, V1File};
 pub use pointer::{HistoryPiece, Part, Pointer, PointerError};
 pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};
+pub use repository_pattern::{RepositoryPattern, RepositoryPatternError};
 pub use utc::{Utc, UtcError};

@@ -1,4 +1,4 @@
-//! Where a layer is served from when it is not in the vendor's bucket.
+//! Locations: the URLs of layers outside the vendor's bucket.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A URL that clients are redirected to: `http` or `https`, a host, and nothing that a header, a log or a terminal
-/// would misread. It names no user: it goes to everybody who pulls.
+/// A URL that the server redirects clients to: `http` or `https`, a host, and no character that a header, a log or a
+/// terminal would misread. It holds no user name and no password, because every client sees it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Location(Arc<str>);
 
-/// A text that clients cannot be redirected to.
+/// Why a text cannot be a location.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LocationError(&'static str);
 
-/// The longest URL, in characters, that servers and clients are sure to take.
+/// The longest URL, in characters, that all servers and clients accept.
 const MAX_LENGTH: usize = 2048;
 
 impl Location {
@@ -26,7 +26,7 @@ impl Location {
         &self.0
     }
 
-    /// The URL of something below this one.
+    /// The URL of a path below this one.
     pub fn join(&self, path: &str) -> Self {
         Location(format!("{}/{path}", self.0.trim_end_matches('/')).into())
     }
@@ -38,7 +38,7 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, LocationError> {
         let scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let rest = scheme.ok_or(LocationError("a location begins with http:// or https://"))?;
-        // RFC 3986, section 2: what is no character of a URL must be percent-encoded in it.
+        // RFC 3986, section 2: a URL has all other characters percent-encoded.
         let plain = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b);
         if !text.bytes().all(plain) {
             return Err(LocationError(
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_sent_to_web_addresses_only() {
+    fn a_location_is_a_web_address() {
         for good in
             ["https://cdn.example.com/rhel7/x/layer", "http://127.0.0.1:5000/v2/a/blobs/sha256:00?x=%20"]
         {

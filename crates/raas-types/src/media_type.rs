@@ -1,4 +1,12 @@
 //! Media types of the OCI image-spec 1.1 and of Docker's image manifest version 2, schemas 1 and 2.
+//!
+//! ```
+//! use raas_types::media_type::{self, LayerPacking};
+//!
+//! assert!(media_type::is_index(media_type::DOCKER_LIST));
+//! let layer = "application/vnd.oci.image.layer.v1.tar+zstd";
+//! assert_eq!(media_type::layer_packing(layer), Some(LayerPacking::Zstd));
+//! ```
 
 /// An OCI image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -10,9 +18,9 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// Docker's manifest, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// Docker's manifest, schema 1, signed. Read nowhere, refused by name.
+/// Docker's manifest, schema 1, signed. raas rejects it.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-/// Docker's manifest, schema 1, without signature. Read nowhere, refused by name.
+/// Docker's manifest, schema 1, without signature. raas rejects it.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Docker's image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -21,30 +29,30 @@ pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// Docker's layer, a plain tar.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-/// Whether manifests of this type list other manifests.
+/// Whether a manifest of this type lists other manifests.
 pub fn is_index(media_type: &str) -> bool {
     media_type == OCI_INDEX || media_type == DOCKER_LIST
 }
 
-/// Whether manifests of this type name a config and layers.
+/// Whether a manifest of this type has a config and layers.
 pub fn is_image_manifest(media_type: &str) -> bool {
     media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST
 }
 
-/// Whether it is Docker's schema 1, which no client of today pulls.
+/// Whether the type is that of Docker's schema 1, which today's clients do not pull.
 pub fn is_schema1(media_type: &str) -> bool {
     media_type == DOCKER_SCHEMA1 || media_type == DOCKER_SCHEMA1_SIGNED
 }
 
-/// Whether a config of this type carries the diff ids of the layers beside it.
+/// Whether a config of this type holds the diff ids of the image's layers.
 pub fn is_image_config(media_type: &str) -> bool {
     media_type == OCI_CONFIG || media_type == DOCKER_CONFIG
 }
 
-/// How a layer's bytes are packed, as its media type says.
+/// The packing of a layer, by its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerPacking {
-    /// A tar as it is.
+    /// A plain tar.
     Plain,
     /// A gzipped tar.
     Gzip,
@@ -52,8 +60,8 @@ pub enum LayerPacking {
     Zstd,
 }
 
-/// How a file system layer of this type is packed; `None` for all that is no file system layer (an artifact's
-/// files, an encrypted layer), whose content raas does not look into.
+/// The packing of a file system layer of this type; `None` for other content (files of an artifact, an encrypted
+/// layer), which raas does not unpack.
 pub fn layer_packing(media_type: &str) -> Option<LayerPacking> {
     let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.");
     let oci = media_type.strip_prefix("application/vnd.oci.image.layer.");
@@ -70,7 +78,7 @@ pub fn layer_packing(media_type: &str) -> Option<LayerPacking> {
     }
 }
 
-/// Whether the text may stand in a `Content-Type` header as a media type.
+/// Whether the text is a valid media type for a `Content-Type` header.
 ///
 /// Source: RFC 6838, section 4.2, `type-name "/" subtype-name`.
 pub fn is_well_formed(media_type: &str) -> bool {

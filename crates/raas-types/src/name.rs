@@ -9,32 +9,41 @@ use smol_str::SmolStr;
 
 /// The name that people pull: `bigdata-app`, `tools/backup`.
 ///
+/// ```
+/// use raas_types::RepositoryName;
+///
+/// let name: RepositoryName = "tools/backup".parse()?;
+/// assert_eq!(name.parts().collect::<Vec<_>>(), ["tools", "backup"]);
+/// assert!("Tools".parse::<RepositoryName>().is_err());
+/// # Ok::<(), raas_types::NameError>(())
+/// ```
+///
 /// Source: OCI distribution-spec 1.1, "Pulling manifests": parts of lower-case letters and digits joined by `.`,
 /// `_`, `__` or hyphens, and slashes between parts; at most 255 characters, as clients allow.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RepositoryName(SmolStr);
 
-/// Why a text is not a name.
+/// Why a text is not a name that raas takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Not by the grammar of repository names.
+    /// The text breaks the grammar of repository names.
     #[error(
         "`{0}` is not a repository name: expected lower-case letters and digits, joined by `.`, `_`, `__` or `-`, in parts \
          separated by `/`, at most 255 characters"
     )]
     Repository(String),
-    /// A valid name that cannot be published, because its files would stand where another repository's do.
+    /// The name is valid, but its files would have the places of another repository's files.
     #[error("`{name}` cannot be published: its part `{part}` {reason}")]
     Unpublishable {
         /// The whole name.
         name: String,
-        /// The part that is in the way.
+        /// The part that makes the conflict.
         part: String,
-        /// What it would be mistaken for.
+        /// What the part would be taken for.
         reason: &'static str,
     },
-    /// Not by the grammar of vendor names.
+    /// The text breaks the grammar of vendor names, or is reserved.
     #[error(
         "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
          as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are none"
@@ -53,10 +62,13 @@ impl RepositoryName {
         self.0.split('/')
     }
 
-    /// Whether raas can publish under this name without two repositories' files meeting in one place.
+    /// Checks that the files of this repository cannot have the places of another repository's files.
     ///
-    /// A part of 64 hex digits would be read as a Docker v1 image id in `<image>/<image id>/layer`, and a part
-    /// that ends in `.json` would be a folder where another repository has its document.
+    /// A part of 64 hex digits would be taken for a Docker v1 image id in `<image>/<image id>/layer`. A part that ends in
+    /// `.json` would be a folder at the place of another repository's document.
+    ///
+    /// # Errors
+    /// [`NameError::Unpublishable`] for such a part.
     pub fn check_publishable(&self) -> Result<(), NameError> {
         for part in self.parts() {
             let reason = if part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -81,7 +93,7 @@ fn is_part(part: &str) -> bool {
     if !alphanumeric(first) || !alphanumeric(last) {
         return false;
     }
-    // Between letters and digits stand separators: one dot, one or two underscores, or any number of hyphens.
+    // A separator is one dot, one or two underscores, or any number of hyphens.
     bytes
         .split(alphanumeric)
         .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
@@ -99,7 +111,7 @@ impl FromStr for RepositoryName {
     }
 }
 
-/// A vendor's name (the brief's ISV), which is also its label in `<isv>.localhost`.
+/// A vendor's name (ISV), which is also the vendor's label in `<isv>.localhost`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct VendorName(SmolStr);
@@ -111,8 +123,8 @@ impl VendorName {
     }
 }
 
-/// As a label the first would be `localhost.localhost`, and clients have ideas of their own about that name. A vendor's
-/// section of the configuration has its name, and the others are sections of another kind.
+/// Clients treat `localhost.localhost` in ways of their own. The other names are sections of the configuration, where
+/// each vendor has a section of its own name.
 const NO_VENDORS: [&str; 5] = ["localhost", "aws", "openshift", "pulpserver", "redhat"];
 
 impl FromStr for VendorName {
@@ -190,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_meet_other_files_are_not_publishable() {
+    fn names_with_the_places_of_other_files_are_not_publishable() {
         let id = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
         assert!(format!("app/{id}").parse::<RepositoryName>().unwrap().check_publishable().is_err());
         assert!("app.json/x".parse::<RepositoryName>().unwrap().check_publishable().is_err());

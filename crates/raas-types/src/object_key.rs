@@ -1,4 +1,4 @@
-//! Where every object of a vendor's bucket lies, what it is and how long it may be cached: the one place that knows.
+//! Keys, media types and cache rules of the objects in a vendor's bucket. No other module knows them.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use crate::{Digest, ImageId, Reference, RepositoryName, media_type};
 /// A file of a Docker v1 image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum V1File {
-    /// The image's file system changes, a tar, packed or not.
+    /// The layer: a tar, packed or plain.
     Layer,
     /// The image's configuration.
     Json,
-    /// The ids from the image to its base, a JSON list.
+    /// The ids from the image to its base: a JSON list.
     Ancestry,
 }
 
 impl V1File {
-    /// All three, in the order in which they are stored.
+    /// All files, in the order in which raas stores them.
     pub const ALL: [V1File; 3] = [V1File::Layer, V1File::Json, V1File::Ancestry];
 
     /// The file's name.
@@ -31,8 +31,18 @@ impl V1File {
 
 /// An object of a vendor's bucket.
 ///
-/// Docker v1 content lies as the brief has it, `<image>/<image id>/<file>`; v2 content as Pulp publishes it, one
-/// level down under `_v2`, which no repository name can contain.
+/// Docker v1 content has the keys `<image>/<image id>/<file>`. v2 content has the layout that Pulp publishes, one level
+/// down under `_v2`, which no repository name can contain.
+///
+/// ```
+/// use raas_types::{Digest, ObjectKey};
+///
+/// let digest = Digest::of(b"");
+/// let key = ObjectKey::Blob("tools/backup".parse()?, digest);
+/// assert_eq!(key.to_string(), format!("tools/backup/_v2/blobs/{digest}"));
+/// assert!(ObjectKey::is_content(&key.to_string()));
+/// # Ok::<(), raas_types::NameError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ObjectKey {
     /// `<image>/<image id>/{layer,json,ancestry}`
@@ -43,81 +53,81 @@ pub enum ObjectKey {
     Manifest {
         /// The repository.
         repository: RepositoryName,
-        /// Whether it is an image index or manifest list, which Crane keeps apart.
+        /// Whether it is an image index or manifest list, which have a folder of their own.
         index: bool,
-        /// The tag or digest that it is found under.
+        /// The tag or digest in its key.
         reference: Reference,
         /// The manifest's own media type.
         media_type: String,
     },
     /// `<image>/_v2/tags/list`
     TagsList(RepositoryName),
-    /// An object that is written, read and deleted to see whether that works: `_probe/<nonce>`
+    /// An object that raas writes, reads and deletes to check its access: `_probe/<nonce>`
     Probe(String),
-    /// A part of the metadata of a publication, an archive named by its own digest: `_metadata/<hex>.tar.gz`
+    /// A part of a snapshot, an archive named by its own digest: `_metadata/<hex>.tar.gz`
     Snapshot(Digest),
-    /// Which of them are served: `_metadata/current`
+    /// The pointer, which lists the parts that servers follow: `_metadata/current`
     Pointer,
-    /// A part of the record's history, up to the commit that it is named by too, for others who publish and for nobody
-    /// else: `_record/<commit>-<hex>.pack`
+    /// A part of the record's history, named by its last commit and its own digest. Only publishers read it:
+    /// `_record/<commit>-<hex>.pack`
     History {
-        /// The last commit in it.
+        /// The last commit in the pack.
         tip: String,
         /// The pack's digest.
         digest: Digest,
     },
-    /// Says that somebody publishes at the moment: `_turns/<name>`
+    /// A publish lease: `_turns/<name>`
     Turn(String),
 }
 
 impl ObjectKey {
-    /// The prefix under which all v1 objects of a repository lie, `<image>/`.
+    /// The prefix of all v1 objects of a repository, `<image>/`.
     pub fn v1_prefix(repository: &RepositoryName) -> String {
         format!("{repository}/")
     }
 
-    /// The prefix under which all v2 objects of a repository lie, `<image>/_v2/`.
+    /// The prefix of all v2 objects of a repository, `<image>/_v2/`.
     pub fn v2_prefix(repository: &RepositoryName) -> String {
         format!("{repository}/_v2/")
     }
 
-    /// The prefix under which a repository's manifests lie, images or indexes, `<image>/_v2/manifests/{2,list}/`.
+    /// The prefix of a repository's manifests, of images or indexes: `<image>/_v2/manifests/{2,list}/`.
     pub fn manifests_prefix(repository: &RepositoryName, index: bool) -> String {
         format!("{repository}/_v2/manifests/{}/", if index { "list" } else { "2" })
     }
 
-    /// The prefix under which the turns of those who publish lie.
+    /// The prefix of publish leases.
     pub const TURNS: &str = "_turns/";
 
-    /// What the keys of turns begin with whose holders have said that they are dead.
+    /// The prefix of publish leases that their holders have released after an interruption.
     pub const DEAD_TURNS: &str = "_turns/dead-";
 
-    /// The prefix under which the parts of snapshots lie, and the pointer.
+    /// The prefix of the pointer and of the parts of snapshots.
     pub const SNAPSHOTS: &str = "_metadata/";
 
-    /// The prefix under which the record's history lies.
+    /// The prefix of the record's history.
     pub const RECORD: &str = "_record/";
 
-    /// Whether a key, as text, is that of a [`Snapshot`](Self::Snapshot).
+    /// Whether the text is the key of a [`Snapshot`](Self::Snapshot).
     pub fn is_snapshot(key: &str) -> bool {
         let hex = key.strip_prefix(Self::SNAPSHOTS).and_then(|name| name.strip_suffix(".tar.gz"));
         hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
     }
 
-    /// Whether a key, as text, is that of a part of the [`History`](Self::History).
+    /// Whether the text is the key of a part of the [`History`](Self::History).
     pub fn is_history(key: &str) -> bool {
         Self::history(key).is_some()
     }
 
-    /// The last commit in a part of the [`History`](Self::History), and the part's digest, by its key as text.
+    /// The last commit and the digest in the key of a part of the [`History`](Self::History).
     pub fn history(key: &str) -> Option<(&str, Digest)> {
         let (tip, hex) = key.strip_prefix(Self::RECORD)?.strip_suffix(".pack")?.split_once('-')?;
         let is_commit = matches!(tip.len(), 40 | 64) && tip.bytes().all(|b| b.is_ascii_hexdigit());
         is_commit.then_some((tip, Digest::from_hex(hex).ok()?))
     }
 
-    /// Whether a key, as text, is that of an image's content, where raas would store it. Whatever else lies in a bucket is
-    /// somebody else's.
+    /// Whether the text is a key where raas stores content of images. An object with any other key belongs to somebody
+    /// else.
     pub fn is_content(key: &str) -> bool {
         let named = |name: &str| name.parse::<RepositoryName>().is_ok();
         if let Some((name, rest)) = key.split_once("/_v2/") {
@@ -137,7 +147,7 @@ impl ObjectKey {
             && name.is_some_and(named)
     }
 
-    /// The prefix of another registry that a key, as text, belongs to, if it does: one further down in the same bucket.
+    /// The prefix of another registry further down in the same bucket, if the text is a key of such a registry.
     pub fn registry_below(key: &str) -> Option<&str> {
         let (prefix, rest) = key.split_once("/_metadata/").or_else(|| key.split_once("/_record/"))?;
         (!rest.is_empty()).then_some(prefix)
@@ -159,8 +169,8 @@ impl ObjectKey {
         }
     }
 
-    /// The `Cache-Control` to store and serve the object with: content under its digest never changes, nor do the
-    /// files of a v1 image, while a tag moves.
+    /// The `Cache-Control` to store and serve the object with. Content under its digest and the files of a v1 image never
+    /// change; a tag moves.
     pub fn cache_control(&self) -> &'static str {
         match self {
             ObjectKey::V1(..)
@@ -180,15 +190,15 @@ impl ObjectKey {
     /// Writes the key as text.
     ///
     /// # Errors
-    /// As whatever it is written to.
+    /// The errors of `out`.
     pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             ObjectKey::V1(repository, id, file) => write!(out, "{repository}/{id}/{}", file.name()),
-            // In pieces, which costs a third: each redirect has one.
+            // Each redirect writes such a key; writing it in pieces takes a third of the time of formatting.
             ObjectKey::Blob(repository, digest) => {
                 out.write_str(repository.as_str())?;
                 out.write_str("/_v2/blobs/")?;
-                // What is encoded in a URL is the colon, and the digits need not be looked at one by one for it.
+                // A writer of URLs must encode the colon alone, and gets the digits as one piece.
                 let mut text = [0; Digest::LENGTH];
                 let (algorithm, digits) = digest.text(&mut text).split_at(7);
                 out.write_str(algorithm)?;
@@ -228,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_laid_out_as_the_brief_and_pulp_do() {
+    fn keys_have_the_layout_of_crane_and_pulp() {
         let name: RepositoryName = "tools/app".parse().unwrap();
         let id: ImageId = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f".parse().unwrap();
         let digest = Digest::of(b"");
@@ -259,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_known_by_its_key_and_nothing_else_is() {
+    fn keys_of_content_are_recognised_and_no_others() {
         let id = "e1f5733f050b2488a17b7630cb038bfbea8b7bdfa9bdfb99e63a33117e28d02f";
         let digest = Digest::of(b"");
         let good = [
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshots_and_history_are_known_by_their_keys() {
+    fn keys_of_snapshots_and_history_are_recognised() {
         let snapshot = ObjectKey::Snapshot(Digest::of(b"x")).to_string();
         let tip = "beef".repeat(10);
         let history = ObjectKey::History { tip: tip.clone(), digest: Digest::of(b"x") }.to_string();

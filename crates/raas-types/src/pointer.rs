@@ -1,11 +1,11 @@
-//! The pointer object of a bucket: which snapshot of the metadata is served.
+//! The pointer object of a bucket, which names the snapshot that servers follow.
 
 use serde::{Deserialize, Serialize};
 
 use crate::crane::partition;
 use crate::{Digest, ObjectKey, VendorName};
 
-/// What `_metadata/current` says. The parts that it names never change; the pointer is replaced.
+/// The content of `_metadata/current`. The parts that it names never change; a publication replaces the pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     /// The format of the pointer: [`Pointer::FORMAT`]. Older versions wrote none, which is read as 0.
@@ -16,19 +16,19 @@ pub struct Pointer {
     pub parts_format: u32,
     /// The commit of the record whose metadata the parts hold.
     pub revision: String,
-    /// How many commits the record had then: the greater, the later, within one record.
+    /// The number of commits that the record had. Within one record, the higher number is the later publication.
     pub sequence: u64,
-    /// When the pointer was written, as in RFC 3339, by the publisher's clock.
+    /// The time of writing in RFC 3339, by the publisher's clock.
     pub published: String,
-    /// The vendor, as whoever published calls it. Older versions did not say it.
+    /// The vendor, by the publisher's name for it. Pointers of older versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<VendorName>,
-    /// The snapshot: archives, each of the files that [`partition::part_of`] says. Older versions had one archive of all
-    /// files, which is not read any more; of them there are no parts.
+    /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions named
+    /// one archive of all files, which raas does not read any more; they have no parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// The history of the record up to that commit, for others who publish: packs, each on top of those before it.
-    /// Servers need none of it.
+    /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers do
+    /// not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
 }
@@ -36,7 +36,7 @@ pub struct Pointer {
 /// A part of a snapshot: an archive of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// The archive's digest, and so its key.
+    /// The archive's digest, which is in its key.
     pub digest: Digest,
     /// The archive's length in bytes.
     pub size: u64,
@@ -52,11 +52,11 @@ impl Part {
 /// A part of the record's history, as git packs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryPiece {
-    /// The pack's digest, and so its key.
+    /// The pack's digest, which is in its key.
     pub digest: Digest,
     /// The pack's length in bytes.
     pub size: u64,
-    /// The last commit in it.
+    /// The last commit in the pack.
     pub tip: String,
 }
 
@@ -80,10 +80,10 @@ impl Pointer {
     /// The longest snapshot, in bytes of all its parts, that raas reads.
     pub const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
 
-    /// Reads a pointer. Keys that are not known are left, so that later versions may add some.
+    /// Reads a pointer. Unknown keys are ignored, so that later versions may add some.
     ///
     /// # Errors
-    /// It is not JSON of that form, its format is newer than this raas knows, or it names a snapshot that is too long to be
+    /// The bytes are not JSON of that form, the format is newer than this raas knows, or the snapshot is longer than servers
     /// read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
         /// Read first, since a newer format may lack keys or have other types.
@@ -117,7 +117,7 @@ impl Pointer {
         Ok(pointer)
     }
 
-    /// How many bytes all parts have.
+    /// The length of all parts together, in bytes.
     pub fn size(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
     }
@@ -137,7 +137,7 @@ fn is_commit(id: &str) -> bool {
 /// Why bytes are not a pointer.
 #[derive(Debug, thiserror::Error)]
 pub enum PointerError {
-    /// Not JSON, a key missing, or a value of the wrong type.
+    /// The bytes are not JSON, a key is missing, or a value has the wrong type.
     #[error("it is no pointer: {0}")]
     Json(#[from] serde_json::Error),
     /// A format that only a newer raas knows.
@@ -153,10 +153,10 @@ pub enum PointerError {
     /// `revision`, or a `tip` of the history, is not the id of a commit.
     #[error("its `revision` or a `tip` of its history is not the id of a commit")]
     Revision,
-    /// Not a number of parts that a snapshot has.
+    /// The number of parts is not one that a snapshot can have.
     #[error("it names {0} parts, which is no power of two up to {most}", most = partition::MOST)]
     Parts(usize),
-    /// More than a server reads.
+    /// The snapshot is longer than servers read.
     #[error("its snapshot has {0} bytes; at most {max} are read", max = Pointer::MAX_SNAPSHOT)]
     TooLong(u64),
 }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_survives_writing_and_nonsense_does_not_pass() {
+    fn a_pointer_is_written_without_loss_and_nonsense_is_rejected() {
         let pointer = pointer();
         assert_eq!(Pointer::parse(&pointer.to_bytes()).unwrap(), pointer);
         let text = String::from_utf8(pointer.to_bytes()).unwrap();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_of_an_older_version_is_known_and_names_no_parts() {
+    fn a_pointer_of_an_older_version_is_read_and_has_no_parts() {
         let digest = Digest::of(b"archive");
         let older = format!(
             r#"{{"digest": "{digest}", "size": 7, "revision": "0123abc", "sequence": 3, "published": "2026-01-01T00:00:00Z"}}"#
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_a_power_of_two_and_of_all_a_bounded_size() {
+    fn the_number_and_the_size_of_parts_are_checked() {
         let part = |size| Part { digest: Digest::of(b"archive"), size };
         let with = |parts: Vec<Part>| Pointer::parse(&Pointer { parts, ..pointer() }.to_bytes());
         for count in [0, 1, 2, 64] {

@@ -1,12 +1,11 @@
-//! What counts as a pull: one rule, for the server's metrics and for whoever reads its access log.
+//! What counts as a pull: one rule for the server's metrics and for readers of its access log.
 //!
-//! A pull is a manifest that was given to somebody with GET, once for each client and tag within [`WINDOW`]. Docker and
-//! containerd ask with HEAD for a tag and then with GET for the digest that it has; podman and skopeo ask with GET for
-//! the tag; of an index, all of them ask for the platform's manifest next, by its digest. Each of these is one pull of
-//! the tag. What is asked for with HEAD alone is a look, and what is attached to images, and what mirrors take, is
-//! counted apart.
+//! A pull is an answer to GET with a manifest, counted once for each client and tag within [`WINDOW`]. Docker and
+//! containerd send HEAD for a tag and then GET for its digest; podman and skopeo send GET for the tag. If the tag is an
+//! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull of
+//! the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
 //!
-//! A client is an address with a `User-Agent`: many machines behind one address that run the same program are one.
+//! A client is an address with a `User-Agent`: machines behind one address that run the same program count as one.
 
 mod kind;
 mod recent;
@@ -20,83 +19,82 @@ use recent::Recent;
 
 use crate::{Digest, Utc};
 
-/// How long, in seconds, what a client asks for again is part of the same pull.
+/// The time, in seconds, in which further requests of a client belong to the same pull.
 pub const WINDOW: u64 = 600;
 
-/// Who asks for manifests under more tags of one repository than this, within [`WINDOW`], copies it.
+/// A client that requests manifests of more tags of one repository within [`WINDOW`] is a mirror.
 pub const MOST_TAGS: u32 = 16;
 
-/// The label of a pull by a digest that has no tag.
+/// The label of a pull by a digest without a tag.
 pub const UNTAGGED: &str = "@";
 
-/// A request that was answered well.
+/// A request with a successful answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetch<'a> {
-    /// When.
+    /// The time of the request.
     pub time: Utc,
-    /// From where.
+    /// The address of the client.
     pub client: IpAddr,
-    /// With what; empty if the client does not say.
+    /// The client's `User-Agent`; empty if it sent none.
     pub user_agent: &'a str,
-    /// Whose registry.
+    /// The vendor of the registry.
     pub vendor: &'a str,
-    /// Of which repository.
+    /// The repository.
     pub repository: &'a str,
-    /// What it was for.
+    /// What the request was for.
     pub kind: Kind,
-    /// Whether the client got it: GET and a whole answer, not HEAD, nor that it has it already.
+    /// Whether the client got the bytes: a complete answer to GET, not to HEAD, and not 304.
     pub got: bool,
-    /// The tag that it was asked for by, if it was.
+    /// The tag in the request, if it had one.
     pub tag: Option<&'a str>,
-    /// The tags that it has, `a|b`, if it was asked for by its digest; empty if it has none.
+    /// For a request by digest: the tags of the manifest, `a|b`; empty if it has none.
     pub tags: &'a str,
     /// The manifest's digest.
     pub digest: Option<Digest>,
 }
 
-/// What a request is counted as.
+/// What a request counts as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Counted<'a> {
-    /// A pull of a tag; of several, `a|b`, if only the digest was said and it has those; of [`UNTAGGED`] if it has
-    /// none.
+    /// A pull of a tag. A pull by digest alone has all tags of the manifest, `a|b`, or [`UNTAGGED`] if there are none.
     Pull(Cow<'a, str>),
-    /// Part of a pull that was counted.
+    /// Part of a pull that was counted before.
     Again,
-    /// A look: whether there is something new.
+    /// A check for something new.
     Poll,
-    /// Something that is attached to an image.
+    /// An attachment of an image.
     Attachment(Kind),
-    /// As a pull, by somebody who copies the repository.
+    /// A request of a client that copies the repository.
     Mirror,
-    /// Nothing of these.
+    /// Any other request.
     Other,
 }
 
-/// What is known of a client and one repository.
+/// The state of a client and one repository.
 #[derive(Debug, Default)]
 struct Visit {
-    /// When the client asked for the list of tags.
+    /// The time at which the client requested the list of tags.
     listed: Option<Utc>,
-    /// The tag of the manifest that it asked for last.
+    /// The tag of the manifest that the client requested last.
     last: Option<Box<str>>,
-    /// How many tags it has got manifests of, and since when that is counted.
+    /// The number of tags whose manifests the client got, and the start of that count.
     tags: (u32, Option<Utc>),
 }
 
-/// Counts. What it remembers is bounded: of very many clients at once the oldest are forgotten, and what they ask for
-/// then is counted once more.
+/// Counts pulls. Its memory is bounded: with very many clients at once it forgets the oldest, and counts their next
+/// request as a new pull.
 #[derive(Debug, Default)]
 pub struct Counter {
     hasher: RandomState,
     visits: Recent<Visit>,
-    /// For a client, a repository and a digest: the tag that the client knows it by.
+    /// For a client, a repository and a digest: the tag by which the client knows the digest.
     names: Recent<Box<str>>,
-    /// What was counted, for a client, a repository and a tag.
+    /// The pulls that were counted, by client, repository and tag.
     counted: Recent<()>,
 }
 
 impl Counter {
-    /// Counts a request. Those of a client should come in their order.
+    /// Counts a request. The requests of one client should come in order.
     pub fn count<'a>(&mut self, fetch: &Fetch<'a>) -> Counted<'a> {
         let who = (fetch.client, fetch.user_agent, fetch.vendor, fetch.repository);
         let visit = self.hasher.hash_one(who);
@@ -116,7 +114,7 @@ impl Counter {
         if !fetch.got || kind::is_ours(fetch.user_agent) {
             return Counted::Poll;
         }
-        // Digests that have no tag have nothing else that tells them apart.
+        // Without a tag, only the digest distinguishes two pulls.
         let digest = fetch.digest.filter(|_| tag == UNTAGGED);
         if !self.counted.first(self.hasher.hash_one((visit, &*tag, digest)), fetch.time) {
             return Counted::Again;
@@ -133,7 +131,7 @@ impl Counter {
         Counted::Pull(tag)
     }
 
-    /// The tag that a manifest is asked for by, whatever the client says.
+    /// The tag that the client means, which it may not have sent.
     fn tag<'a>(&mut self, fetch: &Fetch<'a>, visit: u64) -> Cow<'a, str> {
         let name = |digest: Digest| self.hasher.hash_one((visit, digest));
         match (fetch.tag, fetch.digest) {
@@ -147,7 +145,7 @@ impl Counter {
                 known.to_string().into()
             }
             (None, _) if !fetch.tags.is_empty() => fetch.tags.into(),
-            // An index is never a part of another in practice; a manifest without a tag is one of an index.
+            // In practice no index lists another index, so a manifest without a tag belongs to the last index.
             (None, _) if fetch.kind == Kind::Manifest => {
                 let last = self.visits.find(visit, fetch.time).and_then(|visit| visit.last.as_deref());
                 last.map_or(UNTAGGED.into(), |tag| tag.to_owned().into())

@@ -1,4 +1,4 @@
-//! Tags, and what stands after a repository's name in a request or on a command line.
+//! Tags, references by tag or digest, and `<image>[:tag]` on the command line.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,6 +12,13 @@ use crate::{Digest, DigestError, NameError, RepositoryName};
 /// A tag: a letter, digit or underscore, then up to 127 of those, dots and hyphens.
 ///
 /// Source: OCI distribution-spec 1.1, "Pulling manifests".
+///
+/// ```
+/// use raas_types::Tag;
+///
+/// assert!("1.0-rc_2".parse::<Tag>().is_ok());
+/// assert!("1.0+build5".parse::<Tag>().is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Tag(SmolStr);
@@ -74,22 +81,30 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// What a manifest is asked for by.
+/// What a client names a manifest by.
+///
+/// ```
+/// use raas_types::{Digest, Reference};
+///
+/// assert!(matches!("latest".parse()?, Reference::Tag(_)));
+/// assert!(matches!(Digest::of(b"").to_string().parse()?, Reference::Digest(_)));
+/// # Ok::<(), raas_types::ReferenceError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reference {
-    /// By a tag, which may move.
+    /// A tag, which may move.
     Tag(Tag),
-    /// By the digest of its bytes.
+    /// The digest of the manifest's bytes.
     Digest(Digest),
 }
 
 /// A text that is neither a tag nor a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// It has a colon, and is no digest.
+    /// The text has a colon and is not a digest.
     #[error(transparent)]
     Digest(#[from] DigestError),
-    /// It has none, and is no tag.
+    /// The text has no colon and is not a tag.
     #[error(transparent)]
     Tag(#[from] TagError),
 }
@@ -112,12 +127,12 @@ impl fmt::Display for Reference {
     }
 }
 
-/// An `<image>[:tag]` of the command line.
+/// The argument `<image>[:tag]` of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageArgument {
     /// The repository's name.
     pub name: RepositoryName,
-    /// The tag, where one was given.
+    /// The tag, if the argument has one.
     pub tag: Option<Tag>,
 }
 
@@ -142,16 +157,16 @@ impl FromStr for ImageArgument {
 /// A text that is not `<image>[:tag]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageArgumentError {
-    /// A digest behind an `@`.
+    /// The text has a digest behind an `@`.
     #[error("an image is named by `<image>` or `<image>:<tag>`, not by its digest")]
     Digest,
-    /// A registry's host and port before the name.
+    /// The text has a registry's host and port before the name.
     #[error("the name is the one in the vendor's registry, without the registry's host before it")]
     Host,
-    /// The part before the colon.
+    /// The part before the colon is not a repository name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The part after it.
+    /// The part behind the colon is not a tag.
     #[error(transparent)]
     Tag(#[from] TagError),
 }

@@ -1,4 +1,4 @@
-//! Points in time as the formats of HTTP services write them.
+//! Times in the formats of HTTP services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,12 +11,12 @@ pub struct Utc {
 }
 
 impl Utc {
-    /// The second of a time; the first one there is for times before 1970.
+    /// The second of a system time; times before 1970 become the first second of 1970.
     pub fn of(time: SystemTime) -> Self {
         Self::from_unix(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 
-    /// By the number of seconds since 1970.
+    /// From the number of seconds since 1970.
     pub fn from_unix(seconds: u64) -> Self {
         /// 9999-12-31T23:59:59Z
         const LAST: u64 = 253_402_300_799;
@@ -33,7 +33,7 @@ impl Utc {
         self.seconds / 86_400
     }
 
-    /// The number of seconds between two, whichever is first.
+    /// The number of seconds between two times, in either order.
     pub fn distance(self, other: Self) -> u64 {
         self.seconds.abs_diff(other.seconds)
     }
@@ -47,7 +47,7 @@ impl Utc {
         Self::civil([&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[9..11], &bytes[11..13], &bytes[13..15]])
     }
 
-    /// By the digits of year, month, day, hour, minute and second.
+    /// From the digits of year, month, day, hour, minute and second.
     fn civil(digits: [&[u8]; 6]) -> Result<Self, UtcError> {
         let mut numbers = [0_u64; 6];
         for (number, digits) in numbers.iter_mut().zip(digits) {
@@ -57,7 +57,7 @@ impl Utc {
             }
         }
         let [year, month, day, hour, minute, second] = numbers;
-        // A leap second is the one after it, as everywhere.
+        // A leap second counts as the second after it, as in Unix time.
         if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
             return Err(UtcError);
         }
@@ -67,7 +67,7 @@ impl Utc {
         let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.saturating_sub(1);
         let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
         let found = Self::from_unix(days * 86_400 + hour * 3600 + minute * 60 + second);
-        // What is no day of its month is read as one of another.
+        // A day that its month does not have came out as a day of the next month.
         let (_, found_month, found_day) = Self::from_unix(days * 86_400).date();
         if (found_month, found_day) == (month, day) { Ok(found) } else { Err(UtcError) }
     }
@@ -75,7 +75,7 @@ impl Utc {
     /// `20130524T000000Z`: ISO 8601's basic format, which AWS signs.
     pub fn basic(self) -> String {
         let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
-        // By hand: each signed URL has one, and the formatting machinery takes as long as a third of the signature.
+        // Written by hand: each signed URL has such a time, and `format!` takes a third as long as the signature.
         let mut text = String::with_capacity(16);
         for number in [year / 100, year, month, day, hour, minute, second] {
             if text.len() == 8 {
@@ -89,7 +89,7 @@ impl Utc {
         text
     }
 
-    /// Reads what [`Display`](fmt::Display) writes; nothing of any other form.
+    /// Reads the form that [`Display`](fmt::Display) writes; `None` for any other.
     pub fn parse(text: &str) -> Option<Self> {
         let fields: Vec<u64> = text
             .strip_suffix('Z')?
@@ -108,7 +108,7 @@ impl Utc {
         let days =
             era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * shifted + 2) / 5 + day - 1;
         let utc = Self::from_unix((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second);
-        // What is no date, such as the 31st of June, is written otherwise.
+        // An impossible date, such as the 31st of June, is written as another date.
         (utc.to_string() == text).then_some(utc)
     }
 
@@ -153,7 +153,7 @@ impl Utc {
     }
 }
 
-/// As in RFC 3339: `2013-05-24T00:00:00Z`.
+/// The form of RFC 3339: `2013-05-24T00:00:00Z`.
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
@@ -161,12 +161,12 @@ impl fmt::Display for Utc {
     }
 }
 
-/// A text that is not a time of UTC, `2013-05-24T00:00:00Z`.
+/// A text that is not a time in UTC such as `2013-05-24T00:00:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as 2013-05-24T00:00:00Z, or a day such as 2013-05-24")]
 pub struct UtcError;
 
-/// RFC 3339 in UTC, with or without a fraction of a second, which is left out; a day alone is its beginning.
+/// Reads RFC 3339 in UTC. A fraction of a second is dropped; a date alone means the start of that day.
 impl FromStr for Utc {
     type Err = UtcError;
 
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_time_does_not_read() {
+    fn other_texts_are_not_times() {
         for text in [
             "",
             "Z",

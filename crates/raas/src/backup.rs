@@ -1,23 +1,23 @@
-//! What the configuration repository keeps of each publication: the vendor's documents as they are published, and a
-//! line in a log.
+//! The backup of publications in the configuration repository: the vendor's published documents, and a log with a line for
+//! each publication.
 //!
 //! ```text
-//! <isv>/metadata/<document>.json    a document, the slashes of its path as `+`, which no name has
+//! <isv>/metadata/<document>.json    a document; the slashes of its path become `+`, which no name contains
 //! <isv>/logs/yyyy-mm-dd.log         a line for each publication of that day (UTC)
 //! ```
 //!
-//! The documents are those of the record's last commit at the moment of the push, not of the commit that is kept:
-//! whoever pushes last, and has seen what the others pushed, writes what is published last. Where other homes publish to
-//! the vendor's bucket too, that is looked for before each try.
+//! The documents come from the last commit of the record at the moment of the backup, not from the commit that is backed
+//! up. So the last backup has what is published last. If other homes publish to the vendor's bucket too, each attempt
+//! first takes in what they have published.
 //!
-//! Publications of the image that could not be kept before get their lines with the next one.
+//! If an earlier backup of the image failed, the next one adds the missing lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
 use raas_types::{RepositoryName, VendorName};
 
-use crate::config::{Config, ReadFile, Source};
+use crate::config::{Config, ConfigSource, ReadFile};
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
 use raas_publish::catch_up;
@@ -25,18 +25,19 @@ use raas_publish::history::{self, Entry};
 use raas_publish::record::Record;
 use raas_publish::registry::Registry;
 
-/// As many publications of an image are looked for in the logs.
+/// The most publications of an image that are searched for in the logs.
 const MOST_MISSING: usize = 20;
 
-/// Keeps the publication that a commit made, if the configuration comes from a repository; says whether that has it.
-pub(crate) fn keep(
+/// Backs up the publication of a commit, if the configuration comes from a repository. Returns whether the repository has
+/// the backup.
+pub(crate) fn back_up(
     config: &Config,
     registry: &Registry<'_>,
     commit: &CommitId,
     name: &RepositoryName,
     say: &dyn Fn(&str),
 ) -> Result<bool, Failure> {
-    let Source::Repository(repository) = &config.source else { return Ok(false) };
+    let ConfigSource::Repository(repository) = &config.source else { return Ok(false) };
     let vendor = registry.vendor;
     let record = vendor.record();
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };
@@ -49,8 +50,8 @@ pub(crate) fn keep(
         let missing = missing(&record, &entry, name, &mut logs)?;
         let mut changes: Vec<Change> = Vec::new();
         for path in documents(&record, name, &entry, &missing)? {
-            let Some(kept) = flat(vendor.name(), &path) else { continue };
-            changes.push((kept, record.read(&head, &path)?));
+            let Some(backup) = backup_path(vendor.name(), &path) else { continue };
+            changes.push((backup, record.read(&head, &path)?));
         }
         for entry in &missing {
             logs.add(entry)?;
@@ -59,19 +60,19 @@ pub(crate) fn keep(
         Ok(changes)
     });
     match changed {
-        Ok(true) => say("Kept in the configuration repository"),
-        Ok(false) => say("The configuration repository has it already"),
+        Ok(true) => say("Backed up in the configuration repository"),
+        Ok(false) => say("The configuration repository has the backup already"),
         Err(failure) => {
             return Err(failure.preceded_by(
-                "it is published, and not kept in the configuration repository; the next push of the image makes up \
-                 for it",
+                "the image is published, but not backed up in the configuration repository; the next push of the image \
+                 backs it up",
             ));
         }
     }
     Ok(true)
 }
 
-/// The paths of the image's documents, and of those of the operator's that came with these publications.
+/// The paths of the image's documents, and of the operator's documents that these publications changed.
 fn documents(
     record: &Record,
     name: &RepositoryName,
@@ -86,7 +87,7 @@ fn documents(
     Ok(paths)
 }
 
-/// The publications whose lines are not there, the oldest first: this one, and those of the image before it up to one
+/// The publications without a line in the logs, the oldest first: this one, and earlier ones of the image up to the first
 /// that has its line.
 fn missing(
     record: &Record,
@@ -102,28 +103,28 @@ fn missing(
         missing.push(earlier);
     }
     missing.reverse();
-    // It may be of the operator's documents alone.
+    // A publication that changes the operator's documents only is not in the history of the image.
     if missing.last().is_none_or(|last| last.commit != entry.commit) && !logs.has(entry)? {
         missing.push(entry.clone());
     }
     Ok(missing)
 }
 
-/// The logs of a vendor, and what is added to them.
+/// The logs of a vendor, with the lines that this backup adds.
 struct Logs<'a> {
     vendor: &'a VendorName,
     read: &'a ReadFile<'a>,
-    /// Those that are added to, by their paths.
+    /// The changed logs by path.
     changed: BTreeMap<String, Vec<u8>>,
 }
 
 impl Logs<'_> {
-    /// The log of the day of a publication.
+    /// The path of the log for the day of a publication.
     fn path(&self, entry: &Entry) -> String {
         format!("{}/logs/{}.log", self.vendor, entry.time.split('T').next().unwrap_or_default())
     }
 
-    /// Whether a publication has its line.
+    /// Whether the log has the line of a publication.
     fn has(&self, entry: &Entry) -> Result<bool, Failure> {
         let log = (self.read)(&self.path(entry))?.unwrap_or_default();
         let commit = entry.commit.as_str().as_bytes();
@@ -147,7 +148,7 @@ impl Logs<'_> {
     }
 }
 
-/// When, who, what, digests, commit.
+/// The line of a publication: time, person, subject, digests, commit.
 fn line(entry: &Entry) -> String {
     let mut line = format!("{} {}: {}", entry.time, entry.who, entry.subject);
     for (name, tag, digest) in &entry.tags {
@@ -166,8 +167,8 @@ fn message(vendor: &VendorName, entry: &Entry) -> String {
     message
 }
 
-/// Where a document of the record is kept; nothing for other files.
-fn flat(vendor: &VendorName, path: &str) -> Option<String> {
+/// The path of a document's backup. `None` for other files of the record.
+fn backup_path(vendor: &VendorName, path: &str) -> Option<String> {
     let document = path.strip_prefix(tree::DATA)?.strip_prefix('/')?;
     Some(format!("{vendor}/metadata/{}", document.replace('/', "+")))
 }

@@ -1,4 +1,7 @@
-//! The command line's shape.
+//! The command line: its commands and its global options.
+
+#[cfg(test)]
+mod reference;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,14 +12,15 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
 };
-use crate::config::{Asked, Config};
+use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
-/// A registry as a service: give vendors a container registry of their own, and publish images to it.
+/// Give vendors a container registry of their own, and publish images to it
 #[derive(Debug, Parser)]
-#[command(name = "raas", version, about, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "raas", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -25,46 +29,54 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a check does not hold; 2 the command line or the configuration is wrong; 3 the input is not \
-fit to be published; 4 a disk, a network, a service or a program failed.";
+Exit codes:
+  0  done
+  1  a check does not hold
+  2  the command line or the configuration is wrong
+  3  the input cannot be published
+  4  a disk, a network, a service or a program failed
+
+Example:
+  raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar
+  raas serve bigdatainc";
 
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 struct Globals {
-    /// The folder that keeps vendors, their objects and the record of what is published [default: RAAS_HOME, or raas
-    /// in the XDG data folder]
+    /// Keep vendors, their objects and records in this folder [default: RAAS_HOME, or raas in the XDG data folder]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// The configuration [default: that of --config-repo, or raas.cfg in the current folder, if there is one]
+    /// Read this configuration [default: that of --config-repo, or else raas.cfg in the current folder]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The private git repository that holds raas.cfg, and keeps what is published
+    /// Use raas.cfg of this private git repository, and back publications up there
     #[arg(long, global = true, value_name = "ADDRESS", env = "RAAS_CONF_REPO", hide_env_values = true)]
     config_repo: Option<String>,
 
-    /// The branch of that repository [default: its default branch]
+    /// Use this branch of the repository [default: its default branch]
     #[arg(long, global = true, value_name = "BRANCH")]
     configenv: Option<String>,
 
-    /// How long one git command may wait for the network
+    /// Let one git command wait this long for the network
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, hide_short_help = true)]
     git_timeout: u64,
 }
 
 impl Globals {
-    fn asked(&self) -> Asked {
-        Asked {
+    fn config_request(&self) -> ConfigRequest {
+        ConfigRequest {
             file: self.config.clone(),
-            // As an empty variable is meant.
+            // An empty variable means none.
             repository: self.config_repo.clone().filter(|address| !address.is_empty()),
             branch: self.configenv.clone().filter(|branch| !branch.is_empty()),
-            patience: Duration::from_secs(self.git_timeout),
+            git_timeout: Duration::from_secs(self.git_timeout),
         }
     }
 
     fn config(&self) -> Result<Config, Failure> {
-        Config::load(&self.asked(), &|| Home::new(self.home.clone()))
+        Config::load(&self.config_request(), &|| Home::new(self.home.clone()))
     }
 }
 
@@ -94,11 +106,11 @@ impl Cli {
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
-            // It may run for months, and without a home.
+            // A server may run for months, and without a home: nothing of the source is kept.
             Command::Serve(arguments) => {
                 let config = config()?.without_source();
-                let (home, asked) = (globals.home.clone(), globals.asked());
-                let reload = Reload { asked, load: Box::new(move || globals.config()) };
+                let (home, request) = (globals.home.clone(), globals.config_request());
+                let reload = Reload { request, load: Box::new(move || globals.config()) };
                 serve::run(home, &config, reload, *arguments)
             }
             Command::Status(arguments) => status::run(&home()?, &config()?, &arguments),

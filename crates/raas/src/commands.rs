@@ -1,4 +1,4 @@
-//! The commands, a file each: arguments, what is said, and nothing of how it is done.
+//! The commands. The file of a command has its arguments and its output; other modules do the work.
 
 pub(crate) mod config;
 pub(crate) mod diff;

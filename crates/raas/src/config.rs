@@ -1,4 +1,9 @@
-//! `raas.cfg`: what the operator has set.
+//! The configuration: `raas.cfg`, and the `crane.conf` of a legacy Crane.
+//!
+//! ```text
+//! source (file, git repository) ──▶ ini ──▶ sections (tables of keys) ──▶ Config
+//!                                             └──▶ raas.cfg.template, docs/configuration.md
+//! ```
 
 mod bucket;
 mod crane;
@@ -6,9 +11,14 @@ mod delivery;
 mod edit;
 mod ini;
 mod issuer;
+mod key;
+#[cfg(test)]
+mod reference;
 mod repository;
 mod sections;
+mod separation;
 mod source;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,12 +35,12 @@ use raas_base::redact;
 use raas_publish::home::Home;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
-pub(crate) use source::{Asked, Source};
+pub(crate) use source::{ConfigRequest, ConfigSource};
 
-/// The configuration; everything has a default, so that no file is needed.
+/// The configuration. Everything has a default, so no file is needed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
-    /// What the operator serves itself.
+    /// What the operator serves.
     pub(crate) redhat: FederationSettings,
     /// The platform that registries run on.
     #[cfg_attr(
@@ -40,19 +50,19 @@ pub(crate) struct Config {
     pub(crate) openshift: Openshift,
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
-    /// Where images come from when `--from` says nothing.
+    /// The Pulp server.
     #[expect(dead_code, reason = "checked when it is read; images come from files and addresses so far")]
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
-    /// Where all this comes from.
-    pub(crate) source: Source,
+    /// Where the configuration comes from.
+    pub(crate) source: ConfigSource,
     /// How long one git command may wait for the network.
-    pub(crate) patience: Duration,
-    /// Everything that is set, for people's eyes.
+    pub(crate) git_timeout: Duration,
+    /// Every key that is set, as it may be shown.
     pub(crate) settings: Vec<Setting>,
 }
 
-/// A key of the file, as it may be shown.
+/// A key that is set, as it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) section: String,
@@ -62,14 +72,24 @@ pub(crate) struct Setting {
 }
 
 impl Config {
-    /// Finds and reads the configuration; the defaults where there is none.
-    pub(crate) fn load(asked: &Asked, home: &dyn Fn() -> Result<Home, Failure>) -> Result<Self, Failure> {
-        let source = Source::find(asked, home)?;
+    /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if the
+    /// configuration is in a repository, which is cloned there.
+    ///
+    /// # Errors
+    /// The configuration cannot be read, or a part of it cannot be used.
+    pub(crate) fn load(
+        request: &ConfigRequest,
+        home: &dyn Fn() -> Result<Home, Failure>,
+    ) -> Result<Self, Failure> {
+        let source = ConfigSource::find(request, home)?;
         let config = Self::parse(&source.read()?, &source)?;
-        Ok(Self { source, patience: asked.patience, ..config })
+        Ok(Self { source, git_timeout: request.git_timeout, ..config })
     }
 
-    /// The configuration with these settings of a vendor, as it would be once they are remembered.
+    /// The configuration with these settings of a vendor, as [`remember`](Self::remember) would leave it.
+    ///
+    /// # Errors
+    /// A setting has another value in the configuration, or the result cannot be used.
     pub(crate) fn with_settings(
         self,
         vendor: &VendorName,
@@ -80,12 +100,15 @@ impl Config {
             None => Ok(self),
             Some(text) => {
                 let config = Self::parse(text.as_bytes(), &self.source)?;
-                Ok(Self { source: self.source, patience: self.patience, ..config })
+                Ok(Self { source: self.source, git_timeout: self.git_timeout, ..config })
             }
         }
     }
 
-    /// Writes settings of a vendor to where the configuration comes from, for the next time; says whether it had to.
+    /// Adds settings of a vendor to the configuration's file. Returns whether any was missing.
+    ///
+    /// # Errors
+    /// A setting has another value there, or the file cannot be written.
     pub(crate) fn remember(&self, vendor: &VendorName, settings: &[(&str, String)]) -> Result<bool, Failure> {
         let message = format!("Set up {vendor}");
         self.source.edit(&message, &|text| self.edited(text, vendor, settings))
@@ -98,27 +121,26 @@ impl Config {
         settings: &[(&str, String)],
     ) -> Result<Option<String>, Failure> {
         edit::with_settings(text, vendor.as_str(), settings).map_err(|message| {
-            Failure::new(Kind::Usage, format!("{}, {message}", self.source)).hint(
-                "raas changes nothing that stands there; change it in the file, or leave the option out",
-            )
+            Failure::new(Kind::Usage, format!("{}, {message}", self.source))
+                .hint("change the key in the file, or leave the option out: raas changes no key that is set")
         })
     }
 
-    /// Whether a vendor's objects are in a bucket of a service, which other homes may publish to as well.
+    /// Whether the vendor has a shared bucket: other homes may publish to it too.
     pub(crate) fn is_shared(&self, vendor: &VendorName) -> bool {
         self.vendor(vendor).s3_bucket.is_some()
     }
 
-    /// What is set for a vendor; the defaults where there is no section of that name.
+    /// The settings of a vendor. Without a section of that name, all have their defaults.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
     }
 
-    /// Reads the files that say who may come in to the vendors' registries.
+    /// Reads the files of the vendors' access policies: keys of token issuers, authorities of client certificates.
     ///
     /// # Errors
-    /// One cannot be read, or is not what it should be.
-    pub(crate) fn check_doors(&self) -> Result<(), Failure> {
+    /// A file cannot be read or used.
+    pub(crate) fn check_access_policies(&self) -> Result<(), Failure> {
         for (vendor, settings) in &self.vendors {
             let wrong = |key: &str, error: String| {
                 Failure::new(Kind::Usage, format!("`{key}` of [{vendor}] cannot be used")).caused_by(error)
@@ -133,9 +155,13 @@ impl Config {
         Ok(())
     }
 
-    /// Where federation sources are read with what is not kept.
+    /// The folders and limits for reading federation sources.
     pub(crate) fn workspace(&self, home: &Home) -> Workspace {
-        Workspace { private: home.config_clones(), spool: home.root().to_owned(), patience: self.patience }
+        Workspace {
+            private: home.config_clones(),
+            spool: home.root().to_owned(),
+            git_timeout: self.git_timeout,
+        }
     }
 
     /// Whether any vendor has a bucket.
@@ -143,17 +169,17 @@ impl Config {
         self.with_buckets().next().is_some()
     }
 
-    /// The vendors that have a bucket, in order.
+    /// The vendors with a bucket, in the order of their names.
     pub(crate) fn with_buckets(&self) -> impl Iterator<Item = (&VendorName, &VendorSettings)> {
         self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
-    /// The same without a hold on where it came from: a private clone goes now, and not when the command ends.
+    /// Lets go of the source, so that a private clone is removed now and not when the command ends.
     pub(crate) fn without_source(self) -> Self {
-        Self { source: Source::None, ..self }
+        Self { source: ConfigSource::None, ..self }
     }
 
-    fn parse(bytes: &[u8], source: &Source) -> Result<Self, Failure> {
+    fn parse(bytes: &[u8], source: &ConfigSource) -> Result<Self, Failure> {
         let environment = |name: &str| std::env::var(name).ok();
         Self::read(bytes, &source.path(), &environment).map_err(|error| {
             Failure::new(Kind::Usage, format!("{source}, line {}: {}", error.line, error.message))
@@ -166,39 +192,40 @@ impl Config {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, IniError> {
         let ini = Ini::parse(bytes, environment)?;
-        // Paths in the file are meant from the file's own folder.
         let folder = path.parent().unwrap_or(Path::new(""));
+        let vendors = VendorSettings::read_all(&ini, folder)?;
+        separation::check(&ini, &vendors)?;
         Ok(Self {
             redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini)?,
-            vendors: VendorSettings::read_all(&ini, folder)?.into_iter().collect(),
-            source: Source::None,
-            patience: Duration::default(),
+            vendors: vendors.into_iter().collect(),
+            source: ConfigSource::None,
+            git_timeout: Duration::default(),
             settings: settings(&ini),
         })
     }
 }
 
+/// Every key of the file, as it may be shown.
 fn settings(ini: &Ini) -> Vec<Setting> {
-    let of = |section: &str| {
-        let shown = |key: &str, value: &ini::Value| {
-            match &value.written {
-                _ if sections::SECRETS.contains(&key) => "***".to_owned(),
-                // What somebody keeps in the environment is theirs to show.
-                written => redact::text(written.as_ref().unwrap_or(&value.text)),
-            }
-        };
-        let entries = ini.section(section);
+    let shown = |section: &str, key: &str, value: &ini::Value| {
+        if sections::is_secret(section, key) {
+            return "***".to_owned();
+        }
+        // A value from the environment is shown by the variable's name.
+        redact::text(value.written.as_ref().unwrap_or(&value.text))
+    };
+    let of_section = |section: &str| {
         let setting = |(key, value): (&str, &ini::Value)| Setting {
             section: section.to_owned(),
             key: key.to_owned(),
-            value: shown(key, value),
+            value: shown(section, key, value),
         };
-        entries.map(setting).collect::<Vec<_>>()
+        ini.section(section).map(setting).collect::<Vec<_>>()
     };
-    ini.sections().flat_map(|section| of(section.name)).collect()
+    ini.sections().flat_map(|section| of_section(section.name)).collect()
 }
 
 #[cfg(test)]
@@ -214,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_briefs_example_loads_unchanged() {
+    fn the_example_of_the_original_tool_loads_unchanged() {
         let config = parse(include_str!("../../../fixtures/raas.cfg")).unwrap();
         assert_eq!(config.redhat.mask_layers.len(), 4);
         assert_eq!(config.openshift.server_url.as_deref(), Some("https://openshift.redhat.com"));
@@ -230,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_of_tokens_is_named_as_a_whole() {
+    fn a_token_issuer_needs_all_four_keys() {
         let whole = "[acme]\ntoken_realm = https://auth.example.com/token\ntoken_service = acme\ntoken_issuer = auth\n\
                      token_keys = keys.json\n";
         let acme = parse(whole).unwrap().vendor(&"acme".parse().unwrap());
@@ -254,14 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_separated_by_commas_spaces_or_lines() {
+    fn masked_layers_are_separated_by_commas_spaces_or_lines() {
         let (a, b, c) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
         let config = parse(&format!("[redhat]\nmask_layers = {a}, sha256:{b}\n  {c} {a}\n")).unwrap();
         assert_eq!(config.redhat.mask_layers.len(), 4);
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_file_and_line() {
+    fn an_error_names_the_line_and_the_reason() {
         let table = [
             (
                 "[redhat]\nmask_layer = x",
@@ -319,14 +346,15 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_must_be_there() {
+    fn a_named_file_must_exist() {
         let home = || Home::new(Some("/nonexistent".into()));
-        let asked = Asked { file: Some("/nonexistent/raas.cfg".into()), ..Asked::default() };
-        assert!(Config::load(&asked, &home).is_err());
+        let request =
+            ConfigRequest { file: Some("/nonexistent/raas.cfg".into()), ..ConfigRequest::default() };
+        assert!(Config::load(&request, &home).is_err());
     }
 
     #[test]
-    fn what_is_shown_holds_no_secret() {
+    fn settings_are_shown_without_secrets() {
         let config = parse(
             "[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\nusername = a-${TOKEN}\n",
         );
@@ -334,42 +362,5 @@ mod tests {
         let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();
         assert_eq!(shown, ["***", "https://x.org/a", "a-${TOKEN}"]);
         assert_eq!(config.openshift.username.as_deref(), Some("a-hunter2"));
-    }
-
-    #[test]
-    fn the_template_and_the_reference_explain_every_key_and_the_template_loads() {
-        let template = include_str!("../../../raas.cfg.template");
-        let reference = include_str!("../../../docs/configuration.md");
-        parse(template).unwrap();
-        // Every key may be taken out of its comment and given its example.
-        let all: String = template
-            .lines()
-            .map(|line| {
-                let bare = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
-                format!("{}\n", bare.unwrap_or(line))
-            })
-            .collect();
-        let any = |_: &str| Some("x".to_owned());
-        // A CDN is one or the other, and the template has both.
-        for other in ["cdn_akamai_secret = ", "cdn_cloudfront_key"] {
-            let text: String = all
-                .lines()
-                .filter(|line| !line.starts_with(other))
-                .fold(String::new(), |text, line| text + line + "\n");
-            Config::read(text.as_bytes(), Path::new("raas.cfg"), &any).unwrap();
-        }
-        let config =
-            Config { settings: settings(&Ini::parse(all.as_bytes(), &any).unwrap()), ..Config::default() };
-        for (section, keys) in sections::all() {
-            for key in keys {
-                let found = config.settings.iter().any(|s| s.section == section && s.key == **key);
-                assert!(found, "the template has no `{key}` in [{section}]");
-                assert!(
-                    reference.contains(&format!("| `{key}` |")),
-                    "the reference has no `{key}` of [{section}]"
-                );
-            }
-        }
-        assert_eq!(config.settings.len(), sections::all().iter().map(|(_, keys)| keys.len()).sum::<usize>());
     }
 }

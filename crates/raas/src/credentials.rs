@@ -1,5 +1,5 @@
-//! What the server signs URLs of private buckets with: the credentials that AWS's chain finds, renewed
-//! before they expire, in the background, so that no request waits for it.
+//! The credentials with which the server signs URLs of private buckets. A task finds them by AWS's chain and renews them
+//! before they expire, so that no request waits.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,15 +13,15 @@ use crate::storage::s3::aws_settings;
 use crate::config::Aws;
 use raas_base::failure::Failure;
 
-/// Credentials are asked for anew so long before they expire: a URL dies with the credential that signed it.
-const AHEAD: Duration = Duration::from_secs(15 * 60);
-/// And so long after a failure.
-const AGAIN: Duration = Duration::from_secs(15);
+/// How long before their expiry credentials are renewed: a signed URL expires with its credentials.
+const RENEW_BEFORE: Duration = Duration::from_secs(15 * 60);
+/// The pause after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(15);
 
-/// What was found at last.
+/// The result of the last search.
 type Latest = Result<Arc<Credentials>, CredentialError>;
 
-/// Credentials that are renewed.
+/// Credentials that a task renews.
 #[derive(Debug)]
 struct Renewed(Arc<ArcSwap<Latest>>);
 
@@ -31,8 +31,8 @@ impl CredentialSource for Renewed {
     }
 }
 
-/// The source of credentials for all buckets, and the region that is configured. The first credentials are there
-/// when this returns, or the reason why there are none; with `needed` false nobody is asked, and there are none.
+/// The source of credentials for all buckets. When this returns, the first search has ended. If `needed` is false, nothing
+/// is searched and the source has no credentials.
 ///
 /// # Errors
 /// `[aws]` contradicts itself.
@@ -48,20 +48,20 @@ pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Arc<dyn Credential
     Ok(Arc::new(Renewed(latest)))
 }
 
-/// Renews for as long as the process lives. What is there stays until something better is.
+/// Renews the credentials for as long as the process lives. If a renewal fails, the earlier credentials stay.
 async fn keep(chain: CredentialChain, latest: Arc<ArcSwap<Latest>>) {
     loop {
         let pause = match latest.load().as_ref() {
             Ok(credentials) => match credentials.expires {
                 Some(expires) => until_renewal(expires, SystemTime::now()),
-                // Keys of a file may be changed for others; the file is looked at now and then.
-                None => AHEAD,
+                // These may come from a file, which may have changed.
+                None => RENEW_BEFORE,
             },
-            Err(_) => AGAIN,
+            Err(_) => RETRY_AFTER,
         };
         tokio::time::sleep(pause).await;
         match (find(&chain).await, latest.load().as_ref()) {
-            (Err(error), Ok(_)) => tracing::warn!(%error, "credentials could not be renewed"),
+            (Err(error), Ok(_)) => tracing::warn!(%error, "cannot renew the credentials"),
             (found, _) => latest.store(Arc::new(found)),
         }
     }
@@ -69,8 +69,8 @@ async fn keep(chain: CredentialChain, latest: Arc<ArcSwap<Latest>>) {
 
 fn until_renewal(expires: SystemTime, now: SystemTime) -> Duration {
     let left = expires.duration_since(now).unwrap_or_default();
-    // Short-lived ones are renewed at half of what is left, and nothing is asked in a rush.
-    left.saturating_sub(AHEAD).max(left / 2).max(AGAIN)
+    // Short-lived credentials are renewed after half of their remaining life, with a minimum pause between requests.
+    left.saturating_sub(RENEW_BEFORE).max(left / 2).max(RETRY_AFTER)
 }
 
 async fn find(chain: &CredentialChain) -> Latest {
@@ -81,7 +81,7 @@ async fn find(chain: &CredentialChain) -> Latest {
             session_token: found.session_token.map(|token| token.expose().to_owned()),
             expires: found.expires,
         })),
-        Err(error) => Err(CredentialError(format!("there are no credentials to sign with: {error}"))),
+        Err(error) => Err(CredentialError(format!("cannot find credentials for signing URLs: {error}"))),
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use raas_base::Secret;
 
     #[tokio::test]
-    async fn keys_of_the_configuration_sign_and_are_not_shown() {
+    async fn keys_of_the_configuration_are_used_and_not_shown() {
         let aws = Aws {
             access_key_id: Some("AKIAEXAMPLE".into()),
             secret_access_key: Some(Secret::new("hunter2")),
@@ -107,11 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn renewal_comes_before_the_end() {
+    fn credentials_are_renewed_before_they_expire() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let minutes = |n: u64| Duration::from_secs(60 * n);
         assert_eq!(until_renewal(now + minutes(60), now), minutes(45));
         assert_eq!(until_renewal(now + minutes(10), now), minutes(5));
-        assert_eq!(until_renewal(now - minutes(1), now), AGAIN);
+        assert_eq!(until_renewal(now - minutes(1), now), RETRY_AFTER);
     }
 }

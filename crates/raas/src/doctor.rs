@@ -1,4 +1,4 @@
-//! What docker, containerd and podman do when they pull, step by step, and what is wrong with each.
+//! Does what docker, containerd and podman do when they pull, step by step, and reports the problems of each step.
 //!
 //! name → connection → TLS → ping → login → manifest → platforms → config and layers
 
@@ -26,32 +26,32 @@ use raas_base::parallel;
 use session::Session;
 use web::Web;
 
-/// What is looked at.
+/// The image to examine, and how.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    /// Host and port of the registry's API.
+pub(crate) struct Options {
+    /// The host and port of the registry's API.
     pub(crate) host: String,
     pub(crate) name: RepositoryName,
     pub(crate) reference: Reference,
-    /// Without TLS, whatever the host is.
+    /// Whether to speak without TLS to any host.
     pub(crate) plain_http: bool,
     pub(crate) credentials: Option<(String, Secret)>,
     pub(crate) all_platforms: bool,
-    /// Whether every byte is downloaded and hashed.
+    /// Whether to download and hash every byte.
     pub(crate) deep: bool,
 }
 
-/// What was found.
+/// The result of an examination.
 #[derive(Debug, Serialize)]
 pub(crate) struct Diagnosis {
-    /// What was looked at.
+    /// The reference of the image.
     pub(crate) reference: String,
-    /// Whether all holds; warnings do not count.
+    /// Whether no check failed. Warnings do not count.
     pub(crate) healthy: bool,
     pub(crate) checks: Vec<Check>,
 }
 
-/// Something that is not as it should be.
+/// A problem, and what to do about it.
 #[derive(Debug)]
 struct Problem {
     outcome: Outcome,
@@ -69,12 +69,13 @@ impl Problem {
     }
 }
 
-/// One check of several problems: the worst is told, the others are its details.
-fn judged(name: &'static str, subject: &str, good: &str, mut problems: Vec<Problem>) -> Check {
+/// Makes one check of several problems. The worst problem is the result, the others are its details. `success` is added to
+/// the subject if there are none.
+fn check_of_problems(name: &'static str, subject: &str, success: &str, mut problems: Vec<Problem>) -> Check {
     problems.sort_by_key(|problem| problem.outcome != Outcome::Failed);
     let mut problems = problems.into_iter();
     let Some(Problem { outcome, found, fix }) = problems.next() else {
-        return Check::ok(name, format!("{subject}{good}"));
+        return Check::ok(name, format!("{subject}{success}"));
     };
     let others = problems.map(|other| format!("{}; fix: {}", other.found, other.fix)).collect();
     let found = format!("{subject}: {found}");
@@ -85,36 +86,36 @@ fn judged(name: &'static str, subject: &str, good: &str, mut problems: Vec<Probl
     check.details(others)
 }
 
-/// Blobs that are looked at at once, as clients do.
+/// The most blobs that are examined at once, as many as clients fetch.
 const IN_FLIGHT: usize = 4;
 
-/// Does what clients do.
-pub(crate) fn examine(asked: &Asked) -> Result<Diagnosis, Failure> {
+/// Examines an image in a registry.
+pub(crate) fn examine(options: &Options) -> Result<Diagnosis, Failure> {
     let mut checks = Vec::new();
-    examine_into(asked, &mut checks)?;
-    let separator = if matches!(asked.reference, Reference::Digest(_)) { '@' } else { ':' };
+    examine_into(options, &mut checks)?;
+    let separator = if matches!(options.reference, Reference::Digest(_)) { '@' } else { ':' };
     Ok(Diagnosis {
-        reference: format!("{}/{}{separator}{}", asked.host, asked.name, asked.reference),
+        reference: format!("{}/{}{separator}{}", options.host, options.name, options.reference),
         healthy: checks.iter().all(|check| check.outcome != Outcome::Failed),
         checks,
     })
 }
 
-/// Goes on as long as there is something to go on with.
-fn examine_into(asked: &Asked, checks: &mut Vec<Check>) -> Result<(), Failure> {
-    let Some(plain) = connection::check(&asked.host, asked.plain_http, checks) else {
+/// Adds the checks of each step. A step that fails ends the examination if later steps depend on it.
+fn examine_into(options: &Options, checks: &mut Vec<Check>) -> Result<(), Failure> {
+    let Some(plain) = connection::check(&options.host, options.plain_http, checks) else {
         return Ok(());
     };
     let scheme = if plain { "http" } else { "https" };
-    let base = format!("{scheme}://{}/v2/", asked.host);
-    let mut session = Session::new(Web::new(&asked.host), &base, asked);
+    let base = format!("{scheme}://{}/v2/", options.host);
+    let mut session = Session::new(Web::new(&options.host), &base, options);
     if !session.ping(checks) {
         return Ok(());
     }
-    let Some((top, mut seen)) = manifest::check(&mut session, &asked.reference, checks) else {
+    let Some((top, mut seen)) = manifest::check(&mut session, &options.reference, checks) else {
         return Ok(());
     };
-    seen.extend(children(&mut session, &top, asked.all_platforms, checks));
+    seen.extend(children(&mut session, &top, options.all_platforms, checks));
     let mut blobs: BTreeMap<Digest, Blob> = BTreeMap::new();
     for Manifest { body, .. } in &seen {
         if let ManifestBody::Image { config, layers } = body {
@@ -125,18 +126,19 @@ fn examine_into(asked: &Asked, checks: &mut Vec<Check>) -> Result<(), Failure> {
         }
     }
     let mut blobs: Vec<Blob> = blobs.into_values().collect();
-    blobs.sort_by_key(|blob| (blob.what, blob.digest));
+    blobs.sort_by_key(|blob| (blob.kind, blob.digest));
     let session = &session;
-    checks.extend(parallel::each(IN_FLIGHT, blobs, |blob| Ok(blob::check(session, &blob, asked.deep)))?);
+    checks.extend(parallel::each(IN_FLIGHT, blobs, |blob| Ok(blob::check(session, &blob, options.deep)))?);
     Ok(())
 }
 
-/// The manifests of an index for the platforms that are asked for.
+/// The image manifests of an index for the requested platforms.
 fn children(session: &mut Session<'_>, top: &Manifest, all: bool, checks: &mut Vec<Check>) -> Vec<Manifest> {
     let listed = top.children();
     if listed.is_empty() {
         return Vec::new();
     }
+    // Attestations have the platform `unknown/unknown`.
     let real = |platform: &Platform| platform.os != "unknown";
     let here = Platform {
         architecture: go_architecture().into(),
@@ -153,11 +155,10 @@ fn children(session: &mut Session<'_>, top: &Manifest, all: bool, checks: &mut V
     if !all {
         let have: Vec<String> = platforms.iter().filter(|p| real(p)).map(|p| p.to_string()).collect();
         for missing in wanted.iter().filter(|wanted| !platforms.iter().any(|found| is(found, wanted))) {
-            let found = format!("the index has nothing for {missing}; it has {}", have.join(", "));
+            let found = format!("the index has no image for {missing}; it has {}", have.join(", "));
             checks.push(
-                Check::warning("platform", found).fix(format!(
-                    "machines of {missing} cannot run it; publish it for them, if there are any"
-                )),
+                Check::warning("platform", found)
+                    .fix(format!("publish the image for {missing} too, if any machines need it")),
             );
         }
     }
@@ -169,7 +170,7 @@ fn children(session: &mut Session<'_>, top: &Manifest, all: bool, checks: &mut V
     chosen.filter_map(|child| manifest::check_child(session, child, checks)).collect()
 }
 
-/// This machine's processor, in Go's words.
+/// Go's name for this machine's processor.
 fn go_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

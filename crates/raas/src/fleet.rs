@@ -1,4 +1,4 @@
-//! The vendors of `raas.cfg` that have a bucket, as sites of a server without a home, as the file says at any time.
+//! The vendors of `raas.cfg` that have a bucket, as sites of a stateless server. The sites follow the file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,47 +9,46 @@ use arc_swap::ArcSwap;
 use raas_server::{SiteConfig, SiteSource};
 use raas_types::VendorName;
 
-use crate::config::{Asked, Config, VendorSettings};
-use crate::sites::{Buckets, Named, alone};
+use crate::config::{Config, ConfigRequest, VendorSettings};
+use crate::sites::{self, Buckets, LocationArgument};
 use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
 
-/// How often a file is looked at, and how often a repository is asked for its last commit.
+/// How often the server checks a file for changes, and a repository for a new commit.
 const FILE_EVERY: Duration = Duration::from_millis(200);
 const REPOSITORY_EVERY: Duration = Duration::from_secs(60);
 
-/// How the configuration is read again.
+/// Reads the configuration again.
 pub(crate) struct Reload {
-    /// Where it is.
-    pub(crate) asked: Asked,
+    /// The location of the configuration.
+    pub(crate) request: ConfigRequest,
     pub(crate) load: Box<dyn Fn() -> Result<Config, Failure> + Send>,
 }
 
-/// What was read last: the configuration, or what is wrong with it.
+/// The result of the last read: the configuration, or the reason why it cannot be used.
 type Latest = Arc<ArcSwap<Result<Config, String>>>;
 
-/// The vendors that have a bucket.
+/// The sites of the vendors that have a bucket.
 pub(crate) struct Fleet {
     latest: Latest,
-    /// Those that are served; all if it is empty.
+    /// The vendors to serve. If it is empty, all vendors are served.
     only: Vec<VendorName>,
     buckets: Buckets,
-    /// What was made of each vendor's section.
-    made: Mutex<BTreeMap<VendorName, Made>>,
+    vendors: Mutex<BTreeMap<VendorName, VendorSite>>,
 }
 
-/// A vendor's section and the site of it: of the section before, if nothing can be made of this one.
+/// A vendor's section and its site. If the section cannot be served, the site is the one of the earlier section.
 #[derive(Debug, Clone)]
-struct Made {
+struct VendorSite {
     settings: VendorSettings,
     site: Option<SiteConfig>,
 }
 
 impl Fleet {
-    /// Serves these vendors, or all, and follows the configuration from here on.
+    /// Serves the vendors in `only`, or all if it is empty, and starts to follow the configuration.
     ///
     /// # Errors
-    /// One of those that are named has no bucket, or nobody has, or nobody can be served.
+    /// A vendor in `only` has no bucket, or no vendor can be served.
     pub(crate) fn new(
         config: &Config,
         reload: Reload,
@@ -57,87 +56,98 @@ impl Fleet {
         buckets: Buckets,
     ) -> Result<Self, Failure> {
         if let Some(without) = only.iter().find(|name| config.vendor(name).s3_bucket.is_none()) {
-            return Err(Failure::new(Kind::Usage, format!("{without} has no bucket in the configuration"))
-                .hint(format!("set `s3_bucket` in [{without}] of raas.cfg")));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("vendor {without} has no bucket in the configuration"),
+            )
+            .hint(format!("set `s3_bucket` in [{without}] of raas.cfg")));
         }
         let latest: Latest = Arc::new(ArcSwap::from_pointee(Ok(config.clone())));
-        let fleet = Self { latest: Arc::clone(&latest), only, buckets, made: Mutex::default() };
-        let sites = fleet.make(config);
+        let fleet = Self { latest: Arc::clone(&latest), only, buckets, vendors: Mutex::default() };
+        let sites = fleet.update(config);
         if sites.is_empty() {
             return Err(Failure::new(Kind::Usage, "no vendor of the configuration can be served")
-                .hint("set `s3_bucket` in the sections of vendors in raas.cfg"));
+                .hint("set `s3_bucket` in the sections of the vendors in raas.cfg"));
         }
-        // The server ends in its own way, also while a repository is cloned.
-        interrupt::ended_elsewhere();
+        // The server handles signals itself, also while a repository is cloned.
+        interrupt::caller_exits();
         std::thread::Builder::new()
             .name("configuration".into())
             .spawn(move || follow(&reload, &latest))
-            .map_err(|error| Failure::new(Kind::Environment, "cannot start a thread").caused_by(error))?;
+            .map_err(|error| {
+                Failure::new(Kind::Environment, "cannot start the thread that follows the configuration")
+                    .caused_by(error)
+            })?;
         Ok(fleet)
     }
 
     /// The vendors that are served.
     pub(crate) fn served(&self) -> Vec<VendorName> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter().filter(|(_, made)| made.site.is_some()).map(|(vendor, _)| vendor.clone()).collect()
+        let vendors = self.vendors.lock().unwrap_or_else(PoisonError::into_inner);
+        vendors.iter().filter(|(_, vendor)| vendor.site.is_some()).map(|(vendor, _)| vendor.clone()).collect()
     }
 
-    /// A site for each vendor. One that cannot be served keeps no other from being served.
-    fn make(&self, config: &Config) -> Vec<SiteConfig> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *made);
+    /// The sites of a new configuration. A vendor that cannot be served does not affect the others.
+    fn update(&self, config: &Config) -> Vec<SiteConfig> {
+        let mut vendors = self.vendors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *vendors);
         for (vendor, settings) in config.with_buckets() {
             if !self.only.is_empty() && !self.only.contains(vendor) {
                 continue;
             }
             let now = match before.remove(vendor) {
-                Some(known) if known.settings == *settings => known,
-                known => self.remake(vendor, settings, known.and_then(|made| made.site)),
+                Some(unchanged) if unchanged.settings == *settings => unchanged,
+                earlier => self.vendor_site(vendor, settings, earlier.and_then(|earlier| earlier.site)),
             };
-            made.insert(vendor.clone(), now);
+            vendors.insert(vendor.clone(), now);
         }
-        made.values().filter_map(|made| made.site.clone()).collect()
+        vendors.values().filter_map(|vendor| vendor.site.clone()).collect()
     }
 
-    fn remake(&self, vendor: &VendorName, settings: &VendorSettings, before: Option<SiteConfig>) -> Made {
+    fn vendor_site(
+        &self,
+        vendor: &VendorName,
+        settings: &VendorSettings,
+        earlier: Option<SiteConfig>,
+    ) -> VendorSite {
         let bucket = settings.s3_bucket.clone().unwrap_or_default();
-        let place = Named::S3(bucket, settings.s3_prefix.clone());
-        let site = match alone(vendor, &place, None, settings, &self.buckets) {
+        let metadata = LocationArgument::S3(bucket, settings.s3_prefix.clone());
+        let site = match sites::stateless(vendor, &metadata, None, settings, &self.buckets) {
             Ok(site) => Some(site),
             Err(failure) => {
-                let serves = if before.is_some() { "as it was before" } else { "nothing" };
+                let serves = if earlier.is_some() { "the site of the earlier section" } else { "nothing" };
                 let reason = failure.to_string().replace('\n', "; ");
-                tracing::error!(%vendor, serves, reason, "a vendor's section cannot be served");
-                before
+                tracing::error!(%vendor, serves, reason, "cannot serve the section of a vendor");
+                earlier
             }
         };
-        Made { settings: settings.clone(), site }
+        VendorSite { settings: settings.clone(), site }
     }
 }
 
 impl SiteSource for Fleet {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
         match self.latest.load().as_ref() {
-            Ok(config) => Ok(self.make(config)),
+            Ok(config) => Ok(self.update(config)),
             Err(reason) => Err(io::Error::other(reason.clone())),
         }
     }
 }
 
-/// Reads the configuration again whenever it has changed, in a thread of its own: a repository may take its time.
+/// Reads the configuration again after each change. This is a thread of its own, since a repository may be slow.
 fn follow(reload: &Reload, latest: &Latest) {
-    let every = if reload.asked.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
-    // Not as it was when the server read it first: it may have changed since.
+    let every = if reload.request.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
+    // The first round always reads: the configuration may have changed since the server read it.
     let mut seen = None;
     loop {
         std::thread::sleep(every);
-        let now = reload.asked.version();
+        let now = reload.request.version();
         if now.is_some() && now == seen {
             continue;
         }
         let loaded = (reload.load)().map(Config::without_source).map_err(|failure| failure.to_string());
-        // What could not be had is tried again.
-        seen = now.filter(|_| loaded.is_ok() || !reload.asked.is_in_repository());
+        // A repository that could not be read is tried again.
+        seen = now.filter(|_| loaded.is_ok() || !reload.request.is_in_repository());
         latest.store(Arc::new(loaded));
     }
 }
@@ -152,7 +162,7 @@ mod tests {
     use super::*;
     use raas_publish::home::Home;
 
-    /// Every site's vendor, where clients are sent, and its hosts.
+    /// For each site: the vendor, the address that clients are sent to, and the hosts.
     fn shown(sites: &[SiteConfig]) -> Vec<String> {
         let of = |site: &SiteConfig| {
             let hosts: Vec<&str> = site.hosts.iter().map(|host| host.as_str()).collect();
@@ -166,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn vendors_come_and_go_with_the_file_and_a_broken_one_changes_nothing() {
+    fn sites_follow_the_file_and_a_broken_section_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("raas.cfg");
         let write = |text: &str| {
@@ -174,17 +184,21 @@ mod tests {
             fs::write(&new, text).unwrap();
             fs::rename(new, &file).unwrap();
         };
-        let asked = Asked { file: Some(file.clone()), ..Asked::default() };
+        let asked = ConfigRequest { file: Some(file.clone()), ..ConfigRequest::default() };
         let load = {
             let asked = asked.clone();
             move || Config::load(&asked, &|| Home::new(Some("/nonexistent".into())))
         };
         let first = "[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n[folder]\nregistry_host = f.com\n";
         write(first);
-        let reload = Reload { asked, load: Box::new(load.clone()) };
+        let reload = Reload { request: asked, load: Box::new(load.clone()) };
         let fleet = Fleet::new(&load().unwrap(), reload, Vec::new(), Buckets::example()).unwrap();
         let acme = "acme https://aaa.s3.eu-west-1.amazonaws.com r.acme.com";
-        assert_eq!(shown(&fleet.sites().unwrap()), [acme], "one without a bucket needs a home");
+        assert_eq!(
+            shown(&fleet.sites().unwrap()),
+            [acme],
+            "a vendor without a bucket is not served without a home"
+        );
         assert_eq!(fleet.served(), ["acme".parse().unwrap()]);
         let soon = |holds: &dyn Fn() -> bool| {
             let begun = Instant::now();
@@ -194,10 +208,10 @@ mod tests {
             }
         };
         let bad = "access = cdn\ncdn_url = https://c.x\ncdn_akamai_secret = no hex\n";
-        // One that cannot be served is told, and the others are served.
+        // A section that cannot be served does not affect the others.
         write(&format!("{first}[bad]\ns3_bucket = bad\n{bad}[other]\ns3_bucket = ooo\n"));
         soon(&|| shown(&fleet.sites().unwrap()) == [acme, "other https://ooo.s3.eu-west-1.amazonaws.com "]);
-        assert_eq!(fleet.sites().unwrap(), fleet.sites().unwrap(), "nothing is made anew");
+        assert_eq!(fleet.sites().unwrap(), fleet.sites().unwrap(), "unchanged sections keep their sites");
         write("[acme]\ns3_buckt = a\n");
         soon(&|| fleet.sites().is_err_and(|error| error.to_string().contains("did you mean `s3_bucket`?")));
         write(&format!("[acme]\ns3_bucket = aaa\nregistry_host = r.acme.com\n{bad}"));
@@ -205,8 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_named_must_have_a_bucket() {
-        let reload = || Reload { asked: Asked::default(), load: Box::new(|| Ok(Config::default())) };
+    fn a_named_vendor_needs_a_bucket() {
+        let reload =
+            || Reload { request: ConfigRequest::default(), load: Box::new(|| Ok(Config::default())) };
         let failure =
             Fleet::new(&Config::default(), reload(), vec!["acme".parse().unwrap()], Buckets::example());
         assert!(failure.err().unwrap().to_string().contains("acme has no bucket"));

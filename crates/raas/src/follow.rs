@@ -1,4 +1,4 @@
-//! What a server of a home does beside serving: it takes in what other homes publish to the buckets of its vendors.
+//! Takes in what other homes publish to the buckets of a home's vendors, while a server of the home runs.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -17,11 +17,11 @@ use raas_publish::storage::Storage;
 
 use crate::storage;
 
-/// How often the buckets are asked.
+/// The pause between two looks at the buckets.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Follows the vendors of a home, or those that are named, for as long as the process lives. Where no vendor has a
-/// bucket of a service, there is nobody to follow.
+/// Follows the vendors in `only`, or all vendors of a home if it is empty, for as long as the process lives. Does nothing if
+/// no vendor has a bucket.
 pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
     if !config.has_buckets() {
         return;
@@ -29,10 +29,10 @@ pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
     let (home, config, only) = (home.clone(), config.clone(), only.to_vec());
     thread::spawn(move || {
         let say = storage::say_on_stderr();
-        let mut follower = Follower { config, open: BTreeMap::new(), told: BTreeMap::new(), say };
+        let mut follower = Follower { config, open: BTreeMap::new(), reported: BTreeMap::new(), say };
         loop {
             thread::sleep(EVERY);
-            // A home that cannot be read is told of by the server.
+            // The server reports a home that cannot be read.
             for vendor in home.vendors().into_iter().flatten() {
                 if only.is_empty() || only.contains(vendor.name()) {
                     follower.follow(&vendor);
@@ -45,8 +45,8 @@ pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
 struct Follower {
     config: Config,
     open: BTreeMap<VendorName, Box<dyn Storage>>,
-    /// What was last told of a vendor that cannot be followed.
-    told: BTreeMap<VendorName, String>,
+    /// The last reported failure of each vendor that cannot be followed.
+    reported: BTreeMap<VendorName, String>,
     say: Say,
 }
 
@@ -57,12 +57,12 @@ impl Follower {
             return;
         }
         match self.refresh(vendor) {
-            Ok(()) => drop(self.told.remove(name)),
+            Ok(()) => drop(self.reported.remove(name)),
             Err(failure) => {
                 let failure = failure.to_string();
-                if self.told.get(name) != Some(&failure) {
-                    output::error(&format!("What others publish of {name} cannot be seen:\n{failure}"));
-                    self.told.insert(name.clone(), failure);
+                if self.reported.get(name) != Some(&failure) {
+                    output::error(&format!("Cannot follow what other homes publish for {name}:\n{failure}"));
+                    self.reported.insert(name.clone(), failure);
                 }
             }
         }

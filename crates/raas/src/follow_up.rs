@@ -1,4 +1,4 @@
-//! What follows a publication: servers serve it, and the configuration repository keeps it.
+//! The steps after a publication: wait until servers serve it, and back it up in the configuration repository.
 
 use raas_base::failure::Failure;
 use raas_git::CommitId;
@@ -10,7 +10,7 @@ use raas_types::RepositoryName;
 use crate::backup;
 use crate::config::Config;
 
-/// Waits until a publication is served, and keeps it in the configuration repository too.
+/// Waits until servers serve a publication, and backs it up in the configuration repository.
 pub(crate) struct FollowUp<'a> {
     pub(crate) home: &'a Home,
     pub(crate) config: &'a Config,
@@ -21,11 +21,11 @@ pub(crate) struct FollowUp<'a> {
     pub(crate) say: &'a dyn Fn(&str),
 }
 
-/// How that went.
+/// The result of the steps after a publication.
 pub(crate) struct Followed {
-    /// The servers that serve it.
+    /// The servers that serve the publication.
     pub(crate) servers: Vec<ServerRegistration>,
-    /// Whether the configuration repository has it.
+    /// Whether the configuration repository has the backup.
     pub(crate) backed_up: bool,
 }
 
@@ -37,16 +37,16 @@ impl FollowUp<'_> {
         let record = vendor.record();
         let is_served_by = |served: &str| match CommitId::parse(served) {
             Ok(served) if served == *commit => true,
-            // Another push may have published on top. A server of another home may answer at the address: its commits are
-            // unknown here.
+            // Another push may have published on top of the commit. A server of another home may answer at the address with a
+            // commit that this record does not have.
             Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
             Err(_) => false,
         };
         let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
         let served = platform.await_revision(vendor.name(), &servers, &revision, self.say);
-        // The publication is worth keeping, whether or not the server is well.
+        // The publication is backed up even if a server does not serve it.
         let backed_up =
-            !self.no_backup && backup::keep(self.config, &self.registry, commit, self.name, self.say)?;
+            !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
         Ok(Followed { servers, backed_up })
     }

@@ -1,7 +1,7 @@
-//! Whether clients give a registry's token to the host that it sends them to.
+//! Tells whether clients forward a registry's token on a redirect.
 
-/// Whether a client written in Go sends `Authorization` along when it is redirected from one host to another: to the
-/// same host at any port, and to hosts below it.
+/// Whether a client written in Go sends `Authorization` along when it is redirected from the host `from` to the host `to`.
+/// It does so for the same host at any port, and for hosts below it.
 ///
 /// Source: Go, net/http, `shouldCopyHeaderOnRedirect`.
 pub(crate) fn forwards(from: &str, to: &str) -> bool {
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_goes_to_the_host_and_below_it() {
+    fn a_token_is_forwarded_to_the_host_and_to_hosts_below_it() {
         let table = [
             ("x.org", "x.org", true),
             ("x.org", "cdn.X.org", true),

@@ -1,8 +1,9 @@
-//! The command line of raas: what each command does, and what it needs of configuration, storage and git.
+//! The command line of raas: the commands, the configuration and the push pipeline.
 //!
 //! ```text
-//! commands ──▶ push, status ──▶ home ──▶ storage, record, checkout, servers
-//!     └──────▶ config
+//! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
+//!                 ├──▶ status, doctor, pulls                        ├──▶ config
+//!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
 mod backup;
@@ -16,28 +17,32 @@ mod fleet;
 mod follow;
 mod follow_up;
 mod forwarding;
+#[cfg(test)]
+mod generated;
 mod log;
 mod output;
+mod progress;
 mod pulls;
 mod push;
 mod republished;
 mod sites;
 mod status;
 mod storage;
+mod url;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use raas_base::failure::{Failure, Kind};
 
-/// Does what the command line asks for.
+/// Runs the command that the command line names.
 pub fn run() -> ExitCode {
     match cli::Cli::parse().run() {
-        Ok(code) => match output::lost() {
+        Ok(code) => match output::write_error() {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")
                     .caused_by(error)
-                    .hint("what was to be done is done; see to where the output goes, and ask again");
+                    .hint("check where the output goes, and run the command again; its work is done");
                 output::error(&failure.to_string());
                 failure.exit_code()
             }

@@ -1,5 +1,4 @@
-//! The log of a server: lines are gathered, and written by a thread of their own. So no request waits for whoever reads
-//! the log, and many lines are one write.
+//! The log of a server. A thread of its own writes the lines, several at once. So no request waits for the reader of the log.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,16 +10,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How many bytes wait to be written at most. What comes then is lost, and told of.
-const MOST: usize = 1 << 20;
+/// The most bytes that wait to be written. Further lines are lost, and the log reports their number.
+const MOST_WAITING: usize = 1 << 20;
 
-/// How long lines are gathered.
+/// How long the thread gathers lines before it writes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How long the end of the program waits for a reader that takes nothing.
+/// How long the end of the program waits for a reader that does not read.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
     /// A line for people
@@ -29,7 +28,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts the log, with or without a line for each request. What is logged until the result is dropped is written.
+/// Starts the log. `access` adds a line for each request. The result must live until the last line is logged.
 pub(crate) fn start(format: LogFormat, access: bool) -> Log {
     let log = Log::new(io::stderr());
     let lines = tracing_subscriber::fmt().with_writer(log.lines()).with_ansi(false);
@@ -41,10 +40,10 @@ pub(crate) fn start(format: LogFormat, access: bool) -> Log {
     log
 }
 
-/// A log, written to its end when this is dropped.
+/// A log. Dropping it waits until all lines are written.
 pub(crate) struct Log(Lines);
 
-/// Where lines go in.
+/// The writer that takes lines.
 #[derive(Clone)]
 struct Lines(Arc<Shared>);
 
@@ -57,9 +56,9 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    /// How many lines found no room.
+    /// The number of lines that did not fit.
     lost: u64,
-    /// Whether some are being written.
+    /// Whether the thread is writing.
     writing: bool,
 }
 
@@ -80,7 +79,7 @@ impl Drop for Log {
     fn drop(&mut self) {
         let shared = &self.0.0;
         let left = |waiting: &mut Waiting| waiting.writing || !waiting.bytes.is_empty();
-        // A reader that takes nothing does not keep the program from ending.
+        // A reader that does not read must not prevent the end of the program.
         drop(shared.changed.wait_timeout_while(shared.lock(), LAST_PAUSE, left));
     }
 }
@@ -92,7 +91,7 @@ impl Shared {
 
     fn take(&self, line: &[u8]) {
         let mut waiting = self.lock();
-        if waiting.bytes.len() + line.len() > MOST {
+        if waiting.bytes.len() + line.len() > MOST_WAITING {
             waiting.lost += 1;
             return;
         }
@@ -117,13 +116,13 @@ impl Shared {
                 waiting.writing = true;
                 std::mem::take(&mut waiting.lost)
             };
-            // There is nobody to tell that the log cannot be written, and the server goes on.
+            // There is no place to report that the log cannot be written. The server continues.
             let _ = to.write_all(&bytes);
             bytes.clear();
             self.lock().writing = false;
             self.changed.notify_all();
             if lost > 0 {
-                tracing::warn!(lost, "lines of the log were lost: its reader is too slow");
+                tracing::warn!(lost, "lines of the log were lost, because its reader is too slow");
             }
         }
     }
@@ -154,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends on what is written, when it is allowed to.
+    /// A writer that waits for the mutex, and sends what is written to the channel.
     struct Slow(Arc<Mutex<()>>, Sender<Vec<u8>>);
 
     impl Write for Slow {
@@ -170,18 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_nothing_holds_up_nobody_and_costs_bounded_memory() {
+    fn a_reader_that_does_not_read_blocks_no_writer_and_memory_stays_bounded() {
         let (gate, (sent, written)) = (Arc::new(Mutex::new(())), channel());
         let closed = gate.lock().unwrap();
         let log = Log::new(Slow(Arc::clone(&gate), sent));
         let line = [b'x'; 1024];
-        for _ in 0..5 * MOST / line.len() {
+        for _ in 0..5 * MOST_WAITING / line.len() {
             (&log.lines()).write_all(&line).unwrap();
         }
         assert!(log.0.0.lock().lost > 0);
         drop(closed);
         drop(log);
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
-        assert!((MOST..=2 * MOST).contains(&bytes), "{bytes}");
+        assert!((MOST_WAITING..=2 * MOST_WAITING).contains(&bytes), "{bytes}");
     }
 }

@@ -1,4 +1,4 @@
-//! What goes to standard output: results, and nothing else.
+//! Prints results to standard output, and everything else to standard error.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -6,29 +6,29 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-/// Why not all of the results were written.
-static LOST: OnceLock<io::Error> = OnceLock::new();
+/// The first error of writing results.
+static WRITE_ERROR: OnceLock<io::Error> = OnceLock::new();
 
 /// Writes a line.
 pub(crate) fn line(text: &str) {
     write(&harmless(text));
 }
 
-/// A reader that has gone away (`raas … | head`) is no failure; any other error is told at the end.
+/// A reader that has gone away (`raas … | head`) is no error. Any other error is reported at the end of the command.
 fn write(text: &str) {
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(WRITE_ERROR.set(error)),
         _ => {}
     }
 }
 
-/// Why not all of the results were written, if they were not.
-pub(crate) fn lost() -> Option<&'static io::Error> {
-    LOST.get()
+/// The error of writing results, if there was one.
+pub(crate) fn write_error() -> Option<&'static io::Error> {
+    WRITE_ERROR.get()
 }
 
-/// Text as it may go to a terminal. Names come from archives and documents of any origin: what would move the cursor,
-/// change colours or turn the direction of writing is shown by its number.
+/// Makes text safe for a terminal. Names come from untrusted archives and documents. A character that would move the cursor,
+/// change colours or change the direction of writing is shown by its number.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
         (c.is_control() && c != '\n')
@@ -49,16 +49,16 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
         .into()
 }
 
-/// Writes a line to standard error. It may be closed or full: that must not end a publication, and there is nobody left
-/// to tell.
+/// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to report
+/// it.
 pub(crate) fn error(text: &str) {
     drop(writeln!(io::stderr().lock(), "{}", harmless(text)));
 }
 
 /// Writes one JSON value, for scripts.
 pub(crate) fn json(value: &impl Serialize) {
-    // Not made harmless: JSON escapes control characters by itself.
-    write(&serde_json::to_string_pretty(value).expect("results have text keys only"));
+    // JSON escapes control characters itself.
+    write(&serde_json::to_string_pretty(value).expect("all keys of results are strings"));
 }
 
 /// A number of things: `1 object`, `2 objects`.
@@ -73,13 +73,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_printed() {
+    fn control_characters_are_shown_by_their_number() {
         assert_eq!(harmless("a\u{1b}[31mb\u{202e}c\rd"), "a\\u{1b}[31mb\\u{202e}c\\u{d}d");
         assert!(matches!(harmless("plain ü\nline"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn one_thing_is_one_thing() {
+    fn a_number_other_than_one_has_a_plural() {
         assert_eq!((number(1u64, "tag"), number(0usize, "tag")), ("1 tag".into(), "0 tags".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! Pulls, counted from access logs: by the rule by which the server counts them.
+//! Counts pulls in access logs, by the same rule as the server.
 
 mod line;
 mod lines;
@@ -12,34 +12,34 @@ use flate2::bufread::MultiGzDecoder;
 use raas_types::pulls::Counter;
 use raas_types::{RepositoryName, Utc, VendorName};
 
-use line::{Line, Unread};
+use line::{Line, Skipped};
 use raas_base::failure::{Failure, Kind};
 pub(crate) use report::{Report, day};
 
-/// What is looked for.
+/// Selects the requests to count.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct PullFilter {
     pub(crate) vendor: Option<VendorName>,
     pub(crate) image: Option<RepositoryName>,
-    /// The first second.
+    /// The first second to count.
     pub(crate) since: Option<Utc>,
-    /// The last one.
+    /// The last second to count.
     pub(crate) until: Option<Utc>,
 }
 
-impl Wanted {
-    fn is_of(&self, line: &Line<'_>) -> bool {
+impl PullFilter {
+    fn has_image(&self, line: &Line<'_>) -> bool {
         self.vendor.as_ref().is_none_or(|vendor| line.vendor.as_deref() == Some(vendor.as_str()))
             && self.image.as_ref().is_none_or(|image| line.repository.as_deref() == Some(image.as_str()))
     }
 
-    fn is_then(&self, time: Utc) -> bool {
+    fn has_time(&self, time: Utc) -> bool {
         self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
     }
 }
 
-/// Reads logs one after the other, `-` for standard input, and counts what is in them.
-pub(crate) fn count(logs: &[PathBuf], wanted: &Wanted) -> Result<Report, Failure> {
+/// Counts the pulls in logs, which are read in this order. `-` is standard input.
+pub(crate) fn count(logs: &[PathBuf], filter: &PullFilter) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut counter = Counter::default();
     for log in logs {
@@ -48,11 +48,14 @@ pub(crate) fn count(logs: &[PathBuf], wanted: &Wanted) -> Result<Report, Failure
         } else {
             (log.display().to_string(), Box::new(open(log)?))
         };
-        let read = plain(source).and_then(|plain| count_one(plain, wanted, &mut counter, &mut report));
+        let read = unpacked(source).and_then(|log| count_one(log, filter, &mut counter, &mut report));
         let text = read.map_err(|error| cannot_read(&name, error))?;
         if text {
-            return Err(Failure::new(Kind::Refused, format!("{name} is a log in text, which is for people"))
-                .hint("let the server write it as JSON, `raas serve --log json`, and count that"));
+            return Err(Failure::new(
+                Kind::Refused,
+                format!("cannot count the pulls in {name}: it is a text log, which is for people"),
+            )
+            .hint("start the server with `raas serve --log json`, and count its log"));
         }
     }
     Ok(report)
@@ -69,16 +72,16 @@ fn cannot_read(name: &str, error: io::Error) -> Failure {
         .hint("name access logs of `raas serve --log json`, or `-` for standard input")
 }
 
-/// A packed log is known by its first two bytes, whatever it is called.
-fn plain(mut source: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
+/// Unpacks a log if its first two bytes are those of gzip.
+fn unpacked(mut source: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
     let packed = source.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(if packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { source })
 }
 
-/// Counts the lines of one log; whether it is one in text.
+/// Counts the lines of one log. Returns whether it is a text log.
 fn count_one(
     mut source: Box<dyn BufRead>,
-    wanted: &Wanted,
+    filter: &PullFilter,
     counter: &mut Counter,
     report: &mut Report,
 ) -> io::Result<bool> {
@@ -90,25 +93,25 @@ fn count_one(
         }
         let line = match Line::read(bytes) {
             Ok(line) => line,
-            Err(unread) => {
-                match unread {
-                    Unread::Other => json += 1,
-                    Unread::Text => text += 1,
-                    Unread::Nothing => {}
+            Err(skipped) => {
+                match skipped {
+                    Skipped::OtherJson => json += 1,
+                    Skipped::TextLog => text += 1,
+                    Skipped::Unreadable => {}
                 }
-                report.skipped(unread);
+                report.skipped(skipped);
                 continue;
             }
         };
         json += 1;
         report.lines.access += 1;
-        if !wanted.is_of(&line) {
+        if !filter.has_image(&line) {
             continue;
         }
         let Some(fetch) = line.fetch() else { continue };
-        // What came before the first second may make this a part of it.
+        // Requests before the first second are counted too, since this request may belong to a pull that began earlier.
         let counted = counter.count(&fetch);
-        if wanted.is_then(fetch.time) {
+        if filter.has_time(fetch.time) {
             report.add(&fetch, &counted);
         }
     }
@@ -159,16 +162,16 @@ mod tests {
         .concat()
     }
 
-    fn counted(bytes: &[u8], wanted: &Wanted) -> Result<Report, Failure> {
+    fn counted(bytes: &[u8], filter: &PullFilter) -> Result<Report, Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(bytes).unwrap();
-        count(&[file.path().to_owned()], wanted)
+        count(&[file.path().to_owned()], filter)
     }
 
     #[test]
-    fn pulls_are_counted_by_image_tag_and_day_and_the_rest_apart() {
-        let wanted = Wanted { vendor: Some("acme".parse().unwrap()), ..Wanted::default() };
-        let report = counted(log().as_bytes(), &wanted).unwrap();
+    fn pulls_are_counted_by_image_tag_and_day_and_other_requests_apart() {
+        let filter = PullFilter { vendor: Some("acme".parse().unwrap()), ..PullFilter::default() };
+        let report = counted(log().as_bytes(), &filter).unwrap();
         let shown = serde_json::to_value(&report).unwrap();
         let day = |tag: &str, day: &str| json!({"tag": tag, "day": day, "pulls": 1});
         assert_eq!(
@@ -189,34 +192,38 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_time_is_counted_by_what_came_before_it_too() {
+    fn a_pull_that_began_before_the_first_second_is_not_counted() {
         let since = Some("2026-11-24".parse().unwrap());
         let image = Some("app".parse().unwrap());
-        let report = counted(log().as_bytes(), &Wanted { since, image, ..Wanted::default() }).unwrap();
-        // The one a minute after midnight is part of yesterday's.
+        let report =
+            counted(log().as_bytes(), &PullFilter { since, image, ..PullFilter::default() }).unwrap();
+        // The request one second after midnight belongs to a pull of the day before.
         assert_eq!(report.pulls(), 3, "{report:?}");
         let until = Some("2026-11-23T23:59:59Z".parse().unwrap());
-        assert_eq!(counted(log().as_bytes(), &Wanted { until, ..Wanted::default() }).unwrap().pulls(), 1);
+        assert_eq!(
+            counted(log().as_bytes(), &PullFilter { until, ..PullFilter::default() }).unwrap().pulls(),
+            1
+        );
     }
 
     #[test]
-    fn packed_logs_are_read_and_logs_in_text_are_refused() {
+    fn packed_logs_are_read_and_text_logs_are_rejected() {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(log().as_bytes()).unwrap();
         // A log that is rotated in pieces has several members.
         let both = [packed.finish().unwrap(), b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0".to_vec()]
             .concat();
-        assert_eq!(counted(&both, &Wanted::default()).unwrap().pulls(), 5);
+        assert_eq!(counted(&both, &PullFilter::default()).unwrap().pulls(), 5);
         let text = "2026-11-24T09:00:00Z  INFO access: method=\"GET\" host=\"x\" path=\"/v2/\" status=200\n";
-        let failure = counted(text.as_bytes(), &Wanted::default()).unwrap_err().to_string();
-        assert!(failure.contains("is a log in text") && failure.contains("--log json"), "{failure}");
-        let failure = count(&["/nonexistent/log".into()], &Wanted::default()).unwrap_err().to_string();
+        let failure = counted(text.as_bytes(), &PullFilter::default()).unwrap_err().to_string();
+        assert!(failure.contains("is a text log") && failure.contains("--log json"), "{failure}");
+        let failure = count(&["/nonexistent/log".into()], &PullFilter::default()).unwrap_err().to_string();
         assert!(failure.contains("cannot read /nonexistent/log"), "{failure}");
     }
 
     #[test]
-    fn what_is_no_log_takes_no_memory() {
-        let report = counted(&vec![b'x'; 10 * 1024 * 1024], &Wanted::default()).unwrap();
+    fn a_file_that_is_no_log_takes_little_memory() {
+        let report = counted(&vec![b'x'; 10 * 1024 * 1024], &PullFilter::default()).unwrap();
         assert_eq!((report.pulls(), report.lines.unreadable), (0, 1));
     }
 }

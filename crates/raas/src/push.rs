@@ -1,169 +1,234 @@
-//! Publishing an image: what to do is decided before anything is stored, content is stored before anything refers
-//! to it, and one commit at the end is the publication.
+//! Publishing an image. The plan is made before anything is stored. Content is stored before anything refers to it. One
+//! commit at the end is the publication.
 //!
 //! ```text
 //! source ──▶ image ──▶ plan ──▶ transfer ──▶ compose ──▶ publish ──▶ wait
 //!            (raas-image)  │        layers,       documents    one commit     until a
 //!                          │        configs                    and its        server
-//!                          └ refuses here                      checkout       serves it
+//!                          └ rejects here                      checkout       serves it
 //! ```
 
 mod compose;
+mod earlier;
 mod image_failure;
 mod lookup;
+mod masked_layer;
 mod operator_documents;
-mod origin;
 mod plan;
-mod progress;
 mod protection;
 mod publish;
 mod reference;
-mod remote;
 mod report;
+mod source;
 mod transfer;
 mod transfer_v1;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use raas_image::{Image, Limits, Wanted};
-use raas_types::{ImageArgument, Tag, VendorName};
+use raas_image::{Image, Limits, SourceKind};
+use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::follow_up::FollowUp;
+use crate::progress::Progress;
 use crate::storage::OpenRegistry;
-use image_failure::OrFail as _;
+use lookup::PublishedContent;
 use operator_documents::OperatorDocuments;
-pub(crate) use origin::Origin;
-pub(crate) use progress::{Progress, bytes};
+use plan::{Plan, Planner};
+use publish::Publisher;
 use raas_base::failure::Failure;
+use raas_platform::ServerRegistration;
 use raas_publish::catch_up;
-use raas_publish::home::Home;
+use raas_publish::home::{Home, Vendor};
 use raas_publish::publication::{Current, published_keys};
+use raas_publish::registry::Registry;
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
 pub(crate) use report::{Counted, Report};
+pub(crate) use source::SourceArgument;
+use source::SourceImage;
+use transfer::Transfer;
 
-/// What `raas push` was asked for.
+/// What the command line asks `raas push` for.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// The vendor.
     pub(crate) vendor: VendorName,
-    /// The name that people pull, and the one tag wanted.
+    /// The name that people pull, and the tag if only one is to be published.
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
-    pub(crate) from: Origin,
-    /// The repository in the source, where it has several.
+    pub(crate) from: SourceArgument,
+    /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
-    /// Whether the repository is made equal to the source, rather than the source added to it.
+    /// The image in the source, if the source has several.
+    pub(crate) digest: Option<Digest>,
+    /// The platforms of an index to publish. If it is empty, all platforms are published.
+    pub(crate) platforms: Vec<Platform>,
+    /// Whether the push makes the repository equal to the source. Otherwise it adds the source to the repository.
     pub(crate) prune: bool,
-    /// Whether to say what would happen, and do nothing.
+    /// Whether the push only reports what it would do.
     pub(crate) dry_run: bool,
-    /// Whether the configuration repository is left as it is.
+    /// Whether the push leaves the configuration repository as it is.
     pub(crate) no_backup: bool,
 }
 
-/// Publishes an image, or says what publishing it would do.
+/// Publishes an image. With `--dry-run`, reports what publishing would do.
 ///
 /// # Errors
-/// The source is refused, a masked layer has no location, or a disk, network or git fails. What was published
-/// before is served unchanged, and the same push again goes on where this one stopped.
+/// The source is rejected, a masked layer has no location, or a disk, network or git fails. Servers keep serving the
+/// earlier publication, and the same push again continues where this one stopped.
 pub(crate) fn push(
     home: &Home,
     config: &Config,
     options: &Options,
     progress: &Progress,
 ) -> Result<Report, Failure> {
-    let begun = Instant::now();
-    let limits = Limits::default();
+    let run = Run { home, config, options, progress, begun: Instant::now() };
     let name = &options.image.name;
+    let limits = Limits::default();
     name.check_publishable()?;
-    let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
-    let masks = Masks::new(&config.redhat, &sources);
-    for note in masks.notes() {
-        progress.say(&format!("Note: {note}"));
-    }
+    let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
+    let masks = run.masks(&federation);
 
-    let archive = origin::open(home, options, &limits, progress)?;
-    progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
-    let repository =
-        archive.choose(options.repository.as_deref(), options.vendor.as_str(), name.as_str()).or_fail()?;
-    let wanted = Wanted { repository: repository.clone(), tag: options.image.tag.clone() };
-    let image = archive.image(&wanted).or_fail()?;
-    if let Some(repository) = &repository {
-        progress.say(&format!("Repository {repository} in it, tags {}", tag_list(&image.tags())));
-    }
-    for note in image.notes() {
-        progress.say(&format!("Note: {note}"));
-    }
+    let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
 
-    let vendor = home.vendor(&options.vendor);
-    if !vendor.exists() && !options.dry_run {
-        vendor.create()?;
-        progress.say(&format!("Set up vendor {} in {}", options.vendor, home.root().display()));
-    }
+    let vendor = run.vendor()?;
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
-    let (registry, storage) = (open.registry(), open.storage());
-    if vendor.exists() && registry.shared {
-        // What other homes have stored need not be stored again.
-        catch_up::try_catch_up(&registry)?;
-    }
-    let operator = OperatorDocuments::plan(&sources, &vendor, name)?;
-    if !options.dry_run {
-        // Of runs that were killed; a run that still lives keeps its own.
-        let swept = storage.abort_stale_uploads()?;
-        if swept > 0 {
-            progress.say(&format!("Removed what {swept} interrupted uploads had left"));
-        }
-    }
-    let known = lookup::Known::read(&vendor, &image)?;
-    let published = if vendor.exists() {
-        let record = vendor.record();
-        published_keys(&record, record.head()?.as_ref(), name)?
-    } else {
-        BTreeSet::new()
-    };
-    let held = RepositoryListing::read(storage, name, matches!(image, Image::V1(_)), &published)?;
-    let plan = plan::Plan::new(name, image, &masks, &known, &held)?;
-    for masked in &plan.masked {
-        progress
-            .say(&format!("Skipping layer {} (masked: it is served from {})", masked.layer, masked.location));
+    let registry = open.registry();
+    let operator = run.prepare(&registry, &federation)?;
+    let held = run.list_repository(&registry, &image)?;
+    let plan = run.plan(kind, image, &masks, &held)?;
+    let mut report = Report::new(source, &plan.masked, options);
+    if options.dry_run {
+        return run.foresee(&registry, &plan, report);
     }
 
-    let mut report = Report::new(&archive, repository, options);
-    report.masked.clone_from(&plan.masked);
-    if options.dry_run {
+    let transfer = Transfer {
+        name,
+        storage: registry.storage,
+        held: &held,
+        limits: &limits,
+        progress,
+        spool: home.root(),
+    };
+    let stored = transfer.run(plan, &mut report)?;
+
+    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, progress };
+    let done = publisher.publish(&mut report)?;
+
+    let say = |line: &str| progress.say(line);
+    let follow_up = FollowUp { home, config, registry, name, no_backup: options.no_backup, say: &say };
+    let followed = follow_up.run(&done.commit)?;
+    report.backed_up = followed.backed_up;
+    Ok(run.finish(report, &registry, followed.servers.first()))
+}
+
+/// One run of a push. Its methods are the steps that need more than one call.
+struct Run<'a> {
+    home: &'a Home,
+    config: &'a Config,
+    options: &'a Options,
+    progress: &'a Progress,
+    begun: Instant,
+}
+
+impl Run<'_> {
+    /// The masks that the configuration and the federation sources define.
+    fn masks(&self, federation: &Sources) -> Masks {
+        let masks = Masks::new(&self.config.redhat, federation);
+        self.progress.notes(masks.notes());
+        masks
+    }
+
+    /// The vendor in the home. A push creates a missing vendor, a dry run does not.
+    fn vendor(&self) -> Result<Vendor, Failure> {
+        let vendor = self.home.vendor(&self.options.vendor);
+        if !vendor.exists() && !self.options.dry_run {
+            vendor.create()?;
+            self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
+        }
+        Ok(vendor)
+    }
+
+    /// Makes the home current, decides about the operator's documents, and removes what killed runs left.
+    fn prepare(&self, registry: &Registry<'_>, federation: &Sources) -> Result<OperatorDocuments, Failure> {
+        if registry.vendor.exists() && registry.shared {
+            // Content that other homes have stored need not be stored again.
+            catch_up::try_catch_up(registry)?;
+        }
+        let operator = OperatorDocuments::plan(federation, registry.vendor, &self.options.image.name)?;
+        if !self.options.dry_run {
+            // Runs that are still alive keep their uploads.
+            let swept = registry.storage.abort_stale_uploads()?;
+            if swept > 0 {
+                self.progress.say(&format!("Removed the remains of {swept} interrupted uploads"));
+            }
+        }
+        Ok(operator)
+    }
+
+    /// What the bucket holds of the image's repository.
+    fn list_repository<'r>(
+        &'r self,
+        registry: &Registry<'r>,
+        image: &Image,
+    ) -> Result<RepositoryListing<'r>, Failure> {
+        let name = &self.options.image.name;
+        let published = if registry.vendor.exists() {
+            let record = registry.vendor.record();
+            published_keys(&record, record.head()?.as_ref(), name)?
+        } else {
+            BTreeSet::new()
+        };
+        Ok(RepositoryListing::read(registry.storage, name, matches!(image, Image::V1(_)), &published)?)
+    }
+
+    /// Decides for each layer, and prints the layers that are skipped.
+    fn plan(
+        &self,
+        kind: SourceKind,
+        image: Image,
+        masks: &Masks,
+        held: &RepositoryListing<'_>,
+    ) -> Result<Plan, Failure> {
+        let Options { vendor, image: ImageArgument { name, .. }, .. } = self.options;
+        let published = PublishedContent::read(&self.home.vendor(vendor), &image)?;
+        let plan = Planner::new(name, kind, masks, &published, held).plan(image)?;
+        for masked in &plan.masked {
+            self.progress.say(&format!(
+                "Skipping layer {} (masked: it is served from {})",
+                masked.layer, masked.location
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// The report of a dry run.
+    fn foresee(&self, registry: &Registry<'_>, plan: &Plan, mut report: Report) -> Result<Report, Failure> {
+        let name = &self.options.image.name;
         plan.foresee(name, &mut report);
-        if options.prune && vendor.exists() {
-            let record = vendor.record();
+        if self.options.prune && registry.vendor.exists() {
+            let record = registry.vendor.record();
             let current = record.head()?.map(|head| Current::read(&record, &head, name)).transpose()?;
             let current = current.unwrap_or_default();
             report.removed_tags =
                 current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
         }
-        report.reference = reference::reference(home, &options.vendor, None, options, &report);
-        report.requests = storage.capabilities().requests();
-        report.seconds = begun.elapsed().as_secs_f64();
-        return Ok(report);
+        Ok(self.finish(report, registry, None))
     }
 
-    let transfer =
-        transfer::Transfer { name, storage, held: &held, limits: &limits, progress, spool: home.root() };
-    let stored = transfer.run(plan, &mut report)?;
-    let done = publish::Publisher { registry, options, stored: &stored, operator: &operator, progress }
-        .publish(&mut report)?;
-    let say = |line: &str| progress.say(line);
-    let no_backup = options.no_backup;
-    let followed = FollowUp { home, config, registry, name, no_backup, say: &say }.run(&done.commit)?;
-    let server = followed.servers.first();
-    report.reference = reference::reference(home, vendor.name(), server, options, &report);
-    report.served = server.is_some();
-    report.backed_up = followed.backed_up;
-    report.requests = storage.capabilities().requests();
-    report.seconds = begun.elapsed().as_secs_f64();
-    Ok(report)
-}
-
-fn tag_list(tags: &[Tag]) -> String {
-    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+    /// Adds to the report what is known only at the end.
+    fn finish(
+        &self,
+        mut report: Report,
+        registry: &Registry<'_>,
+        server: Option<&ServerRegistration>,
+    ) -> Report {
+        report.reference = reference::reference(self.home, server, self.options, &report);
+        report.served = server.is_some();
+        report.requests = registry.storage.capabilities().requests();
+        report.seconds = self.begun.elapsed().as_secs_f64();
+        report
+    }
 }

@@ -1,4 +1,4 @@
-//! Publishing without new content: what `raas rollback` and `raas unpublish` have in common.
+//! The common part of `raas rollback` and `raas unpublish`, which publish without new content.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::follow_up::FollowUp;
 use crate::output;
 use crate::storage::OpenRegistry;
 
-/// The image whose publication changes, and how.
+/// Changes the publication of an image.
 pub(crate) struct Republish<'a> {
     pub(crate) home: &'a Home,
     pub(crate) config: &'a Config,
@@ -23,32 +23,32 @@ pub(crate) struct Republish<'a> {
     pub(crate) name: &'a RepositoryName,
     /// `--nocommit`
     pub(crate) no_backup: bool,
-    /// Whether progress is not shown.
+    /// Whether to hide progress.
     pub(crate) quiet: bool,
 }
 
-/// What was done.
+/// The result for people and scripts.
 #[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    /// In a sentence.
+pub(crate) struct RepublishReport {
+    /// What was done, in a sentence.
     what: String,
     /// The tags that the image has now.
     tags: BTreeMap<Tag, Digest>,
     commit: String,
-    /// Whether that commit is a new one.
+    /// Whether the command made the commit.
     changed: bool,
-    /// Whether a server was seen to serve it.
+    /// Whether a server serves the commit.
     served: bool,
-    /// Whether the configuration repository keeps it too.
+    /// Whether the configuration repository has the backup.
     backed_up: bool,
 }
 
 impl Republish<'_> {
-    /// Publishes, waits until servers serve it, and keeps it in the configuration repository.
+    /// Publishes, waits until servers serve the publication, and backs it up in the configuration repository.
     pub(crate) fn run(
         &self,
         publish: impl FnOnce(&Registry<'_>, &RepositoryName) -> Result<Republished, Failure>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<RepublishReport, Failure> {
         let Self { home, config, name, no_backup, quiet, .. } = *self;
         let vendor = home.existing(self.vendor)?;
         let say = if quiet { Say::nothing() } else { Say::new(output::error) };
@@ -57,7 +57,7 @@ impl Republish<'_> {
         let Republished { what, tags, done } = publish(&registry, name)?;
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
-        Ok(Outcome {
+        Ok(RepublishReport {
             what,
             tags,
             commit: done.commit.to_string(),
@@ -68,9 +68,9 @@ impl Republish<'_> {
     }
 }
 
-impl Outcome {
+impl RepublishReport {
     /// Prints the result.
-    pub(crate) fn tell(&self, json: bool) {
+    pub(crate) fn print(&self, json: bool) {
         if json {
             output::json(self);
             return;

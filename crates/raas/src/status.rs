@@ -1,10 +1,11 @@
-//! Every check of a vendor's registry, from the folder to the server.
+//! The checks of `raas status`, from the vendor's folder to the server.
 
+mod check;
 mod deep;
 pub(crate) mod egress;
 pub(crate) mod federation;
 mod server;
-mod stored;
+mod storage;
 
 use std::fs;
 
@@ -14,8 +15,9 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output::number;
-use crate::push::{Progress, bytes};
+use crate::progress::{Progress, bytes};
 use crate::storage::say_on_stderr;
+pub(crate) use check::{Check, Outcome};
 use raas_base::failure::Failure;
 use raas_base::files;
 use raas_git::CommitId;
@@ -24,9 +26,10 @@ use raas_publish::home::{Home, Vendor};
 use raas_publish::registry::Registry;
 use raas_publish::storage::Storage;
 use raas_publish::{inventory, snapshot};
-use stored::Stored;
+use server::PublishedRepositories;
+use storage::CheckedStorage;
 
-/// What all checks found.
+/// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     vendor: VendorName,
@@ -36,77 +39,8 @@ pub(crate) struct Status {
     pub(crate) checks: Vec<Check>,
 }
 
-/// One check.
-#[derive(Debug, Serialize)]
-pub(crate) struct Check {
-    /// What was looked at, in one word.
-    pub(crate) name: &'static str,
-    pub(crate) outcome: Outcome,
-    /// What was found, in one sentence.
-    pub(crate) found: String,
-    /// The things that are meant, where there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) details: Vec<String>,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fix: Option<String>,
-}
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    /// It holds.
-    Ok,
-    /// It holds; a person should look.
-    Warning,
-    /// It does not hold.
-    Failed,
-}
-
-/// As many things as a check names; more are counted.
-const MOST_DETAILS: usize = 20;
-
-impl Check {
-    pub(crate) fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, found: found.into(), details: Vec::new(), fix: None }
-    }
-
-    pub(crate) fn warning(name: &'static str, found: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Warning, ..Self::ok(name, found) }
-    }
-
-    pub(crate) fn failed(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, fix: Some(fix.into()), ..Self::ok(name, found) }
-    }
-
-    pub(crate) fn details(mut self, mut details: Vec<String>) -> Self {
-        if details.len() > MOST_DETAILS {
-            let more = details.len() - MOST_DETAILS;
-            details.truncate(MOST_DETAILS);
-            details.push(format!("and {more} more"));
-        }
-        self.details = details;
-        self
-    }
-
-    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-
-    /// A check that could not be made.
-    fn unable(name: &'static str, failure: &Failure) -> Self {
-        let causes = failure.causes().into_iter().map(|cause| format!("; because: {cause}"));
-        let found = format!("{}{}", failure.message(), causes.collect::<String>());
-        let hint =
-            if failure.hints().is_empty() { "see the reason".to_owned() } else { failure.hints().join("; ") };
-        Self::failed(name, found, hint)
-    }
-}
-
-/// Makes all checks; with an image, those of objects and documents for that image alone; with `deep`, every stored
-/// byte is read, and progress shown there.
+/// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte is
+/// read, and its value shows the progress.
 pub(crate) fn check(
     home: &Home,
     config: &Config,
@@ -115,86 +49,121 @@ pub(crate) fn check(
     deep: Option<&Progress>,
 ) -> Status {
     let vendor = home.vendor(name);
-    let mut checks = Vec::new();
-    if vendor.exists() {
-        checks.push(Check::ok("domain", format!("{name} is set up in {}", vendor.folder().display())));
-        let (check, stored) = stored::check(&vendor, config);
-        checks.push(check);
-        let shared = config.is_shared(name);
-        if let (Stored::Answers(storage), true) = (&stored, shared) {
-            // Another home may have published since; why it cannot be known is told with the snapshot.
-            drop(catch_up::try_catch_up(&Registry {
-                vendor: &vendor,
-                storage: storage.as_ref(),
-                shared,
-                say: &say_on_stderr(),
-            }));
-        }
-        checks.push(check_record(&vendor).unwrap_or_else(|failure| Check::unable("record", &failure)));
-        if shared {
-            checks.extend(stored.ask(&["snapshot"], |storage| {
-                let check = check_snapshot(&vendor, storage, deep.is_some());
-                vec![check.unwrap_or_else(|failure| Check::unable("snapshot", &failure))]
-            }));
-        }
-        let documents = documents(&vendor, image);
-        match &documents {
-            Ok(documents) => {
-                checks.push(check_documents(&vendor, documents, image));
-                if image.is_none() || !documents.is_empty() {
-                    let names: &[_] = if deep.is_some() { &["images", "content"] } else { &["images"] };
-                    checks.extend(
-                        stored.ask(names, |storage| check_images(&vendor, storage, documents, image, deep)),
-                    );
-                }
-            }
-            Err(error) => checks.push(Check::failed(
-                "metadata",
-                format!("cannot read {}: {error}", vendor.checkout().folder().display()),
-                "give the user of raas access to that folder",
-            )),
-        }
-        let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        checks.extend(server::check(home, &vendor, &server::Published::of(parsed)));
+    let checks = if vendor.exists() {
+        Checks { home, config, vendor: &vendor, image, deep }.all()
     } else {
         let found = format!("there is no vendor {name} in {}", home.root().display());
-        checks.push(Check::failed("domain", found, format!("raas setup {name}")));
-    }
+        vec![Check::failed("domain", found, format!("raas setup {name}"))]
+    };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
     Status { vendor: name.clone(), platform: "local", healthy, checks }
 }
 
-fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
-    let head = vendor.record().head()?;
-    let shown = vendor.checkout().revision()?;
-    let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
-    let complete = format!("raas setup {} completes it", vendor.name());
-    if shown.as_ref() != Some(&head) {
-        let found = format!("the last publication, commit {}, is not what servers are given", head.short());
-        return Ok(Check::failed("record", found, format!("a push was interrupted: {complete}")));
-    }
-    let (come, go) = vendor.checkout().damage(&vendor.record(), &head)?;
-    if come.is_empty() && go.is_empty() {
-        return Ok(Check::ok("record", format!("the last publication is commit {}", head.short())));
-    }
-    let found = format!("what servers are given is not what commit {} holds", head.short());
-    let missing = come.into_iter().map(|file| format!("{}: missing or changed", file.path));
-    let strange = go.into_iter().map(|path| format!("{path}: not in the commit"));
-    let fix = format!("somebody changed {}: {complete}", vendor.checkout().folder().display());
-    Ok(Check::failed("record", found, fix).details(missing.chain(strange).collect()))
+/// The checks of a vendor that is set up.
+struct Checks<'a> {
+    home: &'a Home,
+    config: &'a Config,
+    vendor: &'a Vendor,
+    image: Option<&'a RepositoryName>,
+    deep: Option<&'a Progress>,
 }
 
-/// Whether servers elsewhere are given the last publication.
+impl Checks<'_> {
+    /// All checks, from the folder to the server.
+    fn all(&self) -> Vec<Check> {
+        let Self { home, config, vendor, image, .. } = *self;
+        let domain =
+            Check::ok("domain", format!("{} is set up in {}", vendor.name(), vendor.folder().display()));
+        let (storage, checked) = storage::check(vendor, config);
+        let shared = config.is_shared(vendor.name());
+        if shared {
+            self.catch_up(&checked);
+        }
+        let mut checks = vec![domain, storage, self.record()];
+        if shared {
+            checks.extend(checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)]));
+        }
+        let documents = documents(vendor, image);
+        match &documents {
+            Ok(documents) => {
+                checks.push(check_documents(vendor, documents, image));
+                checks.extend(self.images(&checked, documents));
+            }
+            Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
+        }
+        let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
+        checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
+        checks
+    }
+
+    /// Takes in what other homes have published. The check of the snapshot reports a failure.
+    fn catch_up(&self, checked: &CheckedStorage) {
+        if let CheckedStorage::Answers(storage) = checked {
+            let (vendor, storage) = (self.vendor, storage.as_ref());
+            let registry = Registry { vendor, storage, shared: true, say: &say_on_stderr() };
+            drop(catch_up::try_catch_up(&registry));
+        }
+    }
+
+    fn record(&self) -> Check {
+        check_record(self.vendor).unwrap_or_else(|failure| Check::unable("record", &failure))
+    }
+
+    fn snapshot(&self, storage: &dyn Storage) -> Check {
+        let check = check_snapshot(self.vendor, storage, self.deep.is_some());
+        check.unwrap_or_else(|failure| Check::unable("snapshot", &failure))
+    }
+
+    /// The checks of what the bucket holds. An image without documents has none.
+    fn images(&self, checked: &CheckedStorage, documents: &[DeployedDocument]) -> Vec<Check> {
+        let Self { vendor, image, deep, .. } = *self;
+        if image.is_some() && documents.is_empty() {
+            return Vec::new();
+        }
+        let names: &[_] = if deep.is_some() { &["images", "content"] } else { &["images"] };
+        checked.check(names, |storage| check_images(vendor, storage, documents, image, deep))
+    }
+}
+
+/// The failed check of a checkout that cannot be read.
+fn unreadable_checkout(check: &'static str, vendor: &Vendor, error: &std::io::Error) -> Check {
+    Check::failed(
+        check,
+        format!("cannot read {}: {error}", vendor.checkout().folder().display()),
+        "give the user of raas access to that folder",
+    )
+}
+
+fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
+    let head = vendor.record().head()?;
+    let deployed = vendor.checkout().revision()?;
+    let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
+    let complete = format!("run `raas setup {}`, which completes it", vendor.name());
+    if deployed.as_ref() != Some(&head) {
+        let found = format!("servers do not get the last publication, commit {}", head.short());
+        return Ok(Check::failed("record", found, complete));
+    }
+    let (missing, unexpected) = vendor.checkout().damage(&vendor.record(), &head)?;
+    if missing.is_empty() && unexpected.is_empty() {
+        return Ok(Check::ok("record", format!("the last publication is commit {}", head.short())));
+    }
+    let found = format!("the checkout for servers differs from commit {}", head.short());
+    let missing = missing.into_iter().map(|file| format!("{}: missing or changed", file.path));
+    let unexpected = unexpected.into_iter().map(|path| format!("{path}: not in the commit"));
+    let fix = format!("{complete}; change nothing in {}", vendor.checkout().folder().display());
+    Ok(Check::failed("record", found, fix).details(missing.chain(unexpected).collect()))
+}
+
+/// Checks that the snapshot for servers elsewhere has the last publication.
 fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<Check, Failure> {
     let Some(head) = vendor.record().head()? else {
         return Ok(Check::ok("snapshot", "nothing is published yet"));
     };
-    let complete = format!("raas setup {} writes it", vendor.name());
+    let complete = format!("run `raas setup {}`, which writes it", vendor.name());
     Ok(match snapshot::read_pointer(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
             if pointer.parts.is_empty() {
-                let found =
-                    "the bucket's metadata is as an older raas wrote it, which servers do not read any more";
+                let found = "an older raas wrote the bucket's metadata, and servers cannot read it any more";
                 Check::failed("snapshot", found, complete)
             } else if !snapshot::has_parts(storage, &pointer)?
                 || (deep && !snapshot::are_sound(storage, &pointer)?)
@@ -205,7 +174,7 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
                 let found = "the bucket lacks history that other homes need to publish";
                 Check::failed("snapshot", found, complete)
             } else {
-                Check::ok("snapshot", "the bucket's metadata is of the last publication")
+                Check::ok("snapshot", "the bucket's metadata has the last publication")
             }
         }
         Some(pointer) if !is_known(vendor, &pointer)? => {
@@ -213,7 +182,7 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
         }
         Some(pointer) => {
             let found =
-                format!("the bucket's metadata is of commit {}, not of the last one", pointer.revision);
+                format!("the bucket's metadata has commit {}, not the last publication", pointer.revision);
             Check::failed("snapshot", found, complete)
         }
         None => Check::failed("snapshot", "the bucket has no metadata for servers elsewhere", complete),
@@ -221,11 +190,11 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
 }
 
 fn is_known(vendor: &Vendor, pointer: &Pointer) -> Result<bool, Failure> {
-    // No commit at all: a pointer that is damaged is written anew.
+    // A damaged pointer names no commit. `raas setup` writes it again.
     CommitId::parse(&pointer.revision).map_or(Ok(true), |commit| vendor.record().has(&commit))
 }
 
-/// A document that servers are given.
+/// A document in the checkout, from which servers read.
 struct DeployedDocument {
     path: String,
     bytes: Vec<u8>,
@@ -236,8 +205,8 @@ fn documents(vendor: &Vendor, image: Option<&RepositoryName>) -> std::io::Result
     let wanted = image.map(|name| [tree::document(name), tree::v1_document(name)]);
     let mut paths = Vec::new();
     files::walk(&root, tree::DATA, &mut |path, _| {
-        let meant = wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|one| one == path));
-        if path.ends_with(".json") && meant {
+        let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name == path));
+        if path.ends_with(".json") && is_wanted {
             paths.push(path.to_owned());
         }
     })?;
@@ -280,8 +249,7 @@ fn check_images(
     image: Option<&RepositoryName>,
     deep: Option<&Progress>,
 ) -> Vec<Check> {
-    // One that does not parse was told of by the lint.
-    // The operator's own have nothing in the bucket.
+    // The operator's documents have no objects in the bucket. The lint reports documents that do not parse.
     let own = documents.iter().filter(|document| !tree::is_operators(&document.path));
     let parsed: Vec<Document> = own.filter_map(|document| Document::parse(&document.bytes).ok()).collect();
     let compared = match inventory::compare(&parsed, storage, image) {
@@ -299,8 +267,8 @@ fn check_images(
         let count = compared.wrong.len();
         Check::failed(
             "images",
-            format!("published objects that are not stored as they should be: {count}"),
-            "push the images again: raas stores what is missing",
+            format!("published objects that are missing or damaged in the bucket: {count}"),
+            "push the images again, which stores what is missing",
         )
         .details(compared.wrong)
     });
@@ -308,11 +276,12 @@ fn check_images(
         checks.push(check_content(storage, &parsed, progress));
     }
     if !compared.unreferenced.is_empty() {
-        let found = format!("stored objects that belong to no publication: {}", compared.unreferenced.len());
-        checks.push(Check::warning("leftovers", found).details(compared.unreferenced).fix(format!(
-            "no harm is done; `raas gc {}` removes what is not needed any more",
-            vendor.name()
-        )));
+        let found = format!("stored objects that no publication needs: {}", compared.unreferenced.len());
+        checks.push(
+            Check::warning("leftovers", found)
+                .details(compared.unreferenced)
+                .fix(format!("run `raas gc {}` to remove them; they do no harm", vendor.name())),
+        );
     }
     checks
 }
@@ -321,12 +290,12 @@ fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progr
     match deep::read_all(documents, storage, progress) {
         Ok(read) if read.wrong.is_empty() => Check::ok(
             "content",
-            format!("{} ({}) read, and all as published", number(read.objects, "object"), bytes(read.bytes)),
+            format!("{} ({}) read, all as published", number(read.objects, "object"), bytes(read.bytes)),
         ),
         Ok(read) => Check::failed(
             "content",
             format!("of {}, damaged: {}", number(read.objects, "object"), read.wrong.len()),
-            "delete them and push the images again: raas stores what is missing",
+            "delete them and push the images again, which stores what is missing",
         )
         .details(read.wrong),
         Err(failure) => Check::unable("content", &failure),

@@ -1,4 +1,4 @@
-//! Which storage a vendor has, and how a command opens it.
+//! Opens the storage of a vendor for a command.
 
 #[cfg(feature = "s3")]
 pub(crate) mod s3;
@@ -16,7 +16,7 @@ use raas_publish::storage::{Directory, Storage};
 use crate::config::Config;
 use crate::output;
 
-/// A vendor's storage that is open, and what belongs to it.
+/// A vendor with its open storage.
 pub(crate) struct OpenRegistry<'a> {
     vendor: &'a Vendor,
     storage: Box<dyn Storage>,
@@ -28,7 +28,7 @@ impl<'a> OpenRegistry<'a> {
     /// Opens the storage of a vendor: the bucket that its section of the configuration names, or the folder in the home.
     ///
     /// # Errors
-    /// The configuration contradicts itself. Whether a service answers shows when it is asked.
+    /// The configuration contradicts itself. Opening sends no request, so a service that does not answer is no error yet.
     pub(crate) fn open(vendor: &'a Vendor, config: &Config, say: Say) -> Result<Self, Failure> {
         let storage = open(vendor, config, &say)?;
         Ok(Self { vendor, storage, shared: config.is_shared(vendor.name()), say })
@@ -38,7 +38,7 @@ impl<'a> OpenRegistry<'a> {
         self.storage.as_ref()
     }
 
-    /// The registry as publications see it.
+    /// The registry for the functions of `raas-publish`.
     pub(crate) fn registry(&self) -> Registry<'_> {
         let Self { vendor, storage, shared, say } = self;
         Registry { vendor, storage: storage.as_ref(), shared: *shared, say }
@@ -61,8 +61,8 @@ pub(crate) fn open(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dy
     }
 }
 
-/// Takes in what other homes have published to the vendor's bucket, for a command that only reads. If the bucket cannot
-/// be asked, the command goes on with what this home knows, and says so.
+/// Takes in what other homes have published to the vendor's bucket, for a command that only reads. If the bucket does not
+/// answer, the command prints a note and goes on with what this home knows.
 pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
     if !config.is_shared(vendor.name()) {
         return;
@@ -72,8 +72,11 @@ pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
         catch_up::try_catch_up(&Registry { vendor, storage: storage.as_ref(), shared: true, say: &say })
     });
     if let Err(failure) = refreshed {
-        let mut text =
-            format!("Note: this is what this home knows of {}; {}", vendor.name(), failure.message());
+        let mut text = format!(
+            "Note: {} may have newer publications of other homes; {}",
+            vendor.name(),
+            failure.message()
+        );
         failure.causes().iter().for_each(|cause| text.push_str(&format!("\n  because: {cause}")));
         failure.hints().iter().for_each(|hint| text.push_str(&format!("\nhint: {hint}")));
         output::error(&text);

@@ -1,25 +1,36 @@
-//! Calls the targets with bytes that are nearly right, for so many seconds each: `mutate [SECONDS [SEED]]`. It has no
-//! instruments, but needs none, and so no nightly. The bytes of a panic stand in what it says.
+//! Calls the targets with bytes that are nearly right, for so many seconds each: `mutate [SECONDS [TARGET [SEED]]]`, where
+//! `all` is every target. It has no instruments, so it needs no nightly. It prints the bytes that made a target panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use raas_testkit::docker_save::{self, LayerPlaces, Saved};
+use raas_testkit::layers::{Pack, layer};
+use raas_testkit::oci::Layout;
+use raas_testkit::{Files, fixtures, pulp2};
 
 const DIGEST: &str = "sha256:fa2c8cc4f28176bbeed4b736df569a34c79cd3723e9ec42f9674b4d46ac6b8b8";
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().expect("a number"));
-    let seconds = arguments.next().unwrap_or(60);
-    let seed = arguments.next().unwrap_or_else(|| fastrand::u64(..));
+    let mut arguments = std::env::args().skip(1);
+    let number = |text: Option<String>| text.map(|text| text.parse::<u64>().expect("a number"));
+    let seconds = number(arguments.next()).unwrap_or(60);
+    let only = arguments.next().filter(|target| target != "all");
+    let seed = number(arguments.next()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 4] = [
+    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 6] = [
         ("request", raas_fuzz::request, requests()),
         ("document", raas_fuzz::document, documents()),
         ("token", raas_fuzz::token, tokens()),
         ("text", raas_fuzz::text, texts()),
+        ("archive", raas_fuzz::archive, archives().iter().map(Files::tar).collect()),
+        ("members", raas_fuzz::members, archives().iter().map(raas_fuzz::records).collect()),
     ];
     for (name, target, seeds) in targets {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let mut rng = Rng::with_seed(seed);
         let (begun, mut count) = (Instant::now(), 0_u64);
         for seed in &seeds {
@@ -167,10 +178,46 @@ fn documents() -> Vec<Vec<u8>> {
     .collect()
 }
 
+/// A source in each format.
+fn archives() -> Vec<Files> {
+    let layers = [layer(&[("a", b"a")]), layer(&[("b", b"b")])];
+    let saved =
+        [Saved { names: &["app:1", "other:2"], layers: &layers }, Saved { names: &[], layers: &layers[..1] }];
+    let mut layout = Layout::new();
+    let (amd64, arm64) = (layout.simple_image("a"), layout.simple_image("b"));
+    let index = layout.index(&[amd64.clone(), arm64]);
+    let sbom = layout.artifact(&amd64, "application/spdx+json", b"sbom");
+    layout.tag(&index, "1");
+    layout.untagged(&sbom);
+    let mut dir = Files::new();
+    dir.set("version", "Directory Transport Version: 1.1\n")
+        .set("manifest.json", layout.bytes(&amd64.digest));
+    let genuine = std::fs::read(fixtures::pulp3_new()).expect("the fixture is there");
+    let genuine = Files::from_tar(&genuine);
+    let mut pulp3 = Files::new();
+    for name in genuine.names().filter(|name| genuine.get(name).len() < 20_000) {
+        pulp3.set(name, genuine.get(name));
+    }
+    vec![
+        docker_save::oldest(&saved[..1]),
+        docker_save::newer(&saved, LayerPlaces::Folders),
+        docker_save::newest(&saved),
+        docker_save::platforms(&["amd64", "arm64"], &["amd64"], Pack::Plain),
+        layout.files(),
+        dir,
+        pulp2::Export::chain("app", 3).files(),
+        pulp3,
+    ]
+}
+
 fn texts() -> Vec<Vec<u8>> {
     let id = "0a".repeat(32);
     [
         "tools/app",
+        "tools/*",
+        "linux/arm64/v8",
+        "registry.example.com",
+        "docker://registry.example.com:5000/tools/app:1.0",
         "a.b__c-d/e",
         "acme",
         "1.0-rc_2",

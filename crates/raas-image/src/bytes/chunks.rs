@@ -1,17 +1,19 @@
-//! Pulp 3 exports in several files, and the table of contents that lists them.
+//! Pulp 3 exports in several files (chunks), and the table of contents that lists them.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use raas_types::Sha256;
+use raas_types::{Sha256, null_as_default};
 use serde::Deserialize;
 
 use super::{FileAt, ReadAt};
+use crate::error::legible;
 use crate::{ImageError, Rule};
 
-/// The files of an export, in order, with the checksum of each where a table of contents says it.
+/// The files of an export in order, each with its checksum if a table of contents has it.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     files: Vec<(PathBuf, Option<String>)>,
@@ -29,20 +31,21 @@ enum Checksum {
 /// The table of contents of both generations of Pulp 3.
 #[derive(Deserialize)]
 struct Toc {
+    #[serde(default, deserialize_with = "null_as_default")]
     meta: Meta,
     files: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Meta {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     checksum_type: Checksum,
 }
 
 const MAX_TOC: u64 = 4 * 1024 * 1024;
 
 impl Chunks {
-    /// The export that a table of contents lists; its files lie beside it.
+    /// The export of a table of contents, whose files lie beside it.
     pub(crate) fn from_toc(path: &Path) -> Result<Self, ImageError> {
         let shown = path.display().to_string();
         let file = File::open(path).map_err(ImageError::read(&shown))?;
@@ -56,38 +59,46 @@ impl Chunks {
         }
         let toc: Toc = serde_json::from_slice(&bytes).map_err(|error| ImageError::NotAnImage {
             what: shown.clone(),
-            found: format!("JSON, and not the table of contents of a Pulp export: {error}"),
+            found: legible(&format!("JSON, and not the table of contents of a Pulp export: {error}"), 1000),
         })?;
         if toc.files.is_empty() {
             return Err(ImageError::content(shown, "the table of contents lists no file"));
         }
-        let mut files = Vec::new();
-        for (name, sum) in toc.files {
-            // The names come from the file: they may name what lies beside it and nothing else.
+        let mut listed: Vec<(String, String)> = toc.files.into_iter().collect();
+        for (name, _) in &listed {
+            // A hostile table of contents must not name files elsewhere.
             if name.contains('/') || name == ".." || name == "." {
-                return Err(ImageError::content(
-                    shown,
-                    format!("the table of contents lists `{name}`, which is no file beside it"),
-                ));
+                let message = format!("the table of contents lists `{name}`, which is no file beside it");
+                return Err(ImageError::content(shown, message));
             }
-            let file = path.with_file_name(&name);
-            if !file.is_file() {
-                return Err(ImageError::missing(name, format!("{shown} lists it, and it is not beside it")));
-            }
-            files.push((file, Some(sum)));
         }
+        // By number: `.10000` comes behind `.9999`.
+        listed.sort_by_cached_key(|(name, _)| numbered(name).map(|(base, number)| (base.to_owned(), number)));
+        check_listed(path, &shown, &listed)?;
+        let files = listed.into_iter().map(|(name, sum)| (path.with_file_name(name), Some(sum))).collect();
         Ok(Self { files, checksum: toc.meta.checksum_type })
     }
 
-    /// The export that begins with this file, if its name says that it is the first of several: by the table of
-    /// contents beside it that lists it, or else by counting on.
+    /// The export whose first chunk is this file, if the file has such a name. The table of contents beside it lists the
+    /// chunks; without one they are found by their names.
     pub(crate) fn from_first(path: &Path) -> Result<Option<Self>, ImageError> {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             return Ok(None);
         };
-        let Some(base) = name.strip_suffix(".0000") else {
+        let Some((base, number)) = numbered(name) else {
             return Ok(None);
         };
+        let first = path.with_file_name(format!("{base}.0000"));
+        if number > 0 && first.is_file() {
+            return Err(ImageError::choice(format!(
+                "{} is chunk {number} of an export; give the first one, {}, or the table of contents",
+                path.display(),
+                first.display()
+            )));
+        }
+        if number > 0 {
+            return Ok(None);
+        }
         let stem = base.strip_suffix(".gz").unwrap_or(base);
         let toc = path.with_file_name(format!("{}-toc.json", stem.strip_suffix(".tar").unwrap_or(stem)));
         if toc.is_file() {
@@ -96,13 +107,11 @@ impl Chunks {
                 return Ok(Some(chunks));
             }
         }
-        let numbered = (0..).map(|n| path.with_file_name(format!("{base}.{n:04}")));
-        let files = numbered.take_while(|file| file.is_file()).map(|file| (file, None)).collect();
+        let files = beside(path, base)?.into_iter().map(|file| (file, None)).collect();
         Ok(Some(Self { files, checksum: Checksum::Sha256 }))
     }
 
-    /// Reads every file through and compares it with the table of contents, the only guard that the parts of an
-    /// export which are no artifacts have.
+    /// Compares every file with the table of contents. Members of an export that are no artifacts have no other checksum.
     pub(crate) fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<(), ImageError> {
         for (path, expected) in &self.files {
             let Some(expected) = expected else { continue };
@@ -143,28 +152,133 @@ impl Chunks {
         let mut parts = Vec::new();
         let mut length = 0;
         for (path, _) in &self.files {
-            let file = File::open(path).and_then(FileAt::new);
-            let file = file.map_err(ImageError::read(path.display().to_string()))?;
-            parts.push((length, file));
-            length += parts[parts.len() - 1].1.length();
+            let file = fs::metadata(path).map_err(ImageError::read(path.display().to_string()))?;
+            parts.push(Part { start: length, path: path.clone(), length: file.len() });
+            length += file.len();
         }
-        Ok(Joined { parts, length })
+        Ok(Joined { parts, length, open: Mutex::default() })
     }
 }
 
-/// Files read as one.
+/// The base and the number of a chunk's name, `<base>.<four or more digits>`.
+fn numbered(name: &str) -> Option<(&str, u64)> {
+    let (base, number) = name.rsplit_once('.')?;
+    let is_number = number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit());
+    number.parse().ok().filter(|_| is_number && !base.is_empty()).map(|number| (base, number))
+}
+
+/// Whether the listed chunks are there and their numbers have no gap.
+fn check_listed(toc: &Path, shown: &str, listed: &[(String, String)]) -> Result<(), ImageError> {
+    let chunks: Vec<(&str, u64)> = listed.iter().filter_map(|(name, _)| numbered(name)).collect();
+    let gap = (0..).zip(&chunks).find(|(expected, (_, number))| number != expected);
+    if let Some((expected, (base, _))) = gap {
+        let message = format!(
+            "the table of contents does not list the chunk {base}.{expected:04}; make the export again, or copy all of it"
+        );
+        return Err(ImageError::content(shown, message));
+    }
+    if let Some((base, last)) = chunks.last() {
+        let next = format!("{base}.{:04}", last + 1);
+        if toc.with_file_name(&next).is_file() {
+            let message =
+                format!("the table of contents does not list the chunk {next}, which lies beside it");
+            return Err(ImageError::content(shown, message));
+        }
+    }
+    let missing: Vec<&str> = listed
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !toc.with_file_name(name).is_file())
+        .collect();
+    let Some(first) = missing.first() else {
+        return Ok(());
+    };
+    let joined = numbered(first).map(|(base, _)| toc.with_file_name(base)).filter(|joined| joined.is_file());
+    match joined {
+        Some(joined) if missing.len() == listed.len() => Err(ImageError::missing(
+            *first,
+            format!(
+                "{shown} lists it, and none of its chunks is there; an import that failed has joined them: give the \
+                 joined file, {}",
+                joined.display()
+            ),
+        )),
+        _ => Err(ImageError::missing(*first, format!("{shown} lists it, and it is not beside it"))),
+    }
+}
+
+/// The chunks of an export without a table of contents, in order.
+fn beside(first: &Path, base: &str) -> Result<Vec<PathBuf>, ImageError> {
+    let folder = first.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let read = || ImageError::read(folder.display().to_string());
+    let mut chunks = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(read())? {
+        let name = entry.map_err(read())?.file_name();
+        match name.to_str().and_then(numbered) {
+            Some((other, number)) if other == base => {
+                chunks.insert(number, first.with_file_name(&name));
+            }
+            _ => {}
+        }
+    }
+    let gap = (0..).zip(chunks.keys()).find(|(expected, number)| *number != expected);
+    match gap {
+        Some((expected, _)) => Err(ImageError::missing(
+            format!("{base}.{expected:04}"),
+            "chunks with higher numbers are there, and this one is not",
+        )),
+        None => Ok(chunks.into_values().collect()),
+    }
+}
+
+/// Files read as one. An export may have more files than a process may open, so a few are open at a time.
 pub(crate) struct Joined {
-    /// Each file and the offset at which it begins, in order.
-    parts: Vec<(u64, FileAt)>,
+    parts: Vec<Part>,
     length: u64,
+    /// Open files with their places in `parts`, the last used at the end.
+    open: Mutex<VecDeque<(usize, Arc<FileAt>)>>,
+}
+
+/// A file, and the offset of its first byte.
+struct Part {
+    start: u64,
+    path: PathBuf,
+    length: u64,
+}
+
+const MOST_OPEN: usize = 16;
+
+impl Joined {
+    fn file(&self, n: usize) -> io::Result<Arc<FileAt>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = open.iter().position(|(place, _)| *place == n).and_then(|at| open.remove(at));
+        let file = match known {
+            Some((_, file)) => file,
+            None => {
+                let Part { path, length, .. } = &self.parts[n];
+                let named =
+                    |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+                let file = File::open(path).and_then(FileAt::new).map_err(named)?;
+                if file.length() != *length {
+                    return Err(named(io::Error::other("the file has changed while raas was at work")));
+                }
+                if open.len() == MOST_OPEN {
+                    open.pop_front();
+                }
+                Arc::new(file)
+            }
+        };
+        open.push_back((n, file.clone()));
+        Ok(file)
+    }
 }
 
 impl ReadAt for Joined {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let behind = self.parts.partition_point(|(start, _)| *start <= offset);
-        // Behind an empty file stands another one of the same start; the last one of them has the byte.
-        match behind.checked_sub(1).and_then(|n| self.parts.get(n)) {
-            Some((start, file)) => file.read_at(offset - start, buffer),
+        let behind = self.parts.partition_point(|part| part.start <= offset);
+        // An empty file has the same start as the next file; the last of them has the byte.
+        match behind.checked_sub(1) {
+            Some(n) => self.file(n)?.read_at(offset - self.parts[n].start, buffer),
             None => Ok(0),
         }
     }

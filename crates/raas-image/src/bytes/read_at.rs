@@ -1,20 +1,20 @@
-//! Reading at a place without moving a shared position, so that layers of one archive are read side by side.
+//! Reads at an offset without a shared position, so that several threads read layers of one archive.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// Something of known length that is read at offsets.
+/// Bytes of known length that are read at offsets.
 pub(crate) trait ReadAt: Send + Sync {
-    /// Reads some bytes at the offset; 0 at or behind the end.
+    /// Reads bytes at the offset and returns their number, which is 0 at or behind the end.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// The length in bytes.
     fn length(&self) -> u64;
 }
 
-/// A file whose length was taken when it was opened.
+/// A file with its length at the time of opening.
 pub(crate) struct FileAt {
     file: File,
     length: u64,
@@ -37,7 +37,7 @@ impl ReadAt for FileAt {
     }
 }
 
-/// A stretch of such bytes, read from its start.
+/// Reads a stretch of such bytes from its start.
 #[derive(Clone)]
 pub(crate) struct Section {
     bytes: Arc<dyn ReadAt>,

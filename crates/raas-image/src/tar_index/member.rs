@@ -1,4 +1,4 @@
-//! What a member may be.
+//! Kinds of members.
 
 use tar::EntryType;
 
@@ -9,15 +9,15 @@ use crate::{ImageError, Rule};
 /// A member of an archive, checked.
 #[derive(Debug)]
 pub(crate) enum Member {
-    /// A regular file's place.
+    /// The place of a regular file.
     File { offset: u64, size: u64 },
-    /// Another name for the member of this name.
+    /// A link to the member of this name.
     Link { target: Box<str> },
-    /// A folder, which matters to nobody.
+    /// A folder, which has no content.
     Folder,
 }
 
-/// A member as its headers have it.
+/// A member as its headers describe it.
 pub(super) struct Header {
     pub(super) kind: EntryType,
     pub(super) link: Option<Vec<u8>>,
@@ -26,7 +26,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The member's normalised name and what it is, if both are allowed.
+    /// The member and its normalised name, if both are allowed.
     pub(super) fn check(self, raw_name: &[u8]) -> Result<(String, Member), ImageError> {
         let shown = || String::from_utf8_lossy(raw_name).into_owned();
         let text = std::str::from_utf8(raw_name).map_err(|_| ImageError::refused(shown(), Rule::NotUtf8))?;
@@ -47,7 +47,7 @@ impl Header {
                 let raw = self.link.unwrap_or_default();
                 let target =
                     std::str::from_utf8(&raw).map_err(|_| ImageError::refused(shown(), Rule::NotUtf8))?;
-                // A hard link names a member from the archive's root, a symbolic one from its own folder.
+                // The target of a hard link begins at the archive's root, that of a symbolic link in its own folder.
                 let from = if self.kind == EntryType::Link { "" } else { path::folder(&name) };
                 let resolved = path::resolve(from, target)
                     .ok_or_else(|| ImageError::refused(shown(), Rule::LinkLeaves(legible(target, 300))))?;

@@ -1,8 +1,8 @@
-//! Names of members, brought to one form.
+//! Names of members in a normal form.
 
 use crate::Rule;
 
-/// The name without `.` parts and doubled slashes; an absolute one, or one with `..`, is refused.
+/// The name without `.` parts and doubled slashes. An absolute name, or one with `..`, is an error.
 pub(crate) fn normalise(name: &str) -> Result<String, Rule> {
     if name.starts_with('/') {
         return Err(Rule::AbsolutePath);
@@ -16,12 +16,12 @@ pub(crate) fn normalise(name: &str) -> Result<String, Rule> {
     Ok(name.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/"))
 }
 
-/// The folder that a member is in; empty at the root.
+/// The folder of a member; empty at the root.
 pub(super) fn folder(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// What a link's target means from a folder, if that is inside of the archive.
+/// The member that a link in a folder leads to; `None` outside of the archive.
 pub(super) fn resolve(from: &str, target: &str) -> Option<String> {
     if target.starts_with('/') || target.is_empty() || target.contains('\0') {
         return None;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_to_one_form() {
+    fn names_are_normalised() {
         assert_eq!(normalise("./a//b/./c").unwrap(), "a/b/c");
         assert_eq!(normalise("./").unwrap(), "");
         assert!(matches!(normalise("/a"), Err(Rule::AbsolutePath)));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_inside() {
+    fn links_out_of_the_archive_are_rejected() {
         assert_eq!(resolve("a", "../b/layer.tar").as_deref(), Some("b/layer.tar"));
         assert_eq!(resolve("a/b", "./c").as_deref(), Some("a/b/c"));
         assert_eq!(resolve("a", "../../b"), None);

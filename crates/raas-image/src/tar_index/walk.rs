@@ -1,4 +1,4 @@
-//! The two ways of walking over an archive.
+//! The two ways to walk over an archive: over a file, and over a stream.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,15 +11,23 @@ use crate::{ImageError, Rule};
 pub(crate) trait Walk {
     /// The offset of the next byte.
     fn position(&self) -> u64;
-    /// The next bytes; `UnexpectedEof` where the archive ends before.
-    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()>;
-    /// Goes over the next bytes; `UnexpectedEof` where the archive ends before.
+    /// Reads the next bytes, fewer than the buffer has only at the archive's end. Returns their number.
+    fn read_up_to(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Skips the next bytes; `UnexpectedEof` if the archive ends before.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
     /// Called behind the end mark.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Reads the next bytes; `UnexpectedEof` if the archive ends before.
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match self.read_up_to(buffer)? {
+            read if read == buffer.len() => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
-/// Walks over a file, reading only the headers.
+/// Walks over a file and reads the headers alone.
 pub(crate) struct SeekWalk {
     bytes: Arc<dyn ReadAt>,
     position: u64,
@@ -36,10 +44,12 @@ impl Walk for SeekWalk {
         self.position
     }
 
-    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        Section::new(self.bytes.clone(), self.position, buffer.len() as u64).read_exact(buffer)?;
-        self.position += buffer.len() as u64;
-        Ok(())
+    fn read_up_to(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.bytes.length().saturating_sub(self.position);
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        Section::new(self.bytes.clone(), self.position, most as u64).read_exact(&mut buffer[..most])?;
+        self.position += most as u64;
+        Ok(most)
     }
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
@@ -53,13 +63,13 @@ impl Walk for SeekWalk {
     }
 }
 
-/// Writers of tar pad to a few kilobytes, tapes to some megabytes.
+/// Writers of tar pad an archive to a few kilobytes, or for tapes to some megabytes.
 const MAX_PADDING: u64 = 64 * 1024 * 1024;
 
-/// Walks over a stream and keeps what passes in a file, so that the members can be read afterwards.
+/// Walks over a stream and writes it to a file, from which the members are read later.
 ///
-/// The headers are judged as they pass: a stream that is no archive is refused at its first block, not when the
-/// disk is full.
+/// The walk checks each header as it arrives: a stream that is no archive is an error at its first block, before it fills
+/// the disk.
 pub(crate) struct SpoolWalk<'a> {
     stream: &'a mut dyn Read,
     spool: &'a mut File,
@@ -106,10 +116,19 @@ impl Walk for SpoolWalk<'_> {
         self.position
     }
 
-    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_up_to(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.admit(buffer.len() as u64)?;
-        self.stream.read_exact(buffer)?;
-        self.keep(buffer)
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.stream.read(&mut buffer[read..]) {
+                Ok(0) => break,
+                Ok(got) => read += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.keep(&buffer[..read])?;
+        Ok(read)
     }
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
@@ -129,8 +148,8 @@ impl Walk for SpoolWalk<'_> {
         Ok(())
     }
 
-    /// Reads on to the stream's end, so that a packed stream's own checksum is compared and the sender is not cut
-    /// off; what stands there is padding and is not kept.
+    /// Reads to the end of the stream, so that the checksum of a packed stream is compared and the sender can finish. The
+    /// rest is padding, which is not written to the file.
     fn finish(&mut self) -> io::Result<()> {
         let mut padding = 0u64;
         loop {

@@ -1,8 +1,8 @@
-//! Rules of the tar archive itself.
+//! Rules of tar archives.
 
 use std::io::{self, Read};
 
-use raas_image::{ImageError, Limits};
+use raas_image::{ImageError, Limits, Wanted};
 use raas_testkit::TarBuilder;
 use raas_testkit::oci::{Layout, blob_name};
 use raas_testkit::tar::{Member, header, kind, pax_records};
@@ -10,7 +10,7 @@ use raas_testkit::tar::{Member, header, kind, pax_records};
 use crate::rule;
 use crate::support::{accepted, assert_refused, check, failure, open_path, open_stream, source};
 
-/// An image that there is nothing wrong with, ending with a member of a known name.
+/// A good image, whose archive ends with the member `last`.
 fn good() -> TarBuilder {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
@@ -30,10 +30,15 @@ fn names_links_and_kinds() {
             ("name is not text", good().file(b"a\xff", "").finish(), rule!(NotUtf8), "a\u{fffd}"),
             ("no name", good().file("", "").finish(), rule!(NoName), ""),
             ("a file called .", good().file("./.", "").finish(), rule!(NoName), "./."),
-            ("twice", good().file("last", "y").finish(), rule!(Duplicate), "last"),
-            ("twice, spelt otherwise", good().file(".//last", "y").finish(), rule!(Duplicate), "last"),
-            ("file and link", good().symlink("last", "oci-layout").finish(), rule!(Duplicate), "last"),
-            ("file and folder", good().folder("last/").finish(), rule!(Duplicate), "last"),
+            ("twice", good().file("index.json", "{}").finish(), rule!(Duplicate), "index.json"),
+            (
+                "twice, spelt otherwise",
+                good().file(".//index.json", "y").finish(),
+                rule!(Duplicate),
+                "index.json",
+            ),
+            ("file and link", good().symlink("index.json", "last").finish(), rule!(Duplicate), "index.json"),
+            ("file and folder", good().folder("index.json/").finish(), rule!(Duplicate), "index.json"),
             ("link to /", good().symlink("a", "/etc/passwd").finish(), rule!(LinkLeaves(_)), "a"),
             ("link up", good().symlink("a", "../x").finish(), rule!(LinkLeaves(_)), "a"),
             ("link far up", good().symlink("a/b", "c/../../../x").finish(), rule!(LinkLeaves(_)), "a/b"),
@@ -118,9 +123,13 @@ fn truncated_archives() {
     let cut = |from_end: usize| whole[..whole.len() - from_end].to_vec();
     check(
         vec![
-            ("no end mark", good().without_end_mark(), rule!(Truncated), "last"),
             ("in the end mark", cut(2 * 512 - 100), rule!(Truncated), "x"),
-            ("in the padding", cut(2 * 512 + 100), rule!(Truncated), "x"),
+            (
+                "behind an extended header",
+                good().pax([("path", b"y".as_slice())]).without_end_mark(),
+                rule!(Truncated),
+                "last",
+            ),
             ("in the data", cut(3 * 512 + 20), rule!(Truncated), "x"),
             ("behind the header", cut(4 * 512), rule!(Truncated), "x"),
             ("in the header", cut(4 * 512 + 100), rule!(Truncated), "last"),
@@ -130,11 +139,43 @@ fn truncated_archives() {
 }
 
 #[test]
+fn an_archive_without_an_end_mark_is_read_with_a_note() {
+    let whole = good().file("x", "y".repeat(600)).finish();
+    for (label, bytes) in [
+        ("no end mark", good().without_end_mark()),
+        ("no end mark behind padding", whole[..whole.len() - 2 * 512].to_vec()),
+        ("no padding", whole[..whole.len() - 2 * 512 - 100].to_vec()),
+    ] {
+        let notes = accepted(label, &bytes).image(&Wanted::default()).unwrap().notes().to_vec();
+        assert!(matches!(notes.as_slice(), [note] if note.contains("no end mark")), "{label}: {notes:?}");
+    }
+}
+
+#[test]
+fn of_members_with_the_same_name_the_last_is_read() {
+    let mut layout = Layout::new();
+    let image = layout.simple_image("x");
+    layout.tag(&image, "1.0");
+    let files = layout.files();
+    let blob = blob_name(&image.digest);
+    for (label, bytes) in [
+        ("equal and used", files.builder().file(&blob, files.get(&blob)).finish()),
+        ("different and not used", files.builder().file("last", "x").file("./last", "y").finish()),
+        ("equal links", files.builder().symlink("a", "index.json").symlink("a", "index.json").finish()),
+    ] {
+        let notes = accepted(label, &bytes).image(&Wanted::default()).unwrap().notes().to_vec();
+        assert!(matches!(notes.as_slice(), [note] if note.contains("same name")), "{label}: {notes:?}");
+    }
+    let changed = files.builder().file(&blob, [files.get(&blob), b" "].concat()).finish();
+    check(vec![("different and used", changed, rule!(Duplicate), &blob)], &Limits::default());
+}
+
+#[test]
 fn a_member_that_claims_more_than_there_is() {
     let bytes = good().claiming("big", 1 << 62, "x").finish();
     let error = open_path(&source(&bytes).path, &Limits::default()).err().unwrap();
     assert_refused("file", &error, rule!(Truncated), "big");
-    // A stream could go on; what it may take on disk is bounded.
+    // The length of a stream is unknown, so its bound is the space on disk.
     let error = open_stream(io::Cursor::new(bytes), &Limits::default()).err().unwrap();
     assert_refused("stream", &error, rule!(Inflates(_)), "the stream");
 }
@@ -162,8 +203,8 @@ fn counts_and_lengths_are_bounded() {
 }
 
 #[test]
-fn ten_million_members_are_refused_long_before_their_end() {
-    /// The header of one folder, again and again. A folder may come twice, so nothing else is in the way.
+fn ten_million_members_are_rejected_long_before_their_end() {
+    /// The header of one folder without end. A folder may repeat, so only the number of members is a fault.
     struct Folders {
         header: [u8; 512],
         read: usize,
@@ -187,7 +228,7 @@ fn ten_million_members_are_refused_long_before_their_end() {
 }
 
 #[test]
-fn links_within_the_archive_are_followed_so_far() {
+fn links_within_the_archive_are_followed_up_to_a_limit() {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
     layout.tag(&image, "1.0");

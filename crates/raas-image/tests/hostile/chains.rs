@@ -10,7 +10,7 @@ use raas_types::{Digest, ImageId};
 use crate::rule;
 use crate::support::{accepted, check, failure, open_bytes, v1};
 
-/// A chain of three with this changed.
+/// A chain of three images with this change.
 fn changed(change: impl FnOnce(&mut Export)) -> Vec<u8> {
     let mut export = Export::chain("app", 3);
     change(&mut export);
@@ -181,7 +181,7 @@ fn chains_are_of_bounded_length() {
     let error = failure("long", &chain(1025), &Limits::default());
     assert!(error.to_string().contains("1024"), "{error}");
     assert_eq!(v1(&chain(1024), None).unwrap().images.len(), 1024);
-    // Each of many images on one long chain keeps the list of its own ancestors.
+    // Each of many images on one long chain has a list of its ancestors.
     let trunk = Export::chain_without_lists("app", 1000);
     let branched = |branches| {
         let mut export = trunk.clone();
@@ -196,13 +196,13 @@ fn chains_are_of_bounded_length() {
 }
 
 #[test]
-fn one_json_for_many_images_is_not_read_without_end() {
+fn one_json_file_of_many_images_counts_for_each() {
     let mut export = Export::chain("app", 1);
     (0..50).for_each(|n| {
         export.branch(&format!("t{n}"), 0);
     });
     let mut files = export.without_lists().files();
-    // Without an id it fits every image.
+    // A json without an id fits every image.
     files.set("shared", format!("{{\"x\":\"{}\"}}", "x".repeat(1000)));
     (1..=50).for_each(|n| {
         files.link(export.file(n, "json"), "../../shared");
@@ -213,7 +213,7 @@ fn one_json_for_many_images_is_not_read_without_end() {
 }
 
 #[test]
-fn holes_are_for_the_push_to_judge() {
+fn images_without_files_are_left_to_the_push() {
     let mut export = Export::chain("app", 4);
     export.hole(0).hole(1).tag("old", 2);
     let archive = accepted("holes", &export.tar());
@@ -225,13 +225,13 @@ fn holes_are_for_the_push_to_judge() {
     let chain: Vec<String> =
         set.chain(&export.id(3).parse().unwrap()).iter().map(ToString::to_string).collect();
     assert_eq!(chain, (0..4).map(|n| export.id(n)).collect::<Vec<_>>());
-    // A tag of a hole is refused, whichever tag is read first.
+    // The order of tags does not matter for a tag of an image without files.
     export.tag("base", 1);
     assert!(matches!(
         v1(&export.tar(), None),
         Err(ImageError::Refused { rule: raas_image::Rule::Missing(_), .. })
     ));
-    // Two lists that disagree about what a hole is built on.
+    // Two lists with different parents of an image without files.
     let mut export = Export::chain("app", 4);
     export.hole(1).tag("old", 2);
     let own = id("second top");
@@ -252,13 +252,13 @@ fn several_documents_and_none() {
     let archive = open_bytes(&files.tar());
     assert_eq!(archive.repositories().unwrap(), ["app", "tool"]);
     assert!(matches!(archive.image(&Wanted::default()), Err(ImageError::Choice(_))));
-    let wanted = Wanted { repository: Some("tool".into()), tag: None };
+    let wanted = Wanted { repository: Some("tool".into()), ..Wanted::default() };
     assert_eq!(archive.image(&wanted).unwrap().tags().len(), 1);
     for n in 0..64 {
         files.set(format!("more-{n}.json"), "{}");
     }
     assert!(failure("many", &files.tar(), &Limits::default()).to_string().contains("64 documents"));
-    // Content of the other world is not in such an export.
+    // Such an export has no v2 content.
     let mut files = Export::chain("app", 1).files();
     files.replace("app.json", "\"version\":1", "\"version\":4");
     assert!(failure("version 4", &files.tar(), &Limits::default()).to_string().contains("v2 content"));
@@ -307,7 +307,7 @@ fn a_config_is_made_of_bounded_history() {
         rule!(TooLarge { limit: 10_000, .. }),
         "the history of",
     );
-    // Deep JSON is refused where it is read whole.
+    // Deep JSON is an error where it is read as a whole.
     let deep = format!("\"config\":{}1{},\"x\"", "[".repeat(5000), "]".repeat(5000));
     let mut files = Export::chain("app", 1).files();
     files.replace(&export.file(0, "json"), "\"config\"", &deep);

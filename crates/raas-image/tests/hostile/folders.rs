@@ -1,4 +1,4 @@
-//! Folders: nothing in them leads out of them.
+//! Folders. Nothing in a folder leads out of it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn a_layout_in_a_folder() {
     let archive = open_path(&folder, &limits).unwrap();
     assert_eq!(archive.kind(), SourceKind::Oci);
     read_whole(&archive, &limits).unwrap();
-    // The folder itself may be named by a link.
+    // The path of the folder may be a link.
     symlink(&folder, outer.path().join("link")).unwrap();
     read_whole(&open_path(&outer.path().join("link"), &limits).unwrap(), &limits).unwrap();
 
@@ -36,7 +36,7 @@ fn a_layout_in_a_folder() {
 
     let refusal =
         || open_path(&folder, &limits).and_then(|archive| read_whole(&archive, &limits)).unwrap_err();
-    // The right bytes, from a place that is none of the source.
+    // The right bytes, but outside of the source.
     fs::rename(&inside, outer.path().join("outside")).unwrap();
     fs::remove_file(&blob).unwrap();
     symlink("../../../outside", &blob).unwrap();
@@ -65,7 +65,7 @@ fn a_layout_in_a_folder() {
 }
 
 #[test]
-fn a_docker_save_in_a_folder_names_its_own_files_only() {
+fn a_docker_save_in_a_folder_reads_its_own_files_alone() {
     let layers = [layer(&[("a", b"a")])];
     let limits = Limits::default();
     let outer = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ fn a_docker_save_in_a_folder_names_its_own_files_only() {
 }
 
 #[test]
-fn a_folder_that_is_none() {
+fn a_folder_that_is_no_source() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("oci-layout"), "{}").unwrap();
     let error = open_path(folder.path(), &Limits::default()).err().unwrap();
@@ -98,7 +98,7 @@ fn a_folder_that_is_none() {
 }
 
 #[test]
-fn a_file_that_changes_meanwhile_is_noticed() {
+fn a_file_that_changes_during_the_push_is_noticed() {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
     layout.tag(&image, "1.0");

@@ -1,4 +1,4 @@
-//! OCI layouts: what their documents may say, and what comes along with a tag.
+//! OCI layouts: their documents, and the attachments of a tag.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use crate::rule;
 use crate::support::{
-    accepted, assert_refused, check, failure, manifests, open_bytes, open_path, open_stream, source, wanted,
+    accepted, assert_refused, check, failure, manifests, open_bytes, open_path, open_stream, published_as,
+    source, wanted,
 };
 
-/// A layout of one tagged image, and that image.
+/// A layout of one tagged image, and the image.
 fn one() -> (Layout, Descriptor) {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
@@ -29,7 +30,7 @@ fn parts(layout: &Layout, image: &Descriptor) -> (Descriptor, Descriptor) {
     }
 }
 
-/// A layout whose one tagged manifest is this document; its tar, and the manifest's name in it.
+/// The tar of a layout with this document as a tagged manifest, and the manifest's name in the tar.
 fn with_manifest(media_type: &str, document: &Value) -> (Vec<u8>, String) {
     let (mut layout, _) = one();
     let manifest = layout.document(media_type, document);
@@ -86,7 +87,7 @@ fn content_that_is_not_there() {
         ],
         &Limits::default(),
     );
-    // A blob may be masked: whether it has to be there is for the push to say.
+    // A blob may be masked, so the push decides whether it must be there.
     let (config, layer) = parts(&layout, &a);
     for missing in [config.digest, layer.digest] {
         let set = manifests(&without(&missing), None).unwrap();
@@ -96,7 +97,7 @@ fn content_that_is_not_there() {
 }
 
 #[test]
-fn documents_that_are_not_what_they_should_be() {
+fn malformed_documents() {
     let (layout, image) = one();
     let (config, layer) = parts(&layout, &image);
     let manifest = |more: Value| {
@@ -135,13 +136,23 @@ fn documents_that_are_not_what_they_should_be() {
         files.set(name, content);
         files.tar()
     };
+    // A file that is no manifest fails the push only if somebody asks for it.
+    let error = manifests(&unknown, Some("2.0")).unwrap_err();
+    assert_refused(
+        "unknown type",
+        &error,
+        rule!(Content(_)),
+        unknown_name.trim_start_matches("blobs/sha256/"),
+    );
+    assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    let set = manifests(&unknown, None).unwrap();
+    assert!(set.tags.len() == 1 && set.notes[0].contains("not a manifest"), "{:?}", set.notes);
     check(
         vec![
             ("image and index", both, rule!(Manifest(_)), &both_name),
             ("index and image", list, rule!(Manifest(_)), &list_name),
             ("two media types", other_type, rule!(Manifest(_)), &other_name),
             ("schema 1", schema1, rule!(Manifest(raas_types::ManifestError::Schema1)), &schema1_name),
-            ("unknown type", unknown, rule!(Manifest(_)), &unknown_name),
             ("no layers", no_layers, rule!(Manifest(_)), &no_layers_name),
             ("another size elsewhere", wrong_size, rule!(Content(_)), &wrong_size_name),
             ("a negative size", negative, rule!(Manifest(_)), &negative_name),
@@ -176,7 +187,7 @@ fn documents_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn a_manifest_is_what_every_descriptor_of_it_says() {
+fn every_descriptor_of_a_manifest_is_checked() {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
     let longer = Descriptor { size: image.size + 1, ..image.clone() };
@@ -212,19 +223,14 @@ fn tags() {
         twice.tag(&image, "1.0");
     }
     let long = "t".repeat(129);
-    let name = format!("index.json, {REF_NAME}");
-    check(
-        vec![
-            ("a space", tagged(&[(REF_NAME, "a b")]), rule!(Content(_)), &name),
-            ("empty", tagged(&[(REF_NAME, "")]), rule!(Content(_)), &name),
-            ("a folder up", tagged(&[(REF_NAME, "..")]), rule!(Content(_)), &name),
-            ("a path", tagged(&[(REF_NAME, "app:../x")]), rule!(Content(_)), &name),
-            ("a line", tagged(&[(REF_NAME, "1.0\n2.0")]), rule!(Content(_)), &name),
-            ("129 letters", tagged(&[(REF_NAME, &long)]), rule!(Content(_)), &name),
-            ("two images", twice.tar(), rule!(Content(_)), "tag 1.0"),
-        ],
-        &Limits::default(),
-    );
+    check(vec![("two images", twice.tar(), rule!(Content(_)), "tag 1.0")], &Limits::default());
+    for name in ["a b", "..", "app:../x", "1.0\n2.0", &long, "1.0+build5", "stable/amd64"] {
+        let bytes = tagged(&[(REF_NAME, name)]);
+        let error = manifests(&bytes, None).unwrap_err().to_string();
+        assert!(error.contains("no valid tag") && error.contains(&name[..2]), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        assert_eq!(manifests(&bytes, Some("3.0")).unwrap().tags.len(), 1, "{name}");
+    }
     let tags = |annotations: &[(&str, &str)]| {
         let set = manifests(&tagged(annotations), None).unwrap();
         set.tags.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -233,6 +239,7 @@ fn tags() {
     assert_eq!(tags(&[(IMAGE_NAME, "docker.io/library/app:1.0")]), "1.0");
     assert_eq!(tags(&[(IMAGE_NAME, "docker.io/library/app:1.0"), (REF_NAME, "2.0")]), "2.0");
     assert_eq!(tags(&[]), "latest");
+    assert_eq!(tags(&[(REF_NAME, "")]), "latest");
 }
 
 #[test]
@@ -271,7 +278,7 @@ fn an_index_json_of_a_hundred_megabytes() {
     let start = files.builder().claiming("index.json", size, "{").without_end_mark();
     let place = source(&start);
     let file = std::fs::File::options().append(true).open(&place.path).unwrap();
-    // The rest of it, and the end mark, are a hole in the file.
+    // The rest of the member and the end mark are a hole in the file.
     file.set_len(start.len() as u64 + size + 1024).unwrap();
     let archive = open_path(&place.path, &Limits::default()).unwrap();
     let error = archive.image(&Wanted::default()).unwrap_err();
@@ -279,7 +286,7 @@ fn an_index_json_of_a_hundred_megabytes() {
 }
 
 #[test]
-fn what_is_kept_and_read_of_all_manifests_is_bounded() {
+fn all_manifests_and_configs_together_are_bounded() {
     let (mut layout, image) = one();
     let (config, layer) = parts(&layout, &image);
     let document = |n: usize| json!({"schemaVersion": 2, "config": config, "layers": [layer], "x": n});
@@ -291,7 +298,7 @@ fn what_is_kept_and_read_of_all_manifests_is_bounded() {
     let manifests = Limits { manifests: 60_000, ..Limits::default() };
     let error = failure("manifests", &bytes, &manifests);
     assert_refused("manifests", &error, rule!(TooLarge { limit: 60_000, .. }), "blobs/sha256/");
-    // One config that all of them name is read for each.
+    // A config counts once for each manifest that names it.
     let configs = Limits { configs: config.size * 100, ..Limits::default() };
     let error = failure("configs", &bytes, &configs);
     assert_refused("configs", &error, rule!(TooLarge { .. }), &blob_name(&config.digest));
@@ -313,12 +320,12 @@ fn indexes_within_indexes() {
     };
     let (layout, _) = nested(8, 1);
     accepted("eight", &layout.tar());
-    // Read from the top, the image is what lies too deep.
+    // The image is the manifest on the ninth level.
     let (layout, _) = nested(9, 1);
     let error = failure("nine", &layout.tar(), &Limits::default());
     assert_refused("nine", &error, rule!(Content(_)), "blobs/sha256/");
-    // Each lists the one below it thirty times: read as a tree, that is without end. The list of docker makes the
-    // layers be looked at before.
+    // Each index lists the next one thirty times, which would be endless to read as a tree. With docker's list beside it,
+    // the manifests are also read to recognise the format.
     let (layout, _) = nested(8, 30);
     accepted("wide", &layout.tar());
     let mut files = layout.files();
@@ -327,7 +334,7 @@ fn indexes_within_indexes() {
 }
 
 #[test]
-fn attached_manifests_come_along_with_a_tag() {
+fn attachments_are_published_with_their_tag() {
     let mut layout = Layout::new();
     let (amd64, arm64) = (layout.simple_image("a"), layout.simple_image("b"));
     let index = layout.index(&[amd64.clone(), arm64.clone()]);
@@ -335,7 +342,7 @@ fn attached_manifests_come_along_with_a_tag() {
     let sbom = layout.artifact(&amd64, "application/spdx+json", b"sbom");
     let of_sbom = layout.artifact(&sbom, "application/vnd.acme.signature", b"signature of the sbom");
     let of_other = layout.artifact(&other, "application/spdx+json", b"sbom of the other");
-    // The outermost one first: the order is not the one in which they lead to each other.
+    // The outermost attachment is first in the list, before its subject.
     layout.untagged(&of_sbom);
     layout.untagged(&sbom);
     layout.untagged(&of_other);
@@ -361,7 +368,7 @@ fn attached_manifests_come_along_with_a_tag() {
 }
 
 #[test]
-fn what_is_wrong_elsewhere_does_not_keep_a_tag_back() {
+fn faults_of_other_manifests_do_not_stop_a_tag() {
     let (mut layout, image) = one();
     let schema1 = json!({"schemaVersion": 1, "name": "x", "fsLayers": [], "history": []});
     let old = layout.document(media_type::DOCKER_SCHEMA1, &schema1);
@@ -370,7 +377,7 @@ fn what_is_wrong_elsewhere_does_not_keep_a_tag_back() {
     let set = manifests(&layout.tar(), Some("1.0")).unwrap();
     assert_eq!(set.manifests.keys().collect::<Vec<_>>(), [&image.digest]);
     assert_refused("all", &manifests(&layout.tar(), None).unwrap_err(), rule!(Manifest(_) | Missing(_)), "");
-    // A changed one is another matter: it could be a signature.
+    // A changed manifest could be a signature, so it is an error.
     let other = layout.simple_image("other");
     layout.tag(&other, "3.0");
     layout.falsify(&other.digest, "{}");
@@ -379,7 +386,7 @@ fn what_is_wrong_elsewhere_does_not_keep_a_tag_back() {
 }
 
 #[test]
-fn many_attached_to_each_other_take_no_longer_than_they_are_many() {
+fn long_chains_of_attachments_are_read_in_linear_time() {
     let (mut layout, image) = one();
     let mut chain = vec![image];
     for n in 0..1500usize {
@@ -445,7 +452,7 @@ fn layers_of_every_packing_and_foreign_ones() {
 }
 
 #[test]
-fn a_diff_id_that_is_another_layers() {
+fn a_diff_id_of_another_layer() {
     let mut layout = Layout::new();
     let mut layer = layout.layer(&[("a", b"a")], Pack::Zstd);
     let name = blob_name(&layer.descriptor.digest);
@@ -463,16 +470,18 @@ fn several_repositories_in_one_layout() {
         layout.root(&image, [(IMAGE_NAME, name), (REF_NAME, "1.0")]);
     }
     let archive = open_bytes(&layout.tar());
-    assert_eq!(archive.repositories().unwrap(), ["docker.io/acme/app", "docker.io/acme/tool"]);
-    let chosen = archive.choose(None, "acme", "app").unwrap();
-    let set = archive.image(&Wanted { repository: chosen, tag: None }).unwrap();
+    assert_eq!(archive.repositories().unwrap(), ["acme/app", "acme/tool"]);
+    let set = archive.image(&published_as("app")).unwrap();
     assert!(matches!(set, Image::Manifests(set) if set.manifests.len() == 1));
-    assert!(matches!(archive.choose(None, "acme", "other"), Err(ImageError::Choice(_))));
-    assert!(matches!(archive.choose(Some("acme/app"), "acme", "app"), Err(ImageError::Choice(_))));
+    assert!(matches!(archive.choose(&published_as("other")), Err(ImageError::Choice(_))));
+    for (repository, is_there) in [("acme/app", true), ("docker.io/acme/app", true), ("app", false)] {
+        let wanted = Wanted { repository: Some(repository.to_owned()), ..published_as("app") };
+        assert_eq!(archive.choose(&wanted).is_ok(), is_there, "{repository}");
+    }
 }
 
 #[test]
-fn a_stream_of_bytes_a_few_at_a_time() {
+fn a_stream_that_gives_a_few_bytes_at_a_time() {
     struct Trickle(std::io::Cursor<Vec<u8>>);
     impl std::io::Read for Trickle {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {

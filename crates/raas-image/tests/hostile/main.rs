@@ -1,9 +1,10 @@
-//! Sources that somebody made to do harm, and odd ones that nobody meant any with.
+//! Hostile sources, and odd ones that real programs write.
 //!
-//! Each refusal has to name the member and the rule, whatever way the source comes in.
+//! Each error must name the member and the rule, whether the source is a file or a stream, plain or packed.
 
 mod archives;
 mod chains;
+mod choosing;
 mod folders;
 mod layouts;
 mod mutations;

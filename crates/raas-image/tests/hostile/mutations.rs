@@ -1,8 +1,8 @@
-//! Whatever is changed in an archive: an error or another image comes of it, never a panic and never a long wait.
+//! Random changes of archives. The result is an error or another image, never a panic and never a long wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use raas_image::{Input, Limits, open};
+use raas_image::{Input, Limits, Wanted, open};
 use raas_testkit::docker_save::{LayerPlaces, Saved, newer, newest, oldest};
 use raas_testkit::layers::{Pack, Random, layer};
 use raas_testkit::oci::Layout;
@@ -10,9 +10,9 @@ use raas_testkit::pulp2::Export;
 use raas_testkit::tar::repair_checksum;
 use raas_testkit::{Files, fixtures};
 
-use crate::support::read_whole;
+use crate::support::{published_as, read_whole};
 
-/// Small, so that a change that makes something long is found out early.
+/// Low limits, so that a change that makes a source long is an error soon.
 fn limits() -> Limits {
     Limits {
         members: 200,
@@ -50,30 +50,30 @@ fn sources() -> Vec<(&'static str, Files)> {
     ]
 }
 
-/// Opens and reads it; what comes of that does not matter.
+/// Opens and reads an archive, with any outcome.
 fn survives(label: &str, case: usize, bytes: Vec<u8>) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let limits = limits();
         let input = Input::Stream("mutated".into(), Box::new(std::io::Cursor::new(bytes)));
         let archive = open(input, &std::env::temp_dir(), &limits, &mut |_| {})?;
         archive.repositories()?;
-        archive.choose(None, "acme", "app")?;
+        drop(archive.choose(&published_as("app")));
         for repository in archive.repositories()?.into_iter().map(Some).chain([None]) {
-            drop(archive.image(&raas_image::Wanted { repository, tag: None }));
+            drop(archive.image(&Wanted { repository, ..Wanted::default() }));
         }
         read_whole(&archive, &limits)
     }));
     match outcome {
         Ok(Ok(())) => {}
-        // The message is made too.
+        // Making the message must not panic either.
         Ok(Err(error)) => drop(error.to_string()),
         Err(_) => panic!("{label}, case {case}: a panic"),
     }
 }
 
-/// Some bytes changed, cut out, or repeated.
+/// Changes, removes or repeats some bytes.
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    /// Bytes that mean something to one of the parsers.
+    /// Bytes with a meaning to a parser.
     const WORDS: [&[u8]; 12] = [
         b"\0",
         b"\xff",
@@ -121,7 +121,7 @@ fn changed_archives() {
                 0 => bytes,
                 1 => Pack::Gzip.apply(&bytes),
                 _ => {
-                    // The packed bytes are changed, not what they unpack to.
+                    // The change is in the packed bytes.
                     let mut packed = Pack::Zstd.apply(&whole);
                     mutate(&mut random, &mut packed);
                     packed
@@ -133,7 +133,7 @@ fn changed_archives() {
 }
 
 #[test]
-fn changed_headers_whose_checksum_holds() {
+fn changed_headers_with_a_valid_checksum() {
     for (n, (label, files)) in sources().into_iter().enumerate() {
         let mut random = Random::new(100 + n as u64);
         let whole = files.tar();

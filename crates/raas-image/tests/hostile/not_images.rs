@@ -1,11 +1,12 @@
-//! What is no image at all.
+//! Sources that are no images.
 
-use raas_image::{ImageError, Limits};
+use raas_image::{Content, ImageError, Limits, fingerprint};
 use raas_testkit::TarBuilder;
-use raas_testkit::layers::noise;
+use raas_testkit::layers::{Pack, noise, xz};
+use raas_testkit::oci::Layout;
 
 use crate::rule;
-use crate::support::{assert_refused, failure, open_path, open_stream, source};
+use crate::support::{assert_refused, failure, open_path, open_stream, read_whole, source};
 
 #[test]
 fn files_of_other_kinds() {
@@ -60,11 +61,41 @@ fn json_that_is_no_table_of_contents() {
 
 #[test]
 fn packings_that_are_not_read_are_named() {
-    for (magic, name) in [(b"\xfd7zXZ\0rest".as_slice(), "xz"), (b"BZh91AY&SY", "bzip2")] {
+    for (magic, name) in [(b"BZh91AY&SY".as_slice(), "bzip2"), (b"\x04\x22\x4d\x18rest", "lz4")] {
         let error = open_path(&source(magic).path, &Limits::default()).err().unwrap();
         assert_refused(name, &error, rule!(Unpack(_)), "source");
-        assert!(error.to_string().contains(name), "{error}");
+        let message = error.to_string();
+        assert!(message.contains(name) && message.contains("gzip, Zstandard or xz"), "{message}");
     }
+    // No media type of layers is for xz.
+    let layer = Content::memory("layer", &xz(b"content"));
+    let error = fingerprint(&layer, &Limits::default(), &|_| {}).unwrap_err();
+    assert_refused("a layer", &error, rule!(Unpack(_)), "layer");
+    assert!(error.to_string().contains("gzip or Zstandard"), "{error}");
+}
+
+#[test]
+fn an_archive_in_xz_is_read() {
+    let mut layout = Layout::new();
+    let noise = noise(1, 300_000);
+    let layer = layout.layer(&[("noise", &noise)], Pack::Plain);
+    let image = layout.image("amd64", &[layer]);
+    layout.tag(&image, "1.0");
+    let packed = xz(&layout.tar());
+    let limits = Limits::default();
+    let from_file = open_path(&source(&packed).path, &limits).unwrap();
+    let from_stream = open_stream(std::io::Cursor::new(packed.clone()), &limits).unwrap();
+    for archive in [from_file, from_stream] {
+        read_whole(&archive, &limits).unwrap();
+    }
+    for cut in [packed.len() / 2, packed.len() - 3] {
+        let error = open_path(&source(&packed[..cut]).path, &limits).err().unwrap();
+        assert_refused("cut", &error, rule!(Truncated), "");
+    }
+    let mut damaged = packed;
+    damaged[10] ^= 1;
+    let error = open_path(&source(&damaged).path, &limits).err().unwrap();
+    assert_refused("damaged", &error, rule!(Unpack(_)), "source");
 }
 
 #[test]

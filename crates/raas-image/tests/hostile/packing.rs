@@ -1,4 +1,4 @@
-//! Archives that are packed, and damaged or endless.
+//! Packed archives that are damaged or endless.
 
 use std::io::{self, Cursor, Read};
 
@@ -14,7 +14,7 @@ fn good() -> Vec<u8> {
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
     layout.tag(&image, "1.0");
-    // Something that does not compress, so that a cut in the packed bytes is a cut in a member.
+    // Noise does not compress, so a cut in the packed bytes is a cut in a member.
     layout.files().builder().file("noise", noise(1, 50_000)).finish()
 }
 
@@ -37,7 +37,7 @@ fn truncated_and_damaged_packing() {
                 assert_refused(&format!("{pack:?} {label}"), &error, rule!(Truncated), "");
             }
         }
-        // Neither has a checksum in every place: what comes out is wrong in some way, and named in each.
+        // Not every byte has a checksum, so the damage shows in one of several rules.
         let mut damaged = whole.clone();
         damaged[200..300].fill(0xff);
         for error in errors(&damaged) {
@@ -56,7 +56,7 @@ fn truncated_and_damaged_packing() {
 }
 
 #[test]
-fn a_failing_stream_is_not_taken_for_a_damaged_one() {
+fn a_stream_that_fails_is_not_reported_as_damaged() {
     struct Fails(Cursor<Vec<u8>>);
     impl Read for Fails {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -92,13 +92,13 @@ fn several_members_and_frames_are_one_archive() {
 #[test]
 fn bombs_end_at_the_limit() {
     let limits = Limits { spool: 1 << 20, ..Limits::default() };
-    // A member that claims to be as long as what follows, then zeros.
+    // A member of the length that its header has, then zeros.
     let head = TarBuilder::new().claiming("zeros", 1 << 32, "").without_end_mark();
     for bytes in [[gzip(&head), gzip_bomb(1)].concat(), [zstd(&head), zstd_bomb(1)].concat()] {
         let error = open_path(&source(&bytes).path, &limits).err().unwrap();
         assert_refused("a member", &error, rule!(Inflates(0x10_0000)), "source");
     }
-    // Zeros behind the end mark, which are read and not kept.
+    // Zeros behind the end mark, which are not written to disk.
     let bytes = [gzip(&good()), gzip_bomb(1)].concat();
     let error = open_path(&source(&bytes).path, &limits).err().unwrap();
     assert_refused("padding", &error, rule!(Content(_)), "source");

@@ -1,4 +1,4 @@
-//! Pulp 3 exports: the genuine ones, with one thing changed.
+//! Pulp 3 exports: genuine exports with one change.
 
 use std::fs;
 use std::io::Read;
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use raas_image::{Archive, Image, ImageError, Limits, ManifestSet, Rule, SourceKind, Wanted, copy};
 use raas_testkit::{Files, fixtures};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rule;
-use crate::support::{WAYS, assert_refused, open_bytes, open_path, open_way};
+use crate::support::{WAYS, assert_refused, open_bytes, open_path, open_way, wanted};
 
 const APP: &str = "bigdatainc/bigdata-app";
 const FOLDER: &str = "repository-bigdatainc/bigdata-app_3/";
@@ -31,7 +32,7 @@ fn resource(files: &Files, end: &str) -> String {
 }
 
 fn image(archive: &Archive, repository: &str) -> Result<ManifestSet, ImageError> {
-    match archive.image(&Wanted { repository: Some(repository.into()), tag: None })? {
+    match archive.image(&Wanted { repository: Some(repository.into()), ..Wanted::default() })? {
         Image::Manifests(set) => Ok(set),
         other => panic!("expected manifests, found {other:?}"),
     }
@@ -84,28 +85,26 @@ fn artifacts_that_are_not_there() {
     let layer = "artifact/5f/f6ae8115d0eb80e10c3865a24cd52d1869929a6cf3d950212e6b03f6516e5c";
     let set = image(&open_bytes(&files.remove(layer).tar()), "acme/base").unwrap();
     assert_eq!(set.blobs.values().filter(|blob| blob.content.is_none()).count(), 1);
-    // A manifest of the older generation is an artifact too; without it nothing is known.
+    // A manifest of the older generation is an artifact too.
     let mut files = old();
     let digest = image(&open_bytes(&files.tar()), APP).unwrap().tags["1.0"];
     let name = format!("artifact/{}/{}", &digest.hex()[..2], &digest.hex()[2..]);
     let archive = open_bytes(&files.remove(&name).tar());
     assert_refused("manifest", &image(&archive, APP).unwrap_err(), rule!(Missing(_)), &name);
     // Another tag of the same export is whole.
-    let wanted = Wanted { repository: Some(APP.into()), tag: Some("2.0".parse().unwrap()) };
+    let wanted = Wanted { repository: Some(APP.into()), ..wanted(Some("2.0")) };
     assert!(archive.image(&wanted).is_ok());
 }
 
 #[test]
-fn resource_files_that_are_not_what_they_should_be() {
+fn malformed_resource_files() {
     let mut files = new();
     let tags = resource(&files, "TagResource.json");
     let list = resource(&files, ".app.modelresource.ManifestResource.json");
     let artifacts = resource(&files, "ContentArtifactResource.json");
     let long = format!("[{{\"name\": \"{}\"", "x".repeat(3000));
     type Expected = fn(&Rule) -> bool;
-    let table: [(&str, Files, Expected, &str); 9] = [
-        ("bad tag", files.clone().replace(&tags, "\"1.0\"", "\"a b\"").clone(), rule!(Content(_)), &tags),
-        ("a tag up", files.clone().replace(&tags, "\"1.0\"", "\"../x\"").clone(), rule!(Content(_)), &tags),
+    let table: [(&str, Files, Expected, &str); 6] = [
         ("tags are no list", files.clone().set(&tags, "{}").clone(), rule!(Json(_)), &tags),
         ("tags are cut", files.clone().set(&tags, "[{").clone(), rule!(Json(_)), &tags),
         (
@@ -116,16 +115,23 @@ fn resource_files_that_are_not_what_they_should_be() {
         ),
         ("a long entry", files.clone().set(&tags, long).clone(), rule!(TooLarge { limit: 2000, .. }), &tags),
         ("deep", files.clone().set(&list, "[".repeat(1500)).clone(), rule!(Json(_)), &list),
-        ("no manifests", files.clone().remove(&list).clone(), rule!(Missing(_)), &list),
-        ("no artifacts", files.clone().remove(&artifacts).clone(), rule!(Missing(_)), &artifacts),
+        ("no manifests", files.clone().remove(&list).clone(), rule!(Missing(_)), "artifact/"),
     ];
+    for name in ["a b", "../x"] {
+        let bytes = files.clone().replace(&tags, "\"1.0\"", &format!("\"{name}\"")).tar();
+        let set = image(&open_bytes(&bytes), APP).unwrap();
+        let noted = set.notes.iter().any(|note| note.contains(&format!("`{name}`")));
+        assert!(noted && !set.tags.contains_key("1.0") && set.tags.contains_key("2.0"), "{:?}", set.notes);
+    }
+    // Pulp omits the file of a resource without entries.
+    assert!(image(&open_bytes(&files.clone().remove(&artifacts).tar()), APP).is_ok());
     let limits = Limits { entry: 2000, ..Limits::default() };
     for (label, files, expected, member) in table {
         let source = crate::support::source(&files.tar());
         let error = image(&open_path(&source.path, &limits).unwrap(), APP).unwrap_err();
         assert_refused(label, &error, expected, member);
     }
-    // What is kept of them is bounded, however long the files are.
+    // The memory for entries is bounded, however long the files are.
     let entries: Vec<String> = (0..500)
         .map(|n| format!(r#"{{"name": "t{n}", "tagged_manifest": "sha256:{}"}}"#, "a".repeat(64)))
         .collect();
@@ -137,7 +143,7 @@ fn resource_files_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn which_repository_and_which_version() {
+fn the_latest_version_of_a_repository_is_read() {
     let files = new();
     let archive = open_bytes(&files.tar());
     assert!(matches!(archive.image(&Wanted::default()), Err(ImageError::Choice(_))));
@@ -195,13 +201,79 @@ fn chunks() {
         assert_refused("missing", &failure(path), rule!(Missing(_)), "tar.0001");
     }
     fs::remove_file(&toc).unwrap();
-    assert_refused("missing, without a list", &failure(&chunk(&toc, 0)), rule!(Truncated), "");
+    assert_refused("missing, without a list", &failure(&chunk(&toc, 0)), rule!(Missing(_)), "tar.0001");
 
     let (_folder, toc) = chunked();
     fs::remove_file(&toc).unwrap();
     assert!(open_path(&chunk(&toc, 0), &limits).is_ok());
     fs::remove_file(chunk(&toc, 3)).unwrap();
     assert_refused("the last one", &failure(&chunk(&toc, 0)), rule!(Truncated), "");
+}
+
+/// Edits the files of a table of contents.
+fn edit(toc: &Path, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+    let mut document: Value = serde_json::from_slice(&fs::read(toc).unwrap()).unwrap();
+    change(document["files"].as_object_mut().unwrap());
+    fs::write(toc, document.to_string()).unwrap();
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn chunks_that_a_table_of_contents_lacks_are_named() {
+    for (number, words) in [(1, "does not list the chunk"), (3, "lies beside it")] {
+        let (_folder, toc) = chunked();
+        let lacking = name_of(&chunk(&toc, number));
+        edit(&toc, |files| drop(files.remove(&lacking)));
+        let error = failure(&toc);
+        assert_refused("lacking", &error, rule!(Content(_)), "toc.json");
+        assert!(error.to_string().contains(&lacking) && error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn chunks_that_an_import_has_joined_are_explained() {
+    let (_folder, toc) = chunked();
+    let chunks: Vec<PathBuf> = (0..4).map(|n| chunk(&toc, n)).collect();
+    let whole = toc.with_file_name(name_of(&chunks[0]).trim_end_matches(".0000"));
+    let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| fs::read(chunk).unwrap()).collect();
+    fs::write(&whole, bytes).unwrap();
+    chunks.iter().for_each(|chunk| fs::remove_file(chunk).unwrap());
+    let message = failure(&toc).to_string();
+    assert!(message.contains("has joined them") && message.contains(&name_of(&whole)), "{message}");
+    assert!(open_path(&whole, &Limits::default()).is_ok());
+}
+
+#[test]
+fn another_chunk_than_the_first_is_explained() {
+    let (_folder, toc) = chunked();
+    let message = failure(&chunk(&toc, 1)).to_string();
+    assert!(message.contains("chunk 1 of an export") && message.contains(".0000"), "{message}");
+}
+
+#[test]
+fn more_than_ten_thousand_chunks_are_in_order() {
+    let (_folder, toc) = chunked();
+    let chunks: Vec<PathBuf> = (0..4).map(|n| chunk(&toc, n)).collect();
+    let whole: Vec<u8> = chunks.iter().flat_map(|chunk| fs::read(chunk).unwrap()).collect();
+    chunks.iter().for_each(|chunk| fs::remove_file(chunk).unwrap());
+    let base = chunks[0].to_str().unwrap().trim_end_matches(".0000").to_owned();
+    let mut files = serde_json::Map::new();
+    for (n, piece) in whole.chunks(whole.len() / 10_050).enumerate() {
+        let path = PathBuf::from(format!("{base}.{n:04}"));
+        fs::write(&path, piece).unwrap();
+        let mut crc = flate2::Crc::new();
+        crc.update(piece);
+        files.insert(name_of(&path), format!("{:08x}", crc.sum()).into());
+    }
+    assert!(files.len() > 10_000);
+    edit(&toc, |old| *old = files);
+    let limits = Limits::default();
+    read(&open_path(&toc, &limits).unwrap(), APP).unwrap();
+    fs::remove_file(&toc).unwrap();
+    assert!(open_path(&chunk(&toc, 0), &limits).is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Passing layers on: what is checked on the way, and what comes out.
+//! Streaming of layers: the checks on the way, and the output.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -37,7 +37,7 @@ fn copied(bytes: &[u8], blob: &Blob, limits: &Limits) -> Result<Vec<u8>, ImageEr
 }
 
 #[test]
-fn what_is_packed_does_not_depend_on_the_workers() {
+fn the_packed_layer_does_not_depend_on_the_workers() {
     let plain = plain();
     for (pack_as, packing) in PACKS {
         let source = pack_as.apply(&plain);
@@ -64,7 +64,7 @@ fn what_is_packed_does_not_depend_on_the_workers() {
             }
             before = Some((facts, packed));
         }
-        // Reading it through says the same of what the source has.
+        // `fingerprint` finds the same facts of the source's bytes.
         let (facts, _) = before.unwrap();
         let seen = fingerprint(&content, &Limits::default(), &|_| {}).unwrap();
         assert_eq!((seen.raw, seen.raw_size, seen.diff_id), (facts.raw, facts.raw_size, facts.diff_id));
@@ -133,7 +133,7 @@ fn layers_that_do_not_unpack() {
             format!("{pack_as:?} and more"),
             [whole.clone(), b"and more than that".to_vec()].concat(),
         ));
-        // In the first block's head, since a frame of Zstandard need not have a checksum.
+        // The damage is in the head of the first block, because a frame of Zstandard may have no checksum.
         let mut damaged = whole;
         damaged[6..14].fill(0xff);
         cases.push((format!("{pack_as:?} damaged"), damaged));
@@ -142,7 +142,7 @@ fn layers_that_do_not_unpack() {
     cases.push(("two bytes".into(), vec![0x1f, 0x8b]));
     for (label, bytes) in cases {
         let content = Content::memory("layer", &bytes);
-        // The digest is right, so that what is found is that it does not unpack.
+        // The digest is right, so the packing is the only fault.
         let blob = blob(&bytes, Some(Digest::of(&plain)));
         let outcomes = [
             copied(&bytes, &blob, &limits).map(drop),
@@ -176,7 +176,7 @@ fn layers_that_inflate_without_end() {
 }
 
 #[test]
-fn a_sink_that_fails_is_told_from_a_source_that_does() {
+fn errors_of_the_sink_and_of_the_source_are_different() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -210,7 +210,7 @@ fn a_nameless_file_is_content() {
     file.write_all(b"0123456789").unwrap();
     let content = Content::file("a file", file).unwrap();
     assert_eq!((content.name(), content.size()), ("a file", 10));
-    // Its position is of no concern, and it can be read twice at the same time.
+    // The position of the file does not matter, and two readers can read it at the same time.
     let (mut one, mut other) = (content.open().unwrap(), content.open().unwrap());
     let (mut a, mut b) = (String::new(), [0; 3]);
     other.read_exact(&mut b).unwrap();
@@ -222,7 +222,7 @@ fn a_nameless_file_is_content() {
 }
 
 #[test]
-fn a_file_that_is_cut_meanwhile() {
+fn a_file_that_is_cut_during_the_push() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     std::fs::write(&path, noise(1, 100_000)).unwrap();

@@ -1,4 +1,4 @@
-//! Bringing a source in by every way, and what is expected of the outcome.
+//! Opens sources in every way, and compares the outcomes.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use raas_image::{
 use raas_testkit::layers::Pack;
 use tempfile::TempDir;
 
-/// The ways in which the bytes of an archive come in.
+/// The ways to open an archive: as a file or as a stream, in these packings.
 pub(crate) const WAYS: [(bool, Pack); 4] =
     [(false, Pack::Plain), (true, Pack::Plain), (false, Pack::Gzip), (true, Pack::Zstd)];
 
-/// A source on disk, and the folder that it is gone with.
+/// A source on disk, in a folder that is removed with it.
 pub(crate) struct Source {
     pub(crate) folder: TempDir,
     pub(crate) path: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) fn open_bytes(bytes: &[u8]) -> Archive {
     open_stream(Cursor::new(bytes.to_vec()), &Limits::default()).unwrap()
 }
 
-/// Opens an archive in one way; what it is called is the same in all of them.
+/// Opens an archive in one way. Its name in messages is the same in all ways.
 pub(crate) fn open_way(
     (streamed, packing): (bool, Pack),
     bytes: &[u8],
@@ -58,7 +58,7 @@ pub(crate) fn open_way(
     open(input, source.folder.path(), limits, &mut |_| {})
 }
 
-/// Reads all that a source has: the metadata, then every byte of the layers.
+/// Reads a whole source: the metadata, then every byte of the layers.
 pub(crate) fn read_whole(archive: &Archive, limits: &Limits) -> Result<(), ImageError> {
     match archive.image(&Wanted::default())? {
         Image::Manifests(set) => {
@@ -82,7 +82,7 @@ pub(crate) fn read_whole(archive: &Archive, limits: &Limits) -> Result<(), Image
     Ok(())
 }
 
-/// The error that a source gives, the same by every way.
+/// The error of a source, which is the same in every way of opening it.
 pub(crate) fn failure(label: &str, bytes: &[u8], limits: &Limits) -> ImageError {
     let mut failures = WAYS.iter().map(|way| {
         let outcome = open_way(*way, bytes, limits).and_then(|archive| read_whole(&archive, limits));
@@ -155,10 +155,16 @@ pub(crate) fn v1(bytes: &[u8], tag: Option<&str>) -> Result<V1Set, ImageError> {
 }
 
 pub(crate) fn wanted(tag: Option<&str>) -> Wanted {
-    Wanted { repository: None, tag: tag.map(|tag| tag.parse().unwrap()) }
+    Wanted { tag: tag.map(|tag| tag.parse().unwrap()), ..Wanted::default() }
 }
 
-/// Opens it by every way and reads it whole.
+/// What a push of the vendor `acme` wants.
+pub(crate) fn published_as(image: &str) -> Wanted {
+    let named = ("acme".parse().unwrap(), image.parse().unwrap());
+    Wanted { published_as: Some(named), ..Wanted::default() }
+}
+
+/// Opens an archive in every way and reads it as a whole.
 pub(crate) fn accepted(label: &str, bytes: &[u8]) -> Archive {
     let limits = Limits::default();
     let mut last = None;

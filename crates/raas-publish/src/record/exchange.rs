@@ -7,7 +7,7 @@ use std::process::Stdio;
 use raas_types::crane::{Document, tree};
 
 use raas_base::failure::{Context as _, Failure, Kind};
-use raas_git::{CommitId, is_plain};
+use raas_git::{CommitId, is_safe_path};
 
 use super::{REFERENCE, Record};
 
@@ -55,7 +55,7 @@ impl Record {
             let Some((facts, path)) = line.split_once('\t') else { return Err(wrong("cannot be read")) };
             let mut facts = facts.split_ascii_whitespace();
             let (mode, size) = (facts.next(), facts.nth(2).and_then(|size| size.parse::<u64>().ok()));
-            let known = path.starts_with(&format!("{}/", tree::DATA)) && is_plain(path);
+            let known = path.starts_with(&format!("{}/", tree::DATA)) && is_safe_path(path);
             if mode != Some("100644") || !known || size.is_none_or(|size| size > Document::MAX_SIZE) {
                 return Err(wrong(&format!("has `{path}`, which is no metadata")));
             }

@@ -116,7 +116,7 @@ impl Storage for Directory {
             }
             // The time of a copy is the time of the copying.
             File::options().append(true).open(&between)?.set_modified(SystemTime::now())?;
-            files::publish(&between, &self.path(to))?;
+            files::move_into_place(&between, &self.path(to))?;
             // If both names are of the same file, renaming does nothing and leaves both.
             match fs::remove_file(&between) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -203,7 +203,7 @@ impl Upload for DirectoryUpload {
         let publish = || {
             // The object must be on the disk before anything that refers to it.
             self.file.sync_data()?;
-            files::publish(&self.path, &self.root.join(key.to_string()))
+            files::move_into_place(&self.path, &self.root.join(key.to_string()))
         };
         publish().map_err(|error| StorageError::writing(key, error))
     }

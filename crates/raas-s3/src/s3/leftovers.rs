@@ -94,7 +94,7 @@ impl Engine {
     pub(super) fn watch_for_interrupts(&self) {
         let shared = self.shared.clone();
         self.shared.leftovers.watching.get_or_init(|| {
-            interrupt::ended_elsewhere();
+            interrupt::caller_exits();
             self.handle().spawn(async move {
                 if interrupted().await.is_ok() {
                     // A second interruption ends the program at once.
@@ -102,7 +102,7 @@ impl Engine {
                         () = shared.remove_all() => {}
                         _ = interrupted() => {}
                     }
-                    interrupt::end(INTERRUPTED);
+                    interrupt::clean_up_and_exit(INTERRUPTED);
                 }
             });
         });

@@ -1,4 +1,4 @@
-//! The HTTP that ACME is spoken over: hyper and rustls, as everywhere.
+//! The HTTP client for ACME, on hyper and rustls as elsewhere in the server.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -18,23 +18,23 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::order;
-use crate::client::causes;
+use crate::http_client::causes;
 
 /// How long an authority may take to begin an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Http(Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
 
 impl Http {
-    /// Trusts these roots alone, or those of this machine.
+    /// Trusts only the roots of `ca`, or the roots of this machine without it.
     pub(super) fn new(ca: Option<&Path>) -> Result<Self, order::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_safe_default_protocol_versions()?;
         let config = match ca {
             None => match builder.clone().with_native_roots() {
                 Ok(builder) => builder,
-                // A container without any trusts the web's.
+                // A container often has no roots. The built-in roots of the web replace them.
                 Err(_) => builder.with_webpki_roots(),
             },
             Some(file) => {
@@ -44,7 +44,7 @@ impl Http {
                     roots.add(root.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
                 }
                 if roots.is_empty() {
-                    return Err(named(&"there is no certificate").into());
+                    return Err(named(&"the file has no certificate").into());
                 }
                 builder.with_root_certificates(roots)
             }
@@ -61,12 +61,12 @@ impl HttpClient for Http {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = self.0.request(request);
+        let sent = self.0.request(request);
         Box::pin(async move {
-            match tokio::time::timeout(PATIENCE, asked).await {
+            match tokio::time::timeout(TIMEOUT, sent).await {
                 Ok(Ok(response)) => Ok(response.into()),
-                Ok(Err(error)) => Err(Error::Other(format!("no connection: {}", causes(&error)).into())),
-                Err(_) => Err(Error::Other("the authority does not answer".into())),
+                Ok(Err(error)) => Err(Error::Other(format!("cannot connect: {}", causes(&error)).into())),
+                Err(_) => Err(Error::Other("the authority does not respond".into())),
             }
         })
     }

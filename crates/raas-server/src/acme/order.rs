@@ -1,4 +1,4 @@
-//! One certificate: from the order to the chain.
+//! Obtains one certificate: from the order to the chain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::sync::Mutex;
 
 use super::client::Http;
-use super::folder::Folder;
+use super::folder::AcmeFolder;
 use crate::tls::{Certificate, Challenges, Proof};
 
-/// Why there is no certificate.
+/// Why a certificate cannot be obtained.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long an authority may take to look, and to sign.
+/// How long an authority may take to check a name, and to sign.
 const POLLING: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(90));
 
 /// Source: RFC 8555, section 6.7.
@@ -28,9 +28,9 @@ pub(super) struct Authority {
     http: Http,
     directory: String,
     email: Option<String>,
-    folder: Folder,
+    folder: AcmeFolder,
     challenges: Arc<Challenges>,
-    /// Nothing until it is first needed.
+    /// Opened at the first order.
     account: Mutex<Option<Account>>,
 }
 
@@ -39,22 +39,22 @@ impl Authority {
         http: Http,
         directory: String,
         email: Option<String>,
-        folder: Folder,
+        folder: AcmeFolder,
         challenges: Arc<Challenges>,
     ) -> Self {
         Self { http, directory, email, folder, challenges, account: Mutex::default() }
     }
 
-    /// Gets a certificate for a name, and keeps it.
+    /// Obtains a certificate for a name, and stores it.
     pub(super) async fn certificate(&self, domain: &str) -> Result<Certificate, Error> {
         let identifiers = [Identifier::Dns(domain.to_owned())];
         let new = NewOrder::new(&identifiers);
         let mut order = match self.account().await?.new_order(&new).await {
-            // An authority that has forgotten us, or was set up anew.
+            // The authority has lost the account, or was set up anew.
             Err(instant_acme::Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
                 tracing::warn!(
                     directory = self.directory,
-                    "the authority does not know the account; it gets another"
+                    "the authority does not know the stored account; creating another one"
                 );
                 *self.account.lock().await = None;
                 self.folder.forget_account()?;
@@ -63,7 +63,7 @@ impl Authority {
             order => order?,
         };
         let proofs = self.prove(domain, &mut order).await?;
-        // Until the authority has looked.
+        // The proofs must stay until the authority has checked them.
         let status = order.poll_ready(&POLLING).await?;
         if status == OrderStatus::Invalid {
             return Err(refusal(&mut order).await);
@@ -76,9 +76,9 @@ impl Authority {
         let chain = order.poll_certificate(&POLLING).await?;
         let certificate = Certificate::read(chain.as_bytes(), key.serialize_pem().as_bytes())?;
         let pem = key.serialize_pem() + &chain;
-        // It is shown whether it can be kept or not; the next start asks for another.
-        if let Err(error) = self.folder.keep_certificate(domain, &pem) {
-            tracing::error!(domain, %error, "the new certificate cannot be kept");
+        // The certificate is used even if it cannot be stored. The next start orders another one.
+        if let Err(error) = self.folder.store_certificate(domain, &pem) {
+            tracing::error!(domain, %error, "cannot store the new certificate; the next start orders another one");
         }
         Ok(certificate)
     }
@@ -93,8 +93,8 @@ impl Authority {
 
     async fn open_account(&self) -> Result<Account, Error> {
         let builder = || Account::builder_with_http(Box::new(self.http.clone()));
-        if let Some(kept) = self.folder.account()? {
-            return Ok(builder().from_credentials(serde_json::from_slice(&kept)?).await?);
+        if let Some(stored) = self.folder.account()? {
+            return Ok(builder().from_credentials(serde_json::from_slice(&stored)?).await?);
         }
         let contact = self.email.as_ref().map(|email| format!("mailto:{email}"));
         let new = NewAccount {
@@ -103,11 +103,11 @@ impl Authority {
             only_return_existing: false,
         };
         let (account, credentials) = builder().create(&new, self.directory.clone(), None).await?;
-        self.folder.keep_account(&serde_json::to_vec(&credentials)?)?;
+        self.folder.store_account(&serde_json::to_vec(&credentials)?)?;
         Ok(account)
     }
 
-    /// Shows that the name is ours, and says that it is shown.
+    /// Shows a proof for every pending authorization, and tells the authority.
     async fn prove(&self, domain: &str, order: &mut Order) -> Result<Vec<Proof>, Error> {
         let mut proofs = Vec::new();
         let mut authorizations = order.authorizations();
@@ -115,9 +115,13 @@ impl Authority {
             let mut authorization = authorization?;
             match authorization.status {
                 AuthorizationStatus::Pending => {}
-                // It was shown not long ago.
+                // The name was proved a short time ago.
                 AuthorizationStatus::Valid => continue,
-                other => return Err(format!("the authority holds the name to be {other:?}").into()),
+                other => {
+                    return Err(
+                        format!("the authority reports the authorization of the name as {other:?}").into()
+                    );
+                }
             }
             let mut challenge = authorization
                 .challenge(ChallengeType::TlsAlpn01)
@@ -130,11 +134,11 @@ impl Authority {
     }
 }
 
-/// Why the authority refuses an order, in its own words.
+/// The authority's reason to refuse an order.
 async fn refusal(order: &mut Order) -> Error {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
-        // What was asked for before the authority looked says nothing.
+        // The state that was read before the authority checked has no error yet.
         if let Ok(state) = authorization.refresh().await
             && let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref())
         {

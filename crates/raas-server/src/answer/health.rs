@@ -1,31 +1,31 @@
-//! Whether the server is well, what it serves, and what it has counted.
+//! Liveness, readiness, revision and metrics.
 
 use hyper::{Method, Request, StatusCode};
 
 use super::reply::{fail, only_read, reply, text, without_bytes};
 use crate::catalog::Catalog;
-use crate::error::{Code, Failure};
-use crate::metrics;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::exposition;
 use crate::response::Response;
 use crate::route::Api;
-use crate::shared::Shared;
 use crate::site::Snapshot;
+use crate::state::ServerState;
 
-/// Answers a request of whoever looks after the server: what is counted, and whether it is well.
-pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Response {
+/// Answers a request on the operators' port.
+pub(crate) fn answer_operator<B>(state: &ServerState, request: &Request<B>) -> Response {
     let api = Api::Plain;
-    let snapshot = shared.current.load();
+    let snapshot = state.current.load();
     let mut response = match request.uri().path() {
         "/metrics" => only_read(request, api, || {
             reply(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
-                metrics::render(shared, &snapshot),
+                exposition::render(state, &snapshot),
             )
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
         "/-/readyz" => only_read(request, api, || ready(&snapshot)),
-        _ => fail(api, &Failure::new(Code::NotFound, "there is nothing at this path")),
+        _ => fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")),
     };
     if request.method() == Method::HEAD {
         without_bytes(&mut response);
@@ -33,15 +33,15 @@ pub(crate) fn answer_operator<B>(shared: &Shared, request: &Request<B>) -> Respo
     response
 }
 
-/// The commit that a site serves.
+/// The commit of the metadata that a site serves.
 pub(super) fn revision(catalog: &Catalog) -> Response {
     reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
 }
 
-/// Whether there is something to answer from. It tells how many sites are well, and not which there are.
+/// Whether at least one site has metadata. The answer counts sites and never names them.
 ///
-/// A site whose bucket has something that is not taken serves the last good one, and that is ready: who is asked
-/// here decides whether clients are sent, and they are better sent.
+/// A site whose new metadata is refused serves its last good metadata, and counts as ready: clients are better served
+/// with that than with nothing.
 pub(super) fn ready(snapshot: &Snapshot) -> Response {
     let sites = snapshot.sites.len();
     let loaded = snapshot.sites.iter().filter(|site| site.catalog.is_some()).count();

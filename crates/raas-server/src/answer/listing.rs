@@ -1,4 +1,4 @@
-//! Lists: repositories, tags, referrers.
+//! Lists of repositories, tags and referrers.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::reply::{NO_CACHE, reply};
 use crate::catalog::{Catalog, Repository};
-use crate::error::{Code, Failure};
-use crate::query;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::query;
 use crate::response::Response;
 
-/// All repositories by name, or a page of them.
+/// All repositories by name, or one page of them.
 ///
-/// Source: the catalog of CNCF distribution's API, which OCI distribution-spec 1.1 reserves the name for.
-pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, Failure> {
+/// Source: the catalog of CNCF distribution's API. OCI distribution-spec 1.1 reserves its name.
+pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
         repositories: Vec<&'a str>,
@@ -25,10 +25,10 @@ pub(super) fn catalog(catalog: &Catalog, query: Option<&str>) -> Result<Response
     Ok(list(&List { repositories }, "/v2/_catalog", next))
 }
 
-/// All tags of a repository in order, or a page of them.
+/// All tags of a repository in order, or one page of them.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Tags".
-pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, Failure> {
+pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
         name: &'a str,
@@ -41,8 +41,8 @@ pub(super) fn tags(repository: &Repository, query: Option<&str>) -> Result<Respo
     Ok(list(&List { name, tags }, &format!("/v2/{name}/tags/list"), next))
 }
 
-/// The manifests that are attached to the one with this digest; an index without any for a digest that is not
-/// known, since attaching something does not need its subject to be there.
+/// The manifests that refer to `subject`. The index is empty for an unknown digest, because a referrer may exist before
+/// its subject does.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Referrers".
 pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query: Option<&str>) -> Response {
@@ -53,7 +53,7 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
         media_type: &'static str,
         manifests: Vec<&'a Descriptor>,
     }
-    // A type that cannot be decoded filters as one that nothing has.
+    // A value that is empty or cannot be decoded does not filter.
     let wanted =
         query::parameter(query, "artifactType").map(Option::unwrap_or_default).filter(|t| !t.is_empty());
     let all = subject.into_iter().flat_map(|subject| repository.referrers(subject)).map(|r| &r.descriptor);
@@ -69,57 +69,56 @@ pub(super) fn referrers(repository: &Repository, subject: Option<Digest>, query:
     response
 }
 
-/// Which part of a list is asked for.
+/// The page of a list that a request asks for.
 struct Page {
-    /// At most so many.
+    /// The maximal number of entries.
     n: Option<usize>,
-    /// Only those after this.
+    /// Only entries after this one.
     last: Option<String>,
 }
 
 impl Page {
-    fn read(query: Option<&str>) -> Result<Self, Failure> {
-        let invalid = |what: &str| Failure::new(Code::PaginationNumberInvalid, what);
+    fn read(query: Option<&str>) -> Result<Self, ApiError> {
+        let invalid = |what: &str| ApiError::new(ApiErrorCode::PaginationNumberInvalid, what);
         let n = match query::parameter(query, "n") {
             None => None,
             Some(Some(n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
-                // More than any list has, if it has more digits than fit.
+                // A number that does not fit is larger than any list.
                 Some(n.parse().unwrap_or(usize::MAX))
             }
-            Some(_) => return Err(invalid("`n` is not a number of entries")),
+            Some(_) => return Err(invalid("`n` is not a number")),
         };
         let last = match query::parameter(query, "last") {
             None => None,
             Some(Some(last)) => Some(last.into_owned()),
-            Some(None) => return Err(invalid("`last` is not text in percent-encoding")),
+            Some(None) => return Err(invalid("`last` has invalid percent-encoding")),
         };
         Ok(Self { n, last: last.filter(|last| !last.is_empty()) })
     }
 
-    /// The page of what is left after `last`, and if more follow, how the next page is asked for.
-    fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<Next<'a>>) {
+    /// Cuts the page from the entries after `last`, and returns how to ask for the next page if more entries follow.
+    fn cut<'a>(&self, mut all: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Option<NextPage<'a>>) {
         let Some(n) = self.n else { return (all.collect(), None) };
         let page: Vec<&str> = all.by_ref().take(n).collect();
         let more = !page.is_empty() && all.next().is_some();
-        let next = page.last().filter(|_| more).map(|last| Next { n, last });
+        let next = page.last().filter(|_| more).map(|last| NextPage { n, last });
         (page, next)
     }
 }
 
-/// How the next page is asked for.
-struct Next<'a> {
+/// How to ask for the next page.
+struct NextPage<'a> {
     n: usize,
     last: &'a str,
 }
 
-fn list(list: &impl Serialize, path: &str, next: Option<Next<'_>>) -> Response {
+fn list(list: &impl Serialize, path: &str, next: Option<NextPage<'_>>) -> Response {
     let mut response = reply(StatusCode::OK, "application/json", json(list));
     response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    if let Some(Next { n, last }) = next {
+    if let Some(NextPage { n, last }) = next {
         // Source: RFC 8288, section 3.
         let link = format!("<{path}?n={n}&last={}>; rel=\"next\"", query::encode(last));
-        let link =
-            HeaderValue::try_from(link).expect("names, and what is percent-encoded, are visible ASCII");
+        let link = HeaderValue::try_from(link).expect("names and percent-encoded text are visible ASCII");
         response.headers.insert(header::LINK, link);
     }
     response

@@ -1,6 +1,5 @@
-//! `/`, the pages for people: what there is to pull, how, how large it is, and where it comes from. They are read
-//! from the catalog when somebody looks, and nothing is loaded for them. The one script copies a command, and nothing is
-//! missing without it.
+//! `/`: the pages for people, made from the catalog for each request. They load nothing else. The only script copies a
+//! pull command, and the pages are complete without it.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -11,11 +10,11 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 use sha2::Digest as _;
 
-use super::Asked;
+use super::SiteRequest;
 use super::reply::{NO_CACHE, fail, reply};
 use crate::catalog::Repository;
-use crate::error::{Code, Failure};
-use crate::query;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::query;
 use crate::response::Response;
 use crate::route::Api;
 
@@ -24,10 +23,10 @@ mod image;
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/copy.js");
 
-/// How many images stand on a page.
+/// The number of images on a page.
 const IMAGES: usize = 200;
 
-/// Nothing may be loaded, run, sent or framed, but for the one style and the one script.
+/// The browser may load and run nothing but the page's one style and one script.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(sha2::Sha256::digest(text));
     let policy = format!(
@@ -39,25 +38,27 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).expect("base64 is visible ASCII")
 });
 
-/// The list of repositories; with `image` a repository's tags, and with `tag` too what is in one.
-pub(super) fn answer(asked: &Asked<'_>) -> Response {
-    let parameter = |name| query::parameter(asked.uri.query(), name).flatten();
+/// Without parameters the list of repositories, with `image` the tags of a repository, with `tag` too the content of
+/// that tag.
+pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
+    let parameter = |name| query::parameter(request.uri.query(), name).flatten();
     let last = parameter("last");
-    let Some(name) = parameter("image") else { return list(asked, last.as_deref()) };
-    let page = asked.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
-        Some(tag) => image::tag(asked, repository, &tag),
-        None => Some(image::tags(asked, repository, last.as_deref())),
-    });
-    page.unwrap_or_else(|| fail(Api::Plain, &Failure::new(Code::NotFound, "there is no such image")))
+    let Some(name) = parameter("image") else { return list(request, last.as_deref()) };
+    let page =
+        request.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
+            Some(tag) => image::tag(request, repository, &tag),
+            None => Some(image::tags(request, repository, last.as_deref())),
+        });
+    page.unwrap_or_else(|| fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, "there is no such image")))
 }
 
-fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
-    let vendor = escape(asked.site.vendor.as_str());
+fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
+    let vendor = escape(request.site.vendor.as_str());
     let mut body = format!("<h1>Images of {vendor}</h1>\n");
-    let mut names = asked.catalog.names_after(last).peekable();
+    let mut names = request.catalog.names_after(last).peekable();
     if names.peek().is_none() {
         body.push_str("<p>Nothing is published here yet.</p>\n");
-        return page(asked, &vendor, &body);
+        return page(request, &vendor, &body);
     }
     body.push_str(
         "<table class=\"stack\">\n<thead><tr><th scope=\"col\">Image<th scope=\"col\" class=\"n\">Tags\
@@ -65,7 +66,7 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
     );
     let mut end = "";
     for name in names.by_ref().take(IMAGES) {
-        let repository = asked.catalog.repositories.get(name);
+        let repository = request.catalog.repositories.get(name);
         let tags = repository.map(|r| r.tags_after(None).len());
         let tags = match tags {
             Some(1) => "1 tag".to_owned(),
@@ -77,11 +78,11 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
             None => escape(name),
         };
         let reference = format!("{name}{}", repository.map(|r| example(r)).unwrap_or_default());
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{}",
-            pull(asked, &reference)
+            pull(request, &reference)
         );
         end = name;
     }
@@ -89,32 +90,34 @@ fn list(asked: &Asked<'_>, last: Option<&str>) -> Response {
     if names.next().is_some() {
         let _ = writeln!(body, "<p><a href=\"/?last={}\">More images</a></p>", query::encode(end));
     }
-    page(asked, &vendor, &body)
+    page(request, &vendor, &body)
 }
 
-/// The command that pulls a reference, which a script lets people copy.
-fn pull(asked: &Asked<'_>, reference: &str) -> String {
-    let host = asked.host().unwrap_or("localhost");
+/// The command that pulls a reference. The script adds a button that copies it.
+fn pull(request: &SiteRequest<'_>, reference: &str) -> String {
+    let host = request.host().unwrap_or("localhost");
     format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
 }
 
-/// A page of a site: what it is about, and at its end what of the metadata it shows.
-fn page(asked: &Asked<'_>, title: &str, body: &str) -> Response {
-    let commit: String = String::from_utf8_lossy(&asked.catalog.revision).chars().take(64).collect();
+/// A page of a site. Its footer names the commit and the time of the publication.
+fn page(request: &SiteRequest<'_>, title: &str, body: &str) -> Response {
+    let commit: String = String::from_utf8_lossy(&request.catalog.revision).chars().take(64).collect();
     let commit = match commit.as_str() {
         "" => String::new(),
         commit => format!(" Commit <code>{}</code>.", escape(commit)),
     };
-    let published = match asked.catalog.published {
+    let published = match request.catalog.published {
         Some(time) => format!(" Published <time datetime=\"{time}\">{}</time>.", time.for_people()),
         None => String::new(),
     };
-    let footer =
-        format!("<footer>Registry of {}.{published}{commit}</footer>\n", escape(asked.site.vendor.as_str()));
+    let footer = format!(
+        "<footer>Registry of {}.{published}{commit}</footer>\n",
+        escape(request.site.vendor.as_str())
+    );
     html(title, &format!("{body}{footer}"))
 }
 
-/// A page with this body. Both texts are HTML.
+/// An HTML document. `title` and `body` are HTML.
 pub(super) fn html(title: &str, body: &str) -> Response {
     let html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
@@ -131,7 +134,7 @@ pub(super) fn html(title: &str, body: &str) -> Response {
     response
 }
 
-/// What stands after the name in a pull command: nothing for `latest`, else the last tag of the list.
+/// What follows the name in a pull command: nothing for `latest`, else the last tag of the list.
 fn example(repository: &Repository) -> String {
     if repository.tag("latest").is_some() {
         return String::new();
@@ -139,7 +142,7 @@ fn example(repository: &Repository) -> String {
     repository.tags_after(None).last().map(|tag| format!(":{tag}")).unwrap_or_default()
 }
 
-/// Makes a text mean itself in HTML, in an element and in a quoted attribute.
+/// Escapes a text for an element or a quoted attribute of HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_html_survives_escaping() {
+    fn html_is_escaped() {
         assert_eq!(escape("<a b='c' d=\"e\">&"), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;");
     }
 }

@@ -1,28 +1,31 @@
-//! Answers that are ready, and what all of them say.
+//! Answers from memory, and the headers that they have in common.
 
 use bytes::Bytes;
 use hyper::body::Body as _;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use super::{v1, v2};
 use crate::body::Body;
-use crate::error::{Code, Failure};
-use crate::headers::Headers;
+use crate::error::{ApiError, ApiErrorCode};
+use crate::http::headers::Headers;
 use crate::response::Response;
 use crate::route::Api;
 
-/// `Cache-Control` of what never changes.
+const V1_VERSION: HeaderName = HeaderName::from_static("x-docker-registry-version");
+const V1_CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
+const V2_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// `Cache-Control` of content that never changes.
 pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// The same of what one user may see.
+/// `Cache-Control` of content that never changes and is for one user only.
 pub(super) const IMMUTABLE_FOR_ONE: HeaderValue =
     HeaderValue::from_static("private, max-age=31536000, immutable");
-/// `Cache-Control` of what may change at any time: to be asked again, and told by its entity tag.
+/// `Cache-Control` of content that may change at any time. Caches must revalidate it by its entity tag.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-/// `Cache-Control` of errors and of redirects, which may be another answer a moment later.
+/// `Cache-Control` of errors and redirects, which may be different a moment later.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// The answer, if the method only reads.
+/// The answer if the method only reads, else 405.
 pub(super) fn only_read<B>(request: &Request<B>, api: Api, answer: impl FnOnce() -> Response) -> Response {
     if reads(request.method()) { answer() } else { refuse(api) }
 }
@@ -31,16 +34,16 @@ pub(super) fn reads(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// The answer to a method that writes.
+/// The answer to a method that writes: 405.
 pub(super) fn refuse(api: Api) -> Response {
-    let message = "this registry is only read from; images are published to it with `raas push`";
-    let mut response = fail(api, &Failure::new(Code::Unsupported, message));
+    let message = "this registry is read-only; publish images with `raas push`";
+    let mut response = fail(api, &ApiError::new(ApiErrorCode::Unsupported, message));
     response.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 
-/// An error in an API's form.
-pub(super) fn fail(api: Api, failure: &Failure) -> Response {
+/// An error in the form of an API.
+pub(super) fn fail(api: Api, failure: &ApiError) -> Response {
     let status = failure.code.status();
     let mut response = match api {
         Api::V2 => reply(status, "application/json", failure.json()),
@@ -50,14 +53,22 @@ pub(super) fn fail(api: Api, failure: &Failure) -> Response {
     marked(api, response)
 }
 
-/// The answer with what every answer of its API says of the registry.
+/// Adds the headers that every answer of an API has.
 pub(super) fn marked(api: Api, mut response: Response) -> Response {
+    mark(api, &mut response.headers);
+    response
+}
+
+/// Adds the headers that every answer of an API has. The values of Docker v1 are Crane's.
+pub(super) fn mark(api: Api, headers: &mut Headers) {
     match api {
-        Api::V1 => v1::mark(&mut response.headers),
-        Api::V2 => v2::mark(&mut response.headers),
+        Api::V1 => {
+            headers.insert(V1_VERSION, HeaderValue::from_static("0.6.6"));
+            headers.insert(V1_CONFIG, HeaderValue::from_static("common"));
+        }
+        Api::V2 => headers.insert(V2_VERSION, HeaderValue::from_static("registry/2.0")),
         Api::Plain => {}
     }
-    response
 }
 
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
@@ -77,18 +88,19 @@ pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response {
     Response { status, headers, body: Body::empty() }
 }
 
-/// A text that was checked when it was loaded, as a header.
+/// A text as a header. It was checked to be visible ASCII when it was loaded.
 pub(super) fn checked(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("a URL was checked to be visible ASCII when it was loaded")
 }
 
-/// The answer to a HEAD: the headers of a GET, its length above all, and no bytes.
+/// Makes the answer to a HEAD: it has the headers of the answer to a GET, including the length, and no body.
 ///
-/// Source: RFC 9110, section 9.3.2, and section 8.6: a 304 says no length, since its own is not the content's.
+/// Source: RFC 9110, section 9.3.2, and section 8.6: a 304 has no length, because its own is not the length of the
+/// content.
 pub(super) fn without_bytes(response: &mut Response) {
     let length = response.body.size_hint().exact();
     response.body = Body::empty();
-    // Of an answer with bytes whoever writes it says it, for less.
+    // The length of an answer with a body is added when the head is written, which is cheaper.
     if let Some(length) = length
         && response.status != StatusCode::NOT_MODIFIED
         && response.headers.get(&header::CONTENT_LENGTH).is_none()

@@ -1,4 +1,4 @@
-//! Docker's v2 API and OCI distribution-spec 1.1, pull and discovery.
+//! Docker's v2 API: the pull and discovery parts of OCI distribution-spec 1.1.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use raas_types::{Digest, DigestError, RepositoryName};
 
-use super::reply::{IMMUTABLE, NO_CACHE, fail, reads, refuse, reply};
-use super::{Asked, Decision, listing};
+use super::reply::{IMMUTABLE, NO_CACHE, fail, mark, reads, refuse, reply};
+use super::{Decision, SiteRequest, listing};
 use crate::auth::Visitor;
 use crate::body::Body;
 use crate::catalog::{Manifest, Repository};
-use crate::error::{Code, Failure};
-use crate::headers::Headers;
-use crate::metrics::What;
-use crate::negotiate::{accepts_index, has_already};
+use crate::error::{ApiError, ApiErrorCode};
+use crate::fetched::FetchedItem;
+use crate::http::headers::Headers;
+use crate::http::negotiate::{accepts_index, has_already};
 use crate::response::Response;
 use crate::route::{Api, V2};
 
@@ -24,35 +24,31 @@ mod legacy;
 use blob::blob;
 use legacy::legacy;
 
-const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Says what API answered, as every answer does.
-pub(super) fn mark(headers: &mut Headers) {
-    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-}
-
-pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
-    if !reads(asked.method) {
+pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
+    if !reads(request.method) {
         return refuse(Api::V2).into();
     }
     let unauthorized = |scope: Option<&str>, error: Option<&str>| {
-        let failure = Failure::new(Code::Unauthorized, "ask for a token first, with a password or without");
-        asked.challenge(Api::V2, &failure, scope, error).into()
+        let failure =
+            ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
+        request.challenge(Api::V2, &failure, scope, error).into()
     };
-    // That is how a client finds out that it may log in; the specification has no other way.
-    if asked.may_be_user() == Some(None) && route == V2::Base {
+    // Clients log in only after a challenge here.
+    if request.challenge_reason() == Some(None) && route == V2::Base {
         return unauthorized(None, None);
     }
     let name = route.name();
-    match (decide(asked, route), asked.may_be_user()) {
-        // Whether there is no such repository, or one that users see, is not told.
-        (Err(failure), Some(error)) if failure.code == Code::NameUnknown => unauthorized(name, error),
-        // What its certificate lacks is told whether there is such a repository or not.
-        (Err(mut failure), None) if failure.code == Code::NameUnknown => {
-            if let Visitor::Uncertified(reason) = asked.visitor {
-                failure.message.push_str("; the client certificate is not taken here: ");
+    match (decide(request, route), request.challenge_reason()) {
+        // The answer must not tell a missing repository from a protected one.
+        (Err(failure), Some(error)) if failure.code == ApiErrorCode::NameUnknown => unauthorized(name, error),
+        // The answer gives the reason for missing and for protected repositories alike, so it tells them apart no more
+        // than a 404.
+        (Err(mut failure), None) if failure.code == ApiErrorCode::NameUnknown => {
+            if let Visitor::Uncertified(reason) = request.visitor {
+                failure.message.push_str("; the client certificate is not accepted here: ");
                 failure.message.push_str(reason);
             }
             fail(Api::V2, &failure).into()
@@ -61,40 +57,41 @@ pub(super) fn answer(asked: &Asked<'_>, route: V2<'_>) -> Decision {
     }
 }
 
-fn finish(decided: Result<Decision, Failure>) -> Decision {
+fn finish(decided: Result<Decision, ApiError>) -> Decision {
     match decided {
         Ok(mut decision) => {
-            mark(decision.headers_mut());
+            mark(Api::V2, decision.headers_mut());
             decision
         }
         Err(failure) => fail(Api::V2, &failure).into(),
     }
 }
 
-fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
-    let catalog = asked.catalog;
-    if let Some(decision) = legacy(asked, &route) {
+fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError> {
+    let catalog = request.catalog;
+    if let Some(decision) = legacy(request, &route) {
         return decision;
     }
     let repository = |name: &str| catalog.repository(name).ok_or_else(|| no_repository(name));
     Ok(match route {
         V2::Base => reply(StatusCode::OK, "application/json", "{}").into(),
-        V2::Catalog => listing::catalog(catalog, asked.uri.query())?.into(),
+        V2::Catalog => listing::catalog(catalog, request.uri.query())?.into(),
         V2::Tags(name) => {
             let repository = repository(name)?;
-            asked.fetched(&repository.name, What::Tags);
-            listing::tags(repository, asked.uri.query())?.into()
+            request.set_fetched(&repository.name, FetchedItem::Tags);
+            listing::tags(repository, request.uri.query())?.into()
         }
         V2::Tag(name, tag) => {
             let repository = repository(name)?;
             let found = repository.tagged(tag).ok_or_else(|| no_manifest(&repository.name, tag))?;
             let (tag, tagged) = found;
-            let answered = chosen(repository, tagged, asked.headers);
-            let mut response = manifest(answered, NO_CACHE, asked.headers);
+            let answered = chosen(repository, tagged, request.headers);
+            let mut response = manifest(answered, NO_CACHE, request.headers);
             if tagged.is_index() {
                 response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
             }
-            asked.fetched(&repository.name, What::tag(tag.clone(), tagged, Arc::clone(answered)));
+            request
+                .set_fetched(&repository.name, FetchedItem::tag(tag.clone(), tagged, Arc::clone(answered)));
             response.into()
         }
         V2::Manifest(name, digest) => {
@@ -104,9 +101,10 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let unknown =
                 || no_manifest(&repository.name, &digest.map_or("that digest".into(), |d| d.to_string()));
             let found = found.ok_or_else(unknown)?;
-            let response = manifest(found, IMMUTABLE, asked.headers);
-            let what = What::Digest { repository: Arc::clone(repository), manifest: Arc::clone(found) };
-            asked.fetched(&repository.name, what);
+            let response = manifest(found, IMMUTABLE, request.headers);
+            let what =
+                FetchedItem::Digest { repository: Arc::clone(repository), manifest: Arc::clone(found) };
+            request.set_fetched(&repository.name, what);
             response.into()
         }
         V2::Blob(name, digest) => {
@@ -114,29 +112,33 @@ fn decide(asked: &Asked<'_>, route: V2<'_>) -> Result<Decision, Failure> {
             let digest = known(digest)?;
             let found = digest.as_ref().and_then(|digest| repository.blob(digest));
             if let Some(blob) = found {
-                asked.fetched(&repository.name, What::Blob(blob.digest));
+                request.set_fetched(&repository.name, FetchedItem::Blob(blob.digest));
             }
-            blob(asked, repository, found.ok_or_else(|| no_blob(&repository.name, digest))?)?
+            blob(request, repository, found.ok_or_else(|| no_blob(&repository.name, digest))?)?
         }
         V2::Referrers(name, digest) => {
             let (repository, digest) = (repository(name)?, known(digest)?);
-            asked.fetched(&repository.name, What::Referrers(digest));
-            listing::referrers(repository, digest, asked.uri.query()).into()
+            request.set_fetched(&repository.name, FetchedItem::Referrers(digest));
+            listing::referrers(repository, digest, request.uri.query()).into()
         }
-        V2::Upload => return Err(Failure::new(Code::UploadUnknown, "there are no uploads to this registry")),
+        V2::Upload => {
+            return Err(ApiError::new(ApiErrorCode::UploadUnknown, "this registry has no uploads"));
+        }
     })
 }
 
-/// A digest that raas can have: `None` for one of an algorithm that it does not compute, which nothing has.
-fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, Failure> {
+/// The digest, or `None` for an algorithm that raas does not compute, which no content has.
+fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, ApiError> {
     match digest {
         Ok(digest) => Ok(Some(digest)),
         Err(DigestError::Unsupported(_)) => Ok(None),
-        Err(error @ DigestError::Malformed(_)) => Err(Failure::new(Code::DigestInvalid, error.to_string())),
+        Err(error @ DigestError::Malformed(_)) => {
+            Err(ApiError::new(ApiErrorCode::DigestInvalid, error.to_string()))
+        }
     }
 }
 
-/// The manifest that a client is given for a tag's.
+/// The manifest to answer for a tag: an index, or its linux/amd64 manifest for a client that does not know indexes.
 fn chosen<'a>(
     repository: &'a Repository,
     tagged: &'a Arc<Manifest>,
@@ -152,7 +154,7 @@ fn chosen<'a>(
     }
 }
 
-/// The manifest's bytes, or 304 if the client has them.
+/// The manifest's bytes, or 304 if the client has them already.
 fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Response {
     let mut headers = Headers::new();
     let (digest, etag) = manifest.digest_headers();
@@ -168,23 +170,28 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
     Response { status: StatusCode::OK, headers, body: Body::from(manifest.bytes()) }
 }
 
-/// A repository that is not there, told from a name that none can have. One that nobody may see is not there.
-fn no_repository(name: &str) -> Failure {
+/// The error for a repository that does not exist, or for a name that is invalid. A repository that the visitor may not
+/// see does not exist.
+fn no_repository(name: &str) -> ApiError {
     match name.parse::<RepositoryName>() {
-        Ok(name) => Failure::new(Code::NameUnknown, "repository name not known to registry")
+        Ok(name) => ApiError::new(ApiErrorCode::NameUnknown, "repository name not known to registry")
             .detail("name", name.as_str()),
-        Err(error) => Failure::new(Code::NameInvalid, error.to_string()),
+        Err(error) => ApiError::new(ApiErrorCode::NameInvalid, error.to_string()),
     }
 }
 
-fn no_manifest(repository: &RepositoryName, reference: &str) -> Failure {
+fn no_manifest(repository: &RepositoryName, reference: &str) -> ApiError {
     let shown: String = reference.chars().take(200).collect();
-    Failure::new(Code::ManifestUnknown, format!("repository `{repository}` has no manifest `{shown}`"))
-        .detail("reference", shown)
+    ApiError::new(
+        ApiErrorCode::ManifestUnknown,
+        format!("repository `{repository}` has no manifest `{shown}`"),
+    )
+    .detail("reference", shown)
 }
 
-fn no_blob(repository: &RepositoryName, digest: Option<Digest>) -> Failure {
-    let failure = Failure::new(Code::BlobUnknown, format!("repository `{repository}` has no such blob"));
+fn no_blob(repository: &RepositoryName, digest: Option<Digest>) -> ApiError {
+    let failure =
+        ApiError::new(ApiErrorCode::BlobUnknown, format!("repository `{repository}` has no such blob"));
     match digest {
         Some(digest) => failure.detail("digest", digest.to_string()),
         None => failure,

@@ -1,4 +1,4 @@
-//! Tokens of another issuer: who signs them, and what one opens.
+//! Tokens of another issuer, and what they grant.
 //!
 //! Source: CNCF distribution, "Token Authentication Specification" and "Token Authentication Implementation".
 
@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use raas_types::Utc;
 use serde::Deserialize;
 
-use super::{Token, Visitor};
+use super::{TokenVerdict, Visitor};
 use crate::catalog::Catalog;
-use crate::followed::FollowedFile;
+use crate::files::FollowedFile;
 use crate::route::{Route, V2};
 
 mod jwt;
@@ -20,10 +20,10 @@ mod keys;
 use jwt::Jwt;
 use keys::Keys;
 
-/// How far the issuer's clock and ours may be apart, in seconds.
+/// The allowed difference between the issuer's clock and ours, in seconds.
 const LEEWAY: u64 = 60;
 
-/// Who gives out tokens for a registry, in its own words.
+/// The issuer of tokens for a registry, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenIssuer {
     realm: String,
@@ -33,72 +33,74 @@ pub struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// `realm` is the URL that clients ask for tokens, `service` what they call this registry there and the audience
-    /// of its tokens, `issuer` who signs them, and `keys` the file of the keys: a JSON Web Key Set, or PEM with
-    /// certificates and public keys.
+    /// `realm` is the URL where clients ask for tokens. `service` is the registry's name there, and the audience of its
+    /// tokens. `issuer` is the `iss` claim. `keys` is a file: a JSON Web Key Set, or PEM with certificates and public
+    /// keys.
     ///
     /// # Errors
-    /// The realm is no URL, or one of the names is empty or cannot stand in a header.
+    /// The realm is not an http or https URL, or a name is empty or has characters that a header cannot have.
     pub fn new(realm: &str, service: &str, issuer: &str, keys: &Path) -> Result<Self, String> {
         let fits = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
         let url = ["https://", "http://"].iter().find_map(|scheme| realm.strip_prefix(scheme));
         if url.is_none_or(str::is_empty) || !fits(realm) || realm.contains(' ') {
-            return Err("the realm of tokens is not an http or https URL".into());
+            return Err("the token realm is not an http or https URL".into());
         }
         for (what, text) in [("service", service), ("issuer", issuer)] {
             if text.is_empty() || !fits(text) {
-                return Err(format!("the {what} of tokens is empty, or not plain text"));
+                return Err(format!(
+                    "the token {what} is empty, or has characters that a header cannot have"
+                ));
             }
         }
         let (realm, service, issuer) = (realm.to_owned(), service.to_owned(), issuer.to_owned());
         Ok(Self { realm, service, issuer, keys: keys.to_owned() })
     }
 
-    /// Looks whether there are keys in the file.
+    /// Checks that the file has a key.
     ///
     /// # Errors
-    /// It cannot be read, or has no key that can sign a token.
+    /// The file cannot be read, or has no key that can verify a token.
     pub fn check(&self) -> Result<(), String> {
         let bytes = std::fs::read(&self.keys).map_err(|error| format!("{}: {error}", self.keys.display()))?;
         Keys::parse(&bytes).map(drop).map_err(|error| format!("{}: {error}", self.keys.display()))
     }
 }
 
-/// An issuer with its keys, as the file has them now.
+/// An issuer with its keys, as the file is now.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     config: TokenIssuer,
     keys: FollowedFile<Keys>,
 }
 
-/// What a token opens.
+/// What a token grants.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
-    /// The repositories that may be pulled from.
+pub(crate) struct Grants {
+    /// The repositories that may be pulled.
     pull: Vec<String>,
-    /// Whether all names may be listed.
+    /// Whether all repositories may be listed.
     catalog: bool,
 }
 
-impl Granted {
-    /// Whether what is protected is shown to this request. A grant is for the repository that is found, which may be
-    /// one without `library/`.
-    pub(crate) fn opens(&self, route: &Route<'_>, whole: &Catalog) -> bool {
+impl Grants {
+    /// Whether the token allows this request to see protected repositories. The granted name is compared with the
+    /// repository that is served, which may be the one without `library/`.
+    pub(crate) fn allow(&self, route: &Route<'_>, whole: &Catalog) -> bool {
         let Route::V2(route) = route else { return false };
         match route.name() {
-            Some(name) => self.opens_repository(name, whole),
+            Some(name) => self.allow_repository(name, whole),
             None => *route == V2::Catalog && self.catalog,
         }
     }
 
-    fn opens_repository(&self, name: &str, whole: &Catalog) -> bool {
+    fn allow_repository(&self, name: &str, whole: &Catalog) -> bool {
         let found = whole.repository(name).map(|repository| repository.name.as_str());
         let found = found.or_else(|| whole.legacy(name).map(|repository| repository.name.as_str()));
         self.pull.iter().any(|granted| granted == found.unwrap_or(name))
     }
 }
 
-/// The claims that are looked at.
+/// The claims that raas uses.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -127,7 +129,7 @@ struct Access {
 
 impl Issuer {
     pub(crate) fn new(config: TokenIssuer) -> Self {
-        let keys = FollowedFile::new(&config.keys, "keys of tokens", Keys::parse);
+        let keys = FollowedFile::new(&config.keys, "token keys", Keys::parse);
         Self { config, keys }
     }
 
@@ -135,12 +137,12 @@ impl Issuer {
         &self.config
     }
 
-    /// Reads the keys if they changed.
+    /// Reads the keys if the file has changed.
     pub(crate) fn poll(&self) {
         self.keys.poll();
     }
 
-    /// The challenge that sends a client to the issuer. Everything in it was checked to fit.
+    /// The challenge that sends a client to the issuer. All values were checked when they were configured.
     pub(crate) fn challenge(&self, scope: Option<&str>, error: Option<&str>) -> String {
         let TokenIssuer { realm, service, .. } = &self.config;
         let scope = scope.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
@@ -148,18 +150,18 @@ impl Issuer {
         format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}")
     }
 
-    /// Who has this token. One that is signed, and over or for somebody else, is no guess, and neither is one by a
-    /// key that is gone: that is what all clients bring after the issuer has changed its key.
-    pub(super) fn holder(&self, token: &str, now: SystemTime) -> Token {
-        let Some(jwt) = Jwt::parse(token) else { return Token::Wrong };
-        let Some(keys) = self.keys.current() else { return Token::Void };
-        let Some(key) = keys.choose(&jwt, now) else { return Token::Void };
+    /// The verdict about a token. An expired token, a token for another service and a token of an unknown key do not
+    /// count as guesses: after a change of keys, all clients send the latter.
+    pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
+        let Some(jwt) = Jwt::parse(token) else { return TokenVerdict::Forged };
+        let Some(keys) = self.keys.current() else { return TokenVerdict::Stale };
+        let Some(key) = keys.choose(&jwt, now) else { return TokenVerdict::Stale };
         if !key.verifies(&jwt) {
-            return Token::Wrong;
+            return TokenVerdict::Forged;
         }
         match serde_json::from_slice(&jwt.claims) {
-            Ok(claims) if self.takes(&claims, Utc::of(now).unix()) => Token::Good(granted(claims)),
-            _ => Token::Void,
+            Ok(claims) if self.takes(&claims, Utc::of(now).unix()) => TokenVerdict::Valid(granted(claims)),
+            _ => TokenVerdict::Stale,
         }
     }
 
@@ -169,7 +171,7 @@ impl Issuer {
             Audience::One(one) => one == service,
             Audience::Several(several) => several.contains(service),
         };
-        // Whole seconds of this era fit.
+        // Whole seconds fit into an `f64` exactly.
         let now = now as f64;
         let leeway = LEEWAY as f64;
         claims.iss == self.config.issuer
@@ -180,7 +182,7 @@ impl Issuer {
 }
 
 fn granted(claims: Claims) -> Visitor {
-    let mut granted = Granted { pull: Vec::new(), catalog: false };
+    let mut granted = Grants { pull: Vec::new(), catalog: false };
     for access in claims.access.unwrap_or_default() {
         let allows = |action: &str| access.actions.iter().any(|one| one == action || one == "*");
         match access.r#type.as_str() {
@@ -189,7 +191,7 @@ fn granted(claims: Claims) -> Visitor {
             _ => {}
         }
     }
-    Visitor::Holder(Arc::new(granted))
+    Visitor::TokenBearer(Arc::new(granted))
 }
 
 #[cfg(test)]
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_stand_in_a_challenge_is_refused() {
+    fn values_that_cannot_be_in_a_challenge_are_rejected() {
         let new = |realm, service, issuer| TokenIssuer::new(realm, service, issuer, Path::new("keys"));
         assert!(new("https://auth.example.com/token?x=1", "registry", "auth").is_ok());
         for (realm, service, issuer) in [

@@ -1,101 +1,102 @@
-//! Slows down whoever guesses: an address has so many wrong passwords and tokens, and then has to wait.
+//! Throttles addresses that guess passwords and tokens.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many addresses are remembered is sets times ways, always. Which set an address is in, nobody can tell from
-/// outside.
+/// The table has a fixed size of sets times ways. The set of an address is random to the outside, so nobody can evict a
+/// chosen address.
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 
-/// The addresses that were wrong lately. Only who brings something that has to be looked at, or is wrong, comes here.
+/// The addresses that recently sent wrong passwords or tokens. Requests without credentials never come here.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    limit: Limit,
+    limit: GuessLimit,
     hasher: RandomState,
-    sets: Mutex<Box<[[Option<Entry>; WAYS]]>>,
+    sets: Mutex<Box<[[Option<Guesses>; WAYS]]>>,
 }
 
-/// How many may be wrong how fast.
+/// How many guesses an address has, and how fast they are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// How many wrong passwords and tokens of an address are looked at before it has to wait.
-    pub wrong: u32,
-    /// One of them is forgotten after so long, and then the next.
-    pub forgotten: Duration,
+pub struct GuessLimit {
+    /// The wrong passwords and tokens of an address that are checked before it is throttled.
+    pub attempts: u32,
+    /// The time until one of them is forgotten.
+    pub forget_after: Duration,
 }
 
-impl Default for Limit {
-    /// Somebody who has forgotten a password tries a few; somebody who guesses has 2 a minute.
+impl Default for GuessLimit {
+    /// A user who mistypes has ten attempts. A guesser has two a minute.
     fn default() -> Self {
-        Self { wrong: 10, forgotten: Duration::from_secs(30) }
+        Self { attempts: 10, forget_after: Duration::from_secs(30) }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct Guesses {
     who: IpAddr,
-    /// When everything is forgotten.
+    /// When all guesses of the address are forgotten.
     until: Instant,
 }
 
 impl Throttle {
-    pub(crate) fn new(limit: Limit) -> Self {
+    pub(crate) fn new(limit: GuessLimit) -> Self {
         let sets = vec![[None; WAYS]; SETS].into_boxed_slice();
         Self { limit, hasher: RandomState::new(), sets: Mutex::new(sets) }
     }
 
-    /// Whether something of this address is looked at; if not, how long it has to wait.
+    /// Whether credentials of this address are checked. The error is the time until they are.
     pub(crate) fn check(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let who = network(from);
         let index = self.index(who);
         let entry = self.sets()[index].into_iter().flatten().find(|entry| entry.who == who);
         match entry.map(|entry| entry.until.saturating_duration_since(now)) {
-            Some(left) if left > self.bearable() => Err(left - self.bearable()),
+            Some(left) if left > self.tolerated() => Err(left - self.tolerated()),
             _ => Ok(()),
         }
     }
 
-    /// The address was wrong.
+    /// Counts a wrong password or token.
     pub(crate) fn wrong(&self, from: IpAddr, now: Instant) {
         let who = network(from);
         let index = self.index(who);
         let mut sets = self.sets();
         let set = &mut sets[index];
         let own = set.iter().position(|entry| entry.is_some_and(|entry| entry.who == who));
-        // Room that is free, or else of the one that is forgotten first.
+        // A free way, or the way that is forgotten first.
         let place = own.unwrap_or_else(|| {
             let until = |way: &usize| set[*way].map(|entry| entry.until);
             (0..WAYS).min_by_key(until).unwrap_or(0)
         });
         let before = set[place].filter(|entry| entry.who == who).map_or(now, |entry| entry.until.max(now));
-        // Several that were looked at at once count as what is allowed.
-        let until = (before + self.limit.forgotten).min(now + self.limit.forgotten * self.limit.wrong);
-        set[place] = Some(Entry { who, until });
+        // Requests that were checked at the same time count no more than the allowed attempts.
+        let until =
+            (before + self.limit.forget_after).min(now + self.limit.forget_after * self.limit.attempts);
+        set[place] = Some(Guesses { who, until });
         drop(sets);
-        if until.duration_since(now) > self.bearable() {
-            tracing::warn!(address = %from, "too many wrong passwords or tokens; it has to wait");
+        if until.duration_since(now) > self.tolerated() {
+            tracing::warn!(address = %from, "too many wrong passwords or tokens from this address; it is throttled");
         }
     }
 
-    /// How long what an address has against it may last for it to be looked at.
-    fn bearable(&self) -> Duration {
-        self.limit.forgotten * self.limit.wrong.saturating_sub(1)
+    /// How long the guesses of an address may still be remembered for it not to be throttled.
+    fn tolerated(&self) -> Duration {
+        self.limit.forget_after * self.limit.attempts.saturating_sub(1)
     }
 
     fn index(&self, who: IpAddr) -> usize {
-        // What is left of a hash by a mask of fewer bits fits.
+        // The remainder is below `SETS`, so truncating the hash is harmless.
         self.hasher.hash_one(who) as usize % SETS
     }
 
-    fn sets(&self) -> MutexGuard<'_, Box<[[Option<Entry>; WAYS]]>> {
+    fn sets(&self) -> MutexGuard<'_, Box<[[Option<Guesses>; WAYS]]>> {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whom an address belongs to. One customer has a whole /64 of version 6.
+/// The network that shares one counter. An IPv6 customer has a whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -109,34 +110,34 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit { wrong: 3, forgotten: Duration::from_secs(10) };
+    const LIMIT: GuessLimit = GuessLimit { attempts: 3, forget_after: Duration::from_secs(10) };
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[test]
-    fn an_address_that_was_wrong_too_often_waits_until_one_is_forgotten() {
+    fn a_throttled_address_waits_until_one_attempt_is_forgotten() {
         let (throttle, now, guesser) = (Throttle::new(LIMIT), Instant::now(), address("192.0.2.1"));
         for _ in 0..3 {
             assert_eq!(throttle.check(guesser, now), Ok(()));
             throttle.wrong(guesser, now);
         }
         assert_eq!(throttle.check(guesser, now), Err(Duration::from_secs(10)));
-        assert_eq!(throttle.check(address("192.0.2.2"), now), Ok(()), "nobody else waits");
+        assert_eq!(throttle.check(address("192.0.2.2"), now), Ok(()), "no other address waits");
         let later = now + Duration::from_secs(10);
         assert_eq!(throttle.check(guesser, later), Ok(()));
         throttle.wrong(guesser, later);
         assert_eq!(
             throttle.check(guesser, later),
             Err(Duration::from_secs(10)),
-            "one is forgotten at a time"
+            "one attempt is forgotten at a time"
         );
         assert_eq!(throttle.check(guesser, later + Duration::from_secs(30)), Ok(()));
     }
 
     #[test]
-    fn what_was_looked_at_at_once_is_not_held_against_anybody_for_longer() {
+    fn concurrent_attempts_do_not_prolong_the_wait() {
         let (throttle, now, guesser) = (Throttle::new(LIMIT), Instant::now(), address("192.0.2.1"));
         for _ in 0..100 {
             throttle.wrong(guesser, now);
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_version_6_is_one() {
+    fn an_ipv6_network_counts_as_one_address() {
         let (throttle, now) = (Throttle::new(LIMIT), Instant::now());
         for host in ["2001:db8:0:1::1", "2001:db8:0:1:ffff::", "2001:db8:0:1::2"] {
             throttle.wrong(address(host), now);
@@ -155,11 +156,11 @@ mod tests {
         for _ in 0..3 {
             throttle.wrong(address("::ffff:192.0.2.1"), now);
         }
-        assert!(throttle.check(address("192.0.2.1"), now).is_err(), "the same, written as version 6");
+        assert!(throttle.check(address("192.0.2.1"), now).is_err(), "the same address in IPv6 form");
     }
 
     #[test]
-    fn a_flood_of_addresses_takes_no_more_room() {
+    fn a_flood_of_addresses_takes_no_more_memory() {
         let (throttle, now) = (Throttle::new(LIMIT), Instant::now());
         let mut last = address("192.0.2.1");
         for n in 0..50_000_u32 {
@@ -167,7 +168,7 @@ mod tests {
             throttle.wrong(last, now + Duration::from_millis(n.into()));
         }
         assert_eq!(throttle.sets().len() * WAYS, SETS * WAYS);
-        // Whoever was wrong last is remembered.
+        // The most recent address is still remembered.
         let now = now + Duration::from_secs(50);
         throttle.wrong(last, now);
         throttle.wrong(last, now);

@@ -1,26 +1,27 @@
-//! A repository of a document that raas did not write: the server knows where everything lies, and nothing of it.
+//! A repository of a document that raas did not write. The server knows the URLs of its content, and nothing of the
+//! content itself.
 
 use std::collections::BTreeMap;
 
 use raas_types::crane::V2Content;
 use raas_types::{Digest, RepositoryName};
 
-/// A repository as Pulp publishes it, all of it below one URL.
+/// A repository as Pulp publishes it: everything is below one URL.
 #[derive(Debug)]
 pub(crate) struct LegacyRepository {
     pub(crate) name: RepositoryName,
-    /// Pulp's id of it.
+    /// Pulp's id of the repository.
     pub(crate) id: Box<str>,
-    /// Without a slash at the end; it may stand in a header.
+    /// The base URL, without a slash at the end. It was checked to be visible ASCII.
     url: Box<str>,
     content: V2Content,
-    /// The blobs that are not below the URL, and the URLs that have them.
+    /// The URLs of the blobs that are not below the base URL.
     elsewhere: BTreeMap<Digest, Box<str>>,
 }
 
-/// What a client can read, as far as it says.
+/// The manifest types that a client accepts, according to its `Accept`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reads {
+pub(crate) struct AcceptedSchemas {
     pub(crate) lists: bool,
     pub(crate) schema2: bool,
 }
@@ -33,25 +34,25 @@ impl LegacyRepository {
         mut content: V2Content,
         elsewhere: BTreeMap<Digest, Box<str>>,
     ) -> Self {
-        // They become part of a URL or of a path.
+        // The digests become part of URLs and paths, so they must be digests.
         content.amd64_tags.retain(|_, (digest, _)| digest.parse::<Digest>().is_ok());
         Self { name, id: id.into(), url, content, elsewhere }
     }
 
-    /// The URL that has a blob, if it is not below the repository's own.
+    /// The URL of a blob that is not below the repository's own URL.
     pub(crate) fn elsewhere(&self, digest: &Digest) -> Option<&str> {
         self.elsewhere.get(digest).map(AsRef::as_ref)
     }
 
-    /// The URL of something that lies in the repository: `blobs/<digest>`, `tags/list`.
+    /// The URL of a path in the repository, such as `blobs/<digest>` or `tags/list`.
     pub(crate) fn url(&self, rest: &str) -> String {
         format!("{}/{rest}", self.url)
     }
 
-    /// Where in the repository the manifest lies that a client gets for a tag or a digest: by kind, as Crane chooses it. A digest that
-    /// the document knows lies where it lies, whatever the client says; Crane sends a client that names no type to
-    /// a schema 1 manifest of that digest, which cannot be.
-    pub(crate) fn manifest(&self, reference: &str, reads: Reads) -> String {
+    /// The path of the manifest that a client gets for a tag or a digest. The kind is chosen as Crane chooses it, with
+    /// one exception: a digest that the document knows has its own kind, whatever the client accepts. Crane redirects a
+    /// client without `Accept` to a schema 1 manifest with that digest, which cannot exist.
+    pub(crate) fn manifest(&self, reference: &str, reads: AcceptedSchemas) -> String {
         let V2Content { flat, schema2, lists, amd64_tags, .. } = &self.content;
         let digest = reference.contains(':');
         if *flat {
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manifests_are_chosen_as_crane_chooses_them() {
+    fn legacy_manifests_are_chosen_as_in_crane() {
         let list = format!("sha256:{}", "a".repeat(64));
         let (x, y) = (format!("sha256:{}", "b".repeat(64)), format!("sha256:{}", "c".repeat(64)));
         let content = V2Content {
@@ -101,7 +102,7 @@ mod tests {
             )
         };
         let legacy = repository(content);
-        let reads = |lists, schema2| Reads { lists, schema2 };
+        let reads = |lists, schema2| AcceptedSchemas { lists, schema2 };
         let (all, two, none) = (reads(true, true), reads(false, true), reads(false, false));
         let by_digest = format!("list/{list}");
         let (two_x, one_y) = (format!("2/{x}"), format!("1/{y}"));

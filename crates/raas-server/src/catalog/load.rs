@@ -1,4 +1,4 @@
-//! From a document's bytes to the repository that it publishes.
+//! Loads a document into a repository.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,26 +11,26 @@ use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
 use super::{Blob, LegacyRepository, Manifest, Repository, V1Image, V1Repository, V1Source};
 
-/// What a document that loads is good for.
+/// The repository of a document.
 #[derive(Debug, Clone)]
-pub(crate) enum Good {
-    /// Docker v1 images.
+pub(crate) enum LoadedDocument {
+    /// A repository of Docker v1 images.
     V1(Arc<V1Repository>),
-    /// Manifests and blobs.
+    /// A repository whose manifests and blobs are known.
     V2(Arc<Repository>),
-    /// The same, of a document that does not say what they are.
+    /// A repository of which only the URLs are known.
     Legacy(Arc<LegacyRepository>),
-    /// A repository that only users see, and what of it they see; nothing if that does not load.
-    Protected(RepositoryName, Option<Box<Good>>),
+    /// A repository that only users see. Its content is None if the document does not load.
+    Protected(RepositoryName, Option<Box<LoadedDocument>>),
 }
 
-impl Good {
+impl LoadedDocument {
     pub(crate) fn name(&self) -> &RepositoryName {
         match self {
-            Good::V1(repository) => &repository.name,
-            Good::V2(repository) => &repository.name,
-            Good::Legacy(repository) => &repository.name,
-            Good::Protected(name, _) => name,
+            LoadedDocument::V1(repository) => &repository.name,
+            LoadedDocument::V2(repository) => &repository.name,
+            LoadedDocument::Legacy(repository) => &repository.name,
+            LoadedDocument::Protected(name, _) => name,
         }
     }
 }
@@ -38,114 +38,129 @@ impl Good {
 /// Why a document is not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("it cannot be read: {0}")]
+    #[error("cannot read the document: {0}")]
     Read(#[from] io::Error),
     #[error(transparent)]
     Document(#[from] DocumentError),
-    #[error("tag `{0}` is of manifest {1}, which it does not list")]
+    #[error("tag `{0}` names manifest {1}, which the document does not list")]
     Tag(Tag, Digest),
-    #[error("tag `{0}` is of image {1}, which it does not list")]
+    #[error("tag `{0}` names image {1}, which the document does not list")]
     V1Tag(Tag, ImageId),
-    #[error("manifest {0} has the media type `{1}`, which is none")]
+    #[error("manifest {0} has the invalid media type `{1}`")]
     MediaType(Digest, String),
-    #[error("manifest file {path} cannot be read: {error}")]
+    #[error("cannot read manifest file {path}: {error}")]
     ManifestFile {
         path: String,
         #[source]
         error: io::Error,
     },
-    #[error("manifest file {0} is not of its digest or its length")]
+    #[error("manifest file {0} does not have the digest and the length that the document names")]
     ManifestBytes(String),
     #[error("location `{0}` is not an http or https URL")]
     Location(String),
-    #[error("it is longer than {} bytes", Document::MAX_SIZE)]
+    #[error("the document is longer than {} bytes", Document::MAX_SIZE)]
     TooLong,
-    #[error("another document publishes `{0}` already")]
+    #[error("another document already publishes `{0}`")]
     Claimed(RepositoryName),
 }
 
 /// The other files of a metadata tree.
-pub(crate) trait Files: Sync {
-    /// A file's bytes, but not more than `limit` of them. The path is relative to the tree's root.
+pub(crate) trait MetadataFiles: Sync {
+    /// The first `limit` bytes of a file. The path is relative to the root of the tree.
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 }
 
-/// Loads a document. `files` has the manifests beside it, and `before` is what the document was good for until now:
-/// manifests that both have are taken over from it.
-pub(crate) fn load(files: &dyn Files, bytes: &[u8], before: Option<&Good>) -> Result<Good, Fault> {
+/// Loads a document. `files` holds its manifests. `before` is the repository that the document had before; unchanged
+/// manifests are taken from it.
+pub(crate) fn load(
+    files: &dyn MetadataFiles,
+    bytes: &[u8],
+    before: Option<&LoadedDocument>,
+) -> Result<LoadedDocument, Fault> {
     with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
 }
 
-/// Loads a document as a legacy Crane does: everything is where its `url` says, also of one that raas wrote, but for
-/// masked layers, which are nowhere else than where they are.
-pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<Good, Fault> {
+/// Loads a document as a legacy Crane does: everything is at the document's `url`, even if raas wrote the document.
+/// Only masked layers are at their own locations.
+pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<LoadedDocument, Fault> {
     with_protection(Document::parse(bytes)?, None, |document, _| {
         let (name, id, url) = (document.name, document.repository, document.url);
         Ok(match document.content {
-            Content::V1(v1) => Good::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
+            Content::V1(v1) => LoadedDocument::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
             Content::V2(mut v2) => {
                 let blobs = v2.raas.take().map_or(BTreeMap::new(), |extension| extension.blobs);
                 let elsewhere =
                     blobs.into_iter().filter_map(|(digest, entry)| Some((digest, entry.location?)));
                 let elsewhere = elsewhere.map(|(digest, url)| Ok((digest, location(&url)?)));
                 let elsewhere = elsewhere.collect::<Result<_, Fault>>()?;
-                Good::Legacy(Arc::new(LegacyRepository::new(name, id, folder(&url)?, v2, elsewhere)))
+                LoadedDocument::Legacy(Arc::new(LegacyRepository::new(
+                    name,
+                    id,
+                    folder(&url)?,
+                    v2,
+                    elsewhere,
+                )))
             }
         })
     })
 }
 
-/// A document that is protected is so whether it loads or not.
+/// Applies the protection of a document, whether its content loads or not.
 fn with_protection(
     document: Document,
-    before: Option<&Good>,
-    load_content: impl FnOnce(Document, Option<&Good>) -> Result<Good, Fault>,
-) -> Result<Good, Fault> {
+    before: Option<&LoadedDocument>,
+    load_content: impl FnOnce(Document, Option<&LoadedDocument>) -> Result<LoadedDocument, Fault>,
+) -> Result<LoadedDocument, Fault> {
     if !document.protected {
         return load_content(document, before);
     }
-    // What is protected from now on must not go on being served as it was, whether it loads or not.
+    // A repository that becomes protected must not be served to everybody any longer, even if its document does not
+    // load.
     let name = document.name.clone();
     let before = match before {
-        Some(Good::Protected(_, Some(good))) => Some(good.as_ref()),
+        Some(LoadedDocument::Protected(_, Some(loaded))) => Some(loaded.as_ref()),
         before => before,
     };
     match load_content(document, before) {
-        Ok(good) => Ok(Good::Protected(name, Some(Box::new(good)))),
+        Ok(loaded) => Ok(LoadedDocument::Protected(name, Some(Box::new(loaded)))),
         Err(reason) => {
             tracing::warn!(%name, %reason, "a protected repository is not served to its users");
-            Ok(Good::Protected(name, None))
+            Ok(LoadedDocument::Protected(name, None))
         }
     }
 }
 
-fn load_content(files: &dyn Files, document: Document, before: Option<&Good>) -> Result<Good, Fault> {
+fn load_content(
+    files: &dyn MetadataFiles,
+    document: Document,
+    before: Option<&LoadedDocument>,
+) -> Result<LoadedDocument, Fault> {
     match document.content {
         Content::V1(v1) => load_v1(document.name, document.repository, &document.url, v1, false)
-            .map(|r| Good::V1(Arc::new(r))),
+            .map(|r| LoadedDocument::V1(Arc::new(r))),
         Content::V2(mut v2) => {
             let Some(extension) = v2.raas.take() else {
                 let (name, url) = (document.name, folder(&document.url)?);
                 let legacy = LegacyRepository::new(name, document.repository, url, v2, BTreeMap::new());
-                return Ok(Good::Legacy(Arc::new(legacy)));
+                return Ok(LoadedDocument::Legacy(Arc::new(legacy)));
             };
             let before = match before {
-                Some(Good::V2(repository)) => Some(repository.as_ref()),
+                Some(LoadedDocument::V2(repository)) => Some(repository.as_ref()),
                 _ => None,
             };
-            load_v2(files, document.name, extension, before).map(|r| Good::V2(Arc::new(r)))
+            load_v2(files, document.name, extension, before).map(|r| LoadedDocument::V2(Arc::new(r)))
         }
     }
 }
 
 fn load_v2(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: RepositoryName,
     extension: V2Extension,
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
     let manifests = load_manifests(files, &name, &extension, before)?;
-    // `manifests` is in the order of a map's keys, so it is sorted.
+    // `manifests` has the order of a map's keys, so it is sorted.
     let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
     let mut tags = Vec::with_capacity(extension.tags.len());
     for (tag, digest) in extension.tags {
@@ -162,13 +177,13 @@ fn load_v2(
     Ok(Repository::new(name, tags, manifests, blobs))
 }
 
-/// How much memory, in bytes, is taken for manifests before any was read.
-const MOST_AT_ONCE: u64 = 256 * 1024;
+/// The largest allocation, in bytes, before the first manifest was read.
+const MAX_PREALLOCATED: u64 = 256 * 1024;
 
-/// The manifests, in the order of their digests. The bytes of those that are new lie in one piece of memory: of a
-/// hundred thousand pieces the overhead would be felt.
+/// Loads the manifests, in the order of their digests. The bytes of all new manifests share one allocation: with a
+/// hundred thousand allocations the overhead is considerable.
 fn load_manifests(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: &RepositoryName,
     extension: &V2Extension,
     before: Option<&Repository>,
@@ -180,9 +195,9 @@ fn load_manifests(
     let known: Vec<Option<&Arc<Manifest>>> = extension.manifests.iter().map(known).collect();
     let all = || extension.manifests.iter().zip(&known);
     let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
-    // Just what is needed, so that nothing is moved or left over; but a document may say anything.
-    let said = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MOST_AT_ONCE);
-    let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
+    // The exact size avoids reallocations. The sizes of a hostile document are not trusted beyond the limit.
+    let total = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MAX_PREALLOCATED);
+    let mut bytes = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
     let mut ends = Vec::new();
     for (digest, entry) in new() {
         read_manifest(files, name, digest, entry, &mut bytes)?;
@@ -194,7 +209,7 @@ fn load_manifests(
         |((digest, entry), known): ((&Digest, &ManifestEntry), &Option<&Arc<Manifest>>)| match known {
             Some(known) => Arc::clone(known),
             None => {
-                let end = ends.next().expect("each that is not known was read");
+                let end = ends.next().expect("every new manifest was read");
                 let own = bytes.slice(begin..end);
                 begin = end;
                 Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))
@@ -204,7 +219,7 @@ fn load_manifests(
 }
 
 fn read_manifest(
-    files: &dyn Files,
+    files: &dyn MetadataFiles,
     name: &RepositoryName,
     digest: &Digest,
     entry: &ManifestEntry,
@@ -214,7 +229,7 @@ fn read_manifest(
         return Err(Fault::MediaType(*digest, entry.media_type.clone()));
     }
     let path = tree::manifest(name, digest);
-    // Never more than it should be, whatever the file is.
+    // One byte more than expected, so that a longer file is noticed.
     let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
     let bytes = match files.read(&path, limit) {
         Ok(bytes) => bytes,
@@ -257,12 +272,12 @@ fn load_v1(
     Ok(V1Repository::new(name, id, v1.tags.into_iter().collect(), images))
 }
 
-/// The folder of an image's files, to which `/<file>` is added.
+/// The URL of an image's folder. `/<file>` is appended to it.
 fn folder(url: &str) -> Result<Box<str>, Fault> {
     location(url.trim_end_matches('/'))
 }
 
-/// A URL that may be answered in a `Location` header.
+/// A URL that may become a `Location` header.
 fn location(url: &str) -> Result<Box<str>, Fault> {
     let web = url.starts_with("https://") || url.starts_with("http://");
     if web && url.bytes().all(|b| b.is_ascii_graphic()) {

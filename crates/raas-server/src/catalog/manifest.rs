@@ -1,4 +1,4 @@
-//! A manifest, ready to be answered.
+//! A manifest in memory.
 
 use std::sync::Arc;
 
@@ -6,39 +6,40 @@ use bytes::Bytes;
 use hyper::header::HeaderValue;
 use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_type};
 
-/// A manifest. There may be a hundred thousand of them in memory, so what is made in no time is not kept.
+/// A manifest. A server may hold a hundred thousand of them, so values that are cheap to compute are not stored.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     bytes: Bytes,
     content_type: ContentType,
-    /// What it runs on, where the document says.
+    /// The platform, if the document names it.
     pub(crate) platform: Option<Arc<str>>,
-    /// What few manifests have.
+    /// Properties that few manifests have.
     more: Option<Box<More>>,
 }
 
 #[derive(Debug)]
 struct More {
-    /// For an index: the manifest for clients that know no indexes.
+    /// Of an index: its linux/amd64 manifest, for clients that do not know indexes.
     amd64: Option<Digest>,
-    /// For a manifest that is attached to another.
+    /// Of a manifest with a `subject`.
     referrer: Option<Referrer>,
 }
 
-/// What the referrers API tells of a manifest that is attached to another.
+/// What the referrers API says of a manifest with a `subject`.
 #[derive(Debug)]
 pub(crate) struct Referrer {
-    /// What it is attached to.
+    /// The digest of the subject.
     pub(crate) subject: Digest,
-    /// What it is, with its artifact type and annotations.
+    /// The descriptor of the manifest, with its artifact type and annotations.
     pub(crate) descriptor: Descriptor,
 }
 
 impl Manifest {
-    /// Prepares bytes that have this digest. `media_type` is well-formed.
+    /// Prepares the bytes of a manifest. The caller has verified that they have this digest and that `media_type` is
+    /// well-formed.
     ///
-    /// Bytes that are no manifest that raas understands (another kind of artifact) are served all the same.
+    /// Bytes that raas cannot parse, such as another kind of artifact, are served too.
     pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
         let may = may_say_more(media_type, &bytes);
         let understood = may.then(|| Understood::parse(&bytes, Some(media_type)).ok()).flatten();
@@ -68,13 +69,13 @@ impl Manifest {
         digest_headers(&self.digest)
     }
 
-    /// For an index: the manifest for clients that know no indexes, the first linux/amd64 image, which is what a
-    /// document's `manifest_list_amd64_tags` names too.
+    /// Of an index: the first linux/amd64 image, for clients that do not know indexes. A document's
+    /// `manifest_list_amd64_tags` names the same one.
     pub(crate) fn amd64(&self) -> Option<Digest> {
         self.more.as_ref()?.amd64
     }
 
-    /// For a manifest that is attached to another.
+    /// Of a manifest with a `subject`.
     pub(crate) fn referrer(&self) -> Option<&Referrer> {
         self.more.as_ref()?.referrer.as_ref()
     }
@@ -99,15 +100,15 @@ impl Manifest {
     }
 }
 
-/// Whether there may be more to know of a manifest than its bytes. Of an image that is attached to nothing there is
-/// not, and reading nearly all of a large registry's manifests as JSON is most of what loading it takes.
+/// Whether a manifest may have [`More`] properties. An image without a subject has none and is not parsed: parsing
+/// would take most of the time to load a large registry.
 fn may_say_more(media_type: &str, bytes: &[u8]) -> bool {
-    // A key with a backslash may be any key.
+    // A backslash may hide the key `subject`.
     let subject = |bytes: &[u8]| bytes.windows(7).any(|word| word == b"subject");
     !media_type::is_image_manifest(media_type) || bytes.contains(&b'\\') || subject(bytes)
 }
 
-/// A digest as `Docker-Content-Digest` and as `ETag`; both share one text.
+/// A digest as `Docker-Content-Digest` and as `ETag`. Both share one text.
 pub(crate) fn digest_headers(digest: &Digest) -> (HeaderValue, HeaderValue) {
     let quoted = Bytes::from(["\"", digest.text(&mut [0; Digest::LENGTH]), "\""].concat());
     (visible(quoted.slice(1..quoted.len() - 1)), visible(quoted))
@@ -122,7 +123,8 @@ fn visible(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
 }
 
-/// A platform's text; nearly all images have one of two, and those exist once for each thread that loads.
+/// The text of a platform. Nearly all images have one of two platforms, whose texts are shared by all manifests that
+/// one thread loads.
 fn shared(platform: &Platform) -> Arc<str> {
     thread_local! {
         static KNOWN: [Arc<str>; 2] = ["linux/amd64".into(), "linux/arm64".into()];
@@ -134,15 +136,15 @@ fn shared(platform: &Platform) -> Arc<str> {
     })
 }
 
-/// A media type, in as little memory as can be: there are as many as there are manifests.
+/// A media type. It is stored in few bytes because every manifest has one.
 #[derive(Debug)]
 enum ContentType {
-    /// Where it is in [`KNOWN`].
+    /// The index in [`KNOWN`].
     Known(u8),
     Other(Box<HeaderValue>),
 }
 
-/// The types that nearly all manifests have.
+/// The types of nearly all manifests.
 static KNOWN: [(&str, HeaderValue); 4] = [
     (media_type::OCI_INDEX, HeaderValue::from_static(media_type::OCI_INDEX)),
     (media_type::OCI_MANIFEST, HeaderValue::from_static(media_type::OCI_MANIFEST)),
@@ -162,14 +164,17 @@ impl ContentType {
     }
 }
 
-/// Source: OCI distribution-spec 1.1, "Listing Referrers": the descriptor has the manifest's media type, digest,
-/// size, artifact type (or the config's media type) and annotations.
+/// The descriptor has the manifest's media type, digest, size, artifact type (or the media type of its config) and
+/// annotations.
+///
+/// Source: OCI distribution-spec 1.1, "Listing Referrers".
 fn referrer(manifest: Understood, digest: Digest, size: u64) -> Option<Referrer> {
     let descriptor = Descriptor {
         media_type: manifest.media_type,
         digest,
         size,
         urls: Vec::new(),
+        data: None,
         platform: None,
         annotations: manifest.annotations,
         artifact_type: manifest.artifact_type,
@@ -182,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_attached_is_found_however_it_is_written() {
+    fn a_subject_is_found_even_if_its_key_is_escaped() {
         let digest = Digest::of(b"");
         let part = format!(r#"{{"mediaType":"application/x","digest":"{digest}","size":0}}"#);
         let image = |more: &str| format!(r#"{{"schemaVersion":2,"config":{part},"layers":[]{more}}}"#);

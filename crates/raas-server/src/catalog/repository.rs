@@ -1,4 +1,4 @@
-//! A repository as today's clients pull it.
+//! A repository of the v2 API.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use raas_types::{Digest, RepositoryName, Tag};
 
 use super::Manifest;
 
-/// A repository with its manifests. Sorted lists rather than maps: they are read only, and small.
+/// A repository with its manifests. Its lists are small and immutable, so sorted lists take less memory than maps.
 #[derive(Debug)]
 pub(crate) struct Repository {
     pub(crate) name: RepositoryName,
-    /// In the order of [`lexical`].
+    /// Sorted by [`lexical`].
     tags: Box<[(Tag, Arc<Manifest>)]>,
-    /// By digest.
+    /// Sorted by digest.
     manifests: Box<[Arc<Manifest>]>,
-    /// By digest.
+    /// Sorted by digest.
     blobs: Box<[Blob]>,
 }
 
-/// A config or layer of a repository.
+/// A config or a layer of a repository.
 #[derive(Debug)]
 pub(crate) struct Blob {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    /// The URL that has its bytes, if the bucket has not. It may stand in a header.
+    /// The URL of the bytes, if they are not in the bucket. It was checked to be visible ASCII.
     pub(crate) location: Option<Box<str>>,
 }
 
@@ -41,7 +41,7 @@ impl Repository {
         Self { name, tags: tags.into(), manifests: manifests.into(), blobs: blobs.into() }
     }
 
-    /// A repository in which there is nothing.
+    /// A repository without content.
     pub(crate) fn empty(name: RepositoryName) -> Self {
         Self::new(name, Vec::new(), Vec::new(), Vec::new())
     }
@@ -50,7 +50,7 @@ impl Repository {
         self.tagged(tag).map(|(_, manifest)| manifest)
     }
 
-    /// A tag as it is known here, with its manifest.
+    /// A tag and its manifest.
     pub(crate) fn tagged(&self, tag: &str) -> Option<&(Tag, Arc<Manifest>)> {
         let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
         Some(&self.tags[at])
@@ -66,12 +66,12 @@ impl Repository {
         Some(&self.blobs[at])
     }
 
-    /// The tags of this manifest, in order.
+    /// The tags of a manifest, in order.
     pub(crate) fn tags_of(&self, digest: &Digest) -> impl Iterator<Item = &str> {
         self.tags.iter().filter(move |(_, manifest)| manifest.digest == *digest).map(|(tag, _)| tag.as_str())
     }
 
-    /// The tags in order; with `last`, those after it, whether it is a tag or not.
+    /// The tags in order. With `last`, those after it, whether or not it is a tag.
     pub(crate) fn tags_after(&self, last: Option<&str>) -> impl ExactSizeIterator<Item = &Tag> {
         let from = last.map_or(0, |last| {
             self.tags.partition_point(|(tag, _)| lexical(tag.as_str(), last) != Ordering::Greater)
@@ -79,14 +79,14 @@ impl Repository {
         self.tags[from..].iter().map(|(tag, _)| tag)
     }
 
-    /// The manifests that are attached to this one.
+    /// The manifests whose subject is `subject`.
     pub(crate) fn referrers(&self, subject: Digest) -> impl Iterator<Item = &super::Referrer> {
         let referrers = self.manifests.iter().filter_map(|manifest| manifest.referrer());
         referrers.filter(move |referrer| referrer.subject == subject)
     }
 }
 
-/// The order of tags in a list: letters count the same in either case, until nothing else tells two tags apart.
+/// The order of tags in a list. Case matters only between tags that are equal without it.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Tags": "lexical order (i.e. case-insensitive alphanumeric order)".
 fn lexical(a: &str, b: &str) -> Ordering {

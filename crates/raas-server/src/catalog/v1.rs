@@ -1,4 +1,4 @@
-//! A repository as Docker v1 clients pull it.
+//! A repository of Docker's v1 API.
 
 use raas_types::{ImageId, RepositoryName, Tag};
 
@@ -6,11 +6,11 @@ use raas_types::{ImageId, RepositoryName, Tag};
 #[derive(Debug)]
 pub(crate) struct V1Repository {
     pub(crate) name: RepositoryName,
-    /// Pulp's id of it.
+    /// Pulp's id of the repository.
     pub(crate) id: Box<str>,
-    /// By name.
+    /// Sorted by name.
     pub(crate) tags: Box<[(Tag, ImageId)]>,
-    /// By id.
+    /// Sorted by id.
     images: Box<[(ImageId, V1Image)]>,
 }
 
@@ -18,23 +18,23 @@ pub(crate) struct V1Repository {
 #[derive(Debug)]
 pub(crate) struct V1Image {
     pub(crate) source: V1Source,
-    /// Length of its `layer` file, where the document says.
+    /// The length of its `layer` file in bytes, if the document names it.
     pub(crate) size: Option<u64>,
 }
 
-/// Where the files of an image are. URLs are without a slash at the end and may stand in a header.
+/// Where the files of an image are. The URLs have no slash at the end and were checked to be visible ASCII.
 #[derive(Debug)]
 pub(crate) enum V1Source {
     /// In the site's bucket.
     Bucket,
-    /// In the bucket if it has them, else below this URL: a document that raas did not write says no more.
+    /// In the bucket if it has them, else below this URL. A document that raas did not write does not say more.
     BucketOr(Box<str>),
     /// In the folder with this URL: a masked image.
     Elsewhere(Box<str>),
 }
 
 impl V1Source {
-    /// The lower, the sooner it is taken where several repositories have the image.
+    /// The repository with the lowest rank serves an image that several repositories have.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             V1Source::Bucket => 0,

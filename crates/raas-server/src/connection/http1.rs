@@ -1,8 +1,8 @@
-//! HTTP/1: a client's requests, one after the other.
+//! HTTP/1: the requests of a client, one after the other.
 //!
-//! Most are answered at once, as they come ([`at_once`]). hyper has the others, and keeps 16 KiB of buffers for a
-//! connection; so one that is quiet is taken from it, which forgets nothing by it: after an answer, until a client is
-//! seen to ask for one such thing after the other.
+//! The [fast path](fast_path) answers nearly all of them. hyper answers the others ([`hyper_path`]), and takes 16 KiB
+//! of buffers for a connection. So an idle connection is taken back from hyper, without losing a byte: after each
+//! answer, or, for a client that sends several such requests in a row, when it pauses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,56 +10,57 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{Client, MAX_BUFFER, MAX_HEAD, PAUSE, ended};
-use crate::drain::Notice;
+use super::{IDLE_AFTER, MAX_BUFFER, MAX_HEAD, ended};
+use crate::in_flight::ClientConnection;
+use crate::shutdown::ShutdownWatch;
 
-mod ahead;
-mod at_once;
-mod by_hyper;
+mod buffered;
+mod fast_path;
 mod head;
-mod quiet;
+mod hyper_path;
+mod idle;
+mod interrupts;
 mod request;
 
-use ahead::Ahead;
-use by_hyper::Outcome;
-use quiet::Quiet;
+use buffered::BufferedStream;
+use hyper_path::Outcome;
+use idle::IdleTimer;
 
-/// Answers a client until it goes, the server does, or no whole request comes for so long.
+/// Answers a client until it closes the connection, the server stops, or no complete request comes within `patience`.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    client: Arc<Client>,
+    client: Arc<ClientConnection>,
     patience: Duration,
-    mut notice: Notice,
+    mut shutdown: ShutdownWatch,
 ) {
     let mut http = http1::Builder::new();
-    // Without a timer: slow requests are found out here, for less.
+    // Without hyper's timers: a timer for each connection is cheaper than one for each request.
     http.max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER);
-    // A client may say that it has no more requests while it waits for an answer, and whether it has is not asked
-    // meanwhile: for that, hyper would take 8 KiB more for each request.
+    // A client may close its side while it waits for an answer. hyper would take 8 KiB more for each request to detect
+    // that earlier.
     http.half_close(true);
-    let mut stream = Ahead::new(stream, Arc::clone(&client.pace));
-    let mut quiet = Quiet::new(&client.pace, patience, Instant::now());
-    let given_up = || tracing::debug!(remote = %client.remote, "no request came");
-    // When hyper last had it, and gave it back.
-    let mut rested: Option<Instant> = None;
+    let mut stream = BufferedStream::new(stream, Arc::clone(&client.progress));
+    let mut idle = IdleTimer::new(&client.progress, patience, Instant::now());
+    let timed_out = || tracing::debug!(remote = %client.remote, "no request came");
+    // When hyper last gave the connection back.
+    let mut idle_since: Option<Instant> = None;
     loop {
-        let left = at_once::answer(&mut stream, &client, &mut quiet, &mut notice).await;
-        if left != at_once::Left::Other {
-            if left == at_once::Left::GivenUp {
-                given_up();
+        let exit = fast_path::answer(&mut stream, &client, &mut idle, &mut shutdown).await;
+        if exit != fast_path::Exit::NotPlain {
+            if exit == fast_path::Exit::TimedOut {
+                timed_out();
             }
-            // It is the client's to be told. Who is still taking an answer must not lose it, so that is waited for, but
-            // not for ever (`stall.rs`).
+            // Waits until the client has taken its last answer, within the limits of `write_timeout.rs`.
             let _ = stream.shutdown().await;
             return;
         }
-        // In a box of its own, so that there is nothing of it while the connection rests.
-        let goes_on = rested.is_some_and(|rested| rested.elapsed() < PAUSE);
-        match Box::pin(by_hyper::answer(&http, stream, &client, &mut quiet, &mut notice, goes_on)).await {
-            Outcome::Over(result) => return ended(client.remote, result),
-            Outcome::GivenUp => return given_up(),
-            Outcome::Rests(quieted) => stream = quieted,
+        // Boxed, so that an idle connection takes no memory for it.
+        let stays = idle_since.is_some_and(|idle_since| idle_since.elapsed() < IDLE_AFTER);
+        match Box::pin(hyper_path::answer(&http, stream, &client, &mut idle, &mut shutdown, stays)).await {
+            Outcome::Closed(result) => return ended(client.remote, result),
+            Outcome::TimedOut => return timed_out(),
+            Outcome::Idle(idle_stream) => stream = idle_stream,
         }
-        rested = Some(Instant::now());
+        idle_since = Some(Instant::now());
     }
 }

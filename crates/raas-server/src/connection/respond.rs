@@ -1,4 +1,4 @@
-//! From a request to its answer, and what is noted on the way.
+//! Answers a request, and reports it to the metrics, the pull counters and the access log.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,126 +10,113 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 
-use super::Client;
-use crate::access::Record;
-use crate::answer::{Noted, answer, answer_at_once};
+use crate::access_log::AccessLogLine;
+use crate::answer::{Tracked, answer, answer_from_memory};
 use crate::auth::Peer;
 use crate::body::Body;
-use crate::forwarded::{self, Remote};
-use crate::metrics::{Asked, Fetched};
+use crate::fetched::{CountableRequest, Fetched};
+use crate::http::forwarded::{self, Remote};
+use crate::http::{headers, host};
+use crate::in_flight::{ClientConnection, InFlight};
 use crate::response::Response;
-use crate::{headers, host, route};
+use crate::route;
 
-/// An answer on its way. Nearly all are there at once, and nothing is kept of their request.
-pub(super) enum Responding {
-    /// Nothing once it was given away.
-    There(Option<Response>),
-    Waits(Pin<Box<dyn Future<Output = Response> + Send>>),
+/// An answer in progress. Nearly all are ready at once, without a boxed future.
+pub(super) enum Answering {
+    /// None after it was returned.
+    Ready(Option<Response>),
+    Pending(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
-impl Future for Responding {
+impl Future for Answering {
     type Output = Result<hyper::Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Responding::There(response) => {
-                let response = response.take().expect("a future that is done is asked no more");
+            Answering::Ready(response) => {
+                let response = response.take().expect("a future is not polled after it is ready");
                 Poll::Ready(Ok(response.into()))
             }
-            Responding::Waits(waits) => waits.as_mut().poll(cx).map(|response| Ok(response.into())),
+            Answering::Pending(pending) => pending.as_mut().poll(cx).map(|response| Ok(response.into())),
         }
     }
 }
 
 /// Answers a request.
-pub(super) fn respond(client: &Arc<Client>, request: Request<Incoming>) -> Responding {
+pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>) -> Answering {
     if !request.body().is_end_stream() {
-        client.pace.has_body();
+        client.progress.has_body();
     }
-    let (note, noted) = Note::begin(Arc::clone(client), &request, Instant::now());
-    match answer_at_once(&client.shared, &request, noted) {
-        Ok((response, fetched)) => Responding::There(Some(note.end(request, response, fetched))),
-        Err(waits) => Responding::Waits(Box::pin(async move {
-            let Client { shared, presented, .. } = &*note.begun.client;
-            let peer = Peer { address: note.remote.ip(), presented: presented.as_ref() };
-            let (response, fetched) = answer(waits, shared, &request, &peer, noted).await;
-            note.end(request, response, fetched)
+    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
+    match answer_from_memory(&client.state, &request, tracked) {
+        Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
+        Err(pending) => Answering::Pending(Box::pin(async move {
+            let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
+            let peer = Peer { address: trace.remote.ip(), certificates: certificates.as_ref() };
+            let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
+            trace.end(request, response, fetched)
         })),
     }
 }
 
-/// Answers a request without a body, if that can be done at once.
-pub(super) fn respond_at_once(client: &Arc<Client>, request: Request<()>, now: Instant) -> Option<Response> {
-    let (note, noted) = Note::begin(Arc::clone(client), &request, now);
-    let (response, fetched) = answer_at_once(&client.shared, &request, noted).ok()?;
-    Some(note.end(request, response, fetched))
+/// Answers a request without a body, if memory can answer it.
+pub(super) fn respond_from_memory(
+    client: &Arc<ClientConnection>,
+    request: Request<()>,
+    now: Instant,
+) -> Option<Response> {
+    let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
+    let (response, fetched) = answer_from_memory(&client.state, &request, tracked).ok()?;
+    Some(trace.end(request, response, fetched))
 }
 
-/// What is noted of a request while it is answered.
-struct Note {
+/// What is known of a request while it is answered.
+struct RequestTrace {
     started: Instant,
-    begun: Begun,
+    in_flight: InFlight,
     remote: Remote,
-    record: Option<Box<Record>>,
+    log_line: Option<Box<AccessLogLine>>,
 }
 
-impl Note {
-    fn begin<B>(client: Arc<Client>, request: &Request<B>, started: Instant) -> (Self, Noted) {
-        let remote = forwarded::client(&client.shared.trusted_proxies, client.remote, request.headers());
-        let record = Record::begin(request, remote, started);
-        let noted = if record.is_some() { Noted::All } else { Noted::Counted };
-        (Self { started, begun: Begun::new(client), remote, record }, noted)
+impl RequestTrace {
+    fn begin<B>(client: Arc<ClientConnection>, request: &Request<B>, started: Instant) -> (Self, Tracked) {
+        let remote = forwarded::client(&client.state.trusted_proxies, client.remote, request.headers());
+        let log_line = AccessLogLine::begin(request, remote, started);
+        let tracked = if log_line.is_some() { Tracked::All } else { Tracked::Counted };
+        (Self { started, in_flight: InFlight::begin(client), remote, log_line }, tracked)
     }
 
-    /// The answer is there, and its request is let go of.
+    /// Reports the answer, and recycles the memory of the request's headers.
     fn end<B>(self, request: Request<B>, mut response: Response, fetched: Option<Fetched>) -> Response {
-        let Self { started, begun, remote, mut record } = self;
-        let shared = &begun.client.shared;
+        let Self { started, in_flight, remote, mut log_line } = self;
+        let state = &in_flight.client.state;
         let status = response.status;
-        shared.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
-        let good = status.is_success() || status.is_redirection();
-        if let Some(record) = &mut record {
+        state.metrics.answered(route::api(request.uri().path()), status, started.elapsed());
+        let is_success = status.is_success() || status.is_redirection();
+        if let Some(record) = &mut log_line {
             record.answered(status, fetched.clone());
         }
-        if let Some(fetched) = fetched.filter(|fetched| good && fetched.what.counts()) {
-            let host = || Some((host::requested(&request)?.into(), shared.is_secure()));
-            shared.tally.take(Asked {
+        if let Some(fetched) = fetched.filter(|fetched| is_success && fetched.item.is_countable()) {
+            let host = || Some((host::requested(&request)?.into(), state.is_secure()));
+            state.pull_queue.push(CountableRequest {
                 fetched,
                 got: request.method() == Method::GET && status != StatusCode::NOT_MODIFIED,
                 client: remote.ip(),
                 user_agent: request.headers().get(USER_AGENT).and_then(user_agent),
-                host: if shared.tally.notifier.is_some() { host() } else { None },
+                host: if state.pull_queue.notifier.is_some() { host() } else { None },
             });
         }
-        response.body.record(record, begun);
-        headers::keep(request.into_parts().0.headers);
+        response.body.record(log_line, in_flight);
+        headers::recycle(request.into_parts().0.headers);
         response
     }
 }
 
-/// The beginning of what a client calls itself, as a text of its own: the header's is a piece of all that was read of the
-/// connection, and keeps that.
+/// The beginning of the `User-Agent` as a text of its own. The header's value is a slice of the read buffer and would
+/// keep all of it alive.
 fn user_agent(value: &HeaderValue) -> Option<Box<str>> {
-    /// More than tells one client from another, and no more than may wait to be counted a thousand times.
-    const MOST: usize = 256;
-    // It is ASCII if it is text, so that it can be cut anywhere.
-    value.to_str().ok().map(|text| text[..text.len().min(MOST)].into())
-}
-
-/// A request that is being answered, until this is dropped.
-pub(crate) struct Begun {
-    pub(crate) client: Arc<Client>,
-}
-
-impl Begun {
-    fn new(client: Arc<Client>) -> Self {
-        client.pace.begin();
-        Self { client }
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.client.pace.end();
-    }
+    /// Long enough to tell clients apart, and short enough to wait in the pull queue thousands of times.
+    const MAX: usize = 256;
+    // `to_str` returns only ASCII, so the text can be cut anywhere.
+    value.to_str().ok().map(|text| text[..text.len().min(MAX)].into())
 }

@@ -1,31 +1,31 @@
-//! How long requests wait for their answer to begin.
+//! A histogram of the time until an answer begins.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds, in microseconds: an answer from memory takes some tens of them, a bucket that is passed on some
+/// The upper bounds in microseconds. An answer from memory takes tens of microseconds, an answer from a bucket
 /// thousands.
 const BOUNDS: [u64; 10] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000, 10_000_000];
 
 /// A histogram.
 #[derive(Debug, Default)]
-pub(super) struct Latency {
-    /// Those up to each bound and over the one before it, and last those over all.
+pub(crate) struct Latency {
+    /// The requests up to each bound and above the bound before it. The last bucket is above all bounds.
     buckets: [AtomicU64; BOUNDS.len() + 1],
-    /// All together, in microseconds.
+    /// The sum of all times, in microseconds.
     sum: AtomicU64,
 }
 
 impl Latency {
-    pub(super) fn add(&self, after: Duration) {
+    pub(crate) fn add(&self, after: Duration) {
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[at].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Each upper bound in seconds, `+Inf` last, and how many were no longer than that.
-    pub(super) fn cumulated(&self) -> Vec<(String, u64)> {
+    /// Each upper bound in seconds, `+Inf` last, with the number of requests up to it.
+    pub(crate) fn cumulated(&self) -> Vec<(String, u64)> {
         let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e6).to_string());
         let bounds = bounds.chain(["+Inf".to_owned()]);
         let mut sum = 0;
@@ -38,8 +38,8 @@ impl Latency {
             .collect()
     }
 
-    /// All together, in seconds.
-    pub(super) fn sum(&self) -> f64 {
+    /// The sum of all times, in seconds.
+    pub(crate) fn sum(&self) -> f64 {
         self.sum.load(Ordering::Relaxed) as f64 / 1e6
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_cumulated() {
+    fn buckets_are_cumulative() {
         let latency = Latency::default();
         for micros in [1, 50, 51, 2_000, 60_000_000] {
             latency.add(Duration::from_micros(micros));

@@ -1,36 +1,36 @@
-//! Bytes that the clients of a site were sent for.
+//! The bytes of redirects.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where a client was sent for bytes.
+/// Where clients are redirected to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum To {
-    /// The vendor's own bucket, or the CDN before it.
+pub(crate) enum RedirectTarget {
+    /// The vendor's own bucket, or the CDN in front of it.
     Bucket,
-    /// Where a masked layer is.
+    /// The location of a masked layer.
     Elsewhere,
 }
 
-/// A site's numbers, in bytes. The site has them with it, so that nothing is looked up for a redirect.
+/// The counters of one site, in bytes. The site holds them, so a redirect needs no lookup.
 #[derive(Debug, Default)]
-pub(crate) struct Redirected {
+pub(crate) struct RedirectCounters {
     bucket: AtomicU64,
     elsewhere: AtomicU64,
 }
 
-impl Redirected {
-    /// A client was sent for so many bytes.
-    pub(crate) fn add(&self, to: To, bytes: u64) {
-        let number = match to {
-            To::Bucket => &self.bucket,
-            To::Elsewhere => &self.elsewhere,
+impl RedirectCounters {
+    /// Counts the bytes of a redirect.
+    pub(crate) fn add(&self, target: RedirectTarget, bytes: u64) {
+        let number = match target {
+            RedirectTarget::Bucket => &self.bucket,
+            RedirectTarget::Elsewhere => &self.elsewhere,
         };
         number.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Each with what it is called.
-    pub(super) fn all(&self) -> [(&'static str, u64); 2] {
+    /// Each target's label and bytes.
+    pub(crate) fn all(&self) -> [(&'static str, u64); 2] {
         [("bucket", &self.bucket), ("elsewhere", &self.elsewhere)]
-            .map(|(to, number)| (to, number.load(Ordering::Relaxed)))
+            .map(|(target, number)| (target, number.load(Ordering::Relaxed)))
     }
 }

@@ -1,4 +1,4 @@
-//! The events, as distribution writes them.
+//! Events as CNCF distribution writes them.
 
 use std::time::SystemTime;
 
@@ -7,14 +7,14 @@ use raas_types::{Digest, Utc};
 use serde::Serialize;
 
 use crate::catalog::Manifest;
-use crate::metrics::{Asked, one_tag};
+use crate::fetched::{CountableRequest, one_tag};
 
-/// The media type of an envelope.
+/// The media type of a request with events.
 pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
 
-/// A pull, as far as it is somebody's own.
+/// A pull. The source, which all events share, is added when they are sent.
 #[derive(Debug, Serialize)]
-pub(crate) struct Notice {
+pub(crate) struct PullEvent {
     id: String,
     timestamp: String,
     action: &'static str,
@@ -32,7 +32,7 @@ struct Target {
     size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
-    /// The same as `size`, for those who read what distribution wrote before 2.1.
+    /// A copy of `size`. Receivers written for distribution before 2.1 read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
     repository: String,
@@ -51,11 +51,11 @@ struct Request {
     useragent: String,
 }
 
-/// Who asked: nobody is named, as in distribution without authentication.
+/// Always empty, as in distribution without authentication.
 #[derive(Debug, Serialize)]
 struct Actor {}
 
-/// The server.
+/// The server that sends the event.
 #[derive(Debug, Serialize)]
 pub(super) struct Source {
     addr: String,
@@ -69,14 +69,14 @@ impl Source {
     }
 }
 
-impl Notice {
-    pub(crate) fn new(time: SystemTime, asked: &Asked, label: &str) -> Self {
-        let manifest = asked.fetched.manifest();
-        let repository = asked.fetched.repository.as_str().to_owned();
+impl PullEvent {
+    pub(crate) fn new(time: SystemTime, request: &CountableRequest, label: &str) -> Self {
+        let manifest = request.fetched.manifest();
+        let repository = request.fetched.repository.as_str().to_owned();
         let digest = manifest.map(|manifest| manifest.digest);
         let tag = one_tag(label).map(str::to_owned);
         let reference = digest.map(|digest| digest.to_string()).or_else(|| tag.clone());
-        let url = asked.host.as_ref().zip(reference).map(|((host, secure), reference)| {
+        let url = request.host.as_ref().zip(reference).map(|((host, secure), reference)| {
             let scheme = if *secure { "https" } else { "http" };
             format!("{scheme}://{host}/v2/{repository}/manifests/{reference}")
         });
@@ -96,33 +96,33 @@ impl Notice {
             },
             request: Request {
                 id: id(),
-                addr: asked.client.to_string(),
-                host: asked.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
+                addr: request.client.to_string(),
+                host: request.host.as_ref().map(|(host, _)| host.to_string()).unwrap_or_default(),
                 method: "GET",
-                useragent: asked.user_agent.as_deref().unwrap_or_default().to_owned(),
+                useragent: request.user_agent.as_deref().unwrap_or_default().to_owned(),
             },
             actor: Actor {},
         }
     }
 }
 
-/// What is sent: the events, each with the server that it is from.
-pub(super) fn envelope(notices: &[Notice], source: &Source) -> Bytes {
+/// The body of a request: the events, each with its source.
+pub(super) fn envelope(pulls: &[PullEvent], source: &Source) -> Bytes {
     #[derive(Serialize)]
     struct Event<'a> {
         #[serde(flatten)]
-        notice: &'a Notice,
+        pull: &'a PullEvent,
         source: &'a Source,
     }
     #[derive(Serialize)]
     struct Envelope<'a> {
         events: Vec<Event<'a>>,
     }
-    let events = notices.iter().map(|notice| Event { notice, source }).collect();
+    let events = pulls.iter().map(|pull| Event { pull, source }).collect();
     serde_json::to_vec(&Envelope { events }).expect("events have text keys only").into()
 }
 
-/// A name that nothing else has: a UUID of version 4.
+/// A random UUID (version 4).
 fn id() -> String {
     let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{random:032x}");

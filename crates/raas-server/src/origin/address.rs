@@ -6,36 +6,36 @@ use hyper::Uri;
 use raas_types::ObjectKey;
 
 use super::SIGNED_PATH;
-use crate::query::{Encoding, Kept, encode_into};
+use crate::http::query::{Encoding, SafeBytes, encode_into};
 
-/// A URL to which an object's key is added.
+/// A URL to which the key of an object is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     /// Without a slash at the end.
     text: String,
-    /// Where the host begins and ends in it.
+    /// Where the host begins and ends in `text`.
     host: (usize, usize),
 }
 
-/// Why a text is no address of a bucket.
+/// Why a text is not the address of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Not a URL that a key can be added to. The text is not shown: it may hold a password.
+    /// Not a URL that a key can be appended to. The text is not shown because it may hold a password.
     #[error("expected a base URL, http://… or https://…, without user name, password, query or fragment")]
     Url,
-    /// Not a bucket's name.
+    /// Not the name of a bucket.
     #[error("`{0}` is not the name of a bucket")]
     Bucket(String),
-    /// Not a region's name.
+    /// Not the name of a region.
     #[error("`{0}` is not the name of a region")]
     Region(String),
 }
 
 impl BaseUrl {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// It is not `http://…` or `https://…`, or has a part that a key cannot be added to.
+    /// The text is not an http or https URL, or has a user name, a password, a query or a fragment.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.trim_end_matches('/');
         if text.contains(['?', '#', '"', '<', '>']) || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -51,8 +51,7 @@ impl BaseUrl {
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(AddressError::Url);
         }
-        // Some clients leave the scheme's own port out of `Host` and some do not; without it all agree, which
-        // matters where the host is signed.
+        // Clients differ in whether `Host` has the scheme's default port. The host is signed, so the port is left out.
         let host = match authority.port_u16() {
             Some(port) if port != default_port => authority.as_str(),
             _ => authority.host(),
@@ -63,12 +62,12 @@ impl BaseUrl {
         Ok(Self { text: format!("{scheme}://{host}{path}"), host: (begin, begin + host.len()) })
     }
 
-    /// The URL without a slash at the end.
+    /// The URL, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host with its port, if that is not the scheme's own.
+    /// The host, with its port unless that is the scheme's default.
     pub(super) fn host(&self) -> &str {
         &self.text[self.host.0..self.host.1]
     }
@@ -78,21 +77,21 @@ impl BaseUrl {
         self.host.1
     }
 
-    /// The URL of an object. Names, tags and digests have no byte that does not stand for itself in a path: RFC 3986,
-    /// section 3.3, lets it have colons, and not every small server that is put before a folder takes `%3A` for one.
+    /// The URL of an object. No byte of a key needs encoding in a path. Colons are allowed there (RFC 3986, section
+    /// 3.3), and some small file servers do not decode `%3A`.
     pub(crate) fn of(&self, key: &ObjectKey) -> String {
         let mut url = String::with_capacity(self.text.len() + 256);
         url.push_str(&self.text);
         url.push('/');
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = key.write(&mut url);
         url
     }
 
-    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &Kept) {
+    pub(super) fn write(&self, url: &mut String, key: &ObjectKey, kept: &SafeBytes) {
         url.push_str(&self.text);
         url.push('/');
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = key.write(&mut Encoding { out: url, kept });
     }
 }
@@ -100,23 +99,23 @@ impl BaseUrl {
 /// A bucket of an S3 service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Location {
-    /// The service's URL; AWS's own without one.
+    /// The URL of the service. AWS without it.
     pub endpoint: Option<String>,
     /// The region.
     pub region: String,
     /// The bucket.
     pub bucket: String,
-    /// What all keys begin with, with or without slashes around it.
+    /// The prefix of all keys, with or without slashes around it.
     pub prefix: Option<String>,
-    /// Whether the bucket stands in the path, and not in the host name.
+    /// Whether the bucket is in the path instead of the host name.
     pub path_style: bool,
 }
 
 impl S3Location {
-    /// The URL below which the bucket's objects are.
+    /// The URL of the bucket, with the prefix.
     ///
     /// # Errors
-    /// Any of its parts is not one.
+    /// The endpoint, the bucket or the region is invalid.
     pub fn base_url(&self) -> Result<BaseUrl, AddressError> {
         let named = |text: &str, more: &[u8]| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
@@ -130,7 +129,7 @@ impl S3Location {
         let endpoint = match &self.endpoint {
             Some(endpoint) => BaseUrl::parse(endpoint)?,
             None => {
-                // Source: "Amazon S3 endpoints and quotas"; China's regions are a partition of their own.
+                // China's regions are a partition of their own. Source: "Amazon S3 endpoints and quotas".
                 let end = if self.region.starts_with("cn-") { ".cn" } else { "" };
                 BaseUrl::parse(&format!("https://s3.{}.amazonaws.com{end}", self.region))?
             }
@@ -150,7 +149,8 @@ impl S3Location {
         BaseUrl::parse(&text)
     }
 
-    /// An address has no names below it, and a certificate's `*` stands for one label only.
+    /// Whether the bucket cannot be in the host name: an IP address has no subdomains, and the `*` of a certificate
+    /// covers only one label.
     fn must_be_in_path(&self, endpoint: &BaseUrl) -> bool {
         let host = endpoint.host();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use raas_types::{Digest, Reference};
 
-    use crate::query::kept;
+    use crate::http::query::safe_bytes;
 
     fn location(endpoint: Option<&str>, bucket: &str, prefix: Option<&str>, path_style: bool) -> S3Location {
         S3Location {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_key_is_made_of_stands_for_itself() {
+    fn no_byte_of_a_key_needs_encoding() {
         let base = BaseUrl::parse("https://x/a%20b").unwrap();
         let name: raas_types::RepositoryName = "a-0.b/c__d--e/f_g".parse().unwrap();
         let tag: raas_types::Tag = "_A.-9z".parse().unwrap();
@@ -191,13 +191,13 @@ mod tests {
             ObjectKey::Pointer,
         ] {
             let mut encoded = String::new();
-            encode_into(&mut encoded, &key.to_string(), &kept(b"/:"));
+            encode_into(&mut encoded, &key.to_string(), &safe_bytes(b"/:"));
             assert_eq!(base.of(&key), format!("https://x/a%20b/{encoded}"));
         }
     }
 
     #[test]
-    fn every_kind_of_bucket_has_its_url() {
+    fn every_kind_of_bucket_has_its_base_url() {
         let table = [
             (location(None, "acme", None, false), "https://acme.s3.eu-west-1.amazonaws.com"),
             (location(None, "acme", Some("/a/b/"), true), "https://s3.eu-west-1.amazonaws.com/acme/a/b"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for bucket in ["", "a/b", "a b", "a?b", ".."] {
             assert!(location(None, bucket, None, false).base_url().is_err(), "{bucket}");
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_added() {
+    fn keys_are_appended_to_the_base_url() {
         let digest = Digest::of(b"");
         let key = ObjectKey::Blob("tools/app".parse().unwrap(), digest);
         let url = BaseUrl::parse("https://cdn.example.com/x/").unwrap().of(&key);

@@ -1,7 +1,9 @@
-//! Akamai's Auth Token 2.0, as Crane appends it to the URLs that it redirects to.
+//! Akamai's Auth Token 2.0, as Crane appends it to redirects.
 //!
-//! The token is `exp=<t>~hmac=<hex>`, where the HMAC is over `exp=<t>~url=<path>`: the path as it stands in the URL,
-//! which is Akamai's "Escape token input: off". Source: Akamai, "EdgeAuth Token" libraries; pulp/crane, `cdn_auth_token_url`.
+//! The token is `exp=<t>~hmac=<hex>`. The HMAC is over `exp=<t>~url=<path>`, with the path as it is in the URL
+//! (Akamai's "Escape token input: off").
+//!
+//! Source: Akamai, "EdgeAuth Token" libraries; pulp/crane, `cdn_auth_token_url`.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,19 +22,20 @@ pub struct AkamaiToken {
     algorithm: TokenAlgorithm,
 }
 
-/// What the HMAC is made with: SHA-256, or for a property that was set up for another, that one.
+/// The hash of the HMAC. It must be the one that the Akamai property is set up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenAlgorithm {
-    /// The one to use.
+    /// The default.
     #[default]
     Sha256,
-    /// For what is set up so.
+    /// For older properties.
     Sha1,
-    /// For what is set up so.
+    /// For older properties.
     Md5,
 }
 
-/// Two that are equal make the same tokens. It is compared when the configuration is read, and never with a guess.
+/// Equal values make the same tokens. They are compared when the configuration is read, never with data of a client, so
+/// the comparison need not take constant time.
 impl PartialEq for AkamaiToken {
     fn eq(&self, other: &Self) -> bool {
         let of = |token: &Self| (token.lifetime, token.algorithm);
@@ -53,11 +56,12 @@ impl fmt::Debug for AkamaiToken {
 }
 
 impl AkamaiToken {
-    /// Tokens of this secret, in hex digits, in a parameter of the query of this name. They are good for `lifetime`,
-    /// and longer for what takes longer.
+    /// Makes tokens with a secret in hex digits. `parameter` is the name of the query parameter. A token is valid for
+    /// `lifetime`, and longer for large objects.
     ///
     /// # Errors
-    /// The secret or the name is none.
+    /// The secret is not an even number of hex digits, or the name has other characters than letters, digits, `_` and
+    /// `-`.
     pub fn new(
         secret: &str,
         parameter: &str,
@@ -76,13 +80,13 @@ impl AkamaiToken {
         Ok(Self { secret, parameter: parameter.to_owned(), lifetime, algorithm })
     }
 
-    /// Adds a token to a URL, for as long as `size` bytes may take.
+    /// Appends a token to a URL. It is valid long enough for a slow client to download `size` bytes.
     pub(crate) fn append(&self, url: &mut String, size: u64, now: SystemTime) {
         let expires = now.duration_since(UNIX_EPOCH).unwrap_or_default() + lasting(self.lifetime, size);
         let expires = expires.as_secs();
         let signature = self.mac(&format!("exp={expires}~url={}", path(url)));
         let separator = if url.contains('?') { '&' } else { '?' };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(url, "{separator}{}=exp={expires}~hmac={}", self.parameter, hex::encode(signature));
     }
 
@@ -125,10 +129,11 @@ mod tests {
         url
     }
 
-    /// Made with Python's `hmac`; the first also with Akamai's own library: `EdgeAuth(key="abc123def4567890",
-    /// end_time=1593821400, escape_early=False).generate_url_token("/zoo/bar/manifests/2/latest")`.
+    /// The values were made with Python's `hmac`. Akamai's own library gives the same first value:
+    /// `EdgeAuth(key="abc123def4567890", end_time=1593821400,
+    /// escape_early=False).generate_url_token("/zoo/bar/manifests/2/latest")`.
     #[test]
-    fn tokens_are_those_of_akamais_library() {
+    fn tokens_equal_those_of_akamais_library() {
         let table = [
             (TokenAlgorithm::Sha256, "a3ce6855202ea20eea14b1e85e7efaac3ee858cf7298344976b6db2baa17cd14"),
             (TokenAlgorithm::Sha1, "b9dadc435b9f4a62539f389f5aa7960cd7704849"),
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_lasts_as_long_as_its_object_takes_and_a_query_stays() {
+    fn a_token_lasts_for_the_download_and_keeps_the_query() {
         assert!(appended("https://h/a", 1 << 30, TokenAlgorithm::Sha256).contains("?_auth_=exp=1593825496~"));
         assert!(
             appended("https://h/a?b=c", 0, TokenAlgorithm::Sha256).starts_with("https://h/a?b=c&_auth_=")
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_and_none_is_shown() {
+    fn invalid_secrets_are_rejected_and_no_secret_is_shown() {
         let make = |secret: &str, name: &str| {
             AkamaiToken::new(secret, name, Duration::from_secs(300), TokenAlgorithm::Sha256)
         };

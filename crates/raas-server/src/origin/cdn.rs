@@ -1,4 +1,4 @@
-//! A CDN that lets nobody in without a token.
+//! A CDN that requires tokens.
 
 use std::time::SystemTime;
 
@@ -9,14 +9,14 @@ use super::akamai::AkamaiToken;
 use super::cloudfront::CloudFront;
 use super::credentials::CredentialError;
 
-/// A base URL, and what makes tokens for what is below it.
+/// A base URL, and the signer for URLs below it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cdn {
     base: BaseUrl,
     token: CdnToken,
 }
 
-/// What makes tokens.
+/// The kind of token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CdnToken {
     /// Akamai's Auth Token 2.0.
@@ -25,31 +25,31 @@ pub enum CdnToken {
     CloudFront(CloudFront),
 }
 
-/// Why no tokens can be made. No text shows the secret.
+/// Why a CDN cannot be used. The texts never show a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CdnError {
-    /// The base URL is none.
+    /// The base URL is invalid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The secret is not what Akamai gives.
-    #[error("the secret of the CDN is not an even number of hex digits")]
+    /// The secret is not in Akamai's format.
+    #[error("the secret of the CDN is not hex: expected an even number of hex digits")]
     Secret,
-    /// Not a name that may stand in a query.
+    /// Not a name for a query parameter.
     #[error("`{0}` is not the name of a token: expected letters, digits, `_` and `-`")]
     Parameter(String),
-    /// The key's own name is not as CloudFront gives them.
+    /// Not an id as CloudFront assigns it.
     #[error("`{0}` is not the id of a public key of CloudFront: expected letters and digits")]
     KeyId(String),
-    /// Not a private key that can sign for CloudFront.
+    /// Not a private key for CloudFront.
     #[error("the private key of the CDN is not a PEM of an RSA key or of an ECDSA key of the curve P-256")]
     Key,
 }
 
 impl Cdn {
-    /// A CDN at this URL.
+    /// A CDN at this base URL.
     ///
     /// # Errors
-    /// The URL has a `*`, which CloudFront would take for anything.
+    /// The URL has a `*`, which is a wildcard in CloudFront's policies.
     pub fn new(base: BaseUrl, token: CdnToken) -> Result<Self, CdnError> {
         if base.as_str().contains('*') {
             return Err(AddressError::Url.into());
@@ -57,12 +57,12 @@ impl Cdn {
         Ok(Self { base, token })
     }
 
-    /// The URL without a token, which by itself opens nothing.
+    /// The base URL. It opens nothing without a token.
     pub fn base(&self) -> &BaseUrl {
         &self.base
     }
 
-    /// The URL of an object, good for as long as `size` bytes may take.
+    /// The URL of an object. It is valid long enough for a slow client to download `size` bytes.
     pub(super) fn url(&self, key: &ObjectKey, size: u64, now: SystemTime) -> Result<String, CredentialError> {
         let mut url = self.base.of(key);
         match &self.token {

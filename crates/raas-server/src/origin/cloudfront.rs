@@ -1,9 +1,9 @@
 //! Signed URLs of Amazon CloudFront.
 //!
-//! A signature with RSA takes a millisecond, which is too much for each request. So one is made for all blobs of a
-//! repository at once: a custom policy whose resource ends in a `*`. It opens nothing that the client who gets it could
-//! not get anyway, since who may have one blob of a repository may have them all. It is used for five minutes, and is
-//! good for so much longer that the last URL made with it lasts as long as its object may take.
+//! An RSA signature takes a millisecond, too long for each request. So one signature covers all blobs of a repository,
+//! by a custom policy whose resource ends in `*`. That gives the client nothing new: a client that may read one blob of
+//! a repository may read all. A signature is used for five minutes. It stays valid long enough after that for the last
+//! client to download its object.
 //!
 //! Source: AWS, "Create a signed URL using a custom policy" and "Linux commands and OpenSSL for base64 encoding and
 //! encryption": SHA-256 with `Hash-Algorithm=SHA256`, an RSA key of 2048 bits or an ECDSA key of P-256.
@@ -24,16 +24,16 @@ use rustls::sign::SigningKey;
 
 use super::cdn::CdnError;
 use super::credentials::CredentialError;
-use super::signer::{LEAST, lasting};
+use super::signer::{MIN_LIFETIME, lasting};
 
 /// How long a signature is used, in seconds.
 const USED: u64 = 5 * 60;
 
-/// Signs for a distribution.
+/// Signs URLs of a distribution.
 pub struct CloudFront {
     key_id: String,
     key: Arc<dyn SigningKey>,
-    /// To tell one key from another without showing either.
+    /// Compares keys without showing them.
     fingerprint: Digest,
     signed: RwLock<Signed>,
 }
@@ -41,13 +41,13 @@ pub struct CloudFront {
 /// The signatures in use.
 #[derive(Default)]
 struct Signed {
-    /// By the folder that they open, and how long a URL is to last, in seconds.
+    /// By folder, and by the lifetime of a URL in seconds.
     queries: HashMap<(Box<str>, u64), Query>,
-    /// When those that are over were last let go.
+    /// When expired signatures were last removed.
     swept: u64,
 }
 
-/// What follows a URL.
+/// The query of a signed URL.
 #[derive(Clone)]
 struct Query {
     text: Arc<str>,
@@ -70,10 +70,11 @@ impl fmt::Debug for CloudFront {
 }
 
 impl CloudFront {
-    /// Signs with the private key of this PEM, whose public half CloudFront knows by this id.
+    /// Signs with a private key in PEM. `key_id` is the id of its public key in CloudFront.
     ///
     /// # Errors
-    /// One of them is none.
+    /// The id is empty or has other characters than letters and digits, or the PEM is not a private key that CloudFront
+    /// accepts.
     pub fn new(key_id: &str, pem: &str) -> Result<Self, CdnError> {
         if key_id.is_empty() || !key_id.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(CdnError::KeyId(key_id.chars().take(100).collect()));
@@ -86,16 +87,17 @@ impl CloudFront {
             key,
             signed: RwLock::default(),
         };
-        // An Ed25519 key, or one of another curve, is told now and not by a client.
+        // Reports an unsuitable key, such as Ed25519, before the first client needs it.
         signer.sign(b"").map_err(|_| CdnError::Key)?;
         Ok(signer)
     }
 
-    /// Adds a signature to a URL that has no query, good for as long as `size` bytes may take.
+    /// Appends a signature to a URL without a query. It is valid long enough for a slow client to download `size`
+    /// bytes.
     pub(super) fn append(&self, url: &mut String, size: u64, now: SystemTime) -> Result<(), CredentialError> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // Few different lifetimes, for few signatures.
-        let lasts = lasting(LEAST, size).as_secs().next_power_of_two();
+        // Powers of two keep the number of different signatures low.
+        let lasts = lasting(MIN_LIFETIME, size).as_secs().next_power_of_two();
         let folder: Box<str> = url[..=url.rfind('/').unwrap_or_default()].into();
         let key = (folder, lasts);
         let known = {
@@ -115,9 +117,9 @@ impl CloudFront {
         Ok(())
     }
 
-    /// What follows the URL of anything in a folder until then.
+    /// The query for all URLs in a folder, valid until `expires`.
     fn query(&self, folder: &str, expires: u64) -> Result<String, CredentialError> {
-        // A base URL, names and digests: nothing that JSON would have to escape.
+        // Base URLs, names and digests need no escaping in JSON.
         let policy = format!(
             "{{\"Statement\":[{{\"Resource\":\"{folder}*\",\"Condition\":{{\"DateLessThan\":{{\"AWS:EpochTime\":{expires}\
              }}}}}}]}}"
@@ -134,8 +136,12 @@ impl CloudFront {
     fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, CredentialError> {
         let schemes = [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
         let signer = self.key.choose_scheme(&schemes);
-        let signer = signer.ok_or_else(|| CredentialError("the CDN's key is of another kind".into()))?;
-        signer.sign(bytes).map_err(|error| CredentialError(format!("the CDN's key does not sign: {error}")))
+        let signer = signer.ok_or_else(|| {
+            CredentialError("the private key of the CDN is neither RSA nor ECDSA P-256".into())
+        })?;
+        signer
+            .sign(bytes)
+            .map_err(|error| CredentialError(format!("the private key of the CDN cannot sign: {error}")))
     }
 }
 
@@ -149,7 +155,7 @@ impl Signed {
     }
 }
 
-/// Base64 with what CloudFront has for the three signs that mean something in a query.
+/// Base64 in CloudFront's alphabet for queries.
 fn safe(bytes: &[u8]) -> String {
     STANDARD.encode(bytes).replace('+', "-").replace('=', "_").replace('/', "~")
 }
@@ -176,10 +182,10 @@ mod tests {
         url
     }
 
-    /// Policy and signature made with AWS's commands: `printf %s '{"Statement":…}' > policy; openssl dgst -sha256 -sign
-    /// cloudfront-rsa.pem policy | openssl base64 -A | tr -- '+=/' '-_~'`.
+    /// The policy and signature were made with AWS's commands: `printf %s '{"Statement":…}' > policy; openssl dgst
+    /// -sha256 -sign cloudfront-rsa.pem policy | openssl base64 -A | tr -- '+=/' '-_~'`.
     #[test]
-    fn a_signature_with_rsa_is_that_of_openssl() {
+    fn an_rsa_signature_equals_openssls() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", RSA).unwrap();
         let expected = format!(
             "{FOLDER}sha256:aa?Policy={}&Signature={}&Key-Pair-Id=K2JCJMDEHXQW5F&Hash-Algorithm=SHA256",
@@ -190,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_with_ecdsa_is_good() {
+    fn an_ecdsa_signature_verifies() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", ECDSA).unwrap();
         let url = signed(&signer, "sha256:aa", 0, 1_767_290_400);
         let value = |name: &str| {
@@ -198,7 +204,7 @@ mod tests {
             let text = rest.split('&').next().unwrap().replace('-', "+").replace('_', "=").replace('~', "/");
             STANDARD.decode(text).unwrap()
         };
-        // The key's public half: `openssl ec -in cloudfront-ec.pem -pubout -outform DER | tail -c 65 | xxd -p`.
+        // The public key: `openssl ec -in cloudfront-ec.pem -pubout -outform DER | tail -c 65 | xxd -p`.
         let public = hex::decode("0426fe348e1b4a138302c65354d33b46dec7010f9054f50238036b5de2c7b90c9b216829032ac7376b75272df717589ef8dda9efdd0f1fdbcfc83dc131f6c25747").unwrap();
         let verifiers = default_provider().signature_verification_algorithms;
         let verified = verifiers.all.iter().any(|verifier| {
@@ -208,19 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn one_signature_serves_a_folder_for_a_while_and_no_url_is_short_lived() {
+    fn one_signature_covers_a_folder_for_five_minutes_and_outlasts_every_download() {
         let signer = CloudFront::new("K2JCJMDEHXQW5F", ECDSA).unwrap();
         let query =
             |name: &str, size, now| signed(&signer, name, size, now).split_once('?').unwrap().1.to_owned();
         let first = query("sha256:aa", 0, 1_000_000);
         assert_eq!(query("sha256:bb", 10, 1_000_299), first);
         assert_ne!(query("sha256:aa", 0, 1_000_300), first, "five minutes are over");
-        // A clock that is set back must not make a signature last for ever.
+        // A clock that is set back must not prolong a signature.
         assert_ne!(query("sha256:aa", 0, 900_000), first);
         let mut other = "https://d111111abcdef8.cloudfront.net/x/tools/_v2/blobs/sha256:aa".to_owned();
         signer.append(&mut other, 0, at(1_000_000)).unwrap();
         assert!(!other.ends_with(&first), "another repository's");
-        // What is used last is as good as its object takes: 512 s for a small one, 8192 s for one of a GiB (300 + 4096).
+        // At its last use a signature is valid long enough for the object: 512 s for a small one, 8192 s for 1 GiB (300
+        // + 4096).
         let expires = |query: &str| -> u64 {
             let text = query.strip_prefix("Policy=").unwrap().split('&').next().unwrap().replace('_', "=");
             let policy =
@@ -230,12 +237,12 @@ mod tests {
         };
         assert_eq!(expires(&first), 1_000_000 + 300 + 512);
         assert_eq!(expires(&query("sha256:cc", 1 << 30, 2_000_000)), 2_000_000 + 300 + 8192);
-        // What is over is let go.
+        // Expired signatures are removed.
         assert_eq!(signer.signed.read().unwrap().queries.len(), 1);
     }
 
     #[test]
-    fn what_is_no_key_is_refused_and_none_is_shown() {
+    fn invalid_keys_are_rejected_and_no_key_is_shown() {
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         for pem in ["", "-----BEGIN PRIVATE KEY-----", &ed25519] {
             assert_eq!(CloudFront::new("K2", pem), Err(CdnError::Key), "{pem}");

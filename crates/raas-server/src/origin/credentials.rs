@@ -1,4 +1,4 @@
-//! What URLs are signed with.
+//! The credentials that sign URLs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::SystemTime;
 /// A key of an S3 service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The key's name, which stands in every URL that it signs.
+    /// The id of the key. Every URL that the key signs contains it.
     pub access_key_id: String,
-    /// The key itself.
+    /// The secret key.
     pub secret_access_key: String,
-    /// What comes with a key for a time; it stands in every URL too.
+    /// The session token of a temporary key. Every URL that the key signs contains it.
     pub session_token: Option<String>,
-    /// When the key ends, and every URL that it signed.
+    /// When the key expires, and with it every URL that it signed.
     pub expires: Option<SystemTime>,
 }
 
@@ -26,26 +26,26 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What has the credentials.
+/// A source of credentials.
 ///
-/// It is asked for every URL, so it answers from memory: who renews credentials does so elsewhere, in time, and
-/// gives the same `Arc` until then.
+/// The server asks it for every URL, so it must answer from memory. It must renew expiring credentials in the
+/// background, and return the same `Arc` until then.
 pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     /// The credentials to sign with now.
     ///
     /// # Errors
-    /// There are none.
+    /// There are no credentials.
     fn current(&self) -> Result<Arc<Credentials>, CredentialError>;
 }
 
-/// Credentials that stay.
+/// Credentials that never change.
 impl CredentialSource for Arc<Credentials> {
     fn current(&self) -> Result<Arc<Credentials>, CredentialError> {
         Ok(Arc::clone(self))
     }
 }
 
-/// Why nothing can be signed. The text is for the log and holds no secret.
+/// Why a URL cannot be signed. The text is for the log and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct CredentialError(pub String);

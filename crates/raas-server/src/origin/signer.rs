@@ -1,8 +1,8 @@
-//! Signed URLs of S3 objects, made without asking anybody.
+//! Signs URLs of S3 objects, without a request.
 //!
-//! Source: AWS, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)". The SDK's signer would
-//! bring the SDK's own types of requests, times and identities along; a URL of one method, one signed header and no
-//! body needs what stands here.
+//! Source: AWS, "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)". The SDK's signer would add
+//! the SDK's types of requests, times and identities. A URL with one method, one signed header and no body needs only
+//! this file.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,21 +15,22 @@ use raas_types::{ObjectKey, Sha256, Utc};
 use super::SIGNED_PATH;
 use super::address::{AddressError, BaseUrl, S3Location};
 use super::credentials::{CredentialError, CredentialSource, Credentials};
-use crate::query::{VALUE, encode_into};
+use crate::http::query::{QUERY_VALUE, encode_into};
 
 type HmacSha256 = Hmac<sha2::Sha256>;
 
-/// Makes the URLs of a bucket's objects.
+/// Signs the URLs of a bucket's objects.
 #[derive(Debug)]
 pub struct Signer {
     address: BaseUrl,
     region: String,
     credentials: Arc<dyn CredentialSource>,
-    /// What all URLs of a day and a key have in common.
+    /// The parts that all URLs of one day and key share.
     day: ArcSwapOption<Day>,
 }
 
-/// Of one bucket and one source of credentials, so that a site that is set up as before keeps what it has.
+/// Equal if the bucket and the source of credentials are the same. A site whose configuration is unchanged keeps its
+/// signer.
 impl PartialEq for Signer {
     fn eq(&self, other: &Self) -> bool {
         self.address == other.address
@@ -40,14 +41,14 @@ impl PartialEq for Signer {
 
 impl Eq for Signer {}
 
-/// A key of AWS's for one day, region and service.
+/// The signing key for one day, region and service.
 struct Day {
     number: u64,
     credentials: Arc<Credentials>,
     key: HmacSha256,
     /// `<day>/<region>/s3/aws4_request`
     scope: String,
-    /// The query up to the date.
+    /// The query before the date.
     before_date: String,
     /// The query after the lifetime.
     after_lifetime: String,
@@ -60,24 +61,24 @@ impl std::fmt::Debug for Day {
 }
 
 impl Signer {
-    /// Signs for this bucket with these credentials.
+    /// Signs for a bucket with these credentials.
     ///
     /// # Errors
-    /// The location is none.
+    /// The location is invalid.
     pub fn new(location: &S3Location, credentials: Arc<dyn CredentialSource>) -> Result<Self, AddressError> {
         let address = location.base_url()?;
         Ok(Self { address, region: location.region.clone(), credentials, day: ArcSwapOption::empty() })
     }
 
-    /// The bucket's own URL, which by itself opens nothing.
+    /// The URL of the bucket. It opens nothing without a signature.
     pub fn address(&self) -> &BaseUrl {
         &self.address
     }
 
-    /// A URL for one object and one method, good for as long as an object of `size` bytes may take.
+    /// A URL for one object and one method. It is valid long enough for a slow client to download `size` bytes.
     ///
     /// # Errors
-    /// There are no credentials, or they are over.
+    /// There are no credentials, or they have expired.
     pub fn url(
         &self,
         method: &Method,
@@ -110,7 +111,7 @@ impl Signer {
         resource(&mut url);
         let path_end = url.len();
         url.push('?');
-        // In the order of their names, which is the one that is signed.
+        // In the order of the parameter names, as the signature requires.
         url.push_str(&day.before_date);
         url.push_str(&date);
         url.push_str("&X-Amz-Expires=");
@@ -164,19 +165,19 @@ impl Day {
             });
         let scope = format!("{date}/{region}/s3/aws4_request");
         let mut before_date = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=".to_owned();
-        encode_into(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), VALUE);
+        encode_into(&mut before_date, &format!("{}/{scope}", credentials.access_key_id), QUERY_VALUE);
         before_date.push_str("&X-Amz-Date=");
         let mut after_lifetime = String::new();
         if let Some(token) = &credentials.session_token {
             after_lifetime.push_str("&X-Amz-Security-Token=");
-            encode_into(&mut after_lifetime, token, VALUE);
+            encode_into(&mut after_lifetime, token, QUERY_VALUE);
         }
         after_lifetime.push_str("&X-Amz-SignedHeaders=host");
         Self { number: now.day(), credentials, key, scope, before_date, after_lifetime }
     }
 }
 
-/// Bytes in hex, in place.
+/// Bytes in hex, without an allocation.
 fn digits(bytes: &[u8; 32]) -> hex::Buffer<32> {
     hex::Buffer::new().const_format(bytes)
 }
@@ -185,22 +186,21 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// How long any URL is good at least.
-pub(super) const LEAST: Duration = Duration::from_secs(5 * 60);
+/// The shortest lifetime of a URL.
+pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// How long a URL of an object is good that is not bound to a key's end: at least so long, and as long as a slow client
-/// may take.
+/// The lifetime of a URL: `least`, and the time that a slow client needs for `size` bytes. At most 12 hours.
 pub(super) fn lasting(least: Duration, size: u64) -> Duration {
-    const MOST: Duration = Duration::from_secs(12 * 60 * 60);
-    /// The slowest client that is waited for takes so many bytes a second.
+    const MAX: Duration = Duration::from_secs(12 * 60 * 60);
+    /// The slowest client that URLs last for, in bytes per second.
     const SLOWEST: u64 = 256 * 1024;
-    (least + Duration::from_secs(size / SLOWEST)).min(MOST.max(least))
+    (least + Duration::from_secs(size / SLOWEST)).min(MAX.max(least))
 }
 
-/// How long a URL is good: enough for a slow client to begin every part of the object that it asks for again, and
-/// no longer than the key, since a URL dies with the key that signed it.
+/// The lifetime of a URL that a key signs. A client may have to request the end of a large object again, so the
+/// lifetime grows with the size. It ends with the key, because a URL expires with the key that signed it.
 fn lifetime(size: u64, expires: Option<SystemTime>, now: SystemTime) -> Result<Duration, CredentialError> {
-    let by_size = lasting(LEAST, size);
+    let by_size = lasting(MIN_LIFETIME, size);
     let Some(expires) = expires else { return Ok(by_size) };
     match expires.duration_since(now) {
         Ok(left) if left >= Duration::from_secs(1) => Ok(by_size.min(left)),
@@ -235,9 +235,9 @@ mod tests {
         Signer::new(&location, Arc::new(credentials)).unwrap()
     }
 
-    /// Source: the example of the document that stands above: `GET /test.txt`, a day from 2013-05-24 on.
+    /// The example of AWS's document: `GET /test.txt`, valid for a day from 2013-05-24.
     #[test]
-    fn awss_own_example_has_its_signature() {
+    fn the_signature_equals_that_of_awss_example() {
         let credentials = credentials(None, None);
         let signer = signer("https://s3.amazonaws.com", Arc::clone(&credentials));
         let url = signer.sign(
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_its_key_and_token_and_hides_the_secret() {
+    fn a_url_has_the_key_id_and_the_token_but_not_the_secret() {
         let signer = signer("http://127.0.0.1:9000", credentials(Some("to/ken=="), None));
         let key = ObjectKey::Blob("tools/app".parse().unwrap(), raas_types::Digest::of(b""));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_lives_as_long_as_its_object_takes_and_no_longer_than_its_key() {
+    fn a_url_lasts_for_the_download_but_not_longer_than_its_key() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let seconds = |size, left: Option<u64>| {
             lifetime(size, left.map(|left| now + Duration::from_secs(left)), now).map(|l| l.as_secs()).ok()

@@ -1,4 +1,4 @@
-//! The server's certificates, and which of them a client is shown.
+//! The server's certificates, and the choice of the one that a client is shown.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,49 +13,49 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// A certificate with its key.
+/// A certificate with its private key.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
-    /// The names that it is for, in lower case.
+    /// The names of the certificate, in lower case.
     pub(crate) names: Vec<String>,
     pub(crate) validity: Validity,
 }
 
 impl Certificate {
-    /// When to ask for the next one: when a third of its time is left, as Let's Encrypt advises.
+    /// When to renew the certificate: when a third of its lifetime is left, as Let's Encrypt advises.
     pub(crate) fn due(&self) -> Utc {
         let (begins, ends) = (self.validity.not_before.unix(), self.validity.not_after.unix());
         Utc::from_unix(ends.saturating_sub(ends.saturating_sub(begins) / 3))
     }
 
-    /// Reads a certificate with those between it and a root, and its key, both in PEM.
+    /// Reads a certificate chain and its key, both in PEM. The server's certificate comes first.
     pub(crate) fn read(chain: &[u8], key: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
         let key = PrivateKeyDer::from_pem_slice(key)?;
-        // It refuses a key that is not the certificate's.
+        // Fails if the key does not belong to the certificate.
         let key = CertifiedKey::from_der(chain?, key, &default_provider())?;
         let der = key.end_entity_cert()?;
         let webpki = webpki::EndEntityCert::try_from(der)?;
         let names = webpki.valid_dns_names().map(str::to_ascii_lowercase).collect();
-        let validity = Validity::of(der).ok_or("it does not say from when to when it is good")?;
+        let validity = Validity::of(der).ok_or("the certificate has no readable validity")?;
         Ok(Self { key: Arc::new(key), names, validity })
     }
 }
 
-/// All certificates, from wherever they come.
+/// All certificates of the server.
 #[derive(Default)]
 pub(crate) struct Certificates {
     sources: Mutex<Sources>,
     table: ArcSwap<Table>,
 }
 
-/// By where they come from, in the order in which they count.
+/// Certificates by source, in the order of precedence.
 #[derive(Default)]
 struct Sources {
     files: Vec<Certificate>,
     acme: Vec<Certificate>,
-    /// Shown until there is another.
+    /// Shown while there is no other certificate.
     placeholder: Option<Certificate>,
 }
 
@@ -79,17 +79,17 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// All that somebody vouches for, in the order in which they count.
+    /// All certificates except the placeholder, in the order of precedence.
     pub(crate) fn all(&self) -> Vec<Certificate> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
-    /// Those that are read from files, instead of those before.
+    /// Replaces the certificates from files.
     pub(super) fn set_files(&self, certificates: Vec<Certificate>) {
         self.change(|sources| sources.files = certificates);
     }
 
-    /// One that an authority gave out, instead of the one before with the same names.
+    /// Adds a certificate from an authority, and replaces the one with the same names.
     pub(crate) fn set_acme(&self, certificate: Certificate) {
         self.change(|sources| {
             sources.acme.retain(|before| before.names != certificate.names);
@@ -97,13 +97,13 @@ impl Certificates {
         });
     }
 
-    /// The one that an authority gave out for a name.
+    /// The certificate that an authority issued for a name.
     pub(crate) fn of_acme(&self, name: &str) -> Option<Certificate> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.acme.iter().find(|certificate| certificate.names.iter().any(|own| own == name)).cloned()
     }
 
-    /// What is shown while there is nothing else: nobody trusts it, and everybody is told so.
+    /// Sets the certificate that is shown while there is no other. No client trusts it.
     pub(crate) fn set_placeholder(&self, certificate: Certificate) {
         self.change(|sources| sources.placeholder = Some(certificate));
     }
@@ -123,7 +123,7 @@ impl Certificates {
         self.table.store(Arc::new(table));
     }
 
-    /// The certificate for a name: its own, or one for all names beside it, or else the first.
+    /// The certificate for a name: its own, or a wildcard, or else the first certificate.
     fn of(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
         let found = name.map(str::to_ascii_lowercase).and_then(|name| {
@@ -151,19 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn its_end_is_known() {
+    fn the_validity_of_a_certificate_is_read() {
         let mut params = rcgen::CertificateParams::new(vec!["acme.localhost".to_owned()]).unwrap();
-        // Longer than it may be, and clients take it.
+        // Longer than the specification allows. Clients accept it.
         params.serial_number = Some(vec![0x7f; 24].into());
         let key = rcgen::KeyPair::generate().unwrap();
         let made = params.self_signed(&key).unwrap();
         let read = Certificate::read(made.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-        // As rcgen has it where nothing is said.
+        // rcgen's default.
         assert_eq!(read.validity.not_after.to_string(), "4096-01-01T00:00:00Z");
     }
 
     #[test]
-    fn a_client_is_shown_the_certificate_of_the_name_that_it_asks_for() {
+    fn a_client_is_shown_the_certificate_for_its_name() {
         let certificates = Certificates::default();
         assert!(certificates.of(Some("a.example.com")).is_none());
         let placeholder = certificate(&["a.example.com"]);
@@ -189,7 +189,7 @@ mod tests {
         ] {
             assert!(Arc::ptr_eq(&shown(name), &expected.key), "{name:?}");
         }
-        // A renewed one takes the place of the one before.
+        // A renewed certificate replaces the one before.
         let renewed = certificate(&["two.example.com"]);
         certificates.set_acme(renewed.clone());
         assert!(Arc::ptr_eq(&shown(Some("two.example.com")), &renewed.key));

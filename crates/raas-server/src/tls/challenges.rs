@@ -1,4 +1,4 @@
-//! Proofs to a certification authority that a name is ours, by a certificate that only we can show for it.
+//! Proves control of a name to a certification authority, by a certificate that only the server can show for it.
 //!
 //! Source: RFC 8737 (TLS-ALPN-01).
 
@@ -12,14 +12,14 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// The protocol of such connections.
+/// The ALPN protocol of the authority's connections.
 const PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// The proofs that are waited for now, by name. Only connections of that protocol look here.
+/// The proofs that an authority may ask for now, by name. Only connections with that protocol look here.
 #[derive(Debug, Default)]
 pub(crate) struct Challenges(Mutex<HashMap<String, Arc<ServerConfig>>>);
 
-/// A proof that is there until it is dropped.
+/// A proof that is shown until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Proof {
     challenges: Arc<Challenges>,
@@ -33,7 +33,7 @@ impl Drop for Proof {
 }
 
 impl Challenges {
-    /// Shows a proof: the hash of what the authority has asked for.
+    /// Shows a proof. `digest` is the hash of the key authorization.
     pub(crate) fn show(
         self: &Arc<Self>,
         name: &str,
@@ -46,7 +46,7 @@ impl Challenges {
         let key = PrivateKeyDer::try_from(key.serialize_der())?;
         let provider = default_provider();
         let key = provider.key_provider.load_private_key(key)?;
-        // Not `with_single_cert`, which looks at the certificate, and does not know what makes it this one.
+        // Not `with_single_cert`: it would reject the certificate's critical extension.
         let shown = CertifiedKey::new(vec![certificate.into()], key);
         let builder = ServerConfig::builder_with_provider(Arc::new(provider));
         let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
@@ -58,7 +58,7 @@ impl Challenges {
         Ok(Proof { challenges: Arc::clone(self), name })
     }
 
-    /// What to begin a connection of an authority with, if it is one and asks for something that is shown.
+    /// The TLS configuration for a connection of an authority. None for any other connection.
     pub(crate) fn answer(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         if !hello.alpn()?.eq([PROTOCOL]) {
             return None;

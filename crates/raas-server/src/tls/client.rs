@@ -1,4 +1,4 @@
-//! Client certificates in the handshake.
+//! Client certificates in the TLS handshake.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -8,24 +8,23 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Takes any certificate of which the client has the key, and none. Whose it is each site finds out when it is asked
-/// for something, since which site that is stands in the request and not in the handshake. Until then, a client with
-/// a certificate is a stranger.
+/// Accepts any certificate whose key the client has, and clients without one. Each site verifies the certificate at
+/// each request, because only the request names the site. Until then a client with a certificate is anonymous.
 #[derive(Debug)]
-pub(super) struct Anybody(WebPkiSupportedAlgorithms);
+pub(super) struct AnyClientCertificate(WebPkiSupportedAlgorithms);
 
-impl Anybody {
+impl AnyClientCertificate {
     pub(super) fn new(provider: &CryptoProvider) -> Self {
         Self(provider.signature_verification_algorithms)
     }
 }
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for AnyClientCertificate {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
 
-    /// No authority is named: which ones a vendor has is nobody's business.
+    /// No authority is named to clients: a vendor's authorities are private.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -1,4 +1,4 @@
-//! Certificates in files, followed, so that one that is renewed is used without a restart.
+//! Certificates in files. The server follows the files, so a renewed certificate needs no restart.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,40 +10,40 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::{Certificate, Certificates};
-use crate::stamp::Stamp;
+use crate::files::FileVersion;
 
 /// The files of a certificate, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
-    /// The certificate, and those between it and a root, in that order.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
 }
 
-/// The files, and what they were last good for.
-pub(crate) struct Files {
+/// Follows certificate files, and keeps the last valid content of each.
+pub(crate) struct CertificateFollower {
     named: Vec<CertificateFiles>,
     folder: Option<PathBuf>,
-    known: HashMap<CertificateFiles, Known>,
-    /// The last error with each, so that it is told once.
-    complaints: HashMap<PathBuf, String>,
+    known: HashMap<CertificateFiles, LoadedCertificate>,
+    /// The last error of each file. The same error is logged once.
+    last_errors: HashMap<PathBuf, String>,
 }
 
-struct Known {
-    stamps: (Stamp, Stamp),
+struct LoadedCertificate {
+    versions: (FileVersion, FileVersion),
     certificate: Certificate,
 }
 
-impl Files {
-    /// Reads all of them. Unlike later, those that are named must be good.
+impl CertificateFollower {
+    /// Reads all files. At the start the named certificates must be valid.
     pub(crate) async fn open(
         named: Vec<CertificateFiles>,
         folder: Option<PathBuf>,
         into: Arc<Certificates>,
     ) -> io::Result<Self> {
         let reading = spawn_blocking(move || {
-            let mut files = Self { named, folder, known: HashMap::new(), complaints: HashMap::new() };
+            let mut files = Self { named, folder, known: HashMap::new(), last_errors: HashMap::new() };
             for pair in files.named.clone() {
                 files.load(&pair).map_err(|error| io::Error::other(shown(&pair, &error)))?;
             }
@@ -58,8 +58,8 @@ impl Files {
         reading.await.map_err(io::Error::other)?
     }
 
-    /// Looks at the files again and again. What cannot be used changes nothing: the two of a certificate are replaced
-    /// one after the other, and for a moment do not fit.
+    /// Checks the files again and again. Invalid files change nothing. The files of a renewed certificate are replaced
+    /// one after the other, so for a moment they do not match.
     pub(crate) async fn follow(mut self, into: Arc<Certificates>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
@@ -71,7 +71,7 @@ impl Files {
             match polling.await {
                 Ok(files) => self = files,
                 Err(error) => {
-                    tracing::error!(%error, "certificates are not followed any more");
+                    tracing::error!(%error, "the task that follows certificates failed; changed certificates need a restart");
                     return;
                 }
             }
@@ -83,7 +83,7 @@ impl Files {
         if let Some(folder) = self.folder.clone() {
             match pairs(&folder) {
                 Ok(found) => {
-                    self.complaints.remove(&folder);
+                    self.last_errors.remove(&folder);
                     self.known.retain(|pair, _| self.named.contains(pair) || found.contains(pair));
                     wanted.extend(found);
                 }
@@ -98,7 +98,7 @@ impl Files {
         }
         for pair in &wanted {
             match self.load(pair) {
-                Ok(()) => drop(self.complaints.remove(&pair.certificate)),
+                Ok(()) => drop(self.last_errors.remove(&pair.certificate)),
                 Err(error) => self.complain(&pair.certificate, shown(pair, &error)),
             }
         }
@@ -107,26 +107,26 @@ impl Files {
     }
 
     fn load(&mut self, pair: &CertificateFiles) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let stamp = |path: &Path| fs::metadata(path).map(|found| Stamp::from(&found));
-        let stamps = (stamp(&pair.certificate)?, stamp(&pair.key)?);
-        if self.known.get(pair).is_some_and(|known| known.stamps == stamps) {
+        let version = |path: &Path| fs::metadata(path).map(|found| FileVersion::from(&found));
+        let versions = (version(&pair.certificate)?, version(&pair.key)?);
+        if self.known.get(pair).is_some_and(|known| known.versions == versions) {
             return Ok(());
         }
         let certificate = Certificate::read(&fs::read(&pair.certificate)?, &fs::read(&pair.key)?)?;
         tracing::info!(file = %pair.certificate.display(), names = ?certificate.names, "certificate loaded");
-        self.known.insert(pair.clone(), Known { stamps, certificate });
+        self.known.insert(pair.clone(), LoadedCertificate { versions, certificate });
         Ok(())
     }
 
     fn complain(&mut self, path: &Path, error: String) {
-        if self.complaints.get(path) != Some(&error) {
-            tracing::error!(error, "a certificate cannot be used; the one before stays");
-            self.complaints.insert(path.to_owned(), error);
+        if self.last_errors.get(path) != Some(&error) {
+            tracing::error!(error, "cannot use a certificate; keeping the previous one");
+            self.last_errors.insert(path.to_owned(), error);
         }
     }
 }
 
-/// The certificates of a folder, by name: each `NAME.crt` that has a `NAME.key` beside it.
+/// The certificates of a folder, by name: each `NAME.crt` with a `NAME.key`.
 fn pairs(folder: &Path) -> io::Result<Vec<CertificateFiles>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

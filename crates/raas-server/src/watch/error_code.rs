@@ -1,4 +1,4 @@
-//! What an S3 service says is wrong.
+//! The error codes of S3 services.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use hyper::body::Incoming;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ErrorCode(String);
 
-/// More than any error of S3 is long.
+/// Longer than any error of S3, in bytes.
 const LIMIT: usize = 16 * 1024;
-/// How long its body may take. It is told for people's sake, and nothing waits for it longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to read the body of an error. It is only for the log and for one decision.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ErrorCode {
-    /// The code in an answer's body; nothing if it has none, or is nothing of S3's.
+    /// The code in the body of an answer. None if the body is not an error of S3.
     pub(super) async fn read(answer: Response<Incoming>) -> Option<Self> {
         let mut body = answer.into_body();
         let mut bytes = BytesMut::new();
@@ -33,8 +33,8 @@ impl ErrorCode {
                 bytes.extend_from_slice(&piece);
             }
         };
-        // What has come by then is looked at.
-        let _ = tokio::time::timeout(PATIENCE, reading).await;
+        // After a timeout the received bytes are parsed.
+        let _ = tokio::time::timeout(TIMEOUT, reading).await;
         Self::find(std::str::from_utf8(&bytes).ok()?)
     }
 
@@ -46,7 +46,7 @@ impl ErrorCode {
         is_code.then(|| Self(code.to_owned()))
     }
 
-    /// Whether the bucket itself is not there.
+    /// Whether the bucket does not exist.
     pub(super) fn is_no_bucket(&self) -> bool {
         self.0 == "NoSuchBucket"
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_found_and_nothing_else_is_told() {
+    fn only_a_valid_error_code_is_found() {
         let table = [
             (
                 "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>x</Message></Error>",

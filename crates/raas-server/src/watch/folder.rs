@@ -1,9 +1,9 @@
-//! One site's metadata folder, followed.
+//! Follows a metadata folder.
 //!
-//! The folder is updated in place while it is read. Its publisher writes new manifests, then documents (each by a
-//! rename), then the revision, then takes away manifests that are gone. So a document is whole in itself, but a
-//! manifest that it names may be gone by the time it is looked for. Such a document is looked at again at the next
-//! poll, and until it loads, what it last was good for goes on being served.
+//! The publisher updates the folder in place while it is read. It writes new manifests, then documents (each by a
+//! rename), then the revision, and then removes old manifests. So a document is always complete, but a manifest that it
+//! names may be removed before it is read. Such a document is read again at the next poll. Until it loads, its last
+//! valid content is served.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -16,58 +16,58 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use raas_types::crane::{Document, tree};
 
-use super::documents::{self, Found, Scope};
-use super::shelf::{Became, Shelf};
-use crate::catalog::{Catalog, Fault, Files, Good, load, load_as_crane};
-use crate::stamp::Stamp;
+use super::document_store::{DocumentStore, Missing};
+use super::documents::{self, FolderListing, Scope};
+use crate::catalog::{Catalog, Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
+use crate::files::FileVersion;
 
-/// How documents lie in a folder, and how it tells that they changed.
+/// The layout of a folder, and how changes are detected.
 pub(super) enum Layout {
-    /// The metadata tree, with a revision.
+    /// A metadata tree with a `revision` file.
     Raas,
-    /// A legacy Crane's: documents anywhere, some of them links to elsewhere, and nothing but themselves to look at.
+    /// A legacy Crane's: documents anywhere, some of them links, without a revision. It is read every `every`.
     Crane { every: Duration, looked: Option<Instant> },
 }
 
-/// A metadata folder and what was last read of it.
-pub(super) struct Folder {
+/// A metadata folder, and what was last read of it.
+pub(super) struct MetadataFolder {
     root: PathBuf,
     layout: Layout,
-    shelf: Shelf<Stamp>,
-    /// How many documents do not load.
+    store: DocumentStore<FileVersion>,
+    /// The number of documents that do not load.
     faulty: Arc<AtomicUsize>,
-    /// The revision file as it was when everything was last read without a new fault.
-    settled: Option<Stamp>,
-    /// The last error with the folder itself, so that it is told once.
-    complaint: Option<String>,
-    /// The folders below that could not be read, so that they are told once.
+    /// The version of the revision file when all documents were last read without an error.
+    settled: Option<FileVersion>,
+    /// The last error of the folder itself. The same error is logged once.
+    last_error: Option<String>,
+    /// The folders below that cannot be read. Each is logged once.
     unreadable: Vec<String>,
 }
 
-impl Folder {
+impl MetadataFolder {
     pub(super) fn new(root: PathBuf, layout: Layout) -> Self {
         let faulty = Arc::<AtomicUsize>::default();
         Self {
-            shelf: Shelf::new(root.display().to_string(), Arc::clone(&faulty)),
+            store: DocumentStore::new(root.display().to_string(), Arc::clone(&faulty)),
             faulty,
             root,
             layout,
             settled: None,
-            complaint: None,
+            last_error: None,
             unreadable: Vec::new(),
         }
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
-        self.shelf.catalog()
+        self.store.catalog()
     }
 
-    /// How many documents do not load.
+    /// The number of documents that do not load.
     pub(super) fn faulty(&self) -> &Arc<AtomicUsize> {
         &self.faulty
     }
 
-    /// Reads what changed; whether the catalog did. A folder that cannot be read changes nothing.
+    /// Reads what has changed. Returns whether the catalog has changed. A folder that cannot be read changes nothing.
     pub(super) fn poll(&mut self) -> bool {
         if let Layout::Crane { every, looked } = &mut self.layout {
             if looked.is_some_and(|looked| looked.elapsed() < *every) {
@@ -77,15 +77,15 @@ impl Folder {
         }
         match self.try_poll() {
             Ok(changed) => {
-                self.complaint = None;
+                self.last_error = None;
                 changed
             }
             Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
+                let last_error = error.to_string();
+                if self.last_error.as_ref() != Some(&last_error) {
                     let folder = self.root.display();
-                    tracing::warn!(%folder, %error, "the metadata cannot be read; what was read last is served");
-                    self.complaint = Some(complaint);
+                    tracing::warn!(%folder, %error, "cannot read the metadata; serving what was last read");
+                    self.last_error = Some(last_error);
                 }
                 self.settled = None;
                 false
@@ -94,61 +94,63 @@ impl Folder {
     }
 
     fn try_poll(&mut self) -> io::Result<bool> {
-        // Read before the documents, so that the documents are at least what it names.
-        let (stamp, folder, scope) = match self.layout {
-            Layout::Raas => (self.revision_stamp()?, tree::DATA, Scope::Published),
+        // Read before the documents. So the documents are at least as new as the revision.
+        let (version, folder, scope) = match self.layout {
+            Layout::Raas => (self.revision_version()?, tree::DATA, Scope::Published),
             Layout::Crane { .. } => (None, ".", Scope::Everything),
         };
-        if stamp.is_some() && stamp == self.settled {
+        if version.is_some() && version == self.settled {
             return Ok(false);
         }
-        let revision = if stamp.is_some() { self.read_revision()? } else { Bytes::new() };
+        let revision = if version.is_some() { self.read_revision()? } else { Bytes::new() };
         let found = match documents::find(&self.root, folder, scope) {
-            // Nothing is published yet, or nothing any more.
-            Err(error) if error.kind() == ErrorKind::NotFound && stamp.is_some() => Found::default(),
+            // Nothing is published yet, or everything was removed.
+            Err(error) if error.kind() == ErrorKind::NotFound && version.is_some() => {
+                FolderListing::default()
+            }
             found => found?,
         };
         if found.unreadable != self.unreadable {
             for reason in &found.unreadable {
-                tracing::warn!(root = %self.root.display(), reason, "a metadata folder cannot be read");
+                tracing::warn!(root = %self.root.display(), reason, "cannot read a metadata folder");
             }
             self.unreadable = found.unreadable;
         }
         let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
-        let documents = self
-            .shelf
-            .load(found.documents, |path, stamp, before| read_document(root, path, stamp, before, as_crane));
-        // A listing may miss a file that is renamed into place meanwhile, so it is asked for by its name.
-        let outcome = self.shelf.settle(documents, |path| match fs::symlink_metadata(root.join(path)) {
+        let documents = self.store.load(found.documents, |path, version, before| {
+            read_document(root, path, version, before, as_crane)
+        });
+        // A directory listing may miss a file that is renamed at the same time, so the file is looked up by its name.
+        let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Became::Gone
+                Missing::Deleted
             }
-            _ => Became::Hidden,
+            _ => Missing::Overlooked,
         });
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
-        self.settled = stamp.filter(|_| !faulty);
-        // A fault that is new may come of reading while the publisher writes, and be gone at the next poll. Until
-        // then the revision, which publishers wait for, is not told.
-        let told = self.shelf.catalog().revision.clone();
-        let revision = if outcome.newly_faulty { told.clone() } else { revision };
-        if !outcome.changed && revision == told {
+        self.settled = version.filter(|_| !faulty);
+        // A new error may come from reading while the publisher writes, and be gone at the next poll. Publishers wait
+        // for the revision, so it is held back until then.
+        let reported = self.store.catalog().revision.clone();
+        let revision = if outcome.newly_faulty { reported.clone() } else { revision };
+        if !outcome.changed && revision == reported {
             return Ok(false);
         }
-        // The publisher writes that file last.
-        self.shelf.assemble(revision, stamp.map(|stamp| stamp.modified()));
+        // The publisher writes the revision file last.
+        self.store.assemble(revision, version.map(|version| version.modified()));
         Ok(true)
     }
 
-    fn revision_stamp(&self) -> io::Result<Option<Stamp>> {
+    fn revision_version(&self) -> io::Result<Option<FileVersion>> {
         match fs::metadata(self.root.join(tree::REVISION)) {
-            Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
+            Ok(metadata) => Ok(Some(FileVersion::from(&metadata))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     fn read_revision(&self) -> io::Result<Bytes> {
-        /// Far more than a commit's id.
+        /// Far longer than a commit id.
         const LIMIT: u64 = 1024;
         let mut bytes = Vec::new();
         File::open(self.root.join(tree::REVISION))?.take(LIMIT).read_to_end(&mut bytes)?;
@@ -156,28 +158,28 @@ impl Folder {
     }
 }
 
-/// Loads a document. The stamp becomes that of the file that was read.
+/// Loads a document. `stamp` becomes the version of the file that was read.
 fn read_document(
     root: &Path,
     path: &str,
-    stamp: &mut Stamp,
-    before: Option<&Good>,
+    version: &mut FileVersion,
+    before: Option<&LoadedDocument>,
     as_crane: bool,
-) -> Result<Good, Fault> {
+) -> Result<LoadedDocument, Fault> {
     let file = File::open(root.join(path))?;
-    *stamp = Stamp::from(&file.metadata()?);
-    if stamp.length() > Document::MAX_SIZE {
+    *version = FileVersion::from(&file.metadata()?);
+    if version.length() > Document::MAX_SIZE {
         return Err(Fault::TooLong);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(stamp.length()).map_err(|_| Fault::TooLong)?);
+    let mut bytes = Vec::with_capacity(usize::try_from(version.length()).map_err(|_| Fault::TooLong)?);
     file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
     if as_crane { load_as_crane(&bytes) } else { load(&Beside(root), &bytes, before) }
 }
 
-/// The files of the folder that a document lies in.
+/// The files of a metadata folder.
 struct Beside<'a>(&'a Path);
 
-impl Files for Beside<'_> {
+impl MetadataFiles for Beside<'_> {
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>> {
         let file = File::open(self.0.join(path))?;
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! Every decision of `docs/request-handling.md`, asked of a site that has one of everything. The headings are those
-//! of that document.
+//! Every decision of `docs/request-handling.md`, at a site that has one of everything. The headings are those of that
+//! document.
 
 use std::sync::LazyLock;
 
@@ -60,7 +60,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     hidden.tag("latest", hidden_manifest);
     folders.publish(&hidden);
     folders.write("crane/data/hidden.json", &hidden.document(true));
-    // One of its images is in `tools/old` too, which comes after it by name.
+    // `tools/old`, which comes later by name, has one of these images too.
     let images = [(image_id('1'), None), (image_id('7'), None)];
     let document = v1_document("hidden", &[("latest", image_id('7'))], &images, true);
     folders.write("crane/data/hidden/_v1.json", &document);
@@ -69,8 +69,8 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     library.tag("latest", digest);
     folders.publish(&library);
 
-    // Docker v1: `old` has its images in the bucket, but one elsewhere and one not at all; `older` masks one that
-    // `old` has in the bucket; `pulp` is a document that raas did not write.
+    // Docker v1: `old` has its images in the bucket, except one at a location and one that is missing. `older` masks an
+    // image that `old` has in the bucket. raas did not write `pulp`.
     let (one, two, gone, shared) = (image_id('1'), image_id('2'), image_id('3'), image_id('4'));
     let (foreign_id, local_id) = (image_id('5'), image_id('6'));
     let (short_id, foreign_first, masked_twice) = (image_id('8'), image_id('a'), image_id('b'));
@@ -108,7 +108,7 @@ static SITE: LazyLock<Site> = LazyLock::new(|| {
     folders.write("crane/data/legacy/four.json", &pulp_document("legacy/four", pulp4));
     let pulp2 = V2Content { flat: true, ..V2Content::default() };
     folders.write("crane/data/legacy/two.json", &pulp_document("legacy/two", pulp2));
-    // Of what raas knows more can be told.
+    // raas's own document comes first.
     folders.write("crane/data/tools/app-of-pulp.json", &pulp_document("tools/app", V2Content::default()));
     for (name, id) in [("tools/old", one), ("tools/old", shared), ("pulp", local_id)] {
         store_v1(&folders, name, id);
@@ -163,24 +163,24 @@ fn referrer(app: &Published, digest: &Digest, kind: &str, note: &str) -> String 
     )
 }
 
-/// The text with what it names in braces.
+/// Replaces the names in braces by their texts.
 pub(crate) fn fill(text: &str) -> String {
     SITE.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// Asks the site, of what paths and headers name in braces.
+/// Sends a request to the site, with the names in braces replaced.
 pub(crate) fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let headers: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, fill(value))).collect();
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = SITE.server.ask(method, &fill(path), &headers);
-    // Nothing is expected of the server by that, but that it has the request answered in its other way.
+    // An unknown expectation has no effect except that hyper answers the request instead of the fast path.
     let same = SITE.server.ask(method, &fill(path), &[&headers[..], &[("expect", "nothing")]].concat());
     assert_eq!((answer.status, answer.all_headers()), (same.status, same.all_headers()), "{method} {path}");
     assert_eq!(answer.body, same.body, "{method} {path}");
     answer
 }
 
-/// A request and what must come back.
+/// A request and its expected answer.
 struct Row {
     method: &'static str,
     path: &'static str,
@@ -209,7 +209,7 @@ fn head(path: &'static str, status: u16) -> Row {
     row("HEAD", path, status).is("")
 }
 
-/// An error in v2's form.
+/// An error in the form of v2.
 fn v2_error(method: &'static str, path: &'static str, status: u16, code: &'static str) -> Row {
     row(method, path, status)
         .header("content-type", JSON)
@@ -218,7 +218,7 @@ fn v2_error(method: &'static str, path: &'static str, status: u16, code: &'stati
         .has(code)
 }
 
-/// An error in v1's form.
+/// An error in the form of v1.
 fn v1_error(method: &'static str, path: &'static str, status: u16) -> Row {
     row(method, path, status).header("content-type", TEXT).header("x-docker-registry-version", "0.6.6")
 }
@@ -351,7 +351,7 @@ fn operations() {
 
 #[test]
 fn the_page() {
-    // The style and the script of the page, and no other: a browser counts their bytes as they are.
+    // The hashes of the page's only style and script. A browser compares them with the bytes.
     let policy = "default-src 'none'; style-src 'sha256-+CAKdMzHnC5xssBNa10NLpZmUWFdvMdgp/cBUhAmvyo='; script-src 'sha256-mNoW+/zvJnNtbYl6ESZu2uirI6k8MioNt4Y6Lf+jOqA='; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let page = |path| get(path, 200).header("content-type", "text/html; charset=utf-8");
@@ -372,7 +372,8 @@ fn the_page() {
         page("/?image=tools%2Fapp&tag=multi").has("docker pull registry.example.com/tools/app:multi"),
         page("/?image=tools%2Fapp&tag=1.0").has(">35 of 35 bytes</meter> 35 B from this registry"),
         page("/?image=tools%2Fapp&tag=1.0").has(r#"<td class="n">14 B<td>this registry"#),
-        page("/?image=tools%2Fapp&tag=odd").has("It is no image, but application/vnd.example.odd+json"),
+        page("/?image=tools%2Fapp&tag=odd")
+            .has("This tag is not an image. Its type is application/vnd.example.odd+json"),
         get("/?image=hidden", 404),
         get("/?image=tools/app&tag=none", 404),
         get("/?image=%zz", 200),
@@ -452,9 +453,9 @@ fn v1_images() {
         head("/v1/images/{2}/json", 302).no("content-type"),
         v1_error("GET", "/v1/images/{3}/layer", 500),
         v1_error("GET", "/v1/images/{8}/layer", 500),
-        // Masked in one document, and in another that raas did not write.
+        // Masked in one document, and served from the bucket by one that raas did not write.
         get("/v1/images/{a}/json", 302).header("location", "https://bucket.example.com/pulp/{a}/json"),
-        // Masked in both.
+        // Masked in both documents.
         get("/v1/images/{b}/json", 302).header("location", "https://cdn.example.com/v1/base/json"),
         get("/v1/images/{4}/layer", 200).is("layer").no("location"),
         get("/v1/images/{5}/json", 302).header("location", pulp).header("x-docker-registry-version", "0.6.6"),
@@ -466,7 +467,7 @@ fn v1_images() {
 }
 
 #[test]
-fn documents_of_pulp() {
+fn pulps_documents() {
     let to = |path, url| {
         get(path, 307)
             .header("location", url)
@@ -608,7 +609,7 @@ fn negotiation() {
         index().with("accept", DOCKER_MANIFEST).with("accept", "application/*"),
         image().with("accept", DOCKER_MANIFEST).header("content-type", DOCKER_MANIFEST),
         image().with("accept", DOCKER_MANIFEST).with("accept", DOCKER_LIST),
-        // As Docker 1.10 to 17.05 ask.
+        // The `Accept` of Docker 1.10 to 17.05.
         image().with(
             "accept",
             "application/vnd.docker.distribution.manifest.v2+json, \
@@ -629,7 +630,7 @@ fn negotiation() {
             .with("accept", DOCKER_MANIFEST)
             .header("content-type", OCI_INDEX)
             .no("vary"),
-        // Nothing for linux/amd64 in it, so it is served as it is.
+        // The index has no linux/amd64 manifest, so the index itself is served.
         get("/v2/tools/app/manifests/tags", 200)
             .with("accept", DOCKER_MANIFEST)
             .header("content-type", DOCKER_LIST),
@@ -675,7 +676,7 @@ fn blobs() {
         blob(206).with("range", "bytes=7-").with("if-range", "\"{blob}\"").is("789"),
         blob(206).with("range", "bytes=7-99").is("789").header("content-range", "bytes 7-9/10"),
         whole().with("range", "bytes=7-").with("if-range", "\"{empty}\""),
-        // A weak tag does not say that the bytes are the same.
+        // A weak entity tag does not identify the bytes.
         whole().with("range", "bytes=7-").with("if-range", "W/\"{blob}\""),
         whole().with("range", "bytes=7-").with("if-range", "Tue, 01 Jan 2030 00:00:00 GMT"),
         whole().with("range", "bytes=0-1,3-4").no("content-range"),
@@ -807,7 +808,7 @@ fn a_connection_serves_several_requests_in_order() {
 }
 
 #[test]
-fn a_site_that_is_alone_answers_under_any_host_and_without_one() {
+fn the_only_site_answers_under_any_host_and_without_one() {
     for request in [
         "GET /v2/ HTTP/1.0\r\n\r\n",
         "GET /v2/ HTTP/1.1\r\nhost: \r\nconnection: close\r\n\r\n",
@@ -819,7 +820,7 @@ fn a_site_that_is_alone_answers_under_any_host_and_without_one() {
 }
 
 #[test]
-fn bytes_that_are_no_request_are_refused() {
+fn invalid_requests_are_rejected() {
     for request in [&b"GET /v2/\xff HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\r\n\r\n"] {
         let answer = SITE.server.send(request);
         assert_eq!((answer.status, answer.body.as_slice()), (400, &b""[..]));

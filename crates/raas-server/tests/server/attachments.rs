@@ -1,4 +1,5 @@
-//! What is no image, as the tools that make it write it: it is served as it is, and found as they look for it.
+//! Signatures, attestations and other artifacts, as their tools write them. The server serves their exact bytes and
+//! lists them as referrers.
 
 use raas_types::Digest;
 use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
@@ -11,16 +12,16 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const SIGNATURE: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 
-/// A repository in the making, with manifests as they are written.
+/// A repository that a test builds.
 struct Made {
     app: Published,
-    /// Each manifest with the tag that it has.
+    /// Each manifest with its tag.
     manifests: Vec<(Digest, &'static str, Option<String>)>,
     blobs: Vec<Digest>,
 }
 
 impl Made {
-    /// A blob's descriptor, with more of it.
+    /// Adds a blob and returns its descriptor, with further keys.
     fn part(&mut self, kind: &str, content: &[u8], more: Value) -> Value {
         let digest = self.app.blob(content);
         self.blobs.push(digest);
@@ -29,7 +30,7 @@ impl Made {
         part
     }
 
-    /// Keeps a manifest with spaces as no serializer of ours writes them.
+    /// Adds a manifest with white space that raas's own serializer would not write.
     fn manifest(&mut self, kind: &'static str, tag: Option<&str>, manifest: &Value) -> Digest {
         let digest = self.app.manifest(kind, format!("{manifest:#}\n").as_bytes());
         if let Some(tag) = tag {
@@ -47,7 +48,7 @@ fn image(config: &Value, layers: Value, more: Value) -> Value {
     manifest
 }
 
-/// Everything that is attached to an image, and artifacts that are attached to nothing.
+/// An image with all kinds of attachments, and artifacts without a subject.
 fn made() -> (Made, Digest) {
     let mut made = Made { app: Published::new("tools/app"), manifests: Vec::new(), blobs: Vec::new() };
     let amd64 = made.app.image(OCI_MANIFEST, "amd64", "");
@@ -76,7 +77,7 @@ fn made() -> (Made, Digest) {
     let payload = payload.to_string();
     let layer = made.part("application/vnd.dev.cosign.simplesigning.v1+json", payload.as_bytes(), signed);
     made.manifest(OCI_MANIFEST, Some(&tag(".sig")), &image(&config, json!([layer]), none.clone()));
-    // The same as a referrer, by cosign's OCI 1.1 mode: its type is that of its config.
+    // cosign's OCI 1.1 mode: a referrer whose type is the media type of its config.
     let typed = made.part(SIGNATURE, b"{}", none.clone());
     made.manifest(OCI_MANIFEST, None, &image(&typed, json!([layer]), json!({"subject": subject})));
     let predicate = json!({"annotations": {
@@ -89,7 +90,7 @@ fn made() -> (Made, Digest) {
     let layer = made.part("text/spdx+json", br#"{"spdxVersion":"SPDX-2.3"}"#, none.clone());
     made.manifest(OCI_MANIFEST, Some(&tag(".sbom")), &image(&config, json!([layer]), none.clone()));
 
-    // cosign 3: a bundle, found by the referrers API, and where a registry has none by the fallback tag.
+    // cosign 3: a bundle, found by the referrers API, or by the fallback tag if a registry does not have that API.
     let empty = made.part(EMPTY, b"{}", json!({"data": "e30="}));
     let layer =
         made.part(BUNDLE, br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#, none.clone());
@@ -106,7 +107,7 @@ fn made() -> (Made, Digest) {
     let fallback = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]});
     made.manifest(OCI_INDEX, Some(&tag("")), &fallback);
 
-    // ORAS: files with their names; Helm: a chart.
+    // ORAS: files with names. Helm: a chart.
     let file = json!({"annotations": {"org.opencontainers.image.title": "rocket/engine.bin"}});
     let layer = made.part("application/vnd.acme.rocket.layer.v1+tar", b"thrust", file);
     let more = json!({
@@ -121,11 +122,11 @@ fn made() -> (Made, Digest) {
     );
     let layer = made.part("application/vnd.cncf.helm.chart.content.v1.tar+gzip", b"chart", none.clone());
     made.manifest(OCI_MANIFEST, Some("chart-1.0.0"), &image(&chart, json!([layer]), none.clone()));
-    // What nobody has thought of yet.
+    // An unknown kind of manifest.
     let other = json!({"schemaVersion": 2, "blobs": [layer], "subject": subject});
     made.manifest("application/vnd.oci.artifact.manifest.v1+json", Some("early"), &other);
 
-    // BuildKit: provenance beside the image in its index, of a platform that nobody has.
+    // BuildKit: provenance as a manifest of the image's index, with an unknown platform.
     let statement = json!({"annotations": {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}});
     let layer = made.part(
         "application/vnd.in-toto+json",
@@ -163,7 +164,7 @@ fn served() -> (Server, Folders, Made, Digest) {
 #[test]
 fn signatures_attestations_and_artifacts_are_served_as_they_are() {
     let (server, _folders, made, _) = served();
-    // As containers/image, cosign and ORAS ask; none of them names what it cannot know of.
+    // The `Accept` headers of containers/image, cosign and ORAS. None names an unknown type.
     let accepts = [
         "*/*".to_owned(),
         format!("{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}"),
@@ -191,7 +192,7 @@ fn signatures_attestations_and_artifacts_are_served_as_they_are() {
 
 /// v2: lists
 #[test]
-fn what_is_attached_is_found_by_its_subject_and_its_type() {
+fn referrers_are_found_by_subject_and_type() {
     let (server, _folders, made, amd64) = served();
     let found = |query: &str| -> Vec<Value> {
         let answer = server.get(&format!("/v2/tools/app/referrers/{amd64}{query}"));
@@ -204,14 +205,14 @@ fn what_is_attached_is_found_by_its_subject_and_its_type() {
         made.manifests.iter().find(|(digest, ..)| bundle["digest"] == digest.to_string()).unwrap().0;
     assert_eq!(bundle["size"], made.app.bytes(&expected).len());
     assert_eq!(bundle["annotations"]["dev.sigstore.bundle.content"], "dsse-envelope");
-    // Without an `artifactType` of its own, its config's.
+    // The artifact type of a manifest without `artifactType` is the media type of its config.
     let [signature] = by_type(SIGNATURE).try_into().unwrap();
     assert_eq!(
         (&signature["artifactType"], &signature["mediaType"]),
         (&SIGNATURE.into(), &OCI_MANIFEST.into())
     );
     assert!(found("").contains(&bundle) && found("").contains(&signature));
-    // The fallback tag says the same of it as the API.
+    // The fallback tag lists the same referrers as the API.
     let fallback = server.get(&format!("/v2/tools/app/manifests/sha256-{}", amd64.hex()));
     let fallback: Value = serde_json::from_slice(&fallback.body).unwrap();
     assert_eq!(fallback["manifests"], json!([bundle]));
@@ -219,7 +220,7 @@ fn what_is_attached_is_found_by_its_subject_and_its_type() {
 
 /// v2: negotiation
 #[test]
-fn provenance_is_not_taken_for_the_image() {
+fn provenance_is_not_mistaken_for_the_image() {
     let (server, _folders, _, amd64) = served();
     let answer = server.ask("GET", "/v2/tools/app/manifests/1.0", &[("accept", OCI_MANIFEST)]);
     assert_eq!(answer.header("docker-content-digest"), Some(amd64.to_string().as_str()));

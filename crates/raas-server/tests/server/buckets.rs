@@ -1,4 +1,4 @@
-//! Each kind of bucket, and what a client gets of each. The headings are those of `docs/request-handling.md`.
+//! Each kind of bucket, and what clients get from it. The headings are those of `docs/request-handling.md`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,7 +45,7 @@ pub(crate) fn open(upstream: &Upstream) -> Origin {
     Origin::Open(BaseUrl::parse(&format!("{}/acme/images/", upstream.url())).unwrap())
 }
 
-/// A site with a bucket elsewhere.
+/// A site with a remote bucket.
 struct Site {
     server: Server,
     upstream: Upstream,
@@ -55,7 +55,7 @@ struct Site {
     missing: Digest,
 }
 
-/// The image in the bucket, one that is masked, and one of a document that raas did not write.
+/// An image in the bucket, a masked one, and one of a document that raas did not write.
 fn ids() -> (ImageId, ImageId, ImageId) {
     (image_id('1'), image_id('2'), image_id('5'))
 }
@@ -106,7 +106,7 @@ impl Site {
 }
 
 #[test]
-fn a_private_bucket_is_redirected_to_by_signed_urls() {
+fn a_private_bucket_gets_redirects_to_signed_urls() {
     let site = Site::new(true, |upstream| Bucket::Redirect(with_key(upstream)));
     let answer = site.server.get(&site.blob(&site.blob));
     assert_eq!((answer.status, answer.header("cache-control")), (307, Some("no-store")));
@@ -128,7 +128,7 @@ fn a_private_bucket_is_redirected_to_by_signed_urls() {
     assert_eq!(site.server.ask("GET", &site.blob(&site.blob), &[("if-none-match", &etag)]).status, 304);
     let masked = site.server.get(&site.blob(&site.masked));
     assert_eq!((masked.status, masked.header("location")), (307, Some(ELSEWHERE)));
-    // What is not there is not asked for either: it is for the bucket to say.
+    // The server does not ask the bucket whether an object exists.
     assert_eq!(site.server.get(&site.blob(&site.missing)).status, 307);
 
     let (one, two, foreign) = ids();
@@ -139,7 +139,7 @@ fn a_private_bucket_is_redirected_to_by_signed_urls() {
         let location = answer.header("location").unwrap();
         assert!(location.contains(&format!("/acme/images/tools/app/{one}/{}?", file.name())), "{location}");
         let head = site.server.ask("HEAD", &path, &[]);
-        // Nothing is known of the small files, and a URL that is signed for GET does not answer HEAD.
+        // The size of the small files is unknown, and a URL that is signed for GET does not answer HEAD.
         assert_eq!(head.status, if file == V1File::Layer { 200 } else { 302 });
         assert_ne!(head.header("location"), Some(location));
     }
@@ -148,12 +148,12 @@ fn a_private_bucket_is_redirected_to_by_signed_urls() {
     let foreign_json = format!("/v1/images/{foreign}/json");
     let pulp = format!("https://bucket.example.com/pulp/{foreign}/json");
     assert_eq!(site.server.get(&foreign_json).header("location"), Some(pulp.as_str()));
-    assert_eq!(site.upstream.requests(), [], "no request asks the bucket anything");
+    assert_eq!(site.upstream.requests(), [], "the server sends no request to the bucket");
 }
 
-/// In every kind of bucket only bytes are redirected, HEAD is not, and no redirect is kept by a cache.
+/// In every kind of bucket, only blobs are redirected, HEAD is not, and no cache may store a redirect.
 #[test]
-fn only_bytes_are_redirected_and_no_redirect_is_kept() {
+fn only_blobs_are_redirected_and_no_redirect_is_stored() {
     type Make = fn(&Upstream, &Folders) -> Bucket;
     let cdn = |token: CdnToken| {
         let base = BaseUrl::parse("https://cdn.example.com/x").unwrap();
@@ -204,7 +204,7 @@ fn only_bytes_are_redirected_and_no_redirect_is_kept() {
         }
         let (one, two, _) = ids();
         let layer = |id| format!("/v1/images/{id}/layer");
-        // Where masked layers are, the bucket has no say.
+        // The bucket does not matter for masked layers.
         let (v2, v1) = ("docker-distribution-api-version", "x-docker-registry-version");
         for (path, length, redirected, status, version) in [
             (site.blob(&site.blob), "10", sends, 307, v2),
@@ -224,7 +224,7 @@ fn only_bytes_are_redirected_and_no_redirect_is_kept() {
                     assert_eq!(get.header("location"), None, "{kind} {path}");
                     continue;
                 }
-                // What is resumed gets a redirect of its own, which lives as long as any.
+                // A resumed download gets a new redirect, which is valid as long as any.
                 assert_eq!((get.status, get.text()), (status, ""), "{kind} {path}");
                 assert_eq!(get.header("cache-control"), Some("no-store"), "{kind} {path}");
                 let location = get.header("location").unwrap();
@@ -235,7 +235,7 @@ fn only_bytes_are_redirected_and_no_redirect_is_kept() {
 }
 
 #[test]
-fn an_open_bucket_or_a_cdn_is_redirected_to_by_its_url() {
+fn a_public_bucket_or_a_cdn_gets_redirects_to_its_url() {
     let site = Site::new(false, |upstream| Bucket::Redirect(open(upstream)));
     let answer = site.server.get(&site.blob(&site.blob));
     let url = format!("{}{}", site.upstream.url(), site.object(&site.blob));
@@ -249,7 +249,7 @@ fn an_open_bucket_or_a_cdn_is_redirected_to_by_its_url() {
 }
 
 #[test]
-fn the_page_tells_where_each_layer_is_served_from() {
+fn the_page_shows_which_host_serves_each_layer() {
     let site = Site::new(false, |upstream| Bucket::Redirect(open(upstream)));
     let page = site.server.get("/?image=tools/app&tag=masked").text().to_owned();
     assert!(page.contains("<td>cdn.example.com\n"), "{page}");
@@ -258,7 +258,7 @@ fn the_page_tells_where_each_layer_is_served_from() {
 }
 
 #[test]
-fn without_credentials_nothing_is_redirected_and_metadata_is_answered() {
+fn without_credentials_only_metadata_is_answered() {
     #[derive(Debug)]
     struct Nobody;
     impl CredentialSource for Nobody {
@@ -286,7 +286,7 @@ fn without_credentials_nothing_is_redirected_and_metadata_is_answered() {
 }
 
 #[test]
-fn a_url_lives_no_longer_than_its_key() {
+fn a_url_does_not_outlive_its_key() {
     let soon = SystemTime::now() + Duration::from_secs(100);
     let site =
         Site::new(true, |upstream| Bucket::Redirect(signed(upstream, Arc::new(credentials(Some(soon))))));
@@ -297,7 +297,7 @@ fn a_url_lives_no_longer_than_its_key() {
 }
 
 #[test]
-fn a_proxied_bucket_is_passed_on() {
+fn a_proxied_bucket_is_streamed() {
     for private in [true, false] {
         let site = Site::new(private, |upstream| {
             Bucket::Proxy(if private { with_key(upstream) } else { open(upstream) })
@@ -326,7 +326,7 @@ fn a_proxied_bucket_is_passed_on() {
             let head = site.server.ask("HEAD", &path, &[]);
             let length = file.name().len().to_string();
             assert_eq!((head.status, head.header("content-length")), (200, Some(length.as_str())));
-            // Of a file of unknown length the whole is answered.
+            // A file of unknown length is always sent whole.
             let part = site.server.ask("GET", &path, &[("range", "bytes=1-2")]);
             let expected = if file == V1File::Layer { (206, "ay") } else { (200, file.name()) };
             assert_eq!((part.status, part.text()), expected);
@@ -336,7 +336,7 @@ fn a_proxied_bucket_is_passed_on() {
 }
 
 #[test]
-fn ranges_are_passed_on_too() {
+fn ranges_of_a_proxied_bucket_are_streamed() {
     let site = Site::new(true, |upstream| Bucket::Proxy(with_key(upstream)));
     for (range, status, body, told) in [
         ("bytes=2-4", 206, &LAYER[2..5], Some("bytes 2-4/10")),
@@ -364,7 +364,7 @@ fn ranges_are_passed_on_too() {
 }
 
 #[test]
-fn what_a_proxied_bucket_does_wrong_is_told_rightly() {
+fn faults_of_a_proxied_bucket_have_the_right_error() {
     let site = Site::new(true, |upstream| Bucket::Proxy(with_key(upstream)));
     let (path, object) = (site.blob(&site.blob), site.object(&site.blob));
     let error = |status: u16, code: &str| {
@@ -379,7 +379,7 @@ fn what_a_proxied_bucket_does_wrong_is_told_rightly() {
     site.upstream.fail(&object, Fault::Status(503), 9);
     error(503, "UNAVAILABLE");
     site.upstream.fail(&object, Fault::Status(503), 2);
-    assert_eq!(site.server.get(&path).body, LAYER, "a busy service is asked again");
+    assert_eq!(site.server.get(&path).body, LAYER, "the request to a busy service is repeated");
     site.upstream.fail(&object, Fault::Status(302), 1);
     error(503, "UNAVAILABLE");
     site.upstream.set(&object, b"short");
@@ -388,12 +388,12 @@ fn what_a_proxied_bucket_does_wrong_is_told_rightly() {
     site.upstream.fail(&object, Fault::BreaksOff, 1);
     let broken = site.server.get(&path);
     assert_eq!((broken.status, broken.header("content-length")), (200, Some("10")));
-    assert!(broken.body.len() < 10, "the connection ends before the length that was told");
+    assert!(broken.body.len() < 10, "the connection ends before the announced length");
     assert_eq!(site.server.get(&path).body, LAYER);
 }
 
 #[test]
-fn a_proxied_bucket_that_is_not_there_is_unavailable() {
+fn an_unreachable_proxied_bucket_is_unavailable() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = BaseUrl::parse(&format!("http://{nobody}/")).unwrap();
     let site = Site::new(false, |_| Bucket::Proxy(Origin::Open(url)));
@@ -403,7 +403,7 @@ fn a_proxied_bucket_that_is_not_there_is_unavailable() {
 
 /// A folder
 #[test]
-fn no_link_leads_out_of_a_folder() {
+fn links_do_not_lead_out_of_a_folder() {
     let folders = Folders::new("acme");
     let mut app = Published::new("app");
     let layer = app.blob_entry(LAYER, None);
@@ -446,6 +446,6 @@ fn a_cdn_gets_its_token() {
         assert!(answer.status == 307 && location.starts_with(&expected), "{location}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let masked = server.get(&format!("/v2/app/blobs/{masked}"));
-        assert_eq!(masked.header("location"), Some(ELSEWHERE), "the vendor's CDN has it not");
+        assert_eq!(masked.header("location"), Some(ELSEWHERE), "the vendor's CDN does not have it");
     }
 }

@@ -1,4 +1,4 @@
-//! Client certificates: who has one sees what is protected.
+//! Client certificates: a client with an accepted certificate sees protected repositories.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::{Folders, Published, Server};
-use crate::tls::{Asked, ask_with, issue};
+use crate::tls::{StatusAndBody, ask_with, issue};
 
-/// A certification authority of a vendor.
+/// A vendor's certification authority.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -49,7 +49,7 @@ struct Site {
 }
 
 impl Site {
-    /// `acme` takes certificates of the authority, and `other` takes none.
+    /// `acme` accepts certificates of the authority, `other` accepts none.
     fn new(authority: &Authority, users: bool) -> Self {
         let folders = [Folders::new("acme"), Folders::new("other")];
         for folders in &folders {
@@ -81,18 +81,18 @@ impl Site {
         Self { server, files, ca, _folders: folders }
     }
 
-    /// Asks a host with a certificate or without, on a connection for `sni`.
-    fn ask(&self, sni: &str, host: &str, identity: &Identity, path: &str) -> Asked {
+    /// Sends a request for `host` on a connection for `sni`.
+    fn ask(&self, sni: &str, host: &str, identity: &Identity, path: &str) -> StatusAndBody {
         ask_with(&self.server, &self.files.certificate, true, sni, host, identity.clone(), path).unwrap()
     }
 
-    fn pull(&self, identity: &Identity, name: &str) -> Asked {
+    fn pull(&self, identity: &Identity, name: &str) -> StatusAndBody {
         self.ask("acme.localhost", "acme.localhost", identity, &format!("/v2/{name}/manifests/latest"))
     }
 }
 
 #[test]
-fn a_certificate_of_the_sites_authority_opens_everything() {
+fn a_certificate_of_the_sites_authority_grants_everything() {
     let authority = Authority::new("acme");
     let site = Site::new(&authority, false);
     let own = authority.issue(|_| {});
@@ -101,14 +101,14 @@ fn a_certificate_of_the_sites_authority_opens_everything() {
     assert_eq!(site.pull(&own, "nothing").0, 404);
     let names = site.ask("acme.localhost", "acme.localhost", &own, "/v2/_catalog");
     assert_eq!(names.1, r#"{"repositories":["open","secret"]}"#);
-    // Nobody must have one, and whether something is hidden is not told.
+    // A certificate is optional, and the answer does not reveal whether a repository is hidden.
     assert_eq!(site.pull(&None, "open").0, 200);
     assert_eq!((site.pull(&None, "secret").0, site.pull(&None, "nothing").0), (404, 404));
     assert_eq!(site.ask("acme.localhost", "acme.localhost", &None, "/v2/").1, "{}");
 }
 
 #[test]
-fn any_other_certificate_is_that_of_a_stranger() {
+fn any_other_certificate_counts_as_anonymous() {
     let authority = Authority::new("acme");
     let site = Site::new(&authority, false);
     let another = Authority::new("another");
@@ -132,7 +132,7 @@ fn any_other_certificate_is_that_of_a_stranger() {
 }
 
 #[test]
-fn the_authority_of_one_vendor_opens_nothing_of_another() {
+fn one_vendors_authority_grants_nothing_of_another_vendor() {
     let authority = Authority::new("acme");
     let site = Site::new(&authority, false);
     let own = authority.issue(|_| {});
@@ -141,12 +141,12 @@ fn the_authority_of_one_vendor_opens_nothing_of_another() {
         assert_eq!(site.ask(sni, "other.localhost", &own, secret).0, 404, "{sni}");
     }
     assert_eq!(site.ask("acme.localhost", "acme.localhost", &own, secret).0, 200);
-    // A client is asked only where there is something to be opened, and else is a stranger.
+    // The client is asked for a certificate only at a site that accepts some. Elsewhere it is anonymous.
     assert_eq!(site.ask("other.localhost", "acme.localhost", &own, secret).0, 404);
 }
 
 #[test]
-fn with_users_too_who_has_no_certificate_is_told_to_log_in() {
+fn with_users_a_client_without_a_certificate_gets_a_challenge() {
     let authority = Authority::new("acme");
     let site = Site::new(&authority, true);
     assert_eq!(site.pull(&None, "secret").0, 401);
@@ -155,14 +155,14 @@ fn with_users_too_who_has_no_certificate_is_told_to_log_in() {
 }
 
 #[test]
-fn the_authorities_are_followed() {
+fn changed_authorities_are_read_again() {
     let (authority, next) = (Authority::new("acme"), Authority::new("next"));
     let site = Site::new(&authority, false);
     let (old, new) = (authority.issue(|_| {}), next.issue(|_| {}));
     assert_eq!(site.pull(&old, "secret").0, 200);
     fs::write(&site.ca, "nonsense").unwrap();
     std::thread::sleep(Duration::from_millis(150));
-    assert_eq!(site.pull(&old, "secret").0, 200, "what is none changes nothing");
+    assert_eq!(site.pull(&old, "secret").0, 200, "an invalid file changes nothing");
     fs::write(&site.ca, &next.pem).unwrap();
     assert!(crate::support::soon(|| site.pull(&new, "secret").0 == 200));
     assert_eq!(site.pull(&old, "secret").0, 404);

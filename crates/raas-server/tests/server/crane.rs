@@ -1,4 +1,4 @@
-//! A site that stands in for a legacy Crane. The headings are those of `docs/request-handling.md`.
+//! A site that replaces a legacy Crane. The headings are those of `docs/request-handling.md`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::support::{Published, Server, image_id, pulp_document, soon, v1_document};
 
-/// Documents as they lie about at a Crane: anywhere, one of them a link, one of raas's own making, one broken.
+/// Documents in several folders: one is a link, raas wrote one, and one is invalid.
 fn documents(data: &Path) -> (Published, Digest) {
     let write = |path: &str, bytes: &[u8]| {
         fs::create_dir_all(data.join(path).parent().unwrap()).unwrap();
@@ -56,7 +56,7 @@ fn server(home: &TempDir, rules: CraneRules) -> (Server, Published, Digest) {
 
 /// Crane and redirects
 #[test]
-fn documents_of_any_folder_are_redirected_as_crane_does() {
+fn redirects_are_those_of_crane() {
     let home = tempfile::tempdir().unwrap();
     let (server, own, masked) = server(&home, CraneRules::default());
     let digest = Digest::of(b"x");
@@ -67,14 +67,14 @@ fn documents_of_any_folder_are_redirected_as_crane_does() {
         ("/v2/app/manifests/multi".to_owned(), DOCKER_LIST, 307, at("app/manifests/list/multi")),
         ("/v2/app/manifests/two".into(), DOCKER_MANIFEST, 307, at("app/manifests/2/two")),
         ("/v2/app/manifests/two".into(), "*/*", 307, at("app/manifests/1/two")),
-        // What is no digest goes into no URL.
+        // An invalid digest never becomes part of a URL.
         ("/v2/app/manifests/bad".into(), DOCKER_MANIFEST, 307, at("app/manifests/1/bad")),
         ("/v2/app/tags/list".into(), "*/*", 307, at("app/tags/list")),
         (format!("/v2/app/blobs/{digest}"), "*/*", 307, at(&format!("app/blobs/{digest}"))),
         ("/v2/tools/flat/manifests/1.0".into(), "*/*", 307, at("tools/flat/manifests/1.0")),
         ("/v2/linked/manifests/1.0".into(), "*/*", 307, at("linked/manifests/1.0")),
         (format!("/v1/images/{id}/layer"), "*/*", 302, at(&format!("old/{id}/layer"))),
-        // Of raas's own documents a Crane needs the bucket alone, but a masked layer is where it is.
+        // For raas's own documents a Crane uses only the bucket. A masked layer is still at its location.
         (
             format!("/v2/own/manifests/{manifest}"),
             DOCKER_MANIFEST,
@@ -96,7 +96,7 @@ fn documents_of_any_folder_are_redirected_as_crane_does() {
 
 /// Crane and a CDN
 #[test]
-fn urls_are_rewritten_and_get_a_token() {
+fn redirects_are_rewritten_and_get_a_token() {
     let home = tempfile::tempdir().unwrap();
     let ttl = Duration::from_secs(300);
     let rules = CraneRules {
@@ -126,7 +126,7 @@ fn urls_are_rewritten_and_get_a_token() {
 
 /// Crane and files
 #[test]
-fn files_are_sent_instead_and_only_those_below_the_folders() {
+fn files_in_the_content_folders_are_sent_instead_of_redirects() {
     let home = tempfile::tempdir().unwrap();
     let folders = ContentFolders { v1: home.path().join("v1"), v2: home.path().join("v2") };
     let digest = Digest::of(b"layer");
@@ -146,7 +146,7 @@ fn files_are_sent_instead_and_only_those_below_the_folders() {
     fs::create_dir_all(home.path().join("v2/app/blobs")).unwrap();
     symlink(home.path().join("content/layer"), home.path().join(format!("v2/app/blobs/{digest}"))).unwrap();
     let (server, _, masked) = server(&home, CraneRules { content: Some(folders), ..CraneRules::default() });
-    // A document whose id leads elsewhere.
+    // A document whose id contains a path.
     write("secret/manifests/1/x".into(), "secret");
     for (name, id) in [("evil", ".."), ("worse", "../secret"), ("worst", "/etc")] {
         let text = String::from_utf8(pulp_document(name, V2Content::default())).unwrap();

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts name what `/metrics` has.
+//! The dashboard and the alerts use metrics that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +11,14 @@ fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The words of a text that name metrics of ours.
+/// The words of a text that are names of raas's metrics.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("raas_")).map(str::to_owned).collect()
 }
 
 #[test]
-fn dashboard_and_alerts_name_what_metrics_has() {
+fn dashboard_and_alerts_use_existing_metrics() {
     let page = everything();
     let told: BTreeSet<String> = page
         .lines()
@@ -31,9 +31,9 @@ fn dashboard_and_alerts_name_what_metrics_has() {
     let alerts = read("prometheus/raas.rules.yml");
     for (file, text) in [("dashboard", &dashboard), ("alerts", &alerts)] {
         let unknown: Vec<String> = named(text).difference(&told).cloned().collect();
-        assert!(unknown.is_empty(), "the {file} names what /metrics has not: {unknown:?}\n{page}");
+        assert!(unknown.is_empty(), "the {file} uses metrics that do not exist: {unknown:?}\n{page}");
     }
-    // And all that is counted is to be seen.
+    // Every metric is on the dashboard.
     let unseen: Vec<String> = told.difference(&named(&dashboard)).cloned().collect();
     assert!(unseen.is_empty(), "the dashboard does not show {unseen:?}");
 }

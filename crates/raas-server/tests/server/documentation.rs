@@ -1,10 +1,10 @@
-//! What `docs/request-handling.md` says of these tests.
+//! Checks that the tests in `docs/request-handling.md` exist.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_test_that_the_document_names_is_there() {
+fn every_test_in_the_document_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("../../docs/request-handling.md")).unwrap();
     let answers = fs::read_to_string(root.join("tests/server/answers.rs")).unwrap();
@@ -14,7 +14,7 @@ fn every_test_that_the_document_names_is_there() {
     let mut named = 0;
     for line in headings.iter().copied().chain(introduction.lines()) {
         let tests: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
-        assert!(!line.starts_with("## ") || !tests.is_empty(), "no test is named: {line}");
+        assert!(!line.starts_with("## ") || !tests.is_empty(), "the heading names no test: {line}");
         for test in tests.into_iter().filter(|test| *test != "crates/raas-server/tests/server/answers.rs") {
             let found = match test.strip_suffix(".rs") {
                 Some(_) => {
@@ -25,7 +25,7 @@ fn every_test_that_the_document_names_is_there() {
                 }
                 None => answers.contains(&format!("\nfn {test}() {{")),
             };
-            assert!(found, "there is no `{test}`: {line}");
+            assert!(found, "the test `{test}` does not exist: {line}");
             named += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! Many vendors in one server, each with a host and a bucket of its own.
+//! Many vendors in one server, each with its own host and bucket.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn at(site: SiteConfig, hosts: &[&str]) -> SiteConfig {
 }
 
 #[test]
-fn a_vendors_hosts_are_its_own() {
+fn a_vendors_hosts_lead_to_its_site() {
     let [acme, other] = two_vendors();
     let server = Server::start(vec![
         at(other.site(), &["registry.other.example", "shared.example"]),
@@ -31,7 +31,7 @@ fn a_vendors_hosts_are_its_own() {
         ("registry.acme.example", "other-app", 404),
         ("registry.other.example", "other-app", 200),
         ("registry.other.example", "acme-app", 404),
-        // Claimed twice, it is the first vendor's by name, whatever the order in which they are set up.
+        // Two vendors claim this host. The first by name gets it, whatever the order of the configuration.
         ("shared.example", "acme-app", 200),
         ("shared.example", "other-app", 404),
         ("acme.example", "acme-app", 404),
@@ -50,7 +50,7 @@ fn a_vendors_hosts_are_its_own() {
 }
 
 #[test]
-fn a_site_that_is_alone_answers_under_any_host_but_anothers() {
+fn the_only_site_answers_under_any_host_but_another_vendors() {
     let acme = Folders::new("acme");
     let server = Server::start(vec![at(acme.site(), &["registry.acme.example"])]);
     for (host, status) in [
@@ -63,9 +63,9 @@ fn a_site_that_is_alone_answers_under_any_host_but_anothers() {
     }
 }
 
-/// Two hundred vendors, of whose buckets every fifth takes the connection and says nothing.
+/// Two hundred vendors. One bucket in five accepts the connection and never answers.
 #[test]
-fn buckets_that_hang_keep_none_of_two_hundred_sites_waiting() {
+fn hanging_buckets_do_not_delay_two_hundred_other_sites() {
     const SITES: usize = 200;
     let upstream = Upstream::start(false);
     let hangs = |n: usize| n.is_multiple_of(5);
@@ -90,12 +90,12 @@ fn buckets_that_hang_keep_none_of_two_hundred_sites_waiting() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(400),
-        patience: Duration::ZERO,
+        start_timeout: Duration::ZERO,
         ..Options::default()
     };
     let server = Server::start_unready(sites, options);
     let loaded = || server.get("/-/readyz").text().contains("\n160 of 200 sites loaded, 40 behind");
-    // The machine may be busy; what hangs does so for half a minute.
+    // A busy machine may need some time, but a hanging bucket takes half a minute.
     assert!((0..8).any(|_| soon(loaded)), "{}", server.get("/-/readyz").text());
     let revision = |n: usize| {
         let answer = server.ask("GET", "/-/revision", &[("host", &format!("registry.v{n}.example"))]);

@@ -1,9 +1,9 @@
-//! What is not shown cannot be told from what is not there.
+//! A hidden repository cannot be told from a missing one.
 
 use crate::answers::{self, fill};
 use crate::support::Answer;
 
-/// Whatever can be asked of a name, with digests that the hidden repository has.
+/// Every request that names a repository, with digests of the hidden repository.
 const ASKED: [(&str, &str); 27] = [
     ("GET", "/v2/NAME/manifests/latest"),
     ("HEAD", "/v2/NAME/manifests/latest"),
@@ -34,8 +34,8 @@ const ASKED: [(&str, &str); 27] = [
     ("GET", "/?last=NAME"),
 ];
 
-/// Asks for all of it under a name that is hidden and under one that is not there, which are of one length and side by side in any list, and sees
-/// that but for the name they come to the same: status, headers and body.
+/// Sends every request for a hidden name and for a missing name of the same length that is next to it in every list.
+/// Status, headers and body must be equal except for the name.
 pub(crate) fn is_like_nothing(
     [hidden, nothing]: [&str; 2],
     [manifest, layer]: [&str; 2],
@@ -53,18 +53,18 @@ pub(crate) fn is_like_nothing(
     }
 }
 
-/// What is not shown
+/// "Hidden repositories"
 #[test]
-fn a_hidden_repository_is_like_one_that_is_not_there() {
+fn a_hidden_repository_is_like_a_missing_one() {
     let (manifest, layer) = (fill("{hidden}"), fill("{hidden layer}"));
     is_like_nothing(["hidden", "hiddeo"], [&manifest, &layer], |method, path| {
         answers::ask(method, path, &[])
     });
 }
 
-/// What is not shown
+/// "Hidden repositories"
 #[test]
-fn what_only_a_hidden_repository_has_is_nowhere() {
+fn the_content_of_a_hidden_repository_is_nowhere() {
     let told = |path: &str, own: &str| {
         let answer = answers::ask("GET", &path.replace("OWN", own), &[]);
         format!("{} {:?} {}", answer.status, answer.all_headers(), answer.text()).replace(&fill(own), "OWN")
@@ -88,9 +88,9 @@ fn what_only_a_hidden_repository_has_is_nowhere() {
             assert!(answer.all_headers().iter().all(|(_, value)| !value.contains("hidden")), "{path}");
         }
     }
-    // A page of a list that ends just before it, and one that begins just behind it, do not show that it is there.
+    // Pages of a list that end just before the hidden repository, or begin just after it, do not reveal it.
     let page = answers::ask("GET", "/v2/_catalog?n=1&last=a/manifests/b", &[]);
     assert_eq!(page.text(), r#"{"repositories":["legacy/four"]}"#);
-    // Nor does it stand before others who have the same image.
+    // The hidden repository does not get in the way of another one with the same image.
     assert_eq!(answers::ask("GET", "/v1/images/{1}/layer", &[]).text(), "layer");
 }

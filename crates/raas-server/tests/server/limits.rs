@@ -1,4 +1,4 @@
-//! What one client can take of a server.
+//! The limits of what one client can use.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,10 +16,10 @@ fn connect(server: &Server, path: &str) -> TcpStream {
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_given_up() {
+fn a_client_that_reads_nothing_is_disconnected() {
     let folders = Folders::new("acme");
     let mut app = Published::new("app");
-    // More than the system keeps for a client that does not read.
+    // More than the system buffers for a client that does not read.
     let bytes = vec![7; 64 << 20];
     let blob = app.blob(&bytes);
     folders.publish(&app);
@@ -27,7 +27,7 @@ fn a_client_that_takes_nothing_is_given_up() {
     let server = Server::start_with(vec![folders.site()], options);
     let path = format!("/v2/app/blobs/{blob}");
     let mut stalled = connect(&server, &path);
-    // One that reads slowly, and reads, is not.
+    // A slow client that reads stays connected.
     let mut slow = connect(&server, &path);
     let (mut piece, mut taken) = (vec![0; 1 << 20], 0);
     let begun = Instant::now();
@@ -37,17 +37,17 @@ fn a_client_that_takes_nothing_is_given_up() {
     }
     while taken < bytes.len() {
         let read = slow.read(&mut piece).unwrap();
-        assert_ne!(read, 0, "it breaks off after {taken} bytes");
+        assert_ne!(read, 0, "the connection ended after {taken} bytes");
         taken += read;
     }
     let mut all = Vec::new();
-    // The end of the connection, in order or not.
+    // The connection may end with or without a reset.
     let _ = stalled.read_to_end(&mut all);
     assert!(all.len() < bytes.len(), "{} bytes came", all.len());
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_room() {
+fn connections_beyond_the_limit_wait() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let options = Options { max_connections: 2, ..Options::default() };
@@ -59,7 +59,7 @@ fn connections_beyond_the_limit_wait_for_room() {
     }
     let mut third = connect(&server, "/v2/");
     third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(third.read_exact(&mut byte).is_err(), "there is no room");
+    assert!(third.read_exact(&mut byte).is_err(), "the third connection waits");
     held.pop();
     third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     third.read_exact(&mut byte).unwrap();

@@ -1,4 +1,4 @@
-//! The server, asked over loopback.
+//! Tests of the server over loopback.
 
 mod answers;
 mod attachments;
@@ -7,15 +7,15 @@ mod client_certificates;
 mod crane;
 mod deploy;
 mod documentation;
-mod everywhere;
+mod every_path;
 mod fleet;
 mod hidden;
+mod idle;
 mod limits;
 mod metrics;
 mod notify;
 mod pages;
-mod passing;
-mod quiet;
+mod proxy_rules;
 mod reload;
 mod shutdown;
 mod sites;

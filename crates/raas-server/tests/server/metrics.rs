@@ -1,4 +1,4 @@
-//! What is counted. The headings are those of `docs/request-handling.md`.
+//! The metrics. The headings are those of `docs/request-handling.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Counted {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
-        // Registered with a runtime of its own, which lives as long as the tests.
+        // The runtime lives as long as the tests.
         let runtime = Box::leak(Box::new(tokio::runtime::Runtime::new().unwrap()));
         let _guard = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -42,7 +42,7 @@ impl Counted {
         ask(self.metrics, "GET", path, &[])
     }
 
-    /// The number of a line that begins so.
+    /// The value of the line with this beginning.
     fn number(&self, line: &str) -> Option<f64> {
         let text = self.asked("/metrics").text().to_owned();
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(str::to_owned);
@@ -50,7 +50,7 @@ impl Counted {
     }
 }
 
-/// What `/metrics` says of servers that have done everything that is counted.
+/// The metrics of servers that have done everything that is counted.
 pub(crate) fn everything() -> String {
     let folders = Folders::new("acme");
     let mut app = Published::new("app");
@@ -82,7 +82,7 @@ pub(crate) fn everything() -> String {
     ask("GET", "docker", &format!("blobs/{blob}"));
     let secured = tempfile::tempdir().unwrap();
     let certificates = vec![crate::tls::issue(secured.path(), "acme.localhost")];
-    // Nobody is there to give out another.
+    // No authority listens there.
     let acme = Some(Acme {
         domains: vec!["registry.example.com".to_owned()],
         email: None,
@@ -97,7 +97,7 @@ pub(crate) fn everything() -> String {
 }
 
 #[test]
-fn pulls_are_counted_as_people_mean_them() {
+fn pulls_are_counted_by_the_rule() {
     let folders = Folders::new("acme");
     let mut app = Published::new("tools/app");
     let (one, two) = (app.image(DOCKER_MANIFEST, "one", ""), app.image(DOCKER_MANIFEST, "two", ""));
@@ -115,20 +115,20 @@ fn pulls_are_counted_as_people_mean_them() {
         assert_eq!(counted.server.get(&format!("/v2/tools/app/manifests/{reference}")).status, 200);
     };
     let path = "/v2/tools/app/manifests/1.0";
-    // As docker pulls, and as podman does; another program is another client.
+    // As docker pulls, and as podman pulls. Another program counts as another client.
     assert_eq!(counted.server.ask("HEAD", path, &[]).status, 200);
     get(&one.to_string());
     get("1.0");
     let podman = [("user-agent", "containers/5.34 (github.com/containers/image)")];
     assert_eq!(counted.server.ask("GET", path, &podman).status, 200);
-    // An index: its own manifests are part of its pull. By its digest it has two tags.
+    // The pull of an index includes its manifests. Its digest has two tags.
     get("multi");
     get(&index.to_string());
     get(&two.to_string());
     let containerd = [("user-agent", "containerd/2.0")];
     let by_digest = format!("/v2/tools/app/manifests/{index}");
     assert_eq!(counted.server.ask("GET", &by_digest, &containerd).status, 200);
-    // What the client has already, or what is not there, is no pull.
+    // A 304 and a 404 are not pulls.
     let etag = format!("\"{one}\"");
     assert_eq!(counted.server.ask("GET", path, &[("if-none-match", &etag)]).status, 304);
     assert_eq!(counted.server.get("/v2/tools/app/manifests/none").status, 404);
@@ -168,7 +168,7 @@ fn pulls_are_counted_as_people_mean_them() {
 }
 
 #[test]
-fn connections_are_counted_while_they_are_there() {
+fn open_connections_are_counted() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let counted = Counted::start(vec![folders.site()]);
@@ -179,7 +179,7 @@ fn connections_are_counted_while_they_are_there() {
 }
 
 #[test]
-fn documents_of_pulp_are_pulled_by_their_tags() {
+fn pulls_of_pulps_documents_are_counted_by_tag() {
     let folders = Folders::new("acme");
     let document = r#"{"type":"pulp-docker-redirect","version":2,"repository":"r","repo-registry-id":"old",
         "url":"https://pulp.example.com/old","protected":false}"#;
@@ -192,7 +192,7 @@ fn documents_of_pulp_are_pulled_by_their_tags() {
 }
 
 #[test]
-fn bytes_are_counted_by_where_they_come_from() {
+fn bytes_are_counted_by_source() {
     let folders = Folders::new("acme");
     let mut app = Published::new("app");
     let blob = app.blob(b"0123456789");
@@ -219,7 +219,7 @@ fn bytes_are_counted_by_where_they_come_from() {
 }
 
 #[test]
-fn the_state_of_the_metadata_is_told() {
+fn the_state_of_the_metadata_is_in_the_metrics() {
     let upstream = Upstream::start(false);
     let origin = Origin::Open(BaseUrl::parse(&upstream.url()).unwrap());
     let site = SiteConfig::new(
@@ -239,7 +239,11 @@ fn the_state_of_the_metadata_is_told() {
     assert_eq!(of("raas_metadata_current"), Some(0.0));
     assert!(of("raas_metadata_age_seconds") > Some(0.0));
     assert_eq!(counted.number(r#"raas_refused_documents{vendor="other"}"#), Some(1.0));
-    assert_eq!(counted.number(r#"raas_metadata_current{vendor="other"}"#), None, "a folder has none");
+    assert_eq!(
+        counted.number(r#"raas_metadata_current{vendor="other"}"#),
+        None,
+        "a folder has no such metric"
+    );
 }
 
 #[test]
@@ -247,7 +251,7 @@ fn operators_have_a_port_of_their_own() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let counted = Counted::start(vec![folders.site()]);
-    assert_eq!(counted.server.get("/metrics").status, 404, "not where everybody asks");
+    assert_eq!(counted.server.get("/metrics").status, 404, "the clients' port has no metrics");
     let page = counted.asked("/metrics");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(page.text().contains("# TYPE raas_pulls_total counter\n"));

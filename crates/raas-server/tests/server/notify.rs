@@ -1,4 +1,4 @@
-//! Whoever is told of pulls.
+//! Notifications of pulls.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::support::{Folders, Published, Server, soon};
 
-/// Takes notifications; answers these statuses first, and 200 from then on.
+/// An endpoint that answers these statuses first, and then 200.
 struct Collector {
     url: String,
-    /// Head and body of each request, with the status that it was answered with.
+    /// The head and the body of each request, with the status of its answer.
     got: Arc<Mutex<Vec<(u16, String, Value)>>>,
 }
 
@@ -46,7 +46,7 @@ impl Collector {
         Self { url, got }
     }
 
-    /// The events that were taken.
+    /// The events of successful requests.
     fn events(&self) -> Vec<Value> {
         let got = self.got.lock().unwrap();
         let taken = got.iter().filter(|(status, ..)| *status == 200);
@@ -70,7 +70,7 @@ fn serve(folders: &Folders, url: &str) -> Server {
 }
 
 #[test]
-fn pulls_are_told_as_distribution_does_and_again_until_somebody_listens() {
+fn notifications_have_distributions_format_and_are_retried() {
     let (folders, one) = site();
     let collector = Collector::start(&[503, 401]);
     let server = serve(&folders, &collector.url);
@@ -113,7 +113,7 @@ fn pulls_are_told_as_distribution_does_and_again_until_somebody_listens() {
 }
 
 #[test]
-fn what_waits_is_told_before_the_end_and_a_dead_listener_holds_nobody_up() {
+fn queued_notifications_are_sent_at_the_end_within_a_time_limit() {
     let (folders, _) = site();
     let collector = Collector::start(&[]);
     let mut server = serve(&folders, &collector.url);

@@ -1,10 +1,10 @@
-//! The page of a registry with more than a page shows.
+//! The pages of a large registry.
 
 use raas_types::media_type::DOCKER_MANIFEST;
 
 use crate::support::{Folders, Published, Server};
 
-/// Follows the links to next pages, and counts what is linked to besides.
+/// Follows the links to the next pages, and counts the other links of each page.
 fn counted(server: &Server, first: &str, link: &str) -> Vec<usize> {
     let mut counts = Vec::new();
     let mut next = Some(first.to_owned());
@@ -19,7 +19,7 @@ fn counted(server: &Server, first: &str, link: &str) -> Vec<usize> {
 }
 
 #[test]
-fn long_lists_are_cut_into_pages() {
+fn long_lists_have_pages() {
     let folders = Folders::new("acme");
     let mut tagged = Published::new("app-0");
     let digest = tagged.image(DOCKER_MANIFEST, "app", "");

@@ -1,4 +1,4 @@
-//! What is published while the server runs.
+//! Publications while the server runs.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -53,9 +53,9 @@ fn a_download_goes_on_over_a_publication_and_a_restart() {
         paths.map(|path| {
             let tags = ["GET", "HEAD"].map(|method| {
                 let answer = server.ask(method, path, &[]);
-                // It would be of the file, which every publication may write anew.
+                // A `Last-Modified` would be the file's, and every publication may write the file again.
                 assert_eq!(answer.header("last-modified"), None);
-                answer.header("etag").expect("it has an entity tag").to_owned()
+                answer.header("etag").expect("the blob has an entity tag").to_owned()
             });
             assert_eq!(tags[0], tags[1], "{path}");
             tags[0].clone()
@@ -83,7 +83,7 @@ fn a_download_goes_on_over_a_publication_and_a_restart() {
 }
 
 #[test]
-fn documents_put_there_by_hand_are_served_without_a_revision() {
+fn documents_without_a_revision_are_served() {
     let folders = Folders::new("acme");
     let server = Server::start(vec![folders.site()]);
     assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
@@ -95,7 +95,7 @@ fn documents_put_there_by_hand_are_served_without_a_revision() {
 }
 
 #[test]
-fn a_broken_document_keeps_the_last_good_and_hides_no_other() {
+fn a_broken_document_keeps_its_last_valid_version_and_hides_no_other() {
     let folders = Folders::new("acme");
     folders.publish(&app("1"));
     folders.revision("one");
@@ -108,14 +108,14 @@ fn a_broken_document_keeps_the_last_good_and_hides_no_other() {
     folders.revision("two");
     assert!(soon(|| server.get("/v2/other/manifests/latest").status == 200));
     assert!(serves(&server, &app("1")));
-    // A fault that stays does not hold the revision back.
+    // A lasting error does not hold the revision back.
     assert!(soon(|| server.get("/-/revision").text() == "two"));
     folders.publish(&app("2"));
     assert!(soon(|| serves(&server, &app("2"))));
 }
 
 #[test]
-fn a_manifest_that_is_missing_or_wrong_keeps_the_last_good_until_it_is_there() {
+fn a_missing_or_wrong_manifest_keeps_the_last_valid_version() {
     let folders = Folders::new("acme");
     folders.publish(&app("1"));
     folders.revision("one");
@@ -125,7 +125,7 @@ fn a_manifest_that_is_missing_or_wrong_keeps_the_last_good_until_it_is_there() {
     let digest = *two.manifest_digests().next().unwrap();
     let file = tree::manifest(&two.name, &digest);
     for wrong in [None, Some(b"short".to_vec()), Some(vec![b' '; two.bytes(&digest).len()])] {
-        // The server may have seen the whole publication above; from here on it must see this one.
+        // The server may have read the whole publication above. From here on it must read this one.
         folders.publish(&app("1"));
         folders.revision("one again");
         assert!(soon(|| server.get("/-/revision").text() == "one again" && serves(&server, &app("1"))));
@@ -138,12 +138,12 @@ fn a_manifest_that_is_missing_or_wrong_keeps_the_last_good_until_it_is_there() {
         assert!(soon(|| server.get("/-/revision").text() == "two"));
         assert!(serves(&server, &app("1")));
         folders.write(&file, two.bytes(&digest));
-        assert!(soon(|| serves(&server, &two)), "tried again without a new revision");
+        assert!(soon(|| serves(&server, &two)), "the document is tried again without a new revision");
     }
 }
 
 #[test]
-fn what_becomes_protected_is_hidden_even_if_it_is_broken() {
+fn a_document_that_becomes_protected_is_hidden_even_if_broken() {
     let folders = Folders::new("acme");
     let app = app("1");
     folders.publish(&app);
@@ -160,7 +160,7 @@ fn what_becomes_protected_is_hidden_even_if_it_is_broken() {
 }
 
 #[test]
-fn of_two_documents_of_one_name_the_one_in_its_place_serves() {
+fn of_two_documents_with_one_name_the_one_at_its_own_path_is_served() {
     let folders = Folders::new("acme");
     folders.write("crane/data/a/elsewhere.json", &app("2").document(false));
     folders.publish(&app("2"));
@@ -187,17 +187,17 @@ fn a_folder_that_goes_away_changes_nothing() {
     folders.publish(&app("2"));
     folders.revision("two");
     assert!(soon(|| serves(&server, &app("2"))));
-    // With its revision there, a tree without documents is one from which everything was taken.
+    // A tree with a revision and without documents publishes nothing.
     fs::remove_dir_all(folders.metadata().join("crane")).unwrap();
     folders.revision("three");
     assert!(soon(|| server.get("/v2/app/manifests/latest").status == 404));
 }
 
 #[test]
-fn vendors_set_up_later_appear_and_an_error_takes_none_away() {
+fn new_vendors_appear_and_an_error_removes_none() {
     struct Source(Mutex<std::io::Result<Vec<SiteConfig>>>);
-    struct Shared(Arc<Source>);
-    impl SiteSource for Shared {
+    struct SharedSource(Arc<Source>);
+    impl SiteSource for SharedSource {
         fn sites(&self) -> std::io::Result<Vec<SiteConfig>> {
             match &*self.0.0.lock().unwrap() {
                 Ok(sites) => Ok(sites.clone()),
@@ -211,7 +211,7 @@ fn vendors_set_up_later_appear_and_an_error_takes_none_away() {
         folders.revision(folders.site().vendor.as_str());
     }
     let source = Arc::new(Source(Mutex::new(Ok(vec![]))));
-    let server = Server::start(Shared(Arc::clone(&source)));
+    let server = Server::start(SharedSource(Arc::clone(&source)));
     let revision = |vendor: &str| {
         server.ask("GET", "/-/revision", &[("host", &format!("{vendor}.localhost"))]).text().to_owned()
     };
@@ -223,13 +223,13 @@ fn vendors_set_up_later_appear_and_an_error_takes_none_away() {
     assert!(soon(|| revision("acme") == "acme 2"));
     assert_eq!(revision("other"), "other");
     *source.0.lock().unwrap() = Ok(vec![acme.site()]);
-    // The site that is alone now answers under any host but another vendor's.
+    // The remaining site answers under any host but another vendor's.
     assert!(soon(|| server.get("/-/revision").text() == "acme 2"));
     assert_ne!(revision("other"), "acme 2");
 }
 
 #[test]
-fn documents_that_cannot_be_served_are_not() {
+fn invalid_documents_are_not_served() {
     let folders = Folders::new("acme");
     let edits: [(&str, &str, &str); 5] = [
         ("good", "", ""),
@@ -249,7 +249,7 @@ fn documents_that_cannot_be_served_are_not() {
             text = text.replace(from, to);
         }
         if name == "tag" {
-            // Another digest, as long as one.
+            // Another digest of the same length.
             let at = text.find("\"latest\": \"sha256:0000").unwrap() + "\"latest\": \"sha256:".len() + 64;
             text.replace_range(at..at + 4, "");
         }
@@ -277,7 +277,7 @@ fn documents_that_cannot_be_served_are_not() {
 }
 
 #[test]
-fn a_repository_is_whole_at_every_moment_of_many_publications() {
+fn a_repository_is_consistent_during_many_publications() {
     let folders = Folders::new("acme");
     folders.publish(&app("0"));
     folders.revision("0");

@@ -1,4 +1,4 @@
-//! Stopping, and breaking off.
+//! Shutdown, and aborted transfers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use raas_server::Options;
 
 use crate::support::{Folders, Published, Server};
 
-/// More than the buffers of a connection hold, so that the server still sends when it is told to stop.
+/// More than the buffers of a connection hold, so that the server is still sending when it must stop.
 const SIZE: usize = 32 * 1024 * 1024;
 
 fn big_site() -> (Folders, String, Vec<u8>) {
@@ -33,13 +33,13 @@ fn begin(server: &Server, path: &str) -> TcpStream {
 }
 
 #[test]
-fn a_blob_that_is_being_sent_is_sent_to_its_end() {
+fn a_blob_in_flight_is_sent_to_its_end() {
     let (folders, path, bytes) = big_site();
     let mut server = Server::start(vec![folders.site()]);
     let idle = TcpStream::connect(server.address).unwrap();
     let mut stream = begin(&server, &path);
     server.stop();
-    // It takes no more connections from here on.
+    // The listener is closed now.
     let start = Instant::now();
     while TcpStream::connect(server.address).is_ok() {
         assert!(start.elapsed() < Duration::from_secs(5), "still listening");
@@ -47,37 +47,37 @@ fn a_blob_that_is_being_sent_is_sent_to_its_end() {
     }
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    assert!(rest.ends_with(&bytes), "the blob is whole");
+    assert!(rest.ends_with(&bytes), "the blob arrives whole");
     server.wait().unwrap();
     drop(idle);
 }
 
 #[test]
-fn a_head_that_is_never_whole_holds_the_server_for_a_moment_only() {
+fn an_incomplete_head_delays_the_shutdown_only_briefly() {
     let folders = Folders::new("acme");
     let mut server = Server::start(vec![folders.site()]);
     let mut held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     for stream in &mut held[..2] {
         stream.write_all(b"GET /v2/ HT").unwrap();
     }
-    // They are taken by the time that another is answered.
+    // The connections above are accepted before a later one is answered.
     assert_eq!(server.get("/v2/").status, 200);
     let start = Instant::now();
     server.stop();
-    // One is whole after all.
+    // One head becomes complete after all.
     held[0].write_all(b"TP/1.1\r\nhost: x\r\n\r\n").unwrap();
     server.wait().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a head");
+    assert!(start.elapsed() < Duration::from_secs(10), "the server must not wait for the head");
     let mut answer = String::new();
     held[0].read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]
-fn who_sends_what_nobody_wants_gets_an_answer_all_the_same() {
+fn a_client_that_sends_an_unread_body_gets_its_answer() {
     let folders = Folders::new("acme");
     let server = Server::start(vec![folders.site()]);
-    // More than the system holds for a server that does not read, so that it would break off.
+    // More than the system buffers, so that a server that does not read would reset the connection.
     let body = vec![0; 8 * 1024 * 1024];
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -94,7 +94,7 @@ fn who_sends_what_nobody_wants_gets_an_answer_all_the_same() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_holds_the_server_for_the_grace_only() {
+fn a_client_that_reads_nothing_delays_the_shutdown_by_the_grace_period() {
     let (folders, path, _) = big_site();
     let options = Options { grace: Duration::from_millis(300), ..Options::default() };
     let mut server = Server::start_with(vec![folders.site()], options);
@@ -107,7 +107,7 @@ fn a_client_that_takes_nothing_holds_the_server_for_the_grace_only() {
 }
 
 #[test]
-fn a_client_that_sends_no_request_is_let_go() {
+fn a_client_that_sends_no_request_is_disconnected() {
     let folders = Folders::new("acme");
     let options = Options { header_timeout: Duration::from_millis(200), ..Options::default() };
     let server = Server::start_with(vec![folders.site()], options);
@@ -115,13 +115,13 @@ fn a_client_that_sends_no_request_is_let_go() {
     slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     slow.write_all(b"GET /v2/ HTTP/1.1\r\nhost:").unwrap();
     let mut rest = Vec::new();
-    // Closed, with or without a word.
+    // The connection may end with or without a reset.
     let _ = slow.read_to_end(&mut rest);
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]
-fn a_file_that_becomes_shorter_is_not_taken_for_whole() {
+fn a_truncated_file_breaks_the_connection() {
     let (folders, path, bytes) = big_site();
     let server = Server::start(vec![folders.site()]);
     let mut stream = begin(&server, &path);
@@ -129,7 +129,7 @@ fn a_file_that_becomes_shorter_is_not_taken_for_whole() {
     let file = std::fs::File::options().write(true).open(folders.bucket().join(key)).unwrap();
     file.set_len(1024).unwrap();
     let mut rest = Vec::new();
-    // The connection ends, with or without a reset, before all bytes are there.
+    // The connection ends, with or without a reset, before all bytes have arrived.
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.len() < bytes.len());
     assert_eq!(server.get("/-/healthz").status, 200);

@@ -4,7 +4,7 @@ use raas_types::media_type::DOCKER_MANIFEST;
 
 use crate::support::{Folders, Published, Server, image_id, store_v1, v1_document};
 
-/// Vendors `acme` and `other` with an image each: `acme-app:latest` and `other-app:latest`.
+/// The vendors `acme` and `other`, each with an image: `acme-app:latest` and `other-app:latest`.
 pub(crate) fn two_vendors() -> [Folders; 2] {
     ["acme", "other"].map(|vendor| {
         let folders = Folders::new(vendor);
@@ -27,7 +27,7 @@ fn two_sites() -> (Folders, Folders, Server) {
 }
 
 #[test]
-fn the_host_picks_the_site_and_no_site_shows_anothers_images() {
+fn the_host_selects_the_site_and_no_site_shows_anothers_images() {
     let (_acme, _other, server) = two_sites();
     let layer = format!("/v1/images/{}/layer", image_id('a'));
     let table = [
@@ -62,7 +62,7 @@ fn the_host_picks_the_site_and_no_site_shows_anothers_images() {
 }
 
 #[test]
-fn an_unknown_host_is_told_in_the_form_of_the_api() {
+fn an_unknown_host_gets_an_error_in_the_form_of_the_api() {
     let (_acme, _other, server) = two_sites();
     let v2 = server.ask("GET", "/v2/", &[("host", "x.localhost")]);
     assert_eq!(v2.header("docker-distribution-api-version"), Some("registry/2.0"));

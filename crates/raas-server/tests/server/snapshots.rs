@@ -42,7 +42,7 @@ fn put(upstream: &Upstream, snapshot: &Snapshot) {
     }
 }
 
-/// Publishes in one part.
+/// Publishes a snapshot with one part.
 fn publish(upstream: &Upstream, revision: &str, files: &[(String, Vec<u8>)]) {
     put(upstream, &Snapshot::of(revision, files, 1));
 }
@@ -56,7 +56,7 @@ fn server(origin: Origin) -> Server {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(20),
-        patience: Duration::from_secs(5),
+        start_timeout: Duration::from_secs(5),
         ..Options::default()
     };
     Server::start_with(vec![site], options)
@@ -68,14 +68,14 @@ fn serves(server: &Server, app: &Published) -> bool {
 }
 
 #[test]
-fn publications_in_a_bucket_are_served_by_any_server() {
+fn any_server_serves_publications_from_a_bucket() {
     for private in [true, false] {
         let upstream = Upstream::start(private);
         publish(&upstream, "aa11", &files(&app("1")));
         let origin = if private { with_key(&upstream) } else { open(&upstream) };
         let servers = [server(origin.clone()), server(origin)];
         for server in &servers {
-            assert!(serves(server, &app("1")), "it is loaded before the first answer");
+            assert!(serves(server, &app("1")), "the site is loaded before the first answer");
             assert_eq!(server.get("/-/revision").text(), "aa11");
             assert_eq!(server.get("/-/readyz").text(), "ok\n");
         }
@@ -88,7 +88,7 @@ fn publications_in_a_bucket_are_served_by_any_server() {
 }
 
 #[test]
-fn a_pointer_that_did_not_change_costs_an_empty_answer() {
+fn an_unchanged_pointer_costs_an_empty_answer() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     let server = server(with_key(&upstream));
@@ -98,7 +98,7 @@ fn a_pointer_that_did_not_change_costs_an_empty_answer() {
 }
 
 #[test]
-fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
+fn incomplete_metadata_is_refused_and_the_last_good_metadata_stays() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     let server = server(with_key(&upstream));
@@ -109,7 +109,7 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     *tampered.last_mut().unwrap() ^= 1;
     let half = two[..two.len() / 2].to_vec();
     let escape = archive(&[("crane/other.json".into(), b"{}".to_vec())]);
-    // Of two parts it is the second one that they belong to.
+    // The files belong to the second of two parts.
     let none = archive(&[]);
     upstream.set(&path(Digest::of(&none)), &none);
     let with = |size: u64| {
@@ -117,13 +117,13 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
         pointer.parts[0].size = size;
         pointer
     };
-    // What an older raas has written.
+    // A pointer of an older raas.
     let older = said(Vec::new());
     let three = said(vec![two.clone(); 3]);
     let at = path(Digest::of(&two));
     let (at_half, at_escape) = (path(Digest::of(&half)), path(Digest::of(&escape)));
     type Case<'a> = (&'a str, Vec<u8>, &'a str, Option<&'a [u8]>);
-    // The pointer, an archive's path, and the archive.
+    // The pointer, the path of an archive, and the archive.
     let cases: Vec<Case<'_>> = vec![
         ("no archive", said(vec![two.clone()]).to_bytes(), &at, None),
         ("tampered", said(vec![two.clone()]).to_bytes(), &at, Some(&tampered)),
@@ -156,7 +156,7 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
         assert!(serves(&server, &app("1")), "{what}");
         assert_eq!(server.get("/-/revision").text(), "aa11", "{what}");
         assert!(server.get("/-/readyz").text().contains("1 behind"), "{what}");
-        // And it is taken as soon as it is whole, after which the first one is again.
+        // A complete snapshot is served at once, and so is the first one again.
         publish(&upstream, "bb22", &files(&app("2")));
         assert!(soon(|| serves(&server, &app("2"))), "{what}");
         publish(&upstream, "aa11", &files(&app("1")));
@@ -172,7 +172,7 @@ fn nothing_that_is_not_whole_is_taken_and_the_last_good_one_stays() {
     assert!(soon(|| server.get("/-/readyz").text().contains("0 behind")));
 }
 
-/// Repositories that are in different parts of eight.
+/// Names of repositories that are in different parts of eight.
 fn apart(count: usize) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let part = |name: &str| partition::part_of(&format!("crane/data/{name}.json"), 8);
@@ -187,7 +187,7 @@ fn apart(count: usize) -> Vec<String> {
     found
 }
 
-/// Such repositories, of these versions, in so many parts.
+/// These repositories with these versions, in this number of parts.
 fn versions(revision: &str, versions: &[&str], parts: usize) -> (Vec<Published>, Snapshot) {
     let images: Vec<Published> =
         apart(versions.len()).iter().zip(versions).map(|(name, version)| image(name, version)).collect();
@@ -201,13 +201,13 @@ fn archives_asked_for(upstream: &Upstream) -> Vec<String> {
 }
 
 #[test]
-fn only_the_parts_that_changed_are_asked_for() {
+fn only_changed_parts_are_fetched() {
     let upstream = Upstream::start(true);
     let (one, snapshot) = versions("aa11", &["1", "1", "1"], 8);
     put(&upstream, &snapshot);
     let server = server(with_key(&upstream));
     assert!(one.iter().all(|image| serves(&server, image)));
-    // Parts without files are all the same, and are asked for all the same.
+    // Parts without files have equal archives, and each is fetched.
     assert_eq!(archives_asked_for(&upstream).len(), 8);
     let (two, changed) = versions("bb22", &["1", "2", "1"], 8);
     let part = |parts: &[Part], at: usize| parts[at].digest;
@@ -217,7 +217,7 @@ fn only_the_parts_that_changed_are_asked_for() {
     assert!(soon(|| server.get("/-/revision").text() == "bb22"));
     assert!(two.iter().all(|image| serves(&server, image)));
     assert_eq!(archives_asked_for(&upstream)[8..], [path(part(&changed.pointer.parts, at))]);
-    // Another commit of the same files.
+    // Another commit with the same files.
     let (_, again) = versions("cc33", &["1", "2", "1"], 8);
     put(&upstream, &again);
     assert!(soon(|| server.get("/-/revision").text() == "cc33"));
@@ -226,7 +226,7 @@ fn only_the_parts_that_changed_are_asked_for() {
 }
 
 #[test]
-fn one_bad_part_refuses_all_of_them() {
+fn one_invalid_part_refuses_the_whole_snapshot() {
     let upstream = Upstream::start(true);
     let (one, snapshot) = versions("aa11", &["1", "1", "1"], 8);
     put(&upstream, &snapshot);
@@ -239,7 +239,7 @@ fn one_bad_part_refuses_all_of_them() {
     put(&upstream, &tampered);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 behind")));
     assert!(one.iter().all(|image| serves(&server, image)));
-    // As where somebody has published again meanwhile, and has had what nothing refers to removed.
+    // As if somebody had published meanwhile, and the unused parts were removed.
     upstream.remove(&bad);
     let asked = archives_asked_for(&upstream).len();
     assert!(soon(|| archives_asked_for(&upstream).len() > asked + 3));
@@ -264,7 +264,7 @@ fn the_number_of_parts_may_change() {
         assert!(soon(|| server.get("/-/revision").text() == revision), "{parts}");
         assert!(all.iter().all(|image| serves(&server, image)), "{parts}");
     }
-    // What a part does not have any more is gone, and nothing else.
+    // Only the files that a part no longer lists are removed.
     let (few, snapshot) = versions("4", &["1", "2"], 4);
     put(&upstream, &snapshot);
     assert!(soon(|| server.get("/-/revision").text() == "4"));
@@ -273,14 +273,14 @@ fn the_number_of_parts_may_change() {
 }
 
 #[test]
-fn a_document_that_does_not_load_goes_on_as_it_last_loaded() {
+fn a_document_that_does_not_load_keeps_its_last_valid_version() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     let server = server(with_key(&upstream));
     let mut other = Published::new("other");
     let digest = other.image(DOCKER_MANIFEST, "other", "");
     other.tag("latest", digest);
-    // Without its manifest, which the server has from before, and without one that it has not.
+    // Without a manifest that the server has from before, and without one that it never had.
     let mut all = files(&other);
     all.extend([(tree::document(&app("2").name), app("2").document(false))]);
     publish(&upstream, "bb22", &all);
@@ -302,13 +302,13 @@ fn a_bucket_without_a_pointer_is_an_empty_registry() {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_no_empty_registry() {
+fn a_missing_bucket_is_not_an_empty_registry() {
     let upstream = Upstream::start(true);
     upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(20),
-        patience: Duration::from_millis(300),
+        start_timeout: Duration::from_millis(300),
         ..Options::default()
     };
     let origin = with_key(&upstream);
@@ -326,21 +326,21 @@ fn a_bucket_that_is_not_there_is_no_empty_registry() {
         ready.text()
     );
     assert_eq!(server.get("/v2/app/manifests/latest").status, 503);
-    // A key that is not there is another matter, and so is a bucket that somebody makes meanwhile.
+    // A missing key is not a missing bucket. A bucket that is created later is served.
     upstream.fail(POINTER, Fault::Says(404, "NoSuchKey"), usize::MAX);
     assert!(soon(|| server.get("/-/readyz").status == 200));
     assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
     upstream.fail(POINTER, Fault::Status(0), 0);
     publish(&upstream, "aa11", &files(&app("1")));
     assert!(soon(|| serves(&server, &app("1"))));
-    // Gone with all that is in it, as happens when somebody removes the wrong one: the last good one is served.
+    // The bucket was removed with all its content, by mistake: the last good metadata is served.
     upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded, 1 behind")));
     assert!(serves(&server, &app("1")));
 }
 
 #[test]
-fn what_was_never_loaded_is_not_said_to_be_unknown() {
+fn a_site_that_never_loaded_answers_503() {
     let upstream = Upstream::start(true);
     publish(&upstream, "aa11", &files(&app("1")));
     upstream.fail(POINTER, Fault::Status(403), 3);
@@ -353,7 +353,7 @@ fn what_was_never_loaded_is_not_said_to_be_unknown() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_millis(100),
+        start_timeout: Duration::from_millis(100),
         ..Options::default()
     };
     let server = Server::start_unready(vec![site], options);
@@ -367,8 +367,8 @@ fn what_was_never_loaded_is_not_said_to_be_unknown() {
 }
 
 #[test]
-fn a_slow_bucket_keeps_no_other_site_waiting() {
-    // It takes the connection and says nothing.
+fn a_slow_bucket_does_not_delay_other_sites() {
+    // It accepts the connection and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_url = format!("http://{}", silent.local_addr().unwrap());
     let silent_origin = Origin::Open(BaseUrl::parse(&silent_url).unwrap());
@@ -384,8 +384,8 @@ fn a_slow_bucket_keeps_no_other_site_waiting() {
     let options = Options {
         poll: Duration::from_millis(20),
         remote_poll: Duration::from_millis(50),
-        patience: Duration::from_secs(60),
-        quiet: Duration::from_millis(300),
+        start_timeout: Duration::from_secs(60),
+        start_pause: Duration::from_millis(300),
         ..Options::default()
     };
     let sites = vec![site("acme", with_key(&upstream)), site("silent", silent_origin)];

@@ -1,4 +1,4 @@
-//! Sites to serve, a server that serves them, and a client that hides nothing.
+//! Sites to serve, a server for them, and a plain client.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File, media_type}
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// A vendor's folders.
+/// The folders of a vendor.
 pub(crate) struct Folders {
     home: TempDir,
     vendor: &'static str,
@@ -46,7 +46,7 @@ impl Folders {
         )
     }
 
-    /// Writes a file of the metadata tree as a publisher does, by a rename.
+    /// Writes a file of the metadata tree as the publisher does, by a rename.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.metadata().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -59,7 +59,7 @@ impl Folders {
         self.write(tree::REVISION, format!("{revision}\n").as_bytes());
     }
 
-    /// Publishes a repository, all but the revision.
+    /// Publishes a repository without changing the revision.
     pub(crate) fn publish(&self, repository: &Published) {
         for blob in repository.stored.values() {
             self.store(&ObjectKey::Blob(repository.name.clone(), Digest::of(blob)), blob);
@@ -77,7 +77,7 @@ impl Folders {
     }
 }
 
-/// A repository of today's kind, in the making.
+/// A v2 repository that a test builds.
 pub(crate) struct Published {
     pub(crate) name: RepositoryName,
     extension: V2Extension,
@@ -95,7 +95,7 @@ impl Published {
         }
     }
 
-    /// A blob in the bucket.
+    /// Adds a blob to the bucket.
     pub(crate) fn blob(&mut self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         self.stored.insert(digest, bytes.to_owned());
@@ -105,7 +105,7 @@ impl Published {
         digest
     }
 
-    /// A blob that only the document knows of.
+    /// Adds a blob to the document only.
     pub(crate) fn blob_entry(&mut self, bytes: &[u8], location: Option<&str>) -> Digest {
         let digest = Digest::of(bytes);
         let entry =
@@ -114,7 +114,7 @@ impl Published {
         digest
     }
 
-    /// An image with a config and one layer; `more` are further keys of the manifest, each with a comma before it.
+    /// Adds an image with a config and one layer. `more` has further keys of the manifest, each with a comma before it.
     pub(crate) fn image(&mut self, kind: &str, content: &str, more: &str) -> Digest {
         let config = format!("{{\"config of\":{content:?}}}");
         let layer = format!("layer of {content}");
@@ -131,7 +131,7 @@ impl Published {
         self.manifest(kind, manifest.as_bytes())
     }
 
-    /// An image, tagged `masked`, whose one layer is elsewhere; gives the layer.
+    /// Adds an image with the tag `masked` and one masked layer, and returns the layer.
     pub(crate) fn masked_image(&mut self) -> Digest {
         let digest = self.blob_entry(b"masked", Some("https://cdn.example.com/base/layer"));
         let config = self.blob(b"{}");
@@ -147,7 +147,7 @@ impl Published {
         digest
     }
 
-    /// An index of manifests with their platforms.
+    /// Adds an index of manifests with their platforms.
     pub(crate) fn index(&mut self, kind: &str, children: &[(Digest, &str)]) -> Digest {
         let children: Vec<String> = children
             .iter()
@@ -226,12 +226,12 @@ pub(crate) fn v1_document(
     document(&name.parse().unwrap(), false, Content::V1(content))
 }
 
-/// An image id of one digit, repeated.
+/// An image id of one repeated digit.
 pub(crate) fn image_id(digit: char) -> ImageId {
     digit.to_string().repeat(64).parse().unwrap()
 }
 
-/// Stores the three files of a v1 image, each with its name for content but the ancestry.
+/// Stores the three files of a v1 image. The content of `layer` and `json` is their name.
 pub(crate) fn store_v1(folders: &Folders, name: &str, id: ImageId) {
     let name: RepositoryName = name.parse().unwrap();
     for file in V1File::ALL {
@@ -239,7 +239,7 @@ pub(crate) fn store_v1(folders: &Folders, name: &str, id: ImageId) {
     }
 }
 
-/// A server in a thread of its own, stopped when it is dropped.
+/// A server in a thread of its own. It stops when this is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -253,12 +253,12 @@ impl Server {
 
     pub(crate) fn start_with(sites: impl SiteSource, options: Options) -> Self {
         let server = Self::start_unready(sites, options);
-        // Whoever is answered finds everything loaded.
+        // Every client finds all sites loaded.
         assert_eq!(server.get("/-/readyz").status, 200);
         server
     }
 
-    /// As [`start_with`](Self::start_with), where nothing may have been loaded.
+    /// Like [`start_with`](Self::start_with), but nothing may be loaded yet.
     pub(crate) fn start_unready(sites: impl SiteSource, options: Options) -> Self {
         let (stop, stopped) = oneshot::channel();
         let std_listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -275,12 +275,12 @@ impl Server {
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Tells it to stop, and does not wait.
+    /// Begins to stop the server.
     pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
-    /// Waits until it has stopped.
+    /// Waits until the server has stopped.
     pub(crate) fn wait(&mut self) -> std::io::Result<()> {
         self.thread.take().unwrap().join().unwrap()
     }
@@ -293,13 +293,13 @@ impl Server {
         ask(self.address, method, path, headers)
     }
 
-    /// Sends bytes as they are, and takes all that comes.
+    /// Sends these bytes, and reads the answer to its end.
     pub(crate) fn send(&self, request: &[u8]) -> Answer {
         send(self.address, request)
     }
 }
 
-/// Asks a server, on a connection of its own, with no more than clients say.
+/// Sends a request on its own connection, with only these headers and `Host`.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -315,7 +315,7 @@ fn send(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request).unwrap();
-    // So that it ends after the answer.
+    // The server closes the connection after the answer.
     stream.shutdown(Shutdown::Write).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
@@ -331,7 +331,7 @@ impl Drop for Server {
     }
 }
 
-/// An answer, taken apart.
+/// A parsed answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -360,7 +360,7 @@ impl Answer {
         value
     }
 
-    /// All headers that say something of the answer, in order; the time is of its moment.
+    /// All headers in order, except those that depend on the moment.
     pub(crate) fn all_headers(&self) -> Vec<(&str, &str)> {
         let told = self.headers.iter().filter(|(name, _)| name != "date");
         let mut all: Vec<_> = told.map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -373,7 +373,7 @@ impl Answer {
     }
 }
 
-/// Waits until something holds; whether it came to hold within a second, which is what publishers may count on.
+/// Whether a condition becomes true within a second, which publishers may rely on.
 pub(crate) fn soon(mut holds: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(1) {

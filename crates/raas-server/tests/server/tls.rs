@@ -1,4 +1,4 @@
-//! The server's own certificate, and HTTP/2.
+//! The server's certificates, and HTTP/2.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{self, Folders, Published, Server, soon};
 
-/// Makes a certificate for a name, and puts it where the server looks.
+/// Writes a certificate for a name into the folder that the server follows.
 pub(crate) fn issue(folder: &Path, name: &str) -> CertificateFiles {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let file = |end: &str| folder.join(format!("{name}.{end}"));
@@ -39,11 +39,11 @@ fn options(files: &CertificateFiles) -> Options {
 }
 
 /// A status and a body.
-pub(crate) type Asked = (u16, String);
+pub(crate) type StatusAndBody = (u16, String);
 
 type Identity = Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>;
 
-/// Trusts just this certificate, whatever name it is for: which one is shown is what is tested.
+/// Trusts exactly this certificate for any name, to test which certificate is shown.
 #[derive(Debug)]
 struct Pinned(CertificateDer<'static>);
 
@@ -91,7 +91,7 @@ static ALGORITHMS: LazyLock<WebPkiSupportedAlgorithms> =
 
 type Stream = TokioIo<TlsStream<TcpStream>>;
 
-/// Connects for HTTP/2 or HTTP/1, trusting just this certificate.
+/// Connects with HTTP/2 or HTTP/1. Trusts only this certificate.
 async fn connect(
     server: &Server,
     trusted: &Path,
@@ -118,12 +118,12 @@ fn run<T>(client: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(client)
 }
 
-/// Asks by HTTP/2 or HTTP/1, trusting just this certificate.
+/// Sends a request with HTTP/2 or HTTP/1. Trusts only this certificate.
 fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
     ask_of(server, trusted, h2, "acme.localhost", "acme.localhost", None, path)
 }
 
-/// Likewise, on a connection for one name, of another host, with a certificate of the client's own.
+/// Like `ask`, with separate names for the connection and the request, and a client certificate.
 pub(crate) fn ask_with(
     server: &Server,
     trusted: &Path,
@@ -132,7 +132,7 @@ pub(crate) fn ask_with(
     host: &str,
     identity: Identity,
     path: &str,
-) -> Result<Asked, String> {
+) -> Result<StatusAndBody, String> {
     let (status, body) = ask_of(server, trusted, h2, sni, host, identity, path)?;
     Ok((status.as_u16(), String::from_utf8(body.to_vec()).unwrap()))
 }
@@ -194,17 +194,17 @@ fn images_are_pulled_over_tls_by_http_1_and_2() {
 }
 
 #[test]
-fn a_client_that_does_not_begin_tls_holds_the_server_for_a_moment_only() {
+fn a_client_without_a_handshake_delays_the_shutdown_only_briefly() {
     let (folders, _) = published();
     let files = issue(folders.bucket().parent().unwrap(), "acme.localhost");
     let mut server = Server::start_unready(vec![folders.site()], options(&files));
     let silent = std::net::TcpStream::connect(server.address).unwrap();
-    // It is taken by the time that another is answered.
+    // The connection above is accepted before a later one is answered.
     assert!(ask(&server, &files.certificate, false, "/v2/").is_ok());
     let start = Instant::now();
     server.stop();
     server.wait().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it waited for a handshake");
+    assert!(start.elapsed() < Duration::from_secs(10), "the server must not wait for the handshake");
     drop(silent);
 }
 
@@ -218,7 +218,7 @@ fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
     fs::copy(&files.certificate, &first).unwrap();
     let works = |certificate: &Path| ask(&server, certificate, true, "/v2/").is_ok();
     assert!(works(&first));
-    // A key that is not the certificate's, as between two writes; and no key at all.
+    // The key of another certificate, as between two writes, and no key at all.
     for broken in [rcgen::KeyPair::generate().unwrap().serialize_pem(), "nonsense".to_owned()] {
         fs::write(&files.key, broken).unwrap();
         std::thread::sleep(Duration::from_millis(200));
@@ -230,7 +230,7 @@ fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_certificate_that_is_none_is_told_at_the_start() {
+fn an_invalid_certificate_is_an_error_at_the_start() {
     let folders = Folders::new("acme");
     let files = CertificateFiles { certificate: "/nonexistent/crt".into(), key: "/nonexistent/key".into() };
     let mut server = Server::start_unready(vec![folders.site()], options(&files));
@@ -239,7 +239,7 @@ fn a_certificate_that_is_none_is_told_at_the_start() {
 }
 
 #[test]
-fn each_name_has_its_certificate_and_those_of_a_folder_come_and_go() {
+fn each_name_has_its_certificate_and_a_folder_is_followed() {
     let (folders, _) = published();
     let root = folders.bucket().parent().unwrap().to_owned();
     let (first, second) = (issue(&root, "acme.localhost"), issue(&root, "two.example.com"));
@@ -261,7 +261,7 @@ fn each_name_has_its_certificate_and_those_of_a_folder_come_and_go() {
         ask_with(&server, &files.certificate, true, sni, host, None, "/v2/").is_ok_and(|asked| asked.0 == 200)
     };
     assert!(shown("acme.localhost", &first) && shown("two.example.com", &second));
-    assert!(shown("three.example.com", &first), "the first, for a name that none has");
+    assert!(shown("three.example.com", &first), "an unknown name gets the first certificate");
     let third = issue(&folder, "three.example.com");
     assert!(soon(|| shown("three.example.com", &third)));
     fs::remove_file(&third.key).unwrap();
@@ -269,11 +269,11 @@ fn each_name_has_its_certificate_and_those_of_a_folder_come_and_go() {
 }
 
 #[test]
-fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
+fn the_server_runs_without_the_authority_and_counts_failures() {
     let (folders, _) = published();
     let root = folders.bucket().parent().unwrap().to_owned();
     let own = issue(&root, "acme.localhost");
-    // Nobody listens there any more.
+    // Nothing listens there any longer.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let acme = |domain: &str| Acme {
         domains: vec![domain.to_owned()],
@@ -305,9 +305,9 @@ fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
     assert!(text.contains(&format!("{ends}acme.localhost\"}} 67090118400\n")), "{text}");
     let begins = "raas_certificate_not_before_timestamp_seconds{name=\"acme.localhost\"} 157766400\n";
     assert!(text.contains(begins), "{text}");
-    assert!(!text.contains(&format!("{ends}registry")), "nobody vouches for what is shown meanwhile: {text}");
+    assert!(!text.contains(&format!("{ends}registry")), "the placeholder is not counted: {text}");
     drop(server);
-    // What is not a name, and what cannot be kept, is told at the start.
+    // An invalid name and an unwritable folder are errors at the start.
     for (acme, reason) in [
         (acme("../x.y"), "../x.y"),
         (Acme { folder: own.key.clone(), ..acme("a.example.com") }, "acme.localhost.key"),
@@ -320,7 +320,7 @@ fn without_an_authority_it_serves_all_the_same_and_counts_the_failures() {
     }
 }
 
-/// What is asked for in HTTP/2, if anything, and held without being read until the connection is over.
+/// Requests a path with HTTP/2, or nothing, and does not read. Whether the server closes the connection.
 fn held(server: &Server, trusted: &Path, path: Option<&str>) -> bool {
     run(async {
         let stream = connect(server, trusted, true, "acme.localhost", None).await.unwrap();
@@ -332,7 +332,7 @@ fn held(server: &Server, trusted: &Path, path: Option<&str>) -> bool {
             let request = Request::get(format!("https://acme.localhost{path}")).body(Empty::<Bytes>::new());
             answer = Some(sender.send_request(request.unwrap()).await.unwrap());
         }
-        // It answers pings all the while.
+        // The client answers pings all the time.
         let over = tokio::time::timeout(Duration::from_secs(5), connection).await.is_ok();
         drop((answer, sender));
         over
@@ -340,7 +340,7 @@ fn held(server: &Server, trusted: &Path, path: Option<&str>) -> bool {
 }
 
 #[test]
-fn a_client_of_http_2_that_asks_nothing_or_opens_no_window_is_given_up() {
+fn an_http_2_client_without_requests_or_window_is_disconnected() {
     let (folders, mut app) = published();
     let blob = app.blob(&vec![7; 16 << 20]);
     folders.publish(&app);
@@ -348,7 +348,10 @@ fn a_client_of_http_2_that_asks_nothing_or_opens_no_window_is_given_up() {
     let quick = Duration::from_millis(100);
     let options = Options { header_timeout: quick, write_timeout: quick, ..options(&files) };
     let server = Server::start_unready(vec![folders.site()], options);
-    assert!(held(&server, &files.certificate, None), "an idle connection stays");
+    assert!(held(&server, &files.certificate, None), "an idle connection must be closed");
     let path = format!("/v2/app/blobs/{blob}");
-    assert!(held(&server, &files.certificate, Some(&path)), "an answer that is not taken stays");
+    assert!(
+        held(&server, &files.certificate, Some(&path)),
+        "a connection with an unread answer must be closed"
+    );
 }

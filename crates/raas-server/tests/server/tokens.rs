@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use raas_server::{Limit, Options, SiteConfig, TokenIssuer};
+use raas_server::{GuessLimit, Options, SiteConfig, TokenIssuer};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use rcgen::{
@@ -26,7 +26,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A key that signs with ES256, and what it is called.
+/// An ES256 key and its id.
 struct Signer {
     pair: KeyPair,
     kid: &'static str,
@@ -60,7 +60,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Claims of a token that opens `secret`, with others in place of some.
+/// The claims of a token for `secret`, with some replaced.
 fn claims(others: Value) -> Value {
     let mut claims = json!({
         "iss": "auth.example.com", "sub": "ann", "aud": "registry of acme",
@@ -84,7 +84,7 @@ struct Site {
 
 impl Site {
     fn new(keys: impl AsRef<[u8]>) -> Self {
-        // More than any of these tests brings.
+        // More than any of these tests needs.
         Self::with_limit(keys, 1000)
     }
 
@@ -105,7 +105,7 @@ impl Site {
         let site = SiteConfig { issuer: Some(issuer.unwrap()), ..folders.site() };
         let options = Options {
             poll: Duration::from_millis(50),
-            limit: Limit { wrong, forgotten: Duration::from_secs(60) },
+            guess_limit: GuessLimit { attempts: wrong, forget_after: Duration::from_secs(60) },
             ..Options::default()
         };
         Self { server: Server::start_with(vec![site], options), keys: file, _folders: folders }
@@ -119,7 +119,7 @@ impl Site {
         self.server.ask("GET", path, &[("authorization", authorization)])
     }
 
-    /// Whether it opens what it names.
+    /// Whether the token grants the repository that it names.
     fn opens(&self, token: &str) -> bool {
         let status = self.ask("/v2/secret/manifests/latest", token).status;
         assert!([200, 401].contains(&status), "{status}");
@@ -132,7 +132,7 @@ fn set(signers: &[&Signer]) -> String {
 }
 
 #[test]
-fn strangers_are_sent_to_the_issuer_and_see_what_is_open() {
+fn anonymous_clients_are_sent_to_the_issuer_and_see_public_repositories() {
     let site = Site::with_set(&[&Signer::new("one")]);
     let base = site.server.get("/v2/");
     assert_eq!((base.status, base.header("www-authenticate")), (401, Some(CHALLENGE)));
@@ -142,12 +142,12 @@ fn strangers_are_sent_to_the_issuer_and_see_what_is_open() {
         let scoped = format!("{CHALLENGE},scope=\"repository:{name}:pull\"");
         assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(scoped.as_str())));
     }
-    assert_eq!(site.server.get("/token").status, 404, "tokens are given out elsewhere");
-    assert_eq!(site.ask("/v2/", "Basic YTpi").status, 401, "nobody has a password here");
+    assert_eq!(site.server.get("/token").status, 404, "the issuer gives out the tokens");
+    assert_eq!(site.ask("/v2/", "Basic YTpi").status, 401, "this site has no passwords");
 }
 
 #[test]
-fn a_token_for_something_else_does_not_tell_what_is_hidden() {
+fn a_token_for_another_repository_does_not_reveal_hidden_ones() {
     let signer = Signer::new("one");
     let site = Site::with_set(&[&signer]);
     let mut secret = Published::new("secret");
@@ -163,7 +163,7 @@ fn a_token_for_something_else_does_not_tell_what_is_hidden() {
 }
 
 #[test]
-fn a_token_opens_what_it_names_and_nothing_else() {
+fn a_token_grants_only_what_it_names() {
     let signer = Signer::new("one");
     let site = Site::with_set(&[&signer]);
     let header = json!({"alg": "ES256", "kid": "one"});
@@ -196,7 +196,7 @@ fn a_token_opens_what_it_names_and_nothing_else() {
     ];
     for (access, status) in table {
         let token = signer.es256(&header, &claims(json!({"access": access})));
-        assert_eq!(site.ask("/v2/", &token).status, 200, "it is a token all the same");
+        assert_eq!(site.ask("/v2/", &token).status, 200, "it is still a valid token");
         assert_eq!(site.ask("/v2/secret/manifests/latest", &token).status, status, "{access}");
     }
     let all = json!({"access": [{"type": "registry", "name": "catalog", "actions": ["*"]}]});
@@ -205,7 +205,7 @@ fn a_token_opens_what_it_names_and_nothing_else() {
 }
 
 #[test]
-fn claims_are_looked_at() {
+fn claims_are_checked() {
     let signer = Signer::new("one");
     let site = Site::with_set(&[&signer]);
     let table = [
@@ -247,13 +247,13 @@ fn only_keys_of_the_issuer_sign_and_only_with_their_own_algorithm() {
     assert!(site.opens(&signer.es256(&header("ES256"), &good)));
     assert!(!site.opens(&other.es256(&header("ES256"), &good)), "another's key");
     assert!(!site.opens(&other.es256(&json!({"alg": "ES256", "kid": "two"}), &good)));
-    assert!(!site.opens(&signer.es256(&json!({"alg": "ES256"}), &good)), "it says no key");
+    assert!(!site.opens(&signer.es256(&json!({"alg": "ES256"}), &good)), "the token names no key");
     assert!(!site.opens(&signer.es256(&json!({"alg": "ES256", "kid": "one", "crit": ["exp"]}), &good)));
     for algorithm in ["none", "None", "HS256", "RS256", "ES384", "EdDSA", ""] {
         assert!(!site.opens(&signer.es256(&header(algorithm), &good)), "{algorithm}");
         assert!(!site.opens(&token(&header(algorithm), &good, |_| Vec::new())), "{algorithm}");
     }
-    // The public key, as everybody knows it, taken for a secret.
+    // The public key used as an HMAC secret.
     for secret in [
         fs::read(&site.keys).unwrap(),
         signer.pair.public_key_pem().into_bytes(),
@@ -264,7 +264,7 @@ fn only_keys_of_the_issuer_sign_and_only_with_their_own_algorithm() {
             token(&header("HS256"), &good, |signed| ring::hmac::sign(&key, signed).as_ref().to_vec());
         assert!(!site.opens(&forged));
     }
-    // A key that the token brings along itself.
+    // A key inside the token itself.
     let header = json!({"alg": "ES256", "jwk": other.jwk()});
     assert!(!site.opens(&other.es256(&header, &good)));
     let whole = signer.es256(&json!({"alg": "ES256", "kid": "one"}), &good);
@@ -290,11 +290,14 @@ fn only_a_wrong_signature_is_a_guess() {
     let forged = other.es256(&header, &claims(json!({})));
     let statuses = [(); 3].map(|()| site.ask("/v2/", &forged).status);
     assert_eq!(statuses, [401, 401, 429]);
-    assert!(site.opens(&signer.es256(&header, &claims(json!({})))), "a right one is taken from any address");
+    assert!(
+        site.opens(&signer.es256(&header, &claims(json!({})))),
+        "a valid token is accepted from any address"
+    );
 }
 
 #[test]
-fn rsa_and_ed25519_sign_too() {
+fn rsa_and_ed25519_tokens_verify() {
     let random = SystemRandom::new();
     let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(include_bytes!("issuer-rsa.pem")).unwrap();
     let rsa = RsaKeyPair::from_pkcs8(pkcs8.secret_pkcs8_der()).unwrap();
@@ -319,17 +322,14 @@ fn rsa_and_ed25519_sign_too() {
     assert!(site.opens(&by_rsa("rsa", "RS256", &signature::RSA_PKCS1_SHA256)));
     assert!(site.opens(&by_rsa("rsa", "PS512", &signature::RSA_PSS_SHA512)));
     assert!(!site.opens(&by_rsa("rsa", "RS512", &signature::RSA_PKCS1_SHA256)));
-    assert!(
-        !site.opens(&by_rsa("closed", "RS256", &signature::RSA_PKCS1_SHA256)),
-        "a key for something else"
-    );
+    assert!(!site.opens(&by_rsa("closed", "RS256", &signature::RSA_PKCS1_SHA256)), "a key for encryption");
     let by_ed25519 =
         token(&json!({"alg": "EdDSA", "kid": "ed"}), &good, |signed| ed25519.sign(signed).as_ref().to_vec());
     assert!(site.opens(&by_ed25519));
 }
 
 #[test]
-fn certificates_are_followed_to_those_of_the_issuer() {
+fn certificate_chains_must_lead_to_the_issuer() {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -353,14 +353,14 @@ fn certificates_are_followed_to_those_of_the_issuer() {
     assert!(opens(&site, &[leaf.der(), root.der()]));
     let for_code =
         issued(&signer, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
-    assert!(opens(&site, &[for_code.der()]), "any usage will do");
+    assert!(opens(&site, &[for_code.der()]), "any extended key usage is accepted");
     let over = issued(&signer, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     assert!(!opens(&site, &[over.der()]));
-    assert!(!opens(&site, &[issued(&Signer::new(""), |_| {}).der()]), "it is not the signer's");
-    assert!(!opens(&site, &[own.der()]), "nobody vouches for it");
+    assert!(!opens(&site, &[issued(&Signer::new(""), |_| {}).der()]), "the certificate is not the signer's");
+    assert!(!opens(&site, &[own.der()]), "no trusted certificate issued it");
     assert!(!opens(&site, &[b"nonsense"]));
-    assert!(!opens(&site, &[leaf.der(), b"", b"", b"", b"", b""]), "longer than any chain");
-    // Trusted itself, it may be brought along, or be called by either name of its key.
+    assert!(!opens(&site, &[leaf.der(), b"", b"", b"", b"", b""]), "longer than the longest chain");
+    // A certificate that is trusted itself may be in the token, and both ids of its key are known.
     let site = Site::new(own.pem());
     assert!(opens(&site, &[own.der()]));
     let (x, y) = signer.pair.der_bytes()[1..].split_at(32);
@@ -372,7 +372,7 @@ fn certificates_are_followed_to_those_of_the_issuer() {
 }
 
 #[test]
-fn keys_are_followed_and_those_that_are_none_are_not_taken() {
+fn changed_keys_are_read_and_invalid_files_are_ignored() {
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     let site = Site::with_set(&[&old]);
     let tokens = [&old, &new]

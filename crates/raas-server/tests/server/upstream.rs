@@ -1,4 +1,4 @@
-//! A bucket that the tests script: objects by path, as S3 serves them, and faults on demand.
+//! A bucket that tests control: objects by path, as S3 serves them, and faults on demand.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -7,37 +7,37 @@ use std::sync::{Arc, Mutex};
 
 use raas_types::Digest;
 
-/// What a bucket does wrong.
+/// A fault of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Answers this status.
+    /// Answers with this status.
     Status(u16),
-    /// Answers this status and says this code, as S3 does.
+    /// Answers with this status and S3's error code.
     Says(u16, &'static str),
-    /// Sends on to another path.
+    /// Redirects to another path.
     SendsOn(&'static str),
-    /// Takes the request and says nothing.
+    /// Accepts the request and never answers.
     Silent,
-    /// Knows no ranges.
+    /// Ignores ranges.
     NoRanges,
-    /// Ends the connection in the middle of the body.
+    /// Closes the connection in the middle of the body.
     BreaksOff,
 }
 
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Vec<u8>>,
-    /// Faults by path, each for so many requests.
+    /// Faults by path, each for a number of requests.
     faults: BTreeMap<String, (Fault, usize)>,
-    /// Method, path and query of every request.
+    /// The method, path and query of every request.
     requests: Vec<(String, String, String)>,
-    /// The statuses that were answered.
+    /// The statuses of all answers.
     statuses: Vec<u16>,
-    /// Whether only signed URLs open it.
+    /// Whether only signed URLs are accepted.
     private: bool,
 }
 
-/// A bucket on a port of its own. It goes with the tests.
+/// A bucket on a port of its own. It lives as long as the tests.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,

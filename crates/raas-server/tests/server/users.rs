@@ -1,11 +1,11 @@
-//! What is protected, and who sees it. The headings are those of `docs/request-handling.md`, "Users".
+//! Protected repositories, and which visitors see them. The headings are those of `docs/request-handling.md`, "Users".
 
 use std::fs;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_server::{Limit, Options, SiteConfig};
+use raas_server::{GuessLimit, Options, SiteConfig};
 use raas_types::crane::tree;
 use raas_types::media_type::DOCKER_MANIFEST;
 use serde_json::Value;
@@ -23,7 +23,7 @@ struct Site {
 }
 
 fn password(name: &str, password: &str) -> String {
-    // As cheap as bcrypt can be.
+    // The lowest cost of bcrypt.
     format!("{name}:{}\n", bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap())
 }
 
@@ -33,11 +33,11 @@ fn basic(name: &str, password: &str) -> String {
 
 impl Site {
     fn new() -> Self {
-        // More than any of these tests brings.
-        Self::with_limit(Limit { wrong: 1000, ..Limit::default() })
+        // More than any of these tests needs.
+        Self::with_limit(GuessLimit { attempts: 1000, ..GuessLimit::default() })
     }
 
-    fn with_limit(limit: Limit) -> Self {
+    fn with_limit(limit: GuessLimit) -> Self {
         let folders = Folders::new("acme");
         let mut layer = String::new();
         for (name, protected) in [("open", false), ("secret", true)] {
@@ -55,7 +55,7 @@ impl Site {
         let options = Options {
             poll: Duration::from_millis(50),
             trusted_proxies: vec!["127.0.0.2/32".parse().unwrap(), "127.0.0.1/32".parse().unwrap()],
-            limit,
+            guess_limit: limit,
             ..Options::default()
         };
         Self { server: Server::start_with(vec![site], options), folders, users, layer }
@@ -78,7 +78,7 @@ impl Site {
 }
 
 #[test]
-fn strangers_see_what_is_open_and_are_told_how_to_log_in() {
+fn anonymous_clients_see_public_repositories_and_get_a_challenge() {
     let site = Site::new();
     let base = site.server.get("/v2/");
     assert_eq!((base.status, base.header("www-authenticate")), (401, Some(CHALLENGE)));
@@ -86,7 +86,7 @@ fn strangers_see_what_is_open_and_are_told_how_to_log_in() {
     assert_eq!(base.header("docker-distribution-api-version"), Some("registry/2.0"));
     assert_eq!(site.server.get("/v2/open/manifests/latest").status, 200);
     assert_eq!(site.server.get(&format!("/v2/open/blobs/{}", site.layer)).status, 200);
-    // Whether there is such a repository is not told.
+    // The answer does not reveal whether the repository exists.
     for name in ["secret", "nothing"] {
         let scoped = format!("{CHALLENGE},scope=\"repository:{name}:pull\"");
         for path in ["manifests/latest", "tags/list", &format!("blobs/{}", site.layer)] {
@@ -103,7 +103,7 @@ fn strangers_see_what_is_open_and_are_told_how_to_log_in() {
 }
 
 #[test]
-fn guests_with_a_token_see_what_strangers_see() {
+fn guests_see_what_anonymous_clients_see() {
     let site = Site::new();
     let token = site.token(None);
     assert_eq!(site.ask("/v2/", &token).status, 200);
@@ -115,7 +115,7 @@ fn guests_with_a_token_see_what_strangers_see() {
 }
 
 #[test]
-fn strangers_and_guests_cannot_tell_what_is_hidden_from_what_is_not_there() {
+fn protected_and_missing_repositories_look_alike() {
     let site = Site::new();
     let mut secret = Published::new("secret");
     let manifest = secret.image(DOCKER_MANIFEST, "secret", "").to_string();
@@ -128,8 +128,8 @@ fn strangers_and_guests_cannot_tell_what_is_hidden_from_what_is_not_there() {
 }
 
 #[test]
-fn tokens_are_asked_for_by_get() {
-    // So a client that begins with a POST, as containerd does, goes on to GET.
+fn tokens_are_issued_for_get_only() {
+    // containerd begins with a POST, and continues with a GET after this answer.
     let site = Site::new();
     for method in ["POST", "PUT", "DELETE"] {
         let answer = site.server.ask(method, "/token", &[]);
@@ -153,7 +153,7 @@ fn users_see_everything_by_token_or_by_password() {
 }
 
 #[test]
-fn every_server_with_the_same_file_takes_a_token() {
+fn every_server_with_the_same_file_accepts_a_token() {
     let site = Site::new();
     let token = site.token(Some(&basic("ann", "päss:word")));
     let other = SiteConfig { users: Some(site.users.clone()), ..site.folders.site() };
@@ -163,7 +163,7 @@ fn every_server_with_the_same_file_takes_a_token() {
 }
 
 #[test]
-fn who_is_wrong_is_told_so_everywhere() {
+fn wrong_credentials_are_rejected_at_every_path() {
     let site = Site::new();
     let wrong = [
         basic("ann", "other"),
@@ -188,8 +188,8 @@ fn who_is_wrong_is_told_so_everywhere() {
 }
 
 #[test]
-fn who_guesses_has_to_wait_and_nobody_else_does() {
-    let site = Site::with_limit(Limit { wrong: 3, forgotten: Duration::from_secs(60) });
+fn guessing_throttles_only_the_guessers_address() {
+    let site = Site::with_limit(GuessLimit { attempts: 3, forget_after: Duration::from_secs(60) });
     let right = basic("ann", "päss:word");
     let token = site.token(Some(&right));
     let from = |address: &str, path: &str, authorization: &str| {
@@ -200,7 +200,7 @@ fn who_guesses_has_to_wait_and_nobody_else_does() {
     for wrong in [basic("ann", "one"), basic("bob", "two"), "Bearer x.y".to_owned()] {
         assert_eq!(from(guesser, "/token", &wrong).status, 401);
     }
-    // Right or wrong is not told any more, whoever else it names.
+    // A throttled address gets the same answer for right and wrong passwords of any user.
     for (path, authorization) in [
         ("/token", &basic("ann", "three")),
         ("/token", &right),
@@ -220,7 +220,7 @@ fn who_guesses_has_to_wait_and_nobody_else_does() {
             assert_eq!(error["errors"][0]["code"], "TOOMANYREQUESTS");
         }
     }
-    // A token that is right cannot be a guess, and who brings nothing does not guess.
+    // A valid token cannot be a guess, and neither can a request without credentials.
     assert_eq!(from("192.0.2.1", "/v2/secret/manifests/latest", &token).status, 200);
     assert_eq!(
         site.server.ask("GET", "/v2/open/manifests/latest", &[("x-forwarded-for", "192.0.2.1")]).status,
@@ -234,8 +234,8 @@ fn who_guesses_has_to_wait_and_nobody_else_does() {
 }
 
 #[test]
-fn what_cannot_be_a_guess_is_never_too_much() {
-    let site = Site::with_limit(Limit { wrong: 1, forgotten: Duration::from_secs(60) });
+fn expired_tokens_never_throttle() {
+    let site = Site::with_limit(GuessLimit { attempts: 1, forget_after: Duration::from_secs(60) });
     for _ in 0..3 {
         assert_eq!(site.ask("/v2/", "Basic ???").status, 401);
         assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 200);
@@ -243,20 +243,20 @@ fn what_cannot_be_a_guess_is_never_too_much() {
 }
 
 #[test]
-fn the_file_is_followed() {
+fn a_changed_file_is_read_again() {
     let site = Site::new();
     let token = site.token(Some(&basic("ann", "päss:word")));
     fs::write(&site.users, password("ann", "another")).unwrap();
-    assert!(soon(|| site.ask("/v2/", &token).status == 401), "a changed file ends its tokens");
+    assert!(soon(|| site.ask("/v2/", &token).status == 401), "a changed file revokes its tokens");
     assert_eq!(site.ask("/v2/", &basic("ann", "päss:word")).status, 401);
     assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200);
     fs::remove_file(&site.users).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(200));
-    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200, "a file that is gone changes nothing");
+    assert_eq!(site.ask("/v2/", &basic("ann", "another")).status, 200, "a removed file changes nothing");
 }
 
 #[test]
-fn a_protected_repository_that_does_not_load_is_seen_by_nobody() {
+fn a_protected_repository_that_does_not_load_is_hidden_from_users_too() {
     let site = Site::new();
     let user = basic("ann", "päss:word");
     let name = "secret".parse().unwrap();
@@ -272,7 +272,7 @@ fn a_protected_repository_that_does_not_load_is_seen_by_nobody() {
 }
 
 #[test]
-fn without_a_file_of_users_there_is_nothing_to_log_in_to() {
+fn without_users_there_is_no_login() {
     let folders = Folders::new("acme");
     folders.revision("one");
     let server = Server::start(vec![folders.site()]);

@@ -1,4 +1,4 @@
-//! Base images by name: all layers of all their platforms are masked.
+//! The base images of `mask_images`: all layers of all their platforms are masked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,18 +19,18 @@ use raas_base::failure::{Context as _, Failure, Kind};
 /// A layer of a base image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseLayer {
-    /// The digest of its bytes.
+    /// The digest of the bytes.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub size: u64,
-    /// The digest of the plain tar, of a gzipped layer: a docker save archive has it so.
+    /// The digest of the plain tar of a gzipped layer: docker save archives have the plain tar.
     pub diff_id: Option<Digest>,
-    /// The URL that has its bytes.
+    /// The URL of the bytes.
     pub location: String,
 }
 
-/// As many manifests as one base image may have.
-const MOST_MANIFESTS: usize = 1000;
+/// The largest number of manifests of one base image.
+const MAX_MANIFESTS: usize = 1000;
 
 /// The layers of `mask_images`.
 pub(super) fn layers(
@@ -53,7 +53,7 @@ pub(super) fn layers(
                     Failure::new(
                         Kind::Usage,
                         format!(
-                            "`mask_images` names the layout {}, and nobody says where its layers are",
+                            "the layers of the layout {} in `mask_images` have no location",
                             path.display()
                         ),
                     )
@@ -76,22 +76,24 @@ fn in_registry(client: &Client, image: &ImageReference) -> Result<Vec<BaseLayer>
         if !seen.insert(reference.to_string()) {
             continue;
         }
-        if seen.len() > MOST_MANIFESTS {
+        if seen.len() > MAX_MANIFESTS {
             return Err(Failure::new(
                 Kind::Refused,
-                format!("{image} has more than {MOST_MANIFESTS} manifests"),
+                format!("{image} has more than {MAX_MANIFESTS} manifests"),
             ));
         }
         let manifest = client.manifest(image, &reference)?;
         left.extend(manifest.children().iter().map(|child| Reference::Digest(child.digest)));
-        take(&manifest, &image.blobs_url(), &mut layers, |config| client.config(image, &config.digest))?;
+        add_layers(&manifest, &image.blobs_url(), &mut layers, |config| {
+            client.config(image, &config.digest)
+        })?;
     }
-    // Clients bring no token of that registry, so it must give layers to anybody.
+    // A redirected client has no token of that registry, so the registry must serve layers without a token.
     if let Some(first) = layers.values().next()
         && let Presence::Refused(status) = ask(&http::tolerant_agent(), &first.location)
     {
         let message = format!(
-            "{} answers {status}: clients that are sent there for a layer would be refused",
+            "{} answers {status}: clients that are redirected there for a layer would be refused",
             first.location
         );
         return Err(Failure::new(Kind::Usage, message).hint(
@@ -107,16 +109,14 @@ fn in_layout(path: &Path, base: &str, spool: &Path) -> Result<Vec<BaseLayer>, Fa
     fs::create_dir_all(spool).context(|| format!("cannot make the folder {}", spool.display()))?;
     let archive =
         raas_image::open(Input::Path(path.to_owned()), spool, &limits, &mut |_| {}).map_err(image_failure)?;
-    let Image::Manifests(set) =
-        archive.image(&Wanted { repository: None, tag: None }).map_err(image_failure)?
-    else {
+    let Image::Manifests(set) = archive.image(&Wanted::default()).map_err(image_failure)? else {
         let message =
             format!("{} in `mask_images` is {}, no OCI image layout", path.display(), archive.kind());
         return Err(Failure::new(Kind::Usage, message));
     };
     let mut layers = BTreeMap::new();
     for item in set.manifests.values() {
-        take(&item.manifest, &format!("{base}/blobs"), &mut layers, |config| {
+        add_layers(&item.manifest, &format!("{base}/blobs"), &mut layers, |config| {
             let content = set.blobs.get(&config.digest).and_then(|blob| blob.content.as_ref());
             content.map_or_else(
                 || Ok(Vec::new()),
@@ -127,8 +127,8 @@ fn in_layout(path: &Path, base: &str, spool: &Path) -> Result<Vec<BaseLayer>, Fa
     Ok(layers.into_values().collect())
 }
 
-/// Takes a manifest's layers; `read` gives the bytes of its config.
-fn take(
+/// Adds the layers of a manifest. `read` reads the config.
+fn add_layers(
     manifest: &Manifest,
     blobs_url: &str,
     layers: &mut BTreeMap<Digest, BaseLayer>,
@@ -139,7 +139,7 @@ fn take(
         if media_type::is_image_config(&config.media_type) { diff_ids(&read(config)?) } else { Vec::new() };
     for (n, layer) in listed.iter().enumerate() {
         let gzipped = media_type::layer_packing(&layer.media_type) == Some(LayerPacking::Gzip);
-        // Only where each layer has one is it known which is whose.
+        // With another number of diff ids than layers, it is unknown which belongs to which.
         let diff_id = diff_ids.get(n).copied().filter(|_| gzipped && diff_ids.len() == listed.len());
         let location = layer.urls.first().cloned().unwrap_or_else(|| format!("{blobs_url}/{}", layer.digest));
         layers.insert(layer.digest, BaseLayer { digest: layer.digest, size: layer.size, diff_id, location });
@@ -147,7 +147,7 @@ fn take(
     Ok(())
 }
 
-/// The digests of the plain layers, as a config says; none of one that cannot be read.
+/// The diff ids of a config. A config that cannot be read has none.
 fn diff_ids(config: &[u8]) -> Vec<Digest> {
     #[derive(Deserialize)]
     struct Config {

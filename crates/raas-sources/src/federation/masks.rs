@@ -1,4 +1,4 @@
-//! Which layers stay where the operator serves them, and where that is.
+//! The masked layers, and the location of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use super::base_images::BaseLayer;
 use super::settings::FederationSettings;
 use super::sources::{OperatorDocument, Sources};
 
-/// An entry of `mask_layers`: 64 hex digits, which may be an image id or a digest.
+/// An entry of `mask_layers`: the 64 hex digits of an image id or a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MaskedName(ImageId);
+pub struct MaskedLayerName(ImageId);
 
-impl FromStr for MaskedName {
+impl FromStr for MaskedLayerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -26,7 +26,7 @@ impl FromStr for MaskedName {
     }
 }
 
-impl From<&Digest> for MaskedName {
+impl From<&Digest> for MaskedLayerName {
     fn from(digest: &Digest) -> Self {
         Self(digest.hex().parse().expect("a digest has 64 hex digits"))
     }
@@ -35,20 +35,21 @@ impl From<&Digest> for MaskedName {
 /// The masked layers.
 #[derive(Debug, Default)]
 pub struct Masks {
-    named: BTreeSet<MaskedName>,
+    named: BTreeSet<MaskedLayerName>,
     base_url: Option<String>,
-    /// Images of the operator's documents, and the folder URL of each.
+    /// The folder URL of each Docker v1 image of the operator's documents.
     images: BTreeMap<ImageId, String>,
-    /// Blobs of the operator's documents.
-    blobs: BTreeMap<Digest, Place>,
-    /// The blob that a plain layer is served as, by the digest of the plain tar.
+    /// The blobs of the operator's documents and base images.
+    blobs: BTreeMap<Digest, ServedBlob>,
+    /// The packed blob of each layer whose plain tar has this digest.
     packed: BTreeMap<Digest, Digest>,
-    /// What people should be told of the documents.
+    /// Notes for people.
     notes: Vec<String>,
 }
 
+/// A masked blob, at its location.
 #[derive(Debug, Clone)]
-struct Place {
+struct ServedBlob {
     url: String,
     size: u64,
 }
@@ -56,14 +57,14 @@ struct Place {
 /// A masked layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
-    /// Where it is served from: a blob's URL, or the folder URL of a Docker v1 image. `None` if nobody says.
+    /// The URL of the blob, or the folder URL of the Docker v1 image. `None` if nothing says it.
     pub location: Option<String>,
-    /// The blob that is served there, and its size, where a document says that it is packed.
+    /// The digest and size of the blob there, if a document or a base image says them.
     pub blob: Option<(Digest, u64)>,
 }
 
 impl Masks {
-    /// What the configuration names, and what the operator's documents list.
+    /// The layers that the configuration names, and those of the operator's documents and base images.
     pub fn new(redhat: &FederationSettings, sources: &Sources) -> Self {
         let mut masks = Masks {
             named: redhat.mask_layers.iter().copied().collect(),
@@ -72,10 +73,10 @@ impl Masks {
         };
         masks.notes.clone_from(&sources.notes);
         for OperatorDocument { document, .. } in &sources.documents {
-            masks.take(document.clone());
+            masks.add(document.clone());
         }
         for BaseLayer { digest, size, diff_id, location } in &sources.base_layers {
-            masks.blobs.entry(*digest).or_insert_with(|| Place { url: location.clone(), size: *size });
+            masks.blobs.entry(*digest).or_insert_with(|| ServedBlob { url: location.clone(), size: *size });
             if let Some(diff_id) = diff_id {
                 masks.packed.entry(*diff_id).or_insert(*digest);
             }
@@ -83,23 +84,22 @@ impl Masks {
         masks
     }
 
-    /// What people should be told.
+    /// Notes for people about documents and base images.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// How many layers are masked by name, while nothing says where they are served from: a push of an image with one of
-    /// them is refused.
-    pub fn without_place(&self) -> usize {
-        let is_placed = |MaskedName(id): &MaskedName| {
+    /// The number of layers of `mask_layers` without a location. A push of an image with such a layer is rejected.
+    pub fn without_location(&self) -> usize {
+        let is_located = |MaskedLayerName(id): &MaskedLayerName| {
             let digest: Digest = format!("sha256:{id}").parse().expect("an id has the digits of a digest");
             self.images.contains_key(id)
                 || self.blobs.contains_key(self.packed.get(&digest).unwrap_or(&digest))
         };
-        if self.base_url.is_some() { 0 } else { self.named.iter().filter(|name| !is_placed(name)).count() }
+        if self.base_url.is_some() { 0 } else { self.named.iter().filter(|name| !is_located(name)).count() }
     }
 
-    /// How much is masked, for people.
+    /// A sentence for people: how many layers are masked.
     pub fn summary(&self) -> String {
         format!(
             "{} layers are masked by name, {} Docker v1 images and {} blobs by the operator's documents and base images",
@@ -109,11 +109,11 @@ impl Masks {
         )
     }
 
-    /// Whether a layer is masked, by the digest of its bytes or, for a plain one, of its tar.
+    /// The mask of a layer, by the digest of its bytes or of its plain tar. `None` if the layer is not masked.
     pub fn blob(&self, digest: &Digest) -> Option<Mask> {
         let packed = self.packed.get(digest).unwrap_or(digest);
-        if let Some(place) = self.blobs.get(packed) {
-            return Some(Mask { location: Some(place.url.clone()), blob: Some((*packed, place.size)) });
+        if let Some(served) = self.blobs.get(packed) {
+            return Some(Mask { location: Some(served.url.clone()), blob: Some((*packed, served.size)) });
         }
         let named = self.named.contains(&digest.into());
         named.then(|| Mask {
@@ -122,18 +122,18 @@ impl Masks {
         })
     }
 
-    /// Whether a Docker v1 image's layer is masked.
+    /// The mask of a Docker v1 image's layer. `None` if the layer is not masked.
     pub fn image(&self, id: &ImageId) -> Option<Mask> {
         if let Some(folder) = self.images.get(id) {
             return Some(Mask { location: Some(folder.clone()), blob: None });
         }
-        let named = self.named.contains(&MaskedName(*id));
+        let named = self.named.contains(&MaskedLayerName(*id));
         named
             .then(|| Mask { location: self.base_url.as_ref().map(|base| format!("{base}/{id}")), blob: None })
     }
 
-    /// Takes what a document lists.
-    fn take(&mut self, document: Document) {
+    /// Masks the layers of a document.
+    fn add(&mut self, document: Document) {
         let base = document.url.trim_end_matches('/');
         match document.content {
             Content::V1(v1) => {
@@ -144,7 +144,7 @@ impl Masks {
                     if is_public(&folder) {
                         self.images.entry(id).or_insert(folder);
                     } else {
-                        self.named.insert(MaskedName(id));
+                        self.named.insert(MaskedLayerName(id));
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl Masks {
                 for (digest, entry) in extension.blobs {
                     let url = entry.location.unwrap_or_else(|| format!("{base}/blobs/{digest}"));
                     if is_public(&url) {
-                        self.blobs.entry(digest).or_insert(Place { url, size: entry.size });
+                        self.blobs.entry(digest).or_insert(ServedBlob { url, size: entry.size });
                     } else {
                         self.named.insert((&digest).into());
                     }
@@ -166,7 +166,7 @@ impl Masks {
     }
 }
 
-/// Whether clients elsewhere can be sent to this URL.
+/// Whether the server can redirect clients to this URL.
 fn is_public(url: &str) -> bool {
     url.parse::<Location>().is_ok()
 }
@@ -187,20 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn a_named_layer_is_found_by_either_identity() {
+    fn a_named_layer_is_masked_by_image_id_and_by_digest() {
         let masks = named(ID, Some("https://cdn/x"));
         let digest: Digest = format!("sha256:{ID}").parse().unwrap();
         let location = |mask: Option<Mask>| mask.unwrap().location.unwrap();
         assert_eq!(location(masks.image(&ID.parse().unwrap())), format!("https://cdn/x/{ID}"));
         assert_eq!(location(masks.blob(&digest)), format!("https://cdn/x/blobs/sha256:{ID}"));
         assert_eq!(masks.blob(&Digest::of(b"")), None);
-        let homeless = named(ID, None);
-        assert_eq!(homeless.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
-        assert_eq!((masks.without_place(), homeless.without_place()), (0, 1));
+        let unlocated = named(ID, None);
+        assert_eq!(unlocated.image(&ID.parse().unwrap()), Some(Mask { location: None, blob: None }));
+        assert_eq!((masks.without_location(), unlocated.without_location()), (0, 1));
     }
 
     #[test]
-    fn documents_say_what_is_masked_and_where_it_is() {
+    fn a_document_masks_its_layers_and_locates_them() {
         let (packed, plain) = (Digest::of(b"packed"), Digest::of(b"plain"));
         let v1 = format!(
             r#"{{"type":"pulp-docker-redirect","version":1,"repository":"b","repo-registry-id":"rhel7",
@@ -215,14 +215,14 @@ mod tests {
             let document = Document::parse(text.as_bytes()).unwrap();
             sources.documents.push(OperatorDocument::new("x", document));
         }
-        // What a document lists has a place, by whatever name it is masked besides.
+        // A layer of a document has a location, also if `mask_layers` names it.
         let named =
             [ID, &packed.hex(), &plain.hex(), &Digest::of(b"other").hex()].map(|hex| hex.parse().unwrap());
         let masks = Masks::new(
             &FederationSettings { mask_layers: named.into(), ..FederationSettings::default() },
             &sources,
         );
-        assert_eq!(masks.without_place(), 1);
+        assert_eq!(masks.without_location(), 1);
         let masks = Masks::new(&FederationSettings::default(), &sources);
         let image = masks.image(&ID.parse().unwrap()).unwrap();
         assert_eq!(image.location, Some(format!("https://cdn/rhel7/{ID}")));

@@ -1,36 +1,36 @@
-//! What the operator sets for federation: the section `[redhat]` of the configuration.
+//! The operator's settings for federation: the section `[redhat]` of the configuration.
 
 use std::path::PathBuf;
 
 use raas_base::Secret;
 
-use super::masks::MaskedName;
+use super::masks::MaskedLayerName;
 use crate::registry::ImageReference;
 
-/// `[redhat]`: the layers that are not stored, and where they are served from.
+/// `[redhat]`: the masked layers, and their locations.
 #[derive(Debug, Clone, Default)]
 pub struct FederationSettings {
-    /// `mask_layers`: image ids and digests.
-    pub mask_layers: Vec<MaskedName>,
-    /// `layer_url`: the base URL that they are served from, without a slash at the end.
+    /// `mask_layers`: image ids and digests of masked layers.
+    pub mask_layers: Vec<MaskedLayerName>,
+    /// `layer_url`: the base URL of masked layers, without a slash at the end.
     pub layer_url: Option<String>,
-    /// `mask_images`: base images whose layers are all masked.
+    /// `mask_images`: base images, all of whose layers are masked.
     pub mask_images: Vec<BaseImage>,
-    /// `registry_username`: for the registries of `mask_images` that ask for one.
+    /// `registry_username`: the user name for registries of `mask_images` that require a login.
     pub registry_username: Option<String>,
-    /// `registry_password`.
+    /// `registry_password`: the password of that user.
     pub registry_password: Option<Secret>,
-    /// `metadata`: the operator's own documents, which name their layers and where they are.
-    pub metadata: Option<DocumentsPlace>,
-    /// `metadata_repo`: a git repository of such documents.
+    /// `metadata`: the operator's documents.
+    pub metadata: Option<DocumentsAddress>,
+    /// `metadata_repo`: the address of a git repository with documents of the operator.
     pub metadata_repo: Option<String>,
-    /// `metadata_relpath`: the folder in it; without one, all of it.
+    /// `metadata_relpath`: the folder in that repository; without it, the whole repository.
     pub metadata_relpath: Option<String>,
 }
 
-/// Where documents are.
+/// Where documents are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DocumentsPlace {
+pub enum DocumentsAddress {
     /// A file or a folder.
     Path(PathBuf),
     /// A document, or a folder with an `index.json`, on a web server; without a slash at the end.
@@ -40,8 +40,8 @@ pub enum DocumentsPlace {
 /// A base image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseImage {
-    /// In a registry that runs.
+    /// An image in a registry.
     Registry(ImageReference),
-    /// An OCI image layout, a folder or a tar, all images of which are meant.
+    /// All images of an OCI image layout, which is a folder or a tar.
     Layout(PathBuf),
 }

@@ -1,4 +1,4 @@
-//! Gathering what the operator serves from where the configuration says it is.
+//! Reads the operator's documents and base images, as the configuration names them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,8 +10,8 @@ use raas_types::crane::{Document, tree};
 use raas_types::{Digest, ImageId, Manifest};
 
 use super::base_images::{self, BaseLayer};
-use super::settings::{DocumentsPlace, FederationSettings};
-use super::{complete, web};
+use super::settings::{DocumentsAddress, FederationSettings};
+use super::{completion, web};
 use crate::http;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::scratch::Scratch;
@@ -19,59 +19,62 @@ use raas_base::{files, redact};
 use raas_git::Remote;
 use raas_git::Repository;
 
-/// Where sources are read with what is not kept.
+/// The folders and the time limit for reading sources. Nothing in the folders is kept.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     /// A folder for private clones, which need not exist yet.
     pub private: PathBuf,
-    /// A folder for archives that are unpacked on the way, which need not exist yet.
+    /// A folder for unpacking archives, which need not exist yet.
     pub spool: PathBuf,
-    /// How long one git command may wait for the network.
-    pub patience: Duration,
+    /// The time limit of one git command.
+    pub git_timeout: Duration,
 }
 
-/// What the operator serves itself.
+/// What the operator serves.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Whether the configuration names a place of documents at all.
+    /// Whether the configuration names documents at all.
     pub configured: bool,
     /// The operator's documents.
     pub documents: Vec<OperatorDocument>,
     /// The layers of `mask_images`.
     pub base_layers: Vec<BaseLayer>,
-    /// What people should be told.
+    /// Notes for people.
     pub notes: Vec<String>,
-    /// Manifests that lay beside documents.
-    beside: BTreeMap<Digest, Vec<u8>>,
+    /// Manifests that lay beside the documents, so that they need not be fetched.
+    nearby: BTreeMap<Digest, Vec<u8>>,
 }
 
-/// A document of the operator's.
+/// A document of the operator.
 #[derive(Debug, Clone)]
 pub struct OperatorDocument {
-    /// Where it was found.
+    /// The path or URL of the document, for people.
     pub origin: String,
     /// The document.
     pub document: Document,
-    /// Its manifests.
+    /// The bytes of its manifests.
     pub manifests: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl OperatorDocument {
-    /// A document without manifests, and where it was found.
+    /// A document without manifests, from this path or URL.
     pub fn new(origin: &str, document: Document) -> Self {
         Self { origin: origin.to_owned(), document, manifests: BTreeMap::new() }
     }
 }
 
 impl Sources {
-    /// Reads everything.
+    /// Reads all documents and base images that the settings name.
+    ///
+    /// # Errors
+    /// A source cannot be read, or is not what it should be.
     pub fn gather(settings: &FederationSettings, workspace: &Workspace) -> Result<Self, Failure> {
         let configured = settings.metadata.is_some() || settings.metadata_repo.is_some();
         let mut sources = Self { configured, ..Self::default() };
         let agent = http::tolerant_agent();
         match &settings.metadata {
-            Some(DocumentsPlace::Path(path)) => sources.read_path(path)?,
-            Some(DocumentsPlace::Url(url)) => {
+            Some(DocumentsAddress::Path(path)) => sources.read_path(path)?,
+            Some(DocumentsAddress::Url(url)) => {
                 for (url, bytes) in web::documents(&agent, url)? {
                     sources.add(&url, &bytes)?;
                 }
@@ -79,12 +82,12 @@ impl Sources {
             None => {}
         }
         if let Some(address) = &settings.metadata_repo {
-            let remote = Remote { address: address.clone(), patience: workspace.patience };
+            let remote = Remote { address: address.clone(), timeout: workspace.git_timeout };
             sources.read_repository(&remote, settings.metadata_relpath.as_deref(), &workspace.private)?;
         }
-        let beside = std::mem::take(&mut sources.beside);
+        let nearby = std::mem::take(&mut sources.nearby);
         for document in &mut sources.documents {
-            complete::document(document, &beside, &agent, &mut sources.notes)?;
+            completion::complete(document, &nearby, &agent, &mut sources.notes)?;
         }
         sources.base_layers = base_images::layers(settings, workspace, &mut sources.notes)?;
         Ok(sources)
@@ -97,14 +100,14 @@ impl Sources {
         }
         let mut names = Vec::new();
         files::walk(path, "", &mut |name, _| names.push(name.to_owned())).context(cannot)?;
-        // In order, so that which of two documents is believed does not depend on the disk.
+        // The first document wins if two say different things: the order must not depend on the disk.
         names.sort();
         for name in names {
             if name.ends_with(".json") {
                 self.read_file(&path.join(&name))?;
             } else if is_manifest(&name) {
                 let bytes = read_bounded(&path.join(&name), Manifest::MAX_SIZE)?;
-                self.beside.insert(Digest::of(&bytes), bytes);
+                self.nearby.insert(Digest::of(&bytes), bytes);
             }
         }
         Ok(())
@@ -132,8 +135,8 @@ impl Sources {
             None => Vec::new(),
         };
         if listed.is_empty() {
-            let folder = folder.unwrap_or("it");
-            return Err(Failure::new(Kind::Usage, format!("{shown} has nothing in {folder}"))
+            let folder = folder.unwrap_or("its root");
+            return Err(Failure::new(Kind::Usage, format!("{shown} has no files in {folder}"))
                 .hint("check `metadata_repo` and `metadata_relpath` in [redhat]"));
         }
         let wanted = |path: &str| path.ends_with(".json") || is_manifest(path);
@@ -142,46 +145,45 @@ impl Sources {
             if file.path.ends_with(".json") {
                 return self.add(&format!("{} of {shown}", file.path), &bytes);
             }
-            self.beside.insert(Digest::of(&bytes), bytes);
+            self.nearby.insert(Digest::of(&bytes), bytes);
             Ok(())
         })
     }
 
     fn add(&mut self, origin: &str, bytes: &[u8]) -> Result<(), Failure> {
         if serde_json::from_slice::<Vec<String>>(bytes).is_ok() {
-            // An index for those who read the folder over the web.
+            // `index.json`, for readers of the folder over the web.
             return Ok(());
         }
-        // A layer whose document is misread would be stored where it must not be.
+        // A push after a misread document would store a masked layer.
         let document = Document::parse(bytes).map_err(|error| {
             Failure::new(Kind::Usage, format!("{origin} does not say which layers are masked"))
                 .caused_by(error)
-                .hint("`raas lint` tells all that is wrong with it")
+                .hint("run `raas lint` on the document: it reports all errors")
         })?;
         self.documents.push(OperatorDocument::new(origin, document));
         Ok(())
     }
 }
 
-/// A file's bytes, if they are not too many: a path may lead to anything.
+/// The bytes of a file, which must not be more than `most`: a path may lead to an endless device.
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     File::open(path).context(cannot)?.take(most + 1).read_to_end(&mut bytes).context(cannot)?;
     if bytes.len() as u64 > most {
         let message = format!("{} has more than {most} bytes", path.display());
-        return Err(
-            Failure::new(Kind::Usage, message).hint("check `metadata` in [redhat]: is it a document?")
-        );
+        return Err(Failure::new(Kind::Usage, message)
+            .hint("check `metadata` in [redhat]: it must name a document or a folder of documents"));
     }
     Ok(bytes)
 }
 
-/// Whether a path is that of a manifest beside a document, as in the metadata tree of raas.
+/// Whether a path is that of a manifest in the metadata tree of raas.
 fn is_manifest(path: &str) -> bool {
     let name: raas_types::RepositoryName = "x".parse().expect("a name");
     let sample = tree::manifests(&name);
-    // `_manifests/sha256/`, whatever stands before it.
+    // `_manifests/sha256/`, below any folder.
     let folder = sample.strip_prefix(&format!("{}/x/", tree::DATA)).unwrap_or(&sample);
     let name = path.rsplit_once(folder).map(|(_, name)| name);
     name.is_some_and(|name| name.parse::<ImageId>().is_ok())
@@ -192,14 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_an_end_is_not_read_to_it() {
+    fn an_endless_file_is_an_error() {
         let failure = read_bounded(Path::new("/dev/zero"), 1000).unwrap_err().to_string();
         assert!(failure.contains("more than 1000 bytes"), "{failure}");
         assert_eq!(read_bounded(Path::new("/dev/null"), 0).unwrap(), b"");
     }
 
     #[test]
-    fn manifests_are_told_by_their_place() {
+    fn a_manifest_is_recognised_by_its_path() {
         let hex = "a".repeat(64);
         assert!(is_manifest(&format!("crane/data/a/b/_manifests/sha256/{hex}")));
         assert!(!is_manifest(&format!("crane/data/a/{hex}")));

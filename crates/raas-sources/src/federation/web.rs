@@ -4,16 +4,19 @@ use raas_types::crane::Document;
 
 use raas_base::failure::{Context as _, Failure, Kind};
 
-/// As many documents as one index may list.
-const MOST_DOCUMENTS: usize = 10_000;
+/// The largest number of documents in one index.
+const MAX_DOCUMENTS: usize = 10_000;
 
-/// The documents at a URL, each with its own: the one that is there, or those that the folder's `index.json`, a JSON
-/// array of names, lists.
+/// The documents at a URL, each with its own URL: the document there, or the documents of the folder's `index.json`,
+/// which is a JSON array of names.
+///
+/// # Errors
+/// A document cannot be fetched, or the index lists a name outside its folder.
 pub(super) fn documents(agent: &ureq::Agent, url: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let first = if url.ends_with(".json") { url.to_owned() } else { format!("{url}/index.json") };
     let bytes = fetch(agent, &first, Document::MAX_SIZE)?;
     let Ok(names) = serde_json::from_slice::<Vec<String>>(&bytes) else { return Ok(vec![(first, bytes)]) };
-    if names.len() > MOST_DOCUMENTS {
+    if names.len() > MAX_DOCUMENTS {
         return Err(Failure::new(Kind::Refused, format!("{first} lists {} documents", names.len())));
     }
     let folder = first.rsplit_once('/').map_or(first.as_str(), |(folder, _)| folder);
@@ -37,7 +40,10 @@ pub(super) fn documents(agent: &ureq::Agent, url: &str) -> Result<Vec<(String, V
     Ok(documents)
 }
 
-/// What a URL answers.
+/// The body of the answer at a URL, of `most` bytes at most.
+///
+/// # Errors
+/// The server does not answer with success, or the body is longer.
 pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
     let response = agent.get(url).call().map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot ask {url}"))
@@ -46,8 +52,9 @@ pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>
     })?;
     if !response.status().is_success() {
         let message = format!("{url} answers {}", response.status());
-        return Err(Failure::new(Kind::Environment, message)
-            .hint("a folder of documents needs an `index.json`, a JSON array of their names"));
+        return Err(Failure::new(Kind::Environment, message).hint(
+            "check the URL: a folder of documents needs an `index.json`, a JSON array of their names",
+        ));
     }
     let body = response.into_body().with_config().limit(most).read_to_vec();
     body.context(|| format!("cannot read {url}"))
@@ -67,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_a_document_or_an_index_of_documents() {
+    fn a_url_leads_to_a_document_or_to_an_index() {
         let server = Server::of([
             ("/m/index.json", r#"["a.json", "sub/b.json"]"#),
             ("/m/a.json", "{}"),
@@ -80,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_leads_nowhere_else() {
+    fn an_index_lists_only_documents_of_its_folder() {
         for name in ["../a.json", "/a.json", "http://x/a.json", "a", "a//b.json", "a.json?x"] {
             let index = serde_json::to_string(&[name]).unwrap();
             let server = Server::of([("/m/index.json", index)]);

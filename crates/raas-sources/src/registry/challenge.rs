@@ -1,22 +1,21 @@
-//! What a registry wants before it answers: the `WWW-Authenticate` header of a 401.
+//! The `WWW-Authenticate` header of a 401: which credentials a registry requires.
 
 use std::collections::BTreeMap;
 
-/// How to ask again.
+/// The credentials that a registry requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Challenge {
-    /// With a name and a password.
+    /// A user name and a password.
     Basic,
-    /// With a token from this URL.
-    /// The registry takes a token of a token server.
+    /// A token from a token server.
     Bearer {
-        /// Where to ask for the token.
+        /// The URL of the token.
         token_url: String,
     },
 }
 
 impl Challenge {
-    /// Reads a header; `None` for a scheme that raas does not speak.
+    /// Reads a header. `None` for a scheme that raas does not know.
     pub fn parse(header: &str) -> Option<Self> {
         let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
@@ -43,7 +42,7 @@ impl Challenge {
     }
 }
 
-/// `key="value", key=value`; a comma may stand in a quoted value.
+/// Reads `key="value", key=value`. A quoted value may hold a comma.
 fn parameters(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut rest = text.trim();

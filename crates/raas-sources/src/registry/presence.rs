@@ -1,19 +1,20 @@
-//! Whether something is served at a URL, to anybody, without fetching it.
+//! Whether a URL serves content to everybody, found without a download.
 
 use ureq::http::Response;
 
-/// What a URL answers.
+/// The answer of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// It is there, of this length where the server says.
+    /// The content is there, with this length if the server says it.
     There(Option<u64>),
-    /// The server wants a credential.
+    /// The server requires a credential. This is its status.
     Refused(u16),
-    /// Anything else, in words.
+    /// Every other answer, in words.
     Missing(String),
 }
 
-/// Asks with HEAD; where that is not allowed, as on URLs that are signed for GET, for the first byte.
+/// Asks a URL with HEAD. If the server does not allow that, as for URLs that are signed for GET, it asks with GET for the
+/// first byte.
 pub fn ask(agent: &ureq::Agent, url: &str) -> Presence {
     let head = match agent.head(url).call() {
         Ok(head) => head,

@@ -1,4 +1,4 @@
-//! What the service answers.
+//! The answers of the service.
 
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
@@ -206,7 +206,7 @@ impl State {
             .with("Cache-Control", &object.headers.1)
     }
 
-    /// What is to be copied.
+    /// The source of a copy.
     fn source(&self, request: &Request) -> Option<Vec<u8>> {
         let source = decoded(request.headers["x-amz-copy-source"].trim_start_matches('/'));
         let (bucket, key) = source.split_once('/')?;
@@ -347,7 +347,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The media type and `Cache-Control` that an object is to have.
+/// The media type and `Cache-Control` for a new object.
 fn headers(request: &Request) -> (String, String) {
     let header = |name: &str| request.headers.get(name).cloned().unwrap_or_default();
     (header("content-type"), header("cache-control"))

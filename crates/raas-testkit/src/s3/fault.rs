@@ -1,40 +1,40 @@
-//! Ways to misbehave.
+//! Faults of the service.
 
 use std::time::Duration;
 
-/// A way to misbehave, for some requests.
+/// A fault of some requests.
 #[derive(Debug, Clone)]
 pub struct Fault {
     /// The operation, as S3 names it (`PutObject`), or `*`.
     pub operation: &'static str,
-    /// Only for keys that contain this.
+    /// The fault is for keys that contain this text.
     pub key: &'static str,
-    /// So many requests are let through before.
+    /// The number of requests without the fault before it begins.
     pub after: usize,
-    /// How often; it ends then.
+    /// The number of requests with the fault, after which it ends.
     pub times: usize,
-    /// How.
+    /// What goes wrong.
     pub what: What,
 }
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// An error answer: status and code, and the bucket's region if there is something to say of it.
+    /// The answer is an error with this status and code, and the bucket's region if it matters.
     Refuse(u16, &'static str),
     /// The bucket is in this region.
     Moved(&'static str),
-    /// The connection is reset when half of the body has come.
+    /// The service resets the connection after half of the request's body.
     Reset,
     /// The answer's body ends in the middle.
     Truncate,
-    /// Everything is done, and the answer never comes.
+    /// The service does the operation and sends no answer.
     LoseAnswer,
-    /// Other bytes arrive than were sent.
+    /// The service receives other bytes than the client sent.
     Damage,
-    /// It takes this long.
+    /// The answer takes this long.
     Slow(Duration),
-    /// The clock of the service is ahead by this much.
+    /// The service's clock is ahead by this time.
     Skew(Duration),
 }
 
@@ -44,7 +44,7 @@ impl Fault {
         Self::times(operation, 1, what)
     }
 
-    /// A fault of an operation, so many times.
+    /// A fault of an operation, this number of times.
     pub fn times(operation: &'static str, times: usize, what: What) -> Self {
         Self { operation, key: "", after: 0, times, what }
     }
@@ -54,7 +54,7 @@ impl Fault {
         Self::times(operation, usize::MAX, what)
     }
 
-    /// Whether this request is one that goes wrong.
+    /// Whether this request has the fault.
     pub(super) fn takes(&mut self, operation: &str, key: &str) -> bool {
         let meant = (self.operation == "*" || self.operation == operation) && key.contains(self.key);
         if !meant || self.times == 0 {

@@ -1,4 +1,4 @@
-//! A request as it comes: read from the wire, and which operation it is.
+//! Requests: their bytes and their operations.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,7 +16,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// The next request's head; `None` when the client has gone.
+    /// The head of the next request; `None` if the client closed the connection.
     pub(super) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Self>> {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -53,7 +53,7 @@ impl Request {
         Ok(Some(request))
     }
 
-    /// The body, or as much of it as is asked for.
+    /// The body, or its first bytes up to a limit.
     pub(super) fn read_body(&self, reader: &mut BufReader<&TcpStream>, length: usize) -> io::Result<Vec<u8>> {
         if self.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
             reader.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -95,14 +95,14 @@ impl Request {
         }
     }
 
-    /// The bucket's setting that is meant.
+    /// The setting of the bucket in the request.
     pub(super) fn setting(&self) -> Option<&'static str> {
         ["policy", "lifecycle", "encryption", "publicAccessBlock", "acl"]
             .into_iter()
             .find(|name| self.query.contains_key(*name))
     }
 
-    /// Names in faults and counts: of settings, with the setting.
+    /// The operation's name for faults and counts. A request for a setting has the setting in it.
     pub(super) fn known_as(&self) -> String {
         match self.setting() {
             Some(setting) if self.key.is_empty() => self.operation.replace("Setting", &format!(":{setting}")),

@@ -1,4 +1,4 @@
-//! What the service keeps.
+//! The state of the service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 
 use super::Fault;
 
-/// Everything.
+/// The whole state.
 pub(super) struct State {
     pub(super) buckets: BTreeMap<String, Bucket>,
     /// Unfinished uploads by their id.
@@ -50,7 +50,7 @@ pub(super) struct Multipart {
 pub(super) struct Part {
     pub(super) bytes: Vec<u8>,
     pub(super) etag: String,
-    /// As it was sent, in base64.
+    /// The checksum that the client sent, in base64.
     pub(super) sha256: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Dates as HTTP and S3 write them.
+//! Dates in the formats of HTTP and S3.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_written_as_the_standards_say() {
+    fn dates_have_the_formats_of_the_standards() {
         let time = UNIX_EPOCH + Duration::from_secs(1_795_540_322);
         assert_eq!(http(time), "Tue, 24 Nov 2026 17:12:02 GMT");
         assert_eq!(iso(time), "2026-11-24T17:12:02.000Z");

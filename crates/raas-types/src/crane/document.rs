@@ -10,7 +10,17 @@ use crate::{Digest, ImageId, RepositoryName, Tag, VendorName, media_type};
 /// The `type` of every document.
 pub(super) const DOCUMENT_TYPE: &str = "pulp-docker-redirect";
 
-/// A metadata document: one repository, in one of Docker's two worlds.
+/// A metadata document: one repository, with either Docker v1 or v2 content.
+///
+/// ```
+/// use raas_types::crane::{Content, Document};
+///
+/// let document = Document::parse(br#"{"type": "pulp-docker-redirect", "version": 4, "repository": "acme-app",
+///     "repo-registry-id": "app", "url": "https://cdn.example.com/app/", "schema2_data": ["1.0"]}"#)?;
+/// assert_eq!(document.name.as_str(), "app");
+/// assert!(matches!(&document.content, Content::V2(v2) if v2.schema2.contains("1.0")));
+/// # Ok::<(), raas_types::crane::DocumentError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// Pulp's id of the repository.
@@ -19,7 +29,7 @@ pub struct Document {
     pub name: RepositoryName,
     /// The base that a legacy Crane redirects to.
     pub url: String,
-    /// Whether it takes a credential to see it.
+    /// Whether a client needs a credential to see the repository.
     pub protected: bool,
     /// What it publishes.
     pub content: Content,
@@ -41,7 +51,7 @@ pub struct V1Content {
     pub images: BTreeSet<ImageId>,
     /// Each tag's image.
     pub tags: BTreeMap<Tag, ImageId>,
-    /// What raas knows beyond that, in documents that it wrote.
+    /// The `raas` object, in documents that raas wrote.
     pub raas: Option<V1Extension>,
 }
 
@@ -54,9 +64,9 @@ pub struct V2Content {
     pub schema2: BTreeSet<String>,
     /// Digests and tags that are manifest lists (version 4).
     pub lists: BTreeSet<String>,
-    /// For each tag that is a list, the manifest for clients that know none, and its schema version (version 4).
+    /// For each tag of a list: the manifest for clients that know no lists, and its schema version (version 4).
     pub amd64_tags: BTreeMap<String, (String, u8)>,
-    /// What raas knows beyond that, in documents that it wrote.
+    /// The `raas` object, in documents that raas wrote.
     pub raas: Option<V2Extension>,
 }
 
@@ -66,7 +76,7 @@ pub enum DocumentError {
     /// Not JSON, a key missing, or a value of the wrong type.
     #[error("it is not a metadata document: {0}")]
     Json(#[from] serde_json::Error),
-    /// Another kind of JSON.
+    /// JSON of another kind.
     #[error("its `type` is `{0}`; a metadata document has `pulp-docker-redirect`")]
     Type(String),
     /// A version that no Crane has had.
@@ -133,7 +143,7 @@ impl Document {
 
     /// Reads a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        /// So that another kind of JSON is told by what it is, not by what it lacks.
+        /// Read first, so that the error for JSON of another kind names its type and not a missing key.
         #[derive(Deserialize)]
         struct Kind {
             r#type: Option<String>,
@@ -153,7 +163,7 @@ impl Document {
                     raas: raw.raas.map(serde_json::from_value).transpose()?,
                 })
             }
-            // It names nothing: whatever else says so in it is of no version that it is.
+            // A version 2 document lists nothing; lists in it belong to other versions and are ignored.
             2 => Content::V2(V2Content {
                 flat: true,
                 raas: raw.raas.map(serde_json::from_value).transpose()?,
@@ -177,7 +187,8 @@ impl Document {
         })
     }
 
-    /// The document's bytes: the same for the same content, one value a line so that git shows what changed.
+    /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff` shows
+    /// what changed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut raw = Raw {
             r#type: DOCUMENT_TYPE.into(),
@@ -222,9 +233,9 @@ fn to_value(extension: &impl Serialize) -> serde_json::Value {
 }
 
 impl V2Content {
-    /// What a legacy Crane must be told about these manifests: which digests and tags are schema 2, which are
-    /// lists, and what a list's tag means to a client that knows no lists. `amd64` gives a list's linux/amd64
-    /// manifest.
+    /// The content that tells a legacy Crane about these manifests: which digests and tags are schema 2, which are
+    /// lists, and which manifest a client that knows no lists gets for a list's tag. `amd64` gives the linux/amd64
+    /// manifest of a list.
     pub fn new(extension: V2Extension, amd64: impl Fn(&Digest) -> Option<Digest>) -> Self {
         let mut content = V2Content::default();
         let names = extension
@@ -259,7 +270,7 @@ mod tests {
         "tags": {"latest": "bf3bf3a4371d50acc13a8774e5cd3d9e2ebc4818252893043f93397d69e0ada8"}}"#;
 
     #[test]
-    fn pulps_own_document_reads_and_survives_writing() {
+    fn a_document_of_pulp_is_read_and_written_without_loss() {
         let document = Document::parse(BRIEF.as_bytes()).unwrap();
         let Content::V1(v1) = &document.content else { panic!("version 1 is v1 content") };
         assert_eq!((v1.images.len(), v1.tags.len(), document.protected), (1, 1, false));
@@ -267,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_2_document_survives_writing() {
+    fn a_version_2_document_is_written_without_loss() {
         let two = r#"{"type": "pulp-docker-redirect", "version": 2, "repository": "a", "repo-registry-id": "a",
             "url": "https://x/a/", "schema2_data": ["latest"]}"#;
         let document = Document::parse(two.as_bytes()).unwrap();
@@ -276,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn other_json_is_told_by_what_it_is() {
+    fn the_error_for_other_json_names_its_kind() {
         assert!(matches!(Document::parse(b"[]"), Err(DocumentError::Json(_))));
         assert!(matches!(Document::parse(br#"{"type":"x"}"#), Err(DocumentError::Type(_))));
         let nine = BRIEF.replace("\"version\": 1", "\"version\": 9");
@@ -286,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_4_document_tells_a_legacy_crane_all_that_it_reads() {
+    fn a_version_4_document_has_every_key_that_a_legacy_crane_reads() {
         let (image, list, blob) = (Digest::of(b"image"), Digest::of(b"list"), Digest::of(b"blob"));
         let entry =
             |media_type: &str| ManifestEntry { media_type: media_type.into(), size: 5, platform: None };

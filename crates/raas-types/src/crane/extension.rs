@@ -1,4 +1,4 @@
-//! The `raas` object of a document: what a registry must know to answer from memory, and Crane never asked.
+//! The `raas` object of a document: what a server needs to answer from memory, and Crane's own keys do not say.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct ManifestEntry {
     pub media_type: String,
     /// Its length in bytes.
     pub size: u64,
-    /// What it runs on, where its config or its index says.
+    /// What the image runs on, if its config or its index says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
@@ -34,10 +34,10 @@ pub struct ManifestEntry {
 pub struct BlobEntry {
     /// Its length in bytes.
     pub size: u64,
-    /// For a layer that raas packed: the digest of the plain tar, by which it is known again.
+    /// For a layer that raas packed: the digest of the plain tar. A later push recognises the layer by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff_id: Option<Digest>,
-    /// For a blob that is not in the vendor's bucket (a masked or foreign layer): the URL that has its bytes.
+    /// For a blob that is not in the vendor's bucket (a masked or foreign layer): the URL of its bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
 }
@@ -45,7 +45,7 @@ pub struct BlobEntry {
 /// What raas adds to a document of version 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct V1Extension {
-    /// For each image, its layer's other identities.
+    /// For each image, the other identities of its layer.
     pub images: BTreeMap<ImageId, V1ImageEntry>,
 }
 
@@ -58,12 +58,12 @@ pub struct V1ImageEntry {
     pub size: u64,
     /// Digest of the layer's plain tar.
     pub diff_id: Digest,
-    /// The blob that today's clients pull for it.
+    /// The blob that today's clients pull in place of the layer.
     pub blob: Digest,
-    /// Digest of the `json` file, where it is in the bucket.
+    /// Digest of the `json` file, if the bucket has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Digest>,
-    /// For a masked image: the folder URL that has its `layer`, `json` and `ancestry`, without a slash at the end.
+    /// For a masked image: the URL of the folder with its `layer`, `json` and `ancestry`, without a slash at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Checks of a metadata document that say everything that is wrong with it at once.
+//! Checks of a metadata document that report all of its faults at once.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,18 +16,18 @@ use crate::{Digest, ImageId, Location, RepositoryName, Tag};
 pub enum Severity {
     /// A registry would skip the document, or serve something from it that cannot be pulled.
     Error,
-    /// A registry would serve it; a person should look.
+    /// A registry would serve the document; a person should check it.
     Warning,
 }
 
-/// One thing found in a document.
+/// A fault in a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How bad the fault is.
     pub severity: Severity,
-    /// Where: a JSON pointer (RFC 6901), empty for the whole document.
+    /// The place of the fault: a JSON pointer (RFC 6901), empty for the whole document.
     pub at: String,
-    /// What is wrong and what is expected.
+    /// What is wrong, and what was expected.
     pub message: String,
 }
 
@@ -42,13 +42,20 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is wrong with a document, in the order of its keys; nothing for a good one.
+/// All faults of a document, in the order of its keys; none for a good document.
+///
+/// ```
+/// use raas_types::crane::lint;
+///
+/// let findings = lint(br#"{"type": "pulp-docker-redirect", "version": 7}"#);
+/// assert_eq!(findings[0].to_string(), "error: /version: expected 1, 2, 3 or 4");
+/// ```
 pub fn lint(bytes: &[u8]) -> Vec<Finding> {
     let mut report = Report::default();
     match serde_json::from_slice::<Value>(bytes) {
         Ok(Value::Object(document)) => {
             check_document(&mut report, &document);
-            // What only the typed reader sees (a type deep inside `raas`, say) must not slip through.
+            // Some faults show only in the typed reader: a wrong type deep inside `raas`, for example.
             if report.errors() == 0 {
                 match Document::parse(bytes) {
                     Ok(document) => check_extension(&mut report, &document),
@@ -273,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_with_its_place() {
+    fn every_fault_is_reported_with_its_place() {
         let id = "ab".repeat(32);
         type Edit<'a> = Box<dyn Fn(String) -> String + 'a>;
         let table: [(&str, Edit<'_>); 9] = [
@@ -305,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn several_faults_are_told_at_once() {
+    fn several_faults_are_reported_at_once() {
         let findings = lint(br#"{"type": 1, "version": 1, "images": 2}"#);
         assert!(findings.len() >= 5, "{findings:?}");
     }

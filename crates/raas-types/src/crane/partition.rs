@@ -1,39 +1,39 @@
-//! Which part of a snapshot a file of the metadata tree lies in.
+//! Which part of a snapshot holds a file of the metadata tree.
 //!
-//! Whoever publishes and whoever serves must say the same, in every version: a part that did not change is taken over, and
-//! what it holds is known by the paths alone.
+//! Publishers and servers of every version must compute the same part for a path: a server keeps a part that did not
+//! change, and knows its files by their paths alone.
 
 use crate::Digest;
 
 use super::tree;
 
-/// How many parts a snapshot has at most.
+/// The highest number of parts of a snapshot.
 pub const MOST: usize = 64;
 
-/// How many files a part has on average before there are twice as many parts: with their documents a megabyte or so,
-/// which is packed to a tenth and read in some milliseconds.
+/// The average number of files in a part above which the number of parts doubles. So many files have about a megabyte,
+/// which packs to a tenth and is read in some milliseconds.
 const FULL: usize = 1024;
 
-/// How many parts are made of so many files: a power of two.
+/// The number of parts for so many files: a power of two.
 pub fn count(files: usize) -> usize {
     files.div_ceil(FULL).clamp(1, MOST).next_power_of_two()
 }
 
-/// Whether a snapshot may have so many parts.
+/// Whether a snapshot may have this number of parts.
 pub fn is_count(parts: usize) -> bool {
     parts.is_power_of_two() && parts <= MOST
 }
 
-/// The part, from 0, that a file lies in: by the SHA-256 of the name of the repository that its path is of. So a document
-/// and the manifests that it names are in one part.
+/// The number of the part that holds a file, counted from 0. It follows from the SHA-256 of the repository's name in the
+/// path, so a document and its manifests are in one part.
 ///
 /// # Panics
-/// There are no parts.
+/// `parts` is 0.
 pub fn part_of(path: &str, parts: usize) -> usize {
     usize::from(Digest::of(repository(path).as_bytes()).bytes()[0]) % parts
 }
 
-/// The repository that a path is of, whether or not there can be one of that name.
+/// The repository's name in a path, which need not be a valid name.
 fn repository(path: &str) -> &str {
     let path = path.strip_prefix(tree::OPERATOR).unwrap_or(path);
     let path = path.strip_prefix(tree::DATA).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_of_a_repository_are_in_one_part_for_ever() {
-        // With what sha256sum says of the name.
+    fn all_files_of_a_repository_are_in_one_part() {
+        // The first byte that `sha256sum` prints for the name.
         let table = [("app", 0xa1), ("team/app", 0xe4), ("a.json", 0x60)];
         for (name, first) in table {
             for path in [
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_double_with_what_they_hold() {
+    fn the_number_of_parts_doubles_with_the_number_of_files() {
         let table = [
             (0, 1),
             (FULL, 1),

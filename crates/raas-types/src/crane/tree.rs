@@ -1,23 +1,23 @@
-//! Where documents and manifests lie in the metadata tree: what git records and what a server reads.
+//! The places of documents and manifests in the metadata tree, which git records and servers read.
 //!
 //! ```text
 //! crane/data/<image>.json                      version 4 document: what today's clients pull
 //! crane/data/<image>/_v1.json                  version 1 document: what Docker v1 clients pull
 //! crane/data/<image>/_manifests/sha256/<hex>   a manifest's exact bytes
-//! crane/data/+operator/<image>.json            the same two documents of the operator's own repositories, which
-//! crane/data/+operator/<image>/_v1.json          are published beside the vendor's; their manifests lie with all others
+//! crane/data/+operator/<image>.json            the same two documents for the operator's own repositories, published
+//! crane/data/+operator/<image>/_v1.json          beside the vendor's; their manifests lie with all others
 //! revision                                     in a checkout only: the commit that it holds, written last
 //! ```
 //!
-//! No repository name has a part that begins with `_` or `+`, so nothing here can meet another repository's files; a
-//! legacy Crane reads both documents, since it takes every `.json` file of the tree, and leaves the manifests.
+//! No part of a repository name begins with `_` or `+`, so files of two repositories never have the same path. A legacy
+//! Crane takes every `.json` file of the tree, so it reads both documents and leaves the manifests.
 
 use crate::{Digest, RepositoryName};
 
-/// The folder that holds all documents, as Crane's own installations have it.
+/// The folder of all documents, as in Crane's own installations.
 pub const DATA: &str = "crane/data";
 
-/// The file of a checkout that tells which commit it holds.
+/// The file of a checkout with the id of its commit.
 pub const REVISION: &str = "revision";
 
 /// The path of a repository's version 4 document.
@@ -30,7 +30,7 @@ pub fn v1_document(repository: &RepositoryName) -> String {
     format!("{DATA}/{repository}/_v1.json")
 }
 
-/// The folder of the documents that are the operator's, ending in a slash.
+/// The folder of the operator's documents, ending in a slash.
 pub const OPERATOR: &str = "crane/data/+operator/";
 
 /// The path of the operator's version 4 document of a repository.
@@ -43,7 +43,7 @@ pub fn operators_v1_document(repository: &RepositoryName) -> String {
     format!("{OPERATOR}{repository}/_v1.json")
 }
 
-/// Whether a document is the operator's, by its path.
+/// Whether the path is that of one of the operator's documents.
 pub fn is_operators(path: &str) -> bool {
     path.starts_with(OPERATOR)
 }

@@ -1,4 +1,4 @@
-//! What requests are for, and who asks.
+//! What requests are for, and which clients are mirrors.
 
 use crate::Digest;
 
@@ -15,11 +15,11 @@ pub enum Kind {
     Attestation,
     /// An SBOM of cosign, by its tag.
     Sbom,
-    /// A manifest that is attached to another by its `subject`, or the tag that lists such.
+    /// A manifest with a `subject`, or the tag that lists the referrers of a manifest.
     Referrer,
-    /// Something else that has a tag made of a digest.
+    /// Another manifest whose tag is made of a digest.
     Attached,
-    /// The list of what is attached to a manifest.
+    /// The list of a manifest's referrers.
     Referrers,
     /// A config or a layer.
     Blob,
@@ -63,8 +63,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind of a tag by which cosign and its kin attach something to a digest: `sha256-<hex>.sig`; the fallback of
-    /// the referrers API is such a tag without an end. `None` for a tag of an image.
+    /// The kind of a tag made of a digest, as cosign makes them: `sha256-<hex>.sig`. The fallback of the referrers API is
+    /// such a tag without an ending. `None` for other tags.
     ///
     /// Source: cosign, "Signature Spec"; OCI distribution-spec 1.1, "Referrers Tag Schema".
     pub fn of_tag(tag: &str) -> Option<Self> {

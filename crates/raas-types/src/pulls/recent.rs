@@ -1,15 +1,15 @@
-//! A memory of the last minutes, of bounded size.
+//! A map of the last minutes, of bounded size.
 
 use std::collections::HashMap;
 
 use super::WINDOW;
 use crate::Utc;
 
-/// As many as are remembered by each of two generations.
+/// The most entries in each of two generations.
 const MOST: usize = 32_768;
 
-/// What is known by a hash. Two generations: when the young one is full, or as old as anything is of use, it becomes the
-/// old one, and the old one is forgotten.
+/// Values by a hash, in two generations. When the young generation is full, or older than [`WINDOW`], it becomes the old
+/// generation, and the old one is dropped.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     begun: Utc,
@@ -24,13 +24,13 @@ impl<V> Default for Recent<V> {
 }
 
 impl<V: Default> Recent<V> {
-    /// What is known, unless it is too long ago.
+    /// The value, unless it is older than [`WINDOW`].
     pub(super) fn find(&self, key: u64, now: Utc) -> Option<&V> {
         let found = self.young.get(&key).or_else(|| self.old.get(&key));
         found.filter(|(since, _)| now.distance(*since) <= WINDOW).map(|(_, value)| value)
     }
 
-    /// What is known, or nothing yet; either is remembered from now on, as long as it is asked for.
+    /// The value, or a default one. Each call renews the entry's time.
     pub(super) fn entry(&mut self, key: u64, now: Utc) -> &mut V {
         self.turn(now);
         let known = self.old.remove(&key).filter(|(since, _)| now.distance(*since) <= WINDOW);
@@ -43,7 +43,7 @@ impl<V: Default> Recent<V> {
         &mut found.1
     }
 
-    /// Whether it is for the first time, or the first after long; remembered from that time.
+    /// Whether this is the first call for the key within [`WINDOW`]; the entry keeps the time of that first call.
     pub(super) fn first(&mut self, key: u64, now: Utc) -> bool {
         if self.find(key, now).is_some() {
             return false;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_bounded_and_the_oldest_go_first() {
+    fn the_map_is_bounded_and_drops_the_oldest_first() {
         let mut recent: Recent<()> = Recent::default();
         let now = Utc::from_unix(1_000_000);
         for key in 0..3 * MOST as u64 {

@@ -13,8 +13,9 @@ use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_sources::federation::{Masks, Sources};
 
-/// Look at the configuration.
+/// Check or show the configuration
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas config check")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,32 +23,36 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the configuration and everything that it names, and tell what is wrong
+    /// Read the configuration and everything that it names, and report errors
+    #[command(after_long_help = "Example:\n  raas config check --config ./raas.cfg")]
     Check {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Print what is set, secrets as `***`, and what comes from the environment as it is written, `${NAME}`
+    /// Print the keys that are set, secrets as `***`
+    ///
+    /// A value from the environment is printed as it is written: `${NAME}`.
+    #[command(after_long_help = "Example:\n  raas config show --json")]
     Show {
-        /// Print one JSON object
+        /// Print one JSON object instead of text
         #[arg(long)]
         json: bool,
     },
 }
 
 #[derive(Serialize)]
-struct Checked {
+struct CheckReport {
     source: String,
     keys: usize,
     masks: String,
     notes: Vec<String>,
-    /// What is no error, and will be in the way.
+    /// Settings that will cause errors later.
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct ShowReport {
     source: String,
     sections: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -61,18 +66,18 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 }
 
 fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
-    // That it was read says that it is well formed.
+    // Reading has already checked the form of the file.
     let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
     }
-    config.check_doors()?;
+    config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
     let warnings = warnings(&masks);
     if json {
         let notes = masks.notes().to_vec();
         let (source, keys) = (config.source.to_string(), config.settings.len());
-        output::json(&Checked { source, keys, masks: masks.summary(), notes, warnings });
+        output::json(&CheckReport { source, keys, masks: masks.summary(), notes, warnings });
         return Ok(());
     }
     output::line(&format!("ok: {}, {}", config.source, output::number(config.settings.len(), "key")));
@@ -87,15 +92,15 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
 }
 
 fn warnings(masks: &Masks) -> Vec<String> {
-    let without_place = masks.without_place();
+    let without_location = masks.without_location();
     let warning = || {
         format!(
-            "nothing says where {} of `mask_layers` would be served from: images with one of them are refused; set \
-             `layer_url` in [redhat], or `metadata` with documents that list them",
-            output::number(without_place, "layer")
+            "{} of `mask_layers` without a known location: images with such a layer are rejected; set `layer_url` in \
+             [redhat], or `metadata` with documents that list the layers",
+            output::number(without_location, "layer")
         )
     };
-    (without_place > 0).then(warning).into_iter().collect()
+    (without_location > 0).then(warning).into_iter().collect()
 }
 
 fn show(config: &Config, json: bool) {
@@ -105,7 +110,7 @@ fn show(config: &Config, json: bool) {
             let section = sections.entry(setting.section.clone()).or_default();
             section.insert(setting.key.clone(), setting.value.clone());
         }
-        output::json(&Shown { source: config.source.to_string(), sections });
+        output::json(&ShowReport { source: config.source.to_string(), sections });
         return;
     }
     output::line(&format!("# {}", config.source));

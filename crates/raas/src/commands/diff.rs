@@ -7,29 +7,30 @@ use raas_types::{RepositoryName, VendorName};
 
 use crate::config::Config;
 use crate::output;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::refresh_or_say;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::difference::{self, Difference, TagChange};
 use raas_publish::history;
 use raas_publish::home::Home;
 
-/// Compare two publications: tags added, moved and removed, layers added and removed.
+/// Compare two publications: tags added, moved and removed, layers added and removed
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas diff bigdatainc bigdata-app")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Compare publications of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The earlier commit of `raas log`; or, without TO, an image, whose last two publications are compared
+    /// Compare from this commit of `raas log`, or the last two publications of this image
     #[arg(value_name = "FROM|IMAGE")]
     from: String,
 
-    /// The later commit
+    /// Compare to this later commit
     #[arg(value_name = "TO")]
     to: Option<String>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -38,7 +39,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     let vendor = home.existing(&arguments.vendor)?;
     refresh_or_say(&vendor, config);
     let record = vendor.record();
-    let nothing = || Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()));
+    let nothing = || {
+        Failure::new(Kind::Usage, format!("{} has published nothing yet", vendor.name()))
+            .hint(format!("publish an image with `raas push {}`", vendor.name()))
+    };
     let head = record.head()?.ok_or_else(nothing)?;
     let (from, to, only) = match &arguments.to {
         Some(to) => {
@@ -50,7 +54,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
             let mut last = history::entries(&record, &head, &history::paths_of(&name), Some(2))?.into_iter();
             let unknown = || {
                 Failure::new(Kind::Usage, format!("{name} has never been published"))
-                    .hint("`raas list ISV` lists the images")
+                    .hint("run `raas list ISV` to list the images")
             };
             let to = last.next().ok_or_else(unknown)?.commit;
             (last.next().map(|entry| entry.commit), to, Some(name))
@@ -60,12 +64,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if arguments.json {
         output::json(&difference);
     } else {
-        tell(&difference);
+        print(&difference);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(difference: &Difference) {
+fn print(difference: &Difference) {
     let from = difference.from.as_deref().map_or("nothing", |from| &from[..12]);
     output::line(&format!("{from} -> {}", &difference.to[..12]));
     if difference.repositories.is_empty() {

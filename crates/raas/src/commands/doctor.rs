@@ -7,7 +7,7 @@ use clap::Args;
 use raas_types::{ImageArgument, Reference, VendorName};
 
 use crate::config::Config;
-use crate::doctor::{self, Asked, Diagnosis};
+use crate::doctor::{self, Diagnosis, Options};
 use crate::output;
 use crate::status::Outcome;
 use raas_base::Secret;
@@ -16,23 +16,28 @@ use raas_platform::{Local, Platform as _};
 use raas_publish::home::Home;
 use raas_sources::registry::ImageReference;
 
-/// Do what docker, containerd and podman do to pull an image, step by step, and say what is wrong and what to do.
+/// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
 ///
-/// Any registry: its name, its port, its certificate, the ping, the login, the manifest as each client asks for it, and
-/// for the config and each layer what is said of it, where clients are sent, and what they get there. As docker, it
-/// speaks without TLS to addresses of this machine. A name and a password are taken from where docker and podman keep
-/// them.
+/// The image may be in any registry. The steps are: name, connection, certificate, ping, login, the manifest as each
+/// client asks for it, the config, and each layer with every redirect. Each problem comes with its fix.
 ///
-/// Exit code 0 only if all of it holds.
+/// As docker does, the command speaks without TLS to addresses of this machine. It takes a user name and password
+/// from where docker and podman keep them.
+///
+/// The exit code is 0 only if every step succeeds.
 #[derive(Debug, Args)]
-#[command(override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE")]
+#[command(
+    override_usage = "raas doctor [OPTIONS] [ISV] REFERENCE",
+    after_long_help = "Example:\n  raas doctor registry.example.com/bigdata-app:1.0"
+)]
 pub(crate) struct Arguments {
-    /// HOST/IMAGE[:TAG|@DIGEST]; or a vendor and IMAGE[:TAG], on the vendor's `registry_host` or else on the server that
-    /// runs here
+    /// Pull HOST/IMAGE[:TAG|@DIGEST], or this vendor's IMAGE[:TAG]
+    ///
+    /// A vendor's image is pulled from the `registry_host` of raas.cfg, or from the server that runs on this machine.
     #[arg(value_name = "[ISV] REFERENCE", required = true, num_args = 1..=2)]
     words: Vec<String>,
 
-    /// Look at all platforms of an index [default: linux on this machine's processor, and linux/amd64]
+    /// Check all platforms of an index [default: linux on this processor, and linux/amd64]
     #[arg(long)]
     all_platforms: bool,
 
@@ -44,7 +49,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plain_http: bool,
 
-    /// The user; the password is RAAS_REGISTRY_PASSWORD, or comes with --password-stdin
+    /// Log in as this user
+    ///
+    /// The password is the value of RAAS_REGISTRY_PASSWORD, or comes with --password-stdin.
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
@@ -52,7 +59,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "username")]
     password_stdin: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -67,8 +74,8 @@ pub(crate) fn run(
         words => {
             let text = words.first().map(String::as_str).unwrap_or_default();
             let image: ImageReference = text.parse().map_err(|_| {
-                Failure::new(Kind::Usage, format!("`{text}` names no image in a registry"))
-                    .hint("HOST/IMAGE:TAG, such as registry.example.com/app:1.0; or a vendor and an image, `bigdatainc app:1.0`")
+                Failure::new(Kind::Usage, format!("`{text}` is not the reference of an image in a registry"))
+                    .hint("give HOST/IMAGE:TAG, such as registry.example.com/app:1.0, or a vendor and an image, such as `bigdatainc app:1.0`")
             })?;
             (image.api_host().to_owned(), image.name.clone(), image.reference)
         }
@@ -76,11 +83,13 @@ pub(crate) fn run(
     let credentials = match &arguments.username {
         Some(user) => Some((user.clone(), password(arguments.password_stdin)?)),
         None => doctor::find_credentials(&host).map_err(|message| {
-            Failure::new(Kind::Environment, message)
-                .hint(format!("log in again (docker login {}), or give --username", doctor::host_key(&host)))
+            Failure::new(Kind::Environment, message).hint(format!(
+                "log in again with `docker login {}`, or give --username",
+                doctor::host_key(&host)
+            ))
         })?,
     };
-    let diagnosis = doctor::examine(&Asked {
+    let diagnosis = doctor::examine(&Options {
         host,
         name,
         reference,
@@ -92,12 +101,12 @@ pub(crate) fn run(
     if arguments.json {
         output::json(&diagnosis);
     } else {
-        tell(&diagnosis, io::stdout().is_terminal());
+        print(&diagnosis, io::stdout().is_terminal());
     }
     Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Where a vendor's image is pulled from.
+/// The host, name and reference that a vendor's image is pulled with.
 fn of_vendor(
     home: &dyn Fn() -> Result<Home, Failure>,
     config: &dyn Fn() -> Result<Config, Failure>,
@@ -109,12 +118,12 @@ fn of_vendor(
         Some((image, digest)) => (image, Some(digest)),
         None => (image, None),
     };
-    let wrong = |error: &dyn std::fmt::Display| Failure::new(Kind::Usage, error.to_string());
-    let argument: ImageArgument = image.parse().map_err(|error| wrong(&error))?;
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Kind::Usage, error.to_string());
+    let argument: ImageArgument = image.parse().map_err(|error| usage(&error))?;
     let reference = match (digest, argument.tag) {
-        (Some(digest), _) => digest.parse().map_err(|error| wrong(&error))?,
+        (Some(digest), _) => digest.parse().map_err(|error| usage(&error))?,
         (None, Some(tag)) => Reference::Tag(tag),
-        (None, None) => "latest".parse().map_err(|error| wrong(&error))?,
+        (None, None) => "latest".parse().map_err(|error| usage(&error))?,
     };
     if let Some(host) = config()?.vendor(&vendor).registry_hosts.first() {
         return Ok((host.to_string(), argument.name, reference));
@@ -124,13 +133,13 @@ fn of_vendor(
     let server = serving.first().ok_or_else(|| {
         Failure::new(
             Kind::Usage,
-            format!("nobody says where the registry of {vendor} is, and no server of it runs here"),
+            format!("the registry of {vendor} has no known host, and none of its servers runs here"),
         )
         .hint(format!(
             "set `registry_host` in [{vendor}] of raas.cfg, run `raas serve {vendor}`, or give HOST/IMAGE:TAG"
         ))
     })?;
-    // Under this name it is the vendor's whichever others are served.
+    // A server of several vendors selects the vendor by this host name.
     Ok((format!("{vendor}.localhost:{}", server.reachable().port()), argument.name, reference))
 }
 
@@ -140,16 +149,17 @@ fn password(stdin: bool) -> Result<Secret, Failure> {
         io::stdin()
             .take(64 * 1024)
             .read_to_string(&mut text)
-            .context(|| "cannot read the password".into())?;
+            .context(|| "cannot read the password from standard input".into())?;
         return Ok(Secret::new(text.trim_end_matches(['\r', '\n'])));
     }
     std::env::var("RAAS_REGISTRY_PASSWORD").map(Secret::new).map_err(|_| {
-        Failure::new(Kind::Usage, "there is no password for --username")
-            .hint("set RAAS_REGISTRY_PASSWORD, or give --password-stdin and the password on standard input")
+        Failure::new(Kind::Usage, "--username needs a password").hint(
+            "set RAAS_REGISTRY_PASSWORD, or give --password-stdin and write the password to standard input",
+        )
     })
 }
 
-fn tell(diagnosis: &Diagnosis, terminal: bool) {
+fn print(diagnosis: &Diagnosis, terminal: bool) {
     output::line(&diagnosis.reference);
     for check in &diagnosis.checks {
         let outcome = match (check.outcome, terminal) {

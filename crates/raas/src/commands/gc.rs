@@ -8,44 +8,50 @@ use raas_types::VendorName;
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::gc::{Garbage, Policy, collect};
 use raas_publish::home::Home;
 
-/// Remove content that no publication refers to; without `--yes`, say what would be removed.
+/// List content that no publication names, and remove it with --yes
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas gc bigdatainc --keep-days 90 --yes")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Look through the storage of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// Remove it
+    /// Remove the content instead of listing it
     #[arg(long)]
     yes: bool,
 
-    /// For how many days a publication can be rolled back to after another one took its place
+    /// Keep what publications named within this many days, so that they can be rolled back to
     #[arg(long, value_name = "N", default_value_t = 30)]
     keep_days: u32,
 
-    /// How many hours old content must be: a push that runs has stored what nothing refers to yet
+    /// Keep content younger than this many hours
+    ///
+    /// A push that runs has stored content that no publication names yet.
     #[arg(long, value_name = "N", default_value_t = 24)]
     grace_hours: u32,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// From how many hours of grace on no push can be met that takes content for there which is being removed: see `held.rs`.
+/// The shortest grace period, in hours, that is safe for concurrent pushes. A push relies on unpublished content for half
+/// of this time only: see `held.rs` of `raas-publish`.
 const SAFE_GRACE: u32 = 24;
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = home.vendor(&arguments.vendor);
     if !vendor.exists() {
         let message = format!("there is no vendor {} in {}", vendor.name(), home.root().display());
-        return Err(Failure::new(Kind::Usage, message));
+        return Err(
+            Failure::new(Kind::Usage, message).hint(format!("run `raas setup {}` first", vendor.name()))
+        );
     }
     let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3600);
     let policy = Policy {
@@ -55,36 +61,36 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     };
     if arguments.yes && arguments.grace_hours < SAFE_GRACE {
         output::error(&format!(
-            "Note: a push that runs at this moment, here or elsewhere, may lose what it has stored; it would have to be \
-             run again. {SAFE_GRACE} hours of grace are safe"
+            "Note: a push that runs now, here or elsewhere, may lose what it has stored, and must then be run again. \
+             --grace-hours {SAFE_GRACE} is safe"
         ));
     }
     let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
     vendor.check_formats()?;
-    // What runs that were killed left unfinished.
+    // Removes the uploads of killed runs.
     open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;
     if arguments.json {
         output::json(&garbage);
     } else {
-        tell(&garbage);
+        print(&garbage);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(garbage: &Garbage) {
+fn print(garbage: &Garbage) {
     for (key, size) in &garbage.garbage {
         output::line(&format!("{key} ({})", bytes(*size)));
     }
     let verb = if garbage.removed { "Removed" } else { "Would remove" };
     output::line(&format!(
-        "{verb} {} ({}); kept {} that are published, {} that are young",
+        "{verb} {} ({}); keeping {} that publications need, {} that are too young",
         number(garbage.garbage.len(), "object"),
         bytes(garbage.bytes),
         garbage.kept,
         garbage.young
     ));
     if !garbage.removed && !garbage.garbage.is_empty() {
-        output::line("Nothing was done; --yes removes them");
+        output::line("Nothing was removed; --yes removes the objects");
     }
 }

@@ -13,14 +13,15 @@ use crate::output::{self, number};
 use raas_base::failure::{Failure, Kind};
 use raas_base::files;
 
-/// Check Crane metadata documents from anywhere.
+/// Check Crane metadata documents
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas lint crane/data")]
 pub(crate) struct Arguments {
-    /// The documents, or folders of them; `-` for standard input
+    /// Check these documents, and the documents in these folders; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Print one JSON object: file to findings
+    /// Print one JSON object instead of text: file to findings
     #[arg(long)]
     json: bool,
 }
@@ -47,18 +48,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
-    // All that can be read is told of first.
+    // The findings of readable files are printed before the error.
     let mut unread = unread.into_iter();
     if let Some((path, error)) = unread.next() {
         let more = unread.len();
         let others = if more > 0 { format!(" and {}", number(more, "other file")) } else { String::new() };
         let message = format!("cannot read {}{others}", path.display());
-        return Err(Failure::new(Kind::Environment, message).caused_by(error));
+        return Err(Failure::new(Kind::Environment, message)
+            .caused_by(error)
+            .hint("check the names and the permissions of the files"));
     }
     Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The files named, and for a folder its documents.
+/// The named files, and the documents in named folders.
 fn documents(named: &[PathBuf], unread: &mut Vec<(PathBuf, io::Error)>) -> Vec<PathBuf> {
     let mut documents = Vec::new();
     for path in named {
@@ -91,7 +94,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     if bytes.len() as u64 == most {
         return Err(io::Error::other(format!(
-            "it is longer than {} bytes, the longest document",
+            "it is longer than {} bytes, the limit for a document",
             Document::MAX_SIZE
         )));
     }

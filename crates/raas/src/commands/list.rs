@@ -8,20 +8,21 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::storage::refresh_or_say;
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Home;
 use raas_publish::listing::{self, ListedRepository};
 
-/// List what is published: repositories, tags, digests, sizes, and when.
+/// List what is published: repositories, tags, digests, sizes and times
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas list bigdatainc")]
 pub(crate) struct Arguments {
-    /// The vendor [default: all]
+    /// List only this vendor [default: all]
     #[arg(value_name = "ISV")]
     vendor: Option<VendorName>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -57,12 +58,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         if !alone {
             output::line(&format!("{vendor}: {} repositories", repositories.len()));
         }
-        repositories.iter().for_each(|repository| tell(repository, if alone { "" } else { "  " }));
+        repositories.iter().for_each(|repository| print(repository, if alone { "" } else { "  " }));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(repository: &ListedRepository, indent: &str) {
+fn print(repository: &ListedRepository, indent: &str) {
     let whose = if repository.operator { " (the operator's)" } else { "" };
     output::line(&format!("{indent}{}{whose}", repository.name));
     for tag in &repository.tags {

@@ -14,28 +14,29 @@ use raas_base::failure::{Failure, Kind};
 use raas_publish::history::{self, Entry};
 use raas_publish::home::Home;
 
-/// Tell who published what when, the last first.
+/// Show who published what and when, the last publication first
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas log bigdatainc bigdata-app -n 5")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Show the publications of this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// Only the publications that changed this image
+    /// Show only the publications that changed this image
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// At most so many
+    /// Show at most this many publications
     #[arg(long, short = 'n', value_name = "COUNT")]
     max_count: Option<usize>,
 
-    /// Print one JSON array
+    /// Print one JSON array instead of text
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct LogEntry<'a> {
     commit: &'a str,
     time: &'a str,
     who: &'a str,
@@ -57,10 +58,10 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         && arguments.max_count != Some(0)
     {
         let message = format!("{image} was never published by {}", arguments.vendor);
-        return Err(Failure::new(Kind::Usage, message).hint("`raas list ISV` lists what is published"));
+        return Err(Failure::new(Kind::Usage, message).hint("run `raas list ISV` to list what is published"));
     }
     if arguments.json {
-        output::json(&entries.iter().map(told).collect::<Vec<_>>());
+        output::json(&entries.iter().map(log_entry).collect::<Vec<_>>());
     } else {
         for entry in &entries {
             output::line(&format!(
@@ -75,8 +76,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(entry: &Entry) -> Told<'_> {
-    Told {
+fn log_entry(entry: &Entry) -> LogEntry<'_> {
+    LogEntry {
         commit: entry.commit.as_str(),
         time: &entry.time,
         who: &entry.who,

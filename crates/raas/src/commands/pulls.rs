@@ -7,49 +7,54 @@ use clap::Args;
 use raas_types::Utc;
 
 use crate::output::{self, number};
-use crate::pulls::{self, Report, Wanted, day};
+use crate::pulls::{self, PullFilter, Report, day};
 use raas_base::failure::{Failure, Kind};
 
-/// Count pulls from access logs: of each image, by tag and day.
+/// Count pulls in access logs, by image, tag and day
 ///
-/// The logs are those of `raas serve --log json`, plain or packed with gzip, the oldest first. A pull is a manifest that
-/// a client got, once for each client and tag within ten minutes; signatures and the like, looks with HEAD, and
-/// programs that copy whole repositories are counted apart. docs/pulls.md has the rule, which /metrics has too.
+/// The logs are those of `raas serve --log json`, plain or packed with gzip. Give the oldest log first. A pull is a
+/// manifest that a client got, once for each client and tag within ten minutes. HEAD requests, artifacts and mirrors
+/// are counted apart. docs/pulls.md has the rule, which /metrics has too.
 #[derive(Debug, Args)]
-#[command(override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...")]
+#[command(
+    override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...",
+    after_long_help = "Example:\n  raas pulls bigdatainc /var/log/raas/access.log"
+)]
 pub(crate) struct Arguments {
-    /// The vendor and the image [default: all], and the logs; `-` for standard input
+    /// Count the pulls of this vendor and image in these logs [default: of all]
+    ///
+    /// `-` is standard input.
     #[arg(value_name = "[ISV [IMAGE]] LOG", required = true, num_args = 1..)]
     words: Vec<String>,
 
-    /// Only pulls from this day, or time, on: 2026-11-24, 2026-11-24T12:00:00Z
+    /// Count only from this day or time on: 2026-11-24, 2026-11-24T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = first)]
     since: Option<Utc>,
 
-    /// Only pulls up to this day, or time, and with it
+    /// Count only up to the end of this day, or up to this time
     #[arg(long, value_name = "TIME", value_parser = last)]
     until: Option<Utc>,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (mut wanted, logs) = sort(&arguments.words)?;
-    (wanted.since, wanted.until) = (arguments.since, arguments.until);
-    let report = pulls::count(&logs, &wanted)?;
+    let (mut filter, logs) = parse_words(&arguments.words)?;
+    (filter.since, filter.until) = (arguments.since, arguments.until);
+    let report = pulls::count(&logs, &filter)?;
     if arguments.json {
         output::json(&report);
     } else {
-        tell(&report);
+        print(&report);
     }
     let lines = &report.lines;
     if lines.unreadable > 0 {
-        output::error(&format!("{} no part of an access log", number_are(lines.unreadable)));
+        output::error(&format!("Skipped: {} not part of an access log", number_are(lines.unreadable)));
     }
     if lines.access == 0 {
-        output::error("There is no line of an access log; `raas serve --log json` writes them");
+        output::error("The logs have no line of an access log; `raas serve --log json` writes them");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -64,33 +69,33 @@ fn first(text: &str) -> Result<Utc, String> {
 
 fn last(text: &str) -> Result<Utc, String> {
     let begin = first(text)?;
-    // A day goes to its last second.
+    // A day without a time ends with its last second.
     Ok(if text.len() == 10 { Utc::from_unix(begin.unix() + 86_399) } else { begin })
 }
 
-/// What is a file is a log, and so is all that follows one. What is none is a vendor, then an image.
-fn sort(words: &[String]) -> Result<(Wanted, Vec<PathBuf>), Failure> {
+/// Splits the arguments into vendor, image and logs. An argument that is a file is a log, and so are all arguments after it.
+fn parse_words(words: &[String]) -> Result<(PullFilter, Vec<PathBuf>), Failure> {
     let is_log = |word: &str| word == "-" || Path::new(word).is_file();
-    let mut wanted = Wanted::default();
+    let mut filter = PullFilter::default();
     let mut rest = words.iter().peekable();
     if let Some(word) = rest.next_if(|word| !is_log(word) && word.parse::<raas_types::VendorName>().is_ok()) {
-        wanted.vendor = word.parse().ok();
+        filter.vendor = word.parse().ok();
         if let Some(word) =
             rest.next_if(|word| !is_log(word) && word.parse::<raas_types::RepositoryName>().is_ok())
         {
-            wanted.image = word.parse().ok();
+            filter.image = word.parse().ok();
         }
     }
     let logs: Vec<PathBuf> = rest.map(PathBuf::from).collect();
     if logs.is_empty() {
         let last = words.last().map(String::as_str).unwrap_or_default();
-        return Err(Failure::new(Kind::Usage, format!("no log is named, and there is no file `{last}`"))
-            .hint("raas pulls [ISV [IMAGE]] LOG…, with `-` for standard input"));
+        return Err(Failure::new(Kind::Usage, format!("no log is given, and there is no file `{last}`"))
+            .hint("run raas pulls [ISV [IMAGE]] LOG…, with `-` for standard input"));
     }
-    Ok((wanted, logs))
+    Ok((filter, logs))
 }
 
-fn tell(report: &Report) {
+fn print(report: &Report) {
     for ((vendor, image), counted) in &report.images {
         output::line(&format!("{vendor} {image}: {}", number(counted.pulls, "pull")));
         for ((tag, on), pulls) in &counted.tags {
@@ -111,29 +116,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_sorted_by_what_they_can_be() {
+    fn arguments_are_vendor_image_and_logs() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
         std::fs::write(&file, b"").unwrap();
         let file = file.to_str().unwrap();
-        let sorted = |words: &[&str]| {
+        let parsed = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            let (wanted, logs) = sort(&words).map_err(|failure| failure.to_string())?;
+            let (filter, logs) = parse_words(&words).map_err(|failure| failure.to_string())?;
             let shown = |name: Option<String>| name.unwrap_or("-".into());
-            let (vendor, image) = (wanted.vendor.map(|v| v.to_string()), wanted.image.map(|i| i.to_string()));
+            let (vendor, image) = (filter.vendor.map(|v| v.to_string()), filter.image.map(|i| i.to_string()));
             Ok::<_, String>((shown(vendor), shown(image), logs.len()))
         };
         let found = |vendor: &str, image: &str, logs| Ok((vendor.to_owned(), image.to_owned(), logs));
-        assert_eq!(sorted(&[file]), found("-", "-", 1));
-        assert_eq!(sorted(&["acme", file, "-"]), found("acme", "-", 2));
-        assert_eq!(sorted(&["acme", "tools/app", "-"]), found("acme", "tools/app", 1));
-        // A log that is not there is told of when it is opened.
-        assert_eq!(sorted(&["acme", file, "gone.log"]), found("acme", "-", 2));
-        assert!(sorted(&["acme", "acces.log"]).unwrap_err().contains("no file `acces.log`"));
+        assert_eq!(parsed(&[file]), found("-", "-", 1));
+        assert_eq!(parsed(&["acme", file, "-"]), found("acme", "-", 2));
+        assert_eq!(parsed(&["acme", "tools/app", "-"]), found("acme", "tools/app", 1));
+        // A missing log is an error when it is opened.
+        assert_eq!(parsed(&["acme", file, "gone.log"]), found("acme", "-", 2));
+        assert!(parsed(&["acme", "acces.log"]).unwrap_err().contains("no file `acces.log`"));
     }
 
     #[test]
-    fn a_last_day_is_counted_whole() {
+    fn a_last_day_is_counted_until_its_end() {
         assert_eq!(last("2026-11-24").unwrap().to_string(), "2026-11-24T23:59:59Z");
         assert_eq!(last("2026-11-24T01:00:00Z").unwrap(), first("2026-11-24T01:00:00Z").unwrap());
     }

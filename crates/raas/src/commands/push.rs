@@ -3,65 +3,96 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{ImageArgument, VendorName};
+use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
-use crate::push::{self, Counted, Options, Origin, Progress, Report, bytes};
+use crate::progress::{Progress, bytes};
+use crate::push::{self, Counted, Options, Report, SourceArgument};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
-/// Publish an image, or an update of one.
+/// Publish an image, or an update of an image
 ///
-/// The image comes from a Pulp 2 or Pulp 3 export, a docker save archive or an OCI image layout, recognised by its
-/// content. Layers that the configuration masks are not stored: the registry sends clients to where they are. The
-/// tags of the source are added to those that are published. A vendor that is not set up yet is set up.
+/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
+/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
+///
+/// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Publish for this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The name that people pull, and the one tag of the source that is wanted, or the tag for a source that has none;
-    /// tags are published under their own names
+    /// Publish under this name, and only the given tag of the source
+    ///
+    /// Tags keep their names. A source without tags gets the given tag.
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Where the image comes from: a file or folder, an http(s) URL, or `-` for standard input; of an export in
-    /// several files, the table of contents or the first one [default: IMAGE.tar in the current folder]
+    /// Read this file, folder or http(s) URL, or `-` for standard input [default: IMAGE.tar]
+    ///
+    /// Of an export in several files, give the table of contents or the first file.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
 
-    /// The repository in the source, where it has several and none is called like the image
+    /// Take this repository of a source with several [default: the name of the image]
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
 
-    /// Make the published repository equal to the source: tags that the source does not have are removed
+    /// Take the image with this digest from the source
+    ///
+    /// The digest is that of the manifest, or of the config in an archive without manifests. Give it for a source with
+    /// several images, or for an image without a tag.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Digest>,
+
+    /// Publish only these platforms of an image, such as linux/amd64,linux/arm64
+    ///
+    /// A single platform is published as its image. Several are published as an index with a digest of its own.
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    platforms: Vec<Platform>,
+
+    /// Remove published tags that the source does not have
     #[arg(long)]
     prune: bool,
 
-    /// Leave the configuration repository as it is
+    /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
 
-    /// Say what would be done, and do nothing
+    /// Say what the push would do, and do nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the reference to pull and nothing else
+    /// Print only the reference to pull
     #[arg(long, conflicts_with = "json")]
     terse: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, image, from, repository, prune, nocommit, dry_run, terse, json } = arguments;
-    // Parsed here and not by clap, whose errors repeat the value.
-    let from = from.map_or(Ok(Origin::Default), |text| text.parse())?;
-    let options = Options { vendor, image, from, repository, prune, dry_run, no_backup: nocommit };
+    let Arguments {
+        vendor,
+        image,
+        from,
+        repository,
+        digest,
+        platforms,
+        prune,
+        nocommit,
+        dry_run,
+        terse,
+        json,
+    } = arguments;
+    // clap's errors would repeat the value, which may hold a password.
+    let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
+    let options =
+        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {
@@ -69,12 +100,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } else if terse {
         output::line(&report.reference);
     } else {
-        tell(&report, &options.vendor);
+        print(&report, &options.vendor);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(report: &Report, vendor: &VendorName) {
+fn print(report: &Report, vendor: &VendorName) {
     let (store, remove) =
         if report.dry_run { ("Would store", "Would remove") } else { ("Stored", "Removed") };
     let mut totals = format!("{store} {}", counted(&report.stored));
@@ -82,7 +113,7 @@ fn tell(report: &Report, vendor: &VendorName) {
         totals.push_str(&format!("; {} already there", counted(&report.present)));
     }
     if !report.masked.is_empty() {
-        totals.push_str(&format!("; {} not stored, being masked", number(report.masked.len(), "layer")));
+        totals.push_str(&format!("; {} masked, not stored", number(report.masked.len(), "layer")));
     }
     if let Some(requests) = report.requests {
         totals.push_str(&format!("; {}", number(requests, "request")));

@@ -12,28 +12,29 @@ use raas_publish::republish;
 
 use crate::republished::Republish;
 
-/// Publish an earlier publication of an image again, as a new commit.
+/// Publish an earlier publication of an image again, as a new commit
 ///
-/// Before anything changes, everything that the earlier publication needs of the bucket is looked for there.
+/// The command first checks that the bucket still has everything that the earlier publication needs.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas rollback bigdatainc bigdata-app")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Publish for this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The image
+    /// Roll back this image
     #[arg(value_name = "IMAGE")]
     image: RepositoryName,
 
-    /// The publication, a commit of `raas log` [default: the one before the last of this image]
+    /// Publish this commit of `raas log` again [default: the image's last but one]
     #[arg(long, value_name = "COMMIT")]
     to: Option<String>,
 
-    /// Leave the configuration repository as it is
+    /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -42,6 +43,6 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let Arguments { vendor, image, to, nocommit, json } = arguments;
     let republish =
         Republish { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.tell(json);
+    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.print(json);
     Ok(ExitCode::SUCCESS)
 }

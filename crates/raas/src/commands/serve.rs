@@ -1,12 +1,12 @@
 //! `raas serve`.
 
 mod address;
+mod auth;
 mod bind;
-mod doors;
-mod front;
-mod of_vendor;
-mod watched;
-mod without_home;
+mod observability;
+mod per_vendor;
+mod stateless;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,53 +28,60 @@ use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::{Buckets, HomeSites};
 use crate::storage::{OpenRegistry, say_on_stderr};
+use auth::AuthArgs;
 use bind::bind;
-use doors::Doors;
-use front::Front;
+use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
 use raas_platform::ServerRegistration;
 use raas_platform::registration::{self, Registered};
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
-use without_home::WithoutHome;
+use stateless::StatelessArgs;
+use tls::TlsArgs;
 
-/// Serve the registries of vendors.
+/// Serve the registries of vendors
 ///
-/// One vendor is served under any host name; several are told apart by it: the `registry_host` of raas.cfg, or
-/// `ISV.localhost`. New publications, and with no vendor named new vendors too, appear within a second.
+/// The host name of a request selects the vendor: `registry_host` of raas.cfg, or `ISV.localhost`. A single vendor
+/// answers under every host name. New publications appear within a second. New vendors do too, unless vendors are
+/// named.
 ///
-/// With --metadata the server needs no home, no git and no volume: it follows what is published in a bucket or a
-/// folder, so that any number of them serve a vendor on any platform. With --from-config it does so for every vendor
-/// of raas.cfg that has a bucket, as the file says today.
+/// With --metadata the server needs no home, no git and no volume: it follows what a bucket or a folder publishes, so
+/// any number of servers can serve a vendor on any platform. With --from-config it follows the bucket of every vendor
+/// in raas.cfg, and raas.cfg itself.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-registry --listen 0.0.0.0:5000"
+)]
 pub(crate) struct Arguments {
-    /// The vendors [default: all]
+    /// Serve only these vendors [default: all]
     #[arg(value_name = "ISV")]
     vendors: Vec<VendorName>,
 
-    /// The address and port to listen on, or a port of this machine alone; port 0 takes a free one
+    /// Listen on this address and port, or on this port of this machine only
+    ///
+    /// Port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]
     listen: SocketAddr,
 
     #[command(flatten)]
-    watched: watched::Watched,
+    observability: ObservabilityArgs,
 
-    /// How the log is written, to standard error
+    /// Write the log to standard error in this format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log: LogFormat,
 
-    /// Write no line for each request
+    /// Write no log line for each request
     #[arg(long)]
     no_access_log: bool,
 
     #[command(flatten)]
-    front: Front,
+    tls: TlsArgs,
 
     #[command(flatten)]
-    without_home: WithoutHome,
+    stateless: StatelessArgs,
 
     #[command(flatten)]
-    doors: Doors,
+    auth: AuthArgs,
 }
 
 pub(crate) fn run(
@@ -83,111 +90,119 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
-    arguments.watched.check()?;
-    let options = arguments.front.options()?;
+    arguments.observability.check()?;
+    let options = arguments.tls.options()?;
     let _log = log::start(arguments.log, !arguments.no_access_log);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Threads that read files, as many as a disk can use, and that look names up, where hundreds of buckets may
-        // all be at names that nobody answers for.
+        // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.
         .max_blocking_threads(256)
         .enable_all()
         .build()
         .context(|| "cannot start the server's threads".into())?;
-    let without_home = arguments.without_home;
-    // A section that nobody serves costs a question at most.
-    let needed = without_home.needs_credentials() || config.has_buckets();
-    let buckets = Buckets::new(&config.aws, runtime.block_on(credentials::source(&config.aws, needed))?);
-    let (listen, watched) = (arguments.listen, &arguments.watched);
-    if without_home.from_config {
-        let fleet = Fleet::new(config, reload, arguments.vendors, buckets)?;
-        let said = said(&fleet.served());
-        runtime.block_on(serve_alone(fleet, &said, options, listen, watched))?;
-        return Ok(ExitCode::SUCCESS);
+    let (vendors, stateless) = (arguments.vendors, arguments.stateless);
+    // Also if only an unserved vendor has a bucket: that costs one search for credentials at most.
+    let needs_credentials = stateless.needs_credentials() || config.has_buckets();
+    let credentials = runtime.block_on(credentials::source(&config.aws, needs_credentials))?;
+    let buckets = Buckets::new(&config.aws, credentials);
+    let server = Server { listen: arguments.listen, options, observability: &arguments.observability };
+    if stateless.from_config {
+        let fleet = Fleet::new(config, reload, vendors, buckets)?;
+        let what = name_or_number(&fleet.served());
+        runtime.block_on(server.serve_stateless(fleet, &what))?;
+    } else if stateless.is_requested() {
+        let mut sites = stateless.sites(&vendors, config, &buckets)?;
+        arguments.auth.apply(&mut sites)?;
+        let what = name_or_number(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
+        runtime.block_on(server.serve_stateless(sites, &what))?;
+    } else {
+        let home = Home::new(home)?;
+        let sites = home_sites(&home, config, &vendors, buckets)?;
+        follow::others(&home, config, &vendors);
+        runtime.block_on(server.serve_home(&home, sites, vendors))?;
     }
-    if without_home.is_asked() {
-        let mut sites = without_home.sites(&arguments.vendors, config, &buckets)?;
-        arguments.doors.open(&mut sites)?;
-        let said = said(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
-        runtime.block_on(serve_alone(sites, &said, options, listen, watched))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let home = Home::new(home)?;
-    for name in &arguments.vendors {
-        home.existing(name)?;
-    }
-    home.ensure()?;
-    let vendors = arguments.vendors.clone();
-    let sites = HomeSites::new(&home, config, vendors, buckets)?;
-    for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
-        // One vendor's damage is no reason to serve no other: what is there of its checkout is served.
-        if let Err(failure) = catch_up(&vendor, config) {
-            output::error(&format!("Vendor {} cannot be brought up to date:\n{failure}", vendor.name()));
-        }
-    }
-    follow::others(&home, config, &arguments.vendors);
-    runtime.block_on(serve(&home, sites, arguments.vendors, options, listen, watched))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each client takes a descriptor, and one more while it gets a layer. The common soft limit of 1024 is for programs
-/// that use `select`; whoever means to bound this server sets the hard one.
+/// The sites of a home. Before a vendor is served, what a killed push has left is finished.
+fn home_sites(
+    home: &Home,
+    config: &Config,
+    vendors: &[VendorName],
+    buckets: Buckets,
+) -> Result<HomeSites, Failure> {
+    for name in vendors {
+        home.existing(name)?;
+    }
+    home.ensure()?;
+    let sites = HomeSites::new(home, config, vendors.to_vec(), buckets)?;
+    for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
+        // A damaged vendor does not keep the others from being served. Its checkout is served as it is.
+        if let Err(failure) = recover(&vendor, config) {
+            output::error(&format!("Cannot bring vendor {} up to date:\n{failure}", vendor.name()));
+        }
+    }
+    Ok(sites)
+}
+
+/// Raises the soft limit of open descriptors to the hard limit. Each client takes a descriptor, and one more while it gets a
+/// layer. The usual soft limit of 1024 exists for programs that use `select`; operators can bound the server by the hard
+/// limit.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // A system that does not let it serves fewer clients at once.
+    // Without permission, the server serves fewer clients at once.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A push that was killed after its commit has published: show it.
-fn catch_up(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
+/// Finishes what a push left that was killed after its commit.
+fn recover(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
     let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
     publication::recover(&open.registry())
 }
 
-async fn serve(
-    home: &Home,
-    sites: HomeSites,
-    only: Vec<VendorName>,
-    options: Options,
+/// A server that does not listen yet.
+struct Server<'a> {
     listen: SocketAddr,
-    watched: &watched::Watched,
-) -> Result<(), Failure> {
-    let (listener, address) = bind(listen).await?;
-    let options = watched.options(options).await?;
-    let note =
-        ServerRegistration { address, pid: std::process::id(), vendors: only, secure: options.is_secure() };
-    let cannot_note = || format!("cannot note the server's address in {}", home.servers().display());
-    // From here on others find it; a connection waits until the metadata is loaded.
-    let registered = registration::register(&home.servers(), &note).context(cannot_note)?;
-    let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
-    say_where(&note, &vendors);
-    answer(listener, sites, options, address, Some(registered)).await
+    options: Options,
+    observability: &'a ObservabilityArgs,
 }
 
-/// Without a home there is nobody to leave a note for.
-async fn serve_alone(
-    sites: impl SiteSource,
-    said: &str,
-    options: Options,
-    listen: SocketAddr,
-    watched: &watched::Watched,
-) -> Result<(), Failure> {
-    let (listener, address) = bind(listen).await?;
-    let options = watched.options(options).await?;
-    output::error(&format!("Serving {said} on {}://{address}", registration::scheme(options.is_secure())));
-    answer(listener, sites, options, address, None).await
+impl Server<'_> {
+    /// Serves the vendors of a home. The home has a registration of the server for as long as the server accepts
+    /// connections.
+    async fn serve_home(self, home: &Home, sites: HomeSites, only: Vec<VendorName>) -> Result<(), Failure> {
+        let (listener, address) = bind(self.listen).await?;
+        let options = self.observability.options(self.options).await?;
+        let (pid, secure) = (std::process::id(), options.is_secure());
+        let registration = ServerRegistration { address, pid, vendors: only, secure };
+        let cannot_register = || format!("cannot register the server in {}", home.servers().display());
+        // Other commands find the server from here on. A connection waits until the metadata is loaded.
+        let registered = registration::register(&home.servers(), &registration).context(cannot_register)?;
+        let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
+        say_addresses(&registration, &vendors);
+        answer(listener, sites, options, address, Some(registered)).await
+    }
+
+    /// Serves without a home, and so without a registration. `what` names the vendors for people.
+    async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
+        let (listener, address) = bind(self.listen).await?;
+        let options = self.observability.options(self.options).await?;
+        let scheme = registration::scheme(options.is_secure());
+        output::error(&format!("Serving {what} on {scheme}://{address}"));
+        answer(listener, sites, options, address, None).await
+    }
 }
 
-/// One vendor by its name, several by how many they are.
-fn said(vendors: &[VendorName]) -> String {
+/// The name of one vendor, or the number of several.
+fn name_or_number(vendors: &[VendorName]) -> String {
     match vendors {
         [one] => one.to_string(),
         several => format!("{} vendors", several.len()),
     }
 }
 
-/// Answers until it is told to stop; the note, if there is one, is taken away then.
+/// Answers requests until a signal stops the server. The registration, if there is one, is removed at the signal.
 async fn answer(
     listener: TcpListener,
     sites: impl SiteSource,
@@ -198,19 +213,19 @@ async fn answer(
     let stop = stop_signal().context(|| "cannot listen for signals".into())?;
     let stop = async move {
         stop.await;
-        // From here on nobody need wait for this server.
+        // A push must not wait for a server that stops.
         drop(registered);
     };
     let served = raas_server::serve(listener, sites, options, stop).await;
     served.context(|| format!("the server on {address} failed"))
 }
 
-fn say_where(note: &ServerRegistration, vendors: &[Vendor]) {
-    let (address, scheme) = (note.reachable(), registration::scheme(note.secure));
+fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
+    let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
     match vendors {
         [] => {
             output::error(&format!(
-                "Serving on {scheme}://{address}; no vendor is set up yet (raas setup ISV)"
+                "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
             ));
         }
         [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
@@ -226,7 +241,7 @@ fn say_where(note: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT; the second ends the process as it does by default.
+/// Resolves at the first SIGTERM or SIGINT. The second one ends the process.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -235,7 +250,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        output::error("Stopping; requests in flight are finished first");
+        output::error("Stopping after the requests in flight");
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -15,26 +15,30 @@ use raas_publish::home::Home;
 use raas_publish::publication;
 use raas_publish::storage::probe;
 
-/// Set up a vendor's registry, or complete one; safe to run again.
+/// Set up a vendor's registry, or complete it
+///
+/// The command makes the vendor's folder, and tests the storage with an object that it writes, reads, lists and
+/// deletes. Running it again changes nothing.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Set up this vendor
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The vendor's S3 bucket, to be remembered in the configuration
+    /// Keep the objects in this S3 bucket, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
     s3bucket: Option<String>,
 
-    /// The vendor's OpenShift domain or project, to be remembered in the configuration
+    /// Use this OpenShift domain or project, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
-    /// Make the bucket that the configuration names, if it is not there, and set it up for the vendor's `access`
+    /// Create the bucket if it is missing, and set it up for the vendor's `access`
     #[arg(long)]
     create: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -45,28 +49,28 @@ fn word(text: &str) -> Result<String, String> {
 }
 
 impl Arguments {
-    /// What the configuration is to remember of the vendor.
+    /// The settings to add to the vendor's section.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let keys = [("s3_bucket", &self.s3bucket), ("openshift_domain", &self.oodomain)];
         keys.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
     }
 }
 
-/// What was set up.
+/// The result for scripts.
 #[derive(Serialize)]
-struct Outcome {
+struct SetupReport {
     vendor: VendorName,
     platform: &'static str,
     folder: String,
-    /// Where the objects are: a folder or a bucket.
+    /// The folder or bucket of the objects.
     storage: String,
-    /// What was done to the bucket and found of it.
+    /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
-    /// Whether the vendor was there before.
+    /// Whether the vendor was set up before.
     existed: bool,
-    /// Whether the configuration was added to.
+    /// Whether settings were added to the configuration.
     remembered: bool,
-    /// The addresses of the servers that answer for it.
+    /// The addresses of the vendor's servers.
     servers: Vec<String>,
 }
 
@@ -80,7 +84,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             output::line(&line);
         }
     };
-    // Whatever contradicts itself is told before anything is made.
+    // Contradictions in the settings are found before anything is created.
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     vendor.create()?;
@@ -89,18 +93,18 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
-    say(format!("Storage {} can be written, read, listed and cleaned", storage.display_name()));
+    say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
     publication::reconcile(&open.registry())?;
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
-    // What works is worth remembering.
+    // Only settings that work are added to the configuration.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     if arguments.json {
-        output::json(&Outcome {
+        output::json(&SetupReport {
             vendor: vendor.name().clone(),
             platform: platform.name(),
             folder: vendor.folder().display().to_string(),
@@ -108,7 +112,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             prepared,
             existed,
             remembered,
-            servers: serving.iter().map(|note| note.reachable().to_string()).collect(),
+            servers: serving.iter().map(|server| server.reachable().to_string()).collect(),
         });
     }
     Ok(ExitCode::SUCCESS)

@@ -8,39 +8,41 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
-use crate::push::{Progress, bytes};
+use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
 use crate::status::{self, Outcome, Status};
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::{Home, Vendor};
 
-/// Check a vendor's registry from end to end.
+/// Check a vendor's registry from end to end
 ///
-/// Exit code 0 only if every check holds.
+/// The exit code is 0 only if every check holds.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas status bigdatainc\n  raas status --egress bigdatainc")]
 pub(crate) struct Arguments {
-    /// The vendor [with --egress, default: all]
+    /// Check this vendor [with --egress, default: all]
     #[arg(value_name = "ISV", required_unless_present = "egress")]
     vendor: Option<VendorName>,
 
-    /// Only this image's objects and documents
+    /// Check only the objects and documents of this image
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// Read every stored object and compare its content with its digest
+    /// Read every stored object, and compare its content with its digest
     #[arg(long)]
     deep: bool,
 
-    /// Also ask every place that layers are served from, other than the bucket, whether it has them
+    /// Also ask each location of a masked layer whether it has the layer
     #[arg(long)]
     federation: bool,
 
-    /// Only list every host that a customer's firewall must allow, and how many bytes of each image come from where; with
-    /// --federation, the hosts that those elsewhere send clients on to are found out
+    /// List only the hosts that a customer's firewall must allow, with the bytes from each
+    ///
+    /// With --federation, the list includes the hosts that the locations redirect clients to.
     #[arg(long, conflicts_with_all = ["deep", "image"])]
     egress: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -59,14 +61,14 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if arguments.json {
         output::json(&status);
     } else {
-        tell(&status);
+        print(&status);
     }
     Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
-    struct Told {
+    struct EgressReport {
         vendors: Vec<Egress>,
     }
     let vendors = match &arguments.vendor {
@@ -76,7 +78,7 @@ fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCod
     let of = |vendor: &Vendor| status::egress::of(home, config, vendor, arguments.federation);
     let vendors = vendors.iter().map(of).collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
-        output::json(&Told { vendors });
+        output::json(&EgressReport { vendors });
         return Ok(ExitCode::SUCCESS);
     }
     for Egress { vendor, hosts, images } in &vendors {
@@ -99,7 +101,7 @@ fn egress(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(status: &Status) {
+fn print(status: &Status) {
     for check in &status.checks {
         let outcome = match check.outcome {
             Outcome::Ok => "ok",

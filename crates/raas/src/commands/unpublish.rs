@@ -12,24 +12,27 @@ use raas_publish::republish;
 
 use crate::republished::Republish;
 
-/// Take an image, or one tag of it, out of the registry.
+/// Remove an image, or one of its tags, from the registry
 ///
-/// Its content stays in the bucket, so that `raas rollback` can publish it again.
+/// The content stays in the bucket, so that `raas rollback` can publish the image again.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  raas unpublish bigdatainc bigdata-app:1.0")]
 pub(crate) struct Arguments {
-    /// The vendor
+    /// Remove from this vendor's registry
     #[arg(value_name = "ISV")]
     vendor: VendorName,
 
-    /// The image, or the one tag; an image goes with its last tag
+    /// Remove this image, or only this tag
+    ///
+    /// The image goes with its last tag.
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Leave the configuration repository as it is
+    /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
 
-    /// Print one JSON object
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -39,6 +42,6 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let ImageArgument { name, tag } = image;
     let republish =
         Republish { home, config, vendor: &vendor, name: &name, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.tell(json);
+    republish.run(|registry, name| republish::unpublish(registry, name, tag.as_ref()))?.print(json);
     Ok(ExitCode::SUCCESS)
 }

@@ -8,21 +8,20 @@ use std::time::Duration;
 
 use raas_server::{AkamaiToken, ContentFolders, CraneRules, TokenAlgorithm};
 
-use super::delivery::{algorithm, seconds};
 use super::ini::{Ini, IniError, Value};
-use super::sections::yes_or_no;
+use super::values::{seconds, token_algorithm, yes_or_no};
 use raas_base::failure::{Failure, Kind};
 
-/// What it says.
+/// What a `crane.conf` sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CraneConf {
     /// `[general] data_dir`: the folder of the documents.
     pub(crate) data_dir: PathBuf,
-    /// `[general] data_dir_polling_interval`.
+    /// `[general] data_dir_polling_interval`: the time between two looks at the folder.
     pub(crate) every: Duration,
     /// How its documents are served.
     pub(crate) rules: CraneRules,
-    /// What of it means nothing here, for people.
+    /// Notes for people about keys without an effect here.
     pub(crate) notes: Vec<String>,
 }
 
@@ -38,8 +37,8 @@ const KEYS: [(&str, &[&str]); 5] = [
     ("solr", &["url"]),
 ];
 
-/// What the file says of tokens and of files, before it is put together.
-struct Raw {
+/// The values that make sense only together, while the file is read.
+struct Draft {
     url_match: String,
     url_replace: String,
     secret: Option<(String, usize)>,
@@ -54,7 +53,7 @@ impl CraneConf {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read, or says what no Crane knows; then the line is told.
+    /// The file cannot be read, or has a key or value that no Crane knows. The error names the line.
     pub(crate) fn load(file: &Path) -> Result<Self, Failure> {
         let bytes = fs::read(file).map_err(|error| {
             Failure::new(Kind::Usage, format!("cannot read Crane's configuration {}", file.display()))
@@ -73,7 +72,7 @@ impl CraneConf {
             rules: CraneRules::default(),
             notes: Vec::new(),
         };
-        let mut raw = Raw {
+        let mut draft = Draft {
             url_match: String::new(),
             url_replace: String::new(),
             secret: None,
@@ -100,68 +99,68 @@ impl CraneConf {
                     );
                 }
                 if value.text.contains("%(") {
-                    return Err(value.error("`%(name)s` is not supported: write what it stands for".into()));
+                    return Err(value.error("`%(name)s` is not supported: write the value itself".into()));
                 }
-                // As in Crane's own file, an empty value is none.
+                // An empty value means none, as in Crane's own file.
                 if !value.text.is_empty() {
-                    conf.take(name, key, value, &mut raw)?;
+                    conf.take(name, key, value, &mut draft)?;
                 }
             }
         }
-        conf.finish(raw)
+        conf.finish(draft)
     }
 
-    fn take(&mut self, section: &str, key: &str, value: &Value, raw: &mut Raw) -> Result<(), IniError> {
+    fn take(&mut self, section: &str, key: &str, value: &Value, draft: &mut Draft) -> Result<(), IniError> {
         match (section, key) {
             ("general", "data_dir") => self.data_dir = value.text.clone().into(),
             ("general", "data_dir_polling_interval") => self.every = seconds(value)?,
             ("general", "endpoint") => self.rules.endpoint = Some(visible(value)?),
             ("general", _) => {
                 if yes_or_no(value)? {
-                    self.notes.push("[general] debug means nothing here".into());
+                    self.notes.push("[general] debug has no effect here".into());
                 }
             }
-            ("cdn", "url_match") => raw.url_match = visible(value)?,
-            ("cdn", "url_replace") => raw.url_replace = visible(value)?,
-            ("cdn", "url_auth_secret") => raw.secret = Some((value.text.clone(), value.line())),
-            ("cdn", "url_auth_param") => raw.parameter = visible(value)?,
-            ("cdn", "url_auth_ttl") => raw.lifetime = seconds(value)?,
-            ("cdn", _) => raw.algorithm = algorithm(value)?,
-            ("serve_content", "enable") => raw.serves_content = yes_or_no(value)?,
-            ("serve_content", "content_dir_v1") => raw.folders.v1 = value.text.clone().into(),
-            ("serve_content", "content_dir_v2") => raw.folders.v2 = value.text.clone().into(),
+            ("cdn", "url_match") => draft.url_match = visible(value)?,
+            ("cdn", "url_replace") => draft.url_replace = visible(value)?,
+            ("cdn", "url_auth_secret") => draft.secret = Some((value.text.clone(), value.line())),
+            ("cdn", "url_auth_param") => draft.parameter = visible(value)?,
+            ("cdn", "url_auth_ttl") => draft.lifetime = seconds(value)?,
+            ("cdn", _) => draft.algorithm = token_algorithm(value)?,
+            ("serve_content", "enable") => draft.serves_content = yes_or_no(value)?,
+            ("serve_content", "content_dir_v1") => draft.folders.v1 = value.text.clone().into(),
+            ("serve_content", "content_dir_v2") => draft.folders.v2 = value.text.clone().into(),
             ("serve_content", _) => {
                 if yes_or_no(value)? {
-                    self.notes.push("[serve_content] use_x_sendfile: files are sent by raas itself".into());
+                    self.notes
+                        .push("[serve_content] use_x_sendfile has no effect: raas sends files itself".into());
                 }
             }
             (search, _) => {
-                self.notes.push(format!(
-                    "[{search}] url: searches are answered from the documents, and nobody is asked"
-                ));
+                self.notes
+                    .push(format!("[{search}] url has no effect: raas answers searches from the documents"));
             }
         }
         Ok(())
     }
 
-    fn finish(mut self, raw: Raw) -> Result<Self, IniError> {
-        match (raw.url_match.is_empty(), raw.url_replace.is_empty()) {
-            (false, false) => self.rules.rewrite = Some((raw.url_match, raw.url_replace)),
+    fn finish(mut self, draft: Draft) -> Result<Self, IniError> {
+        match (draft.url_match.is_empty(), draft.url_replace.is_empty()) {
+            (false, false) => self.rules.rewrite = Some((draft.url_match, draft.url_replace)),
             (true, true) => {}
             _ => {
-                self.notes.push("[cdn] url_match and url_replace: one without the other does nothing".into());
+                self.notes.push("[cdn] url_match and url_replace have an effect only together".into());
             }
         }
-        if let Some((secret, line)) = raw.secret {
-            let token = AkamaiToken::new(&secret, &raw.parameter, raw.lifetime, raw.algorithm);
+        if let Some((secret, line)) = draft.secret {
+            let token = AkamaiToken::new(&secret, &draft.parameter, draft.lifetime, draft.algorithm);
             self.rules.token = Some(token.map_err(|error| IniError { line, message: error.to_string() })?);
         }
-        self.rules.content = raw.serves_content.then_some(raw.folders);
+        self.rules.content = draft.serves_content.then_some(draft.folders);
         Ok(self)
     }
 }
 
-/// A text that may stand in a URL and in a header.
+/// A text for URLs and headers.
 fn visible(value: &Value) -> Result<String, IniError> {
     if value.text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(value.text.clone())
@@ -187,17 +186,17 @@ mod tests {
                             use_x_sendfile: true\n[gsa]\nurl:\n[solr]\nurl:\n";
 
     #[test]
-    fn cranes_own_defaults_are_ours() {
+    fn the_defaults_are_those_of_crane() {
         let nothing = read("").unwrap();
         let shipped = read(DEFAULTS).unwrap();
-        assert_eq!(shipped.notes, ["[serve_content] use_x_sendfile: files are sent by raas itself"]);
+        assert_eq!(shipped.notes, ["[serve_content] use_x_sendfile has no effect: raas sends files itself"]);
         assert_eq!(CraneConf { notes: Vec::new(), ..shipped }, nothing);
         assert_eq!(nothing.data_dir, Path::new("/var/lib/crane/metadata"));
         assert_eq!((nothing.every, nothing.rules), (Duration::from_secs(60), CraneRules::default()));
     }
 
     #[test]
-    fn everything_that_is_set_counts() {
+    fn every_key_has_its_effect() {
         let conf = read(
             "[general]\ndebug = yes\ndata_dir = /srv/d\ndata_dir_polling_interval = 5\nendpoint = r.example.com:5000\n\
              [cdn]\nurl_match = a.example\nurl_replace = b.example/x\nurl_auth_secret = ${SECRET}\nurl_auth_algo = SHA1\n\
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_crane_knows_is_told_with_its_line() {
+    fn an_unknown_key_is_reported_with_its_line() {
         let table = [
             ("[general]\ndata = x", "line 2: [general] has no key `data`; it has debug, data_dir"),
             ("[serve]\nenable = true", "line 1: Crane has no section [serve]; it has [general], [cdn]"),

@@ -1,109 +1,74 @@
-//! The keys of a vendor's section that say how its bytes come to clients: a CDN's tokens, and what is passed on.
+//! How a vendor's bytes reach clients: tokens of a CDN, and what the server proxies.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use raas_server::{HostName, RepositoryPattern, TokenAlgorithm};
-
-use super::ini::{IniError, Value};
-use super::sections::{hosts, text, words};
 use raas_base::Secret;
+use raas_server::{HostName, TokenAlgorithm};
+use raas_types::RepositoryPattern;
 
-/// How a vendor's bytes come to clients, where that is not said by `access` alone.
+/// How a vendor's bytes reach clients, beyond `access`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    /// `cdn_akamai_secret`: what Akamai's tokens are made with, in hex digits.
+    /// The key of Akamai's tokens, in hex digits.
     pub(crate) akamai_secret: Option<Secret>,
-    /// `cdn_akamai_param`: the parameter of the query that has the token.
+    /// The query parameter that has the token.
     pub(crate) akamai_param: Option<String>,
-    /// `cdn_akamai_ttl`: how long a token is good at least, in seconds.
+    /// How long a token is valid at least.
     pub(crate) akamai_ttl: Option<Duration>,
-    /// `cdn_akamai_algo`.
+    /// The hash of a token.
     pub(crate) akamai_algorithm: TokenAlgorithm,
-    /// `cdn_cloudfront_key_id`: how CloudFront calls the public key.
+    /// The id of the public key at CloudFront.
     pub(crate) cloudfront_key_id: Option<String>,
-    /// `cdn_cloudfront_key`: the private key.
+    /// The private key of that id.
     pub(crate) cloudfront_key: Option<KeySource>,
-    /// `proxy_repositories`: whose bytes are passed on.
+    /// The repositories whose bytes the server proxies.
     pub(crate) proxy_repositories: Vec<RepositoryPattern>,
-    /// `proxy_hosts`: the hosts that their masked layers are taken from.
+    /// The hosts that the server may take their masked layers from.
     pub(crate) proxy_hosts: Vec<HostName>,
 }
 
 /// Where a private key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeySource {
-    /// Here, as PEM.
+    /// In the configuration, as PEM.
     Pem(Secret),
-    /// In a file, which is read when the server needs it: other commands need none.
+    /// In a file. Only a server reads it: other commands need no key.
     File(PathBuf),
 }
 
-impl Delivery {
-    /// Takes one of its keys.
-    pub(super) fn take(&mut self, key: &str, value: &Value, folder: &Path) -> Result<(), IniError> {
-        match key {
-            "cdn_akamai_secret" => self.akamai_secret = Some(Secret::new(text(value)?)),
-            "cdn_akamai_param" => self.akamai_param = Some(text(value)?),
-            "cdn_akamai_ttl" => self.akamai_ttl = Some(seconds(value)?),
-            "cdn_akamai_algo" => self.akamai_algorithm = algorithm(value)?,
-            "cdn_cloudfront_key_id" => self.cloudfront_key_id = Some(text(value)?),
-            "cdn_cloudfront_key" => self.cloudfront_key = Some(key_source(&text(value)?, folder)),
-            "proxy_repositories" => {
-                let read = |word: &str| word.parse().map_err(|message| value.error(message));
-                self.proxy_repositories = words(value).map(read).collect::<Result<_, _>>()?;
-            }
-            _ => self.proxy_hosts = hosts(value)?,
+impl KeySource {
+    /// A PEM, or a path. A relative path starts at `folder`.
+    pub(super) fn new(text: &str, folder: &Path) -> Self {
+        if text.starts_with("-----BEGIN") {
+            Self::Pem(Secret::new(text))
+        } else {
+            Self::File(folder.join(text))
         }
-        Ok(())
     }
+}
 
-    /// What does not go together, by the key that it is about; `all` says whether all of the vendor's bytes come
-    /// through the server anyway.
-    pub(super) fn contradiction(&self, all: bool) -> Option<(&'static str, &'static str)> {
+impl Delivery {
+    /// The first contradiction between keys: the key to report, and the message. `proxies_all` says whether the server
+    /// proxies all bytes of the vendor anyway.
+    pub(super) fn contradiction(&self, proxies_all: bool) -> Option<(&'static str, &'static str)> {
         let (akamai, cloudfront) = (self.akamai_secret.is_some(), self.cloudfront_key.is_some());
         let id = self.cloudfront_key_id.is_some();
         match () {
             () if akamai && (cloudfront || id) => {
                 Some(("cdn_akamai_secret", "a CDN is Akamai or CloudFront, not both"))
             }
-            () if cloudfront && !id => {
-                Some(("cdn_cloudfront_key", "it needs `cdn_cloudfront_key_id`, how CloudFront calls the key"))
-            }
+            () if cloudfront && !id => Some((
+                "cdn_cloudfront_key",
+                "it needs `cdn_cloudfront_key_id`, the id of the key at CloudFront",
+            )),
             () if id && !cloudfront => {
                 Some(("cdn_cloudfront_key_id", "it needs `cdn_cloudfront_key`, the private key or its file"))
             }
-            () if !self.proxy_hosts.is_empty() && self.proxy_repositories.is_empty() && !all => {
-                Some(("proxy_hosts", "it needs `proxy_repositories`, whose layers are passed on from there"))
+            () if !self.proxy_hosts.is_empty() && self.proxy_repositories.is_empty() && !proxies_all => {
+                Some(("proxy_hosts", "it needs `proxy_repositories`, whose layers come from there"))
             }
             () => None,
         }
-    }
-}
-
-/// A PEM as it is, a path from the file's own folder.
-fn key_source(text: &str, folder: &Path) -> KeySource {
-    if text.starts_with("-----BEGIN") {
-        KeySource::Pem(Secret::new(text))
-    } else {
-        KeySource::File(folder.join(text))
-    }
-}
-
-/// A whole number of them, from 1 to a week.
-pub(super) fn seconds(value: &Value) -> Result<Duration, IniError> {
-    const WEEK: u64 = 7 * 24 * 60 * 60;
-    match value.text.parse() {
-        Ok(seconds @ 1..=WEEK) => Ok(Duration::from_secs(seconds)),
-        _ => Err(value.error(format!("`{}` is no number of seconds from 1 to {WEEK}", value.text))),
-    }
-}
-
-pub(super) fn algorithm(value: &Value) -> Result<TokenAlgorithm, IniError> {
-    match value.text.to_ascii_lowercase().as_str() {
-        "sha256" => Ok(TokenAlgorithm::Sha256),
-        "sha1" => Ok(TokenAlgorithm::Sha1),
-        "md5" => Ok(TokenAlgorithm::Md5),
-        other => Err(value.error(format!("`{other}` is no algorithm: expected sha256, sha1 or md5"))),
     }
 }

@@ -1,11 +1,11 @@
-//! Adding to `raas.cfg` without touching anything else in it: comments, order and spacing are people's.
+//! Adds keys to the text of `raas.cfg`. Everything else stays as people wrote it: comments, order, spacing.
 
 use super::ini::Ini;
 
-/// The text with these settings in the section; `None` if it has them all.
+/// The text with these settings in the section. `None` if the text has all of them.
 ///
 /// # Errors
-/// A key is there with another value, which is somebody's decision.
+/// The text cannot be read, or has a key with another value.
 pub(super) fn with_settings(
     text: &str,
     section: &str,
@@ -15,10 +15,10 @@ pub(super) fn with_settings(
         .map_err(|error| format!("line {}: {}", error.line, error.message))?;
     let mut missing = Vec::new();
     for (key, wanted) in settings {
-        match ini.section(section).find(|(known, _)| known == key) {
+        match ini.value(section, key) {
             None => missing.push((*key, wanted.replace("${", "$${"))),
-            Some((_, value)) if value.text == *wanted => {}
-            Some((_, value)) => {
+            Some(value) if value.text == *wanted => {}
+            Some(value) => {
                 return Err(format!(
                     "line {}: [{section}] has `{key} = {}`, not `{wanted}`",
                     value.line(),
@@ -40,14 +40,14 @@ pub(super) fn with_settings(
         let gap = if text.trim().is_empty() { "" } else { end };
         (lines.len(), format!("{gap}[{section}]{end}{new}"))
     };
-    // The last line may lack its end.
+    // The last line of the text may have no line break.
     let new = if at > 0 && !lines[at - 1].ends_with('\n') { format!("{end}{new}") } else { new };
     lines.insert(at, &new);
     Ok(Some(lines.concat()))
 }
 
-/// Behind the last line of the section that says anything: what goes on in indented lines stays together, and
-/// comments before the next section stay with that.
+/// The number of lines up to the end of the section's last key or value. Comments before the next section belong to the
+/// next section.
 fn end_of_section(lines: &[&str], section: &str) -> usize {
     let mut inside = false;
     let mut end = 0;
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_section_is_added_behind_everything() {
+    fn a_new_section_goes_to_the_end() {
         let table = [
             ("", "[acme]\ns3_bucket = b\n"),
             (
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_is_there_gets_what_it_lacks() {
+    fn an_existing_section_gets_the_missing_keys() {
         let text = "[acme] \n# the bucket\ns3_bucket = b\n\n# the next\n[other]\ns3_bucket = o\n";
         let after = "[acme] \n# the bucket\ns3_bucket = b\nopenshift_domain = d\n\n# the next\n[other]\ns3_bucket = o\n";
         let settings = [("s3_bucket", "b"), ("openshift_domain", "d")];
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn another_value_is_somebodys_decision() {
+    fn a_key_with_another_value_is_an_error() {
         let failure = set("\n[acme]\ns3_bucket = theirs\n", &[("s3_bucket", "b")]).unwrap_err();
         assert!(failure.contains("line 3") && failure.contains("theirs"), "{failure}");
     }

@@ -1,7 +1,7 @@
-//! The dialect of Python's ConfigParser, in which the operators' files are written: `[section]`, `key = value` or
-//! `key: value`, values that go on in indented lines, comments in lines of their own.
+//! A reader of the format of Python's ConfigParser: `[section]`, `key = value` or `key: value`, values that go on in
+//! indented lines, comments in lines of their own.
 //!
-//! Our own reader, since those on crates.io either do not know values that go on or do not say the line of a key.
+//! No reader on crates.io both knows values that go on and says the line of a key.
 
 use std::fmt;
 
@@ -32,18 +32,19 @@ struct Entry {
     value: Value,
 }
 
-/// A value and where it stands.
+/// A value and its line.
+#[derive(Clone)]
 pub(super) struct Value {
-    /// The value; lines that it goes on in are separated by line feeds.
+    /// The value. Its lines are separated by line feeds.
     pub(super) text: String,
-    /// The same as it is written, if the environment has a part in it.
+    /// The value as the file has it, if a part of it comes from the environment.
     pub(super) written: Option<String>,
     /// The line of the key, from 1.
     line: usize,
 }
 
 impl fmt::Debug for Value {
-    /// The file holds passwords, and a value is not shown before somebody knows that it is none.
+    /// Shows the line only: any value may be a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a value of line {}", self.line)
     }
@@ -59,7 +60,7 @@ impl Value {
     }
 }
 
-/// What is wrong with the file, and in which line.
+/// An error in the file, and its line.
 #[derive(Debug)]
 pub(super) struct IniError {
     pub(super) line: usize,
@@ -67,7 +68,10 @@ pub(super) struct IniError {
 }
 
 impl Ini {
-    /// Reads a file; `${NAME}` in a value becomes what `environment` says, `$${` becomes `${`.
+    /// Reads a file. `${NAME}` in a value is replaced by the environment variable, and `$${` by `${`.
+    ///
+    /// # Errors
+    /// A line cannot be read, or a variable is missing.
     pub(super) fn parse(
         bytes: &[u8],
         environment: &dyn Fn(&str) -> Option<String>,
@@ -81,11 +85,14 @@ impl Ini {
         Ok(ini)
     }
 
-    /// Reads a file and leaves `${NAME}` as it stands.
+    /// Reads a file and leaves `${NAME}` as it is.
+    ///
+    /// # Errors
+    /// A line cannot be read.
     pub(super) fn parse_plain(bytes: &[u8]) -> Result<Self, IniError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            IniError { line, message: "it is not UTF-8".into() }
+            IniError { line, message: "the line is not UTF-8".into() }
         })?;
         let mut ini = Ini::default();
         let mut section = None;
@@ -118,7 +125,7 @@ impl Ini {
                 open = false;
                 continue;
             }
-            // Not the line itself: it may hold a secret.
+            // The error does not show the line: it may hold a secret.
             let expected = || IniError { line, message: "expected `key = value`".into() };
             let (key, value) = trimmed.split_once(['=', ':']).ok_or_else(expected)?;
             let key = key.trim().to_ascii_lowercase();
@@ -126,7 +133,10 @@ impl Ini {
                 return Err(expected());
             }
             let Some(section) = section.clone() else {
-                return Err(IniError { line, message: format!("`{key}` stands before any `[section]`") });
+                return Err(IniError {
+                    line,
+                    message: format!("`{key}` comes before the first `[section]`"),
+                });
             };
             if let Some(first) = ini.entries.iter().find(|entry| entry.section == section && entry.key == key)
             {
@@ -148,12 +158,17 @@ impl Ini {
         self.sections.iter().map(|section| SectionName { name: &section.name, line: section.line })
     }
 
-    /// The keys and values of a section, in order; none if there is no such section.
+    /// The keys and values of a section, in order. A section that is missing has none.
     pub(super) fn section<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
         self.entries
             .iter()
             .filter(move |entry| entry.section == name)
             .map(|entry| (entry.key.as_str(), &entry.value))
+    }
+
+    /// The value of a key.
+    pub(super) fn value<'a>(&'a self, section: &'a str, key: &str) -> Option<&'a Value> {
+        self.section(section).find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 }
 
@@ -161,15 +176,15 @@ fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<St
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
-        let (before, behind) = rest.split_at(at);
-        rest = &behind[2..];
+        let (before, after) = rest.split_at(at);
+        rest = &after[2..];
         if let Some(before) = before.strip_suffix('$') {
             out.push_str(before);
             out.push_str("${");
             continue;
         }
         out.push_str(before);
-        let name = rest.find('}').map(|end| &rest[..end]).ok_or("`${` has no `}` behind it")?;
+        let name = rest.find('}').map(|end| &rest[..end]).ok_or("`${` is not closed by `}`")?;
         let value = environment(name).ok_or_else(|| format!("the environment has no {name}"))?;
         out.push_str(&value);
         rest = &rest[name.len() + 1..];
@@ -194,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_line_and_no_secret() {
+    fn errors_name_the_line_and_show_no_secret() {
         let table: [(&[u8], usize); 5] = [
             (b"[a]\nhunter2", 2),
             (b"[a\n", 1),

@@ -1,4 +1,4 @@
-//! A vendor's issuer of tokens, from the keys of its section.
+//! A vendor's issuer of tokens, from four keys of its section.
 
 use std::path::Path;
 
@@ -6,30 +6,34 @@ use raas_server::TokenIssuer;
 
 use super::ini::{IniError, Value};
 
-/// The keys, which go together.
-pub(super) const KEYS: [&str; 4] = ["token_realm", "token_service", "token_issuer", "token_keys"];
-
-/// What was read of them so far.
+/// The values of the four keys.
 #[derive(Default)]
-pub(super) struct Parts<'a>([Option<&'a Value>; 4]);
+pub(super) struct IssuerKeys {
+    /// `token_realm`
+    pub(super) realm: Option<Value>,
+    /// `token_service`
+    pub(super) service: Option<Value>,
+    /// `token_issuer`
+    pub(super) issuer: Option<Value>,
+    /// `token_keys`
+    pub(super) keys: Option<Value>,
+}
 
-impl<'a> Parts<'a> {
-    /// Takes the value, if the key is one of them.
-    pub(super) fn take(&mut self, key: &str, value: &'a Value) {
-        if let Some(place) = KEYS.iter().position(|known| *known == key) {
-            self.0[place] = Some(value);
-        }
-    }
-
-    /// The issuer, if there is one. The file of its keys is meant from this folder.
-    pub(super) fn issuer(&self, folder: &Path) -> Result<Option<TokenIssuer>, IniError> {
-        let Some(first) = self.0.iter().flatten().next() else { return Ok(None) };
-        let [Some(realm), Some(service), Some(issuer), Some(keys)] = self.0 else {
-            return Err(first.error(format!("{} go together", KEYS.join(", "))));
+impl IssuerKeys {
+    /// The issuer; `None` without any of the keys. A relative path of its keys starts at `folder`.
+    ///
+    /// # Errors
+    /// Some of the keys are missing, or a value cannot be used.
+    pub(super) fn issuer(self, folder: &Path) -> Result<Option<TokenIssuer>, IniError> {
+        let values = [&self.realm, &self.service, &self.issuer, &self.keys];
+        let Some(first) = values.into_iter().flatten().next() else { return Ok(None) };
+        let [Some(realm), Some(service), Some(issuer), Some(keys)] = values else {
+            return Err(
+                first.error("token_realm, token_service, token_issuer, token_keys go together".into())
+            );
         };
-        let keys = folder.join(&keys.text);
-        TokenIssuer::new(&realm.text, &service.text, &issuer.text, &keys)
+        TokenIssuer::new(&realm.text, &service.text, &issuer.text, &folder.join(&keys.text))
             .map(Some)
-            .map_err(|e| first.error(e))
+            .map_err(|error| first.error(error))
     }
 }

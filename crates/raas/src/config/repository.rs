@@ -1,4 +1,4 @@
-//! The private git repository that holds `raas.cfg`, and what raas keeps there of each vendor.
+//! The configuration repository: the private git repository that holds `raas.cfg` and receives the backups.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -14,31 +14,34 @@ use raas_git::{Change, CommitId};
 use raas_git::{GitErrorKind, Remote};
 use raas_publish::home::Home;
 
-/// A clone that lives as long as the command.
+/// A private clone of the configuration repository. It is removed with this value.
 #[derive(Debug)]
 pub(crate) struct ConfigRepository {
     remote: Remote,
     branch: String,
-    record: Repository,
+    clone: Repository,
     folder: PathBuf,
     pace: Duration,
     _scratch: Scratch,
 }
 
-/// Gives a file's content by its path; nothing if there is no such file.
+/// Reads a file of the branch by its path. `None` if there is no such file.
 pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure> + 'a;
 
-/// What stands in the configuration of a new repository.
+/// The content of `raas.cfg` in a new repository.
 const FIRST: &[u8] = b"# The configuration of raas; raas.cfg.template explains every key.\n";
 
-/// How often a push that others were faster than is made again.
+/// How many times a push is tried when other pushes come first.
 const TRIES: u32 = 20;
 
-/// What the pauses between tries are made of: see [`pause`].
+/// The longest pause after the first try: see [`pause`].
 const PACE: Duration = Duration::from_millis(100);
 
 impl ConfigRepository {
-    /// Clones it.
+    /// Clones the repository.
+    ///
+    /// # Errors
+    /// It cannot be cloned, or has commits and no `raas.cfg`.
     pub(super) fn open(remote: Remote, branch: Option<&str>, home: &Home) -> Result<Self, Failure> {
         let parent = home.config_clones();
         let scratch = Scratch::new(&parent)
@@ -48,11 +51,11 @@ impl ConfigRepository {
         let git_folder = folder.join(".git");
         let named = Repository::at_head(git_folder.clone());
         let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
-        let record = Repository::of_branch(git_folder, &branch);
-        let repository = Self { remote, branch, record, folder, pace: PACE, _scratch: scratch };
-        // Nothing is to be written into a repository that somebody has named by mistake.
-        if let Some(head) = repository.record.head()?
-            && repository.record.read(&head, FILE)?.is_none()
+        let clone = Repository::of_branch(git_folder, &branch);
+        let repository = Self { remote, branch, clone, folder, pace: PACE, _scratch: scratch };
+        // The address may be a mistake: raas must not write into an unrelated repository.
+        if let Some(head) = repository.clone.head()?
+            && repository.clone.read(&head, FILE)?.is_none()
         {
             let message = format!(
                 "{} has no {FILE} on branch {}: is it the configuration repository?",
@@ -77,15 +80,15 @@ impl ConfigRepository {
         &self.folder
     }
 
-    /// The configuration's bytes; empty in a repository without commits.
+    /// The configuration's bytes. They are empty in a repository without commits.
     pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
-        match self.record.head()? {
-            Some(head) => Ok(self.record.read(&head, FILE)?.unwrap_or_default()),
+        match self.clone.head()? {
+            Some(head) => Ok(self.clone.read(&head, FILE)?.unwrap_or_default()),
             None => Ok(Vec::new()),
         }
     }
 
-    /// Changes one file's text; says whether it did.
+    /// Changes one file's text, and returns whether `edit` changed it.
     pub(super) fn edit(
         &self,
         path: &str,
@@ -98,8 +101,13 @@ impl ConfigRepository {
         })
     }
 
-    /// Commits and pushes changes; says whether there were any. `make` is given a reader of the branch's files and
-    /// is called again on top of what others have pushed meanwhile, so that nobody's work is lost.
+    /// Commits and pushes changes, and returns whether there were any.
+    ///
+    /// `make` gets a reader of the branch's files, and returns the changes. If somebody else pushes first, it is called
+    /// again on top of that push, so that no push overwrites another.
+    ///
+    /// # Errors
+    /// git fails, or other pushes come first [`TRIES`] times.
     pub(crate) fn change(
         &self,
         message: &str,
@@ -107,9 +115,9 @@ impl ConfigRepository {
     ) -> Result<bool, Failure> {
         let mut tries = 1;
         loop {
-            let head = self.record.head()?;
+            let head = self.clone.head()?;
             let read = |path: &str| match &head {
-                Some(head) => self.record.read(head, path),
+                Some(head) => self.clone.read(head, path),
                 None => Ok(None),
             };
             let mut changes = Vec::new();
@@ -121,12 +129,12 @@ impl ConfigRepository {
             if changes.is_empty() {
                 return Ok(false);
             }
-            // A repository without commits becomes one of ours, so that the next run knows it.
+            // The first commit also adds `raas.cfg`, without which the next run would reject the repository.
             if head.is_none() && !changes.iter().any(|(path, _)| path == FILE) {
                 changes.push((FILE.to_owned(), Some(FIRST.to_vec())));
             }
-            let commit = self.record.commit(head.as_ref(), &changes, message)?;
-            match self.remote.push(self.record.git(), commit.as_str(), &self.branch) {
+            let commit = self.clone.commit(head.as_ref(), &changes, message)?;
+            match self.remote.push(self.clone.git(), commit.as_str(), &self.branch) {
                 Ok(()) => return Ok(true),
                 Err(error) if error.kind == GitErrorKind::Rejected && tries < TRIES => {
                     thread::sleep(pause(self.pace, tries));
@@ -136,7 +144,7 @@ impl ConfigRepository {
                 Err(error) => {
                     let failure = Failure::from(error);
                     return Err(if tries == TRIES {
-                        failure.preceded_by(&format!("others were faster {TRIES} times in a row"))
+                        failure.preceded_by(&format!("other pushes came first {TRIES} times in a row"))
                     } else {
                         failure
                     });
@@ -145,13 +153,13 @@ impl ConfigRepository {
         }
     }
 
-    /// Takes the branch to where the others have it.
+    /// Moves the branch to the last commit of the remote branch.
     fn start_over(&self, before: Option<&CommitId>) -> Result<(), Failure> {
-        match self.remote.fetch(self.record.git(), &self.branch) {
-            // A new repository whose first push did not come through.
+        match self.remote.fetch(self.clone.git(), &self.branch) {
+            // The repository is still without commits, because our first push did not arrive.
             Err(error) if error.kind == GitErrorKind::NotFound && before.is_none() => {
                 let reference = format!("refs/heads/{}", self.branch);
-                self.record.git().run(&["update-ref", "-d", &reference])?;
+                self.clone.git().run(&["update-ref", "-d", &reference])?;
                 Ok(())
             }
             fetched => Ok(fetched?),
@@ -159,7 +167,7 @@ impl ConfigRepository {
     }
 }
 
-/// Some time, longer after more tries and by chance, so that those who met do not meet again.
+/// A pause that grows with the tries and is random, so that two runs that collided do not collide again.
 fn pause(pace: Duration, tries: u32) -> Duration {
     let most = pace * (1 << (tries.min(3) - 1));
     let chance = RandomState::new().hash_one(std::process::id()) % 1000;
@@ -173,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_race_that_is_always_lost_has_an_end() {
+    fn a_push_that_always_comes_second_ends() {
         let folder = tempfile::tempdir().unwrap();
         let hosted = Repository::of_branch(folder.path().join("conf.git"), "main");
         hosted.create().unwrap();
@@ -181,7 +189,7 @@ mod tests {
         let address = format!("file://{}", hosted.git().folder().display());
         let home = Home::new(Some(folder.path().join("home"))).unwrap();
         home.ensure().unwrap();
-        let remote = Remote { address, patience: Duration::from_secs(60) };
+        let remote = Remote { address, timeout: Duration::from_secs(60) };
         let mut ours = ConfigRepository::open(remote, None, &home).unwrap();
         ours.pace = Duration::ZERO;
         let races = Cell::new(0);
@@ -197,14 +205,14 @@ mod tests {
             })
         };
         let said = change(usize::MAX).unwrap_err().to_string();
-        assert!(said.contains("others were faster 20 times in a row"), "{said}");
+        assert!(said.contains("other pushes came first 20 times in a row"), "{said}");
         assert_eq!(races.get(), 20);
         let read = |path| hosted.read(&hosted.head().unwrap().unwrap(), path).unwrap();
         assert_eq!((read("ours"), read("other")), (None, Some(b"20".to_vec())));
     }
 
     #[test]
-    fn pauses_grow_and_differ() {
+    fn pauses_grow_and_are_random() {
         for (tries, most) in [(1, 125), (2, 250), (3, 500), (20, 500)] {
             let pauses: Vec<Duration> = (0..50).map(|_| pause(PACE, tries)).collect();
             let (least, most) = (Duration::from_millis(most / 5), Duration::from_millis(most));

@@ -1,4 +1,4 @@
-//! Where the configuration comes from, and goes to when raas adds to it.
+//! Where the configuration comes from: a file, or a private git repository.
 
 use std::fmt;
 use std::fs;
@@ -14,105 +14,112 @@ use raas_base::redact;
 use raas_git::Remote;
 use raas_publish::home::Home;
 
-/// The file in the current folder, or at the root of the repository.
+/// The name of the file: in the current folder, or at the root of the repository.
 pub(super) const FILE: &str = "raas.cfg";
 
-/// What the command line and the environment say of the configuration.
+/// Which configuration the command line and the environment ask for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    /// `--config`, which comes first.
+pub(crate) struct ConfigRequest {
+    /// `--config`: the file. It comes before everything else.
     pub(crate) file: Option<PathBuf>,
-    /// `RAAS_CONF_REPO`, which comes before the file in the current folder.
+    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the file in the current folder.
     pub(crate) repository: Option<String>,
-    /// `--configenv`: its branch.
+    /// `--configenv`: the branch of the repository.
     pub(crate) branch: Option<String>,
     /// How long one git command may wait for the network.
-    pub(crate) patience: Duration,
+    pub(crate) git_timeout: Duration,
 }
 
-impl Asked {
-    /// Whether it is in a repository, where looking for changes takes a network.
+impl ConfigRequest {
+    /// Whether the configuration is in a repository, so that a look for changes goes over the network.
     pub(crate) fn is_in_repository(&self) -> bool {
         self.file.is_none() && self.repository.is_some()
     }
 
-    /// What tells whether it has changed: of a repository the branch's commit, of a file when it was written, and as
-    /// which; nothing if that cannot be told.
+    /// A text that changes with the configuration: the branch's commit, or the identity, size and time of the file. `None`
+    /// if it cannot be read now.
     pub(crate) fn version(&self) -> Option<String> {
         if let (None, Some(address)) = (&self.file, &self.repository) {
-            let remote = Remote { address: address.clone(), patience: self.patience };
+            let remote = Remote { address: address.clone(), timeout: self.git_timeout };
             return remote.head(self.branch.as_deref()).ok()?;
         }
         let file = self.file.as_deref().unwrap_or(Path::new(FILE));
-        let found = fs::metadata(file).ok()?;
-        Some(format!("{} {} {}.{}", found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+        let metadata = fs::metadata(file).ok()?;
+        Some(format!("{} {} {}.{}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     }
 }
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Source {
-    /// There is none.
+pub(crate) enum ConfigSource {
+    /// There is no configuration.
     #[default]
     None,
     /// A file.
     File(PathBuf),
-    /// A private git repository, cloned for as long as this lives.
+    /// A private git repository. Its clone lives as long as this value.
     Repository(Arc<ConfigRepository>),
 }
 
-impl Source {
-    /// Finds it.
-    pub(super) fn find(asked: &Asked, home: &dyn Fn() -> Result<Home, Failure>) -> Result<Self, Failure> {
-        match (&asked.file, &asked.repository) {
+impl ConfigSource {
+    /// Finds the configuration that is asked for. A repository is cloned into the home.
+    ///
+    /// # Errors
+    /// A repository cannot be cloned, or a branch is named without a repository.
+    pub(super) fn find(
+        request: &ConfigRequest,
+        home: &dyn Fn() -> Result<Home, Failure>,
+    ) -> Result<Self, Failure> {
+        match (&request.file, &request.repository) {
             (None, Some(address)) => {
-                let remote = Remote { address: address.clone(), patience: asked.patience };
-                let repository = ConfigRepository::open(remote, asked.branch.as_deref(), &home()?)?;
-                return Ok(Source::Repository(Arc::new(repository)));
+                let remote = Remote { address: address.clone(), timeout: request.git_timeout };
+                let repository = ConfigRepository::open(remote, request.branch.as_deref(), &home()?)?;
+                return Ok(ConfigSource::Repository(Arc::new(repository)));
             }
-            _ if asked.branch.is_some() => {
+            _ if request.branch.is_some() => {
                 return Err(Failure::new(
                     Kind::Usage,
-                    "--configenv names a branch of the configuration repository, and none is used",
+                    "--configenv names a branch, but there is no configuration repository",
                 )
-                .hint("name the repository in RAAS_CONF_REPO"));
+                .hint("name the repository with RAAS_CONF_REPO or --config-repo"));
             }
-            (Some(file), _) => return Ok(Source::File(file.clone())),
+            (Some(file), _) => return Ok(ConfigSource::File(file.clone())),
             (None, None) => {}
         }
         match fs::symlink_metadata(FILE) {
-            Ok(_) => Ok(Source::File(FILE.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Source::None),
+            Ok(_) => Ok(ConfigSource::File(FILE.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigSource::None),
             Err(error) => Err(unreadable(Path::new(FILE), error)),
         }
     }
 
-    /// The file's bytes; empty if there is none yet.
+    /// The file's bytes. They are empty if there is no file yet.
     pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
         match self {
-            Source::None => Ok(Vec::new()),
-            Source::File(path) => fs::read(path).map_err(|error| unreadable(path, error)),
-            Source::Repository(repository) => repository.read(),
+            ConfigSource::None => Ok(Vec::new()),
+            ConfigSource::File(path) => fs::read(path).map_err(|error| unreadable(path, error)),
+            ConfigSource::Repository(repository) => repository.read(),
         }
     }
 
-    /// The path that messages name, from whose folder paths in the file are meant.
+    /// The path of the file. Relative paths in the file start at its folder.
     pub(super) fn path(&self) -> PathBuf {
         match self {
-            Source::None => FILE.into(),
-            Source::File(path) => path.clone(),
-            Source::Repository(repository) => repository.folder().join(FILE),
+            ConfigSource::None => FILE.into(),
+            ConfigSource::File(path) => path.clone(),
+            ConfigSource::Repository(repository) => repository.folder().join(FILE),
         }
     }
 
-    /// Changes the file's text; says whether it did. `edit` is called again when others have changed it meanwhile.
+    /// Changes the file's text, and returns whether `edit` changed it. `edit` gets the text, and is called again if somebody
+    /// else has changed the file meanwhile.
     pub(super) fn edit(
         &self,
         message: &str,
         edit: &dyn Fn(&str) -> Result<Option<String>, Failure>,
     ) -> Result<bool, Failure> {
         let path = match self {
-            Source::Repository(repository) => return repository.edit(FILE, message, edit),
+            ConfigSource::Repository(repository) => return repository.edit(FILE, message, edit),
             other => other.path(),
         };
         let text = String::from_utf8_lossy(&self.read()?).into_owned();
@@ -122,12 +129,12 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::None => f.write_str("no configuration"),
-            Source::File(path) => write!(f, "{}", path.display()),
-            Source::Repository(repository) => {
+            ConfigSource::None => f.write_str("no configuration"),
+            ConfigSource::File(path) => write!(f, "{}", path.display()),
+            ConfigSource::Repository(repository) => {
                 write!(f, "{FILE} of {}, branch {}", redact::text(repository.address()), repository.branch())
             }
         }
@@ -138,19 +145,19 @@ fn unreadable(path: &Path, error: io::Error) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read the configuration {}", path.display())).caused_by(error)
 }
 
-/// Replaces a file by a neighbour with the same permissions: it may hold secrets.
+/// Replaces a file and keeps its permissions: it may hold secrets.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // The file that a link leads to, not the link.
+    // A link stays: the file that it leads to is replaced.
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        found => found?,
+        path => path?,
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // A temporary file is for its owner alone, which is right for a new one.
+    // A new file is for its owner alone, as temporary files are.
     let mut file = tempfile::Builder::new().prefix(".raas.cfg.").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     match fs::metadata(&path) {
-        Ok(found) => file.as_file().set_permissions(found.permissions())?,
+        Ok(metadata) => file.as_file().set_permissions(metadata.permissions())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }

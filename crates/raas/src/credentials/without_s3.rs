@@ -1,4 +1,4 @@
-//! Credentials in a build without the feature `s3`: there are none.
+//! The place of `credentials.rs` in a build without the feature `s3`, which has no credentials.
 
 use std::sync::Arc;
 
@@ -8,21 +8,20 @@ use raas_server::{CredentialError, CredentialSource, Credentials};
 use crate::config::Aws;
 use crate::storage::s3;
 
-/// No credentials at all.
 #[derive(Debug)]
-struct Nothing;
+struct NoCredentials;
 
-impl CredentialSource for Nothing {
+impl CredentialSource for NoCredentials {
     fn current(&self) -> Result<Arc<Credentials>, CredentialError> {
         Err(CredentialError("no bucket needs credentials".into()))
     }
 }
 
-/// A source for servers whose vendors have no bucket.
+/// A source without credentials, for servers whose vendors have no bucket.
 ///
 /// # Errors
 /// A bucket needs credentials.
-#[expect(clippy::unused_async, reason = "a build with S3 asks services here")]
+#[expect(clippy::unused_async, reason = "the function of a build with S3 is asynchronous")]
 pub(crate) async fn source(_aws: &Aws, needed: bool) -> Result<Arc<dyn CredentialSource>, Failure> {
-    if needed { Err(s3::missing("a server redirects to an S3 bucket")) } else { Ok(Arc::new(Nothing)) }
+    if needed { Err(s3::missing("a server redirects to an S3 bucket")) } else { Ok(Arc::new(NoCredentials)) }
 }

@@ -1,4 +1,4 @@
-//! A config or a layer: what the registry says of it, where it sends clients, and what they get there.
+//! The checks of a config or layer: the registry's answers, its redirects, and the bytes at their end.
 
 use std::io::Read;
 use std::time::SystemTime;
@@ -7,83 +7,85 @@ use raas_types::{Descriptor, Digest, Sha256, Utc};
 
 use super::session::{SKEW, Session, clock};
 use super::signed;
-use super::web::{Answer, authority, bare, follow};
-use super::{Problem, judged};
+use super::web::{Answer, resolve_location};
+use super::{Problem, check_of_problems};
 use crate::forwarding::forwards;
-use crate::push::bytes;
+use crate::progress::bytes;
 use crate::status::Check;
+use crate::url::{authority, host_of};
 
-/// The part of a blob that is asked for, in bytes.
-const PART: u64 = 1024;
+/// The length of the range that is requested of a blob, in bytes.
+const RANGE: u64 = 1024;
 
-/// As many redirects as clients follow.
-const MOST_HOPS: usize = 10;
+/// The most redirects that clients follow.
+const MOST_REDIRECTS: usize = 10;
 
-/// A slow line, in bytes a second, on which a signed URL should last for the whole blob.
-const SLOW: u64 = 1024 * 1024;
+/// The speed of a slow connection, in bytes per second. A signed URL should last for the whole blob at this speed.
+const SLOW_CONNECTION: u64 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Blob {
-    pub(super) what: &'static str,
+    /// `config` or `layer`.
+    pub(super) kind: &'static str,
     pub(super) digest: Digest,
     size: u64,
 }
 
 impl Blob {
-    pub(super) fn new(what: &'static str, descriptor: &Descriptor) -> Self {
-        Self { what, digest: descriptor.digest, size: descriptor.size }
+    pub(super) fn new(kind: &'static str, descriptor: &Descriptor) -> Self {
+        Self { kind, digest: descriptor.digest, size: descriptor.size }
     }
 }
 
-/// Looks at it; with `deep`, at every byte.
+/// Checks a blob. With `deep`, every byte is downloaded and hashed.
 pub(super) fn check(session: &Session<'_>, blob: &Blob, deep: bool) -> Check {
     let url = session.url(&format!("blobs/{}", blob.digest));
-    let mut problems = head(session, &url, blob);
-    let range = format!("bytes=0-{}", PART.min(blob.size.max(1)) - 1);
+    let mut problems = check_head(session, &url, blob);
+    let range = format!("bytes=0-{}", RANGE.min(blob.size.max(1)) - 1);
     let got = get(session, &url, Some(&range), blob, &mut problems);
     let mut subject = format!("{} {}", blob.digest.short(), bytes(blob.size));
     if let Some((answer, from)) = got {
         subject = format!("{subject} from {}", authority(&from));
-        problems.extend(part(answer, blob, authority(&from)));
+        problems.extend(check_range(answer, blob, authority(&from)));
         if deep {
-            problems.extend(whole(session, &url, blob));
+            problems.extend(check_content(session, &url, blob));
         }
     }
-    judged(blob.what, &subject, if deep { ", all of it read" } else { "" }, problems)
+    check_of_problems(blob.kind, &subject, if deep { ", all of it read" } else { "" }, problems)
 }
 
-fn head(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
-    let fix =
-        "let the registry answer HEAD itself, from its metadata: a URL that is signed for GET refuses HEAD";
+/// Checks the answer to HEAD, after redirects.
+fn check_head(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
+    let fix = "let the registry itself answer HEAD: a URL that is signed for GET refuses HEAD";
     let mut at = url.to_owned();
-    for _ in 0..MOST_HOPS {
+    for _ in 0..MOST_REDIRECTS {
         let answer =
             if at == url { session.ask("HEAD", &at, &[]) } else { session.web.ask("HEAD", &at, &[]) };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return vec![Problem::failed(format!("HEAD is not answered: {error}"), fix)],
+            Err(error) => return vec![Problem::failed(format!("HEAD gets no answer: {error}"), fix)],
         };
         if answer.is_redirect() {
-            at = follow(&at, answer.header("location").unwrap_or_default());
+            at = resolve_location(&at, answer.header("location").unwrap_or_default());
             continue;
         }
-        let whose =
+        let redirected =
             if at == url { String::new() } else { format!(" is redirected to {}, which", authority(&at)) };
         if answer.status != 200 {
-            return vec![Problem::failed(format!("HEAD{whose} answers {}", answer.status), fix)];
+            return vec![Problem::failed(format!("HEAD{redirected} answers {}", answer.status), fix)];
         }
         return match answer.number("content-length") {
-            Some(told) if told != blob.size => vec![Problem::failed(
-                format!("HEAD{whose} says {told} bytes, the manifest {}", blob.size),
-                "what is stored is not what was published: publish the image again",
+            Some(length) if length != blob.size => vec![Problem::failed(
+                format!("HEAD{redirected} says {length} bytes, the manifest {}", blob.size),
+                "publish the image again: the stored bytes are not the published ones",
             )],
             _ => Vec::new(),
         };
     }
-    vec![Problem::failed("HEAD is redirected again and again", fix)]
+    vec![Problem::failed("HEAD is redirected in a circle", fix)]
 }
 
-/// Follows redirects as clients do; what answers in the end, and where that is.
+/// Follows redirects as clients do. Returns the last answer, with its URL.
 fn get(
     session: &Session<'_>,
     url: &str,
@@ -93,9 +95,9 @@ fn get(
 ) -> Option<(Answer, String)> {
     let mut at = url.to_owned();
     let mut began = None;
-    for _ in 0..MOST_HOPS {
+    for _ in 0..MOST_REDIRECTS {
         let mut headers: Vec<(&str, &str)> = range.map(|range| ("range", range)).into_iter().collect();
-        let forwarded = at == url || forwards(bare(authority(url)), bare(authority(&at)));
+        let forwarded = at == url || forwards(host_of(authority(url)), host_of(authority(&at)));
         if let (Some(authorization), true) = (&session.authorization, forwarded) {
             headers.push(("authorization", authorization));
         }
@@ -103,15 +105,15 @@ fn get(
             Ok(answer) => answer,
             Err(error) => {
                 let host = authority(&at);
-                let fix = format!("clients need {host} too: see that it runs, and open it in the firewall");
+                let fix = format!("start {host}, or open it in the firewall: clients need it too");
                 problems.push(Problem::failed(format!("{host} does not answer: {error}"), fix));
                 return None;
             }
         };
         if answer.is_redirect() {
-            let to = follow(&at, answer.header("location").unwrap_or_default());
+            let to = resolve_location(&at, answer.header("location").unwrap_or_default());
             began = clock(&answer);
-            look(session, &answer, &at, &to, blob, problems);
+            check_redirect(session, &answer, &at, &to, blob, problems);
             at = to;
             continue;
         }
@@ -122,15 +124,12 @@ fn get(
         problems.push(refusal(answer, &at, sent, began));
         return None;
     }
-    problems.push(Problem::failed(
-        "GET is redirected again and again",
-        "correct the redirects, which lead in a circle",
-    ));
+    problems.push(Problem::failed("GET is redirected in a circle", "correct the redirects"));
     None
 }
 
-/// A redirect.
-fn look(
+/// Checks a redirect.
+fn check_redirect(
     session: &Session<'_>,
     answer: &Answer,
     from: &str,
@@ -141,18 +140,18 @@ fn look(
     let host = authority(to);
     if from.starts_with("https://") && !to.starts_with("https://") {
         problems.push(Problem::warning(
-            format!("it is sent from {host} without TLS"),
-            "give that host a certificate; many clients refuse it as it is",
+            format!("{host} sends the bytes without TLS"),
+            "give that host a certificate: many clients refuse hosts without TLS",
         ));
     }
     let own = authority(from);
-    if session.authorization.is_some() && host != own && forwards(bare(own), bare(host)) {
+    if session.authorization.is_some() && host != own && forwards(host_of(own), host_of(host)) {
         problems.push(Problem::warning(
             format!(
-                "clients written in Go send the registry's token to {host}, which is below {}",
-                bare(own)
+                "clients written in Go send the registry's token to {host}, since it is below {}",
+                host_of(own)
             ),
-            "give the bucket or the CDN a name that is not below the registry's",
+            "give the bucket or the CDN a name that is not below the registry's host",
         ));
     }
     let Some(signed) = signed::read(to) else { return };
@@ -160,31 +159,32 @@ fn look(
     let left = signed.ends.map(|ends| ends.unix().saturating_sub(clock(answer).unwrap_or(now).unix()));
     match (signed.ends, left) {
         (Some(ends), Some(0)) => problems.push(Problem::failed(
-            format!("the signed URL of {host} has ended already, at {ends}"),
-            "set the clock of the registry, and let no cache keep redirects",
+            format!("the signed URL of {host} has expired already, at {ends}"),
+            "set the clock of the registry, and let no cache store redirects",
         )),
-        (Some(_), Some(left)) if blob.size / SLOW > left => problems.push(Problem::warning(
+        (Some(_), Some(left)) if blob.size / SLOW_CONNECTION > left => problems.push(Problem::warning(
             format!(
-                "the signed URL of {host} is good for {left} s, a slow line takes {} s for {}",
-                blob.size / SLOW,
+                "the signed URL of {host} is valid for {left} s, but a slow connection needs {} s for {}",
+                blob.size / SLOW_CONNECTION,
                 bytes(blob.size)
             ),
-            "let URLs live longer for larger layers, and sign with credentials that do",
+            "sign URLs for a longer time, with credentials that are valid as long",
         )),
         _ => {}
     }
     let cache = answer.header("cache-control").unwrap_or_default().to_ascii_lowercase();
-    let kept = ["public", "max-age=", "s-maxage=", "immutable"].iter().any(|word| cache.contains(word));
-    let not_kept = ["no-store", "no-cache", "private", "max-age=0"].iter().any(|word| cache.contains(word));
-    if kept && !not_kept {
+    let cacheable = ["public", "max-age=", "s-maxage=", "immutable"].iter().any(|word| cache.contains(word));
+    let not_cacheable =
+        ["no-store", "no-cache", "private", "max-age=0"].iter().any(|word| cache.contains(word));
+    if cacheable && !not_cacheable {
         problems.push(Problem::failed(
-            format!("the redirect to a signed URL may be kept (Cache-Control: {cache})"),
-            "answer such redirects with Cache-Control: no-store: a cache gives out URLs that have ended",
+            format!("caches may store the redirect to a signed URL (Cache-Control: {cache})"),
+            "answer such redirects with Cache-Control: no-store: a cache would send clients to expired URLs",
         ));
     }
 }
 
-/// Why the end of the way refuses.
+/// The problem of a last answer that is an error.
 fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Problem {
     let (status, theirs, host) = (answer.status, clock(&answer), authority(at).to_owned());
     let signed = signed::read(at);
@@ -192,39 +192,41 @@ fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Pr
     let body = String::from_utf8_lossy(&body);
     let code =
         body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code);
-    // A word of a service's; whatever else stands there is not repeated.
+    // Only a plain word is shown, since the body comes from an untrusted service.
     let code = code.filter(|code| code.len() < 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()));
     let found = format!("{host} answers {status}{}", code.map(|code| format!(" {code}")).unwrap_or_default());
     if sent_token {
-        let fix = "it was sent the registry's token, as clients written in Go do below the registry's host: give it a name elsewhere";
+        let fix = format!(
+            "give {host} a name elsewhere: below the registry's host, clients written in Go send it the registry's token"
+        );
         return Problem::failed(found, fix);
     }
     let off = signed.and_then(|signed| signed.begins).or(began).zip(theirs).map(|(a, b)| a.distance(b));
     if code == Some("RequestTimeTooSkewed") || off.is_some_and(|off| signed.is_some() && off > SKEW) {
-        let by = off
+        let difference = off
             .map(|off| format!("; the registry's clock and that of {host} are {off} s apart"))
             .unwrap_or_default();
-        return Problem::failed(format!("{found}{by}"), "set the registry's clock by NTP");
+        return Problem::failed(format!("{found}{difference}"), "set the registry's clock by NTP");
     }
     let fix = match (status, code) {
         (403, Some("AccessDenied")) if signed.is_some() => {
-            "the URL may have ended, or whoever signed it may not read the object (s3:GetObject), or it is not there".to_owned()
+            "allow s3:GetObject to the registry's credentials; the URL may also have expired, or the object may be missing".to_owned()
         }
         (403, Some("SignatureDoesNotMatch")) => "check the secret key and the region that the registry signs with".into(),
         (403, Some("InvalidAccessKeyId" | "ExpiredToken" | "InvalidToken")) => {
-            "give the registry credentials that are good".into()
+            "give the registry valid credentials".into()
         }
-        (401 | 403, _) if signed.is_none() => format!("let {host} be read by everybody, or let the registry sign URLs"),
-        (404, _) => "the object is not there: publish the image again".into(),
-        (429 | 500..=599, _) => format!("{host} is busy or broken: look into its log"),
-        _ => format!("look into the log of {host}"),
+        (401 | 403, _) if signed.is_none() => format!("let everybody read {host}, or let the registry sign URLs"),
+        (404, _) => "publish the image again: the object is missing".into(),
+        (429 | 500..=599, _) => format!("read the log of {host}, which is busy or broken"),
+        _ => format!("read the log of {host}"),
     };
     Problem::failed(found, fix)
 }
 
-/// The part that was asked for.
-fn part(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
-    let fix = "what is stored is not what was published: publish the image again";
+/// Checks the answer to a request for a range.
+fn check_range(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
+    let fix = "publish the image again: the stored bytes are not the published ones";
     let mut problems = Vec::new();
     let total = match answer.status {
         206 => {
@@ -233,10 +235,10 @@ fn part(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
         }
         416 => Some(0),
         _ => {
-            if blob.size > PART {
+            if blob.size > RANGE {
                 problems.push(Problem::warning(
-                    format!("{host} ignores ranges, so downloads that break off begin again"),
-                    "let it answer Range with 206",
+                    format!("{host} ignores ranges, so interrupted downloads start again from the beginning"),
+                    "let that host answer Range with 206",
                 ));
             }
             answer.number("content-length")
@@ -247,15 +249,15 @@ fn part(answer: Answer, blob: &Blob, host: &str) -> Vec<Problem> {
             .push(Problem::failed(format!("{host} has {total} bytes, the manifest says {}", blob.size), fix)),
         Some(_) => {}
         None => problems.push(Problem::warning(
-            format!("{host} does not say how long it is"),
-            "let it send Content-Length, and Content-Range for parts",
+            format!("{host} does not send the length of the blob"),
+            "let that host send Content-Length, and Content-Range for ranges",
         )),
     }
     problems
 }
 
-/// Every byte.
-fn whole(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
+/// Downloads and hashes every byte.
+fn check_content(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut again = Vec::new();
     let Some((answer, from)) = get(session, url, None, blob, &mut again) else { return again };
@@ -268,10 +270,10 @@ fn whole(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
             Ok(0) => break,
             Ok(count) => hash.update(&buffer[..count]),
             Err(error) => {
-                let found = format!("{host} breaks off after {} bytes: {error}", hash.length());
+                let found = format!("{host} ends the download after {} bytes: {error}", hash.length());
                 problems.push(Problem::failed(
                     found,
-                    format!("look into the log of {host}, and at proxies with time limits"),
+                    format!("read the log of {host}, and check proxies for time limits"),
                 ));
                 return problems;
             }
@@ -282,7 +284,7 @@ fn whole(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> {
     if digest != blob.digest {
         problems.push(Problem::failed(
             format!("{length} bytes from {host} have the digest {digest}"),
-            "what is stored is damaged: delete it and publish the image again",
+            "delete the stored object, which is damaged, and publish the image again",
         ));
     }
     problems

@@ -1,4 +1,4 @@
-//! The way to the registry: its name, its port, its certificate.
+//! The checks of the connection to the registry: name, port and certificate.
 
 #[cfg(test)]
 mod tests;
@@ -16,16 +16,17 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
-use super::web::{bare, is_local_name};
+use super::web::is_local_name;
 use crate::status::Check;
+use crate::url::host_of;
 
-/// How long an address may take to be connected to.
+/// The time limit of a connection attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A certificate that ends in less than this is told of, in seconds: two weeks.
-const SOON: u64 = 14 * 86_400;
+/// A certificate with less than this time left is a warning, in seconds: two weeks.
+const EXPIRES_SOON: u64 = 14 * 86_400;
 
-/// The certificates that this machine trusts, and those that docker and podman have been given for the host.
+/// The root certificates that this machine trusts, and the certificates that docker and podman trust for the host.
 pub(super) fn roots(host: &str) -> Vec<CertificateDer<'static>> {
     let mut roots = rustls_native_certs::load_native_certs().certs;
     for folder in ["/etc/docker/certs.d", "/etc/containers/certs.d"] {
@@ -33,44 +34,44 @@ pub(super) fn roots(host: &str) -> Vec<CertificateDer<'static>> {
         let files =
             files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "crt"));
         for file in files {
-            // One that cannot be read is of no use to docker either, which says so.
+            // docker reports a certificate that cannot be read.
             roots.extend(CertificateDer::pem_file_iter(file).into_iter().flatten().flatten());
         }
     }
     roots
 }
 
-/// Looks at the way, and says whether the registry is spoken to without TLS; `None` if there is no way.
+/// Checks the connection. Returns whether to speak to the registry without TLS, or `None` if there is no connection.
 pub(super) fn check(host: &str, plain_http: bool, checks: &mut Vec<Check>) -> Option<bool> {
-    let name = bare(host);
+    let name = host_of(host);
     let (url, local) = (format!("https://{host}/"), is_local_name(name));
     if let (Some(proxy), false) = (ureq::Proxy::try_from_env(), local || name.starts_with("127."))
         && !url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri))
     {
         let found = format!(
-            "requests go through the proxy {}, so name and certificate are not looked at",
+            "requests go through the proxy {}, so the name and the certificate are not checked",
             proxy.host()
         );
         checks.push(
             Check::warning("connection", found)
-                .fix("docker and containerd need HTTPS_PROXY in their own service's environment; unset it here to look past it"),
+                .fix("set HTTPS_PROXY in the environment of the docker or containerd service too; unset it here to check the connection without it"),
         );
         return Some(plain_http);
     }
     let addresses = resolve(host, name, plain_http, checks)?;
-    // As docker has it: this machine's own addresses need no TLS.
+    // docker needs no TLS for addresses of this machine.
     let plain = plain_http || addresses.iter().all(|address| address.ip().is_loopback());
     let stream = connect(&addresses, checks)?;
     if plain {
         if plain_http && !addresses.iter().all(|address| address.ip().is_loopback()) {
             checks.push(
-                Check::warning("tls", format!("{host} is spoken to without TLS"))
-                    .fix(format!("docker needs \"insecure-registries\": [\"{host}\"] in daemon.json, podman --tls-verify=false; give it a certificate")),
+                Check::warning("tls", format!("the connection to {host} has no TLS"))
+                    .fix(format!("give {host} a certificate; until then docker needs \"insecure-registries\": [\"{host}\"] in daemon.json, and podman --tls-verify=false")),
             );
         }
         return Some(true);
     }
-    let check = judge(name, handshake(name, stream, &roots(host)), Utc::of(SystemTime::now()));
+    let check = check_certificate(name, handshake(name, stream, &roots(host)), Utc::of(SystemTime::now()));
     let good = check.outcome != crate::status::Outcome::Failed;
     checks.push(check);
     good.then_some(false)
@@ -95,7 +96,7 @@ fn resolve(host: &str, name: &str, plain_http: bool, checks: &mut Vec<Check>) ->
             Some(addresses)
         }
         other => {
-            let why = other.err().map_or("it has no address".to_owned(), |error| error.to_string());
+            let why = other.err().map_or("the name has no address".to_owned(), |error| error.to_string());
             let fix = "check the spelling, the domain's DNS records, and this machine's resolver (/etc/resolv.conf)";
             checks.push(Check::failed("name", format!("{name} cannot be resolved: {why}"), fix));
             None
@@ -103,7 +104,7 @@ fn resolve(host: &str, name: &str, plain_http: bool, checks: &mut Vec<Check>) ->
     }
 }
 
-/// The first address that answers; those before it are told of.
+/// Connects to the first address that answers. Earlier addresses are a warning.
 fn connect(addresses: &[SocketAddr], checks: &mut Vec<Check>) -> Option<TcpStream> {
     let mut refused = Vec::new();
     for address in addresses {
@@ -114,20 +115,19 @@ fn connect(addresses: &[SocketAddr], checks: &mut Vec<Check>) -> Option<TcpStrea
             }
             Ok(stream) => {
                 let found = format!("{address} answers, but not all addresses do");
-                let fix =
-                    "take addresses that do not answer out of DNS: clients may try them first, and wait";
+                let fix = "remove the other addresses from DNS: clients may try them first, and wait";
                 checks.push(Check::warning("connection", found).fix(fix).details(refused));
                 return Some(stream);
             }
             Err(error) => refused.push(format!("{address}: {error}")),
         }
     }
-    let fix = "start the registry, or open its port in the firewalls between here and there";
+    let fix = "start the registry, or open its port in the firewalls on the way";
     checks.push(Check::failed("connection", refused.join("; "), fix));
     None
 }
 
-/// Shakes hands; the certificates that the server shows.
+/// Makes a TLS handshake. Returns the certificates that the server shows.
 fn handshake(
     name: &str,
     mut stream: TcpStream,
@@ -149,63 +149,69 @@ fn handshake(
         .peer_certificates()
         .unwrap_or_default()
         .iter()
-        .map(|one| one.clone().into_owned())
+        .map(|certificate| certificate.clone().into_owned())
         .collect())
 }
 
-fn judge(name: &str, shown: Result<Vec<CertificateDer<'static>>, io::Error>, now: Utc) -> Check {
+/// The check of a handshake's result.
+fn check_certificate(name: &str, shown: Result<Vec<CertificateDer<'static>>, io::Error>, now: Utc) -> Check {
     let chain = match shown {
         Ok(chain) => chain,
         Err(error) => return refused(name, &error),
     };
-    // The first of them to end ends it all.
-    let ends = chain.iter().filter_map(|one| Validity::of(one)).map(|validity| validity.not_after).min();
+    // A chain expires with the first of its certificates.
+    let ends = chain
+        .iter()
+        .filter_map(|certificate| Validity::of(certificate))
+        .map(|validity| validity.not_after)
+        .min();
     match ends {
-        Some(ends) if ends.unix().saturating_sub(now.unix()) < SOON => {
+        Some(ends) if ends.unix().saturating_sub(now.unix()) < EXPIRES_SOON => {
             let days = ends.unix().saturating_sub(now.unix()) / 86_400;
-            Check::warning("tls", format!("the certificate of {name} ends in {days} days, at {ends}"))
-                .fix("renew it now, and see why that has not happened by itself")
+            Check::warning("tls", format!("the certificate of {name} expires in {days} days, at {ends}"))
+                .fix("renew the certificate now, and find out why it was not renewed automatically")
         }
-        Some(ends) => Check::ok("tls", format!("the certificate is of {name} and is good until {ends}")),
-        None => Check::ok("tls", format!("the certificate is of {name}")),
+        Some(ends) => Check::ok("tls", format!("the certificate is for {name} and is valid until {ends}")),
+        None => Check::ok("tls", format!("the certificate is for {name}")),
     }
 }
 
+/// The failed check of a handshake.
 fn refused(name: &str, error: &io::Error) -> Check {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (found, fix) = match inner {
         Some(rustls::Error::InvalidCertificate(error)) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
                 format!("the certificate of {name} has expired: {error}"),
-                "renew it; if it is new, the server still shows the old one, or this machine's clock is wrong".to_owned(),
+                "renew the certificate; if it is new, restart the server, or set this machine's clock".to_owned(),
             ),
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
                 format!("the certificate of {name} is not valid yet: {error}"),
-                "set the clock of this machine, or of the one that issued it".to_owned(),
+                "set the clock of this machine, or of the issuer".to_owned(),
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-                format!("the certificate is not of {name}: {error}"),
-                format!("issue one with {name} among its subject alternative names, or use a name that it has"),
+                format!("the certificate is not for {name}: {error}"),
+                format!("issue a certificate with {name} among its subject alternative names, or use a name that it has"),
             ),
             CertificateError::UnknownIssuer => (
-                format!("nobody whom this machine trusts has issued the certificate of {name}"),
+                format!("this machine does not trust the issuer of the certificate of {name}"),
                 format!(
-                    "let the server show the whole chain (fullchain.pem); for an authority of your own, put its certificate \
-                     on each machine as /etc/docker/certs.d/{name}/ca.crt"
+                    "let the server show the whole chain (fullchain.pem); for a private authority, put its certificate on each \
+                     machine as /etc/docker/certs.d/{name}/ca.crt"
                 ),
             ),
             other => (
                 format!("the certificate of {name} cannot be used: {other}"),
-                "issue another one, by an authority that follows today's rules".to_owned(),
+                "get another certificate, from an authority that follows today's rules".to_owned(),
             ),
         },
         Some(rustls::Error::InvalidMessage(_)) => (
-            format!("what answers at {name} speaks no TLS"),
-            "give the port that has TLS, or --plain-http, and \"insecure-registries\" in docker's daemon.json".to_owned(),
+            format!("the server at {name} does not speak TLS"),
+            "use the port with TLS, or give --plain-http here and set \"insecure-registries\" in docker's daemon.json".to_owned(),
         ),
         _ => (
-            format!("no TLS with {name}: {error}"),
-            "look whether a firewall or a proxy breaks off TLS, and which versions the server speaks (1.2 or 1.3)".to_owned(),
+            format!("the TLS handshake with {name} failed: {error}"),
+            "check whether a firewall or a proxy interrupts TLS, and whether the server speaks TLS 1.2 or 1.3".to_owned(),
         ),
     };
     Check::failed("tls", found, fix)

@@ -1,4 +1,4 @@
-//! The name and password that docker and podman would take.
+//! Finds the user name and password that docker and podman would use.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use raas_base::Secret;
 
-/// As `docker login` and `podman login` write it.
+/// A file that `docker login` or `podman login` writes.
 #[derive(Deserialize, Default)]
 struct AuthFile {
     #[serde(default)]
@@ -30,7 +30,7 @@ struct Entry {
     auth: String,
 }
 
-/// The name that credentials of a host are kept under.
+/// The name under which docker stores the credentials of a host.
 pub(crate) fn host_key(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "docker.io" => "index.docker.io",
@@ -38,10 +38,10 @@ pub(crate) fn host_key(host: &str) -> &str {
     }
 }
 
-/// Looks where docker and podman look: the first file that knows the host counts.
+/// Searches the files of docker and podman. The first file with credentials for the host counts.
 ///
 /// # Errors
-/// A file that cannot be read, or a helper that fails, in words.
+/// A file cannot be read, or a credential helper fails. The error is a message for people.
 pub(crate) fn find(host: &str) -> Result<Option<(String, Secret)>, String> {
     for file in files(&|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
         if let Some(found) = read(&file, host)? {
@@ -65,32 +65,33 @@ fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read {shown}: {error}")),
     };
-    // The reason is not told: it may quote what is secret.
-    let found: AuthFile =
-        serde_json::from_slice(&bytes).map_err(|_| format!("{shown} is not JSON as docker writes it"))?;
+    // The error of the parser is left out, since it may quote a secret.
+    let file: AuthFile = serde_json::from_slice(&bytes)
+        .map_err(|_| format!("cannot read {shown}: it is not JSON as docker writes it"))?;
     let is_host = |key: &str| {
         let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
         key.split('/').next() == Some(host_key(host))
     };
-    let helper = found.helpers.iter().find(|(key, _)| is_host(key)).map(|(_, helper)| helper);
-    let kept = found.auths.iter().find(|(key, _)| is_host(key));
-    if let Some((_, Entry { auth })) = kept
+    let helper = file.helpers.iter().find(|(key, _)| is_host(key)).map(|(_, helper)| helper);
+    let entry = file.auths.iter().find(|(key, _)| is_host(key));
+    if let Some((_, Entry { auth })) = entry
         && !auth.is_empty()
     {
         let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (name, password) =
-            pair.ok_or_else(|| format!("{shown} has an entry for {host} that cannot be read"))?;
+        let (name, password) = pair.ok_or_else(|| format!("cannot read the entry for {host} in {shown}"))?;
         return Ok(Some((name.to_owned(), Secret::new(password.trim_end_matches('\0')))));
     }
-    // With a store, an empty entry says that the store has it.
-    match helper.or(found.store.as_ref().filter(|_| kept.is_some())) {
-        Some(helper) => ask_helper(helper, kept.map_or(host_key(host), |(key, _)| key)).map(Some),
+    // With a credential store, an empty entry means that the store has the password.
+    match helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
+        Some(helper) => ask_helper(helper, entry.map_or(host_key(host), |(key, _)| key)).map(Some),
         None => Ok(None),
     }
 }
 
-/// Source: docker/docker-credential-helpers, "Development": `get` takes the address on standard input.
+/// Asks a credential helper.
+///
+/// Source: docker/docker-credential-helpers, "Development": `get` reads the address from standard input.
 fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
     #[derive(Deserialize)]
     struct Answer {
@@ -101,9 +102,9 @@ fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
     }
     let program = format!("docker-credential-{helper}");
     if !helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return Err("the name of the credential helper is none".into());
+        return Err("the name of the credential helper is not valid".into());
     }
-    let failed = |why: &dyn std::fmt::Display| format!("{program} tells no password: {why}");
+    let failed = |why: &dyn std::fmt::Display| format!("cannot get the password from {program}: {why}");
     let child = Command::new(&program)
         .arg("get")
         .stdin(Stdio::piped())
@@ -112,14 +113,15 @@ fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
         .spawn();
     let mut child = child.map_err(|error| failed(&error))?;
     if let Some(mut input) = child.stdin.take() {
-        // One that reads nothing says why by its exit code.
+        // The exit code of a helper that does not read is checked below.
         drop(input.write_all(address.as_bytes()));
     }
     let output = child.wait_with_output().map_err(|error| failed(&error))?;
     if !output.status.success() {
         return Err(failed(&output.status));
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| failed(&"it answers no JSON"))?;
+    let answer: Answer =
+        serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not JSON"))?;
     Ok((answer.name, Secret::new(answer.secret)))
 }
 
@@ -145,7 +147,7 @@ mod tests {
         assert_eq!(found("registry-1.docker.io"), pair);
         assert_eq!(found("x.org"), Ok(None));
         assert_eq!(found("kept.org"), Ok(None));
-        assert!(found("bad.org").unwrap_err().contains("cannot be read"));
+        assert!(found("bad.org").unwrap_err().contains("cannot read the entry for bad.org"));
         assert!(found("helped.org").unwrap_err().contains("helper"));
         fs::write(&file, "{hunter2").unwrap();
         assert!(!found("x.org").unwrap_err().contains("hunter2"));

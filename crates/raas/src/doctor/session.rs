@@ -1,4 +1,4 @@
-//! Talking to the registry as a client does: the ping, the login, and requests with what that gave.
+//! A client's session with the registry: the ping, the login, and requests with the resulting credentials.
 
 use std::time::SystemTime;
 
@@ -7,31 +7,33 @@ use base64::engine::general_purpose::STANDARD;
 use raas_types::Utc;
 use serde::Deserialize;
 
-use super::Asked;
-use super::web::{Answer, Web, authority};
+use super::Options;
+use super::web::{Answer, Web};
 use crate::status::Check;
+use crate::url::authority;
 use raas_base::redact;
 use raas_sources::registry::Challenge;
 
-/// A clock that is wrong by more than this many seconds is told of; storage services refuse what is signed 15 min off.
+/// The difference of clocks that is a warning, in seconds. Storage services refuse signatures from 15 minutes of difference
+/// on.
 pub(super) const SKEW: u64 = 300;
 
 pub(super) struct Session<'a> {
     pub(super) web: Web,
     base: String,
-    pub(super) asked: &'a Asked,
-    /// What is sent as `Authorization`.
+    pub(super) options: &'a Options,
+    /// The value of `Authorization` for requests to the registry.
     pub(super) authorization: Option<String>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(web: Web, base: &str, asked: &'a Asked) -> Self {
-        Self { web, base: base.to_owned(), asked, authorization: None }
+    pub(super) fn new(web: Web, base: &str, options: &'a Options) -> Self {
+        Self { web, base: base.to_owned(), options, authorization: None }
     }
 
-    /// The URL of something of the repository.
-    pub(super) fn url(&self, what: &str) -> String {
-        format!("{}{}/{what}", self.base, self.asked.name)
+    /// A URL of the repository.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{}/{path}", self.base, self.options.name)
     }
 
     /// The registry's host with its port.
@@ -39,7 +41,7 @@ impl<'a> Session<'a> {
         authority(&self.base)
     }
 
-    /// Asks with what the login gave.
+    /// Sends a request with the credentials of the login.
     pub(super) fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
         let mut headers = headers.to_vec();
         if let Some(authorization) = &self.authorization {
@@ -48,7 +50,7 @@ impl<'a> Session<'a> {
         self.web.ask(method, url, &headers)
     }
 
-    /// Asks; where the registry wants a login first, that is done, once.
+    /// Sends a request. If the registry asks for a login, logs in once and sends the request again.
     pub(super) fn ask_logged_in(
         &mut self,
         method: &str,
@@ -63,13 +65,12 @@ impl<'a> Session<'a> {
         self.ask(method, url, headers)
     }
 
-    /// Whether `/v2/` is that of a registry. What it asks for is done.
+    /// Checks that `/v2/` belongs to a registry, and logs in if the registry asks for it. Returns whether to go on.
     pub(super) fn ping(&mut self, checks: &mut Vec<Check>) -> bool {
         let answer = match self.web.ask("GET", &self.base, &[]) {
             Ok(answer) => answer,
             Err(error) => {
-                let fix =
-                    "look into the registry's log, and whether a proxy before it breaks connections off";
+                let fix = "read the registry's log, and check whether a proxy before it ends connections";
                 checks.push(Check::failed("ping", format!("{} does not answer: {error}", self.base), fix));
                 return false;
             }
@@ -83,26 +84,24 @@ impl<'a> Session<'a> {
                 return self.log_in(&answer, checks);
             }
             401 => {
-                let fix =
-                    "let it answer 401 with WWW-Authenticate; a proxy before it may have taken that away";
+                let fix = "let the registry answer 401 with WWW-Authenticate; a proxy before it may have removed the header";
                 checks.push(Check::failed("ping", format!("{found}, and does not say how to log in"), fix));
                 return false;
             }
             301..=308 => {
                 let to = redact::url(answer.header("location").unwrap_or_default());
-                let fix =
-                    "give the registry's own name; docker does not follow the ping's redirect everywhere";
-                checks.push(Check::failed("ping", format!("{found}, and leads to {to}"), fix));
+                let fix = "use the registry's own name; docker does not always follow a redirect of the ping";
+                checks.push(Check::failed("ping", format!("{found}, and redirects to {to}"), fix));
                 return false;
             }
             400 if self.base.starts_with("http://") => {
-                let fix = "if that port speaks TLS, use the name that is in its certificate";
+                let fix = "use the name in the certificate, if that port speaks TLS";
                 checks.push(Check::failed("ping", found, fix));
                 return false;
             }
             _ => {
                 let fix = format!(
-                    "{} is no registry: check the name and the port, or the proxy's rule for /v2/",
+                    "check the name and the port, or the proxy's rule for /v2/: {} is not a registry",
                     self.host()
                 );
                 checks.push(Check::failed("ping", found, fix));
@@ -112,14 +111,14 @@ impl<'a> Session<'a> {
         true
     }
 
-    /// Does what a challenge asks for; whether there is something to send now.
+    /// Logs in as the challenge asks. Returns whether there are credentials now.
     fn log_in(&mut self, refusal: &Answer, checks: &mut Vec<Check>) -> bool {
         let headers = refusal.headers.get_all("www-authenticate").iter();
         let challenge = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?)).next();
-        let basic = self.asked.credentials.as_ref().map(|(name, password)| {
+        let basic = self.options.credentials.as_ref().map(|(name, password)| {
             format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose())))
         });
-        let login = format!("log in (docker login {0}), or give --username", self.asked.host);
+        let login = format!("log in with `docker login {0}`, or give --username", self.options.host);
         match challenge {
             Some(Challenge::Basic) => match basic {
                 Some(basic) => {
@@ -130,7 +129,7 @@ impl<'a> Session<'a> {
                 None => {
                     checks.push(Check::failed(
                         "login",
-                        "it wants a name and a password, and there are none",
+                        "the registry asks for a name and a password, but there are none",
                         login,
                     ));
                     false
@@ -141,14 +140,14 @@ impl<'a> Session<'a> {
                     true => token_url,
                     false => {
                         let separator = if token_url.contains('?') { '&' } else { '?' };
-                        format!("{token_url}{separator}scope=repository:{}:pull", self.asked.name)
+                        format!("{token_url}{separator}scope=repository:{}:pull", self.options.name)
                     }
                 };
                 match self.token(&scoped, basic.as_deref()) {
                     Ok(token) => {
-                        let whose = if basic.is_some() { "for the user" } else { "for anybody" };
+                        let for_whom = if basic.is_some() { "for the user" } else { "for anybody" };
                         let issuer = authority(&scoped);
-                        checks.push(Check::ok("login", format!("{issuer} gives a token {whose}")));
+                        checks.push(Check::ok("login", format!("{issuer} gives a token {for_whom}")));
                         self.authorization = Some(format!("Bearer {token}"));
                         true
                     }
@@ -160,33 +159,31 @@ impl<'a> Session<'a> {
             }
             None => {
                 let fix =
-                    "clients know Basic and Bearer with a realm of http or https: correct WWW-Authenticate";
-                checks.push(Check::failed("login", "its challenge is none that clients know", fix));
+                    "correct WWW-Authenticate: clients know Basic, and Bearer with a realm of http or https";
+                checks.push(Check::failed("login", "clients do not know its challenge", fix));
                 false
             }
         }
     }
 
-    /// A token, or what is wrong and its fix; no fix where a login is one.
+    /// Requests a token. An error has the problem and its fix. The fix is empty if a login is the fix.
     fn token(&self, url: &str, basic: Option<&str>) -> Result<String, (String, String)> {
         #[derive(Deserialize)]
-        struct Given {
+        struct TokenAnswer {
             token: Option<String>,
             access_token: Option<String>,
         }
         let shown = redact::url(url);
         let issuer = authority(url);
         if url.starts_with("http://") && self.base.starts_with("https://") {
-            let found = format!(
-                "the token is to be had from {shown}, without TLS, where passwords are read by anybody"
-            );
-            return Err((found, "name the realm with https in the registry's configuration".into()));
+            let found = format!("tokens come from {shown} without TLS, so others can read the passwords");
+            return Err((found, "set a realm with https in the registry's configuration".into()));
         }
         let headers: Vec<(&str, &str)> = basic.map(|basic| ("authorization", basic)).into_iter().collect();
         let answer = self.web.ask("GET", url, &headers).map_err(|error| {
             (
                 format!("{shown} does not answer: {error}"),
-                format!("clients need {issuer} too: open it in the firewall"),
+                format!("open {issuer} in the firewall: clients need it too"),
             )
         })?;
         match answer.status {
@@ -205,22 +202,24 @@ impl<'a> Session<'a> {
             }
             status => {
                 let found = format!("{shown} gives no token: it answers {status}");
-                return Err((found, format!("look into the log of {issuer}")));
+                return Err((found, format!("read the log of {issuer}")));
             }
         }
-        let given =
-            answer.bytes(1024 * 1024).ok().and_then(|bytes| serde_json::from_slice::<Given>(&bytes).ok());
-        let token = given.and_then(|given| given.token.or(given.access_token));
+        let answer = answer
+            .bytes(1024 * 1024)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<TokenAnswer>(&bytes).ok());
+        let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         token.filter(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())).ok_or_else(
             || {
-                let fix = "it must answer JSON with `token` or `access_token`".to_owned();
+                let fix = "let it answer JSON with `token` or `access_token`".to_owned();
                 (format!("{shown} answers without a token"), fix)
             },
         )
     }
 }
 
-/// When a server says it is.
+/// The time of the server's clock, by its header `Date`.
 pub(super) fn clock(answer: &Answer) -> Option<Utc> {
     httpdate::parse_http_date(answer.header("date")?).ok().map(Utc::of)
 }
@@ -230,10 +229,11 @@ fn check_clock(answer: &Answer, checks: &mut Vec<Check>) {
     let ours = Utc::of(SystemTime::now());
     let off = ours.distance(theirs);
     if off > SKEW {
-        let found = format!("the registry's clock says {theirs}, this machine's {ours}: {off} s apart");
-        let fix = "set both by NTP: certificates, tokens and signed URLs are refused by a wrong clock";
+        let found = format!("the registry's clock says {theirs}, this machine's clock {ours}: {off} s apart");
+        let fix = "set both by NTP: certificates, tokens and signed URLs fail with a wrong clock";
         checks.push(Check::warning("clock", found).fix(fix));
     } else {
-        checks.push(Check::ok("clock", format!("the registry's is {off} s off this machine's")));
+        checks
+            .push(Check::ok("clock", format!("the registry's clock differs by {off} s from this machine's")));
     }
 }

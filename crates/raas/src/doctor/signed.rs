@@ -1,17 +1,17 @@
-//! URLs that open something for a while.
+//! Reads the validity of signed URLs.
 
 use raas_types::Utc;
 
-/// What a signed URL says of its time.
+/// The validity of a signed URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Signed {
-    /// When it was signed.
+    /// The time of the signature.
     pub(super) begins: Option<Utc>,
-    /// When it is good no more.
+    /// The time of expiry.
     pub(super) ends: Option<Utc>,
 }
 
-/// Reads a URL; `None` if it is not signed.
+/// Reads the validity of a URL. `None` if the URL is not signed.
 ///
 /// Source: AWS, "Authenticating Requests: Using Query Parameters" (X-Amz-…) and the older `Expires`; Amazon CloudFront,
 /// "Create a signed URL using a canned policy"; Google, "V4 signing process" (X-Goog-…); Azure, "Create a service SAS" (se).
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_signed_urls_are_read() {
+    fn the_validity_of_signed_urls_is_read() {
         let at = |text: &str| Some(text.parse::<Utc>().unwrap());
         let table = [
             ("https://x/y", None),

@@ -1,4 +1,4 @@
-//! Asking, without following redirects: a client's steps are looked at one by one.
+//! Sends requests without following redirects, so that the doctor can check each step of a client.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,10 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Web {
     host: String,
-    /// With the certificates that this machine trusts, which are many: read when they are needed.
+    /// Trusts the certificates that this machine trusts. They are many, so they are read at the first use.
     agent: OnceLock<ureq::Agent>,
-    /// Without TLS, for this machine: a proxy is for elsewhere.
-    near: ureq::Agent,
+    /// For requests to this machine without TLS. It uses no proxy.
+    local: ureq::Agent,
 }
 
 /// An answer whose body is not yet read.
@@ -28,41 +28,42 @@ pub(super) struct Answer {
 }
 
 impl Web {
-    /// For the registry of this host.
+    /// Requests for the registry at this host.
     pub(super) fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), agent: OnceLock::new(), near: agent(RootCerts::WebPki, None) }
+        Self { host: host.to_owned(), agent: OnceLock::new(), local: agent(RootCerts::WebPki, None) }
     }
 
     fn agent(&self) -> &ureq::Agent {
         self.agent.get_or_init(|| {
             let roots = roots(&self.host);
             let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect::<Vec<_>>();
-            // A machine that has none trusts those of the web.
+            // A machine without root certificates trusts those of Mozilla.
             let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::from(roots) };
             agent(roots, ureq::Proxy::try_from_env())
         })
     }
 
-    /// Asks; an error is told without the URL's query.
+    /// Sends a request. An error leaves out the query of the URL.
     pub(super) fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
-        let told = |error: &dyn std::fmt::Display| redact::text(&error.to_string());
-        let uri: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| told(&error))?;
+        let redacted = |error: &dyn std::fmt::Display| redact::text(&error.to_string());
+        let uri: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| redacted(&error))?;
         let host = uri.host().unwrap_or_default();
-        let local = is_local_name(host);
+        let is_local = is_local_name(host);
         let mut request = Request::builder().method(method).uri(url);
-        if local && host != "localhost" {
+        if is_local && host != "localhost" {
             // Not every system resolves names below `localhost`. Source: RFC 6761, section 6.3.
             let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-            let near = url.replacen(host, "127.0.0.1", 1);
-            request = Request::builder().method(method).uri(near).header("host", authority);
+            let resolved = url.replacen(host, "127.0.0.1", 1);
+            request = Request::builder().method(method).uri(resolved).header("host", authority);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(()).map_err(|error| told(&error))?;
-        let near = url.starts_with("http://") && (local || host.starts_with("127.") || host == "[::1]");
-        let agent = if near { &self.near } else { self.agent() };
-        let (head, body) = agent.run(request).map_err(|error| told(&error))?.into_parts();
+        let request = request.body(()).map_err(|error| redacted(&error))?;
+        let uses_local =
+            url.starts_with("http://") && (is_local || host.starts_with("127.") || host == "[::1]");
+        let agent = if uses_local { &self.local } else { self.agent() };
+        let (head, body) = agent.run(request).map_err(|error| redacted(&error))?.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 }
@@ -103,13 +104,13 @@ impl Answer {
     }
 }
 
-/// Whether a name is of this machine, however it is resolved.
+/// Whether a host name always means this machine.
 pub(super) fn is_local_name(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// Where a redirect leads.
-pub(super) fn follow(from: &str, location: &str) -> String {
+/// The URL that a redirect from the URL `from` leads to.
+pub(super) fn resolve_location(from: &str, location: &str) -> String {
     if location.contains("://") {
         return location.to_owned();
     }
@@ -121,36 +122,19 @@ pub(super) fn follow(from: &str, location: &str) -> String {
     format!("{scheme}://{authority}/{}", location.trim_start_matches('/'))
 }
 
-/// Host and port of a URL; who is named before them is nobody's business.
-pub(super) fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-/// The host without its port.
-pub(super) fn bare(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart_and_followed() {
-        assert_eq!(authority("https://u:secret@x.org:8443/a?b=@c"), "x.org:8443");
-        assert_eq!((bare("x.org:8443"), bare("x.org"), bare("[::1]:5000")), ("x.org", "x.org", "[::1]"));
+    fn locations_are_resolved() {
         let table = [
             ("https://y.org/z?w", "https://y.org/z?w"),
             ("/z", "https://x.org:1/z"),
             ("//y.org/z", "https://y.org/z"),
         ];
         for (location, expected) in table {
-            assert_eq!(follow("https://x.org:1/a/b?c", location), expected);
+            assert_eq!(resolve_location("https://x.org:1/a/b?c", location), expected);
         }
     }
 }

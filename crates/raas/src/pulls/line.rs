@@ -7,7 +7,7 @@ use raas_types::pulls::{Fetch, Kind};
 use raas_types::{Digest, Utc};
 use serde::{Deserialize, Deserializer, de};
 
-/// What is read of a line.
+/// The fields of a line that are needed.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line<'a> {
     #[serde(borrow)]
@@ -33,19 +33,19 @@ pub(super) struct Line<'a> {
     digest: Option<Digest>,
 }
 
-/// What a line is that is none of an access log.
+/// Why a line is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// JSON that is about something else.
-    Other,
-    /// A line of an access log in text.
-    Text,
+pub(super) enum Skipped {
+    /// A JSON line of the server's log about something else.
+    OtherJson,
+    /// A line of an access log in text format.
+    TextLog,
     /// Anything else.
-    Nothing,
+    Unreadable,
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Unread> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Skipped> {
         #[derive(Deserialize)]
         struct Target<'a> {
             #[serde(borrow)]
@@ -54,15 +54,17 @@ impl<'a> Line<'a> {
         let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
         match serde_json::from_slice::<Target<'_>>(bytes) {
             Ok(found) if found.target == "access" => {
-                serde_json::from_slice(bytes).map_err(|_| Unread::Nothing)
+                serde_json::from_slice(bytes).map_err(|_| Skipped::Unreadable)
             }
-            Ok(_) => Err(Unread::Other),
-            Err(_) if !bytes.starts_with(b"{") && has(b" access: ") && has(b"method=") => Err(Unread::Text),
-            Err(_) => Err(Unread::Nothing),
+            Ok(_) => Err(Skipped::OtherJson),
+            Err(_) if !bytes.starts_with(b"{") && has(b" access: ") && has(b"method=") => {
+                Err(Skipped::TextLog)
+            }
+            Err(_) => Err(Skipped::Unreadable),
         }
     }
 
-    /// The request, if it was answered well and is of a repository.
+    /// The request, if it succeeded and names a repository.
     pub(super) fn fetch(&self) -> Option<Fetch<'_>> {
         if !(200..400).contains(&self.status) {
             return None;
@@ -71,9 +73,9 @@ impl<'a> Line<'a> {
             time: self.timestamp.parse::<Utc>().ok()?,
             client: self.remote,
             user_agent: match &*self.user_agent {
-                // As the log has it for a client that does not say.
+                // The log has `-` for a client without a User-Agent.
                 "-" => "",
-                said => said,
+                agent => agent,
             },
             vendor: self.vendor.as_deref()?,
             repository: self.repository.as_deref()?,
@@ -86,7 +88,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// With a port, where the client made the connection itself, or without.
+/// Parses an address. It has a port if the client made the connection itself, and none behind a proxy.
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<IpAddr, D::Error> {
     let text = Cow::<str>::deserialize(from)?;
     let direct = text.parse::<SocketAddr>().map(|address| address.ip());
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_has_a_port_or_none() {
+    fn a_client_address_may_have_a_port() {
         let read = |remote: &str| {
             let text = format!(
                 r#"{{"timestamp":"2026-11-24T00:00:00Z","target":"access","method":"GET","status":200,"user_agent":"-",
@@ -111,6 +113,6 @@ mod tests {
         {
             assert_eq!(read(remote).unwrap(), client);
         }
-        assert_eq!(read("nobody"), Err(Unread::Nothing));
+        assert_eq!(read("nobody"), Err(Skipped::Unreadable));
     }
 }

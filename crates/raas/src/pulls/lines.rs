@@ -1,11 +1,11 @@
-//! Lines of bounded length.
+//! Reads lines of bounded length.
 
 use std::io::{self, BufRead};
 
-/// The longest line of an access log, in bytes: a request's head is no longer than 32 KiB, and JSON escapes some of it.
+/// The longest line of an access log, in bytes. A request's head has at most 32 KiB, and JSON escapes some of it.
 const LONGEST: usize = 256 * 1024;
 
-/// The next line, without its end; one that is too long comes cut off. `None` at the end.
+/// The next line, without its line end. A line that is too long is cut off. `None` at the end of the source.
 pub(super) fn next<'a>(source: &mut dyn BufRead, line: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
     line.clear();
     let mut some = false;

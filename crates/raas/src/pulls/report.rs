@@ -1,4 +1,4 @@
-//! What was counted.
+//! The counted pulls.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use raas_types::Utc;
 use raas_types::pulls::{Counted, Fetch};
 use serde::{Serialize, Serializer};
 
-use super::line::Unread;
+use super::line::Skipped;
 
-/// As many rows as are kept apart; what comes then is counted together, under the tag [`OTHERS`].
+/// The most rows that are counted separately. Further rows are counted together as [`OTHERS`].
 const MOST: usize = 1_000_000;
 const OTHERS: &str = "(others)";
 
-/// Pulls and the rest, by image.
+/// The counted requests, by image.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     #[serde(serialize_with = "images")]
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     rows: usize,
 }
 
-/// An image.
+/// The counted requests of one image.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Image {
     pub(crate) pulls: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Image {
     pub(crate) attachments: BTreeMap<&'static str, u64>,
 }
 
-/// What was read.
+/// The number of lines that were read, by kind.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Lines {
     /// Lines of access logs.
@@ -47,10 +47,10 @@ pub(crate) struct Lines {
 }
 
 impl Report {
-    pub(super) fn skipped(&mut self, unread: Unread) {
-        match unread {
-            Unread::Other => self.lines.other += 1,
-            Unread::Text | Unread::Nothing => self.lines.unreadable += 1,
+    pub(super) fn skipped(&mut self, skipped: Skipped) {
+        match skipped {
+            Skipped::OtherJson => self.lines.other += 1,
+            Skipped::TextLog | Skipped::Unreadable => self.lines.unreadable += 1,
         }
     }
 
@@ -83,7 +83,7 @@ impl Report {
         }
     }
 
-    /// Pulls of all images.
+    /// The number of pulls of all images.
     pub(crate) fn pulls(&self) -> u64 {
         self.images.values().map(|image| image.pulls).sum()
     }

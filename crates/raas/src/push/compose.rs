@@ -1,4 +1,4 @@
-//! From what is published and what was stored to the documents of the repository.
+//! Composes the documents of a repository from the published documents and the new content.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,19 @@ use raas_types::{Digest, Manifest, RepositoryName, VendorName};
 use super::transfer::{Stored, StoredManifest, StoredV1};
 use raas_publish::publication::Current;
 
-/// A repository to compose.
+/// Composes the documents of one repository.
 pub(super) struct Composer<'a> {
     pub(super) vendor: &'a VendorName,
     pub(super) name: &'a RepositoryName,
-    /// The bucket's base URL, without a slash at the end.
+    /// The base URL of the bucket, without a slash at the end.
     pub(super) base_url: &'a str,
     pub(super) prune: bool,
 }
 
 impl Composer<'_> {
-    /// The repository's files, path to bytes, or to nothing for one that goes: old and new together, or with `prune`
-    /// the new alone. `manifest_paths` are the manifests of the record, `old_manifest` gives the bytes of one.
+    /// The files of the repository by path, with their bytes. `None` removes a file. The result has the published and
+    /// the new content, or with `prune` only the new content. `manifest_paths` are the manifests in the record;
+    /// `old_manifest` reads a manifest of the record.
     pub(super) fn compose(
         &self,
         current: &Current,
@@ -61,10 +62,12 @@ impl Composer<'_> {
         v2.tags.extend(stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)));
         for (digest, manifest) in &stored.manifests {
             let StoredManifest { bytes, media_type, platform } = manifest;
+            // A source that lacks the config of a manifest does not know its platform.
+            let known = v2.manifests.get(digest).and_then(|entry| entry.platform.clone());
             let entry = ManifestEntry {
                 media_type: media_type.clone(),
                 size: bytes.len() as u64,
-                platform: platform.clone(),
+                platform: platform.clone().or(known),
             };
             v2.manifests.insert(*digest, entry);
         }
@@ -72,7 +75,8 @@ impl Composer<'_> {
         v2
     }
 
-    /// A tag that this push moved to content of today no longer means what Docker v1 clients were given for it.
+    /// The v1 content. A tag that this push moves to v2 content is removed from it, since Docker v1 clients would get old
+    /// content for the tag.
     fn v1(&self, current: &Current, stored: &Stored) -> Option<V1Content> {
         let mut v1 = if self.prune { None } else { current.v1.clone() }.unwrap_or_default();
         v1.tags.retain(|tag, _| !stored.tags.contains_key(tag));

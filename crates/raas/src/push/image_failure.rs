@@ -1,4 +1,4 @@
-//! Errors of reading an image, as failures of a push.
+//! Turns errors of reading an image into failures of a push.
 
 use raas_base::failure::Failure;
 use raas_image::ImageError;
@@ -6,7 +6,7 @@ use raas_publish::storage::StorageError;
 
 /// Turns an error of reading an image into a failure.
 pub(crate) trait OrFail<T> {
-    /// The result, its error with a hint that names the cause.
+    /// The same result with the error as a failure that has a hint.
     fn or_fail(self) -> Result<T, Failure>;
 }
 
@@ -16,7 +16,7 @@ impl<T> OrFail<T> for Result<T, ImageError> {
     }
 }
 
-/// The failure for an error. An error of the storage says itself what to do.
+/// The failure for an error. An error of the storage brings a hint of its own.
 pub(crate) fn failure(error: ImageError) -> Failure {
     match error {
         ImageError::Write { what, source } => match source.downcast::<StorageError>() {

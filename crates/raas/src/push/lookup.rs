@@ -1,4 +1,4 @@
-//! What the vendor has published already, as far as this image can use it.
+//! Published content of the vendor that the pushed image can use again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use raas_types::{Digest, ImageId, RepositoryName};
 use raas_base::failure::Failure;
 use raas_publish::home::Vendor;
 
-/// A stored blob: the repository that has it, its digest and its size.
+/// A stored blob, with the repository that has it. `size` is in bytes.
 #[derive(Debug, Clone)]
 pub(super) struct StoredBlob {
     pub(super) repository: RepositoryName,
@@ -17,45 +17,45 @@ pub(super) struct StoredBlob {
     pub(super) size: u64,
 }
 
-/// What of this image's layers is published, in any repository of the vendor.
+/// Layers of the image that are published already, in any repository of the vendor.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct PublishedContent {
     /// Blobs by digest.
     pub(super) blobs: BTreeMap<Digest, StoredBlob>,
-    /// Packed layers by the digest of their plain tar.
+    /// Packed layers by the digest of the unpacked tar.
     pub(super) packed: BTreeMap<Digest, StoredBlob>,
-    /// Docker v1 images.
+    /// Docker v1 images, each with the repository that has it.
     pub(super) images: BTreeMap<ImageId, (RepositoryName, V1ImageEntry)>,
 }
 
-impl Known {
-    /// Reads all documents of the vendor and keeps what the image names.
+impl PublishedContent {
+    /// Reads all documents of the vendor and keeps the entries of the image.
     pub(super) fn read(vendor: &Vendor, image: &Image) -> Result<Self, Failure> {
-        let mut known = Known::default();
+        let mut published = PublishedContent::default();
         if !vendor.exists() {
-            return Ok(known);
+            return Ok(published);
         }
         let record = vendor.record();
-        let Some(head) = record.head()? else { return Ok(known) };
-        let wanted = Wanted::of(image);
+        let Some(head) = record.head()? else { return Ok(published) };
+        let parts = ImageParts::of(image);
         let mut documents = record.files(&head, tree::DATA)?;
         documents.retain(|file| file.path.ends_with(".json"));
         record.read_each(&documents, |_, bytes| {
-            // A document that does not parse is for `raas status` to report: nothing of it is reused.
+            // Nothing of a document that does not parse is used again. `raas status` reports the document.
             if let Ok(document) = Document::parse(&bytes) {
-                known.take(document, &wanted);
+                published.take(document, &parts);
             }
             Ok(())
         })?;
-        Ok(known)
+        Ok(published)
     }
 
-    fn take(&mut self, document: Document, wanted: &Wanted) {
+    fn take(&mut self, document: Document, parts: &ImageParts) {
         let repository = document.name;
         match document.content {
             Content::V1(v1) => {
                 for (id, entry) in v1.raas.unwrap_or_default().images {
-                    if wanted.images.contains(&id) && entry.location.is_none() {
+                    if parts.images.contains(&id) && entry.location.is_none() {
                         self.images.entry(id).or_insert((repository.clone(), entry));
                     }
                 }
@@ -66,11 +66,11 @@ impl Known {
                         continue;
                     }
                     let stored = StoredBlob { repository: repository.clone(), digest, size: entry.size };
-                    if let Some(diff_id) = entry.diff_id.filter(|id| wanted.diff_ids.contains(id)) {
+                    if let Some(diff_id) = entry.diff_id.filter(|id| parts.diff_ids.contains(id)) {
                         self.packed.entry(diff_id).or_insert_with(|| stored.clone());
                     }
-                    // A Docker v1 image finds its blob by the digest that its entry names.
-                    if wanted.blobs.contains(&digest) || !wanted.images.is_empty() {
+                    // A Docker v1 image knows the digest of its blob only from the published entry.
+                    if parts.blobs.contains(&digest) || !parts.images.is_empty() {
                         self.blobs.entry(digest).or_insert(stored);
                     }
                 }
@@ -79,22 +79,22 @@ impl Known {
     }
 }
 
-/// What the image names.
+/// The digests and ids in the image.
 #[derive(Default)]
-struct Wanted {
+struct ImageParts {
     blobs: BTreeSet<Digest>,
     diff_ids: BTreeSet<Digest>,
     images: BTreeSet<ImageId>,
 }
 
-impl Wanted {
+impl ImageParts {
     fn of(image: &Image) -> Self {
-        let mut wanted = Wanted::default();
+        let mut parts = ImageParts::default();
         match image {
-            Image::Manifests(set) => wanted.blobs.extend(set.blobs.keys()),
-            Image::Saved(set) => wanted.diff_ids.extend(set.layers.keys()),
-            Image::V1(set) => wanted.images.extend(set.images.keys()),
+            Image::Manifests(set) => parts.blobs.extend(set.blobs.keys()),
+            Image::Saved(set) => parts.diff_ids.extend(set.layers.keys()),
+            Image::V1(set) => parts.images.extend(set.images.keys()),
         }
-        wanted
+        parts
     }
 }

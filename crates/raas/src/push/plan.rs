@@ -1,91 +1,66 @@
-//! What is to be done with each layer, decided before anything is stored.
+//! The plan of a push: an action for each layer, decided before anything is stored.
 
-use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, V1Set};
+use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, SourceKind, V1Set};
 use raas_types::crane::V1ImageEntry;
 use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 
-use super::lookup::{Known, StoredBlob};
+use super::lookup::{PublishedContent, StoredBlob};
 use super::report::{Masked, Report};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::Masks;
 
-/// What is to be done, and the image that it is done for.
+/// What the push does with each layer of the image.
 pub(super) struct Plan {
     pub(super) image: PlannedImage,
     pub(super) masked: Vec<Masked>,
 }
 
-/// An image with a decision beside each of its layers.
+/// An image with an action for each of its layers.
 pub(super) enum PlannedImage {
     Manifests(ManifestSet, Vec<(Blob, BlobAction)>),
     Saved(SavedSet, Vec<(Digest, Content, SavedAction)>),
     V1(V1Set, Vec<(ImageId, V1Action)>),
 }
 
-/// What is done with a blob whose digest is known.
+/// The action for a blob whose digest is known before the transfer.
 #[derive(Debug, Clone)]
 pub(super) enum BlobAction {
-    /// It is in the bucket.
+    /// None: the repository has the blob.
     Present,
-    /// Another repository of the bucket has it.
+    /// Copy the blob from another repository of the bucket.
     Copy(StoredBlob),
-    /// It is streamed from the source.
+    /// Stream the blob from the source into the bucket.
     Store(Content),
-    /// It stays where it is served from.
+    /// None: clients are sent to this URL.
     Elsewhere(String),
 }
 
-/// What is done with a layer of a docker save archive.
+/// The action for a layer of a docker save archive.
 #[derive(Debug, Clone)]
 pub(super) enum SavedAction {
-    /// It was packed and published before.
+    /// Use the packed layer of an earlier publication.
     Reuse(StoredBlob, BlobAction),
-    /// It is packed.
+    /// Pack the layer and store it.
     Pack,
-    /// It stays where it is served from.
+    /// None: clients are sent to this URL.
     Elsewhere(PackedLayer, String),
 }
 
-/// What is done with a Docker v1 image's layer.
+/// The action for the layer of a Docker v1 image.
 #[derive(Debug, Clone)]
 pub(super) enum V1Action {
-    /// It was published before, as this: its bytes are compared with that.
+    /// Use the layer of an earlier publication, if its bytes are the same.
     Reuse(RepositoryName, V1ImageEntry),
-    /// It is stored as it is, and packed.
+    /// Store the layer as it is and, for today's clients, packed.
     Store,
-    /// Its three files stay in this folder URL.
+    /// None: clients are sent to this URL, which is a folder of the image's three files.
     Elsewhere(String),
 }
 
 impl Plan {
-    /// Decides; refuses a masked layer that nobody says the place of, and a layer that is nowhere.
-    pub(super) fn new(
-        name: &RepositoryName,
-        image: Image,
-        masks: &Masks,
-        known: &Known,
-        held: &RepositoryListing,
-    ) -> Result<Self, Failure> {
-        let mut planner = Planner { name, masks, known, held, masked: Vec::new(), homeless: Vec::new() };
-        let image = match image {
-            Image::Manifests(set) => planner.manifests(set)?,
-            Image::Saved(set) => planner.saved(set)?,
-            Image::V1(set) => planner.v1(set)?,
-        };
-        if !planner.homeless.is_empty() {
-            let message =
-                format!("nobody says where masked layers are served from: {}", planner.homeless.join(", "));
-            return Err(Failure::new(Kind::Refused, message).hint(
-                "name the place in raas.cfg, section [redhat]: `layer_url`, or `metadata` with a document that lists \
-                 them under an http or https URL; nothing was stored",
-            ));
-        }
-        Ok(Plan { image, masked: planner.masked })
-    }
-
-    /// Fills a report with what this plan would store, for `--dry-run`. Packed sizes are not known before packing:
-    /// the plain ones are counted.
+    /// Fills the report of a dry run with what this plan would store. The size of a packed layer is not known before
+    /// packing, so the report counts the unpacked size.
     pub(super) fn foresee(&self, name: &RepositoryName, report: &mut Report) {
         let mut count = |present: bool, size| {
             if present { report.present.add(size) } else { report.stored.add(size) }
@@ -127,26 +102,59 @@ impl Plan {
     }
 }
 
-/// The URL of a layer that the source does not have, if clients can be sent there.
+/// The URL of a layer that the source does not have. It must be a URL that clients can be sent to.
 fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
     url.parse::<Location>().map(String::from).map_err(|error| {
         let message =
-            format!("layer {digest} is not in the source, and the URL that its manifest names is of no use");
-        Failure::new(Kind::Refused, message).caused_by(error).hint("nothing was stored")
+            format!("layer {digest} is not in the source, and the URL in its manifest cannot be used");
+        Failure::new(Kind::Refused, message)
+            .caused_by(error)
+            .hint("push a source that has the layer; nothing was stored")
     })
 }
 
-struct Planner<'a> {
+/// Decides the action for each layer.
+pub(super) struct Planner<'a> {
     name: &'a RepositoryName,
+    kind: SourceKind,
     masks: &'a Masks,
-    known: &'a Known,
+    published: &'a PublishedContent,
     held: &'a RepositoryListing<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location.
-    homeless: Vec<String>,
+    without_location: Vec<String>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        name: &'a RepositoryName,
+        kind: SourceKind,
+        masks: &'a Masks,
+        published: &'a PublishedContent,
+        held: &'a RepositoryListing<'a>,
+    ) -> Self {
+        Self { name, kind, masks, published, held, masked: Vec::new(), without_location: Vec::new() }
+    }
+
+    /// Plans the image. Rejects an image with a masked layer without a location, and an image with a layer that neither
+    /// the source nor the bucket has.
+    pub(super) fn plan(mut self, image: Image) -> Result<Plan, Failure> {
+        let image = match image {
+            Image::Manifests(set) => self.manifests(set)?,
+            Image::Saved(set) => self.saved(set)?,
+            Image::V1(set) => self.v1(set)?,
+        };
+        if !self.without_location.is_empty() {
+            let message =
+                format!("masked layers have no known location: {}", self.without_location.join(", "));
+            return Err(Failure::new(Kind::Refused, message).hint(
+                "set `layer_url` in [redhat] of raas.cfg, or `metadata` with a document that lists the layers under an \
+                 http or https URL; nothing was stored",
+            ));
+        }
+        Ok(Plan { image, masked: self.masked })
+    }
+
     fn manifests(&mut self, set: ManifestSet) -> Result<PlannedImage, Failure> {
         let mut planned = Vec::new();
         for blob in set.blobs.values() {
@@ -154,17 +162,17 @@ impl Planner<'_> {
             let action = match (mask, blob.urls.first()) {
                 (Some(mask), _) => {
                     let Some(location) = mask.location else {
-                        self.homeless.push(blob.digest.to_string());
+                        self.without_location.push(blob.digest.to_string());
                         continue;
                     };
                     self.masked.push(Masked::new(blob.digest, &location));
                     BlobAction::Elsewhere(location)
                 }
-                // A layer that must not be redistributed: clients fetch it from the URL in the manifest, unless the
-                // bucket has it.
+                // A layer that must not be redistributed. Clients fetch it from the URL in the manifest, unless the bucket
+                // has the layer.
                 (None, Some(url)) if blob.content.is_none() => {
-                    match self.in_bucket(&blob.digest, blob.size, self.known.blobs.get(&blob.digest))? {
-                        Some(there) => there,
+                    match self.in_bucket(&blob.digest, blob.size, self.published.blobs.get(&blob.digest))? {
+                        Some(action) => action,
                         None => BlobAction::Elsewhere(foreign(&blob.digest, url)?),
                     }
                 }
@@ -175,34 +183,40 @@ impl Planner<'_> {
         Ok(PlannedImage::Manifests(set, planned))
     }
 
-    /// Where a blob that belongs in the bucket comes from.
+    /// The action for a blob that belongs in the bucket.
     fn blob(&self, digest: &Digest, size: u64, content: Option<&Content>) -> Result<BlobAction, Failure> {
-        if let Some(there) = self.in_bucket(digest, size, self.known.blobs.get(digest))? {
-            return Ok(there);
+        if let Some(action) = self.in_bucket(digest, size, self.published.blobs.get(digest))? {
+            return Ok(action);
         }
         match content {
             Some(content) => Ok(BlobAction::Store(content.clone())),
             None => Err(Failure::new(
                 Kind::Refused,
-                format!("blob {digest} is named by a manifest, and neither the source nor the bucket has it"),
+                format!("a manifest names the blob {digest}, but neither the source nor the bucket has it"),
             )
-            .hint("an incremental export lacks what an earlier one had: push that one first, or export with full=true")),
+            .hint(match self.kind {
+                SourceKind::Pulp3 => {
+                    "push the earlier export first if this one is incremental, or export with full=true"
+                }
+                _ => "save or copy the image again: the source is incomplete; nothing was published",
+            })),
         }
     }
 
-    /// What is to be done with a blob that the bucket has: in this repository, or in the one where it is known.
+    /// The action for a blob that the bucket has, in this repository or in the repository of `published`. `None` if the
+    /// bucket does not have the blob.
     fn in_bucket(
         &self,
         digest: &Digest,
         size: u64,
-        known: Option<&StoredBlob>,
+        published: Option<&StoredBlob>,
     ) -> Result<Option<BlobAction>, Failure> {
         if self.held.has(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
             return Ok(Some(BlobAction::Present));
         }
-        match known {
-            Some(known) if self.held.has(&ObjectKey::Blob(known.repository.clone(), *digest), size)? => {
-                Ok(Some(BlobAction::Copy(known.clone())))
+        match published {
+            Some(blob) if self.held.has(&ObjectKey::Blob(blob.repository.clone(), *digest), size)? => {
+                Ok(Some(BlobAction::Copy(blob.clone())))
             }
             _ => Ok(None),
         }
@@ -214,17 +228,16 @@ impl Planner<'_> {
             let action = match self.masks.blob(diff_id) {
                 Some(mask) => {
                     let Some(location) = mask.location else {
-                        self.homeless.push(diff_id.to_string());
+                        self.without_location.push(diff_id.to_string());
                         continue;
                     };
                     self.masked.push(Masked::new(*diff_id, &location));
-                    // A document may know the packed layer that this plain one is served as; otherwise it is served
-                    // as it is.
+                    // A document may name the packed form of this layer. Otherwise the location serves the layer unpacked.
                     let (digest, size) = mask.blob.unwrap_or((*diff_id, content.size()));
                     let packing = if digest == *diff_id { Packing::Plain } else { Packing::Gzip };
                     SavedAction::Elsewhere(PackedLayer { digest, size, diff_id: *diff_id, packing }, location)
                 }
-                None => match self.known.packed.get(diff_id) {
+                None => match self.published.packed.get(diff_id) {
                     Some(stored) => match self.in_bucket(&stored.digest, stored.size, Some(stored))? {
                         Some(action) => SavedAction::Reuse(stored.clone(), action),
                         None => SavedAction::Pack,
@@ -243,7 +256,7 @@ impl Planner<'_> {
             let action = match self.masks.image(id) {
                 Some(mask) => {
                     let Some(location) = mask.location else {
-                        self.homeless.push(id.to_string());
+                        self.without_location.push(id.to_string());
                         continue;
                     };
                     self.masked.push(Masked::new(*id, &format!("{location}/layer")));
@@ -251,13 +264,13 @@ impl Planner<'_> {
                 }
                 None if image.layer.is_none() || image.json.is_none() => {
                     let message = format!(
-                        "image {id} is not whole in the source: it has no layer or no json, and is not masked"
+                        "image {id} is incomplete in the source: it has no layer or no json, and is not masked"
                     );
                     return Err(Failure::new(Kind::Refused, message).hint(
-                        "if the operator serves it, name it in `mask_layers` of raas.cfg; nothing was stored",
+                        "add the image to `mask_layers` in raas.cfg if the operator serves it; nothing was stored",
                     ));
                 }
-                None => match self.known.images.get(id) {
+                None => match self.published.images.get(id) {
                     Some((repository, entry)) => V1Action::Reuse(repository.clone(), entry.clone()),
                     None => V1Action::Store,
                 },

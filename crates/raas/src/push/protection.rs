@@ -1,8 +1,8 @@
-//! Whether an image that is in the registry no more was protected while it was.
+//! Tells whether an unpublished image was protected when it was last published.
 //!
-//! What `protected` says is a decision about who may see the image, and no part of it: a push keeps it, `rollback` keeps
-//! it, and so does a push after `unpublish`. Otherwise an image that was for some would be for all from one command to the
-//! next, and nobody would have said so.
+//! `protected` is a decision about who may see the image, and no part of the image. A push keeps it, a rollback keeps it,
+//! and a push after `raas unpublish` keeps it too. Otherwise a protected image would become public without anybody's
+//! decision.
 
 use raas_types::RepositoryName;
 use raas_types::crane::tree;
@@ -13,7 +13,7 @@ use raas_publish::history;
 use raas_publish::publication::Current;
 use raas_publish::record::Record;
 
-/// The commit that an image which is not published was last published in, if it was protected there.
+/// The last publication of an image that is unpublished now, if the image was protected in it.
 pub(super) fn before_removal(
     record: &Record,
     head: &CommitId,
@@ -25,10 +25,10 @@ pub(super) fn before_removal(
             return Ok(None);
         }
     }
-    // The last commit to change them took them out.
+    // The last commit that changed the documents removed them.
     let last = history::entries(record, head, &documents, Some(2))?;
     let [_, before] = last.as_slice() else { return Ok(None) };
-    // One that nobody can read does not keep the image from being published.
+    // An unreadable document does not prevent the push.
     let protected = Current::read(record, &before.commit, name).is_ok_and(|then| then.protected);
     Ok(protected.then(|| before.commit.clone()))
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_publication_before_the_removal_counts() {
+    fn the_last_publication_before_the_removal_decides() {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::new(folder.path().join("r.git"));
         record.create().unwrap();
@@ -60,13 +60,13 @@ mod tests {
         let found = |head: &CommitId| before_removal(&record, head, &name).unwrap();
         assert_eq!(found(&never), None);
         let protected = commit(Some(document(true)));
-        assert_eq!(found(&protected), None, "it is published: its document says it");
+        assert_eq!(found(&protected), None, "a published image has its own document");
         let removed = commit(None);
         assert_eq!(found(&removed), Some(protected));
         commit(Some(document(true)));
         commit(Some(document(false)));
         let removed = commit(None);
-        assert_eq!(found(&removed), None, "somebody has said that everybody may see it");
+        assert_eq!(found(&removed), None, "the operator made the image public before the removal");
         commit(Some(b"no document".to_vec()));
         assert_eq!(found(&commit(None)), None);
     }

@@ -1,17 +1,18 @@
-//! Making a publication of what is stored.
+//! Publishes the stored content with one commit.
 
 use std::collections::BTreeMap;
 
 use raas_types::crane::{Content, Document, V2Content, tree};
 use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 
+use super::Options;
 use super::compose::Composer;
 use super::operator_documents::OperatorDocuments;
 use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
-use super::{Options, Progress};
+use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
 use raas_publish::lease::Lease;
@@ -19,7 +20,7 @@ use raas_publish::publication::{Current, Done, Publication};
 use raas_publish::record::Message;
 use raas_publish::registry::Registry;
 
-/// What a push publishes, and where.
+/// Publishes what a push has stored.
 pub(super) struct Publisher<'a> {
     pub(super) registry: Registry<'a>,
     pub(super) options: &'a Options,
@@ -28,22 +29,23 @@ pub(super) struct Publisher<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// What a publication changes.
+/// The changes of a publication.
 struct Changes {
     files: Vec<Change>,
-    /// Tags that the repository has no more.
+    /// Tags that the publication removes.
     removed_tags: Vec<Tag>,
-    /// The commit of an earlier publication that protected the repository, if this one protects it for that reason.
+    /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
+    /// protects it again.
     protected_before: Option<CommitId>,
 }
 
 impl Publisher<'_> {
-    /// Publishes the stored content, and the operator's documents beside it. Gives the commit that holds them: the last
-    /// one if nothing changes.
+    /// Publishes the stored content and the operator's documents. Returns the commit that holds them; if nothing
+    /// changes, that is the last commit.
     pub(super) fn publish(&self, report: &mut Report) -> Result<Done, Failure> {
-        // Most pushes of published content change nothing, and need not wait for other homes.
-        for when in [Lease::NotHeld, Lease::Held] {
-            let publication = Publication::begin(&self.registry, &self.options.image.name, when)?;
+        // A push that changes nothing needs no publish lease, so the first attempt is without it.
+        for lease in [Lease::NotHeld, Lease::Held] {
+            let publication = Publication::begin(&self.registry, &self.options.image.name, lease)?;
             let changes = self.changes(&publication)?;
             if !publication.needs_lease(&changes.files)? {
                 return self.commit(publication, changes, report);
@@ -52,7 +54,7 @@ impl Publisher<'_> {
         unreachable!("a publication in its turn waits for none")
     }
 
-    /// The changes of the record that publish the stored content.
+    /// The changes of the record for this publication.
     fn changes(&self, publication: &Publication<'_>) -> Result<Changes, Failure> {
         let Self { registry, options, stored, .. } = *self;
         let name = &options.image.name;
@@ -94,13 +96,13 @@ impl Publisher<'_> {
         }
         if let Some(before) = changes.protected_before {
             progress.say(&format!(
-                "Note: {name} was protected when it was last published, in commit {}, and is so again: users alone see it. \
-                 Set `protected` to false in its document of the record if everybody may",
+                "Note: {name} is protected again, as in its last publication, commit {}. Set `protected` to false in its \
+                 document of the record if everybody may pull it",
                 before.short()
             ));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);
-        let mut tell = |key: &ObjectKey, size: u64, written: bool| {
+        let mut count = |key: &ObjectKey, size: u64, written: bool| {
             if written {
                 report.stored.add(size);
                 progress.stored(key, size);
@@ -109,7 +111,7 @@ impl Publisher<'_> {
             }
         };
         for (digest, manifest) in &stored.manifests {
-            publication.put_manifest(digest, &manifest.media_type, &manifest.bytes, &mut tell)?;
+            publication.put_manifest(digest, &manifest.media_type, &manifest.bytes, &mut count)?;
         }
         let mut message = Message::new("Publish", name, stored.tags.keys());
         message.tags = stored.tags.clone();
@@ -117,7 +119,7 @@ impl Publisher<'_> {
         if options.prune {
             message.notes.push("The repository was made equal to the source.".into());
         }
-        let done = publication.commit(&changes.files, &message, &mut tell)?;
+        let done = publication.commit(&changes.files, &message, &mut count)?;
         report.changed = done.changed;
         report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
         report.removed_tags = changes.removed_tags;
@@ -126,7 +128,7 @@ impl Publisher<'_> {
     }
 }
 
-/// The tags of a document of v2 content; none if the document is removed.
+/// The tags in a document of v2 content. A removed document has none.
 fn tags_of(document: &Option<Vec<u8>>) -> BTreeMap<Tag, Digest> {
     let document = document.as_ref().and_then(|bytes| Document::parse(bytes).ok());
     match document.map(|document| document.content) {
@@ -135,7 +137,7 @@ fn tags_of(document: &Option<Vec<u8>>) -> BTreeMap<Tag, Digest> {
     }
 }
 
-/// The objects that hold layers and configs, each with its length.
+/// The objects of layers and configs, with their sizes in bytes.
 fn content(name: &RepositoryName, stored: &Stored) -> Vec<(ObjectKey, u64)> {
     let blobs = stored.blobs.iter().filter(|(_, entry)| entry.location.is_none());
     let blobs = blobs.map(|(digest, entry)| (ObjectKey::Blob(name.clone(), *digest), entry.size));
@@ -144,13 +146,13 @@ fn content(name: &RepositoryName, stored: &Stored) -> Vec<(ObjectKey, u64)> {
     blobs.chain(images).collect()
 }
 
-/// Another push may have published an image of the same id while this one was storing it.
+/// Rejects the publication if another push has published a different image with the same id during the transfer.
 fn check_same_images(name: &RepositoryName, current: &Current, stored: &Stored) -> Result<(), Failure> {
     let published = current.v1.iter().filter_map(|v1| v1.raas.as_ref()).flat_map(|raas| &raas.images);
     for (id, old) in published {
         let new = stored.v1.as_ref().and_then(|v1| v1.images.get(id));
         if new.is_some_and(|new| new.layer != old.layer) {
-            return Err(transfer_v1::another(id, name, "layer"));
+            return Err(transfer_v1::id_conflict(id, name, "layer"));
         }
     }
     Ok(())

@@ -1,9 +1,8 @@
-//! What a push did, for people and for scripts.
+//! The report of a push, for people and for scripts.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use raas_image::Archive;
 use raas_types::{Digest, Tag};
 use serde::Serialize;
 
@@ -12,56 +11,56 @@ use super::Options;
 /// What a push did, or with `--dry-run` would do.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
-    /// What the image came from.
+    /// Where the image comes from.
     pub(crate) source: Source,
     /// The repository's name, as people pull it.
     pub(crate) repository: String,
-    /// What to give to `docker pull`.
+    /// The argument for `docker pull`.
     pub(crate) reference: String,
-    /// The tags of this push and their manifests; a dry run does not know the manifests that would be made.
+    /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas would make.
     pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
     /// The tags that `--prune` removed, or would remove.
     pub(crate) removed_tags: Vec<Tag>,
-    /// Objects written to the bucket. A dry run counts layers and configs; what is made of them comes on top.
+    /// Objects written to the bucket. A dry run counts layers and configs only.
     pub(crate) stored: Counted,
-    /// Objects that were there already.
+    /// Objects that the bucket had already.
     pub(crate) present: Counted,
-    /// Layers that stay where they are served from.
+    /// Layers that are served from elsewhere and not stored.
     pub(crate) masked: Vec<Masked>,
-    /// Requests to the service that keeps the bucket, where one does.
+    /// Requests to the storage service. A folder has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests: Option<u64>,
     /// The commit that holds the publication.
     pub(crate) commit: Option<String>,
     /// Whether this push made that commit.
     pub(crate) changed: bool,
-    /// Whether a server was seen to serve it.
+    /// Whether a server serves the commit.
     pub(crate) served: bool,
-    /// Whether the configuration repository keeps it too.
+    /// Whether the configuration repository has the backup.
     pub(crate) backed_up: bool,
-    /// Whether nothing was done on purpose.
+    /// Whether this is the report of `--dry-run`.
     pub(crate) dry_run: bool,
-    /// How long it took, in seconds.
+    /// The duration of the push, in seconds.
     pub(crate) seconds: f64,
 }
 
-/// The source, as it was recognised.
+/// The source of the image.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Source {
     /// The path or address.
     pub(crate) name: String,
-    /// The format in one word.
+    /// The format, in one word.
     pub(crate) kind: &'static str,
-    /// The repository's name in it.
+    /// The name of the repository in the source.
     pub(crate) repository: Option<String>,
 }
 
-/// A number of objects and their bytes.
+/// A number of objects, with their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counted {
-    /// How many.
+    /// The number of objects.
     pub(crate) objects: u64,
-    /// How long, together.
+    /// The sum of their sizes, in bytes.
     pub(crate) bytes: u64,
 }
 
@@ -72,12 +71,12 @@ impl Counted {
     }
 }
 
-/// A layer that was not stored.
+/// A masked layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Masked {
     /// Its image id or digest.
     pub(crate) layer: String,
-    /// Where it is served from.
+    /// The URL that it is served from.
     pub(crate) location: String,
 }
 
@@ -88,16 +87,16 @@ impl Masked {
 }
 
 impl Report {
-    pub(super) fn new(archive: &Archive, repository: Option<String>, options: &Options) -> Self {
+    pub(super) fn new(source: Source, masked: &[Masked], options: &Options) -> Self {
         Self {
-            source: Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository },
+            source,
             repository: options.image.name.to_string(),
             reference: String::new(),
             tags: BTreeMap::new(),
             removed_tags: Vec::new(),
             stored: Counted::default(),
             present: Counted::default(),
-            masked: Vec::new(),
+            masked: masked.to_vec(),
             requests: None,
             commit: None,
             changed: false,
@@ -108,9 +107,9 @@ impl Report {
         }
     }
 
-    /// The tag that the pull command names: the one asked for, `latest`, or the last in order.
-    pub(super) fn main_tag(&self, asked: Option<&Tag>) -> Option<Tag> {
+    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order.
+    pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
         let latest = self.tags.keys().find(|tag| tag.as_str() == "latest");
-        asked.or(latest).or_else(|| self.tags.keys().next_back()).cloned()
+        requested.or(latest).or_else(|| self.tags.keys().next_back()).cloned()
     }
 }

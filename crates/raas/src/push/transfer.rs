@@ -1,4 +1,4 @@
-//! Storing what the plan says, several layers at a time.
+//! Stores the content of a plan, several layers at a time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,34 +11,33 @@ use raas_image::{
 use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
-use super::Progress;
 use super::image_failure::{OrFail as _, failure};
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
-use super::progress::Bar;
 use super::report::{Counted, Report};
+use crate::progress::{Bar, Progress};
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_publish::repository_listing::RepositoryListing;
 use raas_publish::storage::{OnStored, PutOptions, Storage};
 
-/// Everything that storing needs.
+/// Stores the content of one push.
 pub(super) struct Transfer<'a> {
     pub(super) name: &'a RepositoryName,
     pub(super) storage: &'a dyn Storage,
     pub(super) held: &'a RepositoryListing<'a>,
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a Progress,
-    /// Where what must be read twice is kept in between.
+    /// The folder for temporary files.
     pub(super) spool: &'a Path,
 }
 
-/// What the documents are composed of, every byte of it stored.
+/// The stored content, from which the documents are composed.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) tags: BTreeMap<Tag, Digest>,
     pub(super) manifests: BTreeMap<Digest, StoredManifest>,
     pub(super) blobs: BTreeMap<Digest, BlobEntry>,
-    /// Docker v1 content, where the source is such.
+    /// The Docker v1 content, if the source is a Docker v1 export.
     pub(super) v1: Option<StoredV1>,
 }
 
@@ -57,24 +56,24 @@ pub(super) struct StoredV1 {
     pub(super) images: BTreeMap<ImageId, V1ImageEntry>,
 }
 
-/// What was stored and what was there, counted from several threads.
+/// What the push stored, and what the bucket had already. Several threads count.
 #[derive(Debug, Default)]
-pub(super) struct Count {
+pub(super) struct Tally {
     pub(super) stored: Counted,
     pub(super) present: Counted,
 }
 
 impl Transfer<'_> {
-    /// Stores layers, then what is made of them. Nothing refers to any of it yet.
+    /// Stores the layers, then the configs that are made from them. No document refers to them yet.
     pub(super) fn run(&self, plan: Plan, report: &mut Report) -> Result<Stored, Failure> {
-        let count = Mutex::new(Count::default());
+        let tally = Mutex::new(Tally::default());
         let stored = match plan.image {
-            PlannedImage::Manifests(set, blobs) => self.manifests(set, blobs, &count),
-            PlannedImage::Saved(set, layers) => self.saved(set, layers, &count),
-            PlannedImage::V1(set, images) => self.v1(&set, images, &count),
+            PlannedImage::Manifests(set, blobs) => self.manifests(set, blobs, &tally),
+            PlannedImage::Saved(set, layers) => self.saved(set, layers, &tally),
+            PlannedImage::V1(set, images) => self.v1(&set, images, &tally),
         }?;
-        let count = count.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (report.stored, report.present) = (count.stored, count.present);
+        let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (report.stored, report.present) = (tally.stored, tally.present);
         Ok(stored)
     }
 
@@ -82,7 +81,7 @@ impl Transfer<'_> {
         &self,
         set: ManifestSet,
         blobs: Vec<(Blob, BlobAction)>,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
         let entries =
             parallel::each(self.storage.capabilities().upload_limits.single, blobs, |(blob, action)| {
@@ -90,7 +89,7 @@ impl Transfer<'_> {
                     BlobAction::Elsewhere(location) => Some(location.clone()),
                     _ => None,
                 };
-                self.blob(&blob, &action, count)?;
+                self.blob(&blob, &action, tally)?;
                 Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
             })?;
         let manifests = set.manifests.into_iter().map(|(digest, item)| {
@@ -105,24 +104,25 @@ impl Transfer<'_> {
         })
     }
 
-    fn blob(&self, blob: &Blob, action: &BlobAction, count: &Mutex<Count>) -> Result<(), Failure> {
+    fn blob(&self, blob: &Blob, action: &BlobAction, tally: &Mutex<Tally>) -> Result<(), Failure> {
         let key = ObjectKey::Blob(self.name.clone(), blob.digest);
         match action {
             BlobAction::Elsewhere(_) => {}
-            BlobAction::Present => note(count, |count| count.present.add(blob.size)),
+            BlobAction::Present => add_to(tally, |tally| tally.present.add(blob.size)),
             BlobAction::Copy(from) => {
                 self.storage.copy(&ObjectKey::Blob(from.repository.clone(), blob.digest), &key, blob.size)?;
-                self.tell_stored(&key, blob.size, count);
+                self.count_stored(&key, blob.size, tally);
             }
             BlobAction::Store(content) => {
                 let bar = self.progress.layer(&blob.digest.short(), content.size());
                 let bar = Arc::new(bar);
-                let draft = PutOptions { on_stored: Some(advance(&bar)), ..PutOptions::of(&key, blob.size) };
-                let mut upload = self.storage.create(draft)?;
+                let options =
+                    PutOptions { on_stored: Some(advance(&bar)), ..PutOptions::of(&key, blob.size) };
+                let mut upload = self.storage.create(options)?;
                 copy(content, blob, &mut upload, self.limits, &|_| {}).or_fail()?;
                 upload.commit(&key)?;
                 bar.done();
-                self.tell_stored(&key, blob.size, count);
+                self.count_stored(&key, blob.size, tally);
             }
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Transfer<'_> {
         &self,
         set: SavedSet,
         layers: Vec<(Digest, Content, SavedAction)>,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
         let (at_once, workers) = packing(self.storage.capabilities().upload_limits.single, layers.len());
         let packed = parallel::each(at_once, layers, |(diff_id, content, action)| {
@@ -145,10 +145,10 @@ impl Transfer<'_> {
                         diff_id,
                         packing: raas_image::Packing::Gzip,
                     };
-                    self.place(&known.digest, known.size, &how, count)?;
+                    self.reuse(&known.digest, known.size, &how, tally)?;
                     (layer, None)
                 }
-                SavedAction::Pack => (self.pack(&content, diff_id, workers, count)?, None),
+                SavedAction::Pack => (self.pack(&content, diff_id, workers, tally)?, None),
             };
             Ok((diff_id, layer, location))
         })?;
@@ -162,18 +162,18 @@ impl Transfer<'_> {
         for image in set.images {
             let chain: Vec<PackedLayer> = image.diff_ids.iter().map(|id| layers[id].clone()).collect();
             let manifest = build_manifest(&image.config, &chain);
-            self.add_image(&mut stored, image.tags, &image.config, manifest, image.platform, count)?;
+            self.add_image(&mut stored, image.tags, &image.config, manifest, image.platform, tally)?;
         }
         Ok(stored)
     }
 
-    /// Packs a layer whose plain digest the image's config says.
+    /// Packs a layer and stores it. The config of the image gives the digest of the unpacked layer, `diff_id`.
     fn pack(
         &self,
         content: &Content,
         diff_id: Digest,
         workers: usize,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
         let mut upload = self.storage.create(PutOptions::default())?;
@@ -184,48 +184,48 @@ impl Transfer<'_> {
             return Err(failure(raas_image::ImageError::Refused { member: content.name().to_owned(), rule }));
         }
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
-        self.commit_new(upload, &key, packed.blob_size, count)?;
+        self.commit_new(upload, &key, packed.blob_size, tally)?;
         bar.done();
         Ok(PackedLayer::stored(&packed))
     }
 
-    /// Puts a packed layer in its place, unless an earlier run did.
+    /// Finishes the upload of a packed layer, unless the repository has the blob.
     pub(super) fn commit_new(
         &self,
         upload: Box<dyn raas_publish::storage::Upload>,
         key: &ObjectKey,
         size: u64,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
         if self.held.has(key, size)? {
-            note(count, |count| count.present.add(size));
+            add_to(tally, |tally| tally.present.add(size));
         } else {
             upload.commit(key)?;
-            self.tell_stored(key, size, count);
+            self.count_stored(key, size, tally);
         }
         Ok(())
     }
 
-    /// Sees to it that a blob of the bucket is in this repository.
-    pub(super) fn place(
+    /// Makes sure that this repository has a blob that is in the bucket.
+    fn reuse(
         &self,
         digest: &Digest,
         size: u64,
         how: &BlobAction,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
         let key = ObjectKey::Blob(self.name.clone(), *digest);
         match how {
             BlobAction::Copy(from) => {
                 self.storage.copy(&ObjectKey::Blob(from.repository.clone(), *digest), &key, size)?;
-                self.tell_stored(&key, size, count);
+                self.count_stored(&key, size, tally);
             }
-            _ => note(count, |count| count.present.add(size)),
+            _ => add_to(tally, |tally| tally.present.add(size)),
         }
         Ok(())
     }
 
-    /// Stores a made config and takes up the made manifest under its tags.
+    /// Stores a config that raas made, and adds the manifest that raas made under its tags.
     fn add_image(
         &self,
         stored: &mut Stored,
@@ -233,11 +233,11 @@ impl Transfer<'_> {
         config: &[u8],
         manifest: Vec<u8>,
         platform: Option<Platform>,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
         let config_digest = Digest::of(config);
         let size = config.len() as u64;
-        self.small(&ObjectKey::Blob(self.name.clone(), config_digest), config, count)?;
+        self.put_small(&ObjectKey::Blob(self.name.clone(), config_digest), config, tally)?;
         stored.blobs.insert(config_digest, BlobEntry { size, diff_id: None, location: None });
         let digest = Digest::of(&manifest);
         stored.tags.extend(tags.into_iter().map(|tag| (tag, digest)));
@@ -251,45 +251,52 @@ impl Transfer<'_> {
         stored: &mut Stored,
         tags: impl IntoIterator<Item = Tag>,
         built: BuiltImage,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
-        self.add_image(stored, tags, &built.config, built.manifest, Some(built.platform), count)
+        self.add_image(stored, tags, &built.config, built.manifest, Some(built.platform), tally)
     }
 
-    /// Stores bytes at hand, unless they are there already.
-    pub(super) fn small(&self, key: &ObjectKey, content: &[u8], count: &Mutex<Count>) -> Result<(), Failure> {
+    /// Stores a small object, unless the repository has it.
+    pub(super) fn put_small(
+        &self,
+        key: &ObjectKey,
+        content: &[u8],
+        tally: &Mutex<Tally>,
+    ) -> Result<(), Failure> {
         let size = content.len() as u64;
         if self.held.put(key, content)? {
-            self.tell_stored(key, size, count);
+            self.count_stored(key, size, tally);
         } else {
-            note(count, |count| count.present.add(size));
+            add_to(tally, |tally| tally.present.add(size));
         }
         Ok(())
     }
 
-    pub(super) fn tell_stored(&self, key: &ObjectKey, size: u64, count: &Mutex<Count>) {
-        note(count, |count| count.stored.add(size));
+    pub(super) fn count_stored(&self, key: &ObjectKey, size: u64, tally: &Mutex<Tally>) {
+        add_to(tally, |tally| tally.stored.add(size));
         self.progress.stored(key, size);
     }
 }
 
-/// Moves a bar on by what is stored.
+/// Advances a bar by the bytes that are stored.
 fn advance(bar: &Arc<Bar>) -> OnStored {
     let bar = bar.clone();
     Arc::new(move |bytes| bar.advance(bytes))
 }
 
-pub(super) fn note(count: &Mutex<Count>, change: impl FnOnce(&mut Count)) {
-    change(&mut count.lock().unwrap_or_else(PoisonError::into_inner));
+pub(super) fn add_to(tally: &Mutex<Tally>, change: impl FnOnce(&mut Tally)) {
+    change(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// Layers that are packed at once. What is slow, packing, uses all cores for each.
+/// The most layers that are packed at once. Packing one layer already uses several cores.
 const PACKED_AT_ONCE: usize = 3;
 
-/// Threads that pack, in all. Each holds some blocks of its layer in memory, so there is a bound.
+/// The most threads that pack, for all layers together. The limit bounds memory, since each thread holds blocks of its
+/// layer.
 const PACKERS: usize = 12;
 
-/// How many of these layers to pack at once, where the storage takes so many, and with how many threads for each.
+/// How many layers to pack at once, and with how many threads for each layer. `in_flight` is the storage's limit of
+/// concurrent uploads.
 pub(super) fn packing(in_flight: usize, layers: usize) -> (usize, usize) {
     let at_once = in_flight.min(PACKED_AT_ONCE).min(layers).max(1);
     let cores = thread::available_parallelism().map_or(1, usize::from).min(8);

@@ -1,4 +1,4 @@
-//! Storing Docker v1 images: their own three files, and what today's clients pull made of them.
+//! Stores Docker v1 images: their three files, and the blobs that today's clients pull.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,19 +10,19 @@ use raas_types::crane::{BlobEntry, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File};
 
 use super::image_failure::OrFail as _;
+use super::masked_layer;
 use super::plan::V1Action;
-use super::remote;
-use super::transfer::{Count, Stored, StoredV1, Transfer, note, packing};
+use super::transfer::{Stored, StoredV1, Tally, Transfer, add_to, packing};
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
 use raas_publish::storage::PutOptions;
 
-/// A layer that has been dealt with.
-struct Done {
+/// The result of transferring one image.
+struct TransferredImage {
     id: ImageId,
     entry: V1ImageEntry,
     layer: PackedLayer,
-    /// The image's json, where it is not in the source.
+    /// The image's json, if it was downloaded because the source does not have it.
     json: Option<Content>,
 }
 
@@ -31,30 +31,31 @@ impl Transfer<'_> {
         &self,
         set: &V1Set,
         images: Vec<(ImageId, V1Action)>,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
         let (at_once, workers) = packing(self.storage.capabilities().upload_limits.pairs, images.len());
-        let done = parallel::each(at_once, images, |(id, action)| {
-            self.v1_image(id, &set.images[&id], action, workers, count)
+        let transferred = parallel::each(at_once, images, |(id, action)| {
+            self.v1_image(id, &set.images[&id], action, workers, tally)
         })?;
-        let done: BTreeMap<ImageId, Done> = done.into_iter().map(|done| (done.id, done)).collect();
+        let transferred: BTreeMap<ImageId, TransferredImage> =
+            transferred.into_iter().map(|image| (image.id, image)).collect();
         let mut stored = Stored::default();
-        for one in done.values() {
+        for image in transferred.values() {
             let location =
-                one.entry.location.as_ref().map(|folder| format!("{folder}/{}", V1File::Layer.name()));
-            let entry = BlobEntry { size: one.layer.size, diff_id: Some(one.layer.diff_id), location };
-            stored.blobs.insert(one.layer.digest, entry);
+                image.entry.location.as_ref().map(|folder| format!("{folder}/{}", V1File::Layer.name()));
+            let entry = BlobEntry { size: image.layer.size, diff_id: Some(image.layer.diff_id), location };
+            stored.blobs.insert(image.layer.digest, entry);
         }
         for (tag, top) in &set.tags {
             let json_of = |id: &ImageId| {
-                let json = set.images[id].json.as_ref().or(done[id].json.as_ref());
+                let json = set.images[id].json.as_ref().or(transferred[id].json.as_ref());
                 json.ok_or_else(|| missing_json(id))?.read_all(self.limits.json)
             };
-            let built =
-                build_from_v1(set, top, json_of, |id| done[id].layer.clone(), self.limits).or_fail()?;
-            self.add_built(&mut stored, [tag.clone()], built, count)?;
+            let built = build_from_v1(set, top, json_of, |id| transferred[id].layer.clone(), self.limits)
+                .or_fail()?;
+            self.add_built(&mut stored, [tag.clone()], built, tally)?;
         }
-        let entries = done.into_iter().map(|(id, done)| (id, done.entry)).collect();
+        let entries = transferred.into_iter().map(|(id, image)| (id, image.entry)).collect();
         stored.v1 = Some(StoredV1 { tags: set.tags.clone(), images: entries });
         Ok(stored)
     }
@@ -65,20 +66,20 @@ impl Transfer<'_> {
         image: &V1Image,
         action: V1Action,
         workers: usize,
-        count: &Mutex<Count>,
-    ) -> Result<Done, Failure> {
+        tally: &Mutex<Tally>,
+    ) -> Result<TransferredImage, Failure> {
         match action {
             V1Action::Elsewhere(folder) => self.v1_masked(id, image, folder),
             V1Action::Reuse(repository, entry) => {
-                let packed = self.v1_reuse(id, image, &repository, &entry, workers, count)?;
-                let entry = V1ImageEntry { json: Some(self.v1_small_files(id, image, count)?), ..entry };
-                Ok(Done { id, entry, layer: packed, json: None })
+                let packed = self.v1_reuse(id, image, &repository, &entry, workers, tally)?;
+                let entry = V1ImageEntry { json: Some(self.v1_small_files(id, image, tally)?), ..entry };
+                Ok(TransferredImage { id, entry, layer: packed, json: None })
             }
             V1Action::Store => {
                 let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
-                let packed = self.v1_store(id, content, workers, count)?;
-                let json = self.v1_small_files(id, image, count)?;
-                Ok(Done {
+                let packed = self.v1_store(id, content, workers, tally)?;
+                let json = self.v1_small_files(id, image, tally)?;
+                Ok(TransferredImage {
                     id,
                     entry: V1ImageEntry { json: Some(json), ..entry_of(&packed, None) },
                     layer: PackedLayer::stored(&packed),
@@ -88,13 +89,13 @@ impl Transfer<'_> {
         }
     }
 
-    /// Stores a layer as it is and packed, reading it once.
+    /// Stores a layer as it is and packed. The layer is read once.
     fn v1_store(
         &self,
         id: ImageId,
         content: &Content,
         workers: usize,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<Packed, Failure> {
         let bar = self.progress.layer(&id.short(), content.size());
         let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
@@ -103,15 +104,15 @@ impl Transfer<'_> {
         let advance = |bytes| bar.advance(bytes);
         let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance).or_fail()?;
         raw.commit(&key)?;
-        self.tell_stored(&key, packed.raw_size, count);
+        self.count_stored(&key, packed.raw_size, tally);
         let key = ObjectKey::Blob(self.name.clone(), packed.blob);
-        self.commit_new(blob, &key, packed.blob_size, count)?;
+        self.commit_new(blob, &key, packed.blob_size, tally)?;
         bar.done();
         Ok(packed)
     }
 
-    /// Uses what was published of this image before, after a look at whether it is the same: an id says nothing of
-    /// the content.
+    /// Uses the layer of an earlier publication. Its bytes are compared first, because the id of a Docker v1 image does
+    /// not depend on its content.
     fn v1_reuse(
         &self,
         id: ImageId,
@@ -119,14 +120,14 @@ impl Transfer<'_> {
         repository: &RepositoryName,
         entry: &V1ImageEntry,
         workers: usize,
-        count: &Mutex<Count>,
+        tally: &Mutex<Tally>,
     ) -> Result<PackedLayer, Failure> {
         let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
         let bar = self.progress.layer(&id.short(), content.size());
         let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         bar.done();
         if found.raw != entry.layer {
-            return Err(another(&id, repository, "layer"));
+            return Err(id_conflict(&id, repository, "layer"));
         }
         let json = image
             .json
@@ -136,25 +137,25 @@ impl Transfer<'_> {
             .read_all(self.limits.json)
             .or_fail()?;
         if entry.json.is_some_and(|published| published != Digest::of(&json)) {
-            return Err(another(&id, repository, "json"));
+            return Err(id_conflict(&id, repository, "json"));
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
         let blob_size = self.held.size(&blob_key(repository))?;
-        let layer_there = self.held.has(&layer_key(repository), entry.size)?;
-        let (Some(blob_size), true) = (blob_size, layer_there) else {
-            // The bucket has lost what the record says: it is stored anew, which gives the same blob.
-            return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, count)?));
+        let layer_is_stored = self.held.has(&layer_key(repository), entry.size)?;
+        let (Some(blob_size), true) = (blob_size, layer_is_stored) else {
+            // The bucket has lost the published objects. Storing the layer again gives the same blob.
+            return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, tally)?));
         };
         for (from, to, size) in [
             (layer_key(repository), layer_key(self.name), entry.size),
             (blob_key(repository), blob_key(self.name), blob_size),
         ] {
             if self.held.has(&to, size)? {
-                note(count, |count| count.present.add(size));
+                add_to(tally, |tally| tally.present.add(size));
             } else {
                 self.storage.copy(&from, &to, size)?;
-                self.tell_stored(&to, size, count);
+                self.count_stored(&to, size, tally);
             }
         }
         Ok(PackedLayer {
@@ -165,8 +166,8 @@ impl Transfer<'_> {
         })
     }
 
-    /// Stores an image's json and ancestry; gives the json's digest.
-    fn v1_small_files(&self, id: ImageId, image: &V1Image, count: &Mutex<Count>) -> Result<Digest, Failure> {
+    /// Stores an image's json and ancestry. Returns the digest of the json.
+    fn v1_small_files(&self, id: ImageId, image: &V1Image, tally: &Mutex<Tally>) -> Result<Digest, Failure> {
         let json = image
             .json
             .as_ref()
@@ -174,29 +175,30 @@ impl Transfer<'_> {
             .or_fail()?
             .read_all(self.limits.json)
             .or_fail()?;
-        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Json), &json, count)?;
+        self.put_small(&ObjectKey::V1(self.name.clone(), id, V1File::Json), &json, tally)?;
         let ancestry = image.ancestry_json();
-        self.small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, count)?;
+        self.put_small(&ObjectKey::V1(self.name.clone(), id, V1File::Ancestry), &ancestry, tally)?;
         Ok(Digest::of(&json))
     }
 
-    /// A masked layer is read, for what today's clients must be told of it, and not stored.
-    fn v1_masked(&self, id: ImageId, image: &V1Image, folder: String) -> Result<Done, Failure> {
-        let fetch =
-            |file: V1File| remote::fetch(&format!("{folder}/{}", file.name()), self.spool, self.progress);
+    /// Reads a masked layer, whose digest and size are needed for the manifest, and stores nothing.
+    fn v1_masked(&self, id: ImageId, image: &V1Image, folder: String) -> Result<TransferredImage, Failure> {
+        let download = |file: V1File| {
+            masked_layer::download(&format!("{folder}/{}", file.name()), self.spool, self.progress)
+        };
         let (layer, json) = match (&image.layer, &image.json) {
             (Some(layer), Some(_)) => (layer.clone(), None),
-            // The source leaves out what the operator serves: that is asked for its bytes, once.
+            // The source does not have the files that the operator serves, so they are downloaded once.
             (layer, json) => {
-                let layer = layer.clone().map_or_else(|| fetch(V1File::Layer), Ok)?;
-                (layer, if json.is_some() { None } else { Some(fetch(V1File::Json)?) })
+                let layer = layer.clone().map_or_else(|| download(V1File::Layer), Ok)?;
+                (layer, if json.is_some() { None } else { Some(download(V1File::Json)?) })
             }
         };
         let bar = self.progress.layer(&id.short(), layer.size());
         let found = fingerprint(&layer, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         bar.done();
         let entry = entry_of(&found, Some(folder));
-        Ok(Done { id, entry, layer: PackedLayer::as_in_source(&found), json })
+        Ok(TransferredImage { id, entry, layer: PackedLayer::as_in_source(&found), json })
     }
 }
 
@@ -212,13 +214,13 @@ fn entry_of(packed: &Packed, location: Option<String>) -> V1ImageEntry {
     }
 }
 
-/// Two images of one id, of which one is published.
-pub(super) fn another(id: &ImageId, repository: &RepositoryName, file: &str) -> Failure {
+/// The failure for an image whose id is published with a different `file`.
+pub(super) fn id_conflict(id: &ImageId, repository: &RepositoryName, file: &str) -> Failure {
     let message = format!(
-        "image {id} is published in {repository} with another {file}; a Docker v1 image never changes under its id"
+        "image {id} is published in {repository} with a different {file}, and a Docker v1 image must not change under its id"
     );
     Failure::new(Kind::Refused, message).hint(
-        "build the image anew, so that it gets an id of its own; or take the other one out first: raas unpublish",
+        "build the image again, so that it gets a new id, or remove the published image with `raas unpublish`",
     )
 }
 
@@ -231,6 +233,6 @@ fn missing_json(id: &ImageId) -> ImageError {
 }
 
 fn missing(id: &ImageId, file: V1File) -> ImageError {
-    let rule = raas_image::Rule::Missing("it is not in the source".into());
+    let rule = raas_image::Rule::Missing("the source does not have it".into());
     ImageError::Refused { member: format!("{id}/{}", file.name()), rule }
 }

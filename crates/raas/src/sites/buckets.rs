@@ -1,4 +1,4 @@
-//! Buckets of what is set for vendors.
+//! Makes the buckets of sites from the vendors' settings.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{SiteError, delivery};
 use crate::config::{Aws, VendorSettings};
 use raas_types::BucketAccess;
 
-/// Makes buckets of settings.
+/// Makes buckets from settings.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     aws: Aws,
@@ -16,12 +16,12 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// With what `[aws]` says, and these credentials for all of them.
+    /// All buckets use the settings of `[aws]` and these credentials.
     pub(crate) fn new(aws: &Aws, credentials: Arc<dyn CredentialSource>) -> Self {
         Self { aws: aws.clone(), credentials }
     }
 
-    /// In a region, with a key that opens nothing.
+    /// A region and a key for tests.
     #[cfg(test)]
     pub(crate) fn example() -> Self {
         let key = raas_server::Credentials {
@@ -33,7 +33,7 @@ impl Buckets {
         Self::new(&Aws { region: Some("eu-west-1".into()), ..Aws::default() }, Arc::new(Arc::new(key)))
     }
 
-    /// The vendor's bucket; nothing if it has none.
+    /// The vendor's bucket. `None` if the settings name none.
     pub(super) fn bucket(&self, settings: &VendorSettings) -> Result<Option<Bucket>, SiteError> {
         let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
         let location = self.location(settings, bucket);
@@ -45,12 +45,12 @@ impl Buckets {
         }))
     }
 
-    /// How this machine itself reads the vendor's bucket; nothing if it has none.
+    /// The origin from which this machine reads the vendor's bucket. `None` if the settings name no bucket.
     pub(super) fn own(&self, settings: &VendorSettings) -> Result<Option<Origin>, AddressError> {
         settings.s3_bucket.as_ref().map(|bucket| self.origin(settings, bucket)).transpose()
     }
 
-    /// How this machine itself reads the bucket.
+    /// The origin from which this machine reads the bucket.
     pub(super) fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
         let location = self.location(settings, bucket);
         Ok(match settings.access {
@@ -70,7 +70,7 @@ impl Buckets {
     }
 }
 
-/// Where a bucket is.
+/// The location of a bucket.
 pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3Location {
     let environment = || {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -79,7 +79,7 @@ pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3
     let region = settings.s3_region.clone().or_else(|| aws.region.clone()).or_else(environment);
     S3Location {
         endpoint: settings.s3_endpoint.clone(),
-        // The one that services without regions go by.
+        // Services without regions expect this one.
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
         bucket: bucket.to_owned(),
         prefix: settings.s3_prefix.clone(),
@@ -87,7 +87,7 @@ pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3
     }
 }
 
-/// The CDN stands before the bucket, so the bucket's keys are its paths, with the prefix.
+/// The base URL at the CDN. The CDN's paths are the bucket's keys, with the prefix.
 pub(super) fn cdn(settings: &VendorSettings) -> Result<BaseUrl, AddressError> {
     let base = settings.cdn_url.as_deref().unwrap_or_default();
     match settings.s3_prefix.as_deref() {

@@ -1,20 +1,20 @@
-//! A CDN's tokens, and what is passed on, of what a vendor's section says.
+//! The CDN tokens and the proxy rules of a vendor's section.
 
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raas_server::{AkamaiToken, BaseUrl, Cdn, CdnToken, CloudFront, Origin, Passing};
+use raas_server::{AkamaiToken, BaseUrl, Cdn, CdnToken, CloudFront, Origin, ProxyRules};
 
 use super::SiteError;
 use crate::config::{Delivery, KeySource, VendorSettings};
 use raas_types::BucketAccess;
 
-/// What Crane has for a parameter and a lifetime that nobody sets.
+/// Crane's defaults for the parameter and the lifetime of a token.
 const PARAMETER: &str = "_auth_";
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// What is at a CDN, with tokens if it asks for them.
+/// The origin at a CDN. URLs have tokens if the section sets them.
 pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteError> {
     let token = if let Some(secret) = &delivery.akamai_secret {
         CdnToken::Akamai(AkamaiToken::new(
@@ -38,17 +38,17 @@ pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteErro
     Ok(Origin::Cdn(Arc::new(Cdn::new(base, token)?)))
 }
 
-/// What is passed on, from where this machine reads the bucket itself. If all of a vendor's own bytes come through the
-/// server, so do masked layers from the hosts that are named.
-pub(super) fn passing(settings: &VendorSettings, own: Option<Origin>) -> Option<Passing> {
+/// The rules for bytes that the server proxies. `own` is the origin from which this machine reads the bucket. If the server
+/// proxies all of a vendor's own bytes, it also proxies masked layers from the hosts in `proxy_hosts`.
+pub(super) fn proxy_rules(settings: &VendorSettings, own: Option<Origin>) -> Option<ProxyRules> {
     let delivery = &settings.delivery;
     let mut repositories = delivery.proxy_repositories.clone();
     let all = settings.access == BucketAccess::Proxy || settings.s3_bucket.is_none();
     if repositories.is_empty() && all && !delivery.proxy_hosts.is_empty() {
-        repositories.push("*".parse().expect("it stands for all"));
+        repositories.push("*".parse().expect("`*` is a pattern"));
     }
     let hosts = delivery.proxy_hosts.iter().cloned().collect();
-    (!repositories.is_empty()).then_some(Passing { repositories, origin: own, hosts })
+    (!repositories.is_empty()).then_some(ProxyRules { repositories, origin: own, hosts })
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     use raas_base::Secret;
 
     #[test]
-    fn a_cdn_has_the_tokens_that_are_set() {
+    fn the_settings_select_the_tokens_of_a_cdn() {
         let base = || BaseUrl::parse("https://cdn.example.com/x").unwrap();
         assert_eq!(cdn(base(), &Delivery::default()).unwrap(), Origin::Open(base()));
         let akamai = Delivery { akamai_secret: Some(Secret::new("abc123")), ..Delivery::default() };
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_passed_on_is_what_is_named() {
+    fn only_configured_repositories_and_hosts_are_proxied() {
         let settings = |access, repositories: &[&str], hosts: &[&str]| VendorSettings {
             access,
             s3_bucket: Some("b".into()),
@@ -90,7 +90,7 @@ mod tests {
             ..VendorSettings::default()
         };
         let count = |settings: &VendorSettings| {
-            passing(settings, None).map(|passing| (passing.repositories.len(), passing.hosts.len()))
+            proxy_rules(settings, None).map(|rules| (rules.repositories.len(), rules.hosts.len()))
         };
         assert_eq!(count(&settings(BucketAccess::Presigned, &[], &[])), None);
         assert_eq!(count(&settings(BucketAccess::Presigned, &["app", "tools/*"], &[])), Some((2, 0)));

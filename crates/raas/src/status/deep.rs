@@ -1,4 +1,4 @@
-//! Reading what is stored through, and comparing it with the digests that are published.
+//! Reads every stored object, and compares its content with the published digest.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,25 +6,25 @@ use std::io::Read;
 use raas_types::crane::Document;
 use raas_types::{Digest, ObjectKey, Sha256};
 
-use crate::push::Progress;
+use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_publish::inventory;
 use raas_publish::storage::{Storage, StorageError};
 
-/// Objects that are read at once.
+/// The most objects that are read at once.
 const AT_ONCE: usize = 4;
 
-/// What was read, and what of it is wrong.
+/// The result of reading.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) objects: usize,
     pub(super) bytes: u64,
-    /// Objects whose content is not what is published, each with what was found.
+    /// Objects with the wrong content, each with its problem.
     pub(super) wrong: Vec<String>,
 }
 
-/// Reads every object of the documents whose digest is known.
+/// Reads all objects of the documents whose digest is published.
 pub(super) fn read_all(
     documents: &[Document],
     storage: &dyn Storage,
@@ -32,8 +32,8 @@ pub(super) fn read_all(
 ) -> Result<Reading, Failure> {
     let mut objects = BTreeMap::new();
     for document in documents {
-        inventory::objects(document, &mut |key, told| {
-            if let (Some(digest), Some(size)) = (told.digest, told.size) {
+        inventory::objects(document, &mut |key, expected| {
+            if let (Some(digest), Some(size)) = (expected.digest, expected.size) {
                 objects.insert(key, (digest, size));
             }
         });

@@ -1,4 +1,4 @@
-//! Every host that whoever pulls must reach, and how many bytes come from which: what a firewall must allow.
+//! The hosts that a customer's firewall must allow, and the number of bytes that come from each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use ureq::ResponseExt as _;
 
 use crate::config::Config;
 use crate::sites;
+use crate::url::authority;
 use raas_base::failure::{Failure, Kind};
 use raas_git::Reader;
 use raas_platform::{Local, Platform as _};
@@ -16,7 +17,7 @@ use raas_publish::home::{Home, Vendor};
 use raas_publish::published;
 use raas_sources::http;
 
-/// What a vendor's registry needs of a firewall.
+/// The hosts of a vendor's registry.
 #[derive(Debug, Serialize)]
 pub(crate) struct Egress {
     pub(crate) vendor: VendorName,
@@ -27,19 +28,19 @@ pub(crate) struct Egress {
 /// A host.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Host {
-    /// With the port, where that is not the scheme's own.
+    /// The host, with its port if that is not the default of the scheme.
     pub(crate) host: String,
-    /// What for.
+    /// What clients get from the host.
     pub(crate) uses: BTreeSet<&'static str>,
 }
 
-/// A tag, or all of a repository that has none.
+/// A tag, or the whole repository if the document has no tags.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Image {
     pub(crate) image: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
-    /// Configs and layers of all platforms, in bytes; nothing where the document does not say.
+    /// The size of the configs and layers of all platforms, in bytes, if the document has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
     /// How many of them come from which host.
@@ -50,7 +51,7 @@ pub(crate) struct Image {
 struct Hosts {
     own: String,
     uses: BTreeMap<String, BTreeSet<&'static str>>,
-    /// One URL of each host elsewhere.
+    /// One URL at each host other than the bucket.
     samples: BTreeMap<String, String>,
 }
 
@@ -64,8 +65,8 @@ impl Hosts {
     }
 }
 
-/// Finds out, from what is published and what is configured. With `ask`, each host elsewhere is asked for one layer, to
-/// see whether it sends clients on.
+/// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is asked for
+/// one layer, since it may redirect clients to another host.
 pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
     let settings = config.vendor(vendor.name());
     let registry = match settings.registry_hosts.first() {
@@ -73,7 +74,7 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
         None => running(home, vendor).unwrap_or_else(|| format!("(the server of {})", vendor.name())),
     };
     let bucket = sites::object_url(&config.aws, &settings).map_err(|error| {
-        Failure::new(Kind::Usage, format!("the bucket of {} cannot be served from", vendor.name()))
+        Failure::new(Kind::Usage, format!("cannot serve the objects of {}", vendor.name()))
             .caused_by(error)
             .hint(format!("correct [{}] in raas.cfg", vendor.name()))
     })?;
@@ -91,7 +92,7 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
         let reader = record.reader(&head, tree::DATA)?;
         for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
             let bytes = reader.read(path)?.unwrap_or_default();
-            // One that does not parse is served by nobody, and told of by the lint.
+            // Servers do not serve a document that does not parse. The lint reports it.
             if let Ok(document) = Document::parse(&bytes) {
                 images.extend(images_of(&reader, document, &mut hosts)?);
             }
@@ -99,7 +100,7 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
     }
     if ask {
         for (host, sample) in std::mem::take(&mut hosts.samples) {
-            if let Some(other) = sent_on(&sample).filter(|other| *other != host) {
+            if let Some(other) = redirect_target(&sample).filter(|other| *other != host) {
                 hosts.uses.entry(other).or_default().insert("layers elsewhere");
             }
         }
@@ -120,7 +121,7 @@ fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Resu
     Ok(match document.content {
         Content::V2(v2) => {
             let Some(raas) = v2.raas else {
-                // Clients are sent there for everything, and how much that is nobody says.
+                // Clients are redirected to the document's URL for everything. The number of bytes is unknown.
                 return Ok(whole(None, [(hosts.of(Some(&document.url)), 0)].into()));
             };
             let manifests = published::manifests(reader, &document.name, &raas)?;
@@ -150,7 +151,7 @@ fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Resu
                 hosts.of(Some(&document.url));
                 return Ok(Vec::new());
             };
-            // The same layers as those of the tags, under other names: what they need is reached, and counted there.
+            // The bytes of these layers are counted for the v2 tags, which have the same layers.
             for entry in raas.images.values() {
                 hosts.of(entry.location.as_deref());
             }
@@ -159,17 +160,10 @@ fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Resu
     })
 }
 
-/// The host that answers in the end for a URL.
-fn sent_on(url: &str) -> Option<String> {
+/// The host that a URL leads to after all redirects.
+fn redirect_target(url: &str) -> Option<String> {
     let answer = http::tolerant_agent().get(url).header("range", "bytes=0-0").call().ok()?;
     Some(answer.get_uri().authority()?.to_string())
-}
-
-/// Host and port of a URL; who is named before them is nobody's business.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -179,12 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_sends_clients_on_is_followed() {
+    fn redirects_to_another_host_are_followed() {
         let end = Server::of([("/x/layer", "bytes")]);
         let to = end.url("/x/layer?signature=x");
         let begin = Server::scripted(move |_| Reply::new(307, "").with("Location", &to));
-        assert_eq!(sent_on(&begin.url("/layer")), Some(end.address().to_string()));
-        assert_eq!(sent_on("http://127.0.0.1:1/"), None);
-        assert_eq!(authority("https://u:secret@x.org:8443/a?b"), "x.org:8443");
+        assert_eq!(redirect_target(&begin.url("/layer")), Some(end.address().to_string()));
+        assert_eq!(redirect_target("http://127.0.0.1:1/"), None);
     }
 }

@@ -1,42 +1,38 @@
-//! Whether everything that is served from elsewhere is there: each masked location is asked.
+//! The check that each layer that is served from elsewhere is at its location.
 
 use std::collections::BTreeMap;
 
 use raas_types::crane::{Content, Document};
 use raas_types::{RepositoryName, V1File};
 
-use super::{Check, Outcome, Status, documents};
+use super::{Check, Outcome, Status, documents, unreadable_checkout};
 use raas_base::parallel;
 use raas_publish::home::Vendor;
 use raas_sources::http;
 use raas_sources::registry::{Presence, ask};
 
-/// Locations that are asked at once.
+/// The most locations that are asked at once.
 const IN_FLIGHT: usize = 8;
 
-/// Adds the check to those that were made.
+/// Adds the check to a status.
 pub(crate) fn add(status: &mut Status, vendor: &Vendor, image: Option<&RepositoryName>) {
     let check = match documents(vendor, None) {
         Ok(documents) => {
             let mut locations = BTreeMap::new();
-            for document in documents.iter().filter_map(|found| Document::parse(&found.bytes).ok()) {
+            for document in documents.iter().filter_map(|document| Document::parse(&document.bytes).ok()) {
                 if image.is_none_or(|image| *image == document.name) {
                     collect(document, &mut locations);
                 }
             }
             check(locations)
         }
-        Err(error) => Check::failed(
-            "elsewhere",
-            format!("cannot read {}: {error}", vendor.checkout().folder().display()),
-            "give the user of raas access to that folder",
-        ),
+        Err(error) => unreadable_checkout("elsewhere", vendor, &error),
     };
     status.healthy &= check.outcome != Outcome::Failed;
     status.checks.push(check);
 }
 
-/// Where a document sends clients, with the length that it promises.
+/// Collects the locations of a document, each with the published size in bytes, if there is one.
 fn collect(document: Document, locations: &mut BTreeMap<String, Option<u64>>) {
     let base = document.url.trim_end_matches('/');
     let layer = |folder: &str| format!("{folder}/{}", V1File::Layer.name());
@@ -47,7 +43,7 @@ fn collect(document: Document, locations: &mut BTreeMap<String, Option<u64>>) {
                     raas.images.into_values().filter_map(|e| Some((layer(&e.location?), Some(e.size))));
                 locations.extend(elsewhere);
             }
-            // The operator's own document: all its images are there.
+            // All images of an operator's document are at its URL.
             None => {
                 for id in v1.images {
                     locations.entry(layer(&format!("{base}/{id}"))).or_insert(None);
@@ -67,11 +63,11 @@ fn check(locations: BTreeMap<String, Option<u64>>) -> Check {
     let asked = parallel::each(IN_FLIGHT, locations.into_iter().collect(), |(url, expected)| {
         Ok(match (ask(&agent, &url), expected) {
             (Presence::There(Some(found)), Some(expected)) if found != expected => {
-                Some(format!("{url}: {found} bytes, {expected} are published"))
+                Some(format!("{url}: has {found} bytes, {expected} bytes are published"))
             }
             (Presence::There(_), _) => None,
             (Presence::Refused(status), _) => {
-                Some(format!("{url}: it answers {status}, so clients are refused"))
+                Some(format!("{url}: answers {status}, so clients cannot get the layer"))
             }
             (Presence::Missing(why), _) => Some(format!("{url}: {why}")),
         })
@@ -83,14 +79,15 @@ fn check(locations: BTreeMap<String, Option<u64>>) -> Check {
     if wrong.is_empty() {
         return Check::ok(
             "elsewhere",
-            format!("{total} layers are there where they are served from elsewhere"),
+            format!("all {total} layers that are served from elsewhere are at their locations"),
         );
     }
-    let found = format!("{} of {total} layers are not where clients are sent for them", wrong.len());
+    let found =
+        format!("{} of {total} layers are not at the locations that clients are sent to", wrong.len());
     Check::failed(
         "elsewhere",
         found,
-        "tell whoever runs that server; or push the images again without masking these layers",
+        "tell the operator of that server, or push the images again without masking these layers",
     )
     .details(wrong)
 }

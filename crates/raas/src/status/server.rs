@@ -1,7 +1,7 @@
-//! Whether the servers of this home answer, and with what is published.
+//! The check that the servers of this home answer, and serve what is published.
 //!
-//! They are asked as a stranger would be: what is protected must not be among what they show, and whether they would show
-//! it to those who may see it is not to be seen from here.
+//! The check sends anonymous requests. So it finds protected repositories that a server shows to everybody, but it cannot
+//! find out whether a server shows them to the users who may see them.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -14,18 +14,18 @@ use super::Check;
 use raas_platform::{Local, Platform as _, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
 
-/// The repositories of what is published.
+/// The published repositories.
 #[derive(Debug, Default)]
-pub(super) struct Published {
-    /// Those of today's clients that everybody sees.
+pub(super) struct PublishedRepositories {
+    /// Public repositories of v2 content.
     v2: BTreeSet<String>,
-    /// Those of Docker v1 that everybody sees.
+    /// Public repositories of Docker v1 content.
     v1: BTreeSet<String>,
-    /// Those that one document at least calls protected.
+    /// Repositories with a protected document.
     protected: BTreeSet<String>,
 }
 
-impl Published {
+impl PublishedRepositories {
     pub(super) fn of(documents: impl IntoIterator<Item = Document>) -> Self {
         let mut published = Self::default();
         for Document { name, protected, content, .. } in documents {
@@ -47,7 +47,7 @@ impl Published {
 }
 
 /// Checks each server of the vendor that runs on this machine.
-pub(super) fn check(home: &Home, vendor: &Vendor, published: &Published) -> Vec<Check> {
+pub(super) fn check(home: &Home, vendor: &Vendor, published: &PublishedRepositories) -> Vec<Check> {
     let name = vendor.name();
     let serving = match Local::new(home.servers()).observe(name) {
         Ok(serving) => serving,
@@ -63,56 +63,59 @@ pub(super) fn check(home: &Home, vendor: &Vendor, published: &Published) -> Vec<
             format!("raas serve {name}"),
         )];
     }
-    serving.iter().map(|note| check_server(note, vendor, published)).collect()
+    serving.iter().map(|server| check_server(server, vendor, published)).collect()
 }
 
-fn check_server(note: &ServerRegistration, vendor: &Vendor, published: &Published) -> Check {
-    let address = note.reachable();
-    let restart = format!("look into the log of the server (process {}), or restart it", note.pid);
+fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &PublishedRepositories) -> Check {
+    let address = server.reachable();
+    let restart = format!("read the log of the server (process {}), or restart it", server.pid);
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
-        let found = match client::ask(note, vendor.name(), path) {
+        let found = match client::ask(server, vendor.name(), path) {
             Ok(answer) if answer.trim() == expected => continue,
-            // A registry with users asks for a token first.
+            // A registry with users asks for a token before anything else.
             Err(ureq::Error::StatusCode(401)) => continue,
             Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
             Err(error) => format!("does not answer {path}: {error}"),
         };
         return Check::failed("server", format!("the server on {address} {found}"), restart);
     }
-    let shown =
+    let deployed =
         vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
     let failed =
         |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
-    match client::revision(note, vendor.name()) {
-        Ok(revision) if revision == shown => {}
-        Ok(revision) => return failed(format!("serves revision `{revision}`, published is `{shown}`")),
-        Err(error) => return failed(format!("tells no revision: {error}")),
+    match client::revision(server, vendor.name()) {
+        Ok(revision) if revision == deployed => {}
+        Ok(revision) => {
+            return failed(format!("serves revision `{revision}`, but `{deployed}` is published"));
+        }
+        Err(error) => return failed(format!("does not return its revision: {error}")),
     }
-    match unserved(note, vendor, published) {
+    match unserved(server, vendor, published) {
         Ok(unserved) if unserved.is_empty() => {}
         Ok(unserved) => {
-            return failed("does not serve all that is published; its log says why".into()).details(unserved);
+            return failed("does not serve all published repositories; its log says why".into())
+                .details(unserved);
         }
-        Err(error) => return failed(format!("does not tell what it serves: {error}")),
+        Err(error) => return failed(format!("does not list what it serves: {error}")),
     }
-    match protected(note, vendor, published) {
-        Ok(Protected { open, .. }) if !open.is_empty() => {
-            failed("shows to everybody what is protected".into()).details(open)
+    match protected(server, vendor, published) {
+        Ok(ProtectedRepositories { open, .. }) if !open.is_empty() => {
+            failed("shows protected repositories to everybody".into()).details(open)
         }
         Ok(found) => Check::ok(
             "server",
             format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
         )
-        .details(found.told()),
-        Err(error) => failed(format!("does not answer for what is protected: {error}")),
+        .details(found.details()),
+        Err(error) => failed(format!("does not answer requests for protected repositories: {error}")),
     }
 }
 
-/// The repositories that a server should show to everybody and does not.
+/// The public repositories that a server does not show.
 fn unserved(
-    note: &ServerRegistration,
+    server: &ServerRegistration,
     vendor: &Vendor,
-    published: &Published,
+    published: &PublishedRepositories,
 ) -> Result<Vec<String>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Catalog {
@@ -120,51 +123,51 @@ fn unserved(
     }
     #[derive(Deserialize)]
     struct Search {
-        results: Vec<Found>,
+        results: Vec<SearchResult>,
     }
     #[derive(Deserialize)]
-    struct Found {
+    struct SearchResult {
         name: String,
     }
-    let Catalog { repositories } = read(note, vendor, "/v2/_catalog?n=1000000")?;
+    let Catalog { repositories } = read(server, vendor, "/v2/_catalog?n=1000000")?;
     let mut missing: BTreeSet<String> = published.v2.difference(&repositories).cloned().collect();
-    // Of Docker v1 there is no other list; this one is of both.
+    // The search is the only list of Docker v1 repositories. It has the v2 repositories too.
     if !published.v1.is_subset(&repositories) {
-        let Search { results } = read(note, vendor, "/v1/search")?;
-        let found = results.into_iter().map(|found| found.name).collect();
+        let Search { results } = read(server, vendor, "/v1/search")?;
+        let found = results.into_iter().map(|result| result.name).collect();
         missing.extend(published.v1.difference(&found).cloned());
     }
     Ok(missing.into_iter().collect())
 }
 
 fn read<T: DeserializeOwned>(
-    note: &ServerRegistration,
+    server: &ServerRegistration,
     vendor: &Vendor,
     path: &str,
 ) -> Result<T, Box<dyn Error>> {
-    Ok(serde_json::from_str(&client::ask(note, vendor.name(), path)?)?)
+    Ok(serde_json::from_str(&client::ask(server, vendor.name(), path)?)?)
 }
 
-/// What a stranger is told of what is protected.
+/// How a server answers anonymous requests for protected repositories.
 #[derive(Debug, Default)]
-struct Protected {
-    /// These are there for everybody.
+struct ProtectedRepositories {
+    /// Repositories that the server shows to everybody.
     open: Vec<String>,
-    /// So many ask for a login.
+    /// The number of repositories for which the server asks for a login.
     asking: usize,
-    /// So many are as if they were not there.
+    /// The number of repositories that the server hides.
     hidden: usize,
 }
 
-impl Protected {
-    fn told(&self) -> Vec<String> {
+impl ProtectedRepositories {
+    fn details(&self) -> Vec<String> {
         let asking = (self.asking > 0).then(|| {
             format!("protected repositories for which the server asks for a login: {}", self.asking)
         });
         let hidden = (self.hidden > 0).then(|| {
             format!(
-                "protected repositories that are to a stranger as if not there, so that it is not to be seen from here \
-                 whether they are served to others: {}",
+                "protected repositories that the server hides from anonymous requests, so this check cannot tell whether \
+                 users get them: {}",
                 self.hidden
             )
         });
@@ -173,15 +176,15 @@ impl Protected {
 }
 
 fn protected(
-    note: &ServerRegistration,
+    server: &ServerRegistration,
     vendor: &Vendor,
-    published: &Published,
-) -> Result<Protected, ureq::Error> {
-    let mut found = Protected::default();
+    published: &PublishedRepositories,
+) -> Result<ProtectedRepositories, ureq::Error> {
+    let mut found = ProtectedRepositories::default();
     for name in &published.protected {
         let mut statuses = BTreeSet::new();
         for path in [format!("/v2/{name}/tags/list?n=1"), format!("/v1/repositories/{name}/tags")] {
-            statuses.insert(match client::ask(note, vendor.name(), &path) {
+            statuses.insert(match client::ask(server, vendor.name(), &path) {
                 Ok(_) => 200,
                 Err(ureq::Error::StatusCode(status @ (401 | 404))) => status,
                 Err(error) => return Err(error),
@@ -206,7 +209,7 @@ mod tests {
     use super::*;
     use crate::status::Outcome;
 
-    fn published() -> Published {
+    fn published() -> PublishedRepositories {
         let document = |name: &str, protected, content| Document {
             repository: name.to_owned(),
             name: name.parse().unwrap(),
@@ -215,19 +218,19 @@ mod tests {
             content,
         };
         let (v1, v2) = (|| Content::V1(V1Content::default()), || Content::V2(V2Content::default()));
-        Published::of([
+        PublishedRepositories::of([
             document("app", false, v2()),
             document("app", false, v1()),
-            // Of Docker v1 alone, as Pulp 2 publishes it.
+            // Docker v1 content only, as Pulp 2 publishes it.
             document("old", false, v1()),
             document("secret", true, v2()),
-            // One document is enough.
+            // One protected document protects the repository.
             document("half", false, v2()),
             document("half", true, v1()),
         ])
     }
 
-    /// A server that shows these, and of all else says this.
+    /// The check of a server with these lists, which answers all other requests with the status `otherwise`.
     fn serving(v2: &'static str, all: &'static str, otherwise: u16) -> Check {
         let server = Server::scripted(move |asked: &Asked| match asked.target.split('?').next().unwrap() {
             "/v1/_ping" => Reply::new(200, "true"),
@@ -242,21 +245,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::new(Some(folder.path().to_owned())).unwrap();
         let vendor = home.vendor(&"acme".parse().unwrap());
-        let note =
+        let registration =
             ServerRegistration { address: server.address(), pid: 1, vendors: Vec::new(), secure: false };
-        check_server(&note, &vendor, &published())
+        check_server(&registration, &vendor, &published())
     }
 
     #[test]
-    fn what_is_protected_is_no_stranger_to_see_and_no_fault() {
+    fn protected_repositories_must_not_be_public() {
         let (v2, all) = (r#""app""#, r#"{"name":"app"},{"name":"old"}"#);
         let asking = "protected repositories for which the server asks for a login: 2";
-        let hidden =
-            "as if not there, so that it is not to be seen from here whether they are served to others: 2";
+        let hidden = "hides from anonymous requests, so this check cannot tell whether users get them: 2";
         let table = [
             (v2, all, 401, Outcome::Ok, asking),
             (v2, all, 404, Outcome::Ok, hidden),
-            // Whoever asks is shown them.
+            // The server shows them to everybody.
             (v2, all, 200, Outcome::Failed, "half"),
             (v2, all, 503, Outcome::Failed, ""),
             (v2, r#"{"name":"app"}"#, 401, Outcome::Failed, "old"),

@@ -1,4 +1,4 @@
-//! Opening a vendor's bucket.
+//! Opens the S3 bucket of a vendor.
 
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
@@ -9,7 +9,7 @@ use raas_s3::{AwsSettings, Retries, S3, S3Options, S3Settings};
 use crate::config::{Aws, Config, VendorSettings};
 use crate::forwarding::forwards;
 
-/// Whether the command can do without the bucket, and so is told soon that a service does not answer.
+/// Whether the command can do without the bucket. Then an unanswered request fails sooner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hurry {
     Yes,
@@ -34,7 +34,7 @@ pub(crate) fn open(
     })?;
     if let Some(host) = storage.client_host() {
         for registry in &settings.registry_hosts {
-            refuse_below(registry.as_str(), &host)?;
+            reject_host_below_registry(registry.as_str(), &host)?;
         }
     }
     Ok(Box::new(storage))
@@ -53,7 +53,7 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
     }
 }
 
-/// What `[aws]` sets.
+/// The settings of `[aws]`.
 pub(crate) fn aws_settings(aws: &Aws) -> AwsSettings {
     AwsSettings {
         access_key_id: aws.access_key_id.clone(),
@@ -64,18 +64,18 @@ pub(crate) fn aws_settings(aws: &Aws) -> AwsSettings {
     }
 }
 
-/// Many clients forward the registry's credentials to hosts below the registry's own, and a bucket refuses requests
-/// that carry credentials of another service.
-fn refuse_below(registry: &str, host: &str) -> Result<(), Failure> {
+/// Rejects a bucket whose host is below the registry's host. Many clients forward the registry's credentials there, and
+/// a bucket refuses requests with credentials of another service.
+fn reject_host_below_registry(registry: &str, host: &str) -> Result<(), Failure> {
     if !forwards(registry, host) {
         return Ok(());
     }
     let message = format!(
-        "objects are served from {host}, which is below the registry's own host {registry}: docker and other Go \
-         clients would send the registry's credentials there, and be refused"
+        "the bucket's host {host} is below the registry's host {registry}: docker and other Go clients would send the \
+         registry's credentials to the bucket, and the bucket would refuse them"
     );
     Err(Failure::new(Kind::Usage, message)
-        .hint("serve the objects from a host beside the registry's, and not below it"))
+        .hint("serve the objects from a host that is not below the registry's host"))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_client_takes_the_registrys_credentials_to_a_bucket() {
+    fn a_bucket_below_the_registrys_host_is_rejected() {
         use BucketAccess::{Cdn, Presigned, Proxy, Public};
         let (below, same) = ("https://s3.registry.acme.com", "https://registry.acme.com:9000");
         let beside = "https://s3.acme.com";
@@ -97,9 +97,9 @@ mod tests {
             ("https://acme.com", Presigned, None, false),
             (beside, Presigned, None, false),
             ("https://badregistry.acme.com", Presigned, None, false),
-            // The bytes come from the registry itself.
+            // The registry itself sends the bytes.
             (below, Proxy, None, false),
-            // Clients are sent to the CDN alone.
+            // Clients are redirected to the CDN only.
             (below, Cdn, Some("https://cdn.acme.com"), false),
             (beside, Cdn, Some("https://cdn.registry.acme.com/x"), true),
         ];
@@ -128,7 +128,9 @@ mod tests {
                 say: &Say::nothing(),
             };
             let storage = S3::new(&options).unwrap();
-            let found = storage.client_host().map_or(Ok(()), |host| refuse_below("registry.acme.com", &host));
+            let found = storage
+                .client_host()
+                .map_or(Ok(()), |host| reject_host_below_registry("registry.acme.com", &host));
             assert_eq!(found.is_err(), refused, "{endpoint} {access:?} {cdn:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Buckets in a build without the feature `s3`: each use of one is refused with a reason.
+//! The place of `s3.rs` in a build without the feature `s3`: each use of a bucket is an error that names the feature.
 
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
@@ -23,8 +23,8 @@ pub(crate) fn open(
     Err(missing(&format!("the objects of {} are in an S3 bucket", vendor.name())))
 }
 
-/// The failure of a build without S3 that is asked for a bucket.
+/// The failure for a use of a bucket in a build without S3.
 pub(crate) fn missing(what: &str) -> Failure {
-    Failure::new(Kind::Usage, format!("{what}, and this raas was built without S3"))
-        .hint("build it with its default features: cargo install --path crates/raas --locked")
+    Failure::new(Kind::Usage, format!("{what}, but this raas was built without S3"))
+        .hint("build raas with its default features: cargo install --path crates/raas --locked")
 }

@@ -1,4 +1,4 @@
-//! What is no image, as the tools that make it write it: pushed, it comes out as it went in.
+//! Artifacts that are no images, in the form of the tools that make them. The registry serves the same bytes.
 
 use raas_testkit::oci::Layout;
 use raas_types::{Descriptor, media_type};
@@ -10,7 +10,7 @@ use crate::sandbox::Sandbox;
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// A manifest with more of it, and with spaces as no serializer of ours writes them.
+/// A manifest with more keys, and with spaces that raas itself would not write.
 fn manifest(layout: &mut Layout, config: &Descriptor, layer: Value, more: Value) -> Descriptor {
     let mut manifest = json!({
         "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": config, "layers": [layer],
@@ -26,13 +26,13 @@ fn annotated(layer: &Descriptor, annotations: Value) -> Value {
 }
 
 #[test]
-fn signatures_attestations_and_artifacts_come_out_as_they_went_in() {
+fn signatures_attestations_and_artifacts_are_served_byte_for_byte() {
     let mut layout = Layout::new();
     let image = layout.simple_image("app");
     let config = layout.document(media_type::OCI_CONFIG, &json!({"architecture": "", "os": ""}));
     let empty = layout.blob(EMPTY, "{}");
 
-    // BuildKit: provenance beside the image, of a platform that nobody has.
+    // BuildKit: provenance beside the image, with an unknown platform.
     let statement = layout
         .document("application/vnd.in-toto+json", &json!({"_type": "https://in-toto.io/Statement/v0.1"}));
     let predicate = json!({"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"});
@@ -48,7 +48,7 @@ fn signatures_attestations_and_artifacts_come_out_as_they_went_in() {
     let index = layout.document(media_type::OCI_INDEX, &index);
     layout.tag(&index, "1.0");
 
-    // cosign: by tags made of the digest, and a bundle that is attached by its subject.
+    // cosign: tags that contain the digest, and a bundle that is attached by its subject.
     let tag = |end: &str| format!("sha256-{}.{end}", index.digest.hex());
     let payload = json!({"critical": {"image": {"docker-manifest-digest": index.digest}}, "optional": null});
     let payload = layout.document("application/vnd.dev.cosign.simplesigning.v1+json", &payload);

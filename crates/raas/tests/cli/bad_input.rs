@@ -1,4 +1,4 @@
-//! Sources that must not be published: an error that names the member and the rule, and nothing stored or changed.
+//! Sources that must be rejected: the error names the member and the rule, and the push stores and changes nothing.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use raas_testkit::{TarBuilder, fixtures};
 use crate::client::Client;
 use crate::sandbox::Sandbox;
 
-/// A good layout of one image, its parts at hand to be broken.
+/// A good layout of one image, with the descriptors of its parts, so that tests can break it.
 struct Good {
     layout: Layout,
     image: raas_types::Descriptor,
@@ -32,14 +32,14 @@ fn broken(change: impl FnOnce(&mut Good)) -> Vec<u8> {
     good.layout.tar()
 }
 
-/// Each bad source, and what its error must say.
+/// Each bad source, with words of its error.
 fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
     let say = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let tar = good().layout.tar();
     let layer_name = format!("blobs/sha256/{}", good().layer.digest.hex());
     let image_name = format!("blobs/sha256/{}", good().image.digest.hex());
     let chain = [layer(&[("base", b"base")]), layer(&[("app", b"app")])];
-    // The base's json names a parent, in a format that has no other word on who descends from whom.
+    // The base's json names a parent. This format has no other information about parents.
     let with_parent = |parent: &dyn Fn(&str) -> String| {
         let mut files = docker_save::oldest(&[Saved { names: &["app:1.0"], layers: &chain }]);
         let json: Vec<String> =
@@ -54,6 +54,7 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
     let orphan = with_parent(&|_| "f".repeat(64));
     let names = |tag: &str| {
         let mut layout = good().layout;
+        layout.untag();
         layout.tag(&good().image, tag);
         layout.tar()
     };
@@ -96,13 +97,13 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
         (
             "missing manifest",
             broken(|g| g.layout.remove(&g.image.digest)),
-            say(&[&image_name, "not in the archive"]),
+            say(&[&image_name, "not in the source"]),
         ),
         ("cycle", cycle, say(&["circle"])),
         ("orphan", orphan, say(&[&"f".repeat(64)])),
         (
             "twins",
-            TarBuilder::new().file("oci-layout", "{}").file("./oci-layout", "{}").finish(),
+            TarBuilder::new().file("oci-layout", "{}").file("./oci-layout", "{ }").finish(),
             say(&["oci-layout", "two members"]),
         ),
         ("absolute", TarBuilder::new().file("/etc/passwd", "x").finish(), say(&["/etc/passwd", "absolute"])),
@@ -127,12 +128,12 @@ fn table() -> Vec<(&'static str, Vec<u8>, Vec<String>)> {
 }
 
 #[test]
-fn each_is_refused_by_member_and_rule_and_changes_nothing() {
+fn a_bad_source_is_rejected_with_member_and_rule_and_changes_nothing() {
     let sandbox = Sandbox::new();
     let path = fixtures::pulp2();
     sandbox.ok(&["push", "acme", "app", "--from", path.to_str().unwrap()]);
     let published = || {
-        // Content whose own digest held may have been stored before the bad part was met; nothing names it.
+        // Content with a correct digest may have been stored before the bad part was read. No document names it.
         let unnamed = |name: &String| !name.contains("/_v2/blobs/");
         let stored: Vec<String> = sandbox.files("acme/bucket").into_iter().filter(unnamed).collect();
         (stored, sandbox.files("acme/checkout"), sandbox.commits("acme"))
@@ -159,9 +160,9 @@ fn each_is_refused_by_member_and_rule_and_changes_nothing() {
     assert_eq!(Client::new(server.address).pull("app", "latest")["linux/amd64"].layers.len(), 7);
 }
 
-/// A URL in a manifest goes to everybody who pulls, and into the server's headers.
+/// Every client gets the URL of a manifest's layer, and the server puts it into its headers.
 #[test]
-fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
+fn a_layer_outside_source_and_bucket_needs_a_url_for_clients() {
     let sandbox = Sandbox::new();
     let foreign = |url: &str, content: &str| {
         let mut layout = Layout::new();
@@ -183,10 +184,10 @@ fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
     ] {
         let path = sandbox.write("foreign.tar", foreign(url, "elsewhere"));
         let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
-        assert!(failure.contains("the URL that its manifest names"), "{url}: {failure}");
+        assert!(failure.contains("the URL in its manifest cannot be used"), "{url}: {failure}");
     }
     assert_eq!(sandbox.commits("acme"), 1);
-    // What the bucket has stays where it is, whatever a later manifest says.
+    // A layer that the bucket has is served from there, whatever URL a later manifest has.
     let path = sandbox.write("foreign.tar", foreign("https://evil.example/x", "content"));
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     let server = sandbox.serve(&[]);
@@ -197,7 +198,7 @@ fn a_layer_that_is_nowhere_needs_an_address_that_clients_can_be_sent_to() {
 }
 
 #[test]
-fn a_docker_v1_image_that_is_published_never_changes_under_its_id() {
+fn a_published_docker_v1_image_never_changes_under_its_id() {
     let sandbox = Sandbox::new();
     let export = Export::chain("app", 2);
     let path = sandbox.write("app.tar", export.tar());
@@ -210,17 +211,17 @@ fn a_docker_v1_image_that_is_published_never_changes_under_its_id() {
     files.replace(&format!("web/{id}/json"), "\"id\"", "\"comment\":\"another\",\"id\"");
     let other_json = sandbox.write("json.tar", files.tar());
     let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_json]);
-    assert!(failure.contains(&id) && failure.contains("another json"), "{failure}");
+    assert!(failure.contains(&id) && failure.contains("with a different json"), "{failure}");
     let mut export = export;
     export.images[1].layer = layer(&[("other", b"content")]);
     let other_layer = sandbox.write("layer.tar", export.tar());
     let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &other_layer]);
-    assert!(failure.contains(&id) && failure.contains("another layer"), "{failure}");
+    assert!(failure.contains(&id) && failure.contains("with a different layer"), "{failure}");
     assert_eq!((std::fs::read(&json).unwrap(), sandbox.files("acme/bucket")), (published, before));
 }
 
 #[test]
-fn what_a_terminal_obeys_is_shown_and_not_sent() {
+fn control_characters_are_not_sent_to_a_terminal() {
     let sandbox = Sandbox::new();
     let layers = [layer(&[("a", b"a")])];
     let names = ["x/\u{1b}[31m\u{202e}app:1"];
@@ -255,7 +256,7 @@ fn a_password_in_an_address_is_never_shown() {
 }
 
 #[test]
-fn names_outside_the_grammar_are_refused_before_anything_is_read() {
+fn invalid_names_are_rejected_before_anything_is_read() {
     let sandbox = Sandbox::new();
     let id = "a".repeat(64);
     for (arguments, word) in [
@@ -275,7 +276,7 @@ fn names_outside_the_grammar_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_home_that_cannot_be_written_is_told_by_its_place() {
+fn the_error_of_an_unwritable_home_names_its_path() {
     let sandbox = Sandbox::new();
     let file = sandbox.write("home-is-a-file", "x");
     let archive = fixtures::pulp2();
@@ -286,10 +287,9 @@ fn a_home_that_cannot_be_written_is_told_by_its_place() {
     assert!(failure.contains("nowhere.tar") && failure.contains("No such file"), "{failure}");
 }
 
-/// A limit on the length of files stands in for a disk that is full: both are errors of a write in the middle of an
-/// object.
+/// A limit on the length of files replaces a full disk here. Both fail a write in the middle of an object.
 #[test]
-fn a_disk_that_takes_no_more_leaves_what_was_published() {
+fn a_full_disk_leaves_the_publication_unchanged() {
     let sandbox = Sandbox::new();
     let small = sandbox.write("small.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &small]);

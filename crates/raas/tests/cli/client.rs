@@ -1,4 +1,4 @@
-//! A small registry client: pulls an image whole and checks every digest and diff id, as docker does.
+//! A small registry client that pulls a complete image and checks every digest and diff id, as docker does.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -25,10 +25,10 @@ impl Answer {
     }
 }
 
-/// An image of one platform, as it was pulled.
+/// A pulled image of one platform.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pulled {
-    /// The plain bytes of the layers, the base first.
+    /// The unpacked bytes of the layers, the base first.
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) config: Value,
 }
@@ -38,7 +38,7 @@ impl Client {
         Self::of(address, &address.to_string())
     }
 
-    /// A client that knows the server by this host name.
+    /// A client that uses this host name for the server.
     pub(crate) fn of(address: SocketAddr, host: &str) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         Self { agent, address, host: host.to_owned() }

@@ -1,4 +1,4 @@
-//! `raas.cfg` in a file and in a private repository, and what raas keeps there.
+//! `raas.cfg` in a file and in a private repository, and the backup in the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use raas_testkit::oci::Layout;
 
 use crate::sandbox::{Sandbox, succeeded};
 
-/// A configuration repository, bare, as a service hosts it.
+/// A bare configuration repository, as a service hosts it.
 struct Repository {
     folder: PathBuf,
 }
@@ -74,7 +74,7 @@ fn image(tag: &str) -> Vec<u8> {
     layout.tar()
 }
 
-/// The program with a configuration repository.
+/// The command with a configuration repository.
 fn with_repository(sandbox: &Sandbox, address: &str, arguments: &[&str]) -> Command {
     let mut command = sandbox.command(arguments);
     command.env("RAAS_CONF_REPO", address);
@@ -86,7 +86,7 @@ fn left_behind(sandbox: &Sandbox) -> usize {
 }
 
 #[test]
-fn the_first_that_is_named_is_read() {
+fn the_first_named_configuration_is_read() {
     let sandbox = Sandbox::new();
     sandbox.write("raas.cfg", "[aws]\nregion = here\n");
     let named = sandbox.write("other.cfg", "[aws]\nregion = named\n");
@@ -110,7 +110,7 @@ fn the_first_that_is_named_is_read() {
 }
 
 #[test]
-fn what_cannot_be_cloned_is_told_without_the_password() {
+fn a_failed_clone_is_reported_without_the_password() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "");
     let table: [(String, &[&str], &str); 3] = [
@@ -129,7 +129,7 @@ fn what_cannot_be_cloned_is_told_without_the_password() {
 }
 
 #[test]
-fn check_names_the_line_and_what_was_meant() {
+fn check_names_the_line_and_suggests_the_right_key() {
     let sandbox = Sandbox::new();
     sandbox.write("raas.cfg", "[redhat]\n\nmask_layer = x\n");
     let failure = sandbox.fails(2, &["config", "check"]);
@@ -143,7 +143,7 @@ fn check_names_the_line_and_what_was_meant() {
     let masks = format!("[redhat]\nmask_layers = {}\n", "e1".repeat(32));
     sandbox.write("raas.cfg", &masks);
     let said = sandbox.ok(&["config", "check"]);
-    assert!(said.contains("warning: nothing says where 1 layer of `mask_layers`"), "{said}");
+    assert!(said.contains("warning: 1 layer of `mask_layers` without a known location"), "{said}");
     sandbox.write("raas.cfg", format!("{masks}layer_url = https://cdn.example.com\n"));
     assert_eq!(sandbox.json(&["config", "check", "--json"])["warnings"].as_array().unwrap().len(), 0);
     sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
@@ -152,7 +152,7 @@ fn check_names_the_line_and_what_was_meant() {
 }
 
 #[test]
-fn a_publication_is_kept_in_the_repository() {
+fn a_publication_is_backed_up_in_the_repository() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "# mine\n");
     let path = sandbox.write("app.tar", image("1.0"));
@@ -165,7 +165,7 @@ fn a_publication_is_kept_in_the_repository() {
     };
     let skipped = push(&["--nocommit"]);
     assert_eq!((skipped["backed_up"].as_bool(), repository.commits("main")), (Some(false), 1));
-    // The same push again publishes nothing, and makes up for what was left out.
+    // The same push again publishes nothing, and makes the missing backup.
     let kept = push(&[]);
     assert_eq!((kept["changed"].as_bool(), kept["backed_up"].as_bool()), (Some(false), Some(true)));
     let log = repository.files("main").into_iter().find(|path| path.ends_with(".log")).unwrap();
@@ -183,7 +183,7 @@ fn a_publication_is_kept_in_the_repository() {
     assert!(repository.show("main").contains("acme: Publish tools/app: 1.0"));
     push(&[]);
     assert_eq!(repository.commits("main"), 2);
-    // What is taken out goes there too.
+    // An unpublished image is removed from the backup too.
     let unpublish = ["unpublish", "acme", "tools/app"];
     succeeded(&with_repository(&sandbox, &repository.url(), &unpublish).output().unwrap());
     assert_eq!(repository.files("main"), [log.as_str(), "raas.cfg"]);
@@ -192,7 +192,7 @@ fn a_publication_is_kept_in_the_repository() {
 }
 
 #[test]
-fn a_repository_without_commits_becomes_one_of_ours() {
+fn an_empty_repository_can_hold_the_configuration() {
     let sandbox = Sandbox::new();
     let repository = Repository::empty(&sandbox);
     let path = sandbox.write("app.tar", image("1.0"));
@@ -207,7 +207,7 @@ fn a_repository_without_commits_becomes_one_of_ours() {
 }
 
 #[test]
-fn setup_remembers_a_vendor_and_touches_nothing_else() {
+fn setup_adds_a_vendor_to_the_configuration_and_changes_nothing_else() {
     let sandbox = Sandbox::new();
     let before = "# ours\n[redhat]\nlayer_url = https://cdn.example.com\n";
     let file = sandbox.write("raas.cfg", before);
@@ -230,14 +230,14 @@ fn setup_remembers_a_vendor_and_touches_nothing_else() {
     assert!(succeeded(&command.output().unwrap()).contains("Remembered in raas.cfg of file://"));
     assert_eq!(repository.show("main:raas.cfg"), "[acme]\nopenshift_domain = acme-registry\n");
 
-    // Where there is no file, one is made.
+    // Setup creates a missing file.
     let other = Sandbox::new();
     other.ok(&setup);
     assert!(fs::read_to_string(other.path("raas.cfg")).unwrap().starts_with("[acme]\n"));
 }
 
 #[test]
-fn a_repository_that_is_none_of_ours_is_left_alone() {
+fn a_repository_without_a_configuration_is_left_unchanged() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "");
     let work = sandbox.path("w");
@@ -251,10 +251,10 @@ fn a_repository_that_is_none_of_ours_is_left_alone() {
     assert!(said.contains("has no raas.cfg"), "{said}");
 }
 
-/// Half of the pushes are of one vendor from two homes, so that they meet in the vendor's folder; one is over
-/// something like ssh.
+/// Half of the pushes are for one vendor from two homes, so that they change the same vendor's folder. One push uses a
+/// replacement of ssh.
 #[test]
-fn eight_operators_at_once_lose_nothing() {
+fn eight_concurrent_operators_lose_nothing() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "# shared\n");
     let ssh = like_ssh(&sandbox);
@@ -287,7 +287,7 @@ fn eight_operators_at_once_lose_nothing() {
     assert_eq!((lines.lines().count(), repository.commits("main")), (8, 9));
 }
 
-/// A command that stands in for ssh: it runs what it is asked to on this machine.
+/// A command that replaces ssh: it runs the remote command on this machine.
 fn like_ssh(sandbox: &Sandbox) -> String {
     let script = "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n";
     let path = sandbox.write("ssh", script);
@@ -295,13 +295,13 @@ fn like_ssh(sandbox: &Sandbox) -> String {
     path
 }
 
-/// Somebody else pushes before each of the first pushes of ours.
+/// Another operator pushes before each of our first pushes.
 #[test]
-fn a_lost_race_is_run_again() {
+fn a_backup_that_loses_a_race_is_tried_again() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "# shared\n");
     let left = sandbox.path("left");
-    // What ssh would run on the other side; before it takes a push, the branch moves on.
+    // The remote command of ssh. It moves the branch before it accepts a push.
     let bare = format!("git --git-dir '{}'", repository.folder.display());
     let script = format!(
         "#!/bin/sh\nfor last; do :; done\nn=$(cat '{left}')\ncase $last in git-receive-pack*)\nif [ $n -gt 0 ]; then\n\
@@ -321,7 +321,7 @@ fn a_lost_race_is_run_again() {
 }
 
 #[test]
-fn a_push_that_the_other_side_declines_is_told_and_the_image_is_published() {
+fn a_declined_backup_is_reported_and_the_image_is_published() {
     let sandbox = Sandbox::new();
     let repository = Repository::new(&sandbox, "");
     let hook = repository.folder.join("hooks/pre-receive");
@@ -333,7 +333,7 @@ fn a_push_that_the_other_side_declines_is_told_and_the_image_is_published() {
     let output = with_repository(&sandbox, &repository.url(), &push).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{said}");
-    for word in ["it is published, and not kept", "no commits on Fridays", "rules or hooks"] {
+    for word in ["the image is published, but not backed up", "no commits on Fridays", "rules or hooks"] {
         assert!(said.contains(word), "`{word}` is not in {said}");
     }
     assert_eq!(sandbox.commits("acme"), 1);
@@ -343,7 +343,7 @@ fn a_push_that_the_other_side_declines_is_told_and_the_image_is_published() {
 }
 
 #[test]
-fn a_silent_host_is_given_up_and_an_interrupted_run_leaves_nothing() {
+fn a_silent_host_times_out_and_an_interrupted_run_leaves_nothing() {
     let sandbox = Sandbox::new();
     let ssh = sandbox.write("silent", "#!/bin/sh\nsleep 60\n");
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
@@ -374,7 +374,7 @@ fn a_silent_host_is_given_up_and_an_interrupted_run_leaves_nothing() {
         assert_eq!(left_behind(&sandbox), 0);
     }
 
-    // A run that is killed cannot clean up; the next one does.
+    // A killed run cannot clean up. The next run does.
     let mut child = silent(&[]).spawn().unwrap();
     wait_for(|| left_behind(&sandbox) > 1);
     child.kill().unwrap();
@@ -394,7 +394,7 @@ fn wait_for(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Ends what the killed run left running, which this test started: found by the script's own path.
+/// Ends the processes that the killed run left, which this test started. They are found by the path of the script.
 fn end_orphans(script: &str) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -406,11 +406,11 @@ fn end_orphans(script: &str) {
     assert!(Path::new(script).exists());
 }
 
-/// `ps` shows everybody the arguments of every program.
+/// `ps` shows the arguments of every program to everybody.
 #[test]
-fn no_password_of_an_address_is_in_the_process_list() {
+fn no_password_of_an_address_appears_in_the_process_list() {
     let sandbox = Sandbox::new();
-    // A server that takes the connection and is silent, so that git can be looked at.
+    // A server that accepts the connection and sends nothing, so that the test can look at git's arguments.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://jane:hunter2@{}/x.git", silent.local_addr().unwrap());
     let mut command = sandbox.command(&["--git-timeout", "20", "config", "show"]);
@@ -426,13 +426,13 @@ fn no_password_of_an_address_is_in_the_process_list() {
             assert!(!arguments.contains("hunter2"), "{arguments}");
         }
     }
-    assert!(seen > 0, "git is there to be looked at");
+    assert!(seen > 0, "git is running");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
 #[test]
-fn a_key_of_a_cdn_is_looked_at_and_never_shown() {
+fn the_key_of_a_cdn_is_checked_and_never_shown() {
     let sandbox = Sandbox::new();
     let config = |key: &str| {
         format!(

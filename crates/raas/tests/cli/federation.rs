@@ -1,4 +1,4 @@
-//! Image federation: the operator's documents and base images, and what the vendor's registry makes of them.
+//! Image federation: the operator's documents and base images in the vendor's registry.
 
 use raas_testkit::layers::{Pack, layer};
 use raas_testkit::oci::{Layer, Layout};
@@ -9,7 +9,7 @@ use raas_types::Descriptor;
 use crate::client::Client;
 use crate::sandbox::Sandbox;
 
-/// A base image of two platforms in a registry, and the layers that images build on.
+/// A base image of two platforms in a registry, with its layers.
 struct Base {
     layout: Layout,
     index: Descriptor,
@@ -30,7 +30,7 @@ fn base() -> Base {
 }
 
 impl Base {
-    /// What a registry answers, tag and digests alike.
+    /// The answers of a registry for the tag and the digests.
     fn registry(&self) -> http::Server {
         let server = http::Server::of::<String, Vec<u8>>([]);
         let files = self.layout.files();
@@ -46,7 +46,7 @@ impl Base {
         server
     }
 
-    /// An image on top of the amd64 one, with a layer of its own.
+    /// An image on top of the amd64 base image, with a layer of its own.
     fn app(&self) -> (Layout, Layer) {
         let mut layout = self.layout.clone();
         layout.untag();
@@ -80,7 +80,7 @@ fn base_images_of_a_registry_are_masked_by_name() {
     assert!(base.amd64.iter().all(|layer| masked.contains(&location(layer).as_str())), "{masked:?}");
     assert!(stored(&sandbox, &own) && !base.amd64.iter().any(|layer| stored(&sandbox, layer)));
 
-    // A docker save archive has the same layers plain.
+    // A docker save archive has the same layers, unpacked.
     let plain = [layer(&[("base", b"amd64")]), layer(&[("more", b"amd64")]), layer(&[("x", b"x")])];
     let saved = docker_save::newest(&[docker_save::Saved { names: &["app:2.0"], layers: &plain }]);
     let saved = sandbox.write("saved.tar", saved.tar());
@@ -118,7 +118,7 @@ fn base_images_of_a_layout_are_masked_and_served_from_layer_url() {
 }
 
 #[test]
-fn a_registry_that_wants_a_token_is_asked_with_one() {
+fn a_registry_that_asks_for_a_token_gets_one() {
     let sandbox = Sandbox::new();
     let base = base();
     let registry = base.registry();
@@ -134,7 +134,7 @@ fn a_registry_that_wants_a_token_is_asked_with_one() {
     assert_eq!(report["masked"].as_array().unwrap().len(), 2);
     assert_eq!(registry.count("GET", "/token"), 1, "one token is enough for a repository");
 
-    // A name and a password, where the registry asks for those. "puller:hunter2"
+    // A registry that asks for a name and a password. "puller:hunter2"
     registry.protect("/v2/ubi9/manifests/", "Basic realm=\"x\"", "Basic cHVsbGVyOmh1bnRlcjI=");
     let failure = sandbox.fails(2, &["config", "check"]);
     assert!(failure.contains("registry_username"), "{failure}");
@@ -146,7 +146,7 @@ fn a_registry_that_wants_a_token_is_asked_with_one() {
     let failure = sandbox.fails(4, &["config", "check"]);
     assert!(failure.contains("401") && !failure.contains("hunter3"), "{failure}");
 
-    // Layers that clients would be refused cannot be masked so.
+    // Layers that clients could not get must not be masked.
     let open = base.registry();
     let host = open.address().to_string();
     open.protect("/v2/ubi9/blobs/", "Basic realm=\"x\"", "Basic cHVsbGVyOmh1bnRlcjI=");
@@ -155,7 +155,7 @@ fn a_registry_that_wants_a_token_is_asked_with_one() {
     assert!(failure.contains("would be refused"), "{failure}");
 }
 
-/// A version 4 document as Pulp writes it, and the operator's server with the content of it.
+/// A version 4 document as Pulp writes it, and the operator's server with its content.
 fn pulp_publication(base: &Base) -> (http::Server, String) {
     let server = http::Server::of::<String, Vec<u8>>([]);
     let (mut schema2, mut lists) = (Vec::new(), vec!["9.4".to_owned()]);
@@ -213,27 +213,27 @@ fn the_operators_documents_are_published_beside_the_vendors_own() {
     let again = sandbox.json(&["push", "acme", "app", "--from", &path, "--json"]);
     assert_eq!(again["changed"], false);
 
-    // A name is one's or the other's.
+    // The vendor and the operator cannot publish the same name.
     let failure = sandbox.fails(3, &["push", "acme", "ubi9", "--from", &path]);
-    assert!(failure.contains("ubi9 is published by the operator and by the vendor"), "{failure}");
-    // Without a place of documents the operator's stay, and keep their names.
+    assert!(failure.contains("both the operator and the vendor publish ubi9"), "{failure}");
+    // Without a source of documents, the operator's published documents stay, and so do their names.
     sandbox.write("raas.cfg", "");
     assert_eq!(sandbox.json(&["push", "acme", "app", "--from", &path, "--json"])["changed"], true);
     client.pull("ubi9", "9.4");
     sandbox.fails(3, &["push", "acme", "ubi9", "--from", &path]);
-    // What the operator publishes no more goes.
+    // Documents that the operator has removed are unpublished.
     cdn.set("/metadata/index.json", "[]");
     sandbox.write("raas.cfg", format!("[redhat]\nmetadata = {}\n", cdn.url("/metadata/index.json")));
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     assert_eq!(client.get("/v2/ubi9/tags/list").status, 404);
     assert!(!sandbox.files("acme/checkout").iter().any(|file| file.contains("ubi9")));
     sandbox.ok(&["push", "acme", "ubi9", "--from", &path]);
-    // And the other way about: what the vendor has, the operator cannot take.
+    // The operator cannot publish a name that the vendor has either.
     cdn.set("/metadata/index.json", r#"["ubi9.json"]"#);
     sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
 }
 
-/// Pulp's older documents say nothing of what they publish.
+/// Pulp's older documents list neither manifests nor layers.
 #[test]
 fn a_document_without_layers_and_manifests_is_served_by_redirects() {
     let sandbox = Sandbox::new();
@@ -258,15 +258,15 @@ fn a_document_without_layers_and_manifests_is_served_by_redirects() {
 }
 
 #[test]
-fn documents_come_from_a_git_repository_with_the_manifests_beside_them() {
+fn documents_are_read_from_a_git_repository_with_their_manifests() {
     let base = base();
-    // The operator's own record is such a repository.
+    // The record of the operator's own registry is a repository of documents.
     let operator = Sandbox::new();
     let path = operator.write("ubi9.tar", base.layout.tar());
     operator.ok(&["push", "acme", "ubi9", "--from", &path]);
     let record = operator.home().join("acme/metadata.git");
     let cdn = http::Server::folder(&operator.home().join("acme/bucket/ubi9/_v2"));
-    // Its documents say where the bucket is; here, that is a web server.
+    // Its documents have the URL of the bucket, which is a web server here.
     let work = operator.path("work");
     let git = |arguments: &[&str]| {
         let mut command = std::process::Command::new("git");
@@ -299,12 +299,12 @@ fn documents_come_from_a_git_repository_with_the_manifests_beside_them() {
         format!("[redhat]\nmetadata_repo = file://{work_text}\nmetadata_relpath = nowhere\n"),
     );
     let failure = sandbox.fails(2, &["push", "acme", "app", "--from", &path]);
-    assert!(failure.contains("has nothing in nowhere"), "{failure}");
+    assert!(failure.contains("has no files in nowhere"), "{failure}");
     assert_eq!(sandbox.files("_config"), Vec::<String>::new());
 }
 
 #[test]
-fn federation_is_checked_place_by_place() {
+fn federation_checks_each_location() {
     let sandbox = Sandbox::new();
     let base = base();
     let registry = base.registry();
@@ -320,8 +320,8 @@ fn federation_is_checked_place_by_place() {
         assert_eq!(output.status.code(), Some(code), "{status:#}");
         status["checks"].as_array().unwrap().last().unwrap().clone()
     };
-    assert_eq!(check(0)["found"], "2 layers are there where they are served from elsewhere");
-    // A server that allows no HEAD, as with URLs that are signed for GET.
+    assert_eq!(check(0)["found"], "all 2 layers that are served from elsewhere are at their locations");
+    // A server that rejects HEAD, as with URLs that are signed for GET.
     registry.refuse_head();
     assert_eq!(check(0)["outcome"], "ok");
     let blob = format!("/v2/ubi9/blobs/{}", base.amd64[0].descriptor.digest);
@@ -334,10 +334,10 @@ fn federation_is_checked_place_by_place() {
     assert_eq!(check(1)["details"].as_array().unwrap().len(), 2);
 }
 
-/// The base image moves: what is masked today was not yesterday, and the other way about. After each push everything
-/// that is published pulls whole, and nothing that was stored is gone.
+/// The base image changes, so a layer becomes masked, or is not masked any more. After each push every published image pulls
+/// completely, and no stored object is lost.
 #[test]
-fn a_layer_changes_sides_without_a_gap() {
+fn a_layer_can_become_masked_and_unmasked_again() {
     let base = base();
     let (layout, _) = base.app();
     let cdn = http::Server::of(base.amd64.iter().map(|layer| {
@@ -394,7 +394,7 @@ fn a_layer_changes_sides_without_a_gap() {
                 let answer = client.get(&format!("/v1/images/{masks}/layer"));
                 assert_eq!(answer.status == 302, !masked_first, "{}", answer.status);
             }
-            // And back again.
+            // Back to the first configuration.
             push(masked_first);
             assert_eq!(client.pull("app", tag)["linux/amd64"].layers, before["linux/amd64"].layers, "{what}");
         }

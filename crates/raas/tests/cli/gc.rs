@@ -20,7 +20,7 @@ fn image(sandbox: &Sandbox, tag: &str, content: &str) -> String {
     sandbox.write(&format!("{content}.tar"), layout.tar())
 }
 
-/// Makes every object look as if it had been stored a month ago.
+/// Changes the time of every object to a month ago.
 fn age(sandbox: &Sandbox) {
     let old = SystemTime::now() - Duration::from_secs(31 * 24 * 3600);
     for name in sandbox.files("acme/bucket") {
@@ -34,7 +34,7 @@ fn count(garbage: &Value) -> usize {
 }
 
 #[test]
-fn what_is_published_or_was_within_the_days_kept_stays() {
+fn published_content_and_recently_published_content_is_kept() {
     let sandbox = Sandbox::new();
     let (one, two) = (image(&sandbox, "latest", "one"), image(&sandbox, "latest", "two"));
     sandbox.ok(&["push", "acme", "app", "--from", &one]);
@@ -44,7 +44,7 @@ fn what_is_published_or_was_within_the_days_kept_stays() {
     let all = sandbox.files("acme/bucket");
     let kept = sandbox.json(&["gc", "acme", "--yes", "--json"]);
     assert_eq!((count(&kept), kept["kept"].as_u64().unwrap() as usize), (0, all.len()));
-    // Commits have whole seconds: the next one begins.
+    // The times of commits have whole seconds, so the test waits for the next second.
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     std::thread::sleep(Duration::from_secs(since.as_secs() + 1) - since + Duration::from_millis(10));
     let found = sandbox.json(&["gc", "acme", "--keep-days", "0", "--json"]);
@@ -67,7 +67,7 @@ fn what_is_published_or_was_within_the_days_kept_stays() {
 }
 
 #[test]
-fn what_an_interrupted_push_left_is_garbage_after_the_grace_period() {
+fn the_remains_of_an_interrupted_push_are_removed_after_the_grace_period() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["push", "acme", "app", "--from", &image(&sandbox, "1", "one")]);
     let stray = sandbox.home().join("acme/bucket/app/_v2/blobs").join(format!("sha256:{}", "a".repeat(64)));
@@ -82,7 +82,7 @@ fn what_an_interrupted_push_left_is_garbage_after_the_grace_period() {
 }
 
 #[test]
-fn a_document_that_cannot_be_read_stops_the_removal() {
+fn an_unreadable_document_prevents_the_removal() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["push", "acme", "app", "--from", &image(&sandbox, "1", "one")]);
     age(&sandbox);
@@ -101,7 +101,7 @@ fn a_document_that_cannot_be_read_stops_the_removal() {
 }
 
 #[test]
-fn a_deep_status_finds_content_that_is_not_what_it_was() {
+fn a_deep_status_finds_changed_content() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["push", "acme", "app", "--from", &image(&sandbox, "1", "one")]);
     let _server = sandbox.serve(&[]);

@@ -1,4 +1,4 @@
-//! Git as the record: `raas list`, `log`, `diff`, `rollback`, `unpublish`.
+//! The commands that use the record: `raas list`, `log`, `diff`, `rollback` and `unpublish`.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn push(sandbox: &Sandbox, name: &str, tag: &str, content: &str) -> Value {
 }
 
 #[test]
-fn list_tells_tags_digests_sizes_and_times() {
+fn list_shows_tags_digests_sizes_and_times() {
     let sandbox = Sandbox::new();
     let report = push(&sandbox, "app", "1.0", "one");
     sandbox.ok(&["push", "acme", "old", "--from", fixtures::pulp2().to_str().unwrap()]);
@@ -40,7 +40,7 @@ fn list_tells_tags_digests_sizes_and_times() {
 }
 
 #[test]
-fn log_tells_who_published_what() {
+fn log_shows_who_published_what() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["setup", "acme"]);
     assert_eq!(sandbox.ok(&["log", "acme"]), "");
@@ -57,7 +57,7 @@ fn log_tells_who_published_what() {
     assert_eq!(of_app[1]["tags"]["app:1.0"], first["tags"]["1.0"]);
     assert!(sandbox.ok(&["log", "acme", "-n", "1"]).lines().count() == 1);
     assert!(sandbox.fails(2, &["log", "acme", "nothing"]).contains("nothing was never published by acme"));
-    // A disk that is full is told of, a reader that has gone is not.
+    // A full disk is an error, a reader that has gone away is not.
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = sandbox.command(&["list", "--json"]).stdout(full).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -69,7 +69,7 @@ fn log_tells_who_published_what() {
 }
 
 #[test]
-fn diff_tells_tags_and_layers() {
+fn diff_shows_tags_and_layers() {
     let sandbox = Sandbox::new();
     let first = push(&sandbox, "app", "1.0", "one");
     let second = push(&sandbox, "app", "1.0", "two");
@@ -95,7 +95,7 @@ fn diff_tells_tags_and_layers() {
 }
 
 #[test]
-fn rollback_brings_an_earlier_publication_back_whole() {
+fn rollback_publishes_an_earlier_publication_completely() {
     let sandbox = Sandbox::new();
     let first = push(&sandbox, "app", "1.0", "one");
     assert!(sandbox.fails(2, &["rollback", "acme", "app"]).contains("first publication"));
@@ -113,7 +113,7 @@ fn rollback_brings_an_earlier_publication_back_whole() {
     assert_eq!(*digest, first["tags"]["1.0"].as_str().unwrap());
     client.pull("app", "1.0");
     client.pull("other", "1.0");
-    // What a legacy Crane serves follows.
+    // The documents for a legacy Crane change too.
     let tags = sandbox.files("acme/bucket/app/_v2/manifests/2");
     assert_eq!(tags.iter().filter(|name| !name.starts_with("sha256:")).collect::<Vec<_>>(), ["1.0"]);
     let list = fs::read_to_string(sandbox.home().join("acme/bucket/app/_v2/tags/list")).unwrap();
@@ -121,10 +121,10 @@ fn rollback_brings_an_earlier_publication_back_whole() {
     assert_eq!(sandbox.json(&["status", "acme", "app", "--json"])["checks"][2]["outcome"], "ok");
     let said = sandbox.ok(&["rollback", "acme", "app", "--to", commit]);
     assert!(said.contains("Nothing changed"), "{said}");
-    // History goes on; nothing is rewritten.
+    // A rollback adds a commit and rewrites no history.
     assert_eq!(sandbox.commits("acme"), 6);
     assert!(sandbox.ok(&["log", "acme", "app"]).contains("Roll back app: 1.0"));
-    // Back to the future, and the whole image again.
+    // A rollback to the later publication restores the complete image.
     sandbox.ok(&["rollback", "acme", "app", "--to", outcome["commit"].as_str().unwrap()]);
     client.pull("app", "1.0");
 }
@@ -146,7 +146,7 @@ fn rollback_of_docker_v1_content_serves_both_protocols() {
 }
 
 #[test]
-fn rollback_is_refused_when_content_is_gone() {
+fn rollback_is_rejected_if_content_is_missing() {
     let sandbox = Sandbox::new();
     push(&sandbox, "app", "1.0", "one");
     let blobs = sandbox.home().join("acme/bucket/app/_v2/blobs");
@@ -167,7 +167,7 @@ fn rollback_is_refused_when_content_is_gone() {
 }
 
 #[test]
-fn unpublish_takes_a_tag_or_an_image_out_and_keeps_the_content() {
+fn unpublish_removes_a_tag_or_an_image_and_keeps_the_content() {
     let sandbox = Sandbox::new();
     push(&sandbox, "app", "1.0", "one");
     let second = push(&sandbox, "app", "2.0", "two");
@@ -194,7 +194,7 @@ fn unpublish_takes_a_tag_or_an_image_out_and_keeps_the_content() {
 }
 
 #[test]
-fn what_was_protected_is_so_when_it_comes_back() {
+fn a_protected_image_stays_protected_after_unpublish_and_push() {
     let sandbox = Sandbox::new();
     push(&sandbox, "app", "1.0", "one");
     let work = sandbox.path("record");
@@ -219,13 +219,13 @@ fn what_was_protected_is_so_when_it_comes_back() {
     let output = sandbox.run(&["push", "acme", "app", "--from", &path]);
     succeeded(&output);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("Note: app was protected when it was last published"), "{said}");
+    assert!(said.contains("Note: app is protected again, as in its last publication"), "{said}");
     let published = fs::read_to_string(sandbox.home().join("acme/checkout/crane/data/app.json")).unwrap();
     assert!(published.contains("\"protected\": true"), "{published}");
 }
 
 #[test]
-fn a_tag_shares_its_manifests_with_others() {
+fn unpublish_keeps_manifests_that_other_tags_share() {
     let sandbox = Sandbox::new();
     let mut layout = Layout::new();
     let (arm, amd) = (layout.simple_image("shared"), layout.simple_image("other"));
@@ -244,7 +244,7 @@ fn a_tag_shares_its_manifests_with_others() {
 }
 
 #[test]
-fn commits_are_signed_where_the_operators_git_is_configured_so() {
+fn commits_are_signed_if_the_operators_git_is_configured_so() {
     let sandbox = Sandbox::new();
     let key = sandbox.path("key");
     let made = Command::new("ssh-keygen")

@@ -1,4 +1,4 @@
-//! Pushes that are killed at any moment.
+//! Pushes that are killed at random moments.
 
 use std::process::Stdio;
 use std::thread;
@@ -18,7 +18,7 @@ fn archive(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_published_pulls_whole_and_the_next_push_completes() {
+fn after_a_kill_the_publication_is_whole_and_the_next_push_completes() {
     let sandbox = Sandbox::new();
     let old = sandbox.write("old.tar", archive(1));
     let begun = Instant::now();
@@ -29,7 +29,7 @@ fn what_was_published_pulls_whole_and_the_next_push_completes() {
     let points = 24;
     let mut killed = 0;
     for point in 0..points {
-        // A new image each time, so that each push has all its work to do.
+        // Each push has a new image, so that it has to store everything.
         let new = sandbox.write("new.tar", archive(10 + point));
         let before = client.pull("app", "latest");
         let mut command = sandbox.command(&["push", "acme", "app", "--from", &new]);
@@ -58,11 +58,11 @@ fn what_was_published_pulls_whole_and_the_next_push_completes() {
 }
 
 #[test]
-fn a_publication_whose_push_was_killed_after_its_commit_is_shown_by_the_next_server() {
+fn the_next_server_serves_a_publication_whose_push_was_killed_after_its_commit() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
-    // As if the push had been killed before its checkout.
+    // The state after a kill between the commit and the checkout.
     let checkout = sandbox.home().join("acme/checkout");
     let bucket = sandbox.files("acme/bucket");
     let named_by_tag = ["manifests/2/latest", "tags/list"];
@@ -81,12 +81,12 @@ fn a_publication_whose_push_was_killed_after_its_commit_is_shown_by_the_next_ser
         thread::sleep(Duration::from_millis(20));
     }
     client.pull("app", "latest");
-    // So is what is in the bucket for others.
+    // The snapshot in the bucket is completed too.
     assert_eq!(sandbox.files("acme/bucket"), bucket);
 }
 
 #[test]
-fn what_a_killed_push_left_undone_is_done_by_the_next_of_any_image() {
+fn the_next_push_of_any_image_finishes_what_a_killed_push_left() {
     let sandbox = Sandbox::new();
     let [app, other] = ["app", "other"].map(|name| sandbox.write(name, Export::chain(name, 2).tar()));
     sandbox.ok(&["push", "acme", "app", "--from", &app]);
@@ -99,7 +99,7 @@ fn what_a_killed_push_left_undone_is_done_by_the_next_of_any_image() {
 }
 
 #[test]
-fn locks_of_a_killed_git_hold_nobody_up() {
+fn locks_of_a_killed_git_block_nobody() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);

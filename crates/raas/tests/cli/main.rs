@@ -1,10 +1,13 @@
-//! The `raas` command as users meet it: every test runs the program in a home of its own.
+//! Tests of the `raas` command. Each test runs the command in a home of its own.
 
 mod client;
+#[path = "../../src/generated.rs"]
+mod generated;
 mod sandbox;
 
 mod artifacts;
 mod bad_input;
+mod choosing;
 mod configuration;
 mod federation;
 mod gc;
@@ -20,4 +23,5 @@ mod serve_alone;
 mod setup_and_status;
 mod side_by_side;
 mod snapshot_served;
+mod transcripts;
 mod two_homes;

@@ -1,4 +1,4 @@
-//! Layers that stay where the operator serves them.
+//! Masked layers, which the operator serves.
 
 use raas_testkit::layers::{Pack, gzip, layer};
 use raas_testkit::oci::Layout;
@@ -14,7 +14,7 @@ fn brief(sandbox: &Sandbox, configuration: &str) -> String {
     fixtures::pulp2().to_str().unwrap().to_owned()
 }
 
-/// The files of the masked image, as the operator's CDN has them.
+/// The files of the masked image at the operator's CDN.
 fn cdn() -> http::Server {
     let mut archive = tar::Archive::new(std::fs::File::open(fixtures::pulp2()).unwrap());
     let mut files = Vec::new();
@@ -32,7 +32,7 @@ fn cdn() -> http::Server {
 }
 
 #[test]
-fn the_briefs_transcript_holds() {
+fn a_push_of_a_masked_docker_v1_image_prints_the_expected_lines() {
     let sandbox = Sandbox::new();
     let cdn = cdn();
     let archive =
@@ -84,7 +84,7 @@ fn the_briefs_transcript_holds() {
 }
 
 #[test]
-fn a_masked_layer_that_nobody_says_the_place_of_stops_the_push() {
+fn a_masked_layer_without_a_location_rejects_the_push() {
     let sandbox = Sandbox::new();
     let archive = brief(&sandbox, include_str!("../../../../fixtures/raas.cfg"));
     let failure = sandbox.fails(3, &["push", "bigdatainc", "bigdata-app", "--from", &archive]);
@@ -94,7 +94,7 @@ fn a_masked_layer_that_nobody_says_the_place_of_stops_the_push() {
 }
 
 #[test]
-fn the_operators_documents_mask_what_they_list() {
+fn the_operators_documents_mask_their_layers() {
     let sandbox = Sandbox::new();
     let document = format!(
         r#"{{"type": "pulp-docker-redirect", "version": 1, "repository": "rhel7", "repo-registry-id": "rhel7",
@@ -108,7 +108,7 @@ fn the_operators_documents_mask_what_they_list() {
 }
 
 #[test]
-fn a_masked_layer_of_an_oci_image_is_served_from_its_place() {
+fn a_masked_layer_of_an_oci_image_is_served_from_its_location() {
     let sandbox = Sandbox::new();
     let mut layout = Layout::new();
     let layers =
@@ -116,7 +116,7 @@ fn a_masked_layer_of_an_oci_image_is_served_from_its_place() {
     let base = layers[0].descriptor.digest;
     let image = layout.image("arm64", &layers);
     layout.tag(&image, "1.0");
-    // The source need not have it.
+    // The source does not need to have the layer.
     layout.remove(&base);
     let path = sandbox.write("app.tar", layout.tar());
     let cdn = http::Server::of([(format!("/v2/base/blobs/{base}"), gzip(&layer(&[("base", b"base")])))]);
@@ -133,7 +133,7 @@ fn a_masked_layer_of_an_oci_image_is_served_from_its_place() {
 }
 
 #[test]
-fn a_masked_layer_that_the_source_lacks_is_asked_for_once() {
+fn a_masked_layer_that_the_source_lacks_is_downloaded_once() {
     let sandbox = Sandbox::new();
     let cdn = cdn();
     let archive = sandbox.path("hole.tar");

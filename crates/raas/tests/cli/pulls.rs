@@ -1,4 +1,4 @@
-//! What the server logs is what `raas pulls` counts.
+//! `raas pulls` counts the server's own log.
 
 use std::fs::{self, File};
 
@@ -32,5 +32,5 @@ fn a_servers_access_log_is_counted() {
     let told = sandbox.ok(&["pulls", log]);
     assert!(told.contains("acme app: 1 pull\n") && told.ends_with("1 pull of 1 image\n"), "{told}");
     fs::write(log, "2026-11-24T09:00:00Z  INFO access: method=\"GET\"\n").unwrap();
-    assert!(sandbox.fails(3, &["pulls", log]).contains("is a log in text"));
+    assert!(sandbox.fails(3, &["pulls", log]).contains("is a text log"));
 }

@@ -20,7 +20,7 @@ fn first_chunk() -> std::path::PathBuf {
 }
 
 #[test]
-fn every_genuine_export_is_published_and_pulls_whole() {
+fn every_real_export_is_published_and_pulls_completely() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["setup", "acme"]);
     let server = sandbox.serve(&["acme"]);
@@ -59,7 +59,7 @@ fn every_genuine_export_is_published_and_pulls_whole() {
     assert_eq!(status["healthy"], true, "{status:#}");
 }
 
-/// Sources of every generation and packing, all of the same two layers.
+/// Sources in every format and packing, all with the same two layers.
 fn sources() -> Vec<(&'static str, Vec<u8>)> {
     let layers = [layer(&[("base", b"base")]), layer(&[("app", b"app")])];
     let saved = [Saved { names: &["acme/app:1.0"], layers: &layers }];
@@ -78,7 +78,7 @@ fn sources() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn every_kind_comes_plain_gzipped_or_zstandard_from_a_file_a_url_or_standard_input() {
+fn every_format_is_read_plain_gzipped_or_zstandard_from_a_file_a_url_or_standard_input() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["setup", "acme"]);
     let server = sandbox.serve(&[]);
@@ -91,7 +91,7 @@ fn every_kind_comes_plain_gzipped_or_zstandard_from_a_file_a_url_or_standard_inp
             let web = http::Server::of([("/image", archive.clone())]);
             let url = web.url("/image");
             let file = sandbox.write(&format!("{kind}-{packing}"), &archive);
-            // Each way is the first in its turn; by the other two it is the same image.
+            // Each input is the first for one of the formats. The other two give the same image.
             let mut ways = [("file", file.as_str()), ("url", &url), ("stdin", "-")];
             ways.rotate_left((n + m) % 3);
             for (way, from) in ways {
@@ -111,7 +111,7 @@ fn every_kind_comes_plain_gzipped_or_zstandard_from_a_file_a_url_or_standard_inp
 }
 
 #[test]
-fn a_second_push_of_the_same_changes_nothing() {
+fn a_second_push_of_the_same_source_changes_nothing() {
     let sandbox = Sandbox::new();
     for (n, path) in
         [fixtures::pulp2(), fixtures::docker_save(), fixtures::oci_multi()].into_iter().enumerate()
@@ -141,7 +141,7 @@ fn tagged(tags: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn tags_are_added_moved_picked_and_pruned() {
+fn tags_are_added_moved_selected_and_pruned() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["setup", "acme"]);
     let server = sandbox.serve(&[]);
@@ -169,7 +169,7 @@ fn tags_are_added_moved_picked_and_pruned() {
 }
 
 #[test]
-fn an_untagged_source_is_named_on_the_command_line() {
+fn the_command_line_gives_an_untagged_source_its_tag() {
     let sandbox = Sandbox::new();
     let mut layout = Layout::new();
     let image = layout.simple_image("x");
@@ -181,7 +181,7 @@ fn an_untagged_source_is_named_on_the_command_line() {
 }
 
 #[test]
-fn without_from_the_archive_is_looked_for_in_the_current_folder() {
+fn without_from_the_archive_is_in_the_current_folder() {
     let sandbox = Sandbox::new();
     std::fs::copy(fixtures::pulp2(), sandbox.path("bigdata-app.tar")).unwrap();
     let said = sandbox.ok(&["push", "bigdatainc", "bigdata-app", "--terse"]);
@@ -191,7 +191,7 @@ fn without_from_the_archive_is_looked_for_in_the_current_folder() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_and_does_nothing() {
+fn a_dry_run_reports_what_a_push_would_do_and_does_nothing() {
     let sandbox = Sandbox::new();
     let path = utf8(fixtures::oci_multi());
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--dry-run", "--json"]);
@@ -206,7 +206,7 @@ fn a_dry_run_says_what_would_be_and_does_nothing() {
     let before = sandbox.files(".");
     let report = sandbox.json(&["push", "acme", "app", "--from", &path, "--dry-run", "--json"]);
     assert_eq!((&report["stored"]["objects"], &report["present"]["objects"]), (&0.into(), &5.into()));
-    // What another repository has is new in this one.
+    // Content of another repository is new in this repository.
     let other = sandbox.json(&["push", "acme", "other", "--from", &path, "--dry-run", "--json"]);
     assert_eq!((&other["stored"]["objects"], &other["present"]["objects"]), (&5.into(), &0.into()));
     assert_eq!(sandbox.files("."), before);
@@ -227,7 +227,7 @@ fn a_docker_v1_image_moved_to_another_repository_is_not_packed_again() {
 }
 
 #[test]
-fn what_the_bucket_has_lost_is_stored_again() {
+fn objects_that_the_bucket_has_lost_are_stored_again() {
     let sandbox = Sandbox::new();
     let sources = [utf8(fixtures::pulp2()), utf8(fixtures::docker_save()), utf8(fixtures::oci_multi())];
     for (n, path) in sources.iter().enumerate() {
@@ -238,13 +238,13 @@ fn what_the_bucket_has_lost_is_stored_again() {
     std::fs::create_dir(sandbox.home().join("acme/bucket")).unwrap();
     for (n, path) in sources.iter().enumerate() {
         let report = sandbox.json(&["push", "acme", &format!("app{n}"), "--from", path, "--json"]);
-        assert_eq!(report["changed"], false, "the same content makes the same publication");
+        assert_eq!(report["changed"], false, "the same content gives the same publication");
     }
     assert_eq!(sandbox.files("acme/bucket"), whole);
 }
 
 #[test]
-fn a_standard_error_that_takes_nothing_stops_no_publication() {
+fn a_full_standard_error_does_not_stop_a_publication() {
     let sandbox = Sandbox::new();
     let path = utf8(fixtures::oci_multi());
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();

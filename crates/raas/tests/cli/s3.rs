@@ -1,4 +1,4 @@
-//! Vendors whose objects are in a bucket of a service.
+//! Vendors whose objects are in an S3 bucket.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use crate::sandbox::Sandbox;
 
 pub(crate) const BUCKET: &str = "acme-images";
 
-/// A sandbox whose vendor `acme` has this service's bucket.
+/// A sandbox whose vendor `acme` has a bucket of this service.
 pub(crate) fn sandbox(server: &Server, more: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let config = format!(
@@ -32,7 +32,7 @@ fn check<'a>(status: &'a Value, name: &str) -> &'a Value {
     status["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
 }
 
-/// The storage and its objects are as the documents say.
+/// Checks that the bucket has every object of the documents.
 pub(crate) fn assert_stored(sandbox: &Sandbox) {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -41,11 +41,11 @@ pub(crate) fn assert_stored(sandbox: &Sandbox) {
     }
 }
 
-/// An image with a layer of about so many bytes.
+/// An image with a layer of about this number of bytes.
 pub(crate) fn layout(seed: u64, size: usize) -> Vec<u8> {
     let mut layout = Layout::new();
     let small = layout.layer(&[("small", b"small")], Pack::Gzip);
-    // No two parts of it are the same; it is sooner made than one that does not compress.
+    // The parts differ from each other. Making such a layer is faster than making random bytes.
     let period = noise(seed, 10_007);
     let large = period.repeat(size / period.len() + 1);
     let large = layout.layer(&[("large", &large[..size])], Pack::Plain);
@@ -55,7 +55,7 @@ pub(crate) fn layout(seed: u64, size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests() {
+fn every_format_is_stored_in_the_bucket_and_a_second_push_needs_few_requests() {
     let server = Server::new(&[]);
     let sandbox = sandbox(&server, "");
     let missing = sandbox.fails(4, &["setup", "acme"]);
@@ -86,8 +86,8 @@ fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests()
             stored + first["present"]["objects"].as_u64().unwrap()
         });
         assert_eq!(again["requests"], server.asked().len());
-        // Unfinished uploads, two listings for the push and one for the record of tags, the pointer before the
-        // commit and after it, and its archive.
+        // The listing of unfinished uploads, two listings for the push and one for the record of tags, the pointer before
+        // and after the commit, and its archive.
         assert_eq!(server.asked().len(), 7, "{name}: {:?}", server.asked());
         assert_eq!(server.keys(BUCKET), keys);
     }
@@ -101,7 +101,7 @@ fn images_of_every_kind_go_to_the_bucket_and_the_same_again_needs_few_requests()
 }
 
 #[test]
-fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
+fn outdated_metadata_in_the_bucket_is_reported_and_written_again() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 1000));
@@ -115,12 +115,12 @@ fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(check(&status, "snapshot")["outcome"], "failed", "{status:#}");
-    // History has one end: whichever home comes first goes on from there.
+    // The history has one end. The first home continues from there.
     let other = self::sandbox(&server, "");
     other.ok(&["setup", "acme"]);
     server.remove(BUCKET, pointer);
     sandbox.ok(&["setup", "acme"]);
-    // With two ends nobody knows which of them is published, and nothing is changed.
+    // With two ends raas cannot know which of them is published, so it changes nothing.
     let record = server.keys(BUCKET).into_iter().find(|key| key.contains("/_record/")).unwrap();
     let stranger = Server::new(&[BUCKET]);
     let elsewhere = self::sandbox(&stranger, "");
@@ -146,7 +146,7 @@ fn metadata_in_the_bucket_that_is_not_the_last_is_told_and_written_again() {
 }
 
 #[test]
-fn what_others_keep_in_the_bucket_is_left_alone() {
+fn foreign_objects_in_the_bucket_are_left_unchanged() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 1000));
@@ -159,7 +159,7 @@ fn what_others_keep_in_the_bucket_is_left_alone() {
     server.put(BUCKET, "reg/vendors/b/_metadata/current", b"{}");
     let failure = sandbox.fails(2, &gc);
     assert!(failure.contains("another registry, below vendors/b/"), "{failure}");
-    // A section that was copied.
+    // Two vendors with the same bucket, after a section was copied.
     let config = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
     sandbox.write("raas.cfg", config.replace("[acme]", "[bcme]"));
     let failure = sandbox.fails(2, &["setup", "bcme"]);
@@ -179,7 +179,7 @@ fn a_blob_of_another_repository_is_copied_within_the_bucket() {
 }
 
 #[test]
-fn a_tag_that_moves_is_stored_and_one_that_goes_is_removed() {
+fn a_moved_tag_is_stored_and_a_removed_tag_is_deleted() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let image = |seed, names: &[&str]| {
@@ -195,16 +195,17 @@ fn a_tag_that_moves_is_stored_and_one_that_goes_is_removed() {
     assert!(of("1") != of("2"));
     sandbox.ok(&["push", "acme", "app", "--prune", "--from", &two]);
     assert!(of("1").is_some() && of("2").is_none());
-    // Another hand has changed what is stored under a tag, to something of the same length.
+    // Somebody has replaced the object of a tag by another of the same length.
     let good = of("1").unwrap();
     server.put(BUCKET, "reg/app/_v2/manifests/2/1", &vec![b'x'; good.len()]);
     sandbox.ok(&["push", "acme", "app", "--from", &two]);
     assert_eq!(of("1"), Some(good));
 }
 
-/// Wherever the service begins to refuse, what is published is whole, and the same push again completes it.
+/// The service begins to refuse at each request in turn. The publication is whole each time, and the same push again
+/// completes it.
 #[test]
-fn nothing_is_half_published_wherever_the_service_fails() {
+fn a_failure_of_the_service_at_any_request_leaves_no_half_publication() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let image = |seed| {
@@ -228,7 +229,7 @@ fn nothing_is_half_published_wherever_the_service_fails() {
         assert_eq!(error.matches("error: ").count(), 1, "{error}");
         assert!(error.contains("hint: grant s3:"), "{error}");
         let published = sandbox.commits("acme") > commits;
-        // Objects under tags come after the commit, and are for those who read the bucket by itself.
+        // Objects of tags are stored after the commit, for programs that read the bucket directly.
         let status = sandbox.run(&["status", "acme", "--json"]);
         let status: Value = serde_json::from_slice(&status.stdout).unwrap();
         for detail in check(&status, "images")["details"].as_array().into_iter().flatten() {
@@ -240,12 +241,12 @@ fn nothing_is_half_published_wherever_the_service_fails() {
         assert!(keys.iter().all(|key| !key.contains("_uploads")), "{keys:?}");
         after += 1;
     }
-    // Two listings for leftovers are courtesies: refusing them alone would not end a push.
+    // Refusing the two listings of leftovers alone would not end a push.
     assert!(after > 8, "{after}");
 }
 
 #[test]
-fn passing_faults_are_waited_for() {
+fn temporary_faults_are_retried() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 18 << 20));
@@ -258,7 +259,7 @@ fn passing_faults_are_waited_for() {
 }
 
 #[test]
-fn refusals_say_what_to_do_and_no_secret() {
+fn refused_requests_have_a_hint_and_show_no_secret() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 1000));
@@ -289,17 +290,17 @@ fn refusals_say_what_to_do_and_no_secret() {
 }
 
 #[test]
-fn a_bucket_below_the_registrys_host_is_refused() {
+fn a_bucket_below_the_registrys_host_is_rejected() {
     let sandbox = Sandbox::new();
     let config = "[acme]\ns3_bucket = bytes\ns3_endpoint = https://registry.acme.com\nregistry_host = registry.acme.com\n";
     sandbox.write("raas.cfg", config);
     let error = sandbox.fails(2, &["setup", "acme"]);
-    assert!(error.contains("below the registry's own host registry.acme.com"), "{error}");
+    assert!(error.contains("below the registry's host registry.acme.com"), "{error}");
 }
 
-/// A push that is in the middle of a large layer.
+/// Starts a push, and waits until it is in the middle of a large layer.
 fn push_midway(sandbox: &Sandbox, server: &Server, path: &str, more: &[&str]) -> Child {
-    // Two parts go through, and the service takes its time over the others.
+    // The service accepts two parts at once and delays the others.
     let slow = What::Slow(Duration::from_secs(5));
     server.fail(Fault { after: 2, ..Fault::always("UploadPart", slow) });
     let mut command = sandbox.command(&[&["push", "acme", "app", "--from", path], more].concat());
@@ -314,18 +315,18 @@ fn push_midway(sandbox: &Sandbox, server: &Server, path: &str, more: &[&str]) ->
 }
 
 #[test]
-fn a_push_that_is_killed_goes_on_with_the_parts_that_are_there() {
+fn the_push_after_a_kill_continues_with_the_stored_parts() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 34 << 20));
     let mut child = push_midway(&sandbox, &server, &path, &[]);
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it has sent may be heard after its death, and is not to be counted as the next one's.
+    // Requests of the killed push may arrive late. They must not count as requests of the next push.
     server.wait_until_alone();
     server.forget();
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
-    // Of five parts at least two are there; one of the others may have to be sent twice where the machine is busy.
+    // At least two of five parts are stored. A busy machine may have to send one of the others twice.
     let (begun, sent) = (server.count("CreateMultipartUpload"), server.count("UploadPart"));
     assert!(begun == 0 && sent < 5, "{:?}", server.asked());
     assert!(server.uploads(BUCKET).is_empty());
@@ -347,7 +348,7 @@ fn an_interruption_leaves_no_unfinished_upload() {
     assert_eq!(sandbox.commits("acme"), 0);
 }
 
-/// Both the private clone and the uploads go, whoever hears of the signal first.
+/// An interrupted push removes both its private clone and its uploads, in any order.
 #[test]
 fn an_interruption_leaves_no_clone_of_the_configuration_either() {
     let server = Server::new(&[BUCKET]);
@@ -373,14 +374,14 @@ fn an_interruption_leaves_no_clone_of_the_configuration_either() {
     assert_eq!(fs::read_dir(sandbox.home().join("_config")).unwrap().count(), 0);
 }
 
-/// The commit that the bucket's metadata is of.
+/// The commit in the bucket's metadata.
 fn pointed_at(server: &Server) -> Value {
     let pointer = server.object(BUCKET, "reg/_metadata/current").unwrap();
     serde_json::from_slice::<Value>(&pointer).unwrap()["revision"].clone()
 }
 
 #[test]
-fn an_earlier_publication_comes_back_and_goes_in_the_bucket_too() {
+fn rollback_and_unpublish_change_the_bucket_too() {
     let server = Server::new(&[BUCKET]);
     let sandbox = sandbox(&server, "");
     for seed in [1, 2] {
@@ -403,7 +404,7 @@ fn an_earlier_publication_comes_back_and_goes_in_the_bucket_too() {
 }
 
 #[test]
-fn setup_uses_and_remembers_a_bucket_that_it_is_given() {
+fn setup_adds_a_given_bucket_to_the_configuration() {
     let server = Server::new(&[BUCKET]);
     let sandbox = Sandbox::new();
     let before =
@@ -413,7 +414,7 @@ fn setup_uses_and_remembers_a_bucket_that_it_is_given() {
         let mut command = sandbox.command(&["setup", "acme", "--s3bucket", bucket]);
         command.env("AWS_ENDPOINT_URL", server.url()).output().unwrap()
     };
-    // One that does not work is not remembered.
+    // Setup does not add a bucket that does not work.
     assert_eq!(setup("no-such-bucket").status.code(), Some(4));
     assert_eq!(fs::read_to_string(sandbox.path("raas.cfg")).unwrap(), before);
     let said = crate::sandbox::succeeded(&setup(BUCKET));

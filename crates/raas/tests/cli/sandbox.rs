@@ -1,4 +1,4 @@
-//! A home and a working folder for one test, and the program to run in them.
+//! A home and a working folder for one test, and the command that runs in them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,10 +16,10 @@ pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
-/// The file of the one certificate that is trusted.
+/// The file of the only trusted certificate.
 const AUTHORITY: &str = "authority.pem";
 
-/// A certificate of nobody whom a test meets.
+/// A certificate that no server of a test has.
 fn authority() -> &'static str {
     static PEM: OnceLock<String> = OnceLock::new();
     PEM.get_or_init(|| rcgen::generate_simple_self_signed(["nobody.example".into()]).unwrap().cert.pem())
@@ -49,7 +49,7 @@ impl Sandbox {
         path.to_str().unwrap().to_owned()
     }
 
-    /// The program, to be run in the working folder and to know nothing of the user who runs the tests.
+    /// Prepares a command to run in the working folder, without the settings of the user who runs the tests.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_raas"));
         self.contain(&mut command);
@@ -67,7 +67,7 @@ impl Sandbox {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            // Nor of the many authorities that this machine trusts, which an unoptimised program is slow to read.
+            // Reading the many root certificates of this machine is slow in an unoptimised program.
             .env("SSL_CERT_FILE", self.folder.path().join(AUTHORITY))
             .stdin(Stdio::null());
     }
@@ -76,17 +76,17 @@ impl Sandbox {
         self.command(arguments).output().unwrap()
     }
 
-    /// What a run that must succeed says on standard output.
+    /// The standard output of a run that must succeed.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         succeeded(&self.run(arguments))
     }
 
-    /// As [`ok`](Self::ok), read as JSON.
+    /// The standard output of [`ok`](Self::ok) as JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.ok(arguments)).unwrap()
     }
 
-    /// The message of a run that must end with this exit code.
+    /// The standard error of a run that must end with this exit code.
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -95,19 +95,19 @@ impl Sandbox {
         error
     }
 
-    /// A run with something on its standard input.
+    /// Runs the command with this standard input.
     pub(crate) fn fed(&self, input: &[u8], arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // A program that has seen enough closes its end.
+        // A command that has read enough closes its standard input.
         drop(stdin.write_all(input));
         drop(stdin);
         child.wait_with_output().unwrap()
     }
 
-    /// Every file below a folder of the home, by its path from there.
+    /// The relative paths of all files below a folder of the home.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let mut files = Vec::new();
         let root = self.home().join(folder);
@@ -116,7 +116,7 @@ impl Sandbox {
         files
     }
 
-    /// How many publications the vendor has had.
+    /// The number of the vendor's publications.
     pub(crate) fn commits(&self, vendor: &str) -> usize {
         let git_dir = self.home().join(vendor).join("metadata.git");
         let output =
@@ -124,19 +124,19 @@ impl Sandbox {
         String::from_utf8(output.unwrap().stdout).unwrap().lines().count()
     }
 
-    /// A server without a home, which leaves no note: it says where it is.
+    /// Starts a stateless server, which has no registration. It prints its address.
     pub(crate) fn serve_alone(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        // What it logs of its configuration comes before.
+        // The server logs notes about its configuration before.
         while !line.starts_with("Serving") {
             line.clear();
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
         }
         let address = line.trim().rsplit("http://").next().unwrap().parse();
-        // The rest of what it says is let go, so that it never waits for us.
+        // The rest of the output is read and dropped, so that the server never waits for the test.
         thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
         Server { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
     }
@@ -145,7 +145,7 @@ impl Sandbox {
         self.serve_logged(arguments, Stdio::null())
     }
 
-    /// A server that writes its log there.
+    /// Starts a server that writes its log to this file.
     pub(crate) fn serve_logged(&self, arguments: &[&str], log: impl Into<Stdio>) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(arguments).stderr(log);
@@ -186,14 +186,14 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
     }
 }
 
-/// A running server; it is killed when the test ends.
+/// A running server, which is killed at the end of the test.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    /// Asks it to stop, and gives its exit code.
+    /// Asks the server to stop. Returns its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());

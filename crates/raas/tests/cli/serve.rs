@@ -17,7 +17,7 @@ pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn vendors_are_told_apart_by_host_name_and_see_nothing_of_each_other() {
+fn the_host_name_selects_the_vendor_and_hides_the_others() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
@@ -52,7 +52,7 @@ fn named_vendors_are_served_and_others_are_not() {
 }
 
 #[test]
-fn a_server_stops_on_sigterm_and_takes_its_note_along() {
+fn a_server_stops_on_sigterm_and_removes_its_registration() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["setup", "acme"]);
     let server = sandbox.serve(&[]);
@@ -63,7 +63,7 @@ fn a_server_stops_on_sigterm_and_takes_its_note_along() {
 }
 
 #[test]
-fn one_vendors_damage_stops_no_other() {
+fn a_damaged_vendor_does_not_affect_the_others() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     for vendor in ["acme", "broken"] {
@@ -74,27 +74,27 @@ fn one_vendors_damage_stops_no_other() {
     for vendor in ["acme", "broken"] {
         Client::of(server.address, &format!("{vendor}.localhost")).pull("app", "latest");
     }
-    // A record that is made anew knows nothing of what the checkout holds, and can be pushed to.
+    // A new record does not have the content of the checkout, and the vendor can push to it.
     sandbox.ok(&["setup", "broken"]);
     sandbox.ok(&["push", "broken", "app", "--from", &path]);
     Client::of(server.address, "broken.localhost").pull("app", "latest");
 }
 
 #[test]
-fn a_file_of_users_in_the_vendors_folder_opens_what_is_protected() {
+fn a_file_of_users_in_the_vendors_folder_gives_access_to_protected_repositories() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     let server = sandbox.serve(&[]);
     let client = Client::new(server.address);
     wait_for("the server answers", || client.get("/v2/").status == 200);
-    // Without users nobody is asked who they are; with some, clients are told where to log in.
+    // Without users the server asks nobody to log in. With users it tells clients where to log in.
     let users = sandbox.home().join("acme/htpasswd");
     std::fs::write(&users, "ann:$2y$05$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu\n").unwrap();
     wait_for("the users are read", || client.get("/v2/").status == 401);
     assert!(client.get("/v2/").headers["www-authenticate"].contains("realm=\"http://127.0.0.1:"));
     client.pull("app", "latest");
-    // What is protected from now on is not told to be unserved.
+    // A repository that becomes protected is not reported as unserved.
     let data = sandbox.home().join("acme/checkout/crane/data");
     for document in ["app.json", "app/_v1.json"].map(|name| data.join(name)) {
         let text = std::fs::read_to_string(&document).unwrap();
@@ -111,7 +111,7 @@ fn a_file_of_users_in_the_vendors_folder_opens_what_is_protected() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_the_way_out() {
+fn a_port_in_use_is_an_error_with_a_hint() {
     let sandbox = Sandbox::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -120,18 +120,18 @@ fn a_port_that_is_taken_is_told_with_the_way_out() {
 }
 
 #[test]
-fn a_server_of_a_home_speaks_tls_and_push_and_status_find_it() {
+fn push_and_status_find_a_server_with_tls() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
-    // For another name than the address that it is asked at.
+    // The certificate is for another name than the address of the requests.
     let made = rcgen::generate_simple_self_signed(vec!["registry.example.com".to_owned()]).unwrap();
     let certificate = sandbox.write("tls.crt", made.cert.pem());
     let key = sandbox.write("tls.key", made.signing_key.serialize_pem());
     let server = sandbox.serve(&["--tls-certificate", &certificate, "--tls-key", &key]);
     sandbox.ok(&["setup", "acme"]);
-    // It waits until the server serves it.
+    // The push waits until the server serves the commit.
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
-    // A registry with users asks them first, and answers all the same.
+    // A registry with users asks for a login, but it does answer.
     std::fs::write(sandbox.home().join("acme/htpasswd"), "ann:$2y$05$x\n").unwrap();
     let status = sandbox.ok(&["status", "acme"]);
     assert!(status.contains("serves the last publication"), "{status}");

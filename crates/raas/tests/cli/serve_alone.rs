@@ -1,4 +1,4 @@
-//! `raas serve --metadata`: one vendor without a home.
+//! `raas serve --metadata`: stateless servers.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use raas_testkit::snapshot::TreeFiles;
 use crate::client::Client;
 use crate::sandbox::Sandbox;
 
-/// A home in which an image is published.
+/// A home with a published image.
 fn published() -> Sandbox {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
@@ -20,7 +20,7 @@ fn published() -> Sandbox {
     sandbox
 }
 
-/// Puts a vendor's metadata into its bucket, as a push does where the bucket is in S3.
+/// Puts a vendor's metadata into its bucket, as a push to S3 does.
 fn snapshot(vendor: &Path) -> String {
     let checkout = vendor.join("checkout");
     let mut files = TreeFiles::new();
@@ -66,7 +66,7 @@ fn a_folder_of_metadata_and_a_folder_of_objects_are_enough() {
     ]);
     Client::of(server.address, "acme.localhost").pull("app", "latest");
     assert_eq!(Client::of(server.address, "empty.localhost").get("/v2/app/manifests/latest").status, 404);
-    assert!(!other.home().exists(), "it made no home");
+    assert!(!other.home().exists(), "a stateless server makes no home");
     assert_eq!(server.stop(), Some(0));
 }
 
@@ -88,7 +88,7 @@ fn a_bucket_behind_a_url_serves_metadata_and_objects() {
         assert_eq!(blob.status, if access == "proxy" { 200 } else { 307 });
         assert_eq!(image["linux/amd64"].layers.len(), 2);
     }
-    // What is published later appears.
+    // The server follows later publications.
     let server = other.serve_alone(&["acme", "--metadata", &bucket.url("")]);
     let path = sandbox.write("other.tar", Export::chain("other", 2).tar());
     sandbox.ok(&["push", "acme", "other", "--from", &path]);
@@ -102,10 +102,10 @@ fn a_bucket_behind_a_url_serves_metadata_and_objects() {
 }
 
 #[test]
-fn what_is_counted_is_told_on_a_port_of_its_own() {
+fn metrics_have_a_port_of_their_own() {
     let sandbox = published();
     let vendor = sandbox.home().join("acme");
-    // A port that was free a moment ago.
+    // This port was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
     let server = sandbox.serve_alone(&[
@@ -124,7 +124,7 @@ fn what_is_counted_is_told_on_a_port_of_its_own() {
 }
 
 #[test]
-fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
+fn redirects_to_a_private_bucket_are_signed_with_the_key_of_the_environment() {
     let sandbox = published();
     let metadata = sandbox.home().join("acme/checkout");
     let arguments = ["acme", "--metadata", metadata.to_str().unwrap(), "--bucket", "s3://acme-images/x"];
@@ -147,21 +147,21 @@ fn a_private_bucket_is_redirected_to_with_the_key_of_the_environment() {
     fs::remove_file(sandbox.path("raas.cfg")).unwrap();
     let server = sandbox.serve_alone(&arguments);
     let answer = blob(&Client::new(server.address));
-    assert_eq!(answer.status, 503, "without a key nothing can be signed, and that is told");
+    assert_eq!(answer.status, 503, "without a key the server cannot sign and answers 503");
 }
 
 #[test]
-fn what_cannot_be_served_is_told_before_it_is_tried() {
+fn contradictory_arguments_are_rejected_before_the_server_starts() {
     let sandbox = Sandbox::new();
     let table: [(&[&str], &str); 13] = [
         (&["a", "--metadata", "m", "--bucket", "b", "--tls-key", "k"], "--tls-certificate"),
-        (&["--metadata", "m"], "needs its name"),
-        (&["a", "b", "--metadata", "m"], "needs its name"),
+        (&["--metadata", "m"], "needs the name of its vendor"),
+        (&["a", "b", "--metadata", "m"], "needs the name of its vendor"),
         (&["a", "--metadata", "m"], "--bucket"),
-        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "where the metadata of b is"),
+        (&["a", "b", "--metadata", "a=m", "--bucket", "b"], "the metadata of b has no known location"),
         (&["--from-config"], "no vendor of the configuration"),
         (&["--crane-config", "none.conf"], "none.conf"),
-        (&["a", "b", "--crane-config", "none.conf"], "of one vendor"),
+        (&["a", "b", "--crane-config", "none.conf"], "serves one vendor"),
         (&["--from-config", "--metadata", "a=m"], "cannot be used with"),
         (&["a", "--metadata", "ftp://x"], "s3://BUCKET"),
         (&["a", "--bucket", "b"], "--metadata"),

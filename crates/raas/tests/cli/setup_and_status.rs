@@ -19,7 +19,7 @@ fn status(sandbox: &Sandbox, code: i32, more: &[&str]) -> Value {
 }
 
 #[test]
-fn setup_can_be_run_again_and_says_what_it_found() {
+fn setup_can_be_run_again_and_reports_what_it_found() {
     let sandbox = Sandbox::new();
     let first = sandbox.json(&["setup", "acme", "--json"]);
     assert_eq!((&first["existed"], &first["servers"]), (&false.into(), &Value::Array(vec![])));
@@ -29,13 +29,13 @@ fn setup_can_be_run_again_and_says_what_it_found() {
     assert_eq!(second["existed"], true);
     assert_eq!(second["servers"][0], server.address.to_string());
     assert_eq!(sandbox.files("acme"), files);
-    // One that comes while the server runs is served too.
+    // The server also serves a vendor that is set up later.
     let third = sandbox.json(&["setup", "bigdatainc", "--json"]);
     assert_eq!(third["servers"][0], server.address.to_string());
 }
 
 #[test]
-fn status_is_good_only_if_everything_is() {
+fn status_is_healthy_only_if_every_check_holds() {
     let sandbox = Sandbox::new();
     assert_eq!(check(&status(&sandbox, 1, &[]), "domain")["fix"], "raas setup acme");
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
@@ -52,7 +52,7 @@ fn status_is_good_only_if_everything_is() {
     let blob = sandbox.files("acme/bucket/app/tools/_v2/blobs").remove(0);
     let blob = bucket.join("app/tools/_v2/blobs").join(blob);
     let content = fs::read(&blob).unwrap();
-    // In place it would change the other repository's copy too: the two are one file with two names.
+    // A change in place would change the other repository's object too, since both are links to one file.
     fs::remove_file(&blob).unwrap();
     fs::write(&blob, b"short").unwrap();
     let broken = status(&sandbox, 1, &[]);
@@ -84,7 +84,7 @@ fn status_is_good_only_if_everything_is() {
 }
 
 #[test]
-fn lint_tells_all_that_is_wrong_and_where() {
+fn lint_reports_every_problem_with_its_location() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["push", "acme", "app", "--from", fixtures::pulp2().to_str().unwrap()]);
     let data = sandbox.home().join("acme/checkout/crane/data");
@@ -105,9 +105,9 @@ fn lint_tells_all_that_is_wrong_and_where() {
     assert_eq!(said.matches(": ok").count(), 2, "a folder's documents, and what can be read first: {said}");
 }
 
-/// What a legacy Crane reads of a document of each version, with the types that it expects.
+/// The keys that a legacy Crane reads from documents of each version, with their types.
 #[test]
-fn a_legacy_crane_finds_all_that_it_reads() {
+fn documents_have_all_keys_that_a_legacy_crane_reads() {
     let sandbox = Sandbox::new();
     let layout = fixtures::oci_multi();
     sandbox.ok(&["push", "acme", "app", "--from", fixtures::pulp2().to_str().unwrap()]);
@@ -138,7 +138,7 @@ fn a_legacy_crane_finds_all_that_it_reads() {
     let entry = &v4["manifest_list_amd64_tags"]["2.0"];
     assert!(strings("schema2_data").contains(&entry[0].as_str().unwrap().to_owned()));
     assert_eq!(entry[1], 2);
-    // Where Crane sends clients to, there is something.
+    // The URLs to which Crane redirects clients have content.
     for (kind, names) in [("2", strings("schema2_data")), ("list", strings("manifest_list_data"))] {
         for name in names {
             assert!(bucket.join(format!("app/_v2/manifests/{kind}/{name}")).is_file(), "{kind}/{name}");

@@ -1,4 +1,4 @@
-//! Several operators at once.
+//! Several operators who push at the same time.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ fn image(tag: &str, content: &str) -> Vec<u8> {
 }
 
 #[test]
-fn pushes_at_once_lose_nothing() {
+fn concurrent_pushes_lose_nothing() {
     let sandbox = Sandbox::new();
     let pushes: Vec<(String, String)> = (0..8).map(|n| (format!("app{}", n / 2), format!("t{n}"))).collect();
     let children: Vec<_> = pushes

@@ -1,4 +1,4 @@
-//! A server follows the snapshots that publications leave in a bucket.
+//! A server follows the snapshots in a bucket.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use raas_server::{BaseUrl, Bucket, Metadata, Origin, SiteConfig};
 use raas_testkit::http::Server;
 
 #[test]
-fn a_server_takes_what_is_published() {
+fn a_server_follows_the_publications() {
     let folder = tempfile::tempdir().unwrap();
     let record = Record::new(folder.path().join("r.git"));
     record.create().unwrap();

@@ -1,4 +1,4 @@
-//! Operators on several machines who publish to one bucket.
+//! Operators on several machines who publish to the same bucket.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ fn publish_one(home: &Sandbox) {
     home.ok(&["push", "acme", "one", "--from", &path]);
 }
 
-/// Two homes, of which one has published `app:1`, and what it will publish there next.
+/// Two homes. The first has published `app:1`. Also returns its next source.
 fn an_image_and_its_next() -> (Server, Sandbox, Sandbox, String) {
     let (server, one, two) = two_homes();
     let [first, second] = [1, 2].map(|seed| one.write(&format!("{seed}.tar"), saved(seed, "app:1")));
@@ -34,13 +34,13 @@ fn an_image_and_its_next() -> (Server, Sandbox, Sandbox, String) {
     (server, one, two, second)
 }
 
-/// An image with this one tag.
+/// An image with this tag only.
 fn saved(seed: u64, name: &str) -> Vec<u8> {
     let layers = [layer(&[("a", &noise(seed, 500))])];
     docker_save::newer(&[Saved { names: &[name], layers: &layers }], LayerPlaces::Folders).tar()
 }
 
-/// What is published, as `image:tag`.
+/// The published tags, as `image:tag`.
 fn published(home: &Sandbox) -> BTreeSet<String> {
     let listing = home.json(&["list", "acme", "--json"]);
     let repositories = listing["vendors"][0]["repositories"].as_array().unwrap();
@@ -53,10 +53,10 @@ fn published(home: &Sandbox) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_publishes_on_top_of_what_the_others_have() {
+fn each_home_publishes_on_top_of_the_others_publications() {
     let (server, one, two) = two_homes();
     publish_one(&one);
-    // A home that is new finds what there is.
+    // A new home takes in the earlier publications.
     two.ok(&["setup", "acme"]);
     assert_eq!(two.json(&["log", "acme", "--json"]), one.json(&["log", "acme", "--json"]));
     let path = two.write("app.tar", layout(1, 1000));
@@ -66,7 +66,7 @@ fn each_publishes_on_top_of_what_the_others_have() {
     let path = two.write("two.tar", layout(2, 1000));
     two.ok(&["push", "acme", "two", "--from", &path]);
     assert_eq!(published(&one), ["one:1.0", "two:1.0"].map(String::from).into());
-    // What the other has published is rolled back, and is no garbage.
+    // A home can roll back a publication of the other home. Its content is no garbage.
     let path = two.write("three.tar", layout(3, 1000));
     two.ok(&["push", "acme", "one", "--from", &path]);
     one.ok(&["rollback", "acme", "one"]);
@@ -81,13 +81,13 @@ fn each_publishes_on_top_of_what_the_others_have() {
 }
 
 #[test]
-fn several_at_once_lose_nothing() {
+fn concurrent_homes_lose_nothing() {
     let server = Server::new(&[BUCKET]);
     let homes: Vec<Sandbox> = (0..4).map(|_| sandbox(&server, "")).collect();
     let mut running = Vec::new();
     let mut expected = BTreeSet::new();
     for (n, home) in homes.iter().enumerate() {
-        // All of one image, a tag each, and of an image of their own.
+        // Each home pushes a tag of a common image, and an image of its own.
         for (image, tag) in [("shared".to_owned(), format!("{n}")), (format!("own{n}"), "1".to_owned())] {
             let name = format!("{image}:{tag}");
             let path = home.write(&format!("{image}.tar"), saved(n as u64, &name));
@@ -107,11 +107,11 @@ fn several_at_once_lose_nothing() {
 }
 
 #[test]
-fn what_never_reached_the_bucket_is_set_aside_and_told() {
+fn a_publication_that_never_reached_the_bucket_is_set_aside_and_reported() {
     let (server, one, two) = two_homes();
     publish_one(&one);
     two.ok(&["setup", "acme"]);
-    // Its commit is made, and the first object after it is refused.
+    // The service refuses the first object after the commit.
     let lost = one.write("lost.tar", layout(2, 1000));
     let keys_before_commit = 4 + 1;
     server.fail(Fault {
@@ -120,8 +120,8 @@ fn what_never_reached_the_bucket_is_set_aside_and_told() {
     });
     one.fails(4, &["push", "acme", "lost", "--from", &lost]);
     server.behave();
-    assert_eq!(one.commits("acme"), 2, "the commit is made");
-    // Its turn was left behind, as by a kill; nobody else came in between: the same home goes on.
+    assert_eq!(one.commits("acme"), 2, "the record has the commit");
+    // The lease was left behind, as after a kill. No other home has published since, so the same home continues.
     let path = two.write("two.tar", layout(3, 1000));
     two.ok(&["push", "acme", "two", "--from", &path]);
     let output = one.run(&["push", "acme", "lost", "--from", &lost]);
@@ -135,19 +135,22 @@ fn what_never_reached_the_bucket_is_set_aside_and_told() {
     assert_eq!((published(&one), published(&two)), (all.clone().into(), all.into()));
 }
 
-/// Whoever reads the bucket by itself finds under a tag what is published, and not what was about to be.
+/// Programs that read the bucket directly find the published manifest under a tag, not one that is not published yet.
 #[test]
-fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
+fn the_next_home_repairs_half_stored_tags() {
     let (server, one, two, second) = an_image_and_its_next();
     let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
     let published = of_tag();
-    // The layer, the config, the turn, the manifest by its digest and by its tag: and no more.
+    // The service accepts the layer, the config, the lease, the manifest by its digest and by its tag, and nothing after.
     let fault = Fault { after: 5, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) };
     server.fail(fault);
     one.fails(4, &["push", "acme", "app", "--from", &second]);
     server.behave();
     assert_ne!(of_tag(), published);
-    assert!(server.keys(BUCKET).iter().any(|key| key.contains("_turns/")), "its turn is for others to end");
+    assert!(
+        server.keys(BUCKET).iter().any(|key| key.contains("_turns/")),
+        "the lease remains for other homes to reclaim"
+    );
     server.age_objects("_turns/", Duration::from_secs(600));
     let path = two.write("two.tar", layout(3, 1000));
     two.ok(&["push", "acme", "two", "--from", &path]);
@@ -158,10 +161,11 @@ fn what_is_half_stored_under_tags_is_put_right_by_the_next_home() {
 }
 
 #[test]
-fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
+fn a_failed_first_publication_blocks_nobody() {
     let (server, one, two) = two_homes();
     let first = one.write("first.tar", saved(1, "first:1"));
-    // The layer, the config, the turn, the manifest: its commit is made, and nothing of it reaches the bucket.
+    // The service accepts the layer, the config, the lease and the manifest. The commit is made, but its metadata does not
+    // reach the bucket.
     server.fail(Fault { after: 4, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) });
     one.fails(4, &["push", "acme", "first", "--from", &first]);
     server.behave();
@@ -176,17 +180,17 @@ fn a_first_publication_that_came_to_nothing_is_in_nobodys_way() {
 }
 
 #[test]
-fn an_interruption_in_a_turn_is_told_to_the_next_home() {
+fn an_interrupted_run_releases_its_lease_for_the_next_home() {
     let (server, one, two, second) = an_image_and_its_next();
     let of_tag = || server.object(BUCKET, "reg/app/_v2/manifests/2/1").unwrap();
     let published = of_tag();
-    // What comes after the manifest under its tag takes its time.
+    // The service delays the request after the manifest of the tag.
     server.fail(Fault { after: 5, ..Fault::always("PutObject", What::Slow(Duration::from_secs(5))) });
     let mut command = one.command(&["push", "acme", "app", "--from", &second]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while of_tag() == published {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come so far");
+        assert!(begun.elapsed() < Duration::from_secs(20), "the push does not reach the delayed request");
         thread::sleep(Duration::from_millis(5));
     }
     thread::sleep(Duration::from_millis(50));
@@ -196,23 +200,23 @@ fn an_interruption_in_a_turn_is_told_to_the_next_home() {
     let path = two.write("two.tar", layout(3, 1000));
     let begun = Instant::now();
     two.ok(&["push", "acme", "two", "--from", &path]);
-    assert!(begun.elapsed() < Duration::from_secs(60), "nobody waits for a home that said that it is dead");
+    assert!(begun.elapsed() < Duration::from_secs(60), "the next home does not wait for a released lease");
     assert_eq!(of_tag(), published);
     assert!(server.keys(BUCKET).iter().all(|key| !key.contains("_turns/")));
 }
 
 #[test]
-fn what_goes_between_its_storing_and_its_publication_is_not_published() {
+fn content_that_is_removed_before_the_commit_is_not_published() {
     let server = Server::new(&[BUCKET]);
     let home = sandbox(&server, "");
     let path = home.write("app.tar", saved(1, "app:1"));
-    // The turn, after layer and config, takes its time.
+    // The service delays the lease, which comes after the layer and the config.
     server.fail(Fault { after: 2, ..Fault::once("PutObject", What::Slow(Duration::from_secs(1))) });
     let mut command = home.command(&["push", "acme", "app", "--from", &path]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     while server.count("PutObject") < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come so far");
+        assert!(begun.elapsed() < Duration::from_secs(20), "the push does not reach the delayed request");
         thread::sleep(Duration::from_millis(5));
     }
     let blob = server.keys(BUCKET).into_iter().find(|key| key.contains("/blobs/")).unwrap();
@@ -227,10 +231,10 @@ fn what_goes_between_its_storing_and_its_publication_is_not_published() {
 }
 
 #[test]
-fn another_registry_in_the_bucket_is_left_alone() {
+fn another_registry_in_the_bucket_is_left_unchanged() {
     let (server, one, two) = two_homes();
     publish_one(&one);
-    // The other home has published already, to a folder.
+    // The other home has published to a folder before.
     let bucket = std::fs::read_to_string(two.path("raas.cfg")).unwrap();
     two.write("raas.cfg", "");
     let path = two.write("app.tar", layout(2, 1000));
@@ -247,12 +251,12 @@ fn another_registry_in_the_bucket_is_left_alone() {
         assert!(failure.contains("another registry") && failure.contains("hint: "), "{failure}");
     }
     assert_eq!(server.keys(BUCKET), before);
-    // What it knows is told all the same.
+    // Commands that only read still show what the home knows.
     assert_eq!(published(&two), ["two:1.0".to_owned()].into());
 }
 
 #[test]
-fn history_that_is_damaged_is_not_taken_in() {
+fn damaged_history_is_not_taken_in() {
     let (server, one, two) = two_homes();
     publish_one(&one);
     let pack = server.keys(BUCKET).into_iter().find(|key| key.contains("_record/")).unwrap();

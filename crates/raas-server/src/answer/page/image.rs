@@ -1,4 +1,4 @@
-//! The pages of one repository: its tags, and what is in one of them.
+//! The pages of one repository: its tags, and the content of one tag.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,13 +6,13 @@ use std::fmt::Write;
 use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody};
 
 use super::{escape, example, page, pull};
-use crate::answer::Asked;
+use crate::answer::SiteRequest;
 use crate::catalog::{Manifest, Repository};
-use crate::query;
+use crate::http::query;
 use crate::response::Response;
 use crate::site::Bucket;
 
-/// How many tags stand on a page: each manifest is read for it.
+/// The number of tags on a page. The page reads the manifest of each.
 const TAGS: usize = 100;
 
 /// An image for one platform.
@@ -23,15 +23,15 @@ struct Image<'a> {
     layers: Vec<Descriptor>,
 }
 
-/// A repository's tags after `last`, each with its platforms and sizes.
-pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str>) -> Response {
+/// The page of a repository's tags after `last`, with their platforms and sizes.
+pub(super) fn tags(request: &SiteRequest<'_>, repository: &Repository, last: Option<&str>) -> Response {
     let name = escape(repository.name.as_str());
     let encoded = query::encode(repository.name.as_str());
     let mut body = format!(
         "<nav><a href=\"/\">All images</a></nav>\n<h1>{name}</h1>\n{}\n\
          <table>\n<thead><tr><th scope=\"col\">Tag<th scope=\"col\">Platforms\
          <th scope=\"col\" class=\"n\">Size<th scope=\"col\" class=\"wide\">Digest</thead>\n<tbody>\n",
-        pull(asked, &format!("{}{}", repository.name, example(repository))),
+        pull(request, &format!("{}{}", repository.name, example(repository))),
     );
     let mut rest = repository.tags_after(last);
     let mut end = None;
@@ -46,7 +46,7 @@ pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str
             (Some(least), Some(most)) => format!("{} to {}", bytes(least), bytes(most)),
             _ => String::new(),
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\"><a href=\"/?image={encoded}&amp;tag={}\">{}</a><td>{}<td class=\"n\">{size}\
@@ -63,24 +63,25 @@ pub(super) fn tags(asked: &Asked<'_>, repository: &Repository, last: Option<&str
         let last = query::encode(end);
         let _ = writeln!(body, "<p><a href=\"/?image={encoded}&amp;last={last}\">More tags</a></p>");
     }
-    page(asked, &name, &body)
+    page(request, &name, &body)
 }
 
-/// What is in a tag: every platform's layers, how large they are, and where they are served from.
-pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Option<Response> {
+/// The page of one tag: the layers of every platform, their sizes, and the host that serves them.
+pub(super) fn tag(request: &SiteRequest<'_>, repository: &Repository, tag: &str) -> Option<Response> {
     let manifest = repository.tag(tag)?;
     let (name, shown) = (escape(repository.name.as_str()), escape(tag));
     let mut body = format!(
         "<nav><a href=\"/\">All images</a> / <a href=\"/?image={}\">{name}</a></nav>\n<h1>{name}:{shown}</h1>\n\
          {}\n{}\n",
         query::encode(repository.name.as_str()),
-        pull(asked, &format!("{}:{tag}", repository.name)),
-        pull(asked, &format!("{}@{}", repository.name, manifest.digest)),
+        pull(request, &format!("{}:{tag}", repository.name)),
+        pull(request, &format!("{}@{}", repository.name, manifest.digest)),
     );
     let images = images(repository, manifest);
     if images.is_empty() {
-        // Writing to a string does not fail.
-        let _ = writeln!(body, "<p>It is no image, but {}.</p>", escape(manifest.media_type()));
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(body, "<p>This tag is not an image. Its type is {}.</p>", escape(manifest.media_type()));
     }
     for image in &images {
         let platform = if image.platform.is_empty() { "Image" } else { &image.platform };
@@ -91,7 +92,7 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
             bytes(image.size()),
             image.layers.len(),
             short(&image.manifest.digest),
-            carried(asked, repository, image),
+            bytes_by_host(request, repository, image),
         );
         body.push_str(
             "<table>\n<thead><tr><th scope=\"col\">Layer<th scope=\"col\" class=\"n\">Size\
@@ -103,20 +104,20 @@ pub(super) fn tag(asked: &Asked<'_>, repository: &Repository, tag: &str) -> Opti
                 "<tr><td>{}<td class=\"n\">{}<td>{}",
                 short(&layer.digest),
                 bytes(layer.size),
-                escape(&place(asked, repository, layer)),
+                escape(&serving_host(request, repository, layer)),
             );
         }
         body.push_str("</tbody>\n</table>\n");
     }
-    Some(page(asked, &format!("{name}:{shown}"), &body))
+    Some(page(request, &format!("{name}:{shown}"), &body))
 }
 
-/// A digest for people's eyes; all of it is told when one points at it.
+/// A short digest for people. The whole digest is in the tooltip.
 fn short(digest: &Digest) -> String {
     format!("<code title=\"{digest}\">sha256:{}…</code>", digest.short())
 }
 
-/// The images of a manifest: itself, or those that an index names and the repository has.
+/// The images of a manifest: the manifest itself, or the manifests of an index that the repository has.
 fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'a>> {
     let understood =
         |manifest: &Manifest| Understood::parse(&manifest.bytes(), Some(manifest.media_type())).ok();
@@ -141,56 +142,56 @@ fn images<'a>(repository: &'a Repository, manifest: &'a Manifest) -> Vec<Image<'
 }
 
 impl Image<'_> {
-    /// What a client downloads that has nothing of it.
+    /// The bytes that a client without any of the layers downloads.
     fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).fold(self.config.size, u64::saturating_add)
     }
 }
 
-/// How much of an image each place serves.
-fn carried(asked: &Asked<'_>, repository: &Repository, image: &Image<'_>) -> String {
-    let mut places: BTreeMap<String, u64> = BTreeMap::new();
+/// The bytes of an image that each host serves, as an HTML list.
+fn bytes_by_host(request: &SiteRequest<'_>, repository: &Repository, image: &Image<'_>) -> String {
+    let mut hosts: BTreeMap<String, u64> = BTreeMap::new();
     for blob in image.layers.iter().chain([&image.config]) {
-        let carried = places.entry(place(asked, repository, blob)).or_default();
-        *carried = carried.saturating_add(blob.size);
+        let sum = hosts.entry(serving_host(request, repository, blob)).or_default();
+        *sum = sum.saturating_add(blob.size);
     }
     let total = image.size();
     let mut list = String::from("<ul>\n");
-    for (place, size) in places {
-        // Writing to a string does not fail.
+    for (host, size) in hosts {
+        // Writing to a string cannot fail.
         let _ = writeln!(
             list,
             "<li><meter min=\"0\" max=\"{total}\" value=\"{size}\">{size} of {total} bytes</meter> {} from {}",
             bytes(size),
-            escape(&place),
+            escape(&host),
         );
     }
     list.push_str("</ul>\n");
     list
 }
 
-/// The host that a blob is served from.
-fn place(asked: &Asked<'_>, repository: &Repository, blob: &Descriptor) -> String {
+/// The host that serves a blob.
+fn serving_host(request: &SiteRequest<'_>, repository: &Repository, blob: &Descriptor) -> String {
     let location = repository.blob(&blob.digest).and_then(|blob| blob.location.as_deref());
-    let passes = asked.site.passes(&repository.name);
-    let url = match (location, &asked.site.bucket) {
-        (Some(location), _) if passes.is_some_and(|passing| passing.may_ask(location)) => {
+    let passes = request.site.proxy_rules_for(&repository.name);
+    let url = match (location, &request.site.bucket) {
+        (Some(location), _) if passes.is_some_and(|rules| rules.allows_url(location)) => {
             return "this registry".to_owned();
         }
         (Some(location), _) => location,
-        (None, Bucket::Redirect(_)) if passes.is_some_and(|passing| passing.origin.is_some()) => {
+        (None, Bucket::Redirect(_)) if passes.is_some_and(|rules| rules.origin.is_some()) => {
             return "this registry".to_owned();
         }
-        (None, Bucket::Redirect(origin)) => origin.shown(),
+        (None, Bucket::Redirect(origin)) => origin.display_name(),
         (None, Bucket::Folder(_) | Bucket::Proxy(_) | Bucket::Nowhere) => return "this registry".to_owned(),
     };
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // What stands before the host may be a password.
+    // The user info before the host may hold a password.
     host.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
-/// A size for people.
+/// A size in a unit that people can read.
 fn bytes(size: u64) -> String {
     let mut unit = 0;
     let mut rest = size as f64;
@@ -207,7 +208,7 @@ mod tests {
     use super::bytes;
 
     #[test]
-    fn sizes_are_short() {
+    fn sizes_are_readable() {
         let table =
             [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (412_000_000, "412 MB")];
         for (size, text) in table {

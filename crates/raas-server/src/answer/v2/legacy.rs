@@ -5,53 +5,54 @@ use hyper::header::{self, HeaderValue};
 use raas_types::{RepositoryName, Tag, media_type};
 
 use super::super::reply::{NO_CACHE, redirect};
-use super::super::{Asked, Decision, listing};
+use super::super::{Decision, SiteRequest, listing};
 use super::{CONTENT_DIGEST, NOSNIFF, known, no_blob, no_manifest, no_repository};
-use crate::catalog::{Reads, Repository, digest_headers};
-use crate::error::Failure;
-use crate::file::{self, Otherwise};
-use crate::headers::Headers;
-use crate::metrics::What;
-use crate::negotiate::names;
+use crate::catalog::{AcceptedSchemas, Repository, digest_headers};
+use crate::content::{FilePlan, IfMissing};
+use crate::error::ApiError;
+use crate::fetched::FetchedItem;
+use crate::http::headers::Headers;
+use crate::http::negotiate::names;
 use crate::response::Response;
 use crate::route::V2;
 
-/// The answer for a repository of a document that raas did not write: where Crane would send the client.
-pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decision, Failure>> {
+/// The answer for a repository of a document that raas did not write: a redirect, as Crane's. Nothing if the catalog
+/// has the repository from another document, or not at all.
+pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result<Decision, ApiError>> {
     let found = |name: &str| {
-        let known = asked.catalog.repository(name).is_some();
-        asked.catalog.legacy(name).filter(|_| !known)
+        let known = request.catalog.repository(name).is_some();
+        request.catalog.legacy(name).filter(|_| !known)
     };
-    let reads = || Reads {
-        lists: names(asked.headers, media_type::DOCKER_LIST),
-        schema2: names(asked.headers, media_type::DOCKER_MANIFEST),
+    let reads = || AcceptedSchemas {
+        lists: names(request.headers, media_type::DOCKER_LIST),
+        schema2: names(request.headers, media_type::DOCKER_MANIFEST),
     };
     let unknown_tag = |repository: &RepositoryName, tag: &str| no_manifest(repository, tag);
-    // Where in the repository it lies, the type of what lies there, and what to say if a folder has it not.
+    // The path within the repository, its media type, and the error if a content folder does not have the file.
     let (repository, rest, kind, absent) = match route {
         V2::Base | V2::Catalog | V2::Upload => return None,
         V2::Tags(name) => {
             let repository = found(name)?;
-            asked.fetched(&repository.name, What::Tags);
+            request.set_fetched(&repository.name, FetchedItem::Tags);
             (repository, "tags/list".to_owned(), "application/json", no_repository(name))
         }
         V2::Tag(name, tag) => {
             let repository = found(name)?;
-            // What goes into the URL is a tag, and nothing else.
+            // Only a valid tag may become part of a URL.
             let Ok(tag) = tag.parse::<Tag>() else { return Some(Err(unknown_tag(&repository.name, tag))) };
             let rest = repository.manifest(tag.as_str(), reads());
             let kind = manifest_kind(&rest);
             let absent = unknown_tag(&repository.name, tag.as_str());
-            asked.fetched(&repository.name, What::Legacy(tag));
+            request.set_fetched(&repository.name, FetchedItem::Legacy(tag));
             (repository, rest, kind, absent)
         }
         V2::Manifest(name, digest) | V2::Blob(name, digest) => {
             let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
             match known(digest.clone()) {
                 Ok(Some(digest)) if blob => {
-                    asked.fetched(&repository.name, What::Blob(digest));
+                    request.set_fetched(&repository.name, FetchedItem::Blob(digest));
                     if let Some(url) = repository.elsewhere(&digest) {
-                        return Some(Ok(sent(asked.location(url.to_owned(), 0)).into()));
+                        return Some(Ok(sent(request.location(url.to_owned(), 0)).into()));
                     }
                     let absent = no_blob(&repository.name, Some(digest));
                     (repository, format!("blobs/{digest}"), "application/octet-stream", absent)
@@ -66,14 +67,14 @@ pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decisio
                 Err(failure) => return Some(Err(failure)),
             }
         }
-        // Nothing is known of attachments, which an empty index says.
+        // The document does not know referrers.
         V2::Referrers(name, digest) => {
             let repository = found(name)?;
             let index = || listing::referrers(&Repository::empty(repository.name.clone()), None, None);
             return Some(known(digest.clone()).map(|_| index().into()));
         }
     };
-    if let Some(folders) = asked.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
+    if let Some(folders) = request.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
         let mut headers = Headers::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, NO_CACHE);
@@ -84,10 +85,10 @@ pub(super) fn legacy(asked: &Asked<'_>, route: &V2<'_>) -> Option<Result<Decisio
             headers.insert(CONTENT_DIGEST, digest);
             headers.insert(header::ETAG, etag);
         }
-        let (file, otherwise) = (folders.v2(&repository.id, &rest), Otherwise::Unknown(absent));
-        return Some(Ok(Decision::from(file::Plan { file, size: None, headers, otherwise })));
+        let (file, if_missing) = (folders.v2(&repository.id, &rest), IfMissing::NotPublished(absent));
+        return Some(Ok(Decision::from(FilePlan { file, size: None, headers, if_missing })));
     }
-    Some(Ok(sent(asked.location(repository.url(&rest), 0)).into()))
+    Some(Ok(sent(request.location(repository.url(&rest), 0)).into()))
 }
 
 fn sent(location: HeaderValue) -> Response {
@@ -96,7 +97,7 @@ fn sent(location: HeaderValue) -> Response {
     response
 }
 
-/// The media type of what lies at a place of manifests, as Crane says it.
+/// The media type for a manifest's path, as Crane decides it.
 fn manifest_kind(rest: &str) -> &'static str {
     match rest.split('/').nth(1) {
         Some("list") => media_type::DOCKER_LIST,

@@ -1,4 +1,4 @@
-//! A signed token, taken apart.
+//! Parses a signed token.
 //!
 //! Source: RFC 7515 (JWS), section 7.1, and RFC 7519 (JWT).
 
@@ -6,28 +6,28 @@ use serde::Deserialize;
 
 use super::super::decode;
 
-/// The longest token, in bytes; the head of a request has no room for more.
+/// The longest token, in bytes. A longer one does not fit into the head of a request.
 const MAX_LENGTH: usize = 32 * 1024;
 
-/// A token of which nothing is known to be true yet.
+/// A token whose signature is not verified yet.
 pub(super) struct Jwt<'a> {
     pub(super) header: Header,
-    /// The JSON of the claims.
+    /// The claims, as JSON.
     pub(super) claims: Vec<u8>,
-    /// What is signed.
+    /// The bytes that are signed.
     pub(super) signed: &'a [u8],
     pub(super) signature: Vec<u8>,
 }
 
-/// The header's fields that are looked at.
+/// The header fields that raas uses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
-    /// Certificates, that of the key first, each in base64 of DER.
+    /// The certificate chain, the certificate of the signing key first. Each is base64 of DER.
     #[serde(default)]
     pub(super) x5c: Vec<String>,
-    /// Extensions that must be understood, and are not.
+    /// Extensions that must be understood. raas knows none.
     crit: Option<serde_json::Value>,
 }
 

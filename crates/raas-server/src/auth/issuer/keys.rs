@@ -1,4 +1,4 @@
-//! The public keys of an issuer, and which of them has signed a token.
+//! The public keys of an issuer, and the verification of signatures.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,19 +26,19 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// The longest chain of certificates that a token may bring.
+/// The longest certificate chain that a token may have.
 const MAX_CHAIN: usize = 5;
 
 /// The keys of a file.
 #[derive(Debug)]
 pub(super) struct Keys {
     by_id: HashMap<String, PublicKey>,
-    /// What chains of certificates must lead to.
+    /// The certificates that chains must lead to.
     roots: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
 }
 
-/// A key with the algorithms that it is for: what a token says of that is compared with it, and decides nothing.
+/// A public key. Its kind decides the algorithms that it verifies; the `alg` of a token is only compared with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PublicKey {
     Rsa {
@@ -70,13 +70,14 @@ struct JwkSet {
 }
 
 impl Keys {
-    /// Reads a JSON Web Key Set, or the certificates and public keys of a file in PEM.
+    /// Parses a JSON Web Key Set, or a PEM file with certificates and public keys.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut keys = Self { by_id: HashMap::new(), roots: Vec::new(), anchors: Vec::new() };
         if bytes.trim_ascii_start().starts_with(b"{") {
-            let set: JwkSet = serde_json::from_slice(bytes).map_err(|e| format!("no set of keys: {e}"))?;
+            let set: JwkSet =
+                serde_json::from_slice(bytes).map_err(|e| format!("not a JSON Web Key Set: {e}"))?;
             for jwk in set.keys.into_iter().filter(|jwk| jwk.r#use.as_deref() != Some("enc")) {
-                // A key that cannot sign for us, such as a secret one, is one that nothing is signed by.
+                // A key that cannot verify signatures here, such as a secret key, is ignored.
                 let Some(key) = jwk.key() else { continue };
                 keys.by_id.insert(jwk.kid.unwrap_or_else(|| key.thumbprint()), key);
             }
@@ -85,7 +86,7 @@ impl Keys {
         }
         if keys.by_id.is_empty() {
             return Err(
-                "there is no key: expected a JSON Web Key Set, or PEM, with RSA, P-256, P-384 or Ed25519"
+                "the file has no usable key: expected a JSON Web Key Set or PEM with an RSA, P-256, P-384 or Ed25519 key"
                     .into(),
             );
         }
@@ -94,12 +95,12 @@ impl Keys {
 
     fn read_pem(&mut self, bytes: &[u8]) -> Result<(), String> {
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-            let (kind, der) = section.map_err(|error: pem::Error| format!("no PEM: {error}"))?;
+            let (kind, der) = section.map_err(|error: pem::Error| format!("the file is not PEM: {error}"))?;
             let spki = match kind {
                 SectionKind::PublicKey => der,
                 SectionKind::Certificate => {
                     let certificate = CertificateDer::from(der);
-                    let wrong = |error| format!("a certificate cannot be used: {error}");
+                    let wrong = |error| format!("cannot use a certificate: {error}");
                     let anchor = anchor_from_trusted_cert(&certificate).map_err(wrong)?.to_owned();
                     let spki = EndEntityCert::try_from(&certificate).map_err(wrong)?;
                     let spki = spki.subject_public_key_info().to_vec();
@@ -110,7 +111,7 @@ impl Keys {
                 _ => continue,
             };
             if let Some(key) = PublicKey::from_spki(&spki) {
-                // Today's distribution names a key by the one, older registries by the other.
+                // Current distribution identifies a key by its thumbprint, older registries by its fingerprint.
                 self.by_id.insert(fingerprint(&spki), key.clone());
                 self.by_id.insert(key.thumbprint(), key);
             }
@@ -118,7 +119,7 @@ impl Keys {
         Ok(())
     }
 
-    /// The key that a token says it is signed by, if it is one of the issuer's.
+    /// The issuer's key that a token claims to be signed by.
     pub(super) fn choose(&self, jwt: &Jwt<'_>, now: SystemTime) -> Option<PublicKey> {
         if !jwt.header.x5c.is_empty() {
             return self.certified(&jwt.header.x5c, now);
@@ -126,7 +127,7 @@ impl Keys {
         self.by_id.get(jwt.header.kid.as_ref()?).cloned()
     }
 
-    /// The key of the first certificate, if the others lead from it to one that is trusted.
+    /// The key of the first certificate, if the chain leads to a trusted certificate.
     fn certified(&self, chain: &[String], now: SystemTime) -> Option<PublicKey> {
         if chain.len() > MAX_CHAIN {
             return None;
@@ -136,7 +137,7 @@ impl Keys {
         let chain = chain?;
         let (first, others) = chain.split_first()?;
         let certificate = EndEntityCert::try_from(first).ok()?;
-        // One that is trusted itself, as a certificate that an issuer has made for itself.
+        // The first certificate may be trusted itself, such as an issuer's self-signed one.
         if !self.roots.contains(first) {
             let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
             let algorithms = default_provider().signature_verification_algorithms.all;
@@ -149,7 +150,7 @@ impl Keys {
     }
 }
 
-/// The specification asks for no usage of the certificates of issuers.
+/// The specification requires no extended key usage of an issuer's certificates.
 struct AnyUsage;
 
 impl ExtendedKeyUsageValidator for AnyUsage {
@@ -202,7 +203,7 @@ impl PublicKey {
         }
     }
 
-    /// What the key is called where nobody has named it. Source: RFC 7638.
+    /// The id of a key that has no other. Source: RFC 7638.
     fn thumbprint(&self) -> String {
         let point = |curve: &str, point: &[u8]| {
             let (x, y) = point[1..].split_at(point.len() / 2);
@@ -217,8 +218,8 @@ impl PublicKey {
         encode(&Sha256::digest(json))
     }
 
-    /// Whether this key has signed the token. The algorithm must be one for keys of its kind, so no public key is
-    /// ever taken for a secret one, and `none` is none.
+    /// Whether this key signed the token. Only the algorithms of the key's own kind are accepted. So `none` never
+    /// verifies, and no public key is ever used as an HMAC secret.
     ///
     /// Source: RFC 7518, section 3.1.
     pub(super) fn verifies(&self, jwt: &Jwt<'_>) -> bool {
@@ -246,7 +247,7 @@ impl PublicKey {
     }
 }
 
-/// What libtrust, and so older registries and issuers, call a key: 240 bits of the hash of its DER in base32, in
+/// The id of a key in libtrust, and so in older registries and issuers: 240 bits of the hash of its DER in base32, in
 /// groups of four letters.
 fn fingerprint(spki: &[u8]) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_called_as_the_specifications_say() {
+    fn key_ids_follow_rfc_7638() {
         // RFC 7638, section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs\
                  tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91\
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_key_is_refused() {
+    fn a_file_without_a_key_is_rejected() {
         for text in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AQ","kid":"1"}]}"#, "nonsense"]
         {
             assert!(Keys::parse(text.as_bytes()).is_err(), "{text}");

@@ -1,13 +1,13 @@
-//! The head of an answer, as it is written.
+//! Writes the head of an answer.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::{Method, StatusCode};
 
-use crate::headers::Headers;
+use crate::http::headers::Headers;
 
-/// Writes an answer's head, in just the bytes that hyper writes for it. The client is told if it is the last.
+/// Writes a head with exactly the bytes that hyper would write. `is_last` announces the end of the connection.
 pub(super) fn write(
     out: &mut Vec<u8>,
     method: &Method,
@@ -30,7 +30,7 @@ pub(super) fn write(
             out.extend_from_slice(piece);
         }
     }
-    // The answer to a HEAD says for itself how long that to a GET is, and a 304 does not.
+    // The headers of an answer to HEAD have the length already, and a 304 has none.
     if method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
         out.extend_from_slice(b"content-length: ");
         out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
@@ -44,10 +44,10 @@ pub(super) fn write(
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Writes the time, which is looked up once a second.
+/// Writes the date. It is formatted once a second.
 fn write_date(out: &mut Vec<u8>, now: Instant) {
     thread_local! {
-        /// The last time that was written, and until when it is good.
+        /// The last date, and until when it is valid.
         static LAST: RefCell<(Option<Instant>, String)> = RefCell::default();
     }
     LAST.with_borrow_mut(|(until, text)| {
@@ -60,7 +60,7 @@ fn write_date(out: &mut Vec<u8>, now: Instant) {
     });
 }
 
-/// A time as text, and how long it is good.
+/// A time as text, and how long the text is valid.
 fn date(now: SystemTime) -> (String, Duration) {
     const SECOND: Duration = Duration::from_secs(1);
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_good_for_the_rest_of_its_second() {
+    fn a_date_is_valid_for_the_rest_of_its_second() {
         let at = |milliseconds| date(UNIX_EPOCH + Duration::from_millis(milliseconds));
         let left = Duration::from_millis;
         assert_eq!(at(0), ("Thu, 01 Jan 1970 00:00:00 GMT".into(), left(1000)));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_goes_on() {
+    fn the_date_advances() {
         let written = |now| {
             let mut out = Vec::new();
             write_date(&mut out, now);
@@ -90,7 +90,7 @@ mod tests {
         let (begin, before) = (Instant::now(), SystemTime::now());
         let first = written(begin);
         assert!(first <= before && before < first + Duration::from_secs(2));
-        // It is looked up again, and not reckoned.
+        // The clock is read again.
         let later = written(begin + Duration::from_secs(2));
         assert!(later >= first);
     }

@@ -1,4 +1,4 @@
-//! Requests that are whole when they come and want nothing but an answer, as nearly all do.
+//! Parses the plain requests that the fast path can answer.
 
 use std::mem::MaybeUninit;
 
@@ -7,15 +7,15 @@ use httparse::Status;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, Version};
 
-use crate::headers;
+use crate::http::headers;
 
-/// How many headers such a request has at most.
-const MOST_HEADERS: usize = 32;
+/// The maximal number of headers of a plain request.
+const MAX_HEADERS: usize = 32;
 
-/// The request that these bytes are, if they are one, and all of it is plain: whatever is otherwise in any way is for
-/// hyper to judge. Its target and its values are pieces of the bytes.
+/// Parses exactly one plain request. Everything else is left to hyper, which also rejects what is invalid. The target
+/// and the header values are slices of the bytes, not copies.
 pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
-    let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut []);
     let parsed = head.parse_with_uninit_headers(read, &mut room);
     if parsed != Ok(Status::Complete(read.len())) || head.version != Some(1) {
@@ -30,22 +30,22 @@ pub(super) fn parse(read: &Bytes) -> Option<Request<()>> {
     };
     *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     *request.version_mut() = Version::HTTP_11;
-    let mut headers = headers::spare();
-    for said in head.headers {
-        let name = HeaderName::from_bytes(said.name.as_bytes()).ok()?;
-        if !is_plain(&name, said.value) {
+    let mut headers = headers::take_spare_map();
+    for field in head.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if !is_plain(&name, field.value) {
             return None;
         }
-        headers.append(name, HeaderValue::from_maybe_shared(read.slice_ref(said.value)).ok()?);
+        headers.append(name, HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?);
     }
     *request.headers_mut() = headers;
     Some(request)
 }
 
-/// Whether a request with such a header has no body and lets the connection go on.
+/// Whether a request with this header has no body and keeps the connection open.
 fn is_plain(name: &HeaderName, value: &[u8]) -> bool {
     match *name {
-        // It does so anyway.
+        // The default of HTTP/1.1.
         header::CONNECTION => value.eq_ignore_ascii_case(b"keep-alive"),
         header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::EXPECT | header::UPGRADE => false,
         _ => true,
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_request_is_taken_as_it_is() {
+    fn a_plain_request_is_parsed() {
         let request = parsed(
             "HEAD /v2/app/manifests/1?ns=x HTTP/1.1\r\nHost: a\r\nACCEPT: b\r\naccept:  c \r\nConnection: Keep-Alive\r\nX:\r\n\r\n",
         );
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_otherwise_is_not_judged_here() {
+    fn everything_else_is_left_to_hyper() {
         let whole = "GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n";
         assert!(parsed(whole).is_some());
         for end in 0..whole.len() {
@@ -103,7 +103,7 @@ mod tests {
             header("host : a"),
             header("host: a\r\n b: c"),
             header("no header"),
-            header(&"a: b\r\n".repeat(MOST_HEADERS + 1)),
+            header(&"a: b\r\n".repeat(MAX_HEADERS + 1)),
         ] {
             assert!(parsed(&other).is_none(), "{other:?}");
         }

@@ -1,15 +1,15 @@
-//! How much the parts of a snapshot may hold together.
+//! Limits the size of all parts of a snapshot together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ArchiveError;
 
-/// How much a snapshot may hold.
+/// The limits of a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::watch) struct Limits {
-    /// All bytes of the unpacked archives.
+    /// The bytes of all unpacked archives.
     pub(in crate::watch) bytes: u64,
-    /// How many files.
+    /// The number of files.
     pub(in crate::watch) files: u64,
 }
 
@@ -19,15 +19,15 @@ impl Default for Limits {
     }
 }
 
-/// How much a part holds.
+/// The size of a part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::watch) struct Used {
-    /// Bytes of the unpacked archive.
+pub(in crate::watch) struct PartSize {
+    /// The bytes of the unpacked archive.
     pub(in crate::watch) bytes: u64,
     pub(in crate::watch) files: u64,
 }
 
-/// What is left of the limits, for all parts that are being read.
+/// What the limits leave for the parts that are being read.
 #[derive(Debug)]
 pub(in crate::watch) struct Allowance {
     limits: Limits,
@@ -36,8 +36,8 @@ pub(in crate::watch) struct Allowance {
 }
 
 impl Allowance {
-    /// What other parts leave.
-    pub(in crate::watch) fn beside(others: impl Iterator<Item = Used>, limits: Limits) -> Self {
+    /// What the unchanged parts leave of the limits.
+    pub(in crate::watch) fn beside(others: impl Iterator<Item = PartSize>, limits: Limits) -> Self {
         let (mut bytes, mut files) = (limits.bytes, limits.files);
         for used in others {
             bytes = bytes.saturating_sub(used.bytes);

@@ -7,14 +7,14 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 
-const ONLY: Place = Place { at: 0, parts: 1 };
+const ONLY: PartIndex = PartIndex { at: 0, parts: 1 };
 
 /// A tar with these members.
 fn tar(members: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (path, kind, bytes) in members {
         let mut header = Header::new_gnu();
-        // As bytes, since the library refuses names that are no good.
+        // The library would reject invalid names.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_entry_type(*kind);
         header.set_size(bytes.len() as u64);
@@ -35,12 +35,12 @@ fn allowance(bytes: u64, files: u64) -> Allowance {
     Allowance::beside(std::iter::empty(), Limits { bytes, files })
 }
 
-fn unpack(packed: &[u8]) -> Result<Held, ArchiveError> {
-    Held::unpack(packed, ONLY, &allowance(64 * 1024, 3))
+fn unpack(packed: &[u8]) -> Result<UnpackedPart, ArchiveError> {
+    UnpackedPart::unpack(packed, ONLY, &allowance(64 * 1024, 3))
 }
 
 #[test]
-fn documents_and_what_lies_beside_them_are_found_in_any_order() {
+fn documents_and_manifests_are_found_in_any_order() {
     let file = EntryType::Regular;
     let mut members = [
         ("crane/data/app.json", file, &b"one"[..]),
@@ -60,7 +60,7 @@ fn documents_and_what_lies_beside_them_are_found_in_any_order() {
 }
 
 #[test]
-fn what_an_archive_may_not_hold_refuses_all_of_it() {
+fn a_forbidden_member_makes_the_whole_archive_invalid() {
     let (file, data) = (EntryType::Regular, "crane/data/a.json");
     let long = vec![0; 70_000];
     let table: Vec<(Vec<u8>, &str)> = vec![
@@ -90,7 +90,7 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
         ),
         ([tar(&[]), vec![0; 100_000]].concat(), "more than 65536 bytes"),
         (b"no tar".to_vec(), "unpacked"),
-        // In the middle of a header, of a file, and a file that is said to be longer than all.
+        // Cut in a header, in a file, and in a file whose header claims more than the whole archive has.
         (tar(&[(data, file, b"12345")])[..500].to_vec(), "unpacked"),
         (tar(&[(data, file, b"12345")])[..516].to_vec(), "unpacked"),
         (tar(&[(data, file, &long)])[..40_000].to_vec(), "unpacked"),
@@ -102,7 +102,7 @@ fn what_an_archive_may_not_hold_refuses_all_of_it() {
 }
 
 #[test]
-fn what_is_not_packed_as_it_says_is_refused() {
+fn a_damaged_gzip_is_refused() {
     let whole = pack(&tar(&[("crane/data/a.json", EntryType::Regular, b"12345")]));
     assert!(unpack(&whole).is_ok());
     let refused = |packed: &[u8], what: &str| {
@@ -126,40 +126,40 @@ fn what_is_not_packed_as_it_says_is_refused() {
 }
 
 #[test]
-fn a_part_holds_its_own_files_and_no_others() {
+fn a_file_of_another_part_is_refused() {
     let files: Vec<(String, Vec<u8>)> =
         ["app", "team/app"].map(|name| (tree::document(&name.parse().unwrap()), b"{}".to_vec())).into();
-    let parts = [0, 1].map(|at| Place { at, parts: 2 });
-    // Of the two names' digests the first byte is odd, and even.
+    let parts = [0, 1].map(|at| PartIndex { at, parts: 2 });
+    // The first byte of the digest of the first name is odd, of the second name even.
     assert!(parts[1].has(&files[0].0) && parts[0].has(&files[1].0));
     for (file, own, other) in [(&files[0], parts[1], parts[0]), (&files[1], parts[0], parts[1])] {
         let packed = archive(std::slice::from_ref(file));
-        assert_eq!(Held::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
-        let refused = Held::unpack(&packed, other, &allowance(9999, 9));
+        assert_eq!(UnpackedPart::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
+        let refused = UnpackedPart::unpack(&packed, other, &allowance(9999, 9));
         assert!(matches!(refused, Err(ArchiveError::Part(path)) if path == file.0));
     }
 }
 
 #[test]
-fn all_parts_together_hold_no_more_than_one_may() {
+fn the_limits_hold_for_all_parts_together() {
     let packed = archive(&[("crane/data/a.json".into(), vec![1; 3000])]);
-    let used = Held::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
+    let used = UnpackedPart::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
     let limits = Limits { bytes: 3 * used.bytes, files: 3 };
     let both = Allowance::beside([used].into_iter(), limits);
-    assert!((0..2).all(|_| Held::unpack(&packed, ONLY, &both).is_ok()));
-    assert!(matches!(Held::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
+    assert!((0..2).all(|_| UnpackedPart::unpack(&packed, ONLY, &both).is_ok()));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
     let few = Allowance::beside([used].into_iter(), Limits { files: 1, ..limits });
-    assert!(matches!(Held::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
     let none = Allowance::beside([used; 9].into_iter(), limits);
-    assert!(matches!(Held::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
 }
 
 #[test]
-fn what_is_longer_than_the_pieces_that_are_unpacked_arrives_whole() {
+fn files_longer_than_one_read_are_unpacked_whole() {
     let long: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let names = ["a", "b.json", "c"].map(|name| format!("crane/data/{name}"));
     let packed = archive(&names.clone().map(|name| (name, long.clone())));
-    let held = Held::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
+    let held = UnpackedPart::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
     for name in names {
         assert!(held.read(&name, u64::MAX).unwrap() == long, "{name}");
     }

@@ -1,4 +1,4 @@
-//! From the parts of a snapshot that changed to the documents in them.
+//! Reads the changed parts of a snapshot, and loads their documents.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -6,76 +6,76 @@ use raas_types::{Digest, Part};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::super::archive::{Allowance, ArchiveError, Held, Place, Used};
-use super::super::shelf::{Found, Shelf};
+use super::super::archive::{Allowance, ArchiveError, PartIndex, PartSize, UnpackedPart};
+use super::super::document_store::{DocumentChanges, DocumentStore};
 use super::refusal::Refusal;
-use super::remote::Remote;
+use super::remote::BucketReader;
 use crate::catalog;
 
-/// How many parts are fetched at once. They are held in memory.
+/// The number of parts that are fetched at once. They are held in memory.
 const AT_ONCE: usize = 8;
 
-/// What it takes to read parts.
-pub(super) struct Intake {
-    pub(super) remote: Remote,
-    /// For as many at once as there are processors.
+/// Reads parts.
+pub(super) struct PartReader {
+    pub(super) remote: BucketReader,
+    /// Limits unpacking to as many archives as there are processors.
     pub(super) unpacking: Arc<Semaphore>,
-    /// What is served. It is only read.
-    pub(super) shelf: Arc<RwLock<Shelf<Digest>>>,
+    /// The documents that are served. They are only read here.
+    pub(super) store: Arc<RwLock<DocumentStore<Digest>>>,
     pub(super) allowance: Allowance,
 }
 
-/// What a part holds.
-pub(super) struct Taken {
-    pub(super) place: Place,
-    pub(super) used: Used,
-    pub(super) found: Found<Digest>,
+/// The content of a part.
+pub(super) struct ReadPart {
+    pub(super) part_index: PartIndex,
+    pub(super) used: PartSize,
+    pub(super) found: DocumentChanges<Digest>,
 }
 
-impl Intake {
-    /// Reads parts side by side: all of them, or none.
-    pub(super) async fn take(self, parts: Vec<(Place, Part)>) -> Result<Vec<Taken>, Refusal> {
+impl PartReader {
+    /// Reads parts concurrently. All of them must be valid.
+    pub(super) async fn read(self, parts: Vec<(PartIndex, Part)>) -> Result<Vec<ReadPart>, Refusal> {
         let intake = Arc::new(self);
-        let mut taken = Vec::with_capacity(parts.len());
+        let mut results = Vec::with_capacity(parts.len());
         let mut parts = parts.into_iter();
         let mut running = JoinSet::new();
         loop {
-            for (place, part) in parts.by_ref().take(AT_ONCE - running.len()) {
-                running.spawn(Arc::clone(&intake).take_part(place, part));
+            for (part_index, part) in parts.by_ref().take(AT_ONCE - running.len()) {
+                running.spawn(Arc::clone(&intake).read_part(part_index, part));
             }
             match running.join_next().await {
-                Some(done) => taken.push(done.map_err(|_| Refusal::Reader)??),
-                None => return Ok(taken),
+                Some(done) => results.push(done.map_err(|_| Refusal::Reader)??),
+                None => return Ok(results),
             }
         }
     }
 
-    async fn take_part(self: Arc<Self>, place: Place, part: Part) -> Result<Taken, Refusal> {
+    async fn read_part(self: Arc<Self>, part_index: PartIndex, part: Part) -> Result<ReadPart, Refusal> {
         let packed = self.remote.part(part).await?;
-        // Not before the bytes are here: a slow bucket must not keep the others from being read.
-        let turn = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
+        // Acquired only when the bytes are here, so that a slow bucket does not block the others.
+        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
         let reading = spawn_blocking(move || {
-            let _turn = turn;
-            let shelf = self.shelf.read().unwrap_or_else(PoisonError::into_inner);
-            load(packed, place, &self.allowance, &shelf)
+            let _permit = permit;
+            let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+            load(packed, part_index, &self.allowance, &store)
         });
-        let taken = reading.await.map_err(|_| Refusal::Reader)?;
-        taken.map_err(|error| Refusal::Archive(part.key(), error))
+        let results = reading.await.map_err(|_| Refusal::Reader)?;
+        results.map_err(|error| Refusal::Archive(part.key(), error))
     }
 }
 
-/// Loads the documents of a part that are not as on the shelf.
+/// Loads the documents of a part that differ from the stored ones.
 fn load(
     packed: Vec<u8>,
-    place: Place,
+    part_index: PartIndex,
     allowance: &Allowance,
-    shelf: &Shelf<Digest>,
-) -> Result<Taken, ArchiveError> {
-    let held = Held::unpack(&packed, place, allowance)?;
+    store: &DocumentStore<Digest>,
+) -> Result<ReadPart, ArchiveError> {
+    let held = UnpackedPart::unpack(&packed, part_index, allowance)?;
     drop(packed);
     let there = held.documents().map(|(path, bytes)| (path, Digest::of(bytes), bytes));
-    let found = shelf.compare(there, |bytes, before| catalog::load(&held, bytes, before));
-    Ok(Taken { place, used: held.used(), found })
+    let found = store.compare(there, |bytes, before| catalog::load(&held, bytes, before));
+    Ok(ReadPart { part_index, used: held.used(), found })
 }
 
 #[cfg(test)]

@@ -1,43 +1,43 @@
-//! Why what a bucket has is not served.
+//! Why the metadata in a bucket is refused.
 
 use hyper::StatusCode;
 use raas_types::{Digest, ObjectKey, PointerError};
 
 use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
-use crate::client::ClientError;
+use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
-/// Why what a bucket has is not served.
+/// Why the metadata in a bucket is refused.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::watch) enum Refusal {
-    #[error("there is no such bucket")]
+    #[error("the bucket does not exist")]
     NoBucket,
-    #[error("no URL can be signed: {0}")]
+    #[error("cannot sign a URL: {0}")]
     Sign(#[from] CredentialError),
     #[error("{0}: {1}")]
-    Ask(ObjectKey, ClientError),
+    Ask(ObjectKey, HttpClientError),
     #[error("{0}: the service answers {1}{2}")]
     Status(ObjectKey, StatusCode, String),
-    #[error("{0}: it broke off: {1}")]
+    #[error("{0}: the transfer broke off: {1}")]
     Broken(ObjectKey, String),
-    #[error("{0}: it is longer than {1} bytes")]
+    #[error("{0}: the object is longer than {1} bytes")]
     TooLong(ObjectKey, u64),
-    #[error("the pointer is gone")]
+    #[error("the pointer has been removed from the bucket")]
     Gone,
     #[error("the pointer: {0}")]
     Pointer(#[from] PointerError),
     #[error(
-        "the pointer is of an older raas and names no parts: publish anything with this version, or run `raas setup`"
+        "the pointer was written by an older raas and names no parts: publish with this version, or run `raas setup`"
     )]
     Older,
-    #[error("{0}: it has {1} bytes instead of {2}")]
+    #[error("{0}: the object has {1} bytes instead of {2}")]
     Size(ObjectKey, u64, u64),
-    #[error("{0}: its content has the digest {1}")]
+    #[error("{0}: the content of the object has the digest {1}")]
     Digest(ObjectKey, Digest),
     #[error("{0}: {1}")]
     Archive(ObjectKey, ArchiveError),
-    #[error("the reader failed")]
+    #[error("the reader of the metadata failed; see the log")]
     Reader,
 }
 

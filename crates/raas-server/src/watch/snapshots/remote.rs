@@ -1,4 +1,4 @@
-//! Reading objects of a bucket, whole and within bounds.
+//! Reads objects of a bucket, with a size limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use raas_types::{Digest, ObjectKey, Part, Sha256};
 use super::super::archive::room;
 use super::super::error_code::ErrorCode;
 use super::refusal::Refusal;
-use crate::client::Client;
+use crate::http_client::HttpClient;
 use crate::origin::Origin;
 
 /// How long a bucket may be silent in the middle of an object.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A bucket, and who asks it.
+/// A bucket, and the client that reads it.
 #[derive(Clone)]
-pub(super) struct Remote {
+pub(super) struct BucketReader {
     pub(super) origin: Origin,
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<HttpClient>,
 }
 
-impl Remote {
-    /// The answer for an object, if it has another entity tag than this.
-    pub(super) async fn ask(
+impl BucketReader {
+    /// Requests an object, unless it still has this entity tag.
+    pub(super) async fn request(
         &self,
         key: &ObjectKey,
         unless: Option<&HeaderValue>,
     ) -> Result<Response<Incoming>, Refusal> {
         let url = self.origin.url(&Method::GET, key, None)?;
         let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let asked = self.client.ask(&Method::GET, &url, headers.as_slice()).await;
-        asked.map_err(|error| Refusal::Ask(key.clone(), error))
+        let response = self.client.fetch(&Method::GET, &url, headers.as_slice()).await;
+        response.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 
-    /// The bytes of a part, if they are just what the pointer says.
+    /// The bytes of a part. They must have exactly the length and the digest that the pointer names.
     pub(super) async fn part(&self, part: Part) -> Result<Vec<u8>, Refusal> {
         let key = part.key();
-        let answer = self.ask(&key, None).await?;
+        let answer = self.request(&key, None).await?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
             return Err(Refusal::status(key, status, ErrorCode::read(answer).await));
@@ -57,7 +57,7 @@ impl Remote {
     }
 }
 
-/// An answer's bytes with their digest, if they are not more than that.
+/// The bytes of an answer and their digest. More bytes than the limit are an error.
 pub(super) async fn read(
     answer: Response<Incoming>,
     key: &ObjectKey,
@@ -68,8 +68,8 @@ pub(super) async fn read(
     let mut bytes = Vec::with_capacity(room(usize::try_from(limit).map_err(|_| too_long())?));
     let mut digest = Sha256::default();
     loop {
-        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
-        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service is silent".into()))?;
+        let frame = tokio::time::timeout(TIMEOUT, body.frame()).await;
+        let frame = frame.map_err(|_| Refusal::Broken(key.clone(), "the service stopped sending".into()))?;
         let Some(frame) = frame else { return Ok((bytes, digest.finish())) };
         let frame = frame.map_err(|error| Refusal::Broken(key.clone(), error.to_string()))?;
         if let Ok(piece) = frame.into_data() {

@@ -1,8 +1,8 @@
-//! Addresses to listen on, as people write them.
+//! Parses the addresses to listen on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// `127.0.0.1:5000`, `[::1]:5000`, `localhost:5000`, or a port of this machine alone.
+/// Parses `127.0.0.1:5000`, `[::1]:5000`, `localhost:5000`, or a port, which means that port on 127.0.0.1.
 pub(super) fn parse(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost:").unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
+    fn addresses_are_parsed_as_people_write_them() {
         for (text, expected) in [
             ("5000", "127.0.0.1:5000"),
             ("localhost:5000", "127.0.0.1:5000"),

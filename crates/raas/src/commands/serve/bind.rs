@@ -1,4 +1,4 @@
-//! Where clients connect.
+//! Binds the port that clients connect to.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,16 +7,16 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use raas_base::failure::{Context as _, Failure, Kind};
 
-/// Clients that the system lets wait to be taken. The standard library has 128: when a cluster begins to pull, more than
-/// that come within a moment, and each that finds no place tries again after a second.
-const WAITING: u32 = 4096;
+/// The length of the queue of connections that the server has not accepted yet. The standard library's 128 are too few for
+/// a cluster that begins to pull: a client that finds the queue full tries again only after a second.
+const BACKLOG: u32 = 4096;
 
-/// Listens at an address, and says which it is if any free port would do.
+/// Listens on an address. Returns the address too, since port 0 stands for any free port.
 pub(super) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = begin(listen).map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot listen on {listen}"))
             .caused_by(error)
-            .hint("another program may have the port; `--listen 127.0.0.1:0` takes a free one")
+            .hint("stop the program that has the port, or take a free port with `--listen 127.0.0.1:0`")
     })?;
     let address = listener.local_addr().context(|| format!("cannot listen on {listen}"))?;
     Ok((listener, address))
@@ -24,10 +24,10 @@ pub(super) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr)
 
 fn begin(listen: SocketAddr) -> io::Result<TcpListener> {
     let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As the standard library does, so that a server that starts again gets its port.
+    // A restarted server gets its port at once, as with the standard library.
     socket.set_reuseaddr(true)?;
     socket.bind(listen)?;
-    socket.listen(WAITING)
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]
@@ -38,17 +38,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_finds_a_place() {
+    fn hundreds_of_clients_can_connect_at_once() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (listener, address) = runtime.block_on(bind("127.0.0.1:0".parse().unwrap())).unwrap();
-        // As many as the system has room for at all.
+        // The system's limit bounds every queue.
         let system = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let system: usize = system.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(128);
-        let crowd = system.min(400);
+        let clients = system.min(400);
         let patience = Duration::from_millis(900);
-        let there: Vec<_> =
-            (0..crowd).map(|_| TcpStream::connect_timeout(&address, patience).unwrap()).collect();
-        assert_eq!(there.len(), crowd);
+        let connected: Vec<_> =
+            (0..clients).map(|_| TcpStream::connect_timeout(&address, patience).unwrap()).collect();
+        assert_eq!(connected.len(), clients);
         drop(listener);
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates, names and ports that are not as they should be.
+//! Tests of wrong certificates, names and ports.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,8 +11,8 @@ use rustls::{ServerConfig, ServerConnection};
 use super::*;
 use crate::status::Outcome;
 
-/// Shakes hands with a server that has a certificate for `localhost` that ends in this year.
-fn shake(name: &str, ends: i32, trusted: bool) -> Check {
+/// The check of a server with a certificate for `localhost` that expires in the given year.
+fn check_server(name: &str, ends: i32, trusted: bool) -> Check {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_after = date_time_ymd(ends, 1, 1);
@@ -33,24 +33,24 @@ fn shake(name: &str, ends: i32, trusted: bool) -> Check {
     let roots = if trusted { vec![root] } else { Vec::new() };
     let shown = handshake(name, TcpStream::connect(address).unwrap(), &roots);
     server.join().unwrap();
-    judge(name, shown, Utc::of(SystemTime::now()))
+    check_certificate(name, shown, Utc::of(SystemTime::now()))
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told_with_its_fix() {
+fn each_certificate_error_has_a_fix() {
     let table = [
-        (shake("localhost", 4000, true), Outcome::Ok, "good until 4000-01-01", ""),
-        (shake("localhost", 2020, true), Outcome::Failed, "has expired", "renew it"),
+        (check_server("localhost", 4000, true), Outcome::Ok, "valid until 4000-01-01", ""),
+        (check_server("localhost", 2020, true), Outcome::Failed, "has expired", "renew the certificate"),
         (
-            shake("localhost", 4000, false),
+            check_server("localhost", 4000, false),
             Outcome::Failed,
-            "nobody whom this machine trusts",
+            "does not trust the issuer",
             "fullchain.pem",
         ),
         (
-            shake("other.localhost", 4000, true),
+            check_server("other.localhost", 4000, true),
             Outcome::Failed,
-            "is not of other.localhost",
+            "is not for other.localhost",
             "alternative names",
         ),
     ];
@@ -62,18 +62,18 @@ fn what_is_wrong_with_a_certificate_is_told_with_its_fix() {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_a_warning() {
+fn a_certificate_that_expires_soon_is_a_warning() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_after = date_time_ymd(2030, 1, 11);
     let made = params.self_signed(&key).unwrap();
-    let check = judge("x", Ok(vec![made.der().clone()]), "2030-01-01".parse().unwrap());
+    let check = check_certificate("x", Ok(vec![made.der().clone()]), "2030-01-01".parse().unwrap());
     assert_eq!(check.outcome, Outcome::Warning);
-    assert!(check.found.contains("ends in 10 days, at 2030-01-11"), "{check:?}");
+    assert!(check.found.contains("expires in 10 days, at 2030-01-11"), "{check:?}");
 }
 
 #[test]
-fn what_speaks_no_tls_is_told_so() {
+fn a_server_without_tls_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
@@ -81,14 +81,15 @@ fn what_speaks_no_tls_is_told_so() {
         let _ = stream.read(&mut [0; 1024]);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
-    let check = judge("x", handshake("x", TcpStream::connect(address).unwrap(), &[]), Utc::from_unix(0));
+    let check =
+        check_certificate("x", handshake("x", TcpStream::connect(address).unwrap(), &[]), Utc::from_unix(0));
     server.join().unwrap();
-    assert!(check.found.contains("speaks no TLS"), "{check:?}");
+    assert!(check.found.contains("does not speak TLS"), "{check:?}");
     assert!(check.fix.unwrap().contains("--plain-http"));
 }
 
 #[test]
-fn a_name_or_a_port_that_is_not_there_is_told() {
+fn an_unknown_name_and_a_closed_port_are_reported() {
     let mut checks = Vec::new();
     assert_eq!(check("nowhere.invalid", false, &mut checks), None);
     assert!(checks[0].found.contains("nowhere.invalid cannot be resolved"), "{checks:?}");

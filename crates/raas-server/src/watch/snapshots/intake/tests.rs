@@ -8,11 +8,11 @@ use raas_types::crane::{
 use raas_types::{RepositoryName, media_type};
 
 use super::super::super::archive::Limits;
-use super::super::super::shelf::Became;
+use super::super::super::document_store::Missing;
 use super::*;
 use crate::catalog::Repository;
 
-/// A document at a path, and its manifests, which have these bytes.
+/// A document at a path, and manifests with these bytes.
 fn repository(path: &str, name: &str, manifests: &[&str]) -> TreeFiles {
     let name: RepositoryName = name.parse().unwrap();
     let mut extension = V2Extension::default();
@@ -34,32 +34,33 @@ fn document(name: &RepositoryName, content: Content) -> Vec<u8> {
     Document { repository, name: name.clone(), url, protected: false, content }.to_bytes()
 }
 
-fn shelf() -> Shelf<Digest> {
-    Shelf::new("a bucket".into(), Arc::default())
+fn store() -> DocumentStore<Digest> {
+    DocumentStore::new("a bucket".into(), Arc::default())
 }
 
-/// Reads all files, in so many parts.
-fn read(shelf: &Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Digest> {
+/// Reads all files as a snapshot with this number of parts.
+fn read(store: &DocumentStore<Digest>, files: &[TreeFiles], parts: usize) -> DocumentChanges<Digest> {
     let allowance = Allowance::beside(std::iter::empty(), Limits::default());
-    let mut found = Found::default();
-    for place in (0..parts).map(|at| Place { at, parts }) {
-        let own: TreeFiles = files.iter().flatten().filter(|(path, _)| place.has(path)).cloned().collect();
-        found.extend(load(archive(&own), place, &allowance, shelf).unwrap().found);
+    let mut found = DocumentChanges::default();
+    for part_index in (0..parts).map(|at| PartIndex { at, parts }) {
+        let own: TreeFiles =
+            files.iter().flatten().filter(|(path, _)| part_index.has(path)).cloned().collect();
+        found.extend(load(archive(&own), part_index, &allowance, store).unwrap().found);
     }
     found
 }
 
-/// The same, and puts it on the shelf.
-fn take(shelf: &mut Shelf<Digest>, files: &[TreeFiles], parts: usize) -> Found<Digest> {
-    let found = read(shelf, files, parts);
-    let again = read(shelf, files, parts);
-    shelf.settle(again, |_| Became::Gone);
-    shelf.assemble("0123abc".into(), None);
+/// Reads all files, and stores them.
+fn take(store: &mut DocumentStore<Digest>, files: &[TreeFiles], parts: usize) -> DocumentChanges<Digest> {
+    let found = read(store, files, parts);
+    let again = read(store, files, parts);
+    store.reconcile(again, |_| Missing::Deleted);
+    store.assemble("0123abc".into(), None);
     found
 }
 
-/// What is wrong with documents, by their paths.
-fn faults(found: &Found<Digest>) -> Vec<(&str, String)> {
+/// The errors of documents, by path.
+fn faults(found: &DocumentChanges<Digest>) -> Vec<(&str, String)> {
     let faults = found.loaded.iter().filter_map(|loaded| {
         let fault = loaded.result.as_ref().err()?;
         Some((loaded.path.as_str(), fault.to_string()))
@@ -70,7 +71,7 @@ fn faults(found: &Found<Digest>) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn documents_are_found_wherever_one_may_lie() {
+fn documents_are_found_at_every_allowed_path() {
     let name: RepositoryName = "app".parse().unwrap();
     let mut broken = repository("crane/data/broken.json", "broken", &["gone"]);
     broken.remove(0);
@@ -87,7 +88,7 @@ fn documents_are_found_wherever_one_may_lie() {
         vec![("crane/data/nonsense.json".into(), b"{".to_vec())],
     ];
     for parts in [1, 2, 64] {
-        let found = take(&mut shelf(), &files, parts);
+        let found = take(&mut store(), &files, parts);
         assert_eq!(found.loaded.len(), files.len());
         let faults = faults(&found);
         assert!(
@@ -99,7 +100,7 @@ fn documents_are_found_wherever_one_may_lie() {
 }
 
 #[test]
-fn a_document_elsewhere_than_its_files_has_those_of_its_part() {
+fn a_document_in_another_part_than_its_manifests_does_not_load() {
     let path = "crane/data/elsewhere.json";
     let name = |apart: bool| {
         let names = (0..).map(|n| format!("app{n}"));
@@ -109,25 +110,25 @@ fn a_document_elsewhere_than_its_files_has_those_of_its_part() {
     };
     for apart in [false, true] {
         let files = [repository(path, &name(apart), &["one"])];
-        assert_eq!(faults(&read(&shelf(), &files, 1)), []);
-        assert_eq!(faults(&read(&shelf(), &files, 2)).len(), usize::from(apart));
+        assert_eq!(faults(&read(&store(), &files, 1)), []);
+        assert_eq!(faults(&read(&store(), &files, 2)).len(), usize::from(apart));
     }
 }
 
 #[test]
-fn what_is_as_before_is_the_same_in_memory() {
-    let mut shelf = shelf();
-    let repository_of = |shelf: &Shelf<Digest>, name: &str| -> Arc<Repository> {
-        Arc::clone(shelf.catalog().repository(name).unwrap())
+fn unchanged_documents_and_manifests_are_shared() {
+    let mut store = store();
+    let repository_of = |store: &DocumentStore<Digest>, name: &str| -> Arc<Repository> {
+        Arc::clone(store.catalog().repository(name).unwrap())
     };
     let one = repository("crane/data/one.json", "one", &["a", "b"]);
-    take(&mut shelf, &[one.clone(), repository("crane/data/two.json", "two", &["c", "d"])], 1);
-    let before = [repository_of(&shelf, "one"), repository_of(&shelf, "two")];
+    take(&mut store, &[one.clone(), repository("crane/data/two.json", "two", &["c", "d"])], 1);
+    let before = [repository_of(&store, "one"), repository_of(&store, "two")];
     let changed = repository("crane/data/two.json", "two", &["d", "e"]);
-    // In however many parts.
-    let found = take(&mut shelf, &[one, changed], 4);
+    // With another number of parts.
+    let found = take(&mut store, &[one, changed], 4);
     assert_eq!(found.same, ["crane/data/one.json"]);
-    let after = [repository_of(&shelf, "one"), repository_of(&shelf, "two")];
+    let after = [repository_of(&store, "one"), repository_of(&store, "two")];
     assert!(Arc::ptr_eq(&before[0], &after[0]));
     assert!(!Arc::ptr_eq(&before[1], &after[1]));
     let manifest = |repository: &Repository, bytes: &[u8]| repository.manifest(&Digest::of(bytes)).cloned();
@@ -138,16 +139,16 @@ fn what_is_as_before_is_the_same_in_memory() {
 }
 
 #[test]
-fn documents_of_parts_that_are_kept_stay_as_they_are() {
+fn documents_of_unchanged_parts_stay() {
     let faulty = Arc::<AtomicUsize>::default();
-    let mut shelf = Shelf::new("a bucket".into(), Arc::clone(&faulty));
+    let mut store = DocumentStore::new("a bucket".into(), Arc::clone(&faulty));
     let broken = vec![("crane/data/broken.json".to_owned(), b"{".to_vec())];
-    take(&mut shelf, &[repository("crane/data/one.json", "one", &["a"]), broken], 1);
+    take(&mut store, &[repository("crane/data/one.json", "one", &["a"]), broken], 1);
     assert_eq!(faulty.load(Ordering::Relaxed), 1);
-    shelf.settle(Found::default(), |_| Became::Kept);
+    store.reconcile(DocumentChanges::default(), |_| Missing::Unchanged);
     assert_eq!(faulty.load(Ordering::Relaxed), 1);
-    shelf.assemble("0123abc".into(), None);
-    assert!(shelf.catalog().repository("one").is_some());
-    shelf.settle(Found::default(), |_| Became::Gone);
+    store.assemble("0123abc".into(), None);
+    assert!(store.catalog().repository("one").is_some());
+    store.reconcile(DocumentChanges::default(), |_| Missing::Deleted);
     assert_eq!(faulty.load(Ordering::Relaxed), 0);
 }

@@ -1,0 +1,19 @@
+//! The HTTP client of everything in raas that asks somebody else: one TLS stack, proxies as curl knows them, time-outs,
+//! bounded redirects.
+//!
+//! ```text
+//! agent (blocking, for commands) ──▶ client (asynchronous, for the server) ──▶ connector ──▶ proxies
+//! ```
+
+mod agent;
+mod body;
+mod client;
+mod connector;
+mod proxies;
+mod redirect;
+
+pub use agent::{Agent, AgentOptions, RequestBuilder, Response};
+pub use body::Body;
+pub use client::{Client, ClientError, ClientOptions, Trust};
+pub use hyper::http;
+pub use proxies::{ForwardProxies, ForwardProxy, ProxyError};

@@ -1,0 +1,87 @@
+//! Reading chosen manifests of a store, with their platforms narrowed and their attachments.
+
+use std::collections::BTreeMap;
+
+use raas_types::{Digest, Platform, Tag};
+
+use crate::manifests::collect;
+use crate::platforms::{Incomplete, narrow};
+use crate::roots::Root;
+use crate::select::{Chosen, Selection};
+use crate::store::Layered;
+use crate::{ImageError, Limits, ManifestSet, Store};
+
+/// Reads manifests of a store, and everything that they list: for a source that is no archive, such as a registry.
+///
+/// `images` are the manifests to publish, each with its tags. `attachments` are manifests that are published if their
+/// subject is, such as signatures. `platforms` are those wanted of an index; empty for all.
+///
+/// # Errors
+/// A manifest is missing, or breaks a rule.
+pub fn read_store(
+    store: &dyn Store,
+    images: &BTreeMap<Digest, Vec<Tag>>,
+    attachments: &[Digest],
+    platforms: &[Platform],
+    limits: &Limits,
+) -> Result<ManifestSet, ImageError> {
+    let chosen = images.iter().map(|(digest, tags)| Chosen { digest: *digest, tags: tags.clone() });
+    let selection = Selection {
+        repository: None,
+        images: chosen.collect(),
+        platforms: platforms.to_vec(),
+        notes: Vec::new(),
+    };
+    let roots = images.keys().map(|digest| Root::by_digest(*digest)).collect();
+    let others: Vec<Root> = attachments.iter().map(|digest| Root::by_digest(*digest)).collect();
+    assemble(store, &selection, roots, &others, Incomplete::Refuse, None, limits)
+}
+
+/// Reads the chosen roots, each under its chosen tags, and the others as far as they are attached to them.
+pub(crate) fn assemble(
+    source: &dyn Store,
+    selection: &Selection,
+    chosen: Vec<Root>,
+    others: &[Root],
+    incomplete: Incomplete,
+    earlier: Option<&dyn Store>,
+    limits: &Limits,
+) -> Result<ManifestSet, ImageError> {
+    let mut store = Layered { made: BTreeMap::new(), source, earlier };
+    let mut notes = selection.notes.clone();
+    let mut published_whole: BTreeMap<Digest, bool> = BTreeMap::new();
+    let mut roots = Vec::new();
+    for root in chosen {
+        // A manifest has a root for each of its names; the first one gets all tags of the selection, and the
+        // descriptors of the others are checked.
+        if let Some(whole) = published_whole.get(&root.digest) {
+            roots.extend(whole.then(|| Root { tag: None, ..root }));
+            continue;
+        }
+        let narrowed = narrow(&store, &root, &selection.platforms, incomplete, limits)?;
+        published_whole.insert(root.digest, narrowed.root.digest == root.digest);
+        store.made.extend(narrowed.made);
+        notes.extend(narrowed.note);
+        let tags = selection.tags_of(&root.digest).unwrap_or_default();
+        if tags.is_empty() {
+            roots.push(Root { tag: None, ..narrowed.root });
+        } else {
+            roots.extend(tags.iter().map(|tag| Root { tag: Some(tag.clone()), ..narrowed.root.clone() }));
+        }
+    }
+    let mut set = collect(&store, &roots, others, limits)?;
+    if let Some(earlier) = earlier {
+        let mut taken = 0;
+        for digest in set.manifests.keys() {
+            let is_ours = store.made.contains_key(digest) || source.manifest(digest)?.is_some();
+            taken += usize::from(!is_ours && earlier.manifest(digest)?.is_some());
+        }
+        if taken > 0 {
+            let manifests = if taken == 1 { "a manifest".to_owned() } else { format!("{taken} manifests") };
+            notes.push(format!("the source lacks {manifests} that an earlier publication has"));
+        }
+    }
+    notes.append(&mut set.notes);
+    set.notes = notes;
+    Ok(set)
+}

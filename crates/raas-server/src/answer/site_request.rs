@@ -1,0 +1,106 @@
+//! A request to a site, as the answers of all APIs need it.
+
+use std::cell::Cell;
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Uri};
+use raas_types::RepositoryName;
+
+use super::reply::{checked, fail};
+use crate::auth::Visitor;
+use crate::catalog::Catalog;
+use crate::error::ApiError;
+use crate::fetched::{Fetched, FetchedItem};
+use crate::http::host;
+use crate::http::range::{self, RequestedRange};
+use crate::metrics::RedirectTarget;
+use crate::response::Response;
+use crate::route::Api;
+use crate::site::Site;
+
+/// The requests that report what they were for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracked {
+    /// Requests that may change a counter.
+    Counted,
+    /// All requests, for the access log.
+    All,
+}
+
+/// A request to a site that is loaded.
+pub(super) struct SiteRequest<'a> {
+    pub(super) site: &'a Site,
+    pub(super) catalog: &'a Catalog,
+    pub(super) secure: bool,
+    pub(super) visitor: &'a Visitor,
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) tracked: Tracked,
+    /// What the request was for, once that is known.
+    pub(super) fetched: &'a Cell<Option<Fetched>>,
+}
+
+impl<'a> SiteRequest<'a> {
+    /// The host that the client named.
+    pub(super) fn host(&self) -> Option<&'a str> {
+        host::from_parts(self.uri, self.headers)
+    }
+
+    /// The redirect target for a URL of a document. The URL was checked when the document was loaded.
+    pub(super) fn location(&self, url: String, size: u64) -> HeaderValue {
+        match &self.site.crane {
+            // The texts of the rules were checked when the configuration was read.
+            Some(rules) => checked(rules.location(url, size)),
+            None => checked(url),
+        }
+    }
+
+    /// Whether an answer that hides a repository should be a challenge, because other credentials may reveal it. The
+    /// inner value is the `error` of RFC 6750, if the request had credentials.
+    pub(super) fn challenge_reason(&self) -> Option<Option<&'static str>> {
+        match self.visitor {
+            Visitor::Anonymous | Visitor::Uncertified(_) if self.site.access.reads_authorization() => {
+                Some(None)
+            }
+            // A token of another issuer grants only the repositories that it names. Another token may grant this one.
+            Visitor::TokenBearer(_) => Some(Some("insufficient_scope")),
+            _ => None,
+        }
+    }
+
+    /// An error that tells the client where to get a token.
+    pub(super) fn challenge(
+        &self,
+        api: Api,
+        failure: &ApiError,
+        scope: Option<&str>,
+        error: Option<&str>,
+    ) -> Response {
+        let mut response = fail(api, failure);
+        let host = self.host().unwrap_or("localhost");
+        let value = self.site.access.challenge(host, scope, self.secure, error);
+        response.headers.insert(header::WWW_AUTHENTICATE, value);
+        response
+    }
+
+    /// Reports what the request was for, to the access log and the counters.
+    pub(super) fn set_fetched(&self, repository: &RepositoryName, item: FetchedItem) {
+        if self.tracked == Tracked::Counted && !item.is_countable() {
+            return;
+        }
+        let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
+        self.fetched.set(Some(Fetched { vendor, repository, item }));
+    }
+
+    /// Counts the bytes of a redirect: `size`, or the length of the range that the request names.
+    pub(super) fn count_redirect(&self, target: RedirectTarget, size: u64) {
+        let range = self.headers.get(header::RANGE);
+        let bytes = match range::parse(range.map(HeaderValue::as_bytes), size) {
+            RequestedRange::Whole => size,
+            RequestedRange::Part { length, .. } => length,
+            RequestedRange::Unsatisfiable => 0,
+        };
+        self.site.redirected.add(target, bytes);
+    }
+}

@@ -1,0 +1,97 @@
+//! The access policy of a site.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hyper::header::HeaderValue;
+
+use super::{ClientCa, Issuer, TokenIssuer, TokenVerdict, Users, challenge};
+
+/// Decides who may read the protected repositories of a site. An empty policy admits nobody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AccessPolicy {
+    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) issuer: Option<Arc<Issuer>>,
+    pub(crate) client_ca: Option<Arc<ClientCa>>,
+}
+
+/// The configured sources of an [`AccessPolicy`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AccessConfig<'a> {
+    /// A file of users, as `htpasswd -B` writes it.
+    pub(crate) users: Option<&'a Path>,
+    pub(crate) issuer: Option<&'a TokenIssuer>,
+    /// A PEM file of the authorities of client certificates.
+    pub(crate) client_ca: Option<&'a Path>,
+}
+
+impl AccessPolicy {
+    /// Reads the files that have changed, and starts to follow new ones. Returns whether the sources are others than
+    /// before.
+    pub(crate) fn follow(&mut self, config: AccessConfig<'_>) -> bool {
+        let mut changed = false;
+        match (&self.users, config.users) {
+            (Some(users), Some(file)) if users.file() == file => users.poll(),
+            (None, None) => {}
+            (_, file) => {
+                self.users = file.map(|file| Arc::new(Users::new(file)));
+                changed = true;
+            }
+        }
+        match (&self.issuer, config.issuer) {
+            (Some(issuer), Some(config)) if issuer.config() == config => issuer.poll(),
+            (None, None) => {}
+            (_, config) => {
+                self.issuer = config.map(|config| Arc::new(Issuer::new(config.clone())));
+                changed = true;
+            }
+        }
+        match (&self.client_ca, config.client_ca) {
+            (Some(ca), Some(file)) if ca.file() == file => ca.poll(),
+            (None, None) => {}
+            (_, file) => {
+                self.client_ca = file.map(|file| Arc::new(ClientCa::new(file)));
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Whether any visitor may read protected repositories.
+    pub(crate) fn admits_anyone(&self) -> bool {
+        self.reads_authorization() || self.client_ca.is_some()
+    }
+
+    /// The verdict about a token. Tokens of this server have two parts, tokens of other issuers three.
+    pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
+        match (&self.issuer, &self.users) {
+            (Some(issuer), _) if token.matches('.').count() == 2 => issuer.check_token(token, now),
+            (_, Some(users)) => users.check_token(token, now),
+            _ => TokenVerdict::Forged,
+        }
+    }
+
+    /// Whether the `Authorization` header has a meaning.
+    pub(crate) fn reads_authorization(&self) -> bool {
+        self.users.is_some() || self.issuer.is_some()
+    }
+
+    /// The challenge that tells a client where to get a token: from the issuer, or from this server.
+    pub(crate) fn challenge(
+        &self,
+        host: &str,
+        scope: Option<&str>,
+        secure: bool,
+        error: Option<&str>,
+    ) -> HeaderValue {
+        match &self.issuer {
+            Some(issuer) => {
+                let text = issuer.challenge(scope, error);
+                HeaderValue::try_from(text)
+                    .expect("the parts of the challenge were checked to be visible ASCII")
+            }
+            None => challenge(host, scope, secure),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Starts a server, and stops it: the wiring of all its parts.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::acme::{Acme, AcmeRenewal};
+use crate::auth::Throttle;
+use crate::connection::Connections;
+use crate::http_client::HttpClient;
+use crate::notify::{self, NotificationTask};
+use crate::options::Options;
+use crate::pulls::{PAUSE, PullQueue};
+use crate::site::SiteSource;
+use crate::state::ServerState;
+use crate::tls::{CertificateFollower, Certificates, Tls};
+use crate::watch::keep_up;
+
+mod accept;
+mod load;
+mod operators;
+
+/// Serves the sites until `shutdown` is done, then lets requests in flight finish, for at most the grace period of the
+/// options.
+///
+/// All sites are loaded before the first connection is accepted, so no client sees a half-loaded registry.
+///
+/// # Errors
+/// A certificate, the folder of ACME or the list of sites cannot be read. Whatever fails later is logged, and the
+/// server goes on with what it has.
+pub async fn serve(
+    listener: TcpListener,
+    sites: impl SiteSource,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let server = Server::start(&listener, sites, &options).await?;
+    accept::serve_clients(listener, Arc::clone(&server.connections), &options, shutdown).await;
+    server.finish().await;
+    Ok(())
+}
+
+/// A server that is loaded, with its background tasks.
+struct Server {
+    connections: Arc<Connections>,
+    notifications: Option<NotificationTask>,
+    /// Stopped when the server is dropped.
+    _tasks: Vec<BackgroundTask>,
+}
+
+impl Server {
+    async fn start(listener: &TcpListener, sites: impl SiteSource, options: &Options) -> io::Result<Self> {
+        let mut tasks = Vec::new();
+        // Before the sites, which take longer: a bad certificate is reported at once.
+        let tls = start_tls(options, &mut tasks).await?;
+        let client = Arc::<HttpClient>::default();
+        let (notifier, notifications) = match options.notify.clone() {
+            Some(notify) => {
+                let address = listener.local_addr()?.to_string();
+                let (notifier, task) = notify::start(notify, Arc::clone(&client), address);
+                (Some(notifier), Some(task))
+            }
+            None => (None, None),
+        };
+        let state = Arc::new(ServerState {
+            current: ArcSwap::default(),
+            client,
+            metrics: Arc::default(),
+            pull_queue: PullQueue::new(notifier),
+            certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
+            trusted_proxies: options.trusted_proxies.clone(),
+            throttle: Throttle::new(options.guess_limit),
+        });
+        if let (Some(acme), Some(tls)) = (options.acme.clone(), &tls) {
+            tasks.push(start_acme(acme, tls, &state).await?);
+        }
+        tasks.push(BackgroundTask::spawn(count_pulls(Arc::clone(&state))));
+        let watcher = load::load(&state, sites, options).await?;
+        tasks.push(BackgroundTask::spawn(keep_up(watcher, Arc::clone(&state), options.poll)));
+        if let Some(listener) = options.metrics.clone() {
+            let (state, header_timeout) = (Arc::clone(&state), options.header_timeout);
+            tasks.push(BackgroundTask::spawn(async move {
+                operators::serve_operators(&listener, state, header_timeout).await;
+            }));
+        }
+        let connections = Arc::new(Connections {
+            state,
+            tls,
+            header_timeout: options.header_timeout,
+            write_timeout: options.write_timeout,
+        });
+        Ok(Self { connections, notifications, _tasks: tasks })
+    }
+
+    /// Counts and sends the last pulls.
+    async fn finish(self) {
+        if let Some(notifications) = self.notifications {
+            let state = &self.connections.state;
+            state.pull_queue.count_into(&state.metrics.pulls);
+            notifications.finish().await;
+        }
+    }
+}
+
+/// Counts the pulls that requests have queued, again and again.
+async fn count_pulls(state: Arc<ServerState>) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        state.pull_queue.count_into(&state.metrics.pulls);
+    }
+}
+
+/// Loads the server's certificates and follows their files. Nothing if the server speaks plain HTTP.
+async fn start_tls(options: &Options, tasks: &mut Vec<BackgroundTask>) -> io::Result<Option<Tls>> {
+    if !options.is_secure() {
+        return Ok(None);
+    }
+    let certificates = Arc::<Certificates>::default();
+    let (named, folder) = (options.certificates.clone(), options.certificate_folder.clone());
+    let follower = CertificateFollower::open(named, folder, Arc::clone(&certificates)).await?;
+    let tls = Tls::new(Arc::clone(&certificates)).map_err(io::Error::other)?;
+    tasks.push(BackgroundTask::spawn(follower.follow(certificates, options.remote_poll)));
+    Ok(Some(tls))
+}
+
+/// Starts to obtain and to renew certificates by ACME. It does not wait for the first certificate: until then clients
+/// see a placeholder.
+async fn start_acme(acme: Acme, tls: &Tls, state: &ServerState) -> io::Result<BackgroundTask> {
+    let (certificates, challenges) = (Arc::clone(&tls.certificates), Arc::clone(&tls.challenges));
+    let metrics = Arc::clone(&state.metrics);
+    let opening = spawn_blocking(move || AcmeRenewal::open(acme, certificates, challenges, metrics));
+    let renewal = opening.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+    Ok(BackgroundTask::spawn(renewal.keep()))
+}
+
+/// A task that stops when this is dropped.
+struct BackgroundTask(JoinHandle<()>);
+
+impl BackgroundTask {
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
+impl Drop for BackgroundTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,98 @@
+//! The state of a site's metadata in a bucket.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use raas_types::Pointer;
+
+use crate::catalog::Catalog;
+
+/// The state of a site's metadata. The task that follows the bucket writes it, and everybody may read it.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataHealth {
+    /// The catalog that is served. None until the bucket was read for the first time.
+    catalog: ArcSwapOption<Catalog>,
+    /// How often the bucket's metadata was refused.
+    refusals: AtomicU64,
+    /// The number of documents that do not load.
+    faulty: Arc<AtomicUsize>,
+    status: Mutex<Status>,
+    tried: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Status {
+    /// Why the bucket's metadata is refused. None while it is served.
+    refusal: Option<String>,
+    /// When the served metadata was last confirmed to be the bucket's.
+    confirmed: Option<Instant>,
+    sequence: u64,
+}
+
+impl MetadataHealth {
+    /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
+    pub(crate) fn confirmed(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
+        if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
+            self.catalog.store(Some(catalog));
+        }
+        self.with_status(|status| {
+            status.refusal = None;
+            status.confirmed = Some(Instant::now());
+            status.sequence = pointer.map_or(0, |pointer| pointer.sequence);
+        });
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the bucket's metadata is refused. Returns whether the reason is new.
+    pub(crate) fn refused(&self, reason: &str) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        let new = self.with_status(|status| {
+            let new = status.refusal.as_deref() != Some(reason);
+            status.refusal = Some(reason.to_owned());
+            new
+        });
+        self.tried.store(true, Ordering::Relaxed);
+        new
+    }
+
+    /// The catalog that is served. None until the bucket was read for the first time.
+    pub(crate) fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.load_full()
+    }
+
+    /// How often the bucket's metadata was refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Whether the served metadata was the bucket's when the bucket was last asked.
+    pub(crate) fn is_current(&self) -> bool {
+        self.with_status(|status| status.refusal.is_none() && status.confirmed.is_some())
+    }
+
+    /// The time since the served metadata was last confirmed to be the bucket's.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.with_status(|status| status.confirmed.map(|confirmed| confirmed.elapsed()))
+    }
+
+    /// The sequence number of the publication that is served.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.with_status(|status| status.sequence)
+    }
+
+    /// The number of documents that do not load.
+    pub(crate) fn faulty(&self) -> &Arc<AtomicUsize> {
+        &self.faulty
+    }
+
+    /// Whether the bucket was asked at least once, with whatever result.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    fn with_status<T>(&self, change: impl FnOnce(&mut Status) -> T) -> T {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

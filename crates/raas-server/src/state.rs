@@ -1,0 +1,35 @@
+//! The state that all requests share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::auth::Throttle;
+use crate::http_client::HttpClient;
+use crate::metrics::Metrics;
+use crate::pulls::PullQueue;
+use crate::site::Snapshot;
+use crate::tls::Certificates;
+
+/// The state of a server.
+pub(crate) struct ServerState {
+    /// The sites that are served now.
+    pub(crate) current: ArcSwap<Snapshot>,
+    pub(crate) client: Arc<HttpClient>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The requests that are waiting to be counted.
+    pub(crate) pull_queue: PullQueue,
+    /// The server's own certificates. None if it speaks plain HTTP.
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    /// The networks of proxies that are trusted to name the client's address.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) throttle: Throttle,
+}
+
+impl ServerState {
+    /// Whether the server speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.certificates.is_some()
+    }
+}

@@ -1,0 +1,170 @@
+//! Options of `raas serve` for a stateless server, and the sites that they describe. A stateless server has no home.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use raas_server::SiteConfig;
+use raas_types::VendorName;
+
+use super::per_vendor::{PerVendor, by_vendor, value_of};
+use crate::config::{Config, CraneConf, VendorSettings};
+use crate::sites::{self, Buckets, LocationArgument};
+use raas_base::failure::{Failure, Kind};
+use raas_types::BucketAccess;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Without a home")]
+pub(super) struct StatelessArgs {
+    /// Follow the metadata at s3://BUCKET[/PREFIX], at the URL of such a place, or in a folder
+    ///
+    /// Repeat the option for each vendor. A single vendor needs no ISV= here.
+    #[arg(
+        long,
+        value_name = "[ISV=]PLACE",
+        env = "RAAS_METADATA",
+        value_parser = |text: &str| PerVendor::parse(text, LocationArgument::parse),
+        group = "stateless"
+    )]
+    metadata: Vec<PerVendor<LocationArgument>>,
+
+    /// Serve the vendors of raas.cfg that have an `s3_bucket`, all or those named
+    ///
+    /// Changes of the file take effect within seconds, or within a minute if it is in a git repository.
+    #[arg(long, env = "RAAS_FROM_CONFIG", group = "stateless")]
+    pub(super) from_config: bool,
+
+    /// Serve the documents of a legacy Crane as this crane.conf says
+    ///
+    /// Without a named vendor, the vendor is called `crane`.
+    #[arg(long, value_name = "FILE", env = "CRANE_CONFIG_PATH", group = "stateless")]
+    crane_config: Option<PathBuf>,
+
+    /// Serve the objects at this place [default: as in raas.cfg, or else where the metadata is]
+    ///
+    /// Places are written as for --metadata.
+    #[arg(
+        long,
+        value_name = "[ISV=]PLACE",
+        env = "RAAS_BUCKET",
+        value_parser = |text: &str| PerVendor::parse(text, LocationArgument::parse),
+        requires = "metadata"
+    )]
+    bucket: Vec<PerVendor<LocationArgument>>,
+
+    /// Let clients get objects in this way [default: as in raas.cfg, or else presigned]
+    #[arg(long, value_name = "ACCESS", env = "RAAS_ACCESS", requires = "metadata")]
+    access: Option<AccessArgument>,
+
+    /// Use this S3 service instead of AWS
+    #[arg(long, value_name = "URL", env = "RAAS_S3_ENDPOINT", requires = "metadata")]
+    s3_endpoint: Option<String>,
+
+    /// Use the S3 service in this region [default: AWS_REGION, or else us-east-1]
+    #[arg(long, value_name = "REGION", env = "RAAS_S3_REGION", requires = "metadata")]
+    s3_region: Option<String>,
+
+    /// Put the bucket into the path and not into the host name
+    #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
+    s3_path_style: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AccessArgument {
+    /// Redirect to signed URLs of a private bucket
+    Presigned,
+    /// Redirect to the bucket, which everybody may read
+    Public,
+    /// Redirect to the CDN that raas.cfg names for the vendor
+    Cdn,
+    /// Send the bytes through the server
+    Proxy,
+}
+
+impl StatelessArgs {
+    /// Whether the options ask for a stateless server.
+    pub(super) fn is_requested(&self) -> bool {
+        self.from_config || self.crane_config.is_some() || !self.metadata.is_empty()
+    }
+
+    /// Whether the server may sign URLs. With `--crane-config` it never signs them with a key of S3.
+    pub(super) fn needs_credentials(&self) -> bool {
+        self.from_config || !self.metadata.is_empty()
+    }
+
+    /// The sites of `--metadata`, one for each vendor, or the site of `--crane-config`.
+    pub(super) fn sites(
+        &self,
+        vendors: &[VendorName],
+        config: &Config,
+        buckets: &Buckets,
+    ) -> Result<Vec<SiteConfig>, Failure> {
+        if let Some(file) = &self.crane_config {
+            return Ok(vec![self.crane(file, vendors, config)?]);
+        }
+        let metadata = by_vendor("--metadata", &self.metadata, vendors)?;
+        let named: Vec<VendorName> = metadata.iter().map(|(vendor, _)| (*vendor).clone()).collect();
+        if let Some(without) = vendors.iter().find(|vendor| !named.contains(vendor)) {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("the metadata of {without} has no known location"),
+            )
+            .hint(format!("name it with --metadata {without}=PLACE")));
+        }
+        let objects = by_vendor("--bucket", &self.bucket, &named)?;
+        let mut made = Vec::with_capacity(metadata.len());
+        for (vendor, location) in metadata {
+            let settings = self.settings(config.vendor(vendor))?;
+            made.push(sites::stateless(vendor, location, value_of(&objects, vendor), &settings, buckets)?);
+        }
+        Ok(made)
+    }
+
+    fn crane(&self, file: &Path, vendors: &[VendorName], config: &Config) -> Result<SiteConfig, Failure> {
+        let vendor = match vendors {
+            [] => "crane".parse().expect("`crane` is a valid vendor name"),
+            [one] => one.clone(),
+            _ => {
+                return Err(Failure::new(
+                    Kind::Usage,
+                    "--crane-config serves one vendor, but several are named",
+                )
+                .hint("name one vendor"));
+            }
+        };
+        let conf = CraneConf::load(file)?;
+        if !conf.data_dir.is_dir() {
+            let missing = format!(
+                "{}: `data_dir` is {}, which is not a folder",
+                file.display(),
+                conf.data_dir.display()
+            );
+            return Err(Failure::new(Kind::Usage, missing)
+                .hint("set `data_dir` in [general] to the folder of the documents"));
+        }
+        for note in &conf.notes {
+            tracing::info!(file = %file.display(), note);
+        }
+        Ok(sites::crane(&vendor, &conf, &config.vendor(&vendor)))
+    }
+
+    /// The settings of the vendor's section. Options of the command line replace them.
+    fn settings(&self, section: VendorSettings) -> Result<VendorSettings, Failure> {
+        let mut settings = section;
+        settings.s3_endpoint = self.s3_endpoint.clone().or(settings.s3_endpoint);
+        settings.s3_region = self.s3_region.clone().or(settings.s3_region);
+        settings.s3_path_style |= self.s3_path_style;
+        settings.access = match self.access {
+            None => settings.access,
+            Some(AccessArgument::Presigned) => BucketAccess::Presigned,
+            Some(AccessArgument::Public) => BucketAccess::Public,
+            Some(AccessArgument::Cdn) => BucketAccess::Cdn,
+            Some(AccessArgument::Proxy) => BucketAccess::Proxy,
+        };
+        if settings.access == BucketAccess::Cdn && settings.cdn_url.is_none() {
+            return Err(Failure::new(Kind::Usage, "--access cdn needs the URL of the CDN").hint(
+                "set `cdn_url` in the vendor's section of raas.cfg, or give the CDN's URL to --bucket",
+            ));
+        }
+        Ok(settings)
+    }
+}

@@ -1,0 +1,203 @@
+//! Options of `raas serve` for TLS, ACME and trusted proxies.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use raas_server::{Acme, CertificateFiles, IpNet, Options};
+
+use raas_base::failure::{Failure, Kind};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS and proxies")]
+pub(super) struct TlsArgs {
+    /// Show clients this certificate, in PEM with its chain
+    ///
+    /// Repeat the option for more names, each with its --tls-key. A client gets the certificate of the name that it
+    /// asks for, or the first one. A renewed file is used without a restart.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_CERTIFICATE",
+        value_delimiter = ',',
+        requires = "tls_key"
+    )]
+    tls_certificate: Vec<PathBuf>,
+
+    /// Use this key for the certificate, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RAAS_TLS_KEY",
+        value_delimiter = ',',
+        requires = "tls_certificate"
+    )]
+    tls_key: Vec<PathBuf>,
+
+    /// Show the certificates of this folder: each NAME.crt with its NAME.key
+    ///
+    /// Files may come and go while the server runs.
+    #[arg(long, value_name = "DIR", env = "RAAS_TLS_FOLDER")]
+    tls_folder: Option<PathBuf>,
+
+    /// Get and renew a certificate for this name by ACME
+    ///
+    /// The name must lead to this server on port 443. The option accepts the authority's terms of service.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "RAAS_ACME_DOMAIN",
+        value_delimiter = ',',
+        requires = "acme_folder"
+    )]
+    acme_domain: Vec<String>,
+
+    /// Let the authority write to this address if something is wrong
+    #[arg(long, value_name = "ADDRESS", env = "RAAS_ACME_EMAIL", requires = "acme_domain")]
+    acme_email: Option<String>,
+
+    /// Keep the ACME account and the certificates, with their keys, in this folder
+    ///
+    /// The folder must outlive the server.
+    #[arg(long, value_name = "DIR", env = "RAAS_ACME_FOLDER", requires = "acme_domain")]
+    acme_folder: Option<PathBuf>,
+
+    /// Ask the ACME authority with this directory
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RAAS_ACME_DIRECTORY",
+        requires = "acme_domain",
+        default_value = Acme::LETS_ENCRYPT
+    )]
+    acme_directory: String,
+
+    /// Trust these roots, in PEM, for the directory of a private authority
+    #[arg(long, value_name = "FILE", env = "RAAS_ACME_CA", requires = "acme_domain")]
+    acme_ca: Option<PathBuf>,
+
+    /// Believe the client address that proxies at these addresses or networks give [default: none]
+    ///
+    /// Separate them by commas, such as 10.0.0.0/8,192.0.2.1. The client's address is taken from X-Forwarded-For, or
+    /// else from Forwarded.
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        env = "RAAS_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    trusted_proxies: Vec<IpNet>,
+}
+
+impl TlsArgs {
+    /// The server's options that these arguments set.
+    ///
+    /// # Errors
+    /// The numbers of certificates and keys differ.
+    pub(super) fn options(&self) -> Result<Options, Failure> {
+        let (certificates, keys) = (&self.tls_certificate, &self.tls_key);
+        if certificates.len() != keys.len() {
+            let message = format!(
+                "each certificate needs a key, but there are {} --tls-certificate and {} --tls-key",
+                certificates.len(),
+                keys.len()
+            );
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("give one --tls-key for each --tls-certificate, in the same order"));
+        }
+        let pair = |(certificate, key): (&PathBuf, &PathBuf)| CertificateFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
+        let acme = self.acme_folder.as_ref().map(|folder| Acme {
+            domains: self.acme_domain.iter().map(|name| name.trim().to_ascii_lowercase()).collect(),
+            email: self.acme_email.clone(),
+            folder: folder.clone(),
+            directory: self.acme_directory.clone(),
+            ca: self.acme_ca.clone(),
+            pause: Acme::PAUSE,
+        });
+        Ok(Options {
+            certificates: certificates.iter().zip(keys).map(pair).collect(),
+            certificate_folder: self.tls_folder.clone(),
+            acme,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..Options::default()
+        })
+    }
+}
+
+/// Parses a network. A single address is a network of its own.
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "expected an address or a network, such as 10.0.0.0/8".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        tls: TlsArgs,
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        let parsed =
+            Parsed::try_parse_from([&["serve"], arguments].concat()).map_err(|error| error.to_string())?;
+        parsed.tls.options().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_is_a_network_of_its_own() {
+        for (text, net) in [("10.0.0.0/8", "10.0.0.0/8"), (" 192.0.2.1", "192.0.2.1/32"), ("::1", "::1/128")]
+        {
+            assert_eq!(network(text).unwrap().to_string(), net);
+        }
+        assert!(network("proxy.example.com").unwrap_err().contains("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn each_certificate_needs_a_key() {
+        let two = options(&[
+            "--tls-certificate",
+            "a",
+            "--tls-key",
+            "b",
+            "--tls-certificate",
+            "c",
+            "--tls-key",
+            "d",
+        ]);
+        let shown: Vec<_> = two
+            .unwrap()
+            .certificates
+            .iter()
+            .map(|pair| (pair.certificate.clone(), pair.key.clone()))
+            .collect();
+        assert_eq!(shown, [("a".into(), "b".into()), ("c".into(), "d".into())]);
+        let uneven = options(&["--tls-certificate", "a", "--tls-certificate", "c", "--tls-key", "d"]);
+        assert!(uneven.unwrap_err().contains("2 --tls-certificate and 1 --tls-key"));
+        assert!(options(&["--tls-certificate", "a"]).unwrap_err().contains("--tls-key"));
+    }
+
+    #[test]
+    fn acme_needs_a_folder_and_uses_lets_encrypt_by_default() {
+        assert!(options(&["--acme-domain", "a.example.com"]).unwrap_err().contains("--acme-folder"));
+        let acme = options(&["--acme-domain", "A.example.com,b.example.com", "--acme-folder", "f"])
+            .unwrap()
+            .acme
+            .unwrap();
+        assert_eq!(
+            (acme.domains, acme.directory.as_str()),
+            (vec!["a.example.com".into(), "b.example.com".into()], Acme::LETS_ENCRYPT)
+        );
+        assert!(options(&[]).unwrap().acme.is_none());
+    }
+}

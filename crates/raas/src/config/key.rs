@@ -1,0 +1,133 @@
+//! The description of a key of `raas.cfg`: its name, its meaning, and how its value is read.
+//!
+//! Everything that knows the keys is made from these descriptions: the parser, the hint for a misspelt key, the secrecy
+//! of `raas config show`, `raas.cfg.template`, and the reference in `docs/configuration.md`.
+
+use std::path::Path;
+
+use super::ini::{Ini, IniError, Value};
+
+/// The sections that belong to no vendor. Every other section is a vendor's.
+pub(super) const COMMON_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pulpserver"];
+
+/// A section of `raas.cfg`, whose keys fill a `T`.
+pub(super) struct Section<T: 'static> {
+    /// The section's name, or the example of a vendor's name.
+    pub(super) name: &'static str,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the template and the reference are made from it, by a test")
+    )]
+    pub(super) text: SectionText,
+    /// The keys, in the order of the reference.
+    pub(super) keys: &'static [Key<T>],
+}
+
+/// What the template and the reference say about a section.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the template and the reference are made from it, by a test")
+)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SectionText {
+    /// The heading in the reference.
+    pub(super) heading: &'static str,
+    /// The comment in the template.
+    pub(super) comment: &'static str,
+}
+
+/// A key of a section that fills a `T`.
+pub(super) struct Key<T> {
+    pub(super) name: &'static str,
+    pub(super) text: KeyText,
+    /// Whether `raas config show` hides the value.
+    pub(super) is_secret: bool,
+    /// Reads the value. Relative paths start at the given folder.
+    read: Read<T>,
+}
+
+type Read<T> = fn(&mut T, &Value, &Path) -> Result<(), IniError>;
+
+/// What the template and the reference say about a key.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the template and the reference are made from it, by a test")
+)]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyText {
+    /// The meaning, in one sentence without a full stop.
+    pub(super) meaning: &'static str,
+    /// What holds without the key, if that is worth saying.
+    pub(super) default: Option<&'static str>,
+    /// A value as it may stand in the file.
+    pub(super) example: &'static str,
+}
+
+impl<T> Key<T> {
+    pub(super) const fn new(
+        name: &'static str,
+        meaning: &'static str,
+        example: &'static str,
+        read: Read<T>,
+    ) -> Self {
+        Self { name, text: KeyText { meaning, default: None, example }, is_secret: false, read }
+    }
+
+    /// Hides the value from people.
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+
+    /// Says what holds without the key.
+    pub(super) const fn default(mut self, default: &'static str) -> Self {
+        self.text.default = Some(default);
+        self
+    }
+}
+
+impl<T> Section<T> {
+    /// Reads the section of this name into `settings`. Relative paths start at `folder`.
+    ///
+    /// # Errors
+    /// A key is unknown, or a value cannot be used.
+    pub(super) fn read(
+        &self,
+        ini: &Ini,
+        name: &str,
+        folder: &Path,
+        settings: &mut T,
+    ) -> Result<(), IniError> {
+        for (name_of_key, value) in ini.section(name) {
+            let key = self.keys.iter().find(|key| key.name == name_of_key);
+            let key = key.ok_or_else(|| self.unknown(name, name_of_key, value))?;
+            (key.read)(settings, value, folder)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the value of a key is hidden. An unknown key is.
+    pub(super) fn is_secret(&self, key: &str) -> bool {
+        self.keys.iter().find(|known| known.name == key).is_none_or(|known| known.is_secret)
+    }
+
+    fn unknown(&self, section: &str, key: &str, value: &Value) -> IniError {
+        let keys: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+        let hint = match (nearest(key, &keys), nearest(section, &COMMON_SECTIONS)) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(near)) if near != section => format!("did you mean the section [{near}]?"),
+            _ => format!("it has {}", keys.join(", ")),
+        };
+        value.error(format!("[{section}] has no key `{key}`; {hint}"))
+    }
+}
+
+/// The known word that a misspelt word was probably meant to be.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), *other));
+    // A third of the letters may be wrong.
+    distances
+        .min()
+        .filter(|(distance, other)| *distance <= other.len().min(word.len()) / 3)
+        .map(|(_, other)| other)
+}

@@ -1,0 +1,80 @@
+//! `[aws]`: overrides of the standard chain of AWS credentials.
+
+use std::path::Path;
+
+use raas_base::Secret;
+
+use crate::config::ini::{Ini, IniError};
+use crate::config::key::{Key, Section, SectionText};
+use crate::config::values::{secret, text};
+
+/// Overrides of the standard chain of AWS credentials.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Aws {
+    pub(crate) access_key_id: Option<String>,
+    pub(crate) secret_access_key: Option<Secret>,
+    pub(crate) session_token: Option<Secret>,
+    pub(crate) profile: Option<String>,
+    /// The region of vendors whose section has none.
+    pub(crate) region: Option<String>,
+}
+
+impl Aws {
+    pub(in crate::config) fn read(ini: &Ini) -> Result<Self, IniError> {
+        let mut aws = Self::default();
+        SECTION.read(ini, SECTION.name, Path::new(""), &mut aws)?;
+        Ok(aws)
+    }
+}
+
+pub(super) static SECTION: Section<Aws> = Section {
+    name: "aws",
+    text: SectionText {
+        heading: "[aws]: overrides of the standard chain of credentials",
+        comment: "Overrides of the credentials and the region from the environment, ~/.aws and the machine's role.",
+    },
+    keys: &[
+        Key::<Aws>::new("aws_access_key_id", "the id of the access key", "AKIAEXAMPLE", |aws, value, _| {
+            aws.access_key_id = Some(text(value)?);
+            Ok(())
+        }),
+        Key::<Aws>::new(
+            "aws_secret_access_key",
+            "the secret of the access key",
+            "${RAAS_AWS_SECRET}",
+            |aws, value, _| {
+                aws.secret_access_key = Some(secret(value)?);
+                Ok(())
+            },
+        )
+        .secret(),
+        Key::<Aws>::new(
+            "aws_session_token",
+            "the session token of a temporary access key",
+            "${RAAS_AWS_TOKEN}",
+            |aws, value, _| {
+                aws.session_token = Some(secret(value)?);
+                Ok(())
+            },
+        )
+        .secret(),
+        Key::<Aws>::new(
+            "profile",
+            "a profile of `~/.aws/config` and `~/.aws/credentials`",
+            "operator",
+            |aws, value, _| {
+                aws.profile = Some(text(value)?);
+                Ok(())
+            },
+        ),
+        Key::<Aws>::new(
+            "region",
+            "the region of vendors whose section has no `s3_region`",
+            "eu-central-1",
+            |aws, value, _| {
+                aws.region = Some(text(value)?);
+                Ok(())
+            },
+        ),
+    ],
+};

@@ -1,0 +1,248 @@
+//! The keys of a vendor's section.
+
+use super::Draft;
+use crate::config::bucket;
+use crate::config::delivery::KeySource;
+use crate::config::key::{Key, Section, SectionText};
+use crate::config::values::{
+    bucket_access, hosts, repository_patterns, seconds, secret, text, token_algorithm, url, yes_or_no,
+};
+
+pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
+    name: "bigdatainc",
+    text: SectionText {
+        heading: "A section for each vendor, named like the vendor",
+        comment: "A section for each vendor, named like the vendor. `raas setup ISV --s3bucket NAME --oodomain NAME` adds it.",
+    },
+    keys: &[
+        Key::<Draft>::new(
+            "s3_bucket",
+            "the vendor's bucket, as `raas setup --s3bucket` writes it: 3 to 63 lower-case letters, digits, \
+             `-` and `.`; with `s3_endpoint` also capitals and `_`",
+            "bigdatainc-registry",
+            |draft, value, _| {
+                draft.settings.s3_bucket = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("a folder of the home"),
+        Key::<Draft>::new("s3_endpoint", "the S3 service", "https://s3.example.com", |draft, value, _| {
+            draft.settings.s3_endpoint = Some(url(value)?);
+            Ok(())
+        })
+        .default("AWS"),
+        Key::<Draft>::new("s3_region", "the bucket's region", "eu-central-1", |draft, value, _| {
+            draft.settings.s3_region = Some(text(value)?);
+            Ok(())
+        })
+        .default("`region` of `[aws]`"),
+        Key::<Draft>::new(
+            "s3_prefix",
+            "the beginning of all keys in the bucket: a path of which no part is empty, `.` or `..`, begins \
+             with `_`, or has control characters, `*`, `?` or `$`",
+            "registry",
+            |draft, value, _| {
+                draft.settings.s3_prefix = bucket::prefix(value)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "s3_path_style",
+            "whether the bucket stands in the path of a URL and not in the host name: yes or no",
+            "yes",
+            |draft, value, _| {
+                draft.settings.s3_path_style = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
+        Key::<Draft>::new(
+            "s3_public_acl",
+            "whether each object is stored with an ACL that lets everybody read it, for `access = public` on \
+             a service without bucket policies: yes or no",
+            "yes",
+            |draft, value, _| {
+                draft.settings.s3_public_acl = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
+        Key::<Draft>::new(
+            "access",
+            "how clients get objects: `presigned`, `public`, `cdn` or `proxy`",
+            "presigned",
+            |draft, value, _| {
+                draft.settings.access = bucket_access(value)?;
+                Ok(())
+            },
+        )
+        .default("`presigned`"),
+        Key::<Draft>::new(
+            "cdn_url",
+            "the base URL of the CDN before the bucket, for `access = cdn`",
+            "https://cdn.bigdatainc.example",
+            |draft, value, _| {
+                draft.settings.cdn_url = Some(url(value)?);
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "cdn_akamai_secret",
+            "the key of an Akamai CDN that requires tokens, in hex digits",
+            "${BIGDATAINC_AKAMAI_KEY}",
+            |draft, value, _| {
+                draft.settings.delivery.akamai_secret = Some(secret(value)?);
+                Ok(())
+            },
+        )
+        .secret(),
+        Key::<Draft>::new(
+            "cdn_akamai_param",
+            "the query parameter for an Akamai token",
+            "_auth_",
+            |draft, value, _| {
+                draft.settings.delivery.akamai_param = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("`_auth_`"),
+        Key::<Draft>::new(
+            "cdn_akamai_ttl",
+            "for how many seconds an Akamai token is valid at least",
+            "300",
+            |draft, value, _| {
+                draft.settings.delivery.akamai_ttl = Some(seconds(value)?);
+                Ok(())
+            },
+        )
+        .default("300"),
+        Key::<Draft>::new(
+            "cdn_akamai_algo",
+            "the hash of an Akamai token: `sha256`, or `sha1` or `md5` if the CDN is set up so",
+            "sha256",
+            |draft, value, _| {
+                draft.settings.delivery.akamai_algorithm = token_algorithm(value)?;
+                Ok(())
+            },
+        )
+        .default("`sha256`"),
+        Key::<Draft>::new(
+            "cdn_cloudfront_key_id",
+            "the id of the public key in the key group of a CloudFront that requires signed URLs",
+            "K2JCJMDEHXQW5F",
+            |draft, value, _| {
+                draft.settings.delivery.cloudfront_key_id = Some(text(value)?);
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "cdn_cloudfront_key",
+            "the private key of `cdn_cloudfront_key_id`, RSA or ECDSA (P-256): a PEM file, or the PEM itself \
+             as `${NAME}`",
+            "/etc/raas/bigdatainc-cloudfront.pem",
+            |draft, value, folder| {
+                draft.settings.delivery.cloudfront_key = Some(KeySource::new(&text(value)?, folder));
+                Ok(())
+            },
+        )
+        .secret(),
+        Key::<Draft>::new(
+            "proxy_repositories",
+            "the repositories whose bytes the server proxies instead of redirecting clients: names, `NAME/*` \
+             for everything below a name, `*` for all",
+            "bigdata-app, appliance/*",
+            |draft, value, _| {
+                draft.settings.delivery.proxy_repositories = repository_patterns(value)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "proxy_hosts",
+            "the hosts that the server may take masked layers of these repositories from; clients are \
+             redirected to all others",
+            "cdn.example.com",
+            |draft, value, _| {
+                draft.settings.delivery.proxy_hosts = hosts(value)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "registry_host",
+            "the hosts that people pull from, by which a server of many vendors selects the vendor: no two \
+             vendors have the same one, and the host that clients are redirected to for the bytes is not \
+             below any of them",
+            "registry.bigdatainc.example, images.bigdatainc.example",
+            |draft, value, _| {
+                draft.settings.registry_hosts = hosts(value)?;
+                Ok(())
+            },
+        )
+        .default("`ISV.localhost`"),
+        Key::<Draft>::new(
+            "htpasswd",
+            "the file of users who may read protected repositories, as `htpasswd -B` writes it, for a server \
+             without a home",
+            "/etc/raas/bigdatainc.htpasswd",
+            |draft, value, folder| {
+                draft.settings.htpasswd = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "token_realm",
+            "the URL where clients get a token of another issuer, for protected repositories; needs the next \
+             three keys",
+            "https://auth.bigdatainc.example/token",
+            |draft, value, _| {
+                draft.issuer.realm = Some(value.clone());
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "token_service",
+            "the name of this registry at that issuer: the audience (`aud`) of its tokens",
+            "registry.bigdatainc.example",
+            |draft, value, _| {
+                draft.issuer.service = Some(value.clone());
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "token_issuer",
+            "the name of that issuer (`iss`)",
+            "auth.bigdatainc.example",
+            |draft, value, _| {
+                draft.issuer.issuer = Some(value.clone());
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "token_keys",
+            "the file of that issuer's keys: a JSON Web Key Set, or certificates and public keys in PEM",
+            "/etc/raas/bigdatainc-keys.json",
+            |draft, value, _| {
+                draft.issuer.keys = Some(value.clone());
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "client_ca",
+            "the PEM file of the authorities whose client certificates open protected repositories",
+            "/etc/raas/bigdatainc-customers.pem",
+            |draft, value, folder| {
+                draft.settings.client_ca = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "openshift_domain",
+            "the platform's domain or project, as `raas setup --oodomain` writes it",
+            "bigdatainc",
+            |draft, value, _| {
+                draft.settings.openshift_domain = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("`domain` of `[openshift]`"),
+    ],
+};

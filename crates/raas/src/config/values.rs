@@ -1,0 +1,138 @@
+//! How values of `raas.cfg` are read.
+//!
+//! A list is separated by commas, spaces or line breaks. A relative path starts at the folder of the file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use raas_base::Secret;
+use raas_server::{HostName, HostNameError, TokenAlgorithm};
+use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
+use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+
+use super::ini::{IniError, Value};
+
+/// A text that is not empty.
+pub(super) fn text(value: &Value) -> Result<String, IniError> {
+    if value.text.is_empty() { Err(value.error("the value is empty".into())) } else { Ok(value.text.clone()) }
+}
+
+/// A text that is never shown.
+pub(super) fn secret(value: &Value) -> Result<Secret, IniError> {
+    text(value).map(Secret::new)
+}
+
+/// A base URL. The result has no slash at the end.
+pub(super) fn url(value: &Value) -> Result<String, IniError> {
+    let url = value.text.trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let is_plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}?#@".contains(c);
+    match rest {
+        Some(rest) if !rest.is_empty() && rest.chars().all(is_plain) => Ok(url.to_owned()),
+        // The value is not shown: it may hold a password.
+        _ => Err(value.error(
+            "expected a base URL, http://… or https://…, without user name, password, query or fragment"
+                .into(),
+        )),
+    }
+}
+
+/// `yes` or `no`, in all spellings of ConfigParser.
+pub(super) fn yes_or_no(value: &Value) -> Result<bool, IniError> {
+    match value.text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" => Ok(false),
+        other => Err(value.error(format!("`{other}` is neither yes nor no"))),
+    }
+}
+
+/// A whole number of seconds, from 1 to a week.
+pub(super) fn seconds(value: &Value) -> Result<Duration, IniError> {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    match value.text.parse() {
+        Ok(seconds @ 1..=WEEK) => Ok(Duration::from_secs(seconds)),
+        _ => Err(value.error(format!("`{}` is no number of seconds from 1 to {WEEK}", value.text))),
+    }
+}
+
+/// A list of host names, sorted. The port of a host is dropped: servers select a vendor by the name alone.
+pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
+    let without_port = |word: &str| match word.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let mut hosts = words(value)
+        .map(|word| without_port(word).parse().map_err(|error: HostNameError| value.error(error.to_string())))
+        .collect::<Result<Vec<HostName>, _>>()?;
+    hosts.sort();
+    hosts.dedup();
+    Ok(hosts)
+}
+
+/// A list of repository names and patterns.
+pub(super) fn repository_patterns(value: &Value) -> Result<Vec<RepositoryPattern>, IniError> {
+    let wrong = |error: RepositoryPatternError| value.error(error.to_string());
+    words(value).map(|word| word.parse().map_err(wrong)).collect()
+}
+
+/// A list of image ids and digests.
+pub(super) fn masked_layers(value: &Value) -> Result<Vec<MaskedLayerName>, IniError> {
+    words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// A list of images in registries and of paths of OCI image layouts. A path begins with `/`, `./` or `../`.
+pub(super) fn base_images(value: &Value, folder: &Path) -> Result<Vec<BaseImage>, IniError> {
+    let wrong = |error: ImageReferenceError| value.error(error.to_string());
+    let is_path = |word: &str| ["/", "./", "../"].iter().any(|begin| word.starts_with(begin));
+    words(value)
+        .map(|word| match is_path(word) {
+            true => Ok(BaseImage::Layout(folder.join(word))),
+            false => word.parse().map(BaseImage::Registry).map_err(wrong),
+        })
+        .collect()
+}
+
+/// A URL, or a path.
+pub(super) fn documents(value: &Value, folder: &Path) -> Result<DocumentsAddress, IniError> {
+    if value.text.contains("://") {
+        Ok(DocumentsAddress::Url(url(value)?))
+    } else {
+        Ok(DocumentsAddress::Path(folder.join(text(value)?)))
+    }
+}
+
+/// A folder within a repository.
+pub(super) fn folder_in_repository(value: &Value) -> Result<String, IniError> {
+    let path = value.text.trim_matches('/');
+    if path.is_empty() || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(value.error("expected a folder in the repository, such as `crane/data`".into()));
+    }
+    Ok(path.to_owned())
+}
+
+/// How clients get a vendor's objects.
+pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
+    match value.text.as_str() {
+        "presigned" => Ok(BucketAccess::Presigned),
+        "public" => Ok(BucketAccess::Public),
+        "cdn" => Ok(BucketAccess::Cdn),
+        "proxy" => Ok(BucketAccess::Proxy),
+        other => {
+            Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// The hash of an Akamai CDN's tokens.
+pub(super) fn token_algorithm(value: &Value) -> Result<TokenAlgorithm, IniError> {
+    match value.text.to_ascii_lowercase().as_str() {
+        "sha256" => Ok(TokenAlgorithm::Sha256),
+        "sha1" => Ok(TokenAlgorithm::Sha1),
+        "md5" => Ok(TokenAlgorithm::Md5),
+        other => Err(value.error(format!("`{other}` is no algorithm: expected sha256, sha1 or md5"))),
+    }
+}
+
+fn words(value: &Value) -> impl Iterator<Item = &str> {
+    value.text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
+}

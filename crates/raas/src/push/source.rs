@@ -1,0 +1,174 @@
+//! The source of a push: the value of `--from`, and the image in it.
+
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
+use raas_types::{RepositoryName, Tag};
+
+use super::Options;
+use super::earlier::EarlierManifests;
+use super::image_failure::OrFail as _;
+use super::report::Source;
+use crate::progress::Progress;
+use raas_base::failure::{Failure, Kind};
+use raas_base::redact;
+use raas_publish::home::Home;
+
+/// The value of `--from`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SourceArgument {
+    /// A file or a folder.
+    Path(PathBuf),
+    /// An http or https URL of an archive.
+    Url(String),
+    /// An archive on standard input.
+    Stdin,
+    /// Without `--from`: `<name>.tar` in the current folder, where `<name>` is the last part of the image's name.
+    Default,
+}
+
+impl FromStr for SourceArgument {
+    type Err = SourceArgumentError;
+
+    fn from_str(text: &str) -> Result<Self, SourceArgumentError> {
+        let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.trim(), rest));
+        match scheme {
+            _ if text == "-" => Ok(SourceArgument::Stdin),
+            _ if text.is_empty() => Err(SourceArgumentError::Empty),
+            Some((scheme, rest)) if rest.starts_with('/') && !scheme.contains('/') && is_scheme(scheme) => {
+                match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
+                    (web @ ("http" | "https"), Some(rest)) => {
+                        Ok(SourceArgument::Url(format!("{web}://{rest}")))
+                    }
+                    ("http" | "https", None) => Err(SourceArgumentError::Malformed),
+                    _ => Err(SourceArgumentError::Scheme(scheme.to_owned())),
+                }
+            }
+            _ => Ok(SourceArgument::Path(text.into())),
+        }
+    }
+}
+
+/// Source: RFC 3986, section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+/// Why a value of `--from` cannot be used. The messages leave out the value: an address may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SourceArgumentError {
+    #[error("--from expects a path, an http(s) URL, or `-` for standard input")]
+    Empty,
+    #[error(
+        "--from does not read addresses that begin with `{0}:`; it expects a path, an http(s) URL, or `-`"
+    )]
+    Scheme(String),
+    #[error("the URL given to --from lacks the `//` after its scheme")]
+    Malformed,
+}
+
+impl From<SourceArgumentError> for Failure {
+    fn from(error: SourceArgumentError) -> Self {
+        Failure::new(Kind::Usage, error.to_string())
+    }
+}
+
+/// The image of the source, and the entry of the source in the report.
+pub(super) struct SourceImage {
+    pub(super) source: Source,
+    pub(super) kind: SourceKind,
+    pub(super) image: Image,
+}
+
+/// Opens the source, recognises its format, and reads the image that the options ask for. The layers stay where they
+/// are.
+pub(super) fn read_image(
+    home: &Home,
+    options: &Options,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<SourceImage, Failure> {
+    let archive = open(home, options, limits, progress)?;
+    progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
+    let wanted = Wanted {
+        published_as: Some((options.vendor.clone(), options.image.name.clone())),
+        repository: options.repository.clone(),
+        tag: options.image.tag.clone(),
+        digest: options.digest,
+        platforms: options.platforms.clone(),
+    };
+    let selection = archive.choose(&wanted).or_fail()?;
+    let repository = selection.repository().map(str::to_owned);
+    let earlier = EarlierManifests::open(&home.vendor(&options.vendor), &options.image.name)?;
+    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
+    if let Some(repository) = &repository {
+        progress
+            .say(&format!("It has the repository {repository} with the tags {}", tag_list(&image.tags())));
+    }
+    progress.notes(image.notes());
+    let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
+    Ok(SourceImage { source, kind: archive.kind(), image })
+}
+
+fn tag_list(tags: &[Tag]) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) -> Result<Archive, Failure> {
+    let (input, size) = match &options.from {
+        SourceArgument::Path(path) => (Input::Path(path.clone()), None),
+        SourceArgument::Default => (Input::Path(default_path(&options.image.name)?), None),
+        SourceArgument::Stdin => (Input::Stream("standard input".into(), Box::new(io::stdin())), None),
+        SourceArgument::Url(url) => download(url)?,
+    };
+    home.ensure()?;
+    let bar = progress.reading(size);
+    let archive = raas_image::open(input, home.root(), limits, &mut |bytes| bar.advance(bytes));
+    bar.done();
+    archive.or_fail()
+}
+
+fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
+    let last = name.parts().last().unwrap_or_default();
+    let path = PathBuf::from(format!("{last}.tar"));
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Failure::new(
+        Kind::Usage,
+        format!("the current folder has no {}, and there is no --from", path.display()),
+    )
+    .hint("name the source of the image with --from PATH|URL|-"))
+}
+
+/// Begins a download. Also returns its length in bytes, if the server sends it.
+fn download(url: &str) -> Result<(Input, Option<u64>), Failure> {
+    let shown = redact::url(url);
+    let (stream, size) = raas_sources::http::download(url).map_err(|error| {
+        Failure::new(Kind::Environment, format!("cannot download {shown}")).caused_by(error).hint(
+            "check the address with `curl -I`, or download the archive yourself and give its path to --from",
+        )
+    })?;
+    Ok((Input::Stream(shown, stream), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_from_is_a_path_a_url_or_standard_input() {
+        assert_eq!("-".parse(), Ok(SourceArgument::Stdin));
+        assert_eq!("a/b.tar".parse(), Ok(SourceArgument::Path("a/b.tar".into())));
+        assert_eq!("https://x/y.tar".parse(), Ok(SourceArgument::Url("https://x/y.tar".into())));
+        assert_eq!("HTTPS://x/y.tar".parse(), Ok(SourceArgument::Url("https://x/y.tar".into())));
+        assert_eq!("./odd:/name".parse(), Ok(SourceArgument::Path("./odd:/name".into())));
+        for secret in ["ftp://u:hunter2@x/y", " ftp://u:hunter2@x", "http:/u:hunter2@x", ""] {
+            let error = secret.parse::<SourceArgument>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! One check of `raas status` or `raas doctor`, and its outcome.
+
+use serde::Serialize;
+
+use raas_base::failure::Failure;
+
+/// The result of one check.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    /// What was checked, in one word.
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Outcome,
+    /// What was found, in one sentence.
+    pub(crate) found: String,
+    /// The items of `found`, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) details: Vec<String>,
+    /// What the user can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
+}
+
+/// The outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// The check holds.
+    Ok,
+    /// The check holds, but a person should look at it.
+    Warning,
+    /// The check does not hold.
+    Failed,
+}
+
+/// The most details of a check. The rest is only counted.
+const MOST_DETAILS: usize = 20;
+
+impl Check {
+    pub(crate) fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Ok, found: found.into(), details: Vec::new(), fix: None }
+    }
+
+    pub(crate) fn warning(name: &'static str, found: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Warning, ..Self::ok(name, found) }
+    }
+
+    pub(crate) fn failed(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, fix: Some(fix.into()), ..Self::ok(name, found) }
+    }
+
+    pub(crate) fn details(mut self, mut details: Vec<String>) -> Self {
+        if details.len() > MOST_DETAILS {
+            let more = details.len() - MOST_DETAILS;
+            details.truncate(MOST_DETAILS);
+            details.push(format!("and {more} more"));
+        }
+        self.details = details;
+        self
+    }
+
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// A check that a failure prevented.
+    pub(crate) fn unable(name: &'static str, failure: &Failure) -> Self {
+        let causes = failure.causes().into_iter().map(|cause| format!("; because: {cause}"));
+        let found = format!("{}{}", failure.message(), causes.collect::<String>());
+        let hint =
+            if failure.hints().is_empty() { "see the reason".to_owned() } else { failure.hints().join("; ") };
+        Self::failed(name, found, hint)
+    }
+}

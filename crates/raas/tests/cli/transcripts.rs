@@ -1,0 +1,210 @@
+//! What the commands print, word for word: transcripts of runs, kept as files beside this one.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use raas_testkit::oci::Layout;
+
+use crate::generated;
+use crate::sandbox::Sandbox;
+
+/// Runs of the program, and what they print.
+struct Transcript<'a> {
+    sandbox: &'a Sandbox,
+    text: String,
+    names: Names,
+}
+
+/// Stable names for what differs between two runs.
+#[derive(Default)]
+struct Names {
+    digests: BTreeMap<String, String>,
+    commits: BTreeMap<String, String>,
+}
+
+impl<'a> Transcript<'a> {
+    fn new(sandbox: &'a Sandbox) -> Self {
+        Self { sandbox, text: String::new(), names: Names::default() }
+    }
+
+    fn run(&mut self, line: &str) {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = command(self.sandbox, &arguments).output().unwrap();
+        self.text.push_str(&format!("$ raas {line}\n"));
+        for line in self.lines(output.stdout) {
+            self.line("", &line);
+        }
+        let mut lines = self.lines(output.stderr);
+        // Layers are stored at the same time, in any order.
+        lines.sort_by_key(|line| line.starts_with("Stored ").then(|| line.clone()));
+        for line in lines {
+            self.line("stderr: ", &line);
+        }
+        match output.status.code() {
+            Some(0) => {}
+            code => self.text.push_str(&format!("[exit code {}]\n", code.unwrap())),
+        }
+        self.text.push('\n');
+    }
+
+    fn lines(&self, output: Vec<u8>) -> Vec<String> {
+        let text = String::from_utf8(output).unwrap();
+        let text = text.replace(self.sandbox.home().to_str().unwrap(), "HOME");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn line(&mut self, before: &str, line: &str) {
+        let line = format!("{before}{}", self.names.stable(line));
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn check(self, name: &str) {
+        let text = self.text;
+        generated::check(
+            &format!("crates/raas/tests/cli/transcripts/{name}"),
+            "--test cli transcripts",
+            |_| text,
+        );
+    }
+}
+
+/// A run whose output does not depend on the environment of the tests.
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = sandbox.command(arguments);
+    for (name, _) in std::env::vars() {
+        if (name.starts_with("RAAS_") && name != "RAAS_HOME") || name == "CRANE_CONFIG_PATH" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("COLUMNS", "100")
+        .env("GIT_COMMITTER_NAME", "Jane")
+        .env("GIT_COMMITTER_EMAIL", "jane@example.com");
+    command.env("NO_COLOR", "1");
+    command
+}
+
+impl Names {
+    /// The line with digests and commits numbered in the order of their appearance, and without times.
+    fn stable(&mut self, line: &str) -> String {
+        let mut stable = String::new();
+        let mut rest = line;
+        while let Some(first) = rest.chars().next() {
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-:.".contains(c)).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(end.max(first.len_utf8()));
+            stable.push_str(&self.word(word));
+            rest = after;
+        }
+        stable
+    }
+
+    fn word(&mut self, word: &str) -> String {
+        let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+        let bare = word.trim_end_matches([':', '.']);
+        let end = &word[bare.len()..];
+        if let Some(hex) = bare.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && is_hex(hex)) {
+            let number = self.digests.len() + 1;
+            let name = self.digests.entry(hex.to_owned()).or_insert_with(|| format!("DIGEST-{number}"));
+            return format!("{name}{end}");
+        }
+        if matches!(bare.len(), 12 | 40) && is_hex(bare) {
+            let number = self.commits.len() + 1;
+            let name =
+                self.commits.entry(bare[..12].to_owned()).or_insert_with(|| format!("COMMIT-{number}"));
+            return format!("{name}{end}");
+        }
+        if bare.len() == 20 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T' {
+            return format!("TIME{end}");
+        }
+        word.to_owned()
+    }
+}
+
+fn image(tags: &[&str], content: &str) -> Vec<u8> {
+    let mut layout = Layout::new();
+    for tag in tags {
+        let image = layout.simple_image(&format!("{content} {tag}"));
+        layout.tag(&image, tag);
+    }
+    layout.tar()
+}
+
+#[test]
+fn a_session_prints_what_it_printed_before() {
+    let sandbox = Sandbox::new();
+    sandbox.write("one.tar", image(&["1.0"], "one"));
+    sandbox.write("two.tar", image(&["1.0", "2.0"], "two"));
+    sandbox.write("raas.cfg", "[openshift]\nauth_token = secret\nserver_url = https://u.example.com\n");
+    let mut session = Transcript::new(&sandbox);
+    for line in [
+        "setup acme",
+        "push acme app --from one.tar --dry-run",
+        "push acme app --from one.tar",
+        "push acme app --from one.tar",
+        "push acme app --from two.tar --json",
+        "push acme tools/app:2.0 --from two.tar --terse",
+        "list acme",
+        "list --json",
+        "log acme",
+        "log acme app -n 1 --json",
+        "diff acme app",
+        "diff acme app --json",
+        "status acme",
+        "status acme app --json",
+        "status --egress acme",
+        "rollback acme app",
+        "unpublish acme app:1.0",
+        "gc acme",
+        "config check",
+        "config show",
+        "push acme App --from one.tar",
+        "push acme app --from nothing.tar",
+        "push acme app:3.0 --from two.tar",
+        "list nobody",
+        "log acme nothing",
+    ] {
+        session.run(line);
+    }
+    // How long a push took.
+    let seconds = |line: &str| match line.rsplit_once("; ") {
+        Some((before, last)) if last.ends_with(" s") => format!("{before}; SECONDS s"),
+        _ if line.trim_start().starts_with("\"seconds\":") => {
+            format!("{}SECONDS,", &line[..line.find(':').unwrap() + 2])
+        }
+        _ => line.to_owned(),
+    };
+    session.text = session.text.lines().map(|line| seconds(line) + "\n").collect();
+    session.check("session.txt");
+}
+
+#[test]
+fn the_help_of_every_command_is_what_it_was_before() {
+    let sandbox = Sandbox::new();
+    let mut help = Transcript::new(&sandbox);
+    for line in [
+        "--help",
+        "-h",
+        "setup --help",
+        "push --help",
+        "push -h",
+        "serve --help",
+        "status --help",
+        "list --help",
+        "log --help",
+        "diff --help",
+        "rollback --help",
+        "unpublish --help",
+        "gc --help",
+        "doctor --help",
+        "pulls --help",
+        "config --help",
+        "config check --help",
+        "config show --help",
+        "lint --help",
+    ] {
+        help.run(line);
+    }
+    help.check("help.txt");
+}
