@@ -1,6 +1,6 @@
 //! Catching up: taking what other homes have published to the vendor's bucket into this home's record.
 //!
-//! [`decision`] decides what to do; this file finds out the facts for it and does what it says.
+//! The module `decision` decides what to do; this file finds out the facts for it and does what it says.
 
 mod decision;
 

@@ -10,7 +10,7 @@
 //! A killed run must not block others for ever:
 //!
 //! - The holder *renews* its lease: it replaces its object by a new one ([`PublishLease::renew`]).
-//! - Another home *reclaims* a lease that is older than [`LEASE`] by the service's clock: it removes the object, and lists
+//! - Another home *reclaims* a lease without a renewal for five minutes, by the service's clock: it removes the object, and lists
 //!   again before it goes on.
 //! - A holder whose object is gone has lost its lease and publishes nothing more. It checks that right before it writes
 //!   the pointer ([`PublishLease::ensure_held`]).

@@ -7,7 +7,7 @@
 //!
 //! A run that is killed before its commit has published nothing. If it is killed later, the publication is made and the
 //! rest is missing. The next publication of any image finishes it, and so does a server of this home when it starts
-//! ([`recovery`]).
+//! (the module `recovery`).
 //!
 //! Several homes may publish to a bucket of a service. A home then publishes while it holds the publish lease, on top of
 //! what other homes have published ([`crate::catch_up`]).

@@ -158,6 +158,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_commit_keeps_files_that_this_raas_does_not_know() {
+        let (record, _folder) = record();
+        let first = [change("crane/data/a.json", Some("1")), change("crane/data/later/b.sig", Some("2"))];
+        let one = record.commit(None, &first, "One").unwrap();
+        let two = record.commit(Some(&one), &[change("crane/data/a.json", None)], "Two").unwrap();
+        let paths: Vec<String> = record.files(&two, "").unwrap().into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, ["crane/data/later/b.sig"]);
+    }
+
     /// Runs git with another time than now.
     fn git_at(record: &Record, seconds: u64, arguments: &[&str]) -> String {
         let mut command = std::process::Command::new("git");

@@ -22,7 +22,7 @@
 //!
 //! The storage needs to promise only that a reader sees the last write. One gap stays: a Q that is killed between its
 //! write and its look at the record leaves the older pointer until the next publication of anything. A conditional write
-//! would close the gap, since the write of Q would then fail: see [`replace`].
+//! would close the gap, since the write of Q would then fail: see `replace`.
 
 mod history;
 mod parts;
