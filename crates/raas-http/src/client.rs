@@ -13,9 +13,11 @@ use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder}
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use crate::any_certificate;
 use crate::connector::Connector;
 use crate::proxies::ForwardProxies;
 
@@ -44,8 +46,11 @@ pub struct ClientOptions {
 pub enum Trust {
     /// The authorities that this machine trusts, or those of the web if it has none.
     System,
-    /// What this configuration says.
-    Configured(Arc<ClientConfig>),
+    /// These authorities, in DER.
+    Authorities(Vec<CertificateDer<'static>>),
+    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the names
+    /// that clients use. The request must hold no secret.
+    AnyCertificate,
 }
 
 /// A client and its connections. It is cheap to clone.
@@ -93,7 +98,8 @@ impl Client {
         tcp.set_nodelay(true);
         let tls = match &options.trust {
             Trust::System => system(),
-            Trust::Configured(config) => config.as_ref().clone(),
+            Trust::Authorities(authorities) => of(authorities),
+            Trust::AnyCertificate => any_certificate::config(),
         };
         let https =
             || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
@@ -128,13 +134,21 @@ impl Client {
     }
 }
 
+fn of(authorities: &[CertificateDer<'static>]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    // A certificate that is none cannot sign anything.
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    builder().with_root_certificates(roots).with_no_client_auth()
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites of every version of TLS that rustls knows")
+}
+
 /// Trusts what the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
 fn system() -> ClientConfig {
-    let builder = || {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has cipher suites of every version of TLS that rustls knows")
-    };
     match builder().with_native_roots() {
         Ok(builder) => builder.with_no_client_auth(),
         Err(_) => builder().with_webpki_roots().with_no_client_auth(),

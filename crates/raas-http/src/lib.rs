@@ -6,6 +6,7 @@
 //! ```
 
 mod agent;
+mod any_certificate;
 mod body;
 mod client;
 mod connector;

@@ -1,11 +1,33 @@
 //! Requests to registry servers on this machine.
 
+use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use raas_http::{Agent, AgentOptions, ClientError, ClientOptions, Trust};
 use raas_types::VendorName;
-use ureq::tls::TlsConfig;
 
 use crate::registration::ServerRegistration;
+
+/// How long a server may take to answer, and to send more of its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest answer, in bytes.
+const MAX_SIZE: u64 = 64 * 1024 * 1024;
+
+/// Why a server on this machine did not say what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// There is no answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The answer is no success.
+    #[error("it answers {0}")]
+    Status(u16),
+    /// The answer broke off.
+    #[error("the answer cannot be read")]
+    Read(#[from] io::Error),
+}
 
 /// Requests a path from a server on this machine, for the vendor's host name, and returns the body.
 ///
@@ -15,27 +37,33 @@ use crate::registration::ServerRegistration;
 ///
 /// # Errors
 /// The server does not answer within five seconds, or answers with an error.
-pub fn ask(server: &ServerRegistration, vendor: &VendorName, path: &str) -> Result<String, ureq::Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
-        // The user's proxy is for other machines.
-        .proxy(None)
-        .tls_config(TlsConfig::builder().disable_verification(true).build())
-        .build()
-        .into();
-    let response =
-        agent.get(format!("{}{path}", server.url())).header("host", format!("{vendor}.localhost")).call()?;
-    response.into_body().with_config().limit(64 * 1024 * 1024).read_to_string()
+pub fn ask(server: &ServerRegistration, vendor: &VendorName, path: &str) -> Result<String, AskError> {
+    let url = format!("{}{path}", server.url());
+    let answer = agent().get(&url).header("host", &format!("{vendor}.localhost")).call()?;
+    if !answer.status().is_success() {
+        return Err(AskError::Status(answer.status().as_u16()));
+    }
+    let body = answer.into_body().read_all(MAX_SIZE)?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Goes through no proxy: the user's proxy is for other machines.
+fn agent() -> &'static Agent {
+    static AGENT: OnceLock<Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        let client =
+            ClientOptions { answer: PATIENCE, trust: Trust::AnyCertificate, ..ClientOptions::default() };
+        Agent::new(AgentOptions { client, silence: PATIENCE, redirects: 0 })
+    })
 }
 
 /// Checks that a server answers a path. A 401 counts too: a server with users requires a token.
 ///
 /// # Errors
 /// As for [`ask`], without the 401.
-pub fn answers(server: &ServerRegistration, vendor: &VendorName, path: &str) -> Result<(), ureq::Error> {
+pub fn answers(server: &ServerRegistration, vendor: &VendorName, path: &str) -> Result<(), AskError> {
     match ask(server, vendor, path) {
-        Ok(_) | Err(ureq::Error::StatusCode(401)) => Ok(()),
+        Ok(_) | Err(AskError::Status(401)) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -44,6 +72,6 @@ pub fn answers(server: &ServerRegistration, vendor: &VendorName, path: &str) -> 
 ///
 /// # Errors
 /// As for [`ask`].
-pub fn revision(server: &ServerRegistration, vendor: &VendorName) -> Result<String, ureq::Error> {
+pub fn revision(server: &ServerRegistration, vendor: &VendorName) -> Result<String, AskError> {
     ask(server, vendor, "/-/revision").map(|text| text.trim().to_owned())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_types::VendorName;
 
-use crate::client;
+use crate::client::{self, AskError};
 use crate::registration::{self, ServerRegistration};
 use crate::{Platform, Revision};
 
@@ -122,7 +122,7 @@ fn await_answers(server: &ServerRegistration, vendor: &VendorName, timeout: Dura
 fn too_late(
     server: &ServerRegistration,
     revision: &Revision<'_>,
-    last: Result<String, ureq::Error>,
+    last: Result<String, AskError>,
     timeout: Duration,
 ) -> Failure {
     let address = server.reachable();

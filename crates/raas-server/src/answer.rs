@@ -207,7 +207,10 @@ fn opened<B>(opened: Opened, request: &Request<B>) -> Response {
     let api = route::api(&query::decode(path).unwrap_or_default());
     match opened {
         Opened::Answer(response) => *response,
-        Opened::Redirect(location) => marked(api, redirect(StatusCode::FOUND, location)),
+        Opened::Redirect(location) => {
+            let status = if api == Api::V2 { StatusCode::TEMPORARY_REDIRECT } else { StatusCode::FOUND };
+            marked(api, redirect(status, location))
+        }
         Opened::Error(failure) => fail(api, &failure),
         Opened::RangeBeyondEnd(length) => {
             let mut response =

@@ -86,7 +86,7 @@ impl HttpBody for Body {
                 body.content = Content::Empty;
                 Some(Ok(bytes))
             }
-            Content::File(stream) => match stream.poll_piece(cx) {
+            Content::File(stream) => match stream.poll_piece(cx, file_piece(body.request.as_ref())) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,
             },
@@ -116,6 +116,17 @@ impl HttpBody for Body {
             Content::Proxied(stream) => stream.left(),
         })
     }
+}
+
+/// The size of the next piece of a file. The answers in flight of a connection share a budget, so that many of them take
+/// not much more memory than a few.
+fn file_piece(request: Option<&InFlight>) -> u64 {
+    /// The bytes of all pieces of a connection. Each answer has two in memory.
+    const BUDGET: u64 = 512 * 1024;
+    /// Smaller pieces would cost too many reads.
+    const MIN: u64 = 8 * 1024;
+    let in_flight = request.map_or(1, |request| request.client.progress.in_flight().max(1));
+    (BUDGET / (2 * in_flight)).clamp(MIN, FileStream::PIECE)
 }
 
 impl Drop for Body {

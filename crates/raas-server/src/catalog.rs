@@ -7,15 +7,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raas_types::{ImageId, RepositoryName, Utc};
 
+mod budget;
+mod facts;
 mod legacy;
 mod load;
 mod manifest;
+mod pool;
 mod repository;
 mod v1;
 
+pub(crate) use budget::{MemoryBudget, MemoryCharge, OverBudget};
+pub(crate) use facts::{Child, Facts};
 pub(crate) use legacy::{AcceptedSchemas, LegacyRepository};
-pub(crate) use load::{Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
+pub(crate) use load::{Fault, LoadedDocument, Loader, MetadataFiles, load, load_as_crane};
 pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
+pub(crate) use pool::ManifestPool;
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
 

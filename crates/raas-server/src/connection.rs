@@ -15,7 +15,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::auth::PresentedCertificates;
-use crate::in_flight::ClientConnection;
+use crate::in_flight::{ClientConnection, Progress};
 use crate::shutdown::ShutdownWatch;
 use crate::state::ServerState;
 use crate::tls::{Purpose, Tls};
@@ -23,10 +23,12 @@ use crate::tls::{Purpose, Tls};
 mod http1;
 mod http2;
 mod respond;
+mod table;
 mod write_timeout;
 
 use http2::Timeouts;
 use respond::{respond, respond_from_memory};
+pub(crate) use table::ConnectionTable;
 use write_timeout::WriteTimeoutStream;
 
 /// The longest head of a request in bytes. No client of a registry sends so much.
@@ -49,14 +51,20 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// Answers the requests of a client until the client or the server ends the connection.
-    pub(crate) async fn serve(&self, stream: TcpStream, remote: SocketAddr, shutdown: ShutdownWatch) {
+    pub(crate) async fn serve(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        progress: Arc<Progress>,
+        shutdown: ShutdownWatch,
+    ) {
         let _counted = ConnectionGuard::new(&self.state);
         // The futures are boxed so that a connection takes memory only for its own protocol.
         let stream = WriteTimeoutStream::new(stream, self.write_timeout);
         match &self.tls {
-            Some(tls) => Box::pin(self.serve_tls(tls, stream, remote, shutdown)).await,
+            Some(tls) => Box::pin(self.serve_tls(tls, stream, (remote, progress), shutdown)).await,
             None => {
-                let client = self.client(remote, None);
+                let client = self.client(remote, progress, None);
                 Box::pin(http1::serve(stream, client, self.header_timeout, shutdown)).await;
             }
         }
@@ -66,7 +74,7 @@ impl Connections {
         &self,
         tls: &Tls,
         stream: WriteTimeoutStream<TcpStream>,
-        remote: SocketAddr,
+        (remote, progress): (SocketAddr, Arc<Progress>),
         mut shutdown: ShutdownWatch,
     ) {
         // At shutdown a handshake may go on for a moment.
@@ -89,7 +97,7 @@ impl Connections {
         let chain =
             session.peer_certificates().map(|chain| chain.iter().map(|c| c.clone().into_owned()).collect());
         let certificates = chain.map(PresentedCertificates::new);
-        let client = self.client(remote, certificates);
+        let client = self.client(remote, progress, certificates);
         if session.alpn_protocol() == Some(b"h2") {
             // The client has longer than any bucket that the server fetches from, so that a slow bucket is not blamed
             // on the client.
@@ -120,9 +128,10 @@ impl Connections {
     fn client(
         &self,
         remote: SocketAddr,
+        progress: Arc<Progress>,
         certificates: Option<PresentedCertificates>,
     ) -> Arc<ClientConnection> {
-        let (state, progress) = (Arc::clone(&self.state), Arc::default());
+        let state = Arc::clone(&self.state);
         Arc::new(ClientConnection { state, progress, remote, certificates })
     }
 }
@@ -173,7 +182,7 @@ mod tests {
     /// Ten thousand idle clients each take this much memory.
     #[test]
     fn a_connection_takes_little_memory() {
-        let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, d));
+        let whole = size(|a: &'static Connections, b, c, d| a.serve(b, c, Arc::default(), d));
         let http1 = size(|a: TcpStream, b, c, d| http1::serve(a, b, c, d));
         let http2 = size(|a: TcpStream, b, c, d| http2::serve(a, b, c, d));
         assert!(whole < 512, "{whole}");

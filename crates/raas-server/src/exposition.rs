@@ -45,6 +45,14 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.latencies(metrics);
     page.family("raas_connections", "gauge", "Open connections of clients.");
     page.line("raas_connections", "", metrics.connections.load(Ordering::Relaxed));
+    page.family(
+        "raas_closed_connections_total",
+        "counter",
+        "Connections closed to have room for others: of an address with too many, or without a complete request.",
+    );
+    for (reason, number) in metrics.closed_connections.all() {
+        page.line("raas_closed_connections_total", &labels(&[("reason", reason)]), number);
+    }
     page.certificates(metrics, certificates.as_deref());
 
     page.sites(snapshot, "raas_repositories", "Repositories that a site serves.", |site| {
@@ -62,7 +70,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         snapshot,
         "raas_refused_documents",
         "Documents that do not load. Each is served in its last valid version, or not at all.",
-        |site| Some(site.faulty.load(Ordering::Relaxed)),
+        |site| Some(site.stats.faulty.load(Ordering::Relaxed)),
     );
     page.sites(
         snapshot,
@@ -82,6 +90,29 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
         "Sequence number of the publication that a site serves from its bucket.",
         |site| Some(site.health.as_ref()?.sequence()),
     );
+    page.sites(
+        snapshot,
+        "raas_metadata_memory_bytes",
+        "About how many bytes of memory the metadata of a site takes.",
+        |site| Some(site.stats.memory.used()),
+    );
+    type Counter = fn(&Site) -> u64;
+    let counters: [(&str, &str, Counter); 2] = [
+        (
+            "raas_metadata_over_memory_total",
+            "How often metadata was not loaded because the site would have taken too much memory.",
+            |site| site.stats.memory.refusals(),
+        ),
+        ("raas_refused_entries_total", "Entries of Crane's documents that were left out.", |site| {
+            site.stats.left_out.load(Ordering::Relaxed)
+        }),
+    ];
+    for (name, help, value) in counters {
+        page.family(name, "counter", help);
+        for site in &snapshot.sites {
+            page.line(name, &of(site), value(site));
+        }
+    }
     page.family("raas_metadata_refusals_total", "counter", "How often the metadata of a bucket was refused.");
     for site in &snapshot.sites {
         if let Some(health) = &site.health {

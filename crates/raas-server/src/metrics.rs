@@ -31,6 +31,32 @@ pub(crate) struct Metrics {
     pub(crate) certificate_failures: CounterFamily,
     /// The open connections.
     pub(crate) connections: AtomicU64,
+    pub(crate) closed_connections: ClosedConnections,
+}
+
+/// The connections that the server closed to have room for others.
+#[derive(Debug, Default)]
+pub(crate) struct ClosedConnections {
+    /// New ones of an address with too many.
+    address: AtomicU64,
+    /// Those without a complete request.
+    unfinished: AtomicU64,
+}
+
+impl ClosedConnections {
+    pub(crate) fn over_address(&self) {
+        self.address.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unfinished(&self) {
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The numbers by reason.
+    pub(crate) fn all(&self) -> [(&'static str, u64); 2] {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        [("address", read(&self.address)), ("unfinished", read(&self.unfinished))]
+    }
 }
 
 /// Pulls and similar requests by vendor and repository.

@@ -36,8 +36,15 @@ pub struct Options {
     pub header_timeout: Duration,
     /// How long a client may take no byte while bytes are ready for it.
     pub write_timeout: Duration,
-    /// The maximal number of open connections. Further clients wait.
+    /// The maximal number of open connections. Beyond it, the oldest connection without a complete request is closed for
+    /// a new one. If there is none, further clients wait.
     pub max_connections: usize,
+    /// The maximal number of open connections of one address, or of a /64 of IPv6. Further ones are closed at once. The
+    /// addresses of [`trusted_proxies`](Self::trusted_proxies) have no such limit. None is no limit at all.
+    pub max_connections_per_address: Option<usize>,
+    /// The most memory that the metadata of one site may take, in bytes: what is served, and what is being loaded beside
+    /// it. A site beyond that keeps its last good metadata. A site of 100,000 manifests takes 150 MiB.
+    pub site_memory: u64,
     /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
     /// one. Without certificates the server speaks plain HTTP.
     pub certificates: Vec<CertificateFiles>,
@@ -71,6 +78,8 @@ impl Default for Options {
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_connections: 10_000,
+            max_connections_per_address: Some(2_000),
+            site_memory: 1024 * 1024 * 1024,
             certificates: Vec::new(),
             certificate_folder: None,
             acme: None,

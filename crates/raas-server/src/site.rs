@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hyper::Method;
@@ -21,10 +20,12 @@ use crate::origin::Origin;
 
 mod crane_rules;
 mod health;
+mod load_stats;
 mod proxy_rules;
 
 pub use crane_rules::{ContentFolders, CraneRules};
 pub(crate) use health::MetadataHealth;
+pub(crate) use load_stats::LoadStats;
 pub use proxy_rules::ProxyRules;
 
 /// The configuration of a vendor's registry.
@@ -178,8 +179,8 @@ pub(crate) struct Site {
     pub(crate) catalog: Option<Arc<Catalog>>,
     /// The state of the metadata, if it is in a bucket.
     pub(crate) health: Option<Arc<MetadataHealth>>,
-    /// The number of documents that do not load.
-    pub(crate) faulty: Arc<AtomicUsize>,
+    /// What loading the metadata has come to.
+    pub(crate) stats: Arc<LoadStats>,
     /// The bytes of redirects.
     pub(crate) redirected: Arc<RedirectCounters>,
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use raas_types::VendorName;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -17,8 +16,7 @@ use crate::catalog::Catalog;
 use crate::http::host::HostName;
 use crate::http_client::HttpClient;
 use crate::metrics::RedirectCounters;
-use crate::site::MetadataHealth;
-use crate::site::{Metadata, Site, SiteConfig, SiteSource, Snapshot};
+use crate::site::{LoadStats, Metadata, MetadataHealth, Site, SiteConfig, SiteSource, Snapshot};
 use crate::state::ServerState;
 
 mod archive;
@@ -26,9 +24,11 @@ mod document_store;
 mod documents;
 mod error_code;
 mod folder;
+mod slots;
 mod snapshots;
 
 use folder::{Layout, MetadataFolder};
+pub(crate) use slots::UnpackingSlots;
 
 /// Polls all sites forever, and swaps the snapshot when something has changed.
 pub(crate) async fn keep_up<S: SiteSource>(
@@ -73,9 +73,11 @@ pub(crate) struct WatchContext {
     pub(crate) every: Duration,
     /// The runtime of the tasks.
     pub(crate) runtime: Handle,
-    /// Limits unpacking to as many archives as there are processors. A large server that starts then leaves processors
-    /// and memory to the clients.
-    pub(crate) unpacking: Arc<Semaphore>,
+    /// Limits how many parts are unpacked at once. A large server that starts then leaves processors and memory to the
+    /// clients.
+    pub(crate) slots: UnpackingSlots,
+    /// The most memory that the metadata of a site may take, in bytes.
+    pub(crate) site_memory: u64,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
 }
@@ -122,16 +124,17 @@ enum FollowedMetadata {
 
 impl FollowedMetadata {
     fn begin(metadata: &Metadata, context: &WatchContext, after: Duration) -> Self {
+        let stats = LoadStats::new(context.site_memory);
         match metadata {
             Metadata::Folder(folder) => {
-                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), Layout::Raas)))
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), Layout::Raas, stats)))
             }
             Metadata::Crane(folder, every) => {
                 let layout = Layout::Crane { every: *every, looked: None };
-                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), layout)))
+                FollowedMetadata::Folder(Box::new(MetadataFolder::new(folder.clone(), layout, stats)))
             }
             Metadata::Snapshots(origin) => {
-                let health = Arc::new(MetadataHealth::default());
+                let health = Arc::new(MetadataHealth::new(stats));
                 let following =
                     snapshots::follow(context.clone(), origin.clone(), Arc::clone(&health), after);
                 FollowedMetadata::Snapshots { health, task: context.runtime.spawn(following), seen: None }
@@ -163,10 +166,10 @@ impl FollowedMetadata {
         }
     }
 
-    fn faulty(&self) -> Arc<AtomicUsize> {
+    fn stats(&self) -> Arc<LoadStats> {
         Arc::clone(match self {
-            FollowedMetadata::Folder(folder) => folder.faulty(),
-            FollowedMetadata::Snapshots { health, .. } => health.faulty(),
+            FollowedMetadata::Folder(folder) => folder.stats(),
+            FollowedMetadata::Snapshots { health, .. } => health.stats(),
         })
     }
 
@@ -182,6 +185,17 @@ impl Drop for FollowedMetadata {
     fn drop(&mut self) {
         if let FollowedMetadata::Snapshots { task, .. } = self {
             task.abort();
+        }
+    }
+}
+
+/// Logs that content folders of a Crane are missing: clients are redirected then, as by a Crane without them.
+fn warn_of_missing_folders(config: &SiteConfig) {
+    let content = config.crane.as_ref().and_then(|rules| rules.content.as_ref());
+    for folder in content.into_iter().flat_map(|content| [&content.v1, &content.v2]) {
+        if !folder.is_dir() {
+            let (vendor, folder) = (&config.vendor, folder.display());
+            tracing::warn!(%vendor, %folder, "the content folder does not exist; clients are redirected instead");
         }
     }
 }
@@ -239,6 +253,7 @@ impl<S: SiteSource> Watcher<S> {
                 }
                 other => {
                     tracing::info!(vendor = %config.vendor, metadata = config.metadata.display_name(), "new site");
+                    warn_of_missing_folders(&config);
                     changed = true;
                     let metadata =
                         FollowedMetadata::begin(&config.metadata, &self.context, STAGGER * started);
@@ -267,7 +282,7 @@ impl<S: SiteSource> Watcher<S> {
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),
             health: site.metadata.health().cloned(),
-            faulty: site.metadata.faulty(),
+            stats: site.metadata.stats(),
             redirected: Arc::clone(&site.redirected),
         };
         Snapshot { sites: self.sites.values().map(site).collect(), hosts: self.hosts() }

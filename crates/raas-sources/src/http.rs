@@ -1,38 +1,69 @@
-//! The HTTP client of everything that publishes, and its time-outs.
-
-mod patient;
+//! The HTTP client of everything that publishes, its time-outs and its proxies.
 
 use std::io::Read;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How long a sender may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+use raas_base::failure::{Failure, Kind};
+use raas_http::{Agent, AgentOptions, ClientError, ClientOptions, ForwardProxies, ProxyError};
 
-/// A client that follows redirects and gives up on a server that is silent.
-pub fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
+/// How long an answer may take to begin.
+const ANSWER: Duration = Duration::from_secs(20);
+/// How long an archive may take to begin: a server may have to make it first.
+const ARCHIVE: Duration = Duration::from_secs(60);
+
+/// The client of this process. It follows redirects, goes through the proxies of the environment, and gives up on a server
+/// that is silent. An answer is no error, whatever its status.
+///
+/// # Errors
+/// A variable of the environment names a proxy that is none.
+pub fn agent() -> Result<Agent, Failure> {
+    static AGENT: OnceLock<Result<Agent, ProxyError>> = OnceLock::new();
+    shared(&AGENT, ANSWER).map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string())
+            .hint("correct the variable, or unset it to ask without a proxy")
+    })
 }
 
-/// A client for which an answer is no error whatever its status, and that does not wait long.
-pub fn tolerant_agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_recv_response(Some(Duration::from_secs(20)))
-        .timeout_recv_body(Some(Duration::from_secs(60)))
-        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
+/// A stream of bytes, and its length if the server says it.
+pub type Download = (Box<dyn Read + Send>, Option<u64>);
+
+/// Why a download did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// A variable of the environment names a proxy that is none.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// There is no answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The answer is no success.
+    #[error("it answers {0}")]
+    Status(u16),
 }
 
-/// Begins to read what is at a URL; its length, where the server says it. A sender that falls silent is an error.
-pub fn download(url: &str) -> Result<(Box<dyn Read + Send>, Option<u64>), ureq::Error> {
-    let body = agent().get(url).call()?.into_body();
-    let length = body.content_length();
-    Ok((Box::new(patient::Patient::new(body.into_reader(), SILENCE)), length))
+/// Begins to read the content of a URL. A sender that falls silent is an error.
+///
+/// # Errors
+/// There is no answer, or it is no success.
+pub fn download(url: &str) -> Result<Download, DownloadError> {
+    static AGENT: OnceLock<Result<Agent, ProxyError>> = OnceLock::new();
+    let answer = shared(&AGENT, ARCHIVE)?.get(url).call()?;
+    if !answer.status().is_success() {
+        return Err(DownloadError::Status(answer.status().as_u16()));
+    }
+    let length = answer.content_length();
+    Ok((Box::new(answer.into_body()), length))
+}
+
+fn shared(
+    agent: &'static OnceLock<Result<Agent, ProxyError>>,
+    answer: Duration,
+) -> Result<Agent, ProxyError> {
+    let made = agent.get_or_init(|| {
+        let proxies = Arc::new(ForwardProxies::from_environment()?);
+        let client = ClientOptions { answer, proxies, ..ClientOptions::default() };
+        Ok(Agent::new(AgentOptions { client, ..AgentOptions::default() }))
+    });
+    made.clone()
 }

@@ -10,6 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+mod escape;
+
 /// The most bytes that wait to be written. Further lines are lost, and the log reports their number.
 const MOST_WAITING: usize = 1 << 20;
 
@@ -138,7 +140,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.take(line);
+        self.0.take(&escape::escaped(line));
         Ok(line.len())
     }
 

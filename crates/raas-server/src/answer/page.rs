@@ -18,6 +18,7 @@ use crate::http::query;
 use crate::response::Response;
 use crate::route::Api;
 
+mod attachments;
 mod image;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -46,7 +47,10 @@ pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
     let Some(name) = parameter("image") else { return list(request, last.as_deref()) };
     let page =
         request.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
-            Some(tag) => image::tag(request, repository, &tag),
+            Some(tag) => {
+                let from = parameter("from").and_then(|from| from.parse().ok());
+                image::tag(request, repository, &tag, from.unwrap_or(0))
+            }
             None => Some(image::tags(request, repository, last.as_deref())),
         });
     page.unwrap_or_else(|| fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, "there is no such image")))
@@ -67,7 +71,7 @@ fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
     let mut end = "";
     for name in names.by_ref().take(IMAGES) {
         let repository = request.catalog.repositories.get(name);
-        let tags = repository.map(|r| r.tags_after(None).len());
+        let tags = repository.map(|r| r.pulled_len());
         let tags = match tags {
             Some(1) => "1 tag".to_owned(),
             Some(tags) => format!("{tags} tags"),
@@ -77,13 +81,13 @@ fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
             Some(_) => format!("<a href=\"/?image={}\">{}</a>", query::encode(name), escape(name)),
             None => escape(name),
         };
-        let reference = format!("{name}{}", repository.map(|r| example(r)).unwrap_or_default());
+        let reference = match repository {
+            Some(repository) => example(repository).map(|end| format!("{name}{end}")),
+            None => Some(name.to_owned()),
+        };
+        let pull = reference.map(|reference| pull(request, &reference)).unwrap_or_default();
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            body,
-            "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{}",
-            pull(request, &reference)
-        );
+        let _ = writeln!(body, "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{pull}");
         end = name;
     }
     body.push_str("</tbody>\n</table>\n");
@@ -95,7 +99,9 @@ fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
 
 /// The command that pulls a reference. The script adds a button that copies it.
 fn pull(request: &SiteRequest<'_>, reference: &str) -> String {
-    let host = request.host().unwrap_or("localhost");
+    /// The longest name of a host, with a port.
+    const MAX: usize = 253 + 6;
+    let host = request.host().filter(|host| host.len() <= MAX).unwrap_or("localhost");
     format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
 }
 
@@ -134,12 +140,13 @@ pub(super) fn html(title: &str, body: &str) -> Response {
     response
 }
 
-/// What follows the name in a pull command: nothing for `latest`, else the last tag of the list.
-fn example(repository: &Repository) -> String {
+/// What follows the name in a pull command: nothing for `latest`, else the last tag of the list. None if there is no
+/// tag that people pull.
+fn example(repository: &Repository) -> Option<String> {
     if repository.tag("latest").is_some() {
-        return String::new();
+        return Some(String::new());
     }
-    repository.tags_after(None).last().map(|tag| format!(":{tag}")).unwrap_or_default()
+    Some(format!(":{}", repository.last_pulled()?))
 }
 
 /// Escapes a text for an element or a quoted attribute of HTML.

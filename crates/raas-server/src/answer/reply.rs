@@ -15,6 +15,9 @@ const V1_VERSION: HeaderName = HeaderName::from_static("x-docker-registry-versio
 const V1_CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config");
 const V2_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
+/// The policy of answers that are not pages: a browser runs nothing of them, and they have no origin.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// `Cache-Control` of content that never changes.
 pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// `Cache-Control` of content that never changes and is for one user only.
@@ -67,8 +70,11 @@ pub(super) fn mark(api: Api, headers: &mut Headers) {
             headers.insert(V1_CONFIG, HeaderValue::from_static("common"));
         }
         Api::V2 => headers.insert(V2_VERSION, HeaderValue::from_static("registry/2.0")),
-        Api::Plain => {}
+        Api::Plain => return,
     }
+    // What a vendor has published is never a page: a manifest may have the type `text/html`.
+    headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
 }
 
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {

@@ -7,10 +7,11 @@ use hyper::{Method, StatusCode};
 use raas_types::{ImageId, ObjectKey, V1File};
 use serde::Serialize;
 
+use super::listing::{DEFAULT, NextPage, Page};
 use super::reply::{NO_CACHE, checked, fail, mark, reads, redirect, refuse, reply, text};
 use super::{Decision, SiteRequest};
 use crate::body::Body;
-use crate::catalog::{V1Repository, V1Source};
+use crate::catalog::{Catalog, V1Repository, V1Source};
 use crate::content::{FilePlan, IfMissing, ProxyPlan, ProxySource};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::http::headers::Headers;
@@ -51,7 +52,7 @@ fn decide(request: &SiteRequest<'_>, route: V1<'_>) -> Result<Decision, ApiError
             response.into()
         }
         V1::Users if request.method == Method::POST => text(StatusCode::CREATED, "User Created").into(),
-        V1::Users => text(StatusCode::OK, "OK").into(),
+        V1::Users => json(&"OK").into(),
         V1::Search => search(request).into(),
         V1::Images(name) => images(request, repository(name)?).into(),
         V1::Tags(name) => {
@@ -99,8 +100,15 @@ fn image_file(request: &SiteRequest<'_>, id: ImageId, file: V1File) -> Result<De
     if let Some(folders) = request.site.crane.as_ref().and_then(|rules| rules.content.as_ref())
         && !matches!(image.source, V1Source::Elsewhere(_))
     {
-        let file = folders.v1(&repository.id, &format!("{id}/{}", file.name()));
-        let if_missing = IfMissing::NotPublished(ApiError::new(ApiErrorCode::NotFound, "no such image"));
+        let name = file.name();
+        let file = folders.v1(&repository.id, &format!("{id}/{name}"));
+        let absent = ApiError::new(ApiErrorCode::NotFound, "no such image");
+        let instead = match &image.source {
+            V1Source::BucketOr(url) => Some(format!("{url}/{id}/{name}")),
+            _ => None,
+        };
+        let without_folder = instead.map(|url| request.location(url, size.unwrap_or(0)));
+        let if_missing = IfMissing::NotPublished { absent, without_folder };
         return Ok(Decision::from(FilePlan { file, size, headers, if_missing }));
     }
     let sent = |target: RedirectTarget, location: HeaderValue| {
@@ -168,29 +176,52 @@ fn search(request: &SiteRequest<'_>) -> Response {
         is_trusted: bool,
         star_count: u32,
     }
-    let query = query::parameter(request.uri.query(), "q").flatten().unwrap_or_default();
-    let words = query.to_ascii_lowercase();
-    let most = query::parameter(request.uri.query(), "n").flatten().and_then(|n| n.parse().ok());
-    let catalog = request.catalog;
-    let mut names: Vec<&str> =
-        catalog.names_after(None).chain(catalog.v1.keys().map(|name| name.as_str())).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|name| name.contains(&words));
-    let num_results = names.len();
-    let results: Vec<Entry<'_>> = names
-        .into_iter()
-        .take(most.unwrap_or(usize::MAX))
-        .map(|name| Entry {
+    let text = query::parameter(request.uri.query(), "q").flatten().unwrap_or_default();
+    let words = text.to_ascii_lowercase();
+    // A limit that is no number does not limit, as in Crane.
+    let page = Page::read(request.uri.query(), DEFAULT).unwrap_or(Page { n: DEFAULT, last: None });
+    let mut results = Vec::new();
+    let (mut num_results, mut more) = (0, false);
+    for name in all_names(request.catalog).filter(|name| name.contains(&words)) {
+        num_results += 1;
+        if page.last.as_deref().is_some_and(|last| name <= last) {
+            continue;
+        }
+        more = results.len() == page.n;
+        if more {
+            continue;
+        }
+        results.push(Entry {
             name,
             description: "",
             is_official: false,
             is_automated: false,
             is_trusted: false,
             star_count: 0,
-        })
-        .collect();
-    json(&Found { query: &query, num_results, results })
+        });
+    }
+    let last = results.last().map(|entry| entry.name).filter(|_| more);
+    let mut response = json(&Found { query: &text, num_results, results });
+    if let Some(last) = last {
+        let path = format!("/v1/search?q={}", query::encode(&text));
+        response.headers.insert(header::LINK, NextPage { n: page.n, last }.link(&path));
+    }
+    response
+}
+
+/// The names of the repositories of both APIs, in order and each once.
+fn all_names(catalog: &Catalog) -> impl Iterator<Item = &str> {
+    let mut v2 = catalog.names_after(None).peekable();
+    let mut v1 = catalog.v1.keys().map(|name| name.as_str()).peekable();
+    std::iter::from_fn(move || match (v2.peek(), v1.peek()) {
+        (Some(a), Some(b)) if a == b => {
+            v1.next();
+            v2.next()
+        }
+        (Some(a), Some(b)) if b < a => v1.next(),
+        (Some(_), _) => v2.next(),
+        (None, _) => v1.next(),
+    })
 }
 
 fn json(value: &impl Serialize) -> Response {

@@ -25,7 +25,6 @@ use blob::blob;
 use legacy::legacy;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     if !reads(request.method) {
@@ -41,9 +40,17 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         return unauthorized(None, None);
     }
     let name = route.name();
-    match (decide(request, route), request.challenge_reason()) {
+    match (decide(request, &route), request.challenge_reason()) {
         // The answer must not tell a missing repository from a protected one.
         (Err(failure), Some(error)) if failure.code == ApiErrorCode::NameUnknown => unauthorized(name, error),
+        // Artifacts may be attached before anything else is in a repository, so this list is empty and not missing.
+        (Err(failure), None)
+            if failure.code == ApiErrorCode::NameUnknown
+                && let V2::Referrers(name, digest) = &route
+                && let Ok(name) = name.parse() =>
+        {
+            finish(no_referrers(request, &name, digest).map(Decision::from))
+        }
         // The answer gives the reason for missing and for protected repositories alike, so it tells them apart no more
         // than a 404.
         (Err(mut failure), None) if failure.code == ApiErrorCode::NameUnknown => {
@@ -67,9 +74,9 @@ fn finish(decided: Result<Decision, ApiError>) -> Decision {
     }
 }
 
-fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError> {
+fn decide(request: &SiteRequest<'_>, route: &V2<'_>) -> Result<Decision, ApiError> {
     let catalog = request.catalog;
-    if let Some(decision) = legacy(request, &route) {
+    if let Some(decision) = legacy(request, route) {
         return decision;
     }
     let repository = |name: &str| catalog.repository(name).ok_or_else(|| no_repository(name));
@@ -119,7 +126,7 @@ fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError
         V2::Referrers(name, digest) => {
             let (repository, digest) = (repository(name)?, known(digest)?);
             request.set_fetched(&repository.name, FetchedItem::Referrers(digest));
-            listing::referrers(repository, digest, request.uri.query()).into()
+            listing::referrers(repository, digest, request.uri.query())?.into()
         }
         V2::Upload => {
             return Err(ApiError::new(ApiErrorCode::UploadUnknown, "this registry has no uploads"));
@@ -127,10 +134,22 @@ fn decide(request: &SiteRequest<'_>, route: V2<'_>) -> Result<Decision, ApiError
     })
 }
 
+/// The list of referrers in a repository whose referrers are not known, or that does not exist.
+///
+/// Source: OCI distribution-spec 1.1, "Listing Referrers"; its conformance tests ask for an unknown repository.
+fn no_referrers(
+    request: &SiteRequest<'_>,
+    repository: &RepositoryName,
+    digest: &Result<Digest, DigestError>,
+) -> Result<Response, ApiError> {
+    known(digest)?;
+    listing::referrers(&Repository::empty(repository.clone()), None, request.uri.query())
+}
+
 /// The digest, or `None` for an algorithm that raas does not compute, which no content has.
-fn known(digest: Result<Digest, DigestError>) -> Result<Option<Digest>, ApiError> {
+fn known(digest: &Result<Digest, DigestError>) -> Result<Option<Digest>, ApiError> {
     match digest {
-        Ok(digest) => Ok(Some(digest)),
+        Ok(digest) => Ok(Some(*digest)),
         Err(DigestError::Unsupported(_)) => Ok(None),
         Err(error @ DigestError::Malformed(_)) => {
             Err(ApiError::new(ApiErrorCode::DigestInvalid, error.to_string()))
@@ -166,7 +185,6 @@ fn manifest(manifest: &Manifest, cache: HeaderValue, request: &HeaderMap) -> Res
         return Response { status: StatusCode::NOT_MODIFIED, headers, body: Body::empty() };
     }
     headers.insert(header::CONTENT_TYPE, manifest.content_type());
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     Response { status: StatusCode::OK, headers, body: Body::from(manifest.bytes()) }
 }
 

@@ -29,8 +29,8 @@ enum ReadState {
 }
 
 impl FileStream {
-    /// The size of a piece in bytes: small enough for memory, and large enough to make the cost of one read negligible.
-    const PIECE: u64 = 64 * 1024;
+    /// The largest size of a piece in bytes: small enough for memory, and large enough to make the cost of one read negligible.
+    pub(super) const PIECE: u64 = 64 * 1024;
 
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {
         Self { file: Arc::new(file), path, start, left, state: ReadState::Fresh }
@@ -41,28 +41,29 @@ impl FileStream {
         self.left
     }
 
-    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next piece. `size` is the size of the piece that is read after it, at most [`PIECE`](Self::PIECE).
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, size: u64) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             match &mut self.state {
                 ReadState::Over => return Poll::Ready(None),
-                ReadState::Fresh => self.read(Some(self.start)),
+                ReadState::Fresh => self.read(Some(self.start), size),
                 ReadState::Reading(task) => {
                     let read =
                         ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| Err(io::Error::other(error)));
-                    return Poll::Ready(Some(self.take(read)));
+                    return Poll::Ready(Some(self.take(read, size)));
                 }
             }
         }
     }
 
     /// Starts to read the next piece, if there is one.
-    fn read(&mut self, seek: Option<u64>) {
+    fn read(&mut self, seek: Option<u64>, size: u64) {
         if self.left == 0 {
             self.state = ReadState::Over;
             return;
         }
         let file = Arc::clone(&self.file);
-        let length = self.left.min(Self::PIECE);
+        let length = self.left.min(size);
         self.state = ReadState::Reading(spawn_blocking(move || {
             let mut file = file.as_ref();
             if let Some(start) = seek.filter(|start| *start > 0) {
@@ -74,14 +75,14 @@ impl FileStream {
         }));
     }
 
-    fn take(&mut self, read: io::Result<Vec<u8>>) -> io::Result<Bytes> {
+    fn take(&mut self, read: io::Result<Vec<u8>>, size: u64) -> io::Result<Bytes> {
         let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter");
         let piece = read.and_then(|piece| if piece.is_empty() { Err(ended()) } else { Ok(piece) });
         match piece {
             Ok(piece) => {
                 self.left -= piece.len() as u64;
                 // Read ahead while this piece is sent.
-                self.read(None);
+                self.read(None, size);
                 Ok(piece.into())
             }
             Err(error) => {

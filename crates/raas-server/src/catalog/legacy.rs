@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use raas_types::crane::V2Content;
 use raas_types::{Digest, RepositoryName};
 
+use super::MemoryCharge;
+
 /// A repository as Pulp publishes it: everything is below one URL.
 #[derive(Debug)]
 pub(crate) struct LegacyRepository {
@@ -17,6 +19,8 @@ pub(crate) struct LegacyRepository {
     content: V2Content,
     /// The URLs of the blobs that are not below the base URL.
     elsewhere: BTreeMap<Digest, Box<str>>,
+    /// The memory that this takes.
+    pub(super) charge: Option<MemoryCharge>,
 }
 
 /// The manifest types that a client accepts, according to its `Accept`.
@@ -36,7 +40,7 @@ impl LegacyRepository {
     ) -> Self {
         // The digests become part of URLs and paths, so they must be digests.
         content.amd64_tags.retain(|_, (digest, _)| digest.parse::<Digest>().is_ok());
-        Self { name, id: id.into(), url, content, elsewhere }
+        Self { name, id: id.into(), url, content, elsewhere, charge: None }
     }
 
     /// The URL of a blob that is not below the repository's own URL.

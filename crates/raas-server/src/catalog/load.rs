@@ -6,10 +6,15 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raas_types::crane::{Content, Document, DocumentError, ManifestEntry, V1Content, V2Extension, tree};
+use raas_types::crane::{
+    Content, Document, DocumentError, ManifestEntry, V1Content, V2Content, V2Extension, tree,
+};
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
-use super::{Blob, LegacyRepository, Manifest, Repository, V1Image, V1Repository, V1Source};
+use super::{
+    Blob, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository, V1Image,
+    V1Repository, V1Source,
+};
 
 /// The repository of a document.
 #[derive(Debug, Clone)]
@@ -56,12 +61,22 @@ pub(crate) enum Fault {
     },
     #[error("manifest file {0} does not have the digest and the length that the document names")]
     ManifestBytes(String),
-    #[error("location `{0}` is not an http or https URL")]
+    #[error("location `{0}` is not an http or https URL of at most 8192 visible ASCII characters")]
     Location(String),
     #[error("the document is longer than {} bytes", Document::MAX_SIZE)]
     TooLong,
     #[error("another document already publishes `{0}`")]
     Claimed(RepositoryName),
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
+}
+
+impl Fault {
+    /// The text for the log. It may quote a document, so it is cut.
+    pub(crate) fn reason(&self) -> String {
+        const MAX: usize = 400;
+        self.to_string().chars().take(MAX).collect()
+    }
 }
 
 /// The other files of a metadata tree.
@@ -70,39 +85,67 @@ pub(crate) trait MetadataFiles: Sync {
     fn read(&self, path: &str, limit: u64) -> io::Result<Cow<'_, [u8]>>;
 }
 
-/// Loads a document. `files` holds its manifests. `before` is the repository that the document had before; unchanged
-/// manifests are taken from it.
+/// What a document is loaded with.
+pub(crate) struct Loader<'a> {
+    /// Holds the manifests.
+    pub(crate) files: &'a dyn MetadataFiles,
+    /// The manifests that other documents of the site have, and the site's memory budget.
+    pub(crate) pool: &'a ManifestPool,
+}
+
+/// Loads a document. `before` is the repository that the document had before; unchanged manifests are taken from it.
 pub(crate) fn load(
-    files: &dyn MetadataFiles,
+    loader: &Loader<'_>,
     bytes: &[u8],
     before: Option<&LoadedDocument>,
 ) -> Result<LoadedDocument, Fault> {
-    with_protection(Document::parse(bytes)?, before, |document, before| load_content(files, document, before))
+    let _parsing = charge_parsing(loader.pool, bytes)?;
+    with_protection(Document::parse(bytes)?, before, |document, before| {
+        load_content(loader, document, before)
+    })
+}
+
+/// Charges a document's memory while it is parsed.
+fn charge_parsing(pool: &ManifestPool, bytes: &[u8]) -> Result<MemoryCharge, Fault> {
+    /// How many times as much memory as its text a document takes.
+    const TIMES: u64 = 3;
+    if bytes.len() as u64 > Document::MAX_SIZE {
+        return Err(Fault::TooLong);
+    }
+    Ok(charge(pool, bytes.len() as u64 * TIMES)?)
+}
+
+/// Charges memory. Manifests that no document names any longer make room first.
+fn charge(pool: &ManifestPool, bytes: u64) -> Result<MemoryCharge, OverBudget> {
+    pool.budget.charge(bytes).or_else(|_| {
+        pool.sweep_now();
+        pool.budget.charge(bytes)
+    })
 }
 
 /// Loads a document as a legacy Crane does: everything is at the document's `url`, even if raas wrote the document.
-/// Only masked layers are at their own locations.
-pub(crate) fn load_as_crane(bytes: &[u8]) -> Result<LoadedDocument, Fault> {
-    with_protection(Document::parse(bytes)?, None, |document, _| {
+/// Only masked layers are at their own locations. Returns with it why entries of the document are not served.
+pub(crate) fn load_as_crane(
+    pool: &ManifestPool,
+    bytes: &[u8],
+) -> Result<(LoadedDocument, Vec<String>), Fault> {
+    let _parsing = charge_parsing(pool, bytes)?;
+    let (document, left_out) = Document::parse_as_crane(bytes)?;
+    let loaded = with_protection(document, None, |document, _| {
         let (name, id, url) = (document.name, document.repository, document.url);
         Ok(match document.content {
-            Content::V1(v1) => LoadedDocument::V1(Arc::new(load_v1(name, id, &url, v1, true)?)),
+            Content::V1(v1) => LoadedDocument::V1(Arc::new(load_v1(pool, name, id, &url, v1, true)?)),
             Content::V2(mut v2) => {
                 let blobs = v2.raas.take().map_or(BTreeMap::new(), |extension| extension.blobs);
                 let elsewhere =
                     blobs.into_iter().filter_map(|(digest, entry)| Some((digest, entry.location?)));
                 let elsewhere = elsewhere.map(|(digest, url)| Ok((digest, location(&url)?)));
                 let elsewhere = elsewhere.collect::<Result<_, Fault>>()?;
-                LoadedDocument::Legacy(Arc::new(LegacyRepository::new(
-                    name,
-                    id,
-                    folder(&url)?,
-                    v2,
-                    elsewhere,
-                )))
+                load_legacy(pool, name, id, &url, v2, elsewhere)?
             }
         })
-    })
+    })?;
+    Ok((loaded, left_out))
 }
 
 /// Applies the protection of a document, whether its content loads or not.
@@ -123,43 +166,69 @@ fn with_protection(
     };
     match load_content(document, before) {
         Ok(loaded) => Ok(LoadedDocument::Protected(name, Some(Box::new(loaded)))),
-        Err(reason) => {
-            tracing::warn!(%name, %reason, "a protected repository is not served to its users");
+        Err(fault) => {
+            tracing::warn!(%name, reason = fault.reason(), "a protected repository is not served to its users");
             Ok(LoadedDocument::Protected(name, None))
         }
     }
 }
 
 fn load_content(
-    files: &dyn MetadataFiles,
+    loader: &Loader<'_>,
     document: Document,
     before: Option<&LoadedDocument>,
 ) -> Result<LoadedDocument, Fault> {
-    match document.content {
-        Content::V1(v1) => load_v1(document.name, document.repository, &document.url, v1, false)
-            .map(|r| LoadedDocument::V1(Arc::new(r))),
+    let Document { name, repository: id, url, content, .. } = document;
+    match content {
+        Content::V1(v1) => {
+            load_v1(loader.pool, name, id, &url, v1, false).map(|r| LoadedDocument::V1(Arc::new(r)))
+        }
         Content::V2(mut v2) => {
             let Some(extension) = v2.raas.take() else {
-                let (name, url) = (document.name, folder(&document.url)?);
-                let legacy = LegacyRepository::new(name, document.repository, url, v2, BTreeMap::new());
-                return Ok(LoadedDocument::Legacy(Arc::new(legacy)));
+                return load_legacy(loader.pool, name, id, &url, v2, BTreeMap::new());
             };
             let before = match before {
                 Some(LoadedDocument::V2(repository)) => Some(repository.as_ref()),
                 _ => None,
             };
-            load_v2(files, document.name, extension, before).map(|r| LoadedDocument::V2(Arc::new(r)))
+            load_v2(loader, name, extension, before).map(|r| LoadedDocument::V2(Arc::new(r)))
         }
     }
 }
 
+fn load_legacy(
+    pool: &ManifestPool,
+    name: RepositoryName,
+    id: String,
+    url: &str,
+    content: V2Content,
+    elsewhere: BTreeMap<Digest, Box<str>>,
+) -> Result<LoadedDocument, Fault> {
+    /// Of a text in a map, beside its bytes.
+    const TEXT: usize = 64;
+    let text = |text: &String| text.len() + TEXT;
+    let lists = content.schema2.iter().chain(&content.lists).map(text).sum::<usize>();
+    let tags: usize = content.amd64_tags.iter().map(|(tag, (digest, _))| text(tag) + text(digest)).sum();
+    let elsewhere_cost: usize = elsewhere.values().map(|url| url.len() + TEXT).sum();
+    let cost = id.len() + url.len() + lists + tags + elsewhere_cost + size_of::<LegacyRepository>();
+    let charge = charge(pool, cost as u64)?;
+    let mut legacy = LegacyRepository::new(name, id, folder(url)?, content, elsewhere);
+    legacy.charge = Some(charge);
+    Ok(LoadedDocument::Legacy(Arc::new(legacy)))
+}
+
 fn load_v2(
-    files: &dyn MetadataFiles,
+    loader: &Loader<'_>,
     name: RepositoryName,
     extension: V2Extension,
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
-    let manifests = load_manifests(files, &name, &extension, before)?;
+    let V2Extension { tags: listed, manifests, blobs: entries } = &extension;
+    let locations: usize =
+        entries.values().filter_map(|entry| entry.location.as_ref()).map(String::len).sum();
+    let cost = Repository::cost(listed.len(), manifests.len(), entries.len()) + locations as u64;
+    let mut charge = charge(loader.pool, cost)?;
+    let manifests = load_manifests(loader, &name, &extension, before, &mut charge)?;
     // `manifests` has the order of a map's keys, so it is sorted.
     let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
     let mut tags = Vec::with_capacity(extension.tags.len());
@@ -174,75 +243,133 @@ fn load_v2(
         let location = entry.location.map(|url| location(&url)).transpose()?;
         blobs.push(Blob { digest, size: entry.size, location });
     }
-    Ok(Repository::new(name, tags, manifests, blobs))
+    let mut repository = Repository::new(name, tags, manifests, blobs);
+    repository.charge = Some(charge);
+    Ok(repository)
 }
 
 /// The largest allocation, in bytes, before the first manifest was read.
 const MAX_PREALLOCATED: u64 = 256 * 1024;
 
+/// A manifest of a document, before it is made.
+enum Source {
+    /// The same manifest is in memory.
+    Known(Arc<Manifest>),
+    /// Its bytes are in memory, but another document says otherwise of them.
+    Bytes(Bytes),
+    /// Its bytes were read, up to this position in the new bytes.
+    New(usize),
+}
+
 /// Loads the manifests, in the order of their digests. The bytes of all new manifests share one allocation: with a
 /// hundred thousand allocations the overhead is considerable.
 fn load_manifests(
-    files: &dyn MetadataFiles,
+    loader: &Loader<'_>,
     name: &RepositoryName,
     extension: &V2Extension,
     before: Option<&Repository>,
+    repository: &mut MemoryCharge,
 ) -> Result<Vec<Arc<Manifest>>, Fault> {
-    let known = |(digest, entry): (&Digest, &ManifestEntry)| {
+    let known = |digest: &Digest, entry: &ManifestEntry| {
         let known = before.and_then(|before| before.manifest(digest));
         known.filter(|known| known.media_type() == entry.media_type && known.len() as u64 == entry.size)
     };
-    let known: Vec<Option<&Arc<Manifest>>> = extension.manifests.iter().map(known).collect();
-    let all = || extension.manifests.iter().zip(&known);
-    let new = || all().filter(|(_, known)| known.is_none()).map(|(entry, _)| entry);
+    let entries = &extension.manifests;
+    let new = || entries.iter().filter(|(digest, entry)| known(digest, entry).is_none());
     // The exact size avoids reallocations. The sizes of a hostile document are not trusted beyond the limit.
     let total = new().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size)).min(MAX_PREALLOCATED);
-    let mut bytes = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
-    let mut ends = Vec::new();
-    for (digest, entry) in new() {
-        read_manifest(files, name, digest, entry, &mut bytes)?;
-        ends.push(bytes.len());
+    let mut read = NewBytes {
+        bytes: Vec::with_capacity(usize::try_from(total).unwrap_or(0)),
+        charge: loader.pool.budget.empty_charge(),
+    };
+    let mut sources = Vec::with_capacity(entries.len());
+    for (digest, entry) in entries {
+        sources.push(match known(digest, entry) {
+            Some(known) => Source::Known(Arc::clone(known)),
+            None => read_manifest(loader, name, digest, entry, &mut read, repository)?,
+        });
     }
-    let bytes = Bytes::from(bytes.into_boxed_slice());
-    let (mut begin, mut ends) = (0, ends.into_iter());
-    let manifest =
-        |((digest, entry), known): ((&Digest, &ManifestEntry), &Option<&Arc<Manifest>>)| match known {
-            Some(known) => Arc::clone(known),
-            None => {
-                let end = ends.next().expect("every new manifest was read");
-                let own = bytes.slice(begin..end);
-                begin = end;
-                Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own))
+    let bytes = read.finish();
+    let mut begin = 0;
+    let mut made = Vec::with_capacity(entries.len());
+    let mut manifests = Vec::with_capacity(entries.len());
+    for ((digest, entry), source) in entries.iter().zip(sources) {
+        let own = match source {
+            Source::Known(known) => {
+                manifests.push(known);
+                continue;
             }
+            Source::Bytes(own) => own,
+            Source::New(end) => bytes.slice(std::mem::replace(&mut begin, end)..end),
         };
-    Ok(all().map(manifest).collect())
+        let manifest = Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own));
+        made.push(Arc::clone(&manifest));
+        manifests.push(manifest);
+    }
+    loader.pool.extend(made.into_iter());
+    Ok(manifests)
+}
+
+/// The bytes of the new manifests of a document, and their charge.
+struct NewBytes {
+    bytes: Vec<u8>,
+    charge: MemoryCharge,
+}
+
+impl NewBytes {
+    /// The bytes without spare room. The charge is given back with the last of them.
+    fn finish(self) -> Bytes {
+        struct Charged(Box<[u8]>, #[expect(dead_code, reason = "gives back the charge")] MemoryCharge);
+        impl AsRef<[u8]> for Charged {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        if self.bytes.is_empty() {
+            return Bytes::new();
+        }
+        Bytes::from_owner(Charged(self.bytes.into(), self.charge))
+    }
 }
 
 fn read_manifest(
-    files: &dyn MetadataFiles,
+    loader: &Loader<'_>,
     name: &RepositoryName,
     digest: &Digest,
     entry: &ManifestEntry,
-    into: &mut Vec<u8>,
-) -> Result<(), Fault> {
+    into: &mut NewBytes,
+    repository: &mut MemoryCharge,
+) -> Result<Source, Fault> {
     if !media_type::is_well_formed(&entry.media_type) {
-        return Err(Fault::MediaType(*digest, entry.media_type.clone()));
+        return Err(Fault::MediaType(*digest, entry.media_type.chars().take(200).collect()));
     }
     let path = tree::manifest(name, digest);
     // One byte more than expected, so that a longer file is noticed.
     let limit = entry.size.min(raas_types::Manifest::MAX_SIZE) + 1;
-    let bytes = match files.read(&path, limit) {
+    let bytes = match loader.files.read(&path, limit) {
         Ok(bytes) => bytes,
         Err(error) => return Err(Fault::ManifestFile { path, error }),
     };
-    if bytes.len() as u64 != entry.size || Digest::of(&bytes) != *digest {
+    let pooled = loader.pool.get(digest).filter(|pooled| *pooled.bytes() == *bytes);
+    if bytes.len() as u64 != entry.size || (pooled.is_none() && Digest::of(&bytes) != *digest) {
         return Err(Fault::ManifestBytes(path));
     }
-    into.extend_from_slice(&bytes);
-    Ok(())
+    match pooled {
+        Some(pooled) if pooled.is_same(&entry.media_type, entry.platform.as_ref()) => {
+            return Ok(Source::Known(pooled));
+        }
+        _ => repository.grow(Manifest::cost(&entry.media_type, &bytes))?,
+    }
+    if let Some(pooled) = pooled {
+        return Ok(Source::Bytes(pooled.bytes()));
+    }
+    into.charge.grow(bytes.len() as u64)?;
+    into.bytes.extend_from_slice(&bytes);
+    Ok(Source::New(into.bytes.len()))
 }
 
 fn load_v1(
+    pool: &ManifestPool,
     name: RepositoryName,
     id: String,
     url: &str,
@@ -253,23 +380,35 @@ fn load_v1(
         return Err(Fault::V1Tag(tag.clone(), *id));
     }
     let entries = v1.raas.map(|raas| raas.images);
+    // Every image has this URL.
+    let base: Result<Arc<str>, Fault> = folder(url).map(Arc::from);
+    let base = || base.as_ref().map(Arc::clone).map_err(|_| Fault::Location(url.chars().take(300).collect()));
+    /// An image in the repository, and in the index of all images of the site.
+    const IMAGE: usize = size_of::<(ImageId, V1Image)>() + 2 * size_of::<ImageId>();
+    const TAG: usize = size_of::<(Tag, ImageId)>() + 64;
+    let locations = entries.iter().flat_map(BTreeMap::values).filter_map(|entry| entry.location.as_ref());
+    let cost = id.len() + url.len() + v1.images.len() * IMAGE + v1.tags.len() * TAG;
+    let cost = cost + locations.map(String::len).sum::<usize>() + size_of::<V1Repository>();
+    let charge = charge(pool, cost as u64)?;
     let mut images = Vec::with_capacity(v1.images.len());
     for image_id in v1.images {
         let image = match (entries.as_ref(), entries.as_ref().and_then(|entries| entries.get(&image_id))) {
             (_, Some(entry)) => V1Image {
                 source: match &entry.location {
                     Some(url) => V1Source::Elsewhere(folder(url)?),
-                    None if elsewhere => V1Source::BucketOr(folder(url)?),
+                    None if elsewhere => V1Source::BucketOr(base()?),
                     None => V1Source::Bucket,
                 },
                 size: Some(entry.size),
             },
             (Some(_), None) if !elsewhere => V1Image { source: V1Source::Bucket, size: None },
-            (_, None) => V1Image { source: V1Source::BucketOr(folder(url)?), size: None },
+            (_, None) => V1Image { source: V1Source::BucketOr(base()?), size: None },
         };
         images.push((image_id, image));
     }
-    Ok(V1Repository::new(name, id, v1.tags.into_iter().collect(), images))
+    let mut repository = V1Repository::new(name, id, v1.tags.into_iter().collect(), images);
+    repository.charge = Some(charge);
+    Ok(repository)
 }
 
 /// The URL of an image's folder. `/<file>` is appended to it.
@@ -279,8 +418,10 @@ fn folder(url: &str) -> Result<Box<str>, Fault> {
 
 /// A URL that may become a `Location` header.
 fn location(url: &str) -> Result<Box<str>, Fault> {
+    /// Clients do not follow longer ones.
+    const MAX: usize = 8 * 1024;
     let web = url.starts_with("https://") || url.starts_with("http://");
-    if web && url.bytes().all(|b| b.is_ascii_graphic()) {
+    if web && url.len() <= MAX && url.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(url.into())
     } else {
         Err(Fault::Location(url.chars().take(300).collect()))

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use raas_types::{Descriptor, Digest, Manifest as Understood, Platform, media_type};
+use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody, Platform, media_type};
+
+use super::facts::{self, Facts};
 
 /// A manifest. A server may hold a hundred thousand of them, so values that are cheap to compute are not stored.
 #[derive(Debug)]
@@ -14,16 +16,10 @@ pub(crate) struct Manifest {
     content_type: ContentType,
     /// The platform, if the document names it.
     pub(crate) platform: Option<Arc<str>>,
-    /// Properties that few manifests have.
-    more: Option<Box<More>>,
-}
-
-#[derive(Debug)]
-struct More {
-    /// Of an index: its linux/amd64 manifest, for clients that do not know indexes.
-    amd64: Option<Digest>,
+    /// What pages show.
+    pub(crate) facts: Facts,
     /// Of a manifest with a `subject`.
-    referrer: Option<Referrer>,
+    referrer: Option<Box<Referrer>>,
 }
 
 /// What the referrers API says of a manifest with a `subject`.
@@ -31,8 +27,9 @@ struct More {
 pub(crate) struct Referrer {
     /// The digest of the subject.
     pub(crate) subject: Digest,
-    /// The descriptor of the manifest, with its artifact type and annotations.
-    pub(crate) descriptor: Descriptor,
+    pub(crate) artifact_type: Option<Box<str>>,
+    /// The descriptor of the manifest in JSON, with its artifact type and annotations.
+    pub(crate) descriptor: Box<str>,
 }
 
 impl Manifest {
@@ -43,16 +40,27 @@ impl Manifest {
     pub(crate) fn new(digest: Digest, media_type: &str, platform: Option<&Platform>, bytes: Bytes) -> Self {
         let may = may_say_more(media_type, &bytes);
         let understood = may.then(|| Understood::parse(&bytes, Some(media_type)).ok()).flatten();
-        let amd64 = understood.as_ref().and_then(Understood::amd64_child);
-        let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64));
-        let more = amd64.is_some() || referrer.is_some();
-        Self {
-            content_type: ContentType::new(media_type),
-            platform: platform.map(shared),
-            more: more.then(|| Box::new(More { amd64, referrer })),
-            digest,
-            bytes,
-        }
+        let facts = match understood.as_ref().map(|understood| &understood.body) {
+            Some(ManifestBody::Index { manifests }) => {
+                Facts::of_index(understood.as_ref().and_then(Understood::amd64_child), manifests)
+            }
+            _ if media_type::is_image_manifest(media_type) => Facts::of_image(&bytes),
+            _ => Facts::Unknown,
+        };
+        let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64)).map(Box::new);
+        let platform = platform.map(facts::platform);
+        Self { digest, content_type: ContentType::new(media_type), platform, facts, referrer, bytes }
+    }
+
+    /// About how many bytes of memory a manifest takes beside its own bytes.
+    pub(super) fn cost(media_type: &str, bytes: &[u8]) -> u64 {
+        let more = if may_say_more(media_type, bytes) { bytes.len() } else { 0 };
+        (size_of::<Self>() + 2 * size_of::<usize>() + more) as u64
+    }
+
+    /// Whether another document's entry would make the same manifest of these bytes.
+    pub(super) fn is_same(&self, media_type: &str, platform: Option<&Platform>) -> bool {
+        self.media_type() == media_type && self.platform == platform.map(facts::platform)
     }
 
     /// The manifest's own bytes.
@@ -72,12 +80,15 @@ impl Manifest {
     /// Of an index: the first linux/amd64 image, for clients that do not know indexes. A document's
     /// `manifest_list_amd64_tags` names the same one.
     pub(crate) fn amd64(&self) -> Option<Digest> {
-        self.more.as_ref()?.amd64
+        match &self.facts {
+            Facts::Index(index) => index.amd64,
+            _ => None,
+        }
     }
 
     /// Of a manifest with a `subject`.
     pub(crate) fn referrer(&self) -> Option<&Referrer> {
-        self.more.as_ref()?.referrer.as_ref()
+        self.referrer.as_deref()
     }
 
     /// The media type as `Content-Type`.
@@ -100,12 +111,12 @@ impl Manifest {
     }
 }
 
-/// Whether a manifest may have [`More`] properties. An image without a subject has none and is not parsed: parsing
+/// Whether a manifest may be an index or may have a subject. Every other manifest is only summed up: parsing all of it
 /// would take most of the time to load a large registry.
 fn may_say_more(media_type: &str, bytes: &[u8]) -> bool {
     // A backslash may hide the key `subject`.
-    let subject = |bytes: &[u8]| bytes.windows(7).any(|word| word == b"subject");
-    !media_type::is_image_manifest(media_type) || bytes.contains(&b'\\') || subject(bytes)
+    let subject = || memchr::memmem::find(bytes, b"subject").is_some();
+    !media_type::is_image_manifest(media_type) || memchr::memchr(b'\\', bytes).is_some() || subject()
 }
 
 /// A digest as `Docker-Content-Digest` and as `ETag`. Both share one text.
@@ -121,19 +132,6 @@ pub(crate) fn digest_header(digest: &Digest) -> HeaderValue {
 
 fn visible(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).expect("a digest and its quotes are visible ASCII")
-}
-
-/// The text of a platform. Nearly all images have one of two platforms, whose texts are shared by all manifests that
-/// one thread loads.
-fn shared(platform: &Platform) -> Arc<str> {
-    thread_local! {
-        static KNOWN: [Arc<str>; 2] = ["linux/amd64".into(), "linux/arm64".into()];
-    }
-    let text = platform.to_string();
-    KNOWN.with(|known| {
-        let found = known.iter().find(|known| ***known == *text);
-        found.map_or_else(|| text.as_str().into(), Arc::clone)
-    })
 }
 
 /// A media type. It is stored in few bytes because every manifest has one.
@@ -169,6 +167,7 @@ impl ContentType {
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Referrers".
 fn referrer(manifest: Understood, digest: Digest, size: u64) -> Option<Referrer> {
+    let subject = manifest.subject?.digest;
     let descriptor = Descriptor {
         media_type: manifest.media_type,
         digest,
@@ -179,7 +178,9 @@ fn referrer(manifest: Understood, digest: Digest, size: u64) -> Option<Referrer>
         annotations: manifest.annotations,
         artifact_type: manifest.artifact_type,
     };
-    Some(Referrer { subject: manifest.subject?.digest, descriptor })
+    let text = serde_json::to_string(&descriptor).expect("texts and maps of texts have a JSON form");
+    let artifact_type = descriptor.artifact_type.map(String::into_boxed_str);
+    Some(Referrer { subject, artifact_type, descriptor: text.into() })
 }
 
 #[cfg(test)]

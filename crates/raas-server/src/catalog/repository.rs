@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use raas_types::pulls::Kind;
 use raas_types::{Digest, RepositoryName, Tag};
 
-use super::Manifest;
+use super::{Manifest, MemoryCharge, Referrer};
 
 /// A repository with its manifests. Its lists are small and immutable, so sorted lists take less memory than maps.
 #[derive(Debug)]
@@ -13,10 +14,18 @@ pub(crate) struct Repository {
     pub(crate) name: RepositoryName,
     /// Sorted by [`lexical`].
     tags: Box<[(Tag, Arc<Manifest>)]>,
+    /// The indexes of the tags, sorted by the digests of their manifests.
+    by_digest: Box<[u32]>,
+    /// The indexes of the tags that people pull. None if all are: no tag belongs to an attachment.
+    pulled: Option<Box<[u32]>>,
     /// Sorted by digest.
     manifests: Box<[Arc<Manifest>]>,
+    /// The indexes of the manifests with a subject, sorted by the subject and by their own digests.
+    referrers: Box<[u32]>,
     /// Sorted by digest.
     blobs: Box<[Blob]>,
+    /// The memory that this takes.
+    pub(super) charge: Option<MemoryCharge>,
 }
 
 /// A config or a layer of a repository.
@@ -38,7 +47,34 @@ impl Repository {
         tags.sort_unstable_by(|(a, _), (b, _)| lexical(a.as_str(), b.as_str()));
         manifests.sort_unstable_by_key(|manifest| manifest.digest);
         blobs.sort_unstable_by_key(|blob| blob.digest);
-        Self { name, tags: tags.into(), manifests: manifests.into(), blobs: blobs.into() }
+        let numbers = |count: usize| 0..u32::try_from(count).expect("a document has fewer entries");
+        let mut by_digest: Vec<u32> = numbers(tags.len()).collect();
+        // The order among the tags of a manifest is that of the tags.
+        by_digest.sort_by_key(|at| tags[*at as usize].1.digest);
+        let pulled: Vec<u32> =
+            numbers(tags.len()).filter(|at| Kind::of_tag(tags[*at as usize].0.as_str()).is_none()).collect();
+        let subject = |at: u32| manifests[at as usize].referrer().map(|referrer| referrer.subject);
+        let mut referrers: Vec<u32> = numbers(manifests.len()).filter(|at| subject(*at).is_some()).collect();
+        referrers.sort_by_key(|at| subject(*at));
+        Self {
+            name,
+            by_digest: by_digest.into(),
+            pulled: (pulled.len() < tags.len()).then(|| pulled.into()),
+            referrers: referrers.into(),
+            tags: tags.into(),
+            manifests: manifests.into(),
+            blobs: blobs.into(),
+            charge: None,
+        }
+    }
+
+    /// About how many bytes of memory a repository with lists of these lengths takes, without the locations of blobs.
+    pub(super) fn cost(tags: usize, manifests: usize, blobs: usize) -> u64 {
+        /// Of a tag that is longer than a text in place.
+        const LONG: usize = 64;
+        const TAG: usize = size_of::<(Tag, Arc<Manifest>)>() + 2 * size_of::<u32>() + LONG;
+        const MANIFEST: usize = size_of::<Arc<Manifest>>() + size_of::<u32>();
+        (size_of::<Self>() + tags * TAG + manifests * MANIFEST + blobs * size_of::<Blob>()) as u64
     }
 
     /// A repository without content.
@@ -68,7 +104,10 @@ impl Repository {
 
     /// The tags of a manifest, in order.
     pub(crate) fn tags_of(&self, digest: &Digest) -> impl Iterator<Item = &str> {
-        self.tags.iter().filter(move |(_, manifest)| manifest.digest == *digest).map(|(tag, _)| tag.as_str())
+        let tag = |at: u32| &self.tags[at as usize];
+        let begin = self.by_digest.partition_point(|at| tag(*at).1.digest < *digest);
+        let rest = self.by_digest[begin..].iter().map(move |at| tag(*at));
+        rest.take_while(move |(_, manifest)| manifest.digest == *digest).map(|(tag, _)| tag.as_str())
     }
 
     /// The tags in order. With `last`, those after it, whether or not it is a tag.
@@ -79,10 +118,58 @@ impl Repository {
         self.tags[from..].iter().map(|(tag, _)| tag)
     }
 
-    /// The manifests whose subject is `subject`.
-    pub(crate) fn referrers(&self, subject: Digest) -> impl Iterator<Item = &super::Referrer> {
-        let referrers = self.manifests.iter().filter_map(|manifest| manifest.referrer());
-        referrers.filter(move |referrer| referrer.subject == subject)
+    /// The number of tags that people pull. The tags of attachments, such as `sha256-<hex>.sig`, are not among them.
+    pub(crate) fn pulled_len(&self) -> usize {
+        self.pulled.as_ref().map_or(self.tags.len(), |pulled| pulled.len())
+    }
+
+    /// The tags that people pull, in order, with their manifests. With `last`, those after it.
+    pub(crate) fn pulled_after(&self, last: Option<&str>) -> impl Iterator<Item = &(Tag, Arc<Manifest>)> {
+        let is_before = |tag: &(Tag, Arc<Manifest>)| {
+            last.is_some_and(|last| lexical(tag.0.as_str(), last) != Ordering::Greater)
+        };
+        let count = self.pulled_len();
+        let begin = match &self.pulled {
+            Some(pulled) => pulled.partition_point(|at| is_before(&self.tags[*at as usize])),
+            None => self.tags.partition_point(is_before),
+        };
+        (begin..count).map(|at| self.pulled_at(at))
+    }
+
+    /// The last of the tags that people pull.
+    pub(crate) fn last_pulled(&self) -> Option<&Tag> {
+        Some(&self.pulled_at(self.pulled_len().checked_sub(1)?).0)
+    }
+
+    fn pulled_at(&self, at: usize) -> &(Tag, Arc<Manifest>) {
+        &self.tags[self.pulled.as_ref().map_or(at, |pulled| pulled[at] as usize)]
+    }
+
+    /// The tags of attachments of a manifest: those made of its digest, as cosign makes them.
+    pub(crate) fn attachment_tags(&self, digest: Digest) -> impl Iterator<Item = &(Tag, Arc<Manifest>)> {
+        let begin = format!("sha256-{}", digest.hex());
+        let from = self.tags.partition_point(|(tag, _)| lexical(tag.as_str(), &begin) == Ordering::Less);
+        self.tags[from..].iter().take_while(move |(tag, _)| tag.as_str().starts_with(&begin))
+    }
+
+    /// The manifests whose subject is `subject`, in the order of their digests. With `last`, those after it.
+    pub(crate) fn referrers(
+        &self,
+        subject: Digest,
+        last: Option<Digest>,
+    ) -> impl Iterator<Item = (&Arc<Manifest>, &Referrer)> {
+        let of = |at: u32| {
+            let manifest = &self.manifests[at as usize];
+            Some((manifest, manifest.referrer()?))
+        };
+        let key = |at: u32| of(at).map(|(manifest, referrer)| (referrer.subject, manifest.digest));
+        let begin = self.referrers.partition_point(|at| match (key(*at), last) {
+            (Some(key), Some(last)) => key <= (subject, last),
+            (Some(key), None) => key.0 < subject,
+            (None, _) => true,
+        });
+        let rest = self.referrers[begin..].iter().filter_map(move |at| of(*at));
+        rest.take_while(move |(_, referrer)| referrer.subject == subject)
     }
 }
 
@@ -105,5 +192,56 @@ mod tests {
         let mut tags = ["b", "B", "a", "C", "1.10", "1.9", "_x"];
         tags.sort_unstable_by(|a, b| lexical(a, b));
         assert_eq!(tags, ["1.10", "1.9", "_x", "a", "B", "b", "C"]);
+    }
+
+    /// A manifest with this text in its bytes, attached to a subject or not.
+    fn manifest(text: &str, subject: Option<Digest>) -> Arc<Manifest> {
+        let part = |digest: Digest| format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":0}}"#);
+        let (config, own) =
+            (part(Digest::of(b"")), subject.map(|subject| format!(r#","subject":{}"#, part(subject))));
+        let bytes = format!(
+            r#"{{"schemaVersion":2,"config":{config},"layers":[],"annotations":{{"a":"{text}"}}{}}}"#,
+            own.unwrap_or_default()
+        );
+        let digest = Digest::of(bytes.as_bytes());
+        Arc::new(Manifest::new(digest, raas_types::media_type::OCI_MANIFEST, None, bytes.into()))
+    }
+
+    #[test]
+    fn tags_and_referrers_are_found_by_digest() {
+        let images: Vec<_> = (0..20).map(|n| manifest(&n.to_string(), None)).collect();
+        let subject = images[3].digest;
+        let attached: Vec<_> = (0..9).map(|n| manifest(&n.to_string(), Some(subject))).collect();
+        let other = manifest("other", Some(images[4].digest));
+        let attachment = |end: &str| format!("sha256-{}{end}", subject.hex());
+        let mut tags = vec![(attachment(".sig"), &attached[0]), (attachment(""), &attached[1])];
+        tags.extend((0..20).flat_map(|n| [(format!("{n}"), &images[n]), (format!("v{n}"), &images[n])]));
+        let tags = tags.into_iter().map(|(tag, manifest)| (tag.parse().unwrap(), Arc::clone(manifest)));
+        let all = images.iter().chain(&attached).chain([&other]).map(Arc::clone).collect();
+        let repository = Repository::new("app".parse().unwrap(), tags.collect(), all, Vec::new());
+        for (n, image) in images.iter().enumerate() {
+            let tags: Vec<&str> = repository.tags_of(&image.digest).collect();
+            assert_eq!(tags, [n.to_string(), format!("v{n}")]);
+        }
+        assert_eq!(repository.tags_of(&Digest::of(b"none")).count(), 0);
+        // Attachments are not tags that people pull.
+        assert_eq!((repository.pulled_len(), repository.tags_after(None).len()), (40, 42));
+        let pulled = |last| repository.pulled_after(last).map(|(tag, _)| tag.as_str()).collect::<Vec<_>>();
+        assert!(pulled(None).iter().all(|tag| !tag.contains("sha256")));
+        assert_eq!(pulled(Some("s"))[0], "v0");
+        assert_eq!(repository.last_pulled().unwrap().as_str(), "v9");
+        let tags: Vec<&str> = repository.attachment_tags(subject).map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, [attachment(""), attachment(".sig")]);
+        // Referrers in pages of one.
+        let (mut seen, mut last) = (Vec::new(), None);
+        while let Some((manifest, _)) = repository.referrers(subject, last).next() {
+            last = Some(manifest.digest);
+            seen.push(manifest.digest);
+        }
+        let mut expected: Vec<Digest> = attached.iter().map(|manifest| manifest.digest).collect();
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+        assert_eq!(repository.referrers(images[4].digest, None).count(), 1);
+        assert_eq!(repository.referrers(images[5].digest, None).count(), 0);
     }
 }

@@ -1,6 +1,10 @@
 //! A repository of Docker's v1 API.
 
+use std::sync::Arc;
+
 use raas_types::{ImageId, RepositoryName, Tag};
+
+use super::MemoryCharge;
 
 /// A repository of Docker v1 images.
 #[derive(Debug)]
@@ -12,6 +16,8 @@ pub(crate) struct V1Repository {
     pub(crate) tags: Box<[(Tag, ImageId)]>,
     /// Sorted by id.
     images: Box<[(ImageId, V1Image)]>,
+    /// The memory that this takes.
+    pub(super) charge: Option<MemoryCharge>,
 }
 
 /// A Docker v1 image.
@@ -27,8 +33,9 @@ pub(crate) struct V1Image {
 pub(crate) enum V1Source {
     /// In the site's bucket.
     Bucket,
-    /// In the bucket if it has them, else below this URL. A document that raas did not write does not say more.
-    BucketOr(Box<str>),
+    /// In the bucket if it has them, else below this URL. A document that raas did not write does not say more. All
+    /// images of a document share the URL.
+    BucketOr(Arc<str>),
     /// In the folder with this URL: a masked image.
     Elsewhere(Box<str>),
 }
@@ -53,7 +60,7 @@ impl V1Repository {
     ) -> Self {
         tags.sort_unstable();
         images.sort_unstable_by_key(|(id, _)| *id);
-        Self { name, id: id.into(), tags: tags.into(), images: images.into() }
+        Self { name, id: id.into(), tags: tags.into(), images: images.into(), charge: None }
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Option<ImageId> {

@@ -16,7 +16,10 @@ use crate::in_flight::{ClientConnection, Progress, ProgressMark};
 use crate::shutdown::ShutdownWatch;
 
 /// The maximal number of concurrent requests of a connection. Clients request fewer layers at once.
-const MAX_STREAMS: u32 = 64;
+const MAX_STREAMS: u32 = 32;
+
+/// About how many bytes of an answer a connection buffers. It has many answers at once.
+const MAX_SEND: usize = MAX_BUFFER / 4;
 
 /// The number of ticks within the time limit for a request.
 const TICKS: u32 = 4;
@@ -37,7 +40,7 @@ pub(super) async fn serve(
         .keep_alive_timeout(timeouts.request)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(MAX_BUFFER);
+        .max_send_buf_size(MAX_SEND);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut ticks = interval(timeouts.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

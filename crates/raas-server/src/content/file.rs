@@ -31,8 +31,13 @@ pub(crate) enum IfMissing {
     StorageFault,
     /// A redirect to this URL.
     Redirect(HeaderValue),
-    /// This error: the document does not promise the file.
-    NotPublished(ApiError),
+    /// The document does not promise the file.
+    NotPublished {
+        /// The error.
+        absent: ApiError,
+        /// A redirect to this URL, if not even the folder of all files exists: Crane takes it for not configured.
+        without_folder: Option<HeaderValue>,
+    },
 }
 
 impl FilePlan {
@@ -41,9 +46,11 @@ impl FilePlan {
         let FilePlan { file, size, headers, if_missing } = self;
         let opening = spawn_blocking(move || {
             let opened = file.open();
-            (file, opened)
+            let is_missing = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let has_folder = !is_missing || file.folder.is_dir();
+            (file, opened, has_folder)
         });
-        let (below, opened) = match opening.await {
+        let (below, opened, has_folder) = match opening.await {
             Ok(opened) => opened,
             Err(_) => return Opened::Error(ApiError::new(ApiErrorCode::Unknown, "the server is stopping")),
         };
@@ -58,7 +65,12 @@ impl FilePlan {
                 (io::ErrorKind::NotFound, IfMissing::Redirect(location)) => {
                     return Opened::Redirect(location);
                 }
-                (io::ErrorKind::NotFound, IfMissing::NotPublished(failure)) => return Opened::Error(failure),
+                (io::ErrorKind::NotFound, IfMissing::NotPublished { absent, without_folder }) => {
+                    return match without_folder.filter(|_| !has_folder) {
+                        Some(location) => Opened::Redirect(location),
+                        None => Opened::Error(absent),
+                    };
+                }
                 _ => error.to_string(),
             },
         };

@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     moved: AtomicU64,
     /// Whether the last write is blocked because the client does not read.
     blocked: AtomicBool,
+    /// The number of requests that had begun when the head of another arrived in part, plus one.
+    partial: AtomicU64,
     /// Whether any request had a body, of which more bytes may arrive.
     has_body: AtomicBool,
 }
@@ -24,6 +26,24 @@ impl Progress {
     /// Counts the head of a request.
     pub(crate) fn begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a part of a head has arrived, or something else that may be one.
+    pub(crate) fn part_of_head(&self) {
+        self.partial.store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Whether no request is in flight, and the client has sent no complete head yet, or a part of the next one.
+    pub(crate) fn awaits_head(&self) -> bool {
+        let seen = self.seen();
+        let has_part = self.partial.load(Ordering::Relaxed) == seen.begun + 1;
+        !seen.is_answering() && (seen.begun == 0 || has_part)
+    }
+
+    /// The number of requests in flight.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let seen = self.seen();
+        seen.begun.saturating_sub(seen.over)
     }
 
     /// Counts an answer that is complete or aborted.
@@ -69,5 +89,27 @@ impl ProgressMark {
     /// Whether a request is in flight.
     pub(crate) fn is_answering(self) -> bool {
         self.begun != self.over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_awaited_until_it_is_complete() {
+        let progress = Progress::default();
+        assert!(progress.awaits_head(), "nothing has come");
+        progress.part_of_head();
+        assert!(progress.awaits_head());
+        progress.begin();
+        assert!(!progress.awaits_head(), "its answer is in progress");
+        progress.end();
+        assert!(!progress.awaits_head(), "idle");
+        progress.part_of_head();
+        assert!(progress.awaits_head(), "a part of the next head");
+        progress.begin();
+        progress.end();
+        assert_eq!((progress.awaits_head(), progress.in_flight()), (false, 0));
     }
 }

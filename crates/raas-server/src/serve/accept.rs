@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::connection::Connections;
+use crate::connection::{ConnectionTable, Connections};
 use crate::options::Options;
 use crate::shutdown::Shutdown;
 
@@ -23,21 +23,30 @@ pub(super) async fn serve_clients(
     stop: impl Future<Output = ()> + Send,
 ) {
     let shutdown = Shutdown::new();
-    let room = Arc::new(Semaphore::new(options.max_connections));
+    let (most, each) = (options.max_connections, options.max_connections_per_address);
+    let table = ConnectionTable::new(Arc::clone(&connections.state), most, each);
     let mut tasks = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let ((stream, remote), permit) = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+        let admitted = async {
+            let (stream, remote) = accept_one(&listener).await;
+            (stream, remote, table.admit(remote).await)
+        };
+        let (stream, remote, entry) = tokio::select! {
+            admitted = admitted => admitted,
             () = &mut stop => break,
         };
+        // Without an entry the connection is closed.
+        let Some(entry) = entry else { continue };
         let (connections, watch) = (Arc::clone(&connections), shutdown.watch());
         // Remove the tasks that have ended, so that they do not accumulate.
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
-            connections.serve(stream, remote, watch).await;
-            drop(permit);
+        let (number, progress) = (entry.number(), Arc::clone(&entry.progress));
+        let task = tasks.spawn(async move {
+            connections.serve(stream, remote, progress, watch).await;
+            drop(entry);
         });
+        table.started(number, task);
     }
     drop(listener);
     if timeout(options.grace, shutdown.finish()).await.is_err() {
@@ -52,12 +61,16 @@ pub(super) async fn accept(
     room: &Arc<Semaphore>,
 ) -> ((TcpStream, SocketAddr), OwnedSemaphorePermit) {
     let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    (accept_one(listener).await, permit)
+}
+
+async fn accept_one(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
                 // Sends small answers at once. Without the option answers are slower, but correct.
                 let _ = stream.set_nodelay(true);
-                return ((stream, remote), permit);
+                return (stream, remote);
             }
             Err(error) => {
                 // Usually the process is out of file descriptors, and connections that end free some.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::options::Options;
 use crate::site::{MetadataHealth, SiteSource};
 use crate::state::ServerState;
-use crate::watch::{WatchContext, Watcher};
+use crate::watch::{UnpackingSlots, WatchContext, Watcher};
 
 /// Loads all sites for the first time.
 pub(super) async fn load<S: SiteSource>(
@@ -25,7 +24,8 @@ pub(super) async fn load<S: SiteSource>(
         client: Arc::clone(&state.client),
         every: options.remote_poll,
         runtime: Handle::current(),
-        unpacking: Arc::new(Semaphore::new(processors)),
+        slots: UnpackingSlots::new(processors),
+        site_memory: options.site_memory,
         changed: Arc::default(),
     };
     let mut watcher = Watcher::new(Arc::new(sites), context);

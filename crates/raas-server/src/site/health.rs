@@ -1,23 +1,23 @@
 //! The state of a site's metadata in a bucket.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use raas_types::Pointer;
 
+use super::LoadStats;
 use crate::catalog::Catalog;
 
 /// The state of a site's metadata. The task that follows the bucket writes it, and everybody may read it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MetadataHealth {
     /// The catalog that is served. None until the bucket was read for the first time.
     catalog: ArcSwapOption<Catalog>,
     /// How often the bucket's metadata was refused.
     refusals: AtomicU64,
-    /// The number of documents that do not load.
-    faulty: Arc<AtomicUsize>,
+    stats: Arc<LoadStats>,
     status: Mutex<Status>,
     tried: AtomicBool,
 }
@@ -32,6 +32,12 @@ struct Status {
 }
 
 impl MetadataHealth {
+    /// Nothing was read yet.
+    pub(crate) fn new(stats: Arc<LoadStats>) -> Self {
+        let (status, tried) = (Mutex::default(), AtomicBool::new(false));
+        Self { catalog: ArcSwapOption::empty(), refusals: AtomicU64::new(0), stats, status, tried }
+    }
+
     /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
     pub(crate) fn confirmed(&self, catalog: Option<Arc<Catalog>>, pointer: Option<&Pointer>) {
         if let Some(catalog) = catalog.or_else(|| self.catalog().is_none().then(Arc::default)) {
@@ -82,9 +88,9 @@ impl MetadataHealth {
         self.with_status(|status| status.sequence)
     }
 
-    /// The number of documents that do not load.
-    pub(crate) fn faulty(&self) -> &Arc<AtomicUsize> {
-        &self.faulty
+    /// What loading the metadata has come to.
+    pub(crate) fn stats(&self) -> &Arc<LoadStats> {
+        &self.stats
     }
 
     /// Whether the bucket was asked at least once, with whatever result.

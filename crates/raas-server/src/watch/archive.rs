@@ -12,7 +12,7 @@ mod allowance;
 
 pub(super) use allowance::{Allowance, Limits, PartSize};
 
-use crate::catalog::MetadataFiles;
+use crate::catalog::{MemoryCharge, MetadataFiles, OverBudget};
 
 /// Why an archive is refused as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub(super) enum ArchiveError {
     TooLong(u64),
     #[error("with the other parts the archive holds more than {0} files")]
     TooMany(u64),
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
     #[error("member `{0}` is not a file of {data}", data = tree::DATA)]
     Path(String),
     #[error("member `{0}` is not a regular file")]
@@ -59,6 +61,8 @@ pub(super) struct UnpackedPart {
     paths: String,
     /// The files, sorted by path.
     files: Vec<Member>,
+    /// The memory of all this.
+    _charge: MemoryCharge,
 }
 
 /// Where the path and the bytes of a file are.
@@ -73,8 +77,9 @@ impl UnpackedPart {
         packed: &[u8],
         part_index: PartIndex,
         allowance: &Allowance,
+        mut charge: MemoryCharge,
     ) -> Result<Self, ArchiveError> {
-        let bytes = unzip(packed, allowance)?;
+        let bytes = unzip(packed, allowance, &mut charge)?;
         check_names(&bytes)?;
         let (mut paths, mut files) = (String::new(), Vec::new());
         for entry in tar::Archive::new(Cursor::new(&bytes)).entries_with_seek()? {
@@ -90,6 +95,7 @@ impl UnpackedPart {
                 return Err(ArchiveError::Part(printable(&path)));
             }
             allowance.take_file()?;
+            charge.grow((size_of::<Member>() + path.len()) as u64)?;
             let begin = paths.len();
             paths.push_str(&path);
             let bytes = content(&entry, bytes.len()).ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
@@ -100,7 +106,7 @@ impl UnpackedPart {
         if let Some(pair) = twice {
             return Err(ArchiveError::Twice(printable(&paths[pair[0].path.clone()])));
         }
-        Ok(Self { bytes, paths, files })
+        Ok(Self { bytes, paths, files, _charge: charge })
     }
 
     /// The size of the part.
@@ -129,7 +135,7 @@ impl MetadataFiles for UnpackedPart {
 }
 
 /// Unpacks to the end. A truncated archive and a wrong checksum are errors.
-fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> {
+fn unzip(packed: &[u8], allowance: &Allowance, charge: &mut MemoryCharge) -> Result<Vec<u8>, ArchiveError> {
     /// The bytes that are unpacked at once: a multiple of the decompressor's window.
     const PIECE: usize = 128 * 1024;
     /// Metadata usually unpacks to at most this multiple of its packed size.
@@ -145,6 +151,7 @@ fn unzip(packed: &[u8], allowance: &Allowance) -> Result<Vec<u8>, ArchiveError> 
             break;
         }
         allowance.take_bytes(count as u64)?;
+        charge.grow(count as u64)?;
     }
     if unpacker.into_inner().is_empty() { Ok(bytes) } else { Err(ArchiveError::Trailing) }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use raas_types::Utc;
 use raas_types::crane::tree;
 
-use crate::catalog::{Catalog, Fault, LoadedDocument};
+use crate::catalog::{Catalog, Fault, LoadedDocument, ManifestPool, MemoryCharge};
+use crate::site::LoadStats;
 
 /// The documents of a site, by path. `S` identifies the version of a document.
 pub(super) struct DocumentStore<S> {
@@ -19,8 +20,8 @@ pub(super) struct DocumentStore<S> {
     /// The documents whose name belongs to another document. Each is logged once.
     claimed: BTreeSet<String>,
     catalog: Arc<Catalog>,
-    /// The number of documents that do not load, for the metrics.
-    faulty: Arc<AtomicUsize>,
+    stats: Arc<LoadStats>,
+    pool: ManifestPool,
 }
 
 /// A document.
@@ -32,6 +33,8 @@ struct StoredDocument<S> {
     fault: Option<String>,
     /// Whether the document still exists. Only used within `reconcile`.
     listed: bool,
+    /// The memory of this, without the content.
+    _charge: Option<MemoryCharge>,
 }
 
 /// A document that is new or changed, or did not load before, with the result of loading it.
@@ -39,6 +42,25 @@ pub(super) struct LoadResult<S> {
     pub(super) path: String,
     pub(super) version: S,
     pub(super) result: Result<LoadedDocument, Fault>,
+    charge: Option<MemoryCharge>,
+}
+
+impl<S> LoadResult<S> {
+    /// Loads a document, if there is memory for it.
+    fn of(
+        pool: &ManifestPool,
+        path: String,
+        mut version: S,
+        load: impl FnOnce(&str, &mut S) -> Result<LoadedDocument, Fault>,
+    ) -> Self {
+        /// Of an entry with the reason why a document does not load.
+        const ENTRY: usize = 512;
+        let (charge, result) = match pool.budget.charge((path.len() + ENTRY) as u64) {
+            Ok(charge) => (Some(charge), load(&path, &mut version)),
+            Err(error) => (None, Err(error.into())),
+        };
+        Self { path, version, result, charge }
+    }
 }
 
 /// The documents that exist now.
@@ -117,6 +139,9 @@ fn load_all<S: Send>(
     })
 }
 
+/// The documents of one reading whose reasons are logged. A million of them would fill the log.
+const LOGGED: usize = 100;
+
 /// The result of a reconciliation.
 #[derive(Default)]
 pub(super) struct Reconciliation {
@@ -126,11 +151,20 @@ pub(super) struct Reconciliation {
     pub(super) faulty: usize,
     /// Whether a document has begun not to load, or fails for another reason than before.
     pub(super) newly_faulty: bool,
+    /// The number of documents with a new reason.
+    logged: usize,
 }
 
 impl<S: PartialEq + Send> DocumentStore<S> {
-    pub(super) fn new(source: String, faulty: Arc<AtomicUsize>) -> Self {
-        Self { source, documents: BTreeMap::new(), claimed: BTreeSet::new(), catalog: Arc::default(), faulty }
+    pub(super) fn new(source: String, stats: Arc<LoadStats>) -> Self {
+        let (documents, claimed) = (BTreeMap::new(), BTreeSet::new());
+        let pool = ManifestPool::new(Arc::clone(&stats.memory));
+        Self { source, documents, claimed, catalog: Arc::default(), stats, pool }
+    }
+
+    /// The manifests of the site, and its memory budget.
+    pub(super) fn pool(&self) -> &ManifestPool {
+        &self.pool
     }
 
     pub(super) fn catalog(&self) -> Arc<Catalog> {
@@ -154,9 +188,8 @@ impl<S: PartialEq + Send> DocumentStore<S> {
     {
         let (same, changed): (Vec<_>, Vec<_>) =
             there.into_iter().partition(|(path, version)| self.is_same(path, version));
-        let loaded = load_all(changed, |(path, mut version)| {
-            let result = load(&path, &mut version, self.valid(&path));
-            LoadResult { path, version, result }
+        let loaded = load_all(changed, |(path, version)| {
+            LoadResult::of(&self.pool, path, version, |path, version| load(path, version, self.valid(path)))
         });
         DocumentChanges { same: same.into_iter().map(|(path, _)| path).collect(), loaded }
     }
@@ -172,8 +205,8 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             if self.is_same(path, &version) {
                 found.same.push(path.to_owned());
             } else {
-                let result = load(content, self.valid(path));
-                found.loaded.push(LoadResult { path: path.to_owned(), version, result });
+                let load = |path: &str, _: &mut S| load(content, self.valid(path));
+                found.loaded.push(LoadResult::of(&self.pool, path.to_owned(), version, load));
             }
         }
         found
@@ -195,6 +228,9 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         for loaded in found.loaded {
             self.apply(loaded, &mut outcome);
         }
+        if let Some(further @ 1..) = outcome.logged.checked_sub(LOGGED) {
+            tracing::warn!(source = self.source, further, "further documents are not served");
+        }
         self.documents.retain(|path, document| {
             if std::mem::take(&mut document.listed) {
                 return true;
@@ -207,30 +243,40 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             }
             missing != Missing::Deleted
         });
-        self.faulty.store(outcome.faulty, Ordering::Relaxed);
+        self.stats.faulty.store(outcome.faulty, Ordering::Relaxed);
+        self.pool.sweep();
         outcome
     }
 
     /// Stores the result of loading a document.
     fn apply(&mut self, loaded: LoadResult<S>, outcome: &mut Reconciliation) {
-        let LoadResult { path, version, result } = loaded;
+        let LoadResult { path, version, result, charge } = loaded;
         let known = self.documents.remove(&path);
         let (valid, fault, before) =
             known.map_or((None, None, None), |d| (d.valid, d.fault, Some(d.version)));
         let document = match result {
             Ok(loaded) => {
                 outcome.changed = true;
-                StoredDocument { version, valid: Some(loaded), fault: None, listed: true }
+                StoredDocument { version, valid: Some(loaded), fault: None, listed: true, _charge: charge }
             }
             Err(error) => {
-                let reason = error.to_string();
+                let reason = error.reason();
                 if fault.as_ref() != Some(&reason) || before.as_ref() != Some(&version) {
                     let serves = if valid.is_some() { "its last valid version" } else { "nothing" };
-                    tracing::warn!(source = self.source, path, reason, serves, "a document is not served");
+                    if outcome.logged < LOGGED {
+                        tracing::warn!(
+                            source = self.source,
+                            path,
+                            reason,
+                            serves,
+                            "a document is not served"
+                        );
+                    }
+                    outcome.logged += 1;
                     outcome.newly_faulty = true;
                 }
                 outcome.faulty += 1;
-                StoredDocument { version, valid, fault: Some(reason), listed: true }
+                StoredDocument { version, valid, fault: Some(reason), listed: true, _charge: charge }
             }
         };
         self.documents.insert(path, document);
@@ -245,11 +291,13 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         documents.extend(elsewhere);
         let (catalog, conflicts) = Catalog::new(revision, published, documents.iter().copied());
         let mut conflicting = BTreeSet::new();
+        let mut logged = 0;
         for conflict in conflicts {
             let path = conflict.document;
-            if !self.claimed.contains(path) {
-                let reason = Fault::Claimed(conflict.name);
-                tracing::warn!(source = self.source, path, %reason, "a document is not served");
+            if !self.claimed.contains(path) && logged < LOGGED {
+                logged += 1;
+                let reason = Fault::Claimed(conflict.name).reason();
+                tracing::warn!(source = self.source, path, reason, "a document is not served");
             }
             conflicting.insert(path.to_owned());
         }

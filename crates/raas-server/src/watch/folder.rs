@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,8 +18,9 @@ use raas_types::crane::{Document, tree};
 
 use super::document_store::{DocumentStore, Missing};
 use super::documents::{self, FolderListing, Scope};
-use crate::catalog::{Catalog, Fault, LoadedDocument, MetadataFiles, load, load_as_crane};
+use crate::catalog::{Catalog, Fault, Loader, MetadataFiles, load, load_as_crane};
 use crate::files::FileVersion;
+use crate::site::LoadStats;
 
 /// The layout of a folder, and how changes are detected.
 pub(super) enum Layout {
@@ -34,8 +35,8 @@ pub(super) struct MetadataFolder {
     root: PathBuf,
     layout: Layout,
     store: DocumentStore<FileVersion>,
-    /// The number of documents that do not load.
-    faulty: Arc<AtomicUsize>,
+    /// What loading has come to.
+    stats: Arc<LoadStats>,
     /// The version of the revision file when all documents were last read without an error.
     settled: Option<FileVersion>,
     /// The last error of the folder itself. The same error is logged once.
@@ -45,11 +46,10 @@ pub(super) struct MetadataFolder {
 }
 
 impl MetadataFolder {
-    pub(super) fn new(root: PathBuf, layout: Layout) -> Self {
-        let faulty = Arc::<AtomicUsize>::default();
+    pub(super) fn new(root: PathBuf, layout: Layout, stats: Arc<LoadStats>) -> Self {
         Self {
-            store: DocumentStore::new(root.display().to_string(), Arc::clone(&faulty)),
-            faulty,
+            store: DocumentStore::new(root.display().to_string(), Arc::clone(&stats)),
+            stats,
             root,
             layout,
             settled: None,
@@ -62,9 +62,9 @@ impl MetadataFolder {
         self.store.catalog()
     }
 
-    /// The number of documents that do not load.
-    pub(super) fn faulty(&self) -> &Arc<AtomicUsize> {
-        &self.faulty
+    /// What loading has come to.
+    pub(super) fn stats(&self) -> &Arc<LoadStats> {
+        &self.stats
     }
 
     /// Reads what has changed. Returns whether the catalog has changed. A folder that cannot be read changes nothing.
@@ -116,10 +116,23 @@ impl MetadataFolder {
             }
             self.unreadable = found.unreadable;
         }
-        let (root, as_crane) = (&self.root, matches!(self.layout, Layout::Crane { .. }));
+        let (root, stats, as_crane) = (&self.root, &self.stats, matches!(self.layout, Layout::Crane { .. }));
+        let pool = self.store.pool();
         let documents = self.store.load(found.documents, |path, version, before| {
-            read_document(root, path, version, before, as_crane)
+            let bytes = read_document(root, path, version)?;
+            if as_crane {
+                return load_as_crane(pool, &bytes).map(|(loaded, left_out)| {
+                    stats.left_out.fetch_add(left_out.len() as u64, Ordering::Relaxed);
+                    log_left_out(root, path, &left_out);
+                    loaded
+                });
+            }
+            load(&Loader { files: &Beside(root), pool }, &bytes, before)
         });
+        if let Some(error) = pool.budget.take_exceeded() {
+            pool.sweep_now();
+            tracing::error!(folder = %root.display(), reason = error.to_string(), "some documents are not served");
+        }
         // A directory listing may miss a file that is renamed at the same time, so the file is looked up by its name.
         let outcome = self.store.reconcile(documents, |path| match fs::symlink_metadata(root.join(path)) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -158,14 +171,8 @@ impl MetadataFolder {
     }
 }
 
-/// Loads a document. `stamp` becomes the version of the file that was read.
-fn read_document(
-    root: &Path,
-    path: &str,
-    version: &mut FileVersion,
-    before: Option<&LoadedDocument>,
-    as_crane: bool,
-) -> Result<LoadedDocument, Fault> {
+/// Reads a document. `version` becomes the version of the file that was read.
+fn read_document(root: &Path, path: &str, version: &mut FileVersion) -> Result<Vec<u8>, Fault> {
     let file = File::open(root.join(path))?;
     *version = FileVersion::from(&file.metadata()?);
     if version.length() > Document::MAX_SIZE {
@@ -173,7 +180,21 @@ fn read_document(
     }
     let mut bytes = Vec::with_capacity(usize::try_from(version.length()).map_err(|_| Fault::TooLong)?);
     file.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
-    if as_crane { load_as_crane(&bytes) } else { load(&Beside(root), &bytes, before) }
+    Ok(bytes)
+}
+
+/// Logs the entries of a document that are not served.
+fn log_left_out(root: &Path, path: &str, left_out: &[String]) {
+    /// A document may have thousands of entries.
+    const LOGGED: usize = 5;
+    let folder = root.display();
+    for reason in left_out.iter().take(LOGGED) {
+        let reason: String = reason.chars().take(400).collect();
+        tracing::warn!(%folder, path, reason, "an entry of a document is not served");
+    }
+    if let Some(further @ 1..) = left_out.len().checked_sub(LOGGED) {
+        tracing::warn!(%folder, path, further, "further entries of a document are not served");
+    }
 }
 
 /// The files of a metadata folder.

@@ -3,24 +3,24 @@
 //! Parts must have exactly the digest and the length that the pointer names, and only all of them together are served.
 //! After any error the last good metadata stays.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderValue};
 use raas_types::crane::partition;
-use raas_types::{Digest, ObjectKey, Pointer, Utc};
+use raas_types::{Digest, ObjectKey, Part, Pointer, Utc};
 use tokio::task::spawn_blocking;
 
 use super::WatchContext;
 use super::archive::{Allowance, Limits, PartIndex, PartSize};
 use super::document_store::{DocumentChanges, DocumentStore, Missing};
 use super::error_code::ErrorCode;
-use crate::catalog::Catalog;
+use super::slots::SiteSlots;
+use crate::catalog::{Catalog, OverBudget};
 use crate::origin::Origin;
-use crate::site::MetadataHealth;
+use crate::site::{LoadStats, MetadataHealth};
 
 mod intake;
 mod refusal;
@@ -33,6 +33,9 @@ use remote::{BucketReader, read};
 /// The longest pause after repeated errors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// How long refused content is not read again. Its site may have had less memory left than it has later.
+const REST: Duration = Duration::from_secs(300);
+
 /// Polls the pointer forever, and records the results. The first poll is after a delay.
 pub(super) async fn follow(
     context: WatchContext,
@@ -41,7 +44,7 @@ pub(super) async fn follow(
     after: Duration,
 ) {
     let (every, watcher) = (context.every, Arc::clone(&context.changed));
-    let mut reader = SnapshotReader::new(origin, context, Arc::clone(health.faulty()));
+    let mut reader = SnapshotReader::new(origin, context, Arc::clone(health.stats()));
     let mut pause = every;
     let mut empty = false;
     tokio::time::sleep(after).await;
@@ -80,25 +83,34 @@ fn scattered(pause: Duration) -> Duration {
     pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9))
 }
 
+/// Parts whose content was refused.
+struct RefusedContent {
+    parts: Vec<Part>,
+    reason: String,
+    at: Instant,
+}
+
 /// Reads a bucket's metadata.
 struct SnapshotReader {
     remote: BucketReader,
-    context: WatchContext,
     /// The pointer whose parts are served.
     pointer: Option<Pointer>,
     /// The size of each of these parts.
     used: Vec<PartSize>,
     /// The entity tag of the pointer.
     etag: Option<HeaderValue>,
+    slots: SiteSlots,
+    refused: Option<RefusedContent>,
     /// The documents that are served. The readers of new parts compare with them.
     store: Arc<RwLock<DocumentStore<Digest>>>,
 }
 
 impl SnapshotReader {
-    fn new(origin: Origin, context: WatchContext, faulty: Arc<AtomicUsize>) -> Self {
-        let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), faulty)));
+    fn new(origin: Origin, context: WatchContext, stats: Arc<LoadStats>) -> Self {
+        let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), stats)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
-        Self { remote, context, pointer: None, used: Vec::new(), etag: None, store }
+        let slots = context.slots.site();
+        Self { remote, pointer: None, used: Vec::new(), etag: None, slots, refused: None, store }
     }
 
     /// The catalog, if it has changed.
@@ -128,12 +140,28 @@ impl SnapshotReader {
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
         let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
-            _ => Some(self.load(&pointer).await?),
+            _ => Some(self.load_unless_refused(&pointer).await?),
         };
         // Set only now: an unchanged pointer must mean that its parts are served.
         self.pointer = Some(pointer);
         self.etag = etag;
         Ok(changed)
+    }
+
+    /// Like [`load`](Self::load), but parts whose content was refused are not read again for a while: it is the same
+    /// content, and reading it may take seconds of a processor.
+    async fn load_unless_refused(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
+        if let Some(refused) = &self.refused
+            && refused.parts == pointer.parts
+            && refused.at.elapsed() < REST
+        {
+            return Err(Refusal::Again(refused.reason.clone()));
+        }
+        let loaded = self.load(pointer).await;
+        self.refused = loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| {
+            RefusedContent { parts: pointer.parts.clone(), reason: refusal.to_string(), at: Instant::now() }
+        });
+        loaded
     }
 
     /// Reads the parts that have changed. All of them must be valid.
@@ -154,18 +182,24 @@ impl SnapshotReader {
         let others = is_kept.iter().zip(&used).filter(|(kept, _)| **kept).map(|(_, used)| *used);
         let intake = PartReader {
             remote: self.remote.clone(),
-            unpacking: Arc::clone(&self.context.unpacking),
+            slots: self.slots.clone(),
             store: Arc::clone(&self.store),
             allowance: Allowance::beside(others, Limits::default()),
         };
         let places = (0..parts).map(|at| PartIndex { at, parts }).zip(pointer.parts.iter().copied());
         let changed = places.filter(|(part_index, _)| !is_kept[part_index.at]).collect();
         let mut found = DocumentChanges::default();
-        for read in intake.read(changed).await? {
+        let read = intake.read(changed).await;
+        // The parts were refused because of their size, whatever else the reader says.
+        if read.is_err() {
+            self.check_memory()?;
+        }
+        for read in read? {
             used[read.part_index.at] = read.used;
             found.extend(read.found);
         }
-        let _permit = self.context.unpacking.acquire().await.map_err(|_| Refusal::Reader)?;
+        self.check_memory()?;
+        let _slot = self.slots.acquire().await;
         let (store, pointer) = (Arc::clone(&self.store), pointer.clone());
         let settling = spawn_blocking(move || {
             let mut store = store.write().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +215,14 @@ impl SnapshotReader {
         let catalog = settling.await.map_err(|_| Refusal::Reader)?;
         self.used = used;
         Ok(catalog)
+    }
+
+    /// Fails if something was not loaded for want of memory. All of the metadata is refused then, not single documents.
+    fn check_memory(&self) -> Result<(), OverBudget> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(error) = store.pool().budget.take_exceeded() else { return Ok(()) };
+        store.pool().sweep_now();
+        Err(error)
     }
 }
 

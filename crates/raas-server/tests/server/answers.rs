@@ -372,6 +372,12 @@ fn the_page() {
         page("/?image=tools%2Fapp&tag=multi").has("docker pull registry.example.com/tools/app:multi"),
         page("/?image=tools%2Fapp&tag=1.0").has(">35 of 35 bytes</meter> 35 B from this registry"),
         page("/?image=tools%2Fapp&tag=1.0").has(r#"<td class="n">14 B<td>this registry"#),
+        page("/?image=tools%2Fapp&tag=1.0").has("<h2>Signatures and attachments</h2>"),
+        page("/?image=tools%2Fapp&tag=1.0").has(r#"<tr><td>Signature<td><code title="{signature}">"#),
+        page("/?image=tools%2Fapp&tag=1.0").has(r#"<tr><td>SBOM<td><code title="{sbom}">"#),
+        page("/?image=tools%2Fapp&tag=multi").has(r#"<tr><td>SBOM<td><code title="{sbom}">"#),
+        page("/?image=tools%2Fapp&tag=Beta").has_not("Signatures and attachments"),
+        page("/?image=tools%2Fapp&tag=multi&from=1").has_not("<h2>linux/arm64</h2>"),
         page("/?image=tools%2Fapp&tag=odd")
             .has("This tag is not an image. Its type is application/vnd.example.odd+json"),
         get("/?image=hidden", 404),
@@ -393,8 +399,8 @@ fn v1_of_old_clients() {
             .is("true")
             .header("content-type", JSON)
             .header("x-docker-registry-standalone", "True"),
-        v1("/v1/users").is("OK"),
-        v1("/v1/users/").is("OK").header("content-type", TEXT),
+        v1("/v1/users").is("\"OK\""),
+        v1("/v1/users/").is("\"OK\"").header("content-type", JSON),
         row("POST", "/v1/users/", 201).is("User Created").header("x-docker-registry-config", "common"),
         v1("/v1/repositories/tools/old/images")
             .is(r#"[{"id":"{1}"},{"id":"{2}"},{"id":"{3}"},{"id":"{4}"},{"id":"{8}"},{"id":"{b}"}]"#)
@@ -415,6 +421,11 @@ fn v1_of_old_clients() {
             .header("content-type", JSON),
         v1("/v1/search?q=old&n=1").has(r#""num_results":2,"results":[{"name":"older","#),
         v1("/v1/search?q=old&n=1").has_not("tools/old"),
+        v1("/v1/search?q=old&n=1").header("link", "</v1/search?q=old&n=1&last=older>; rel=\"next\""),
+        v1("/v1/search?q=old&n=1&last=older")
+            .has(r#""num_results":2,"results":[{"name":"tools/old","#)
+            .no("link"),
+        v1("/v1/search?q=old").no("link"),
         v1("/v1/search?q=old&n=0").is(r#"{"query":"old","num_results":2,"results":[]}"#),
         v1("/v1/search?q=old&n=x").has("tools/old"),
         v1("/v1/search?q=%3Cb%3E").is(r#"{"query":"<b>","num_results":0,"results":[]}"#),
@@ -514,6 +525,19 @@ fn cranes_own_lists() {
         json("/crane/repositories/v2").has(r#""legacy/two":{"protected":false},"library/only""#),
         json("/crane/repositories/v2/").has(r#""tools/app":{"protected":false}"#).header("vary", "Accept"),
         get("/crane/repositories", 200).header("content-type", "text/html; charset=utf-8").has("tools/old"),
+        get("/crane/repositories", 200).has("<code>pulp</code>: images: {5}, {6}, {a}; tags: </li>"),
+        json("/crane/repositories/v2?n=1")
+            .is(r#"{"a/manifests/b":{"protected":false}}"#)
+            .header("link", "</crane/repositories/v2?n=1&last=a%2Fmanifests%2Fb>; rel=\"next\""),
+        json("/crane/repositories/v2?n=1&last=library/only")
+            .is(r#"{"tools/app":{"protected":false}}"#)
+            .no("link"),
+        json("/crane/repositories?n=1&last=older")
+            .has(r#"{"pulp":{"image_ids":["{5}","#)
+            .header("link", "</crane/repositories?n=1&last=pulp>; rel=\"next\""),
+        get("/crane/repositories/v2?n=1", 200)
+            .has(r#"<a href="/crane/repositories/v2?n=1&amp;last=a%2Fmanifests%2Fb">More"#),
+        get("/crane/repositories?n=x", 400),
         get("/crane/repositories/v2", 200).has("<code>tools/app</code>").has_not("hidden"),
         row("POST", "/crane/repositories", 405),
         get("/crane/other", 404),
@@ -526,6 +550,9 @@ fn v2_base() {
     check(&[
         get("/v2/", 200).is("{}").header(version, "registry/2.0").header("content-type", JSON),
         get("/v2", 200).is("{}").header(version, "registry/2.0"),
+        get("/v2/", 200)
+            .header("content-security-policy", "sandbox")
+            .header("x-content-type-options", "nosniff"),
     ]);
 }
 
@@ -535,7 +562,7 @@ fn names() {
         v2_error("GET", "/v2/none/manifests/1.0", 404, "NAME_UNKNOWN"),
         v2_error("GET", "/v2/none/blobs/{blob}", 404, "NAME_UNKNOWN"),
         v2_error("GET", "/v2/none/tags/list", 404, "NAME_UNKNOWN"),
-        v2_error("GET", "/v2/none/referrers/{blob}", 404, "NAME_UNKNOWN"),
+        get("/v2/none/referrers/{blob}", 200).has(r#""manifests":[]"#),
         v2_error("GET", "/v2/hidden/manifests/latest", 404, "NAME_UNKNOWN"),
         v2_error("GET", "/v2/hidden/tags/list", 404, "NAME_UNKNOWN"),
         v2_error("GET", "/v2/tools/old/tags/list", 404, "NAME_UNKNOWN"),
@@ -790,6 +817,17 @@ fn referrers() {
             .header("oci-filters-applied", "artifactType"),
         get("/v2/tools/app/referrers/{amd64}?artifactType=", 200).has("{sbom entry}").no("oci-filters-applied"),
         get("/v2/tools/app/referrers/{sha512}", 200).is(none).header("content-type", OCI_INDEX),
+        get("/v2/never/pushed/referrers/{amd64}", 200)
+            .is(none)
+            .header("content-type", OCI_INDEX)
+            .header("docker-distribution-api-version", "registry/2.0"),
+        get("/v2/never/pushed/referrers/{sha512}", 200).is(none),
+        get("/v2/never/pushed/referrers/{amd64}?artifactType=a/b", 200)
+            .is(none)
+            .header("oci-filters-applied", "artifactType"),
+        v2_error("GET", "/v2/never/pushed/referrers/latest", 400, "DIGEST_INVALID"),
+        v2_error("GET", "/v2/Never/referrers/{amd64}", 400, "NAME_INVALID"),
+        v2_error("GET", "/v2/tools/app/referrers/{amd64}?last=x", 400, "PAGINATION_NUMBER_INVALID"),
         v2_error("GET", "/v2/tools/app/referrers/latest", 400, "DIGEST_INVALID"),
         v2_error("GET", "/v2/tools/app/referrers/sha256:abc", 400, "DIGEST_INVALID"),
         v2_error("GET", "/v2/tools/app/referrers/", 400, "DIGEST_INVALID"),

@@ -225,3 +225,51 @@ fn provenance_is_not_mistaken_for_the_image() {
     let answer = server.ask("GET", "/v2/tools/app/manifests/1.0", &[("accept", OCI_MANIFEST)]);
     assert_eq!(answer.header("docker-content-digest"), Some(amd64.to_string().as_str()));
 }
+
+/// "v2: lists"
+#[test]
+fn long_lists_of_referrers_have_pages() {
+    let folders = Folders::new("acme");
+    let mut app = Published::new("app");
+    let image = app.image(OCI_MANIFEST, "app", "");
+    let config = app.blob(b"{}");
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        let kind = if n == 4 { "b/c" } else { "a/b" };
+        let part = |digest: Digest| json!({"mediaType": "a/b", "digest": digest.to_string(), "size": 2});
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": part(config), "layers": [],
+            "subject": part(image), "annotations": {"n": n.to_string(), "long": "x".repeat(2 << 20)},
+        });
+        let digest = app.manifest(OCI_MANIFEST, manifest.to_string().as_bytes());
+        expected.push((digest, kind));
+    }
+    folders.publish(&app);
+    folders.revision("one");
+    let server = Server::start(vec![folders.site()]);
+    for filter in ["", "?artifactType=a%2Fb"] {
+        let mut next = Some(format!("/v2/app/referrers/{image}{filter}"));
+        let mut seen = Vec::new();
+        while let Some(path) = next.take() {
+            let answer = server.get(&path);
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.len() < 4 << 20, "clients accept 4 MiB");
+            assert_eq!(answer.header("oci-filters-applied").is_some(), !filter.is_empty());
+            let index: Value = serde_json::from_slice(&answer.body).unwrap();
+            for entry in index["manifests"].as_array().unwrap() {
+                seen.push(entry["digest"].as_str().unwrap().to_owned());
+            }
+            let link = answer.header("link");
+            next = link.map(|link| {
+                link.strip_prefix('<').unwrap().split_once(">; rel=\"next\"").unwrap().0.to_owned()
+            });
+        }
+        let mut all: Vec<String> = expected
+            .iter()
+            .filter(|(_, kind)| filter.is_empty() || *kind == "a/b")
+            .map(|(digest, _)| digest.to_string())
+            .collect();
+        all.sort();
+        assert_eq!(seen, all);
+    }
+}

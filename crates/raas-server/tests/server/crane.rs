@@ -189,3 +189,35 @@ fn files_in_the_content_folders_are_sent_instead_of_redirects() {
     let part = server.ask("GET", &format!("/v2/app/blobs/{digest}"), &[("range", "bytes=1-2")]);
     assert_eq!((part.status, part.text()), (206, "ay"));
 }
+
+/// "In the place of a Crane"
+#[test]
+fn one_bad_entry_keeps_nothing_else_from_being_served() {
+    let home = tempfile::tempdir().unwrap();
+    let folders = ContentFolders { v1: home.path().join("no/v1"), v2: home.path().join("no/v2") };
+    let data = home.path().join("data");
+    let (listed, other) = (image_id('1'), image_id('2'));
+    let dangling = v1_document("dangling", &[("1", listed)], &[(listed, None)], false);
+    let dangling = String::from_utf8(dangling).unwrap();
+    let dangling = dangling.replacen("\"1\":", &format!("\"old\": \"{other}\", \"1\":"), 1);
+    let untyped = pulp_document("untyped", V2Content { flat: true, ..V2Content::default() });
+    let untyped = String::from_utf8(untyped).unwrap().replace("\"type\": \"pulp-docker-redirect\",", "");
+    assert!(dangling.contains("old") && !untyped.contains("pulp-docker"), "{dangling}{untyped}");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("dangling.json"), dangling).unwrap();
+    fs::write(data.join("untyped.json"), untyped).unwrap();
+    let (server, ..) = server(&home, CraneRules { content: Some(folders), ..CraneRules::default() });
+    let digest = Digest::of(b"x");
+    let table = [
+        ("/v1/repositories/dangling/tags/1".to_owned(), 200),
+        ("/v1/repositories/dangling/tags/old".into(), 404),
+        (format!("/v2/untyped/blobs/{digest}"), 307),
+        ("/v2/untyped/tags/list".into(), 307),
+        // Without the content folders everything is redirected.
+        (format!("/v1/images/{listed}/json"), 302),
+        (format!("/v2/own/blobs/{digest}"), 307),
+    ];
+    for (path, status) in table {
+        assert_eq!(server.get(&path).status, status, "{path}");
+    }
+}

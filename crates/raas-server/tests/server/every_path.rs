@@ -125,5 +125,10 @@ fn every_answer_has_the_headers_of_its_api() {
         assert_eq!(answer.header("docker-distribution-api-version"), version, "{path}");
         let registry = path.starts_with("/v1").then_some("0.6.6");
         assert_eq!(answer.header("x-docker-registry-version"), registry, "{path}");
+        // No browser takes an answer of either API for a page.
+        if version.or(registry).is_some() {
+            assert_eq!(answer.header("content-security-policy"), Some("sandbox"), "{path}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        }
     }
 }

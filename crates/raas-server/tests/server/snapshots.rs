@@ -396,3 +396,72 @@ fn a_slow_bucket_does_not_delay_other_sites() {
     publish(&upstream, "bb22", &files(&app("2")));
     assert!(soon(|| ask("acme", "/-/revision").text() == "bb22"));
 }
+
+/// "Metadata in a bucket"
+#[test]
+fn metadata_that_takes_too_much_memory_is_refused() {
+    let long = |n: u32| {
+        let mut app = Published::new("app");
+        let digest = app.manifest("application/x", format!("{n}{}", "x".repeat(300_000)).as_bytes());
+        app.tag("latest", digest);
+        app
+    };
+    let (greedy, modest) = (Upstream::start(false), Upstream::start(false));
+    let many: Vec<_> = (0..20).flat_map(|n| files(&named(&long(n), n))).collect();
+    publish(&greedy, "aa11", &many);
+    publish(&modest, "bb22", &files(&app("1")));
+    let site = |vendor: &str, upstream: &Upstream| {
+        let origin = open(upstream);
+        let (metadata, bucket) = (Metadata::Snapshots(origin.clone()), Bucket::Redirect(origin));
+        SiteConfig::new(vendor.parse().unwrap(), metadata, bucket)
+    };
+    let options = Options {
+        poll: Duration::from_millis(20),
+        remote_poll: Duration::from_millis(20),
+        start_timeout: Duration::from_secs(5),
+        site_memory: 3_000_000,
+        ..Options::default()
+    };
+    let server = Server::start_with(vec![site("greedy", &greedy), site("modest", &modest)], options);
+    let status = |host: &str| server.ask("GET", "/v2/app/manifests/latest", &[("host", host)]).status;
+    // A server that starts serves all others.
+    assert_eq!((status("modest.localhost"), status("greedy.localhost")), (200, 503));
+    publish(&greedy, "cc33", &files(&long(1)));
+    assert!(soon(|| status("greedy.localhost") == 200), "a publication that fits is served");
+    publish(&greedy, "dd44", &many);
+    assert!(soon(|| server.get("/-/readyz").text() != "ok\n"), "{}", server.get("/-/readyz").text());
+    let revision = server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]);
+    assert_eq!((revision.text(), status("greedy.localhost")), ("cc33", 200), "the last good metadata stays");
+    publish(&greedy, "ee55", &files(&long(2)));
+    let revision = || server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]).text().to_owned();
+    assert!(soon(|| revision() == "ee55"), "the next good publication is served");
+}
+
+/// The same repository with another name.
+fn named(app: &Published, n: u32) -> Published {
+    let mut other = Published::new(&format!("app{n}"));
+    let digest = *app.manifest_digests().next().unwrap();
+    let digest = other.manifest("application/x", app.bytes(&digest));
+    other.tag("latest", digest);
+    other
+}
+
+/// "Metadata in a bucket"
+#[test]
+fn refused_content_is_not_read_again_and_again() {
+    let upstream = Upstream::start(false);
+    publish(&upstream, "aa11", &files(&app("1")));
+    let server = server(open(&upstream));
+    let refused = || server.get("/-/readyz").text() != "ok\n";
+    publish(&upstream, "bb22", &[("crane/other.json".into(), b"{}".to_vec())]);
+    assert!(soon(refused));
+    let fetched = |upstream: &Upstream| upstream.statuses().len();
+    let before = fetched(&upstream);
+    // The pointer is still asked for, and its part is not.
+    assert!(soon(|| fetched(&upstream) > before + 3));
+    let requests = upstream.requests();
+    let parts = requests.iter().filter(|request| request.1.contains(".tar.gz")).count();
+    assert_eq!(parts, 2, "{requests:?}");
+    publish(&upstream, "cc33", &files(&app("2")));
+    assert!(soon(|| serves(&server, &app("2"))), "the next publication is read");
+}

@@ -39,7 +39,7 @@ pub(super) fn layers(
     notes: &mut Vec<String>,
 ) -> Result<Vec<BaseLayer>, Failure> {
     let credentials = settings.registry_username.clone().zip(settings.registry_password.clone());
-    let client = Client::new(credentials);
+    let client = Client::new(credentials)?;
     let mut layers = Vec::new();
     for image in &settings.mask_images {
         let before = layers.len();
@@ -90,7 +90,7 @@ fn in_registry(client: &Client, image: &ImageReference) -> Result<Vec<BaseLayer>
     }
     // A redirected client has no token of that registry, so the registry must serve layers without a token.
     if let Some(first) = layers.values().next()
-        && let Presence::Refused(status) = ask(&http::tolerant_agent(), &first.location)
+        && let Presence::Refused(status) = ask(&http::agent()?, &first.location)
     {
         let message = format!(
             "{} answers {status}: clients that are redirected there for a layer would be refused",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
+use raas_http::Agent;
 use raas_types::crane::{BlobEntry, Content, ManifestEntry, V2Content, V2Extension};
 use raas_types::{Digest, Manifest, ManifestBody, Reference, Tag, media_type};
 
@@ -23,7 +24,7 @@ const CONCURRENT_REQUESTS: usize = 8;
 pub(super) fn complete(
     operator_document: &mut OperatorDocument,
     nearby: &BTreeMap<Digest, Vec<u8>>,
-    agent: &ureq::Agent,
+    agent: &Agent,
     notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let OperatorDocument { origin, document, .. } = operator_document;
@@ -112,7 +113,7 @@ fn located(blobs: BTreeMap<Digest, BlobEntry>, base_url: &str) -> BTreeMap<Diges
 struct Fetcher<'a> {
     base_url: &'a str,
     nearby: &'a BTreeMap<Digest, Vec<u8>>,
-    agent: &'a ureq::Agent,
+    agent: &'a Agent,
 }
 
 impl Fetcher<'_> {

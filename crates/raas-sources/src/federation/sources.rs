@@ -71,7 +71,7 @@ impl Sources {
     pub fn gather(settings: &FederationSettings, workspace: &Workspace) -> Result<Self, Failure> {
         let configured = settings.metadata.is_some() || settings.metadata_repo.is_some();
         let mut sources = Self { configured, ..Self::default() };
-        let agent = http::tolerant_agent();
+        let agent = http::agent()?;
         match &settings.metadata {
             Some(DocumentsAddress::Path(path)) => sources.read_path(path)?,
             Some(DocumentsAddress::Url(url)) => {

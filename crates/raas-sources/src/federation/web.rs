@@ -1,5 +1,6 @@
 //! Documents and manifests on a web server.
 
+use raas_http::Agent;
 use raas_types::crane::Document;
 
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -12,7 +13,7 @@ const MAX_DOCUMENTS: usize = 10_000;
 ///
 /// # Errors
 /// A document cannot be fetched, or the index lists a name outside its folder.
-pub(super) fn documents(agent: &ureq::Agent, url: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+pub(super) fn documents(agent: &Agent, url: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let first = if url.ends_with(".json") { url.to_owned() } else { format!("{url}/index.json") };
     let bytes = fetch(agent, &first, Document::MAX_SIZE)?;
     let Ok(names) = serde_json::from_slice::<Vec<String>>(&bytes) else { return Ok(vec![(first, bytes)]) };
@@ -44,7 +45,7 @@ pub(super) fn documents(agent: &ureq::Agent, url: &str) -> Result<Vec<(String, V
 ///
 /// # Errors
 /// The server does not answer with success, or the body is longer.
-pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
+pub(super) fn fetch(agent: &Agent, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
     let response = agent.get(url).call().map_err(|error| {
         Failure::new(Kind::Environment, format!("cannot ask {url}"))
             .caused_by(error)
@@ -56,8 +57,7 @@ pub(super) fn fetch(agent: &ureq::Agent, url: &str, most: u64) -> Result<Vec<u8>
             "check the URL: a folder of documents needs an `index.json`, a JSON array of their names",
         ));
     }
-    let body = response.into_body().with_config().limit(most).read_to_vec();
-    body.context(|| format!("cannot read {url}"))
+    response.into_body().read_all(most).context(|| format!("cannot read {url}"))
 }
 
 #[cfg(test)]
@@ -65,10 +65,10 @@ mod tests {
     use raas_testkit::http::Server;
 
     use super::*;
-    use crate::http::tolerant_agent;
+    use crate::http::agent;
 
     fn names(server: &Server, path: &str) -> Result<Vec<String>, String> {
-        let found = documents(&tolerant_agent(), &server.url(path)).map_err(|failure| failure.to_string())?;
+        let found = documents(&agent().unwrap(), &server.url(path)).map_err(|failure| failure.to_string())?;
         let base = server.url("");
         Ok(found.into_iter().map(|(url, _)| url.replace(&base, "")).collect())
     }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use raas_http::{Agent, Response};
 use raas_types::{Digest, Manifest, Reference, media_type};
 use serde::Deserialize;
-use ureq::http::Response;
 
 use super::ImageReference;
 use super::challenge::Challenge;
@@ -18,7 +18,7 @@ use raas_base::redact;
 
 /// A client of registries, with one name and password for those that ask.
 pub struct Client {
-    agent: ureq::Agent,
+    agent: Agent,
     credentials: Option<(String, Secret)>,
     /// `Authorization` headers that were accepted, by the repository's URL.
     accepted: Mutex<BTreeMap<String, String>>,
@@ -29,8 +29,8 @@ const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 
 impl Client {
     /// A client with these credentials, or an anonymous one.
-    pub fn new(credentials: Option<(String, Secret)>) -> Self {
-        Self { agent: http::tolerant_agent(), credentials, accepted: Mutex::default() }
+    pub fn new(credentials: Option<(String, Secret)>) -> Result<Self, Failure> {
+        Ok(Self { agent: http::agent()?, credentials, accepted: Mutex::default() })
     }
 
     /// A manifest of the image's repository, its digest checked where it was asked for by one.
@@ -88,18 +88,13 @@ impl Client {
             };
             return Err(Failure::new(Kind::Environment, message).hint(hint));
         }
-        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let content_type = response.header("content-type");
         let content_type = content_type.map(str::to_owned);
-        let body = response.into_body().with_config().limit(most).read_to_vec();
+        let body = response.into_body().read_all(most);
         Ok((content_type, body.context(|| format!("cannot read {url}"))?))
     }
 
-    fn ask(
-        &self,
-        url: &str,
-        accept: &str,
-        authorization: Option<&str>,
-    ) -> Result<Response<ureq::Body>, Failure> {
+    fn ask(&self, url: &str, accept: &str, authorization: Option<&str>) -> Result<Response, Failure> {
         let mut request = self.agent.get(url).header("accept", accept);
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
@@ -116,7 +111,7 @@ impl Client {
         &self,
         image: &ImageReference,
         url: &str,
-        refusal: &Response<ureq::Body>,
+        refusal: &Response,
     ) -> Result<String, Failure> {
         let headers = refusal.headers().get_all("www-authenticate").iter();
         let challenge = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?)).next();
@@ -153,7 +148,7 @@ impl Client {
             return Err(Failure::new(Kind::Environment, message)
                 .hint("set `registry_username` and `registry_password` in [redhat], or check them"));
         }
-        let body = response.into_body().with_config().limit(1024 * 1024).read_to_vec();
+        let body = response.into_body().read_all(1024 * 1024);
         let answer: Answer = serde_json::from_slice(&body.context(|| format!("cannot read {shown}"))?)
             .map_err(|_| Failure::new(Kind::Environment, format!("{shown} gives no token")))?;
         let token = answer.token.or(answer.access_token);

@@ -1,6 +1,6 @@
 //! Whether a URL serves content to everybody, found without a download.
 
-use ureq::http::Response;
+use raas_http::{Agent, Response};
 
 /// The answer of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Presence {
 
 /// Asks a URL with HEAD. If the server does not allow that, as for URLs that are signed for GET, it asks with GET for the
 /// first byte.
-pub fn ask(agent: &ureq::Agent, url: &str) -> Presence {
+pub fn ask(agent: &Agent, url: &str) -> Presence {
     let head = match agent.head(url).call() {
         Ok(head) => head,
         Err(error) => return Presence::Missing(error.to_string()),
@@ -26,7 +26,7 @@ pub fn ask(agent: &ureq::Agent, url: &str) -> Presence {
     match agent.get(url).header("range", "bytes=0-0").call() {
         // bytes 0-0/<length>
         Ok(part) if part.status() == 206 => judge(&part, || {
-            let range = part.headers().get("content-range")?.to_str().ok()?;
+            let range = part.header("content-range")?;
             range.rsplit('/').next()?.trim().parse().ok()
         }),
         Ok(whole) => judge(&whole, || number(&whole, "content-length")),
@@ -34,7 +34,7 @@ pub fn ask(agent: &ureq::Agent, url: &str) -> Presence {
     }
 }
 
-fn judge(response: &Response<ureq::Body>, length: impl Fn() -> Option<u64>) -> Presence {
+fn judge(response: &Response, length: impl Fn() -> Option<u64>) -> Presence {
     let status = response.status();
     match status.as_u16() {
         200..=299 => Presence::There(length()),
@@ -43,6 +43,6 @@ fn judge(response: &Response<ureq::Body>, length: impl Fn() -> Option<u64>) -> P
     }
 }
 
-fn number(response: &Response<ureq::Body>, header: &str) -> Option<u64> {
-    response.headers().get(header)?.to_str().ok()?.trim().parse().ok()
+fn number(response: &Response, header: &str) -> Option<u64> {
+    response.header(header)?.trim().parse().ok()
 }

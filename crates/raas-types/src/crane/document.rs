@@ -1,8 +1,11 @@
 //! Reading and writing documents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::{V1Extension, V2Extension};
 use crate::{Digest, ImageId, RepositoryName, Tag, VendorName, media_type};
@@ -84,10 +87,13 @@ pub enum DocumentError {
     Version(u64),
 }
 
-/// The document as it stands in the file, keys in the order in which Pulp writes them.
+/// The document as it stands in the file, keys in the order in which Pulp writes them. `I`, `T` and `E` are the images,
+/// the tags and the `raas` object: typed when a document is written, and text when it is read. Unknown keys are skipped
+/// without being built, so a document takes no more memory than what is known of it.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Raw {
-    r#type: String,
+struct Raw<I, T, E> {
+    #[serde(default)]
+    r#type: Option<String>,
     version: u64,
     repository: String,
     #[serde(rename = "repo-registry-id")]
@@ -95,41 +101,113 @@ pub(super) struct Raw {
     url: String,
     #[serde(default)]
     protected: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    images: Option<Vec<RawImage>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tags: Option<BTreeMap<Tag, ImageId>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    images: Option<I>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    tags: Option<T>,
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     schema2_data: Option<BTreeSet<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     manifest_list_data: Option<BTreeSet<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    manifest_list_amd64_tags: Option<BTreeMap<String, (String, u8)>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) raas: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "amd64_tags", skip_serializing_if = "Option::is_none")]
+    manifest_list_amd64_tags: Option<Amd64Tags>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    raas: Option<E>,
 }
 
-impl Raw {
-    /// All keys of a document.
-    pub(super) const KEYS: [&str; 12] = [
-        "type",
-        "version",
-        "repository",
-        "repo-registry-id",
-        "url",
-        "protected",
-        "images",
-        "tags",
-        "schema2_data",
-        "manifest_list_data",
-        "manifest_list_amd64_tags",
-        "raas",
-    ];
+type RawText<'a> = Raw<&'a RawValue, &'a RawValue, &'a RawValue>;
+
+fn none<T>() -> Option<T> {
+    None
 }
 
 #[derive(Serialize, Deserialize)]
 struct RawImage {
     id: ImageId,
+}
+
+/// The entries of a list that is not typed more strictly. An entry takes far more memory than its text.
+const MAX_TEXTS: usize = 1_000_000;
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<String>>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = BTreeSet<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut texts = BTreeSet::new();
+            while let Some(text) = entries.next_element()? {
+                texts.insert(text);
+                check_count(texts.len())?;
+            }
+            Ok(texts)
+        }
+    }
+    Optional(Texts).read(deserializer)
+}
+
+/// For each tag of a list a manifest, and its schema version.
+type Amd64Tags = BTreeMap<String, (String, u8)>;
+
+fn amd64_tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Amd64Tags>, D::Error> {
+    struct Tags;
+    impl<'de> Visitor<'de> for Tags {
+        type Value = Amd64Tags;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of tags to manifests")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut tags = BTreeMap::new();
+            while let Some((tag, manifest)) = entries.next_entry()? {
+                tags.insert(tag, manifest);
+                check_count(tags.len())?;
+            }
+            Ok(tags)
+        }
+    }
+    Optional(Tags).read(deserializer)
+}
+
+fn check_count<E: serde::de::Error>(count: usize) -> Result<(), E> {
+    if count <= MAX_TEXTS { Ok(()) } else { Err(E::custom(format!("more than {MAX_TEXTS} entries"))) }
+}
+
+/// Reads a value that may be `null`.
+struct Optional<V>(V);
+
+impl<V> Optional<V> {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<V::Value>, D::Error>
+    where
+        V: Visitor<'de>,
+    {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
+    type Value = Option<V::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self.0).map(Some)
+    }
 }
 
 impl Document {
@@ -143,6 +221,49 @@ impl Document {
 
     /// Reads a document.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let raw = Self::read(bytes)?;
+        if raw.r#type.is_none() {
+            return Err(missing("type").into());
+        }
+        Self::build(raw, |images, tags| {
+            let images: Vec<RawImage> = serde_json::from_str(images)?;
+            Ok((images.into_iter().map(|image| image.id).collect(), serde_json::from_str(tags)?))
+        })
+    }
+
+    /// Reads a document as a legacy Crane does: the `type` may be missing, and an image or a tag that cannot be served
+    /// does not keep the others from being served. Returns with the document why entries were left out.
+    pub fn parse_as_crane(bytes: &[u8]) -> Result<(Self, Vec<String>), DocumentError> {
+        let raw = Self::read(bytes)?;
+        let mut left_out = Vec::new();
+        let document = Self::build(raw, |listed, tagged| {
+            let mut images = BTreeSet::new();
+            for entry in serde_json::from_str::<Vec<&RawValue>>(listed)? {
+                match serde_json::from_str::<RawImage>(entry.get()) {
+                    Ok(image) => drop(images.insert(image.id)),
+                    Err(error) => left_out.push(format!("an entry of `images`: {error}")),
+                }
+            }
+            let mut tags = BTreeMap::new();
+            for (name, entry) in serde_json::from_str::<BTreeMap<String, &RawValue>>(tagged)? {
+                let id = serde_json::from_str::<ImageId>(entry.get());
+                match (name.parse::<Tag>(), id) {
+                    (Ok(tag), Ok(id)) if images.contains(&id) => drop(tags.insert(tag, id)),
+                    (Ok(tag), Ok(id)) => {
+                        left_out
+                            .push(format!("tag `{tag}` names image {id}, which the document does not list"));
+                    }
+                    (Err(error), _) => left_out.push(format!("an entry of `tags`: {error}")),
+                    (Ok(tag), Err(error)) => left_out.push(format!("tag `{tag}`: {error}")),
+                }
+            }
+            Ok((images, tags))
+        })?;
+        Ok((document, left_out))
+    }
+
+    /// Reads the text of a document, of any version.
+    fn read(bytes: &[u8]) -> Result<RawText<'_>, DocumentError> {
         /// Read first, so that the error for JSON of another kind names its type and not a missing key.
         #[derive(Deserialize)]
         struct Kind {
@@ -150,31 +271,31 @@ impl Document {
         }
         let kind: Kind = serde_json::from_slice(bytes)?;
         match kind.r#type {
-            Some(kind) if kind != DOCUMENT_TYPE => return Err(DocumentError::Type(kind)),
+            Some(kind) if kind != DOCUMENT_TYPE => {
+                return Err(DocumentError::Type(kind.chars().take(100).collect()));
+            }
             _ => {}
         }
-        let raw: Raw = serde_json::from_slice(bytes)?;
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    fn build(
+        raw: RawText<'_>,
+        v1: impl FnOnce(&str, &str) -> Result<(BTreeSet<ImageId>, BTreeMap<Tag, ImageId>), serde_json::Error>,
+    ) -> Result<Self, DocumentError> {
         let content = match raw.version {
             1 => {
-                let missing = |key| <serde_json::Error as serde::de::Error>::missing_field(key);
-                Content::V1(V1Content {
-                    images: raw.images.ok_or_else(|| missing("images"))?.into_iter().map(|i| i.id).collect(),
-                    tags: raw.tags.ok_or_else(|| missing("tags"))?,
-                    raas: raw.raas.map(serde_json::from_value).transpose()?,
-                })
+                let (images, tags) = v1(text(raw.images, "images")?, text(raw.tags, "tags")?)?;
+                Content::V1(V1Content { images, tags, raas: extension(raw.raas)? })
             }
             // A version 2 document lists nothing; lists in it belong to other versions and are ignored.
-            2 => Content::V2(V2Content {
-                flat: true,
-                raas: raw.raas.map(serde_json::from_value).transpose()?,
-                ..V2Content::default()
-            }),
+            2 => Content::V2(V2Content { flat: true, raas: extension(raw.raas)?, ..V2Content::default() }),
             3..=4 => Content::V2(V2Content {
                 flat: false,
                 schema2: raw.schema2_data.unwrap_or_default(),
                 lists: raw.manifest_list_data.unwrap_or_default(),
                 amd64_tags: raw.manifest_list_amd64_tags.unwrap_or_default(),
-                raas: raw.raas.map(serde_json::from_value).transpose()?,
+                raas: extension(raw.raas)?,
             }),
             version => return Err(DocumentError::Version(version)),
         };
@@ -190,8 +311,8 @@ impl Document {
     /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff` shows
     /// what changed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut raw = Raw {
-            r#type: DOCUMENT_TYPE.into(),
+        let mut raw: Raw<Vec<RawImage>, BTreeMap<Tag, ImageId>, serde_json::Value> = Raw {
+            r#type: Some(DOCUMENT_TYPE.into()),
             version: 4,
             repository: self.repository.clone(),
             name: self.name.clone(),
@@ -226,6 +347,19 @@ impl Document {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// The `raas` object. Unknown keys in it are skipped.
+fn extension<T: DeserializeOwned>(text: Option<&RawValue>) -> Result<Option<T>, serde_json::Error> {
+    text.map(|text| serde_json::from_str(text.get())).transpose()
+}
+
+fn text<'a>(value: Option<&'a RawValue>, key: &'static str) -> Result<&'a str, serde_json::Error> {
+    value.map(RawValue::get).ok_or_else(|| missing(key))
+}
+
+fn missing(key: &'static str) -> serde_json::Error {
+    serde::de::Error::missing_field(key)
 }
 
 fn to_value(extension: &impl Serialize) -> serde_json::Value {
@@ -284,6 +418,44 @@ mod tests {
         let document = Document::parse(two.as_bytes()).unwrap();
         assert!(matches!(&document.content, Content::V2(v2) if v2.flat));
         assert_eq!(Document::parse(&document.to_bytes()).unwrap(), document);
+    }
+
+    #[test]
+    fn unknown_keys_are_skipped_and_long_lists_are_bounded() {
+        let with = |more: &str| BRIEF.replacen('{', &format!("{{{more},"), 1);
+        let document = Document::parse(BRIEF.as_bytes()).unwrap();
+        let known = format!(r#""raas":{{"images":{{}},"x":[{}0]}},"y":[{{}}]"#, "0,".repeat(1000));
+        let read = Document::parse(with(&known).as_bytes()).unwrap();
+        assert_eq!((read.name, read.repository), (document.name, document.repository));
+        let many: Vec<String> = (0..=MAX_TEXTS).map(|n| format!("\"{n}\"")).collect();
+        let long = with(&format!("\"schema2_data\":[{}]", many.join(",")));
+        assert!(Document::parse(long.as_bytes()).unwrap_err().to_string().contains("1000000 entries"));
+        assert!(Document::parse(with("\"schema2_data\":null").as_bytes()).is_ok());
+        assert!(Document::parse(with("\"schema2_data\":3").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_crane_serves_the_entries_that_it_can() {
+        let id = "bf3bf3a4371d50acc13a8774e5cd3d9e2ebc4818252893043f93397d69e0ada8";
+        let whole = BRIEF.replace("\"type\": \"pulp-docker-redirect\", ", "");
+        assert!(Document::parse(whole.as_bytes()).unwrap_err().to_string().contains("type"));
+        let whole = whole.replace("\"images\": [", "\"images\": [{}, {\"id\": 7}, ");
+        let other = "b".repeat(64);
+        let whole = whole.replace(
+            "\"tags\": {",
+            &format!("\"tags\": {{\"old\": \"{other}\", \"-bad-\": \"{id}\", \"worse\": [],"),
+        );
+        let (document, left_out) = Document::parse_as_crane(whole.as_bytes()).unwrap();
+        let Content::V1(v1) = &document.content else { panic!("version 1 is v1 content") };
+        assert_eq!(
+            (v1.images.len(), v1.tags.keys().map(Tag::as_str).collect::<Vec<_>>()),
+            (1, vec!["latest"])
+        );
+        assert_eq!(left_out.len(), 5, "{left_out:?}");
+        assert!(left_out.iter().any(|reason| reason.contains(&format!("tag `old` names image {other}"))));
+        let (document, left_out) = Document::parse_as_crane(BRIEF.as_bytes()).unwrap();
+        assert_eq!((document, left_out), (Document::parse(BRIEF.as_bytes()).unwrap(), Vec::new()));
+        assert!(matches!(Document::parse_as_crane(br#"{"type":"x"}"#), Err(DocumentError::Type(_))));
     }
 
     #[test]

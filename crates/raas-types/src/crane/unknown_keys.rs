@@ -1,9 +1,25 @@
 //! Keys of a document that this raas does not know: a newer raas, or another program, has written them.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::document::{Document, Raw};
+use super::Document;
+
+/// The keys of a document, in the order in which Pulp writes them.
+const KEYS: [&str; 12] = [
+    "type",
+    "version",
+    "repository",
+    "repo-registry-id",
+    "url",
+    "protected",
+    "images",
+    "tags",
+    "schema2_data",
+    "manifest_list_data",
+    "manifest_list_amd64_tags",
+    "raas",
+];
 
 /// Rewrites a document without losing the keys of the document before that this raas does not know: in the document, in its
 /// object `raas`, and in the entries there that the new document still has.
@@ -15,33 +31,38 @@ pub fn keep_unknown_keys(before: &[u8], after: Vec<u8>) -> Vec<u8> {
 
 /// The new document with the unknown keys; `None` if there are none.
 fn with_unknown_keys(before: &[u8], after: &[u8]) -> Option<Vec<u8>> {
-    /// The keys that are known keep their order, and the unknown ones come last.
-    #[derive(Serialize)]
-    struct Kept {
-        #[serde(flatten)]
-        raw: Raw,
-        #[serde(flatten)]
-        unknown: Map<String, Value>,
-    }
     // Reading and writing loses just the keys that this raas does not know.
     let known = Document::parse(before).ok()?.to_bytes();
     let known: Value = serde_json::from_slice(&known).ok()?;
     let before: Map<String, Value> = serde_json::from_slice(before).ok()?;
-    let mut raw: Raw = serde_json::from_slice(after).ok()?;
+    let mut after: Map<String, Value> = serde_json::from_slice(after).ok()?;
     let mut found = false;
-    if let (Some(before), Some(raas)) = (before.get("raas"), &mut raw.raas) {
+    if let (Some(before), Some(raas)) = (before.get("raas"), after.get_mut("raas")) {
         found = merge(before, &known["raas"], raas);
     }
-    let unknown: Map<String, Value> = before
-        .into_iter()
-        .filter(|(key, _)| known.get(key).is_none() && !Raw::KEYS.contains(&key.as_str()))
-        .collect();
-    if !found && unknown.is_empty() {
+    for (key, value) in before {
+        if known.get(&key).is_none() && !KEYS.contains(&key.as_str()) {
+            after.insert(key, value);
+            found = true;
+        }
+    }
+    if !found {
         return None;
     }
-    let mut bytes = serde_json::to_vec_pretty(&Kept { raw, unknown }).ok()?;
+    let mut bytes = serde_json::to_vec_pretty(&InOrder(after)).ok()?;
     bytes.push(b'\n');
     Some(bytes)
+}
+
+/// The keys of a document in their order, and then the unknown ones.
+struct InOrder(Map<String, Value>);
+
+impl Serialize for InOrder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let known = KEYS.iter().filter_map(|key| self.0.get_key_value(*key));
+        let unknown = self.0.iter().filter(|(key, _)| !KEYS.contains(&key.as_str()));
+        serializer.collect_map(known.chain(unknown))
+    }
 }
 
 /// Adds to `after` the keys that `before` has and `known` lacks, at each depth that all three have. Whether there were any.

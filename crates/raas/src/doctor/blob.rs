@@ -262,7 +262,7 @@ fn check_content(session: &Session<'_>, url: &str, blob: &Blob) -> Vec<Problem> 
     let mut again = Vec::new();
     let Some((answer, from)) = get(session, url, None, blob, &mut again) else { return again };
     let host = authority(&from);
-    let mut reader = answer.body.into_reader().take(blob.size.saturating_add(1));
+    let mut reader = answer.body.take(blob.size.saturating_add(1));
     let mut hash = Sha256::default();
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use raas_http::ForwardProxies;
 use raas_types::{Utc, Validity};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -45,12 +46,18 @@ pub(super) fn roots(host: &str) -> Vec<CertificateDer<'static>> {
 pub(super) fn check(host: &str, plain_http: bool, checks: &mut Vec<Check>) -> Option<bool> {
     let name = host_of(host);
     let (url, local) = (format!("https://{host}/"), is_local_name(name));
-    if let (Some(proxy), false) = (ureq::Proxy::try_from_env(), local || name.starts_with("127."))
-        && !url.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri))
-    {
+    let proxies = match ForwardProxies::from_environment() {
+        Ok(proxies) => proxies,
+        Err(error) => {
+            checks.push(Check::failed("connection", error.to_string(), "correct the variable, or unset it"));
+            return None;
+        }
+    };
+    let proxy = url.parse().ok().and_then(|url| proxies.for_url(&url));
+    if let Some(proxy) = proxy.filter(|_| !local && !name.starts_with("127.")) {
         let found = format!(
             "requests go through the proxy {}, so the name and the certificate are not checked",
-            proxy.host()
+            proxy.url().host().unwrap_or_default()
         );
         checks.push(
             Check::warning("connection", found)

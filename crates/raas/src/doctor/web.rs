@@ -1,10 +1,11 @@
 //! Sends requests without following redirects, so that the doctor can check each step of a client.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, Request, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use raas_http::http::header::HeaderMap;
+use raas_http::http::{Method, Uri};
+use raas_http::{Agent, AgentOptions, Body, ClientOptions, ForwardProxies, Trust};
 
 use super::connection::roots;
 use raas_base::redact;
@@ -15,70 +16,68 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Web {
     host: String,
     /// Trusts the certificates that this machine trusts. They are many, so they are read at the first use.
-    agent: OnceLock<ureq::Agent>,
+    agent: OnceLock<Agent>,
     /// For requests to this machine without TLS. It uses no proxy.
-    local: ureq::Agent,
+    local: Agent,
 }
 
 /// An answer whose body is not yet read.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    pub(super) body: ureq::Body,
+    pub(super) body: Body,
 }
 
 impl Web {
     /// Requests for the registry at this host.
     pub(super) fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), agent: OnceLock::new(), local: agent(RootCerts::WebPki, None) }
+        Self {
+            host: host.to_owned(),
+            agent: OnceLock::new(),
+            local: agent(Trust::System, ForwardProxies::none()),
+        }
     }
 
-    fn agent(&self) -> &ureq::Agent {
-        self.agent.get_or_init(|| {
+    fn agent(&self) -> Result<&Agent, String> {
+        let proxies = ForwardProxies::from_environment().map_err(|error| error.to_string())?;
+        Ok(self.agent.get_or_init(|| {
             let roots = roots(&self.host);
-            let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect::<Vec<_>>();
             // A machine without root certificates trusts those of Mozilla.
-            let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::from(roots) };
-            agent(roots, ureq::Proxy::try_from_env())
-        })
+            let trust = if roots.is_empty() { Trust::System } else { Trust::Authorities(roots) };
+            agent(trust, proxies)
+        }))
     }
 
     /// Sends a request. An error leaves out the query of the URL.
     pub(super) fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
         let redacted = |error: &dyn std::fmt::Display| redact::text(&error.to_string());
-        let uri: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| redacted(&error))?;
+        let uri: Uri = url.parse().map_err(|error: raas_http::http::uri::InvalidUri| redacted(&error))?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|error| redacted(&error))?;
         let host = uri.host().unwrap_or_default();
         let is_local = is_local_name(host);
-        let mut request = Request::builder().method(method).uri(url);
-        if is_local && host != "localhost" {
-            // Not every system resolves names below `localhost`. Source: RFC 6761, section 6.3.
-            let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-            let resolved = url.replacen(host, "127.0.0.1", 1);
-            request = Request::builder().method(method).uri(resolved).header("host", authority);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(()).map_err(|error| redacted(&error))?;
         let uses_local =
             url.starts_with("http://") && (is_local || host.starts_with("127.") || host == "[::1]");
-        let agent = if uses_local { &self.local } else { self.agent() };
-        let (head, body) = agent.run(request).map_err(|error| redacted(&error))?.into_parts();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        let agent = if uses_local { &self.local } else { self.agent()? };
+        let mut request = if is_local && host != "localhost" {
+            // Not every system resolves names below `localhost`. Source: RFC 6761, section 6.3.
+            let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+            agent.request(method, &url.replacen(host, "127.0.0.1", 1)).header("host", authority)
+        } else {
+            agent.request(method, url)
+        };
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = request.call().map_err(|error| redacted(&error))?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Ok(Answer { status, headers, body: answer.into_body() })
     }
 }
 
-fn agent(roots: RootCerts, proxy: Option<ureq::Proxy>) -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_recv_response(Some(PATIENCE))
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
-        .user_agent(concat!("raas/", env!("CARGO_PKG_VERSION")))
-        .proxy(proxy)
-        .build()
-        .into()
+fn agent(trust: Trust, proxies: ForwardProxies) -> Agent {
+    let client =
+        ClientOptions { answer: PATIENCE, trust, proxies: Arc::new(proxies), ..ClientOptions::default() };
+    Agent::new(AgentOptions { client, redirects: 0, ..AgentOptions::default() })
 }
 
 impl Answer {
@@ -96,11 +95,7 @@ impl Answer {
 
     /// The body, of bounded length.
     pub(super) fn bytes(self, most: u64) -> Result<Vec<u8>, String> {
-        self.body
-            .into_with_config()
-            .limit(most)
-            .read_to_vec()
-            .map_err(|error| redact::text(&error.to_string()))
+        self.body.read_all(most).map_err(|error| redact::text(&error.to_string()))
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::{Content, Document, tree};
 use raas_types::{Digest, VendorName};
 use serde::Serialize;
-use ureq::ResponseExt as _;
 
 use crate::config::Config;
 use crate::sites;
@@ -162,8 +161,8 @@ fn images_of(reader: &Reader<'_>, document: Document, hosts: &mut Hosts) -> Resu
 
 /// The host that a URL leads to after all redirects.
 fn redirect_target(url: &str) -> Option<String> {
-    let answer = http::tolerant_agent().get(url).header("range", "bytes=0-0").call().ok()?;
-    Some(answer.get_uri().authority()?.to_string())
+    let answer = http::agent().ok()?.get(url).header("range", "bytes=0-0").call().ok()?;
+    Some(answer.url().authority()?.to_string())
 }
 
 #[cfg(test)]

@@ -58,7 +58,10 @@ fn collect(document: Document, locations: &mut BTreeMap<String, Option<u64>>) {
 }
 
 fn check(locations: BTreeMap<String, Option<u64>>) -> Check {
-    let agent = http::tolerant_agent();
+    let agent = match http::agent() {
+        Ok(agent) => agent,
+        Err(failure) => return Check::unable("elsewhere", &failure),
+    };
     let total = locations.len();
     let asked = parallel::each(IN_FLIGHT, locations.into_iter().collect(), |(url, expected)| {
         Ok(match (ask(&agent, &url), expected) {

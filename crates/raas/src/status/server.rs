@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Check;
+use raas_platform::client::AskError;
 use raas_platform::{Local, Platform as _, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
 
@@ -73,7 +74,7 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         let found = match client::ask(server, vendor.name(), path) {
             Ok(answer) if answer.trim() == expected => continue,
             // A registry with users asks for a token before anything else.
-            Err(ureq::Error::StatusCode(401)) => continue,
+            Err(AskError::Status(401)) => continue,
             Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
             Err(error) => format!("does not answer {path}: {error}"),
         };
@@ -179,14 +180,14 @@ fn protected(
     server: &ServerRegistration,
     vendor: &Vendor,
     published: &PublishedRepositories,
-) -> Result<ProtectedRepositories, ureq::Error> {
+) -> Result<ProtectedRepositories, AskError> {
     let mut found = ProtectedRepositories::default();
     for name in &published.protected {
         let mut statuses = BTreeSet::new();
         for path in [format!("/v2/{name}/tags/list?n=1"), format!("/v1/repositories/{name}/tags")] {
             statuses.insert(match client::ask(server, vendor.name(), &path) {
                 Ok(_) => 200,
-                Err(ureq::Error::StatusCode(status @ (401 | 404))) => status,
+                Err(AskError::Status(status @ (401 | 404))) => status,
                 Err(error) => return Err(error),
             });
         }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
+use raas_http::{Agent, AgentOptions};
 use raas_types::{Digest, Manifest, ManifestBody, media_type};
 use serde_json::Value;
 
 pub(crate) struct Client {
-    agent: ureq::Agent,
+    agent: Agent,
     address: SocketAddr,
     host: String,
 }
@@ -40,7 +41,7 @@ impl Client {
 
     /// A client that uses this host name for the server.
     pub(crate) fn of(address: SocketAddr, host: &str) -> Self {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
+        let agent = Agent::new(AgentOptions { redirects: 0, ..AgentOptions::default() });
         Self { agent, address, host: host.to_owned() }
     }
 
@@ -49,7 +50,8 @@ impl Client {
     }
 
     fn get_url(&self, url: &str) -> Answer {
-        let mut request = self.agent.get(url);
+        // Requests of raas itself are not counted as pulls.
+        let mut request = self.agent.get(url).header("user-agent", "client of the tests");
         if url.starts_with(&format!("http://{}", self.address)) {
             request = request.header("host", &self.host);
         }
@@ -57,7 +59,7 @@ impl Client {
         let headers = response.headers().iter();
         let headers = headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect();
         let status = response.status().as_u16();
-        let body = response.into_body().with_config().limit(1 << 30).read_to_vec().unwrap();
+        let body = response.into_body().read_all(1 << 30).unwrap();
         Answer { status, headers, body }
     }
 

@@ -6,7 +6,7 @@ use raas_types::ObjectKey;
 
 use super::super::reply::{checked, redirect};
 use super::super::{Decision, SiteRequest};
-use super::{CONTENT_DIGEST, NOSNIFF, no_blob};
+use super::{CONTENT_DIGEST, no_blob};
 use crate::body::Body;
 use crate::catalog::{Blob, Repository, digest_header, digest_headers};
 use crate::content::{FilePlan, IfMissing, ProxyPlan, ProxySource};
@@ -34,7 +34,6 @@ pub(super) fn blob(
     let headers = || {
         let mut headers = identity(blob, cache);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         headers
     };
     if request.method == Method::HEAD {

@@ -5,9 +5,9 @@ use hyper::header::{self, HeaderValue};
 use raas_types::{RepositoryName, Tag, media_type};
 
 use super::super::reply::{NO_CACHE, redirect};
-use super::super::{Decision, SiteRequest, listing};
-use super::{CONTENT_DIGEST, NOSNIFF, known, no_blob, no_manifest, no_repository};
-use crate::catalog::{AcceptedSchemas, Repository, digest_headers};
+use super::super::{Decision, SiteRequest};
+use super::{CONTENT_DIGEST, known, no_blob, no_manifest, no_referrers, no_repository};
+use crate::catalog::{AcceptedSchemas, digest_headers};
 use crate::content::{FilePlan, IfMissing};
 use crate::error::ApiError;
 use crate::fetched::FetchedItem;
@@ -48,7 +48,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
         }
         V2::Manifest(name, digest) | V2::Blob(name, digest) => {
             let (repository, blob) = (found(name)?, matches!(route, V2::Blob(..)));
-            match known(digest.clone()) {
+            match known(digest) {
                 Ok(Some(digest)) if blob => {
                     request.set_fetched(&repository.name, FetchedItem::Blob(digest));
                     if let Some(url) = repository.elsewhere(&digest) {
@@ -70,8 +70,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
         // The document does not know referrers.
         V2::Referrers(name, digest) => {
             let repository = found(name)?;
-            let index = || listing::referrers(&Repository::empty(repository.name.clone()), None, None);
-            return Some(known(digest.clone()).map(|_| index().into()));
+            return Some(no_referrers(request, &repository.name, digest).map(Decision::from));
         }
     };
     if let Some(folders) = request.site.crane.as_ref().and_then(|rules| rules.content.as_ref()) {
@@ -79,13 +78,14 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, NO_CACHE);
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let V2::Manifest(_, Ok(digest)) | V2::Blob(_, Ok(digest)) = route {
             let (digest, etag) = digest_headers(digest);
             headers.insert(CONTENT_DIGEST, digest);
             headers.insert(header::ETAG, etag);
         }
-        let (file, if_missing) = (folders.v2(&repository.id, &rest), IfMissing::NotPublished(absent));
+        let without_folder = Some(request.location(repository.url(&rest), 0));
+        let file = folders.v2(&repository.id, &rest);
+        let if_missing = IfMissing::NotPublished { absent, without_folder };
         return Some(Ok(Decision::from(FilePlan { file, size: None, headers, if_missing })));
     }
     Some(Ok(sent(request.location(repository.url(&rest), 0)).into()))

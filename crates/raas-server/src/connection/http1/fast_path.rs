@@ -92,6 +92,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         let Some(mut answer) = Answer::to(&read, client, now, is_last) else {
             // A copy: a client that sends the rest of its head slowly must not keep the thread's buffer alive.
             stream.put_back(Bytes::copy_from_slice(&read));
+            client.progress.part_of_head();
             return Exit::NotPlain;
         };
         drop(read);

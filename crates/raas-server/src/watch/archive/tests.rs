@@ -6,6 +6,7 @@ use raas_testkit::snapshot::archive;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
+use crate::catalog::MemoryBudget;
 
 const ONLY: PartIndex = PartIndex { at: 0, parts: 1 };
 
@@ -35,8 +36,13 @@ fn allowance(bytes: u64, files: u64) -> Allowance {
     Allowance::beside(std::iter::empty(), Limits { bytes, files })
 }
 
+/// Enough memory for every test.
+fn memory() -> MemoryCharge {
+    MemoryBudget::new(1 << 30).empty_charge()
+}
+
 fn unpack(packed: &[u8]) -> Result<UnpackedPart, ArchiveError> {
-    UnpackedPart::unpack(packed, ONLY, &allowance(64 * 1024, 3))
+    UnpackedPart::unpack(packed, ONLY, &allowance(64 * 1024, 3), memory())
 }
 
 #[test]
@@ -134,8 +140,11 @@ fn a_file_of_another_part_is_refused() {
     assert!(parts[1].has(&files[0].0) && parts[0].has(&files[1].0));
     for (file, own, other) in [(&files[0], parts[1], parts[0]), (&files[1], parts[0], parts[1])] {
         let packed = archive(std::slice::from_ref(file));
-        assert_eq!(UnpackedPart::unpack(&packed, own, &allowance(9999, 9)).unwrap().used().files, 1);
-        let refused = UnpackedPart::unpack(&packed, other, &allowance(9999, 9));
+        assert_eq!(
+            UnpackedPart::unpack(&packed, own, &allowance(9999, 9), memory()).unwrap().used().files,
+            1
+        );
+        let refused = UnpackedPart::unpack(&packed, other, &allowance(9999, 9), memory());
         assert!(matches!(refused, Err(ArchiveError::Part(path)) if path == file.0));
     }
 }
@@ -143,15 +152,29 @@ fn a_file_of_another_part_is_refused() {
 #[test]
 fn the_limits_hold_for_all_parts_together() {
     let packed = archive(&[("crane/data/a.json".into(), vec![1; 3000])]);
-    let used = UnpackedPart::unpack(&packed, ONLY, &allowance(9999, 9)).unwrap().used();
+    let used = UnpackedPart::unpack(&packed, ONLY, &allowance(9999, 9), memory()).unwrap().used();
     let limits = Limits { bytes: 3 * used.bytes, files: 3 };
     let both = Allowance::beside([used].into_iter(), limits);
-    assert!((0..2).all(|_| UnpackedPart::unpack(&packed, ONLY, &both).is_ok()));
-    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &both), Err(ArchiveError::TooLong(_))));
+    assert!((0..2).all(|_| UnpackedPart::unpack(&packed, ONLY, &both, memory()).is_ok()));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &both, memory()), Err(ArchiveError::TooLong(_))));
     let few = Allowance::beside([used].into_iter(), Limits { files: 1, ..limits });
-    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &few), Err(ArchiveError::TooMany(1))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &few, memory()), Err(ArchiveError::TooMany(1))));
     let none = Allowance::beside([used; 9].into_iter(), limits);
-    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &none), Err(ArchiveError::TooLong(_))));
+    assert!(matches!(UnpackedPart::unpack(&packed, ONLY, &none, memory()), Err(ArchiveError::TooLong(_))));
+}
+
+#[test]
+fn what_is_unpacked_takes_memory_of_the_site() {
+    let packed = archive(&[("crane/data/a.json".into(), vec![0; 3_000_000])]);
+    let budget = MemoryBudget::new(4_000_000);
+    let allowance = allowance(1 << 30, 9);
+    let unpack = || UnpackedPart::unpack(&packed, ONLY, &allowance, budget.empty_charge());
+    let held = unpack().unwrap();
+    assert!(budget.used() >= held.used().bytes);
+    assert!(matches!(unpack().err(), Some(ArchiveError::Memory(_))));
+    drop(held);
+    assert_eq!(budget.used(), 0);
+    assert!(unpack().is_ok());
 }
 
 #[test]
@@ -159,7 +182,7 @@ fn files_longer_than_one_read_are_unpacked_whole() {
     let long: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let names = ["a", "b.json", "c"].map(|name| format!("crane/data/{name}"));
     let packed = archive(&names.clone().map(|name| (name, long.clone())));
-    let held = UnpackedPart::unpack(&packed, ONLY, &allowance(1 << 30, 9)).unwrap();
+    let held = UnpackedPart::unpack(&packed, ONLY, &allowance(1 << 30, 9), memory()).unwrap();
     for name in names {
         assert!(held.read(&name, u64::MAX).unwrap() == long, "{name}");
     }

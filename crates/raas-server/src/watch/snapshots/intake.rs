@@ -3,14 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use raas_types::{Digest, Part};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::super::archive::{Allowance, ArchiveError, PartIndex, PartSize, UnpackedPart};
 use super::super::document_store::{DocumentChanges, DocumentStore};
+use super::super::slots::SiteSlots;
 use super::refusal::Refusal;
 use super::remote::BucketReader;
-use crate::catalog;
+use crate::catalog::{self, Loader};
 
 /// The number of parts that are fetched at once. They are held in memory.
 const AT_ONCE: usize = 8;
@@ -18,8 +18,8 @@ const AT_ONCE: usize = 8;
 /// Reads parts.
 pub(super) struct PartReader {
     pub(super) remote: BucketReader,
-    /// Limits unpacking to as many archives as there are processors.
-    pub(super) unpacking: Arc<Semaphore>,
+    /// Limits how many parts are unpacked at once.
+    pub(super) slots: SiteSlots,
     /// The documents that are served. They are only read here.
     pub(super) store: Arc<RwLock<DocumentStore<Digest>>>,
     pub(super) allowance: Allowance,
@@ -51,11 +51,16 @@ impl PartReader {
     }
 
     async fn read_part(self: Arc<Self>, part_index: PartIndex, part: Part) -> Result<ReadPart, Refusal> {
+        let budget = {
+            let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&store.pool().budget)
+        };
+        let charge = budget.charge(part.size)?;
         let packed = self.remote.part(part).await?;
         // Acquired only when the bytes are here, so that a slow bucket does not block the others.
-        let permit = Arc::clone(&self.unpacking).acquire_owned().await.map_err(|_| Refusal::Reader)?;
+        let slot = self.slots.acquire().await;
         let reading = spawn_blocking(move || {
-            let _permit = permit;
+            let (_slot, _charge) = (slot, charge);
             let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
             load(packed, part_index, &self.allowance, &store)
         });
@@ -71,10 +76,12 @@ fn load(
     allowance: &Allowance,
     store: &DocumentStore<Digest>,
 ) -> Result<ReadPart, ArchiveError> {
-    let held = UnpackedPart::unpack(&packed, part_index, allowance)?;
+    let pool = store.pool();
+    let held = UnpackedPart::unpack(&packed, part_index, allowance, pool.budget.empty_charge())?;
     drop(packed);
     let there = held.documents().map(|(path, bytes)| (path, Digest::of(bytes), bytes));
-    let found = store.compare(there, |bytes, before| catalog::load(&held, bytes, before));
+    let found =
+        store.compare(there, |bytes, before| catalog::load(&Loader { files: &held, pool }, bytes, before));
     Ok(ReadPart { part_index, used: held.used(), found })
 }
 

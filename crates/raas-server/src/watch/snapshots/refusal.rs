@@ -5,6 +5,7 @@ use raas_types::{Digest, ObjectKey, PointerError};
 
 use super::super::archive::ArchiveError;
 use super::super::error_code::ErrorCode;
+use crate::catalog::OverBudget;
 use crate::http_client::HttpClientError;
 use crate::origin::CredentialError;
 
@@ -37,11 +38,20 @@ pub(in crate::watch) enum Refusal {
     Digest(ObjectKey, Digest),
     #[error("{0}: {1}")]
     Archive(ObjectKey, ArchiveError),
+    #[error("{0}")]
+    Again(String),
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
     #[error("the reader of the metadata failed; see the log")]
     Reader,
 }
 
 impl Refusal {
+    /// Whether the same content will be refused again. Bytes with the right digest are always the same.
+    pub(super) fn is_of_content(&self) -> bool {
+        matches!(self, Refusal::Archive(..) | Refusal::Memory(_))
+    }
+
     pub(super) fn status(key: ObjectKey, status: StatusCode, code: Option<ErrorCode>) -> Self {
         Refusal::Status(key, status, code.map_or(String::new(), |code| format!(" ({code})")))
     }

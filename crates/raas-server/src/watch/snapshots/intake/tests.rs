@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use raas_testkit::snapshot::{TreeFiles, archive};
 use raas_types::crane::{
@@ -10,7 +10,8 @@ use raas_types::{RepositoryName, media_type};
 use super::super::super::archive::Limits;
 use super::super::super::document_store::Missing;
 use super::*;
-use crate::catalog::Repository;
+use crate::catalog::{LoadedDocument, Repository};
+use crate::site::LoadStats;
 
 /// A document at a path, and manifests with these bytes.
 fn repository(path: &str, name: &str, manifests: &[&str]) -> TreeFiles {
@@ -35,7 +36,12 @@ fn document(name: &RepositoryName, content: Content) -> Vec<u8> {
 }
 
 fn store() -> DocumentStore<Digest> {
-    DocumentStore::new("a bucket".into(), Arc::default())
+    store_of(1 << 30)
+}
+
+/// A store of a site that may take so many bytes of memory.
+fn store_of(memory: u64) -> DocumentStore<Digest> {
+    DocumentStore::new("a bucket".into(), LoadStats::new(memory))
 }
 
 /// Reads all files as a snapshot with this number of parts.
@@ -140,8 +146,9 @@ fn unchanged_documents_and_manifests_are_shared() {
 
 #[test]
 fn documents_of_unchanged_parts_stay() {
-    let faulty = Arc::<AtomicUsize>::default();
-    let mut store = DocumentStore::new("a bucket".into(), Arc::clone(&faulty));
+    let stats = LoadStats::new(1 << 30);
+    let faulty = &stats.faulty;
+    let mut store = DocumentStore::new("a bucket".into(), Arc::clone(&stats));
     let broken = vec![("crane/data/broken.json".to_owned(), b"{".to_vec())];
     take(&mut store, &[repository("crane/data/one.json", "one", &["a"]), broken], 1);
     assert_eq!(faulty.load(Ordering::Relaxed), 1);
@@ -151,4 +158,72 @@ fn documents_of_unchanged_parts_stay() {
     assert!(store.catalog().repository("one").is_some());
     store.reconcile(DocumentChanges::default(), |_| Missing::Deleted);
     assert_eq!(faulty.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_manifest_is_in_memory_once_however_many_documents_name_it() {
+    let long = format!("{{\"x\":\"{}\"}}", "a".repeat(100_000));
+    let first = repository("crane/data/app.json", "app", &[&long]);
+    let document = first.last().unwrap().1.clone();
+    let others = (0..100).map(|n| vec![(format!("crane/data/d{n}.json"), document.clone())]);
+    let files: Vec<TreeFiles> = [first.clone()].into_iter().chain(others).collect();
+    let mut store = store();
+    let found = read(&store, &files, 1);
+    let digest = Digest::of(long.as_bytes());
+    let mut seen = Vec::new();
+    for loaded in &found.loaded {
+        let Ok(LoadedDocument::V2(repository)) = &loaded.result else { panic!("it loads") };
+        seen.push(Arc::clone(repository.manifest(&digest).unwrap()));
+    }
+    assert_eq!(seen.len(), 101);
+    assert!(seen.iter().all(|manifest| Arc::ptr_eq(manifest, &seen[0])));
+    drop(seen);
+    store.reconcile(found, |_| Missing::Deleted);
+    let used = store.pool().budget.used();
+    assert!((100_000..250_000).contains(&used), "{used}");
+    // The same bytes in another repository, with another type.
+    let mut other = repository("crane/data/other.json", "other", &[&long]);
+    let text = String::from_utf8(other.pop().unwrap().1).unwrap();
+    let text = text.replace(media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST);
+    other.push(("crane/data/other.json".into(), text.into_bytes()));
+    take(&mut store, &[first, other], 1);
+    let bytes =
+        |name: &str| store.catalog().repository(name).unwrap().manifest(&digest).unwrap().bytes().as_ptr();
+    assert_eq!(bytes("app"), bytes("other"));
+    let used = store.pool().budget.used();
+    assert!((100_000..150_000).contains(&used), "{used}");
+}
+
+#[test]
+fn what_is_loaded_takes_memory_of_the_site() {
+    let long = |n: u32| format!("{{\"x\":\"{n}{}\"}}", "a".repeat(100_000));
+    let one = repository("crane/data/one.json", "one", &[&long(1)]);
+    let two = repository("crane/data/two.json", "two", &[&long(2)]);
+    let mut store = store_of(400_000);
+    take(&mut store, std::slice::from_ref(&one), 1);
+    assert_eq!(store.pool().budget.take_exceeded(), None);
+    let many: Vec<TreeFiles> = (0..4)
+        .map(|n| repository(&format!("crane/data/a{n}.json"), &format!("a{n}"), &[&long(9 + n)]))
+        .collect();
+    let allowance = Allowance::beside(std::iter::empty(), Limits::default());
+    let only = PartIndex { at: 0, parts: 1 };
+    let files: TreeFiles = many.concat();
+    let refused = load(archive(&files), only, &allowance, &store);
+    assert!(matches!(refused.err(), Some(ArchiveError::Memory(_))));
+    assert!(store.pool().budget.take_exceeded().is_some());
+    // What is gone makes room for what is new.
+    take(&mut store, &[two], 1);
+    assert_eq!(store.pool().budget.take_exceeded(), None);
+    assert!(store.catalog().repository("two").is_some());
+    // Documents that do not load take memory too.
+    let faulty: TreeFiles = (0..2000).map(|n| (format!("crane/data/x{n}.json"), b"{}".to_vec())).collect();
+    let mut small = store_of(1_500_000);
+    let found = load(archive(&faulty), only, &allowance, &small);
+    let over = found.is_err() || small.pool().budget.take_exceeded().is_some();
+    assert!(over, "2,000 reasons take a megabyte");
+    small.reconcile(DocumentChanges::default(), |_| Missing::Deleted);
+    // A document has the same limit as in a folder.
+    let long = vec![("crane/data/long.json".to_owned(), vec![b' '; Document::MAX_SIZE as usize + 1])];
+    let found = read(&self::store(), &[long], 1);
+    assert!(faults(&found)[0].1.contains("longer than"), "{:?}", faults(&found));
 }
