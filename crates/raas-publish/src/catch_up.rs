@@ -1,104 +1,162 @@
-//! What other homes have published to the vendor's bucket, taken into this home's record.
+//! Catching up: taking what other homes have published to the vendor's bucket into this home's record.
+//!
+//! The module `decision` decides what to do; this file finds out the facts for it and does what it says.
+
+mod decision;
 
 use std::time::Duration;
 
 use raas_types::Pointer;
 
+use crate::lease::Lease;
 use crate::record::Record;
 use crate::registry::Registry;
-use crate::snapshot::{self, Standing};
+use crate::snapshot::{self, PointerState};
+use decision::{Facts, LastCommit, Pointed, Relation, Step, decide};
 use raas_base::failure::Failure;
 use raas_git::CommitId;
 
-/// For how long a command that only reads waits for one that publishes.
+/// How long a command that only reads waits for a run that publishes on this machine.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the home has its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Not yet: others may be publishing.
-    Now,
-    /// It has: nobody else publishes.
-    InTurn,
-}
-
-/// Makes the record and the checkout hold what the bucket's pointer says, if that is later than what they hold. The
-/// caller holds the vendor's lock. Gives the pointer, if there is one.
+/// Makes record and checkout hold the commit of the bucket's pointer, if it is later than what they hold. The caller holds
+/// the vendor's lock. Returns the pointer, if there is one.
 ///
-/// A publication of this home that the bucket does not have, since its run was killed at that moment, is in the way
-/// where another home has published meanwhile: it is set aside, and told of.
+/// A killed run may have made a commit that the bucket does not have. If another home has published since, that commit is
+/// set aside under `refs/raas/aside/`, and a line says so.
 ///
 /// # Errors
-/// The bucket holds another registry, or it cannot be known which.
-pub fn catch_up(registry: &Registry<'_>, record: &Record, when: When) -> Result<Option<Pointer>, Failure> {
-    let Registry { vendor, storage, say, .. } = *registry;
-    let pointer = match snapshot::standing(storage)? {
-        Standing::Pointer(pointer) => pointer,
-        // Before the turn another home may be at its first publication.
-        Standing::Missing if when == When::Now => return Ok(None),
-        lost if snapshot::recover(vendor, record, storage)? => return Ok(lost.pointer()),
-        Standing::Missing => return Err(snapshot::without_pointer(storage, None)),
-        Standing::Damaged(error) => return Err(snapshot::without_pointer(storage, Some(error))),
-    };
-    if let Some(named) = pointer.vendor.as_ref().filter(|named| *named != vendor.name()) {
-        return Err(snapshot::another_vendor(storage, vendor.name(), named));
-    }
-    let theirs = CommitId::parse(&pointer.revision)?;
-    let ours = record.head()?;
-    if ours.as_ref() == Some(&theirs) {
-        return Ok(Some(pointer));
-    }
-    if !record.has(&theirs)? {
-        let known = ours.as_ref().map_or(Ok(false), |ours| record.is_unconfirmed(ours).map(|lost| !lost))?;
-        if known && pointer.history.is_empty() {
-            return Err(snapshot::another_record(storage, &pointer));
-        }
-        snapshot::take_in(record, storage, &pointer, vendor.folder())?;
-    }
-    let mut aside = None;
-    if let Some(ours) = &ours {
-        if record.is_ancestor(&theirs, ours)? {
-            return Ok(Some(pointer));
-        }
-        if !record.is_ancestor(ours, &theirs)? {
-            // A first publication that never came to anything has nothing in common with another one.
-            if !record.is_related(ours, &theirs)? && !record.is_unconfirmed(ours)? {
-                return Err(snapshot::another_record(storage, &pointer));
+/// The bucket holds another registry, or nobody can know what it holds.
+pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Result<Option<Pointer>, Failure> {
+    let Registry { vendor, storage, .. } = *registry;
+    let state = snapshot::read_pointer(storage)?;
+    loop {
+        let ours = record.head()?;
+        let pointed = pointed(registry, record, &state, ours.as_ref())?;
+        let facts = Facts { lease, pointed, last_commit: last_commit(record, ours.as_ref(), pointed)? };
+        let step = decide(&facts);
+        let pointer = match (step, &state) {
+            (Step::NothingPublished, _) => return Ok(None),
+            (Step::FollowHistory, _) => {
+                if snapshot::recover_without_pointer(vendor, record, storage)? {
+                    return Ok(None);
+                }
+                let damage = match state {
+                    PointerState::Damaged(error) => Some(error),
+                    _ => None,
+                };
+                return Err(snapshot::without_pointer(storage, damage));
             }
-            aside = Some(ours);
+            (_, PointerState::Found(pointer)) => pointer,
+            (_, _) => unreachable!("without a pointer there are two steps"),
+        };
+        match step {
+            Step::RefuseOtherVendor => {
+                let found = pointer.vendor.as_ref().expect("another vendor is named");
+                return Err(snapshot::another_vendor(storage, vendor.name(), found));
+            }
+            Step::RefuseOtherRecord => return Err(snapshot::another_record(storage, pointer)),
+            // Afterwards the record has the pointer's commit, so the next round decides on it.
+            Step::FetchHistory => snapshot::fetch_history(record, storage, pointer, vendor.folder())?,
+            Step::Advance { set_aside } => {
+                let theirs = CommitId::parse(&pointer.revision)?;
+                record.check_tree(&theirs, &storage.display_name())?;
+                if let (true, Some(ours)) = (set_aside, &ours) {
+                    keep_aside(registry, record, ours)?;
+                }
+                record.advance(ours.as_ref(), &theirs)?;
+                vendor.checkout().update(record, &theirs)?;
+                return Ok(Some(pointer.clone()));
+            }
+            Step::UpToDate | Step::NothingPublished | Step::FollowHistory => {
+                return Ok(Some(pointer.clone()));
+            }
         }
     }
-    record.check_tree(&theirs, &storage.place())?;
-    if let Some(ours) = aside {
-        let kept = record.set_aside(ours)?;
-        say.line(&format!(
-            "Note: commit {} was made here, and {} does not have it, where another home has published since. It is set \
-             aside as {kept}; push its images again",
-            ours.short(),
-            storage.place()
-        ));
-    }
-    record.advance(ours.as_ref(), &theirs)?;
-    vendor.checkout().update(record, &theirs)?;
-    Ok(Some(pointer))
 }
 
-/// As [`catch_up`], without a wait for those who publish on this machine: where one takes its time, what this home knows
-/// has to do. Nothing is locked as long as there is nothing new.
-pub fn refresh_from(registry: &Registry<'_>) -> Result<(), Failure> {
+/// What the pointer says, compared with the record.
+fn pointed(
+    registry: &Registry<'_>,
+    record: &Record,
+    state: &PointerState,
+    ours: Option<&CommitId>,
+) -> Result<Pointed, Failure> {
+    let pointer = match state {
+        PointerState::Missing => return Ok(Pointed::Nothing),
+        PointerState::Damaged(_) => return Ok(Pointed::Unreadable),
+        PointerState::Found(pointer) => pointer,
+    };
+    if pointer.vendor.as_ref().is_some_and(|named| named != registry.vendor.name()) {
+        return Ok(Pointed::OtherVendor);
+    }
+    let theirs = CommitId::parse(&pointer.revision)?;
+    let relation = relation(record, ours, &theirs)?;
+    Ok(Pointed::Commit { relation, has_history: !pointer.history.is_empty() })
+}
+
+/// How the pointer's commit relates to this home's last commit.
+fn relation(record: &Record, ours: Option<&CommitId>, theirs: &CommitId) -> Result<Relation, Failure> {
+    if ours == Some(theirs) {
+        return Ok(Relation::Same);
+    }
+    if !record.has(theirs)? {
+        return Ok(Relation::NotInRecord);
+    }
+    let Some(ours) = ours else { return Ok(Relation::Newer) };
+    Ok(if record.is_ancestor(theirs, ours)? {
+        Relation::Older
+    } else if record.is_ancestor(ours, theirs)? {
+        Relation::Newer
+    } else if record.is_related(ours, theirs)? {
+        Relation::Diverged
+    } else {
+        Relation::Unrelated
+    })
+}
+
+/// Whether the bucket is known to have had this home's last commit. Only some decisions need it, and it costs a run of git.
+fn last_commit(record: &Record, ours: Option<&CommitId>, pointed: Pointed) -> Result<LastCommit, Failure> {
+    let Some(ours) = ours else { return Ok(LastCommit::None) };
+    let matters =
+        matches!(pointed, Pointed::Commit { relation: Relation::NotInRecord | Relation::Unrelated, .. });
+    Ok(if matters && record.is_unconfirmed(ours)? { LastCommit::Unconfirmed } else { LastCommit::Confirmed })
+}
+
+/// Sets a commit of this home aside, and says so.
+fn keep_aside(registry: &Registry<'_>, record: &Record, ours: &CommitId) -> Result<(), Failure> {
+    let kept = record.set_aside(ours)?;
+    registry.say.line(&format!(
+        "Note: {} does not have commit {}, which was made here: another home has published since. The commit is set aside \
+         as {kept}; push its images again",
+        registry.storage.display_name(),
+        ours.short(),
+    ));
+    Ok(())
+}
+
+/// Catches up for a command that only reads. It waits for a run that publishes on this machine only for a short time, and
+/// then goes on with what this home knows. It takes the lock only if there is something new.
+///
+/// # Errors
+/// As [`catch_up`].
+pub fn try_catch_up(registry: &Registry<'_>) -> Result<(), Failure> {
     let record = registry.vendor.record();
-    let standing = snapshot::standing(registry.storage)?.pointer().map(|pointer| pointer.revision);
-    if standing.is_some() && standing.as_deref() == record.head()?.as_ref().map(CommitId::as_str) {
+    let published = snapshot::read_pointer(registry.storage)?.pointer().map(|pointer| pointer.revision);
+    if published.is_some() && published.as_deref() == record.head()?.as_ref().map(CommitId::as_str) {
         return Ok(());
     }
     match registry.vendor.lock_within(PATIENCE)? {
-        Some(_lock) => catch_up(registry, &record, When::Now).map(drop),
+        Some(_lock) => catch_up(registry, &record, Lease::NotHeld).map(drop),
         None => Ok(()),
     }
 }
 
-/// As [`refresh_from`], for whoever must not go on without what others have published: it waits.
-pub fn refresh_surely(registry: &Registry<'_>) -> Result<(), Failure> {
+/// Takes the vendor's lock, and catches up for a command that needs what other homes have published.
+///
+/// # Errors
+/// As [`catch_up`].
+pub fn lock_and_catch_up(registry: &Registry<'_>) -> Result<(), Failure> {
     let _lock = registry.vendor.lock()?;
-    catch_up(registry, &registry.vendor.record(), When::Now).map(drop)
+    catch_up(registry, &registry.vendor.record(), Lease::NotHeld).map(drop)
 }

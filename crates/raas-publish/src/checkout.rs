@@ -1,8 +1,8 @@
-//! The files of the last publication in a folder, for servers to read.
+//! The checkout: a folder with the files of the last publication, for the servers of this machine.
 //!
-//! A publication's new manifests come first, then its documents, and those that are gone go; then `revision`, which
-//! tells servers to look once more and no more after that; and manifests that are gone go last: a server that looks at
-//! any moment finds every document with all that it names, and one that has seen the revision none that is gone.
+//! The order of an update: new manifests, new documents, removal of old documents, `revision`, removal of old manifests. A
+//! server reads the folder again when `revision` changes. So at any moment it finds every document with all manifests that
+//! the document names, and after `revision` it finds no removed document.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use raas_base::failure::{Context as _, Failure};
 use raas_base::files;
 use raas_git::{CommitId, CommittedFile};
 
-/// Tells that a run is changing files: if that run is killed, the next one compares them all.
+/// This file exists while a run changes files. If the run is killed, the next run compares all files.
 const UNFINISHED: &str = "unfinished";
 
 /// A folder with the files of a commit.
@@ -36,7 +36,7 @@ impl Checkout {
         &self.folder
     }
 
-    /// The commit whose files are there whole; `None` before the first.
+    /// The commit whose files are complete; `None` before the first publication.
     pub fn revision(&self) -> Result<Option<CommitId>, Failure> {
         let path = self.folder.join(tree::REVISION);
         match fs::read_to_string(&path) {
@@ -46,7 +46,7 @@ impl Checkout {
         }
     }
 
-    /// Makes the folder hold the commit's files. The caller holds the vendor's lock.
+    /// Makes the folder hold the commit's files, by the difference to the commit before. The caller holds the vendor's lock.
     pub fn update(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
         let at = self.revision()?;
         let interrupted = self.folder.join(UNFINISHED).exists();
@@ -54,7 +54,7 @@ impl Checkout {
             return Ok(());
         }
         match &at {
-            // A record that was restored from elsewhere does not know what the checkout was made of.
+            // A record that was restored from a backup may not have the commit of the checkout.
             Some(at) if !interrupted && record.has(at)? => {
                 let (come, go) = self.difference(record, at, to)?;
                 self.apply(record, to, come, go)
@@ -63,7 +63,7 @@ impl Checkout {
         }
     }
 
-    /// As [`update`](Self::update), whatever has become of the files: each is compared with what it should be.
+    /// As [`update`](Self::update), but compares each file with the commit.
     pub fn repair(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
         let (come, go) = self.damage(record, to)?;
         if come.is_empty() && go.is_empty() && self.revision()?.as_ref() == Some(to) {
@@ -72,7 +72,7 @@ impl Checkout {
         self.apply(record, to, come, go)
     }
 
-    /// The files that are not as the commit has them, and those that it does not have.
+    /// The files that differ from the commit, and the paths of files that the commit does not have.
     pub fn damage(
         &self,
         record: &Record,
@@ -81,7 +81,7 @@ impl Checkout {
         let (mut come, go) = self.everything(record, to)?;
         let mut sound = BTreeSet::new();
         record.read_each(&come, |file, content| {
-            // One that cannot be read is written anew.
+            // A file that cannot be read is written anew.
             if fs::read(self.folder.join(&file.path)).is_ok_and(|found| found == content) {
                 sound.insert(file.path.clone());
             }
@@ -98,7 +98,7 @@ impl Checkout {
         mut come: Vec<CommittedFile>,
         go: Vec<String>,
     ) -> Result<(), Failure> {
-        // A manifest is there before the document that names it.
+        // Manifests before the documents that name them.
         come.sort_by_key(|file| file.path.ends_with(".json"));
         self.write(UNFINISHED, b"")?;
         record.read_each(&come, |file, content| self.write(&file.path, &content))?;
@@ -215,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_gone_goes_before_servers_are_told_and_its_manifests_after() {
+    fn old_documents_are_removed_before_revision_and_old_manifests_after() {
         let mut bench = Bench::new();
         let one =
             bench.commit(&[("a.json", Some("1")), ("b.json", Some("b")), ("b/_manifests/x", Some("m"))]);
         bench.update(&one);
         let two = bench.commit(&[("b.json", None), ("b/_manifests/x", None)]);
-        // So that it stops where servers would be told.
+        // The update fails where it writes `revision`.
         let out = bench.folder.path().join("out");
         fs::remove_file(out.join(tree::REVISION)).unwrap();
         fs::create_dir_all(out.join(tree::REVISION).join("in the way")).unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_of_a_commit_that_the_record_does_not_know_is_made_anew() {
+    fn a_checkout_of_an_unknown_commit_is_made_anew() {
         let mut bench = Bench::new();
         let one = bench.commit(&[("a.json", Some("1"))]);
         bench.update(&one);
@@ -256,12 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_update_is_mended_whatever_it_left() {
+    fn an_interrupted_update_is_repaired() {
         let mut bench = Bench::new();
         let one = bench.commit(&[("a.json", Some("1")), ("b.json", Some("b"))]);
         bench.update(&one);
         let out = bench.folder.path().join("out");
-        // As a run leaves it that was killed in the middle of another commit.
+        // The state that a killed update to another commit leaves.
         for (name, content) in [(UNFINISHED, ""), ("a.json", "of another commit"), ("c.json.new", "half")] {
             fs::write(out.join(name), content).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What differs between two publications.
+//! The differences between two publications.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,29 +11,29 @@ use crate::record::Record;
 use raas_base::failure::Failure;
 use raas_git::{CommitId, Reader};
 
-/// What differs.
+/// The differences between two publications.
 #[derive(Debug, Serialize)]
 pub struct Difference {
-    /// `None` for before the first publication.
+    /// The earlier commit; `None` compares with an empty registry.
     pub from: Option<String>,
     /// The later commit.
     pub to: String,
-    /// Those that differ.
+    /// The repositories that differ.
     pub repositories: BTreeMap<RepositoryName, RepositoryChange>,
 }
 
-/// What differs in a repository.
+/// The differences in a repository.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RepositoryChange {
     /// The tags that differ.
     pub tags: BTreeMap<Tag, TagChange>,
-    /// Layers that a tag leads to now and none did before, with the size of each.
+    /// Layers that a tag leads to now and no tag led to before, with the size of each in bytes.
     pub layers_added: BTreeMap<Digest, u64>,
-    /// Layers that a tag led to before and none does now, with the size of each in bytes.
+    /// Layers that a tag led to before and no tag leads to now, with the size of each in bytes.
     pub layers_removed: BTreeMap<Digest, u64>,
 }
 
-/// What became of a tag.
+/// How a tag changed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "change")]
 pub enum TagChange {
@@ -56,7 +56,7 @@ pub enum TagChange {
     },
 }
 
-/// Compares two publications, or one with nothing; with a name, that repository alone.
+/// Compares two publications. Without `from`, compares with an empty registry. With `only`, compares that repository alone.
 pub fn between(
     record: &Record,
     from: Option<&CommitId>,
@@ -98,7 +98,7 @@ fn without(these: &BTreeMap<Digest, u64>, those: &BTreeMap<Digest, u64>) -> BTre
     these.iter().filter(|(digest, _)| !those.contains_key(digest)).map(|(k, v)| (*k, *v)).collect()
 }
 
-/// Each tag's manifest; of a repository that has Docker v1 content alone, the image's id.
+/// The digest of each tag's manifest. A repository with only Docker v1 content has the ids of its images.
 fn tags(repository: Option<&Repository>) -> BTreeMap<Tag, String> {
     let Some(repository) = repository else { return BTreeMap::new() };
     match (&repository.v2, &repository.v1) {

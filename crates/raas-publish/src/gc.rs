@@ -1,12 +1,12 @@
-//! Removing what no publication refers to.
+//! Garbage collection: removing objects that no publication refers to.
 //!
-//! What is kept: every object that a document names, of any publication that was the last one at some time in the
-//! days kept, over all repositories of the vendor. A document lists every manifest and blob of its repository, the
-//! children of indexes and what is attached to images among them, so nothing is followed and nothing is missed.
+//! Kept: every object that a document names, in any publication that was the last one at some time in the days kept, over
+//! all repositories of the vendor. A document lists every manifest and blob of its repository, also the children of indexes
+//! and attached artifacts. So no manifest needs to be parsed to find more.
 //!
-//! What is removed is older than the grace period as well: a push that runs stores its content before anything names
-//! it. The vendor's lock, and the turn among homes that share a bucket, is held from the reading of the record to the last
-//! removal, so no push can publish in between.
+//! Removed: everything else that is older than the grace period. A running push stores its content before a document names
+//! it, so young objects stay. The vendor's lock and the publish lease are held from reading the record to the last removal,
+//! so that no push can publish in between.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,23 +16,24 @@ use raas_types::ObjectKey;
 use raas_types::crane::{Document, tree};
 use serde::Serialize;
 
-use crate::catch_up::{When, catch_up};
+use crate::catch_up::catch_up;
 use crate::inventory;
-use crate::publication::{put_right, take_turn};
+use crate::lease::{Lease, PublishLease};
+use crate::publication::{acquire_lease, repair_reclaimed};
 use crate::record::Record;
 use crate::registry::Registry;
-use crate::snapshot::{self, Turn};
-use crate::storage::Listed;
+use crate::snapshot;
+use crate::storage::ListedObject;
 use raas_base::failure::{Failure, Kind};
 
 /// What may be removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// For how long a publication keeps its content after another one took its place.
+    /// How long content stays after a later publication has replaced its publication.
     pub keep: Duration,
-    /// How old content that nothing names must be.
+    /// The age below which content stays even if nothing names it.
     pub grace: Duration,
-    /// Whether it is removed; otherwise it is only told.
+    /// Whether to remove the garbage. Otherwise it is only listed.
     pub remove: bool,
 }
 
@@ -43,7 +44,7 @@ pub struct Garbage {
     pub kept: u64,
     /// Objects that nothing refers to and that are younger than the grace period.
     pub young: u64,
-    /// Objects that are, or with `--yes` would be, removed, and the length of each in bytes.
+    /// Objects that were removed, or that `--yes` would remove, with the length of each in bytes.
     pub garbage: BTreeMap<String, u64>,
     /// Their length together, in bytes.
     pub bytes: u64,
@@ -51,19 +52,19 @@ pub struct Garbage {
     pub removed: bool,
 }
 
-/// Finds, and with `remove` removes, what no publication of the days kept refers to.
+/// Finds the garbage, and removes it if the policy says so.
 ///
 /// # Errors
-/// A document of the days kept cannot be read: then nothing is removed, since it cannot be known what it names.
+/// A document of the days kept cannot be read. Then nothing is removed, since nobody can know what the document names.
 pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failure> {
     let Registry { vendor, storage, shared, .. } = *registry;
     let _lock = vendor.lock()?;
     let record = vendor.record();
-    let mut turn = if shared && policy.remove { Some(take_turn(registry, None)?) } else { None };
-    // What another home has published would all be garbage here.
-    let pointer = if shared { catch_up(registry, &record, When::InTurn)? } else { None };
-    if let Some(turn) = &mut turn {
-        put_right(storage, &record, record.head()?.as_ref(), turn)?;
+    let mut lease = if shared && policy.remove { Some(acquire_lease(registry, None)?) } else { None };
+    // Without catching up, the content of other homes would look like garbage.
+    let pointer = if shared { catch_up(registry, &record, Lease::Held)? } else { None };
+    if let Some(lease) = &mut lease {
+        repair_reclaimed(storage, &record, record.head()?.as_ref(), lease)?;
     }
     let mut listing = Vec::new();
     let mut below = None;
@@ -71,7 +72,7 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
         if let Some(prefix) = ObjectKey::registry_below(&listed.key) {
             below.get_or_insert_with(|| prefix.to_owned());
         }
-        // All else is somebody else's, or the storage's own.
+        // Other objects belong to somebody else, or to the storage itself.
         if [ObjectKey::is_content, ObjectKey::is_snapshot, ObjectKey::is_history]
             .iter()
             .any(|is| is(&listed.key))
@@ -80,15 +81,15 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
         }
     })?;
     if let Some(prefix) = below {
-        let message = format!("{} holds another registry, below {prefix}/", storage.place());
+        let message = format!("{} holds another registry, below {prefix}/", storage.display_name());
         return Err(Failure::new(Kind::Usage, message)
-            .hint("its content would be removed; give each vendor a bucket, or prefixes of which none is in another"));
+            .hint("give each vendor a bucket or a prefix that is not below another's; otherwise the other registry's content would be removed"));
     }
-    // By the clock of those who told when objects were stored.
-    let now = storage.now();
+    // The clock that dates the objects.
+    let now = storage.capabilities().now();
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
     let named = named(&record, since)?;
-    let standing: BTreeSet<String> = pointer.iter().flat_map(snapshot::keys).collect();
+    let pointed: BTreeSet<String> = pointer.iter().flat_map(snapshot::keys).collect();
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
     listing.sort_by_key(|listed| Reverse(listed.modified));
     let mut metadata = 0;
@@ -97,25 +98,25 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
             named.contains(&listed.key)
         } else {
             metadata += 1;
-            metadata <= METADATA || standing.contains(&listed.key)
+            metadata <= METADATA || pointed.contains(&listed.key)
         };
-        garbage.judge(listed, kept, now, policy.grace);
+        garbage.add(listed, kept, now, policy.grace);
     }
     if policy.remove {
         for key in garbage.garbage.keys() {
-            Turn::keep_any(turn.as_mut())?;
+            PublishLease::renew_if_any(lease.as_mut())?;
             storage.delete_key(key)?;
         }
     }
     Ok(garbage)
 }
 
-/// Objects of the metadata that are kept beside those that the pointer names: whoever has just read an older pointer
-/// still gets what that one names.
+/// The number of newest metadata objects that are kept beside those that the pointer names. A server that has just read an
+/// older pointer still finds its parts.
 const METADATA: usize = 40;
 
 impl Garbage {
-    fn judge(&mut self, listed: &Listed, kept: bool, now: SystemTime, grace: Duration) {
+    fn add(&mut self, listed: &ListedObject, kept: bool, now: SystemTime, grace: Duration) {
         if kept {
             self.kept += 1;
         } else if now.duration_since(listed.modified).unwrap_or_default() < grace {
@@ -127,13 +128,13 @@ impl Garbage {
     }
 }
 
-/// The keys that publications since then name.
+/// The keys that the publications since then name.
 fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure> {
     let mut named = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for commit in record.current_since(since)? {
         let mut documents = record.files(&commit, tree::DATA)?;
-        // Publications share most of their documents: each content is read once.
+        // Publications share most documents: each document's content is read once.
         documents.retain(|file| file.path.ends_with(".json") && seen.insert(file.object.clone()));
         record.read_each(&documents, |file, bytes| {
             let document = Document::parse(&bytes).map_err(|error| {
@@ -142,7 +143,7 @@ fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure
                     format!("{} of commit {} cannot be read", file.path, commit.short()),
                 )
                 .caused_by(error)
-                .hint("nothing was removed: what it names must not be, and that cannot be known")
+                .hint("correct the document in the record with git; nothing was removed, since nobody can know what it names")
             })?;
             inventory::objects(&document, &mut |key, _| {
                 named.insert(key.to_string());

@@ -1,4 +1,4 @@
-//! Who published what when, from the record's commits.
+//! The list of publications, from the record's commits: who published what, and when.
 
 use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
@@ -7,14 +7,14 @@ use crate::record::{Record, parse_tag_line};
 use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
 
-/// A publication, as its commit tells it.
+/// A publication, as its commit describes it.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The commit that made it.
     pub commit: CommitId,
-    /// In UTC: `2026-11-24T17:12:08Z`.
+    /// The time in UTC: `2026-11-24T17:12:08Z`.
     pub time: String,
-    /// `Name <address>`
+    /// The committer: `Name <address>`.
     pub who: String,
     /// The first line of the message.
     pub subject: String,
@@ -22,7 +22,7 @@ pub struct Entry {
     pub tags: Vec<(RepositoryName, Tag, Digest)>,
 }
 
-/// The publications up to a commit that changed one of these paths, or all with none, the last first.
+/// The publications up to a commit, the last one first. With paths, only those that changed one of the paths.
 pub fn entries(
     record: &Record,
     commit: &CommitId,
@@ -31,7 +31,7 @@ pub fn entries(
 ) -> Result<Vec<Entry>, Failure> {
     let count = most.map(|most| format!("--max-count={most}"));
     let mut arguments = vec!["log", "-z", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"];
-    // Parts are separated by a character that stands in no text.
+    // The separator is a character that no text has.
     arguments.push("--format=%H%x1f%cd%x1f%cn <%ce>%x1f%B");
     arguments.extend(count.as_deref());
     arguments.extend([commit.as_str(), "--"]);
@@ -53,7 +53,7 @@ pub fn entries(
         .collect()
 }
 
-/// One commit.
+/// The publication of one commit.
 pub fn entry(record: &Record, commit: &CommitId) -> Result<Option<Entry>, Failure> {
     Ok(entries(record, commit, &[], Some(1))?.pop())
 }
@@ -66,7 +66,7 @@ pub fn touched(record: &Record, commit: &CommitId) -> Result<Vec<String>, Failur
     Ok(said.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Everything of a repository, as paths to ask git for.
+/// The paths of a repository's documents and manifests, for git.
 pub fn paths_of(name: &RepositoryName) -> Vec<String> {
     vec![
         tree::document(name),
@@ -77,21 +77,21 @@ pub fn paths_of(name: &RepositoryName) -> Vec<String> {
     ]
 }
 
-/// A commit of the history that leads to `head`, by its id or the beginning of one.
+/// Finds a commit by its id or by the beginning of its id. It must be in the history of `head`.
 pub fn find(record: &Record, head: &CommitId, text: &str) -> Result<CommitId, Failure> {
     let unknown = |why: &str| {
         Failure::new(Kind::Usage, format!("`{text}` is no publication of this vendor: {why}"))
-            .hint("`raas log ISV` lists the commits")
+            .hint("run `raas log ISV` to see the commits")
     };
     if !(4..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(unknown("expected a commit's id, or at least its first four digits"));
     }
     let found = record.git().ask(&["rev-parse", "--verify", "--quiet", &format!("{text}^{{commit}}")]);
-    // Several that begin so are an error to git, as one that does not exist is to us.
-    let Ok(Some(found)) = found else { return Err(unknown("none or several commits begin so")) };
+    // git fails if several ids begin so.
+    let Ok(Some(found)) = found else { return Err(unknown("no commit or several commits begin with it")) };
     let commit = CommitId::parse(found.trim())?;
     if !record.is_ancestor(&commit, head)? {
-        return Err(unknown("it is not in the history of what is published"));
+        return Err(unknown("the commit is not in the history of the last publication"));
     }
     Ok(commit)
 }

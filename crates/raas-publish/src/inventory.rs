@@ -1,4 +1,4 @@
-//! What documents say is stored: against what is stored, both ways.
+//! Comparing the objects that documents name with the objects that the bucket holds.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use raas_types::{Digest, ImageId, ObjectKey, Reference, RepositoryName, V1File};
 
 use crate::storage::{Storage, StorageError};
 
-/// The two lists compared.
+/// The result of the comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Compared {
+pub struct Comparison {
     /// How many repositories there are.
     pub repositories: usize,
     /// How many tags they have.
     pub tags: usize,
-    /// Layers that are served from elsewhere.
+    /// Layers that the bucket does not serve.
     pub elsewhere: usize,
-    /// Objects that are stored as the documents say.
+    /// How many objects are stored as the documents say.
     pub matching: usize,
-    /// Objects that are missing or of the wrong length, each with what is wrong.
+    /// Objects that are missing or have another length, each with what is wrong.
     pub wrong: Vec<String>,
     /// Stored objects that no document names.
-    pub left_over: Vec<String>,
+    pub unreferenced: Vec<String>,
 }
 
-impl Compared {
+impl Comparison {
     fn count(&mut self, document: &Document) {
         if let Content::V2(v2) = &document.content {
             self.repositories += 1;
@@ -36,63 +36,63 @@ impl Compared {
     }
 }
 
-/// Compares; with an image, the objects of that repository alone.
+/// Compares the documents with the bucket, or with `image` only the objects of that repository.
 pub fn compare(
     documents: &[Document],
     storage: &dyn Storage,
     image: Option<&RepositoryName>,
-) -> Result<Compared, StorageError> {
-    let mut compared = Compared::default();
+) -> Result<Comparison, StorageError> {
+    let mut comparison = Comparison::default();
     let mut expected = BTreeMap::new();
     for document in documents {
-        compared.count(document);
-        objects(document, &mut |key, told| {
-            expected.insert(key.to_string(), told.size);
+        comparison.count(document);
+        objects(document, &mut |key, object| {
+            expected.insert(key.to_string(), object.size);
         });
     }
     let prefix = image.map(ObjectKey::v1_prefix).unwrap_or_default();
     storage.list(&prefix, &mut |listed| match expected.remove(&listed.key) {
         Some(Some(size)) if size != listed.size => {
-            compared
+            comparison
                 .wrong
                 .push(format!("{}: {} bytes are stored, {size} are published", listed.key, listed.size));
         }
-        Some(_) => compared.matching += 1,
-        // The storage's own objects, and what others keep in the same bucket.
+        Some(_) => comparison.matching += 1,
+        // The storage's own objects, and objects of somebody else in the same bucket.
         None if !ObjectKey::is_content(&listed.key) => {}
         None if image.is_some() && !is_own(&listed.key[prefix.len()..]) => {}
-        None => compared.left_over.push(listed.key),
+        None => comparison.unreferenced.push(listed.key),
     })?;
-    compared.wrong.extend(expected.into_keys().map(|key| format!("{key}: missing")));
-    compared.wrong.sort();
-    compared.left_over.sort();
-    Ok(compared)
+    comparison.wrong.extend(expected.into_keys().map(|key| format!("{key}: missing")));
+    comparison.wrong.sort();
+    comparison.unreferenced.sort();
+    Ok(comparison)
 }
 
-/// Whether what follows a repository's name is an object of it, and not of one whose name goes on.
+/// Whether the rest of a key after a repository's name is of that repository, and not of one whose name is longer.
 fn is_own(rest: &str) -> bool {
     rest.split('/').next().is_some_and(|part| part == "_v2" || part.parse::<ImageId>().is_ok())
 }
 
-/// What a document says of an object.
+/// An object as a document describes it.
 #[derive(Debug, Clone, Copy)]
-pub struct Told {
-    /// Its length in bytes, where the document says it.
+pub struct ExpectedObject {
+    /// Its length in bytes, if the document says it.
     pub size: Option<u64>,
-    /// Its content's digest, where the document says it.
+    /// The digest of its bytes, if the document says it.
     pub digest: Option<Digest>,
 }
 
-impl Told {
-    const NOTHING: Self = Self { size: None, digest: None };
+impl ExpectedObject {
+    const UNKNOWN: Self = Self { size: None, digest: None };
 
     fn content(digest: &Digest, size: u64) -> Self {
         Self { size: Some(size), digest: Some(*digest) }
     }
 }
 
-/// The objects that a document names; those that are served from elsewhere are none of the bucket's.
-pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, Told)) {
+/// Calls `take` for every object that a document names and that the bucket serves.
+pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, ExpectedObject)) {
     let name = &document.name;
     match &document.content {
         Content::V1(v1) => {
@@ -102,24 +102,26 @@ pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, Told)) {
                 if entry.is_some_and(|entry| entry.location.is_some()) {
                     continue;
                 }
-                let layer = entry.map_or(Told::NOTHING, |entry| Told::content(&entry.layer, entry.size));
+                let layer = entry.map_or(ExpectedObject::UNKNOWN, |entry| {
+                    ExpectedObject::content(&entry.layer, entry.size)
+                });
                 take(ObjectKey::V1(name.clone(), *id, V1File::Layer), layer);
-                take(ObjectKey::V1(name.clone(), *id, V1File::Json), Told::NOTHING);
-                take(ObjectKey::V1(name.clone(), *id, V1File::Ancestry), Told::NOTHING);
+                take(ObjectKey::V1(name.clone(), *id, V1File::Json), ExpectedObject::UNKNOWN);
+                take(ObjectKey::V1(name.clone(), *id, V1File::Ancestry), ExpectedObject::UNKNOWN);
             }
         }
         Content::V2(v2) => {
-            take(ObjectKey::TagsList(name.clone()), Told::NOTHING);
+            take(ObjectKey::TagsList(name.clone()), ExpectedObject::UNKNOWN);
             let Some(raas) = &v2.raas else { return };
             for (digest, entry) in raas.blobs.iter().filter(|(_, entry)| entry.location.is_none()) {
-                take(ObjectKey::Blob(name.clone(), *digest), Told::content(digest, entry.size));
+                take(ObjectKey::Blob(name.clone(), *digest), ExpectedObject::content(digest, entry.size));
             }
             let digests = raas.manifests.keys().map(|digest| (Reference::Digest(*digest), digest));
             let tags = raas.tags.iter().map(|(tag, digest)| (Reference::Tag(tag.clone()), digest));
             for (reference, digest) in digests.chain(tags) {
                 if let Some(entry) = raas.manifests.get(digest) {
                     let key = ObjectKey::manifest(name, reference, &entry.media_type);
-                    take(key, Told::content(digest, entry.size));
+                    take(key, ExpectedObject::content(digest, entry.size));
                 }
             }
         }

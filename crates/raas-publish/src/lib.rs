@@ -1,26 +1,50 @@
-//! What a vendor publishes: the record, the publications that change it, and the storage that holds the content.
+//! Publishing: the record of what a vendor publishes, the publications that change it, and the storage of the content.
 //!
 //! ```text
-//! gc, republish ──▶ publication ──▶ catch_up ──▶ snapshot ──▶ home ──▶ record, checkout
-//!                        └──▶ held, inventory ──▶ storage ◀───┘
-//! listing, difference ──▶ published, history ──▶ record
+//!   republish   gc                     listing   difference
+//!       │        │                         │         │
+//!       ▼        ▼                         ▼         ▼
+//!      publication                      history   published
+//!       │       │                          │
+//!       ▼       ▼                          │
+//!   catch_up   repository_listing          │
+//!       │       inventory                  │
+//!       ▼            │                     │
+//!   snapshot         │                     │
+//!    │     │         │                     │
+//!    ▼     ▼         │                     │
+//!  lease   home ─────┼──▶ checkout ──▶ record ──▶ git (the crate raas-git)
+//!    │               │
+//!    └──▶ storage ◀──┘   a folder here; S3 in the crate raas-s3
 //! ```
 //!
-//! The crate reads no configuration, no image, and no network but through [`storage::Storage`]; it never prints.
+//! - [`record`] is a git repository: one commit is one publication. [`checkout`] has the files of the last commit for the
+//!   servers of this machine, [`snapshot`] has them in the bucket for servers elsewhere.
+//! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
+//! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
+//!   homes have published.
+//! - [`storage`] is the trait that every storage implements, with the folder that implements it.
+//!
+//! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
+//!
+//! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
+//! prints.
 
 pub mod catch_up;
 pub mod checkout;
 pub mod difference;
+pub mod format;
 pub mod gc;
-pub mod held;
 pub mod history;
 pub mod home;
 pub mod inventory;
+pub mod lease;
 pub mod listing;
 pub mod publication;
 pub mod published;
 pub mod record;
 pub mod registry;
+pub mod repository_listing;
 pub mod republish;
 pub mod snapshot;
 pub mod storage;

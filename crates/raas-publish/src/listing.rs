@@ -1,4 +1,4 @@
-//! What is published, with when and how large: what `raas list` tells.
+//! What is published, with time and size: the output of `raas list`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use raas_git::{CommitId, Reader};
 pub struct ListedRepository {
     /// The repository's name.
     pub name: RepositoryName,
-    /// Whether it is the operator's, published beside the vendor's own.
+    /// Whether it is one of the operator's repositories, which are published beside the vendor's own.
     pub operator: bool,
     /// Its tags, in order.
     pub tags: Vec<ListedTag>,
@@ -28,27 +28,27 @@ pub struct ListedRepository {
 pub struct ListedTag {
     /// The tag.
     pub tag: Tag,
-    /// The manifest's digest; of a repository that has Docker v1 content alone, the image's id.
+    /// The digest of the manifest. A repository with only Docker v1 content has the id of the image.
     pub digest: String,
-    /// When this was published under this tag.
+    /// When this digest was published under this tag.
     pub published: String,
-    /// Configs and layers of all platforms, in bytes.
+    /// The size of the configs and layers of all platforms, in bytes.
     pub size: Option<u64>,
-    /// How much of that is not served from the vendor's bucket.
+    /// The part of that size that the vendor's bucket does not serve, in bytes.
     pub elsewhere: u64,
 }
 
-/// When a tag was published with this digest.
+/// When each digest was published under a tag.
 type Times = BTreeMap<(RepositoryName, Tag, Digest), String>;
 
-/// Everything that is published, in order.
+/// All published repositories, in order of their names.
 pub fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
     let Some(head) = record.head()? else { return Ok(Vec::new()) };
     let mut times = Times::new();
     for entry in history::entries(record, &head, &[], None)? {
-        for told in entry.tags {
-            // The last publication comes first, and is the one that counts.
-            times.entry(told).or_insert_with(|| entry.time.clone());
+        for tag in entry.tags {
+            // The entries begin with the last publication, which counts.
+            times.entry(tag).or_insert_with(|| entry.time.clone());
         }
     }
     let reader = record.reader(&head, tree::DATA)?;
@@ -70,9 +70,9 @@ fn tags(
     repository: &Repository,
     times: &Times,
 ) -> Result<Vec<ListedTag>, Failure> {
-    // What no message tells, such as the operator's documents, is as old as the last change of the repository.
+    // No message names the tags of the operator's documents: their time is the last change of the repository.
     let mut fallback = None;
-    let mut other = || -> Result<String, Failure> {
+    let mut last_change = || -> Result<String, Failure> {
         if fallback.is_none() {
             let last = history::entries(record, head, &history::paths_of(name), Some(1))?.pop();
             fallback = Some(last.map(|entry| entry.time).unwrap_or_default());
@@ -84,7 +84,7 @@ fn tags(
         let tag = |(tag, digest): (&Tag, &Digest)| {
             let published = match times.get(&(name.clone(), tag.clone(), *digest)) {
                 Some(time) => time.clone(),
-                None => other()?,
+                None => last_change()?,
             };
             let size = published::size(&manifests, v2, digest);
             Ok(ListedTag {
@@ -99,7 +99,7 @@ fn tags(
     }
     let v1 = repository.v1.iter().flat_map(|v1| &v1.tags);
     v1.map(|(tag, id)| {
-        let published = other()?;
+        let published = last_change()?;
         Ok(ListedTag { tag: tag.clone(), digest: id.to_string(), published, size: None, elsewhere: 0 })
     })
     .collect()

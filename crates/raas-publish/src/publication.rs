@@ -1,53 +1,59 @@
 //! Changing what a vendor publishes: one commit under the vendor's lock, and what follows from it.
 //!
-//! The commit is the publication. A run that is killed before it has published nothing; one that is killed after
-//! it leaves the objects named by tag, the metadata in the bucket and the checkout behind, which any later publication
-//! brings up to date, whatever image it is of, and any server of this home that starts.
+//! ```text
+//! manifests ──▶ commit ──▶ objects named by tag ──▶ snapshot and pointer ──▶ checkout
+//!               = the publication                   (shared buckets only)
+//! ```
 //!
-//! Where the objects are in a bucket of a service, several homes may publish to it. A home publishes in its turn, and on
-//! top of what the others have published ([`crate::catch_up`]).
+//! A run that is killed before its commit has published nothing. If it is killed later, the publication is made and the
+//! rest is missing. The next publication of any image finishes it, and so does a server of this home when it starts
+//! (the module `recovery`).
+//!
+//! Several homes may publish to a bucket of a service. A home then publishes while it holds the publish lease, on top of
+//! what other homes have published ([`crate::catch_up`]).
 
 mod documents;
-mod settle;
+mod recovery;
 mod tag_objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use raas_types::crane::{Content, Document, V1Content, V2Extension, tree};
+use raas_types::crane::{Content, Document, V1Content, V2Extension, keep_unknown_keys, tree};
 use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
-use crate::catch_up::When;
-use crate::held::Held;
 use crate::home::Vendor;
 use crate::inventory;
+use crate::lease::{Lease, LeaseHolder, LeaseTiming, PublishLease};
 use crate::record::{Message, Record};
 use crate::registry::Registry;
-use crate::snapshot::{self, Holder, Look, Patience, Publisher, Standing, Turn};
+use crate::repository_listing::RepositoryListing;
+use crate::snapshot::{self, PointerState, SnapshotCheck, SnapshotPublisher};
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 use raas_git::{Change, CommitId};
-pub use settle::{complete, put_right, recover};
+pub use recovery::{reconcile, recover, repair_reclaimed};
+use tag_objects::TagObjects;
 
-/// Told of each object: its key, its length, and whether it had to be written.
-pub type Tell<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
+/// Is called for each object with its key, its length in bytes, and whether it was written.
+pub type OnObject<'a> = &'a mut dyn FnMut(&ObjectKey, u64, bool);
 
-/// A publication in the making; others wait until it is dropped.
+/// A publication that is being made. It holds the vendor's lock until it is dropped.
 pub struct Publication<'a> {
     vendor: &'a Vendor,
     storage: &'a dyn Storage,
     /// What the bucket holds of the repository.
-    held: Held<'a>,
+    listing: RepositoryListing<'a>,
     /// Whether other homes may publish to the bucket too, and servers elsewhere read it.
     shared: bool,
-    /// Where what follows from the last publication is not done yet: up to which commit it is.
-    unsettled: Option<settle::Since>,
+    /// What an interrupted run has left unfinished.
+    unfinished: Option<recovery::FinishedUpTo>,
     /// The vendor's record.
     pub record: Record,
     /// The last publication.
     pub head: Option<CommitId>,
-    /// The turn among homes, if it was taken.
-    turn: Option<Turn<'a>>,
+    /// The publish lease, if it is held.
+    lease: Option<PublishLease<'a>>,
     _lock: File,
 }
 
@@ -62,51 +68,69 @@ pub struct Current {
     pub protected: bool,
 }
 
-/// A publication that was made, or was there already.
+/// The publication after a run: a new one, or the last one if nothing changed.
 #[derive(Debug, Clone)]
 pub struct Done {
-    /// The commit that holds it.
+    /// Its commit.
     pub commit: CommitId,
     /// Whether it is a new one.
     pub changed: bool,
 }
 
 impl<'a> Publication<'a> {
-    /// Waits for the vendor's lock, and takes in what other homes have published. What is published is of one
-    /// repository, and of the operator. Before the turn it is seen what there is to do, and where other homes may publish
-    /// too, nothing can be changed.
-    pub fn begin(registry: &Registry<'a>, name: &'a RepositoryName, when: When) -> Result<Self, Failure> {
+    /// Begins a publication of one repository and of the operator's documents. Waits for the vendor's lock, and catches up
+    /// with other homes. Without the lease, a publication to a shared bucket can find out what there is to do
+    /// ([`needs_lease`](Self::needs_lease)), but cannot change anything.
+    pub fn begin(registry: &Registry<'a>, name: &'a RepositoryName, lease: Lease) -> Result<Self, Failure> {
         let Registry { vendor, storage, shared, .. } = *registry;
         let lock = vendor.lock()?;
         let record = vendor.record();
-        let turn = match when {
-            When::InTurn if shared => Some(take_turn(registry, Some(name))?),
-            When::Now | When::InTurn => None,
+        let publish_lease = match lease {
+            Lease::Held if shared => Some(acquire_lease(registry, Some(name))?),
+            Lease::NotHeld | Lease::Held => None,
         };
-        let unsettled = settle::since(registry, &record, when)?;
+        let unfinished = recovery::find_unfinished(registry, &record, lease)?;
         let head = record.head()?;
-        // Under the lock: what other pushes have stored under tags until now is seen.
+        // Listed under the lock, so that it shows what other pushes have stored under tags.
         let published = published_keys(&record, head.as_ref(), name)?;
-        let held = Held::read(storage, name, false, &published)?;
-        Ok(Self { vendor, storage, held, shared, unsettled, record, head, turn, _lock: lock })
+        let listing = RepositoryListing::read(storage, name, false, &published)?;
+        Ok(Self {
+            vendor,
+            storage,
+            listing,
+            shared,
+            unfinished,
+            record,
+            head,
+            lease: publish_lease,
+            _lock: lock,
+        })
+    }
+
+    /// The repository that this publication is of.
+    pub fn repository(&self) -> &RepositoryName {
+        self.listing.repository()
     }
 
     /// What the repository publishes so far.
     pub fn current(&self) -> Result<Current, Failure> {
         match &self.head {
-            Some(head) => Current::read(&self.record, head, self.held.repository()),
+            Some(head) => Current::read(&self.record, head, self.listing.repository()),
             None => Ok(Current::default()),
         }
     }
 
-    /// Refuses to publish content that has gone since it was stored, as by a `gc` that gave it too little time. What is
-    /// named by its digest was seen in the listing that this publication began with.
+    /// Checks that the stored content is still there, in the listing that this publication began with.
+    ///
+    /// # Errors
+    /// An object is gone. A `raas gc` with a short grace period can have removed it.
     pub fn check_stored(&self, content: &[(ObjectKey, u64)]) -> Result<(), Failure> {
         for (key, size) in content {
-            if !self.held.is_there(key, *size)? {
-                let message = format!("{key} was stored, and is not in {} any more", self.storage.place());
+            if !self.listing.exists(key, *size)? {
+                let message =
+                    format!("{key} was stored, and is not in {} any more", self.storage.display_name());
                 return Err(Failure::new(Kind::Environment, message)
-                    .hint("did a `raas gc` with little grace run at the same time? nothing was published; push again"));
+                    .hint("push again, and let no `raas gc` with a short grace period run at the same time; nothing was published"));
             }
         }
         Ok(())
@@ -118,21 +142,28 @@ impl<'a> Publication<'a> {
         digest: &Digest,
         media_type: &str,
         bytes: &[u8],
-        tell: Tell<'_>,
+        on_object: OnObject<'_>,
     ) -> Result<(), Failure> {
-        Turn::keep_any(self.turn.as_mut())?;
-        let key = ObjectKey::manifest(self.held.repository(), Reference::Digest(*digest), media_type);
-        let written = self.held.put(&key, bytes)?;
-        tell(&key, bytes.len() as u64, written);
+        PublishLease::renew_if_any(self.lease.as_mut())?;
+        let key = ObjectKey::manifest(self.listing.repository(), Reference::Digest(*digest), media_type);
+        let written = self.listing.put(&key, bytes)?;
+        on_object(&key, bytes.len() as u64, written);
         Ok(())
     }
 
-    /// What of these files, each a path with its content or with nothing if it goes, is not published so.
+    /// The changes that make these files published. A file is a path with its content, or with `None` if it is removed.
+    /// Keys of a published document that this raas does not know stay in it.
     pub fn changes(&self, files: BTreeMap<String, Option<Vec<u8>>>) -> Result<Vec<Change>, Failure> {
         let mut changes = Vec::new();
         let reader = self.head.as_ref().map(|head| self.record.reader(head, tree::DATA)).transpose()?;
         for (path, content) in files {
             let old = reader.as_ref().map(|reader| reader.read(&path)).transpose()?.flatten();
+            let content = match (&old, content) {
+                (Some(old), Some(new)) if *old != new && path.ends_with(".json") => {
+                    Some(keep_unknown_keys(old, new))
+                }
+                (_, content) => content,
+            };
             if old != content {
                 changes.push((path, content));
             }
@@ -140,49 +171,62 @@ impl<'a> Publication<'a> {
         Ok(changes)
     }
 
-    /// Whether that needs the turn, which this publication does not have: then it is to be begun anew.
-    pub fn waits_for_turn(&self, changes: &[Change]) -> Result<bool, Failure> {
-        if !self.shared || self.turn.is_some() {
+    fn tag_objects<'b>(&'b self, commit: &'b CommitId) -> TagObjects<'b> {
+        TagObjects { storage: self.storage, listing: &self.listing, record: &self.record, commit }
+    }
+
+    /// Whether these changes need the publish lease, and this publication does not hold it. Then the caller begins a new
+    /// publication with the lease.
+    pub fn needs_lease(&self, changes: &[Change]) -> Result<bool, Failure> {
+        if !self.shared || self.lease.is_some() {
             return Ok(false);
         }
-        if self.unsettled.is_some() || !changes.is_empty() {
+        if self.unfinished.is_some() || !changes.is_empty() {
             return Ok(true);
         }
         match &self.head {
-            // Another hand may have changed what is stored under tags.
-            Some(head) => Ok(!tag_objects::are_whole(&self.held, &self.record, head)?),
+            // Somebody may have changed the objects named by tag.
+            Some(head) => Ok(!self.tag_objects(head).are_whole()?),
             None => Ok(false),
         }
     }
 
-    /// Publishes changes, and brings the repository's objects named by tag, the metadata in the bucket and the checkout
-    /// up to date. Where nothing changes, the last commit is the one.
-    pub fn commit(mut self, changes: &[Change], message: &Message, tell: Tell<'_>) -> Result<Done, Failure> {
-        debug_assert!(!self.shared || self.turn.is_some() || changes.is_empty(), "others may publish too");
+    /// Publishes changes: makes the commit, and brings the objects named by tag, the snapshot and the checkout up to date.
+    /// Without changes there is no new commit.
+    pub fn commit(
+        mut self,
+        changes: &[Change],
+        message: &Message,
+        on_object: OnObject<'_>,
+    ) -> Result<Done, Failure> {
+        debug_assert!(
+            !self.shared || self.lease.is_some() || changes.is_empty(),
+            "a shared bucket needs the lease"
+        );
         documents::check(changes)?;
-        if let Some(turn) = &mut self.turn {
-            settle::put_right(self.storage, &self.record, self.head.as_ref(), turn)?;
+        if let Some(lease) = &mut self.lease {
+            recovery::repair_reclaimed(self.storage, &self.record, self.head.as_ref(), lease)?;
         }
-        let mut keep = || Turn::keep_any(self.turn.as_mut());
-        keep()?;
-        if let (Some(since), Some(head)) = (&self.unsettled, &self.head) {
-            let name = self.held.repository();
-            settle::tag_objects(self.storage, &self.record, since, head, Some(name), &mut keep)?;
+        let mut renew = || PublishLease::renew_if_any(self.lease.as_mut());
+        renew()?;
+        if let (Some(since), Some(head)) = (&self.unfinished, &self.head) {
+            let range = recovery::CommitRange { storage: self.storage, record: &self.record, since, head };
+            recovery::repair_changed_tags(&range, Some(self.listing.repository()), &mut renew)?;
         }
         let done = match &self.head {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {
                 let commit = self.record.commit(head.as_ref(), changes, &message.to_string())?;
                 if self.shared && head.is_none() {
-                    // Another home's first publication has nothing in common with this one.
+                    // If another home publishes first, this commit has nothing in common with it. The mark says that
+                    // this commit may be set aside.
                     self.record.mark_unconfirmed(Some(&commit))?;
                 }
                 Done { commit, changed: true }
             }
         };
-        let told = self.tell_others(&done, tell);
-        if let Err(failure) = told {
-            self.take_back();
+        if let Err(failure) = self.update_bucket(&done, on_object) {
+            self.undo_tags();
             return Err(failure);
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
@@ -192,48 +236,53 @@ impl<'a> Publication<'a> {
 }
 
 impl Publication<'_> {
-    /// Makes what others read of the bucket what a commit says.
-    fn tell_others(&mut self, done: &Done, tell: Tell<'_>) -> Result<(), Failure> {
-        let mut keep = || Turn::keep_any(self.turn.as_mut());
-        tag_objects::update(self.storage, &self.held, &self.record, &done.commit, tell, &mut keep)?;
-        if self.shared && (done.changed || self.unsettled.is_some()) {
-            keep()?;
-            let Self { record, storage, vendor, turn, .. } = self;
+    /// Brings the objects named by tag and the snapshot up to date.
+    fn update_bucket(&mut self, done: &Done, on_object: OnObject<'_>) -> Result<(), Failure> {
+        let mut renew = || PublishLease::renew_if_any(self.lease.as_mut());
+        let (storage, listing, record) = (self.storage, &self.listing, &self.record);
+        TagObjects { storage, listing, record, commit: &done.commit }.update(on_object, &mut renew)?;
+        if self.shared && (done.changed || self.unfinished.is_some()) {
+            renew()?;
+            let Self { record, storage, vendor, lease, .. } = self;
             let (vendor, spool) = (vendor.name(), vendor.folder());
-            let publisher = Publisher { vendor, record, storage: *storage, spool };
-            publisher.publish(Look::Parts, turn.as_mut())?;
+            let publisher = SnapshotPublisher { vendor, record, storage: *storage, spool };
+            publisher.publish(SnapshotCheck::Quick, lease.as_mut())?;
             self.record.mark_unconfirmed(None)?;
         }
         Ok(())
     }
 
-    /// Where the bucket does not say yet that it is published, another home may be the next to publish: then what is
-    /// stored under tags must be what is published still.
-    fn take_back(&mut self) {
-        let Some(turn) = &mut self.turn else { return };
+    /// After a failure: makes the objects named by tag as the last publication has them, if the pointer does not have the
+    /// new commit. Another home may publish next, and knows nothing of that commit.
+    fn undo_tags(&mut self) {
+        let Some(lease) = &mut self.lease else { return };
         let ours = self.record.head().ok().flatten().map(|head| head.to_string());
-        let standing = snapshot::standing(self.storage).map(Standing::pointer);
-        let published = match (turn.confirm(), standing) {
+        let pointer = snapshot::read_pointer(self.storage).map(PointerState::pointer);
+        let published = match (lease.ensure_held(), pointer) {
             (Ok(()), Ok(Some(pointer))) if Some(&pointer.revision) != ours.as_ref() => self.head.as_ref(),
-            // It is published after all, or it cannot be known: that is left for whoever has the next turn.
+            // The pointer has the new commit, or nobody can know. The next holder of the lease repairs it.
             _ => None,
         };
-        let name = [self.held.repository().clone()];
-        let restored =
-            published.map(|head| settle::restore(self.storage, &self.record, head, &name, &mut || Ok(())));
-        if restored.is_none_or(|restored| restored.is_err()) {
-            turn.die();
+        let name = [self.listing.repository().clone()];
+        let repaired = published
+            .map(|head| recovery::repair_tags(self.storage, &self.record, head, &name, &mut || Ok(())));
+        if repaired.is_none_or(|repaired| repaired.is_err()) {
+            lease.abandon();
         }
     }
 }
 
-/// Waits until no other home publishes to the bucket. The caller holds the vendor's lock.
-pub fn take_turn<'a>(registry: &Registry<'a>, name: Option<&RepositoryName>) -> Result<Turn<'a>, Failure> {
+/// Waits until this home holds the publish lease of the bucket. The caller holds the vendor's lock.
+pub fn acquire_lease<'a>(
+    registry: &Registry<'a>,
+    name: Option<&RepositoryName>,
+) -> Result<PublishLease<'a>, Failure> {
     let Registry { vendor, storage, say, .. } = *registry;
-    Turn::take(storage, &Holder::new(name), &vendor.turn(), &Patience::default(), say)
+    let holder = LeaseHolder::new(name);
+    PublishLease::acquire(storage, &holder, &vendor.lease_note(), &LeaseTiming::default(), say)
 }
 
-/// The keys of the objects that the repository's publication names.
+/// The keys of all objects that the last publication of a repository names.
 pub fn published_keys(
     record: &Record,
     head: Option<&CommitId>,
@@ -242,7 +291,7 @@ pub fn published_keys(
     let mut keys = BTreeSet::new();
     let Some(head) = head else { return Ok(keys) };
     for path in [tree::document(name), tree::v1_document(name)] {
-        // One that cannot be read names nothing: all of it is stored anew.
+        // A document that cannot be read names nothing: then all its objects are stored anew.
         let document = record.read(head, &path)?.and_then(|bytes| Document::parse(&bytes).ok());
         if let Some(document) = document {
             inventory::objects(&document, &mut |key, _| {
@@ -262,7 +311,7 @@ impl Current {
             let document = Document::parse(&bytes).map_err(|error| {
                 Failure::new(Kind::Environment, format!("{path} of commit {commit} cannot be read"))
                     .caused_by(error)
-                    .hint("correct it in the record with git, or publish the image under another name")
+                    .hint("correct the document in the record with git, or publish the image under another name")
             })?;
             Ok(Some(document))
         };

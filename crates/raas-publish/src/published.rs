@@ -1,4 +1,4 @@
-//! What a commit publishes: repositories, their tags, and what those consist of.
+//! The repositories that a commit publishes, with their tags, manifests and layers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ pub struct Repository {
     pub v2: Option<V2Extension>,
     /// Docker v1 content.
     pub v1: Option<V1Content>,
-    /// Whether it is the operator's, published beside the vendor's own.
+    /// Whether it is one of the operator's repositories, which are published beside the vendor's own.
     pub operator: bool,
 }
 
-/// The repositories of a commit.
+/// Repositories by name.
 pub type Repositories = BTreeMap<RepositoryName, Repository>;
 
-/// Reads them. A document that does not parse is for `raas status` to report.
+/// Reads the repositories of a commit. A document that does not parse is left out; `raas status` reports it.
 pub fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
     let mut repositories = Repositories::new();
     for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
@@ -38,7 +38,7 @@ pub fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
     Ok(repositories)
 }
 
-/// The manifests of a repository that the record has and that parse, by digest.
+/// The manifests of a repository by digest. A manifest that is missing or does not parse is left out.
 pub fn manifests(
     reader: &Reader<'_>,
     name: &RepositoryName,
@@ -53,7 +53,7 @@ pub fn manifests(
     Ok(manifests)
 }
 
-/// The manifests that one leads to, itself the first: an index to those that it lists.
+/// The digests of a manifest and of all manifests that it leads to, as an index leads to those that it lists.
 pub fn reachable(manifests: &BTreeMap<Digest, Manifest>, from: &Digest) -> BTreeSet<Digest> {
     let mut seen = BTreeSet::new();
     let mut left = vec![*from];
@@ -66,7 +66,7 @@ pub fn reachable(manifests: &BTreeMap<Digest, Manifest>, from: &Digest) -> BTree
     seen
 }
 
-/// The layers of everything that these tags lead to, with the size of each.
+/// The layers that these tags lead to, with the size of each in bytes.
 pub fn layers<'a>(
     manifests: &BTreeMap<Digest, Manifest>,
     tags: impl Iterator<Item = (&'a Tag, &'a Digest)>,
@@ -80,16 +80,16 @@ pub fn layers<'a>(
     found
 }
 
-/// How many bytes a manifest leads to, configs and layers, each once.
+/// The bytes of the configs and layers that a manifest leads to, each counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
     /// All bytes.
     pub all: u64,
-    /// Those of them that are not served from the vendor's bucket.
+    /// The bytes that the vendor's bucket does not serve.
     pub elsewhere: u64,
 }
 
-/// The size of what a manifest leads to.
+/// The size of everything that a manifest leads to.
 pub fn size(manifests: &BTreeMap<Digest, Manifest>, v2: &V2Extension, from: &Digest) -> Size {
     let digests = reachable(manifests, from);
     let found = digests.iter().filter_map(|digest| manifests.get(digest));

@@ -1,4 +1,5 @@
-//! What is published, as commits: the audit log, and the one place where a publication becomes true.
+//! The record: a git repository whose commits are the publications. It is the audit log, and the one place where a
+//! publication becomes true.
 
 mod exchange;
 mod message;
@@ -17,7 +18,7 @@ pub use message::{Message, parse_tag_line};
 
 /// A vendor's record: the branch `main` of a bare git repository.
 ///
-/// Reading and committing are the repository's own; the record adds what only publications need.
+/// The repository can read and commit. The record adds what only publications need.
 #[derive(Debug)]
 pub struct Record {
     repository: Repository,
@@ -36,22 +37,22 @@ impl Deref for Record {
 }
 
 impl Record {
-    /// The record in a folder, which need not exist yet.
+    /// The record in this folder, which need not exist yet.
     pub fn new(folder: PathBuf) -> Self {
         Self { repository: Repository::of_branch(folder, BRANCH) }
     }
 
-    /// Every publication that was the last one at some time since then, the newest first.
+    /// Every publication that was the last one at some time since `since`, the newest first.
     pub fn current_since(&self, since: SystemTime) -> Result<Vec<CommitId>, Failure> {
         if self.head()?.is_none() {
             return Ok(Vec::new());
         }
         let since = since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        // The first parents alone: with merges, what was published is what the branch was at.
+        // Only the first parents: a merged commit was never the last one of the branch.
         let listing =
             self.git().run(&["rev-list", "--first-parent", "--reverse", "--timestamp", REFERENCE])?;
         let mut commits = Vec::new();
-        // No commit was made before those that it was made on, whatever the clock of its machine said.
+        // A commit is never older than its parents, whatever the clock of its machine said.
         let mut made = 0;
         let latest = SystemTime::now() + Duration::from_secs(24 * 3600);
         let latest = latest.duration_since(UNIX_EPOCH).map_or(0, |latest| latest.as_secs());
@@ -59,12 +60,12 @@ impl Record {
             let (time, commit) =
                 line.split_once(' ').ok_or_else(|| self.git().unexpected("`git rev-list` said no time"))?;
             let time: u64 = time.parse().unwrap_or(0);
-            // One of the future says nothing.
+            // A time in the future is wrong and is ignored.
             if time < latest {
                 made = made.max(time);
             }
             if made < since {
-                // Another one took its place before that.
+                // This commit replaced all earlier ones before `since`.
                 commits.clear();
             }
             commits.push(CommitId::parse(commit)?);
@@ -73,8 +74,7 @@ impl Record {
         Ok(commits)
     }
 
-    /// Takes away what a killed git holds against everybody: its lock files. The caller holds the vendor's lock, so
-    /// no git that may write is alive.
+    /// Removes the lock files of a killed git. The caller holds the vendor's lock, so no live git needs them.
     pub fn recover(&self) -> Result<(), Failure> {
         let folder = self.git().folder();
         let locks = |name: &str| name.ends_with(".lock");
@@ -85,28 +85,28 @@ impl Record {
         recover().context(|| format!("cannot recover the record in {}", folder.display()))
     }
 
-    /// Packs what many publications have made of small files, where that is worth it, and removes what runs that
-    /// were killed have left. The caller holds the vendor's lock, so nobody else writes here.
+    /// Packs small files if there are many, and removes temporary files of killed runs. The caller holds the vendor's lock, so
+    /// no other process writes here.
     pub fn tidy(&self) -> Result<(), Failure> {
         let folder = self.git().folder();
-        // A pack that is kept for a fast-import that has been killed is never packed together with others.
+        // git never repacks a pack with a `.keep` file. A killed fast-import leaves such a file.
         let unfinished = |name: &str| name.starts_with("tmp_") || name.ends_with(".keep");
         remove_below(&folder.join("objects"), &unfinished)
-            .context(|| format!("cannot tidy the record in {}", folder.display()))?;
+            .context(|| format!("cannot clean up the record in {}", folder.display()))?;
         self.git().run(&["gc", "--auto", "--quiet"])?;
         Ok(())
     }
 }
 
-/// Removes the files of a folder whose names are meant; one that is not there has none.
-fn remove(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
+/// Removes the files of a folder whose names match. The folder need not exist.
+fn remove(folder: &Path, matches: &dyn Fn(&str) -> bool) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
         let entry = entry?;
-        let named = entry.file_name().to_str().is_some_and(meant);
+        let named = entry.file_name().to_str().is_some_and(matches);
         if named && !entry.file_type()?.is_dir() {
             fs::remove_file(entry.path())?;
         }
@@ -114,11 +114,11 @@ fn remove(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
     Ok(())
 }
 
-/// As [`remove`], in all folders below too.
-fn remove_below(folder: &Path, meant: &dyn Fn(&str) -> bool) -> io::Result<()> {
+/// As [`remove`], also in all folders below.
+fn remove_below(folder: &Path, matches: &dyn Fn(&str) -> bool) -> io::Result<()> {
     let mut found = Vec::new();
     files::walk(folder, "", &mut |path, _| {
-        if path.rsplit('/').next().is_some_and(meant) {
+        if path.rsplit('/').next().is_some_and(matches) {
             found.push(folder.join(path));
         }
     })?;
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_could_not_have_published_is_refused() {
+    fn a_foreign_commit_with_other_files_than_metadata_is_refused() {
         let (record, _folder) = record();
         let good = [change("crane/data/a.json", Some("1")), change("crane/data/ü/_v1.json", Some("2"))];
         let one = record.commit(None, &good, "One").unwrap();
         record.check_tree(&one, "s3://b").unwrap();
         for bad in ["revision", "crane/data/../x", "crane/datas/x"] {
             let commit = record.commit(Some(&one), &[change(bad, Some("x"))], "Bad");
-            // git itself refuses some of them.
+            // git itself refuses some of these paths.
             let Ok(commit) = commit else { continue };
             let failure = record.check_tree(&commit, "s3://b").unwrap_err().to_string();
             assert!(failure.contains("s3://b") && failure.contains("no metadata"), "{failure}");
@@ -158,7 +158,17 @@ mod tests {
         }
     }
 
-    /// Runs git at another time than now.
+    #[test]
+    fn a_commit_keeps_files_that_this_raas_does_not_know() {
+        let (record, _folder) = record();
+        let first = [change("crane/data/a.json", Some("1")), change("crane/data/later/b.sig", Some("2"))];
+        let one = record.commit(None, &first, "One").unwrap();
+        let two = record.commit(Some(&one), &[change("crane/data/a.json", None)], "Two").unwrap();
+        let paths: Vec<String> = record.files(&two, "").unwrap().into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, ["crane/data/later/b.sig"]);
+    }
+
+    /// Runs git with another time than now.
     fn git_at(record: &Record, seconds: u64, arguments: &[&str]) -> String {
         let mut command = std::process::Command::new("git");
         for who in ["AUTHOR", "COMMITTER"] {
@@ -171,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn times_that_go_back_are_not_believed() {
+    fn a_commit_is_never_older_than_its_parents() {
         let (record, _folder) = record();
         let day = |days: u64| SystemTime::now() - Duration::from_secs(days * 24 * 3600);
         let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut parent = None;
         let mut made = Vec::new();
-        // The third comes from a machine whose clock is wrong.
+        // The clock of the third commit's machine is wrong.
         for (n, days) in [50, 3, 40, 1].into_iter().enumerate() {
             let tree = record.git().run(&["mktree"]).unwrap();
             let mut arguments =
@@ -198,7 +208,7 @@ mod tests {
             "the first was current until 3 days ago"
         );
         assert_eq!(record.current_since(day(2)).unwrap().len(), 2);
-        // One that claims to be of next year keeps nothing that is older.
+        // A commit with a time of next year keeps nothing that is older.
         let head = made[3].clone();
         let tree = record.git().run(&["mktree"]).unwrap();
         let next_year = seconds(SystemTime::now()) + 365 * 24 * 3600;
@@ -209,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_runs_left_is_tidied_away() {
+    fn files_of_killed_runs_are_removed() {
         let (record, _folder) = record();
         record.commit(None, &[change("a", Some("1"))], "One").unwrap();
         let folder = record.git().folder();

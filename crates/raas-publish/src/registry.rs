@@ -5,16 +5,16 @@ use raas_base::Say;
 use crate::home::Vendor;
 use crate::storage::Storage;
 
-/// A vendor's registry: its part of the home, its objects, and who else publishes there.
+/// A vendor's registry: the vendor's part of the home, and its storage.
 #[derive(Clone, Copy)]
 pub struct Registry<'a> {
     /// The vendor's part of the home.
     pub vendor: &'a Vendor,
     /// The vendor's objects.
     pub storage: &'a dyn Storage,
-    /// Whether other homes may publish to the storage too, and servers elsewhere read its metadata.
+    /// Whether other homes may publish to the storage too. Then servers elsewhere follow its snapshot.
     pub shared: bool,
-    /// Takes what people should know meanwhile.
+    /// Takes lines for people while a command runs.
     pub say: &'a Say,
 }
 

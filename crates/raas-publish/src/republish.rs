@@ -1,15 +1,15 @@
-//! Changing what is published without new content: back to an earlier publication, or out of the registry.
+//! Publishing without new content: going back to an earlier publication, or removing an image or a tag.
 
 mod check;
 mod removal;
 
 use std::collections::BTreeMap;
 
-use raas_types::crane::{Content, Document, tree};
+use raas_types::crane::{Content, Document, keep_unknown_keys, tree};
 use raas_types::{Digest, RepositoryName, Tag};
 
-use crate::catch_up::When;
 use crate::history;
+use crate::lease::Lease;
 use crate::publication::{Current, Done, Publication};
 use crate::record::{Message, Record};
 use crate::registry::Registry;
@@ -20,7 +20,7 @@ use raas_git::CommitId;
 /// What was published.
 #[derive(Debug)]
 pub struct Republished {
-    /// In a sentence.
+    /// A sentence that says what was done.
     pub what: String,
     /// The tags that the image has now.
     pub tags: BTreeMap<Tag, Digest>,
@@ -28,21 +28,24 @@ pub struct Republished {
     pub done: Done,
 }
 
-/// A repository's files: path to content, or to nothing for one that goes.
+/// A repository's files: path to content, or to `None` for a file that is removed.
 type Files = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Publishes an image as it was in an earlier commit, or in the publication of it before the last.
+/// Publishes an image as it was in the commit `to`, or without that in its publication before the last.
+///
+/// # Errors
+/// There is no such publication, or the bucket does not have all of its content any more.
 pub fn roll_back(
     registry: &Registry<'_>,
     name: &RepositoryName,
     to: Option<&str>,
 ) -> Result<Republished, Failure> {
     let Registry { vendor, storage, .. } = *registry;
-    let mut publication = Publication::begin(registry, name, When::InTurn)?;
+    let mut publication = Publication::begin(registry, name, Lease::Held)?;
     let record = &vendor.record();
     let never = || {
         Failure::new(Kind::Usage, format!("{name} has never been published"))
-            .hint("`raas list ISV` lists the images")
+            .hint("run `raas list ISV` to see the images")
     };
     let head = publication.head.clone().ok_or_else(never)?;
     let target = match to {
@@ -57,7 +60,7 @@ pub fn roll_back(
                         only.commit.short()
                     );
                     return Err(Failure::new(Kind::Usage, message)
-                        .hint("`raas unpublish` takes an image out of the registry"));
+                        .hint("run `raas unpublish` to remove the image from the registry"));
                 }
                 [_, before, ..] => before.commit.clone(),
             }
@@ -67,13 +70,14 @@ pub fn roll_back(
     if then.is_empty() {
         let message = format!("commit {} does not publish {name}", target.short());
         return Err(Failure::new(Kind::Usage, message)
-            .hint(format!("`raas log {} {name}` lists the publications of the image", vendor.name())));
+            .hint(format!("run `raas log {} {name}` to see the publications of the image", vendor.name())));
     }
     check::content(storage, name, &then)?;
 
     let now = publication.current()?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
-    let files = files_of(record, storage, &head, &target, name, protected)?;
+    let rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
+    let files = rollback.files()?;
     let v2 = then.v2.unwrap_or_default();
     let mut manifests = record.files(&target, &tree::manifests(name))?;
     let paths: BTreeMap<String, Digest> =
@@ -90,16 +94,20 @@ pub fn roll_back(
     finish(publication, files, &message, what, v2.tags)
 }
 
-/// Takes an image, or one tag, out of the registry.
+/// Removes an image, or one tag of it, from the registry.
+///
+/// # Errors
+/// The image or the tag is not published.
 pub fn unpublish(
     registry: &Registry<'_>,
     name: &RepositoryName,
     tag: Option<&Tag>,
 ) -> Result<Republished, Failure> {
-    let publication = Publication::begin(registry, name, When::InTurn)?;
+    let publication = Publication::begin(registry, name, Lease::Held)?;
     let current = publication.current()?;
     let unknown = |what: String| {
-        Failure::new(Kind::Usage, format!("{what} is not published")).hint("`raas list ISV` lists what is")
+        Failure::new(Kind::Usage, format!("{what} is not published"))
+            .hint("run `raas list ISV` to see what is published")
     };
     let head = match &publication.head {
         Some(head) if !current.is_empty() => head.clone(),
@@ -111,7 +119,7 @@ pub fn unpublish(
     };
     let (files, left) = match tag {
         Some(tag) if !removal::has(&current, tag) => return Err(unknown(format!("{name}:{tag}"))),
-        Some(tag) => removal::tag(registry, &publication.record, &head, name, &current, tag)?,
+        Some(tag) => removal::tag(registry, &publication, &head, &current, tag)?,
         None => (removal::all(&publication.record, &head, name)?, BTreeMap::new()),
     };
     let message = Message::new("Unpublish", name, tags.iter());
@@ -134,32 +142,45 @@ fn finish(
     Ok(Republished { what, tags, done })
 }
 
-/// A repository's files as they were, in place of those that it has.
-fn files_of(
-    record: &Record,
-    storage: &dyn Storage,
-    head: &CommitId,
-    target: &CommitId,
-    name: &RepositoryName,
+/// A repository on its way from its files in `head` to its files in `target`.
+struct Rollback<'a> {
+    record: &'a Record,
+    storage: &'a dyn Storage,
+    head: &'a CommitId,
+    target: &'a CommitId,
+    name: &'a RepositoryName,
     protected: bool,
-) -> Result<Files, Failure> {
-    let mut files = removal::all(record, head, name)?;
-    let mut old = record.files(target, &tree::manifests(name))?;
-    for path in [tree::document(name), tree::v1_document(name)] {
-        old.extend(record.files(target, &path)?.into_iter().filter(|file| file.path == path));
-    }
-    record.read_each(&old, |file, bytes| {
-        let bytes =
-            if file.path.ends_with(".json") { renew(&bytes, storage, name, protected) } else { bytes };
-        files.insert(file.path.clone(), Some(bytes));
-        Ok(())
-    })?;
-    Ok(files)
 }
 
-/// An earlier document with what is not a matter of content as it is today: where the bucket is, and whether the
-/// repository takes a credential.
-fn renew(bytes: &[u8], storage: &dyn Storage, name: &RepositoryName, protected: bool) -> Vec<u8> {
+impl Rollback<'_> {
+    /// The files of `target`, and the removal of the files that only `head` has.
+    fn files(&self) -> Result<Files, Failure> {
+        let Self { record, storage, head, target, name, protected } = *self;
+        let mut files = removal::all(record, head, name)?;
+        let mut old = record.files(target, &tree::manifests(name))?;
+        for path in [tree::document(name), tree::v1_document(name)] {
+            old.extend(record.files(target, &path)?.into_iter().filter(|file| file.path == path));
+        }
+        record.read_each(&old, |file, bytes| {
+            let bytes = if file.path.ends_with(".json") {
+                with_current_settings(&bytes, storage, name, protected)
+            } else {
+                bytes
+            };
+            files.insert(file.path.clone(), Some(bytes));
+            Ok(())
+        })?;
+        Ok(files)
+    }
+}
+
+/// An earlier document with two settings of today: where the bucket is, and whether the repository is protected.
+fn with_current_settings(
+    bytes: &[u8],
+    storage: &dyn Storage,
+    name: &RepositoryName,
+    protected: bool,
+) -> Vec<u8> {
     let Ok(mut document) = Document::parse(bytes) else { return bytes.to_vec() };
     let below = match document.content {
         Content::V1(_) => "",
@@ -167,5 +188,5 @@ fn renew(bytes: &[u8], storage: &dyn Storage, name: &RepositoryName, protected: 
     };
     document.url = format!("{}/{name}/{below}", storage.base_url());
     document.protected = protected;
-    document.to_bytes()
+    keep_unknown_keys(bytes, document.to_bytes())
 }

@@ -1,30 +1,32 @@
-//! A publication's metadata in the vendor's bucket, so that servers anywhere need nothing but the bucket, and so that
-//! several homes can publish to it.
+//! A publication's metadata in the vendor's bucket: what servers elsewhere follow, and what other homes publish on top of.
 //!
-//! A commit's files lie in archives, the *parts* of its snapshot ([`parts`]), each under its own digest, and never change;
-//! the pointer says which parts are served, and where the history up to that commit lies ([`history`]). What the pointer
-//! names is stored before it, so whoever follows it finds all of it whole.
+//! ```text
+//! pointer (_metadata/current) ──▶ parts    (_metadata/<digest>.tar.gz)        the commit's files, for servers
+//!                             └─▶ history  (_record/<commit>-<digest>.pack)   the commits up to it, for other homes
+//! ```
+//!
+//! Parts and history never change. Everything that the pointer names is stored before the pointer. So a reader that
+//! follows the pointer finds all of it whole.
 //!
 //! # Two publishers at once
 //!
-//! Of one home, commits of the record have one order, since each is made on top of the last; of several homes too,
-//! since a home makes a commit only in its turn ([`turn`]), on top of what the bucket's pointer says then. A publisher
-//! writes the pointer only after its commit is in the record, and then *looks again*: it is done when the pointer
-//! stands at the record's last commit, as the record says it then, or at a later one. So an older pointer never stays:
+//! The commits of a record have one order. In one home, a commit is made on top of the last commit. With several homes, a
+//! home makes a commit only while it holds the publish lease ([`crate::lease`]), on top of the pointer's commit.
 //!
-//! Let the last commit be L. Its publisher P writes a pointer of L after L is in the record. Suppose the last
-//! write of all left an older pointer, by a publisher Q. Then that write came after P's, so after L was in the
-//! record; and Q looked at the record after it, saw L, and wrote again. It was not the last write of all.
+//! A publisher writes the pointer after its commit is in the record, and then *reads the record again*. It is done when
+//! the pointer is at the record's last commit or at a later one. So an older pointer never stays:
 //!
-//! That needs nothing of the storage but that a reader sees what was last written. What it leaves open is a Q that
-//! dies between its write and its look: until the next publication, `raas push` of anything included, the older
-//! pointer stands. Where the storage refuses to replace what is not as it was read, that is closed too, since Q's
-//! write then fails: see [`replace`].
+//! Let L be the last commit, and P its publisher. P writes a pointer to L after L is in the record. Suppose that the last
+//! write of all was an older pointer, written by Q. Then Q wrote after P, so after L was in the record. Q read the record
+//! after its write, saw L, and wrote again. So that write was not the last one.
+//!
+//! The storage needs to promise only that a reader sees the last write. One gap stays: a Q that is killed between its
+//! write and its look at the record leaves the older pointer until the next publication of anything. A conditional write
+//! would close the gap, since the write of Q would then fail: see `replace`.
 
 mod history;
 mod parts;
 mod refusal;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,75 +35,83 @@ use std::path::Path;
 
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
+use crate::lease::PublishLease;
 use crate::record::Record;
-use crate::storage::{Draft, Storage, StorageError};
-pub use history::{recover, take_in};
-pub use parts::{are_sound, has_parts};
+use crate::storage::{PutOptions, Storage, StorageError};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
-pub use refusal::{another_record, another_vendor, without_pointer};
-pub use turn::{Holder, Patience, Turn};
 
-/// How often a publisher meets another one before it gives up.
+pub use history::{fetch_history, recover_without_pointer};
+pub use parts::{are_sound, has_parts};
+pub use refusal::{another_record, another_vendor, without_pointer};
+
+/// How often a publisher may meet another publisher before it gives up.
 const ATTEMPTS: usize = 10;
 
-/// How closely to look at what the pointer names.
+/// How thoroughly a publisher checks what the pointer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// At the parts, which servers read.
-    Parts,
-    /// At the history too, which others need who publish, and at each byte of the parts.
-    Everything,
+pub enum SnapshotCheck {
+    /// Only that the parts are there.
+    Quick,
+    /// That the history is there too, and that each byte of the parts is right.
+    Full,
 }
 
-/// What a vendor's metadata is published from, and to.
-pub struct Publisher<'a> {
+/// Publishes a record's last commit as a snapshot.
+pub struct SnapshotPublisher<'a> {
     /// The vendor.
     pub vendor: &'a VendorName,
-    /// The vendor's, of the home that publishes to this bucket.
+    /// The vendor's record in this home.
     pub record: &'a Record,
     /// The vendor's storage.
     pub storage: &'a dyn Storage,
-    /// A folder for archives in the making.
+    /// A folder for archives while they are made.
     pub spool: &'a Path,
 }
 
-impl Publisher<'_> {
-    /// Makes the bucket's pointer stand at the record's last commit, or leaves it at a later one. Nothing is done where
-    /// it stands there already, so this mends what a run that was killed has left. The turn, where homes have turns, is
-    /// asked right before the pointer is written.
-    pub fn publish(&self, look: Look, mut turn: Option<&mut Turn<'_>>) -> Result<(), Failure> {
+impl SnapshotPublisher<'_> {
+    /// Moves the bucket's pointer to the record's last commit, unless it is there or at a later one. So this also finishes
+    /// what a killed run has left. The lease is checked right before the pointer is written; a bucket of one home alone
+    /// needs no lease.
+    ///
+    /// # Errors
+    /// The bucket holds another registry, the lease is lost, or the pointer does not stay as it is written.
+    pub fn publish(
+        &self,
+        check: SnapshotCheck,
+        mut lease: Option<&mut PublishLease<'_>>,
+    ) -> Result<(), Failure> {
+        // The pointer that was found, and the one that was made to take its place.
         let mut made: Option<(Option<Pointer>, Pointer)> = None;
         for _ in 0..2 * ATTEMPTS {
-            // The record before the pointer: that is the look that the argument above is about.
+            // The record is read before the pointer: the argument in the module's documentation needs this order.
             let Some(head) = self.record.head()? else { return Ok(()) };
-            // What is missing or damaged is written anew: the caller has caught up.
-            let mut standing = standing(self.storage)?.pointer();
-            if let (Look::Everything, Some(pointer)) = (look, &mut standing)
+            // The caller has caught up, so a missing or damaged pointer is written anew.
+            let mut current = read_pointer(self.storage)?.pointer();
+            if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
                 && !are_sound(self.storage, pointer)?
             {
                 pointer.parts.clear();
             }
-            if let Some(standing) = &standing {
-                let stands = self.stands(&head, standing, look).or_else(|failure| {
-                    // Who was too slow for its turn finds another one's.
-                    turn.as_ref().map_or(Ok(()), |turn| turn.confirm())?;
+            if let Some(pointer) = &current {
+                let done = self.is_done(&head, pointer, check).or_else(|failure| {
+                    // A lost lease is the better explanation: then the pointer is another home's.
+                    lease.as_ref().map_or(Ok(()), |lease| lease.ensure_held())?;
                     Err(failure)
                 });
-                if stands? {
+                if done? {
                     return Ok(());
                 }
             }
             match made.take() {
-                // Nothing has changed since it was made.
-                Some((on, pointer)) if on == standing && pointer.revision == head.as_str() => {
-                    self.replace(&pointer, turn.as_deref())?;
+                // Nothing has changed since the new pointer was made.
+                Some((found, pointer)) if found == current && pointer.revision == head.as_str() => {
+                    self.replace(&pointer, lease.as_deref())?;
                 }
                 _ => {
-                    let pointer = self.make(standing.as_ref(), &head)?;
-                    // That may have taken a while.
-                    Turn::keep_any(turn.as_deref_mut())?;
-                    made = Some((standing, pointer));
+                    let pointer = self.store(current.as_ref(), &head)?;
+                    PublishLease::renew_if_any(lease.as_deref_mut())?;
+                    made = Some((current, pointer));
                 }
             }
         }
@@ -109,86 +119,94 @@ impl Publisher<'_> {
             Kind::Environment,
             "the bucket's pointer to the metadata does not stay as it is written",
         )
-        .hint("other runs publish at the same time, or another program writes there; push again"))
+        .hint("push again; other runs publish at the same time, or another program writes there"))
     }
 
-    /// Replaces the pointer, in the turn.
-    fn replace(&self, pointer: &Pointer, turn: Option<&Turn<'_>>) -> Result<(), Failure> {
-        let Some(turn) = turn else { return replace(self.storage, pointer) };
-        turn.confirm()?;
+    /// Replaces the pointer while the lease is held.
+    fn replace(&self, pointer: &Pointer, lease: Option<&PublishLease<'_>>) -> Result<(), Failure> {
+        let Some(lease) = lease else { return replace(self.storage, pointer) };
+        lease.ensure_held()?;
         replace(self.storage, pointer)?;
-        // A machine may have slept in between: then another home's publication may have been replaced.
-        if turn.is_held()? { Ok(()) } else { Err(refusal::too_late(self.storage, turn.lost())) }
+        // If the machine slept before the write, the write may have replaced another home's publication.
+        if lease.is_held()? { Ok(()) } else { Err(refusal::too_late(self.storage, lease.lost())) }
     }
 
-    /// Stores all that a pointer to a commit names.
-    fn make(&self, standing: Option<&Pointer>, head: &CommitId) -> Result<Pointer, Failure> {
-        let history = history::store(self, standing, head)?;
-        parts::store(self, standing, head, history)
+    /// Stores the history and the parts of a commit; returns a pointer to them.
+    fn store(&self, current: Option<&Pointer>, head: &CommitId) -> Result<Pointer, Failure> {
+        let history = history::store(self, current, head)?;
+        parts::store(self, current, head, history)
     }
 
-    /// Whether the pointer is of the commit or of a later one, and what it names is there.
-    fn stands(&self, head: &CommitId, standing: &Pointer, look: Look) -> Result<bool, Failure> {
-        if standing.revision != head.as_str() {
-            let other = CommitId::parse(&standing.revision)?;
+    /// Whether the pointer is at the commit or at a later one, and everything that it names is there.
+    fn is_done(&self, head: &CommitId, pointer: &Pointer, check: SnapshotCheck) -> Result<bool, Failure> {
+        if pointer.revision != head.as_str() {
+            let other = CommitId::parse(&pointer.revision)?;
             if !self.record.has(&other)? {
-                return Err(another_record(self.storage, standing));
+                return Err(another_record(self.storage, pointer));
             }
             return self.record.is_ancestor(head, &other);
         }
-        let whole = is_whole(self.storage, standing)?;
-        Ok(whole && (look == Look::Parts || history::is_whole(self.storage, standing)?))
+        let whole = is_whole(self.storage, pointer)?;
+        Ok(whole && (check == SnapshotCheck::Quick || history::is_whole(self.storage, pointer)?))
     }
 }
 
-/// The pointer as it is in the bucket.
+/// What the bucket has as its pointer.
 #[derive(Debug)]
-pub enum Standing {
-    /// The pointer as it was read.
-    Pointer(Pointer),
-    /// There is no pointer.
+pub enum PointerState {
+    /// A pointer that can be read.
+    Found(Pointer),
+    /// No pointer.
     Missing,
-    /// There is a pointer that cannot be read.
+    /// A pointer that cannot be read.
     Damaged(PointerError),
 }
 
-impl Standing {
-    /// The pointer, if there is a good one.
+impl PointerState {
+    /// The pointer, if it can be read.
     pub fn pointer(self) -> Option<Pointer> {
         match self {
-            Standing::Pointer(pointer) => Some(pointer),
-            Standing::Missing | Standing::Damaged(_) => None,
+            PointerState::Found(pointer) => Some(pointer),
+            PointerState::Missing | PointerState::Damaged(_) => None,
         }
     }
 }
 
-/// Reads the pointer.
-pub fn standing(storage: &dyn Storage) -> Result<Standing, Failure> {
+/// Reads the bucket's pointer.
+///
+/// # Errors
+/// The storage fails, or only a newer raas knows the pointer's format. Any other pointer that cannot be read is
+/// [`PointerState::Damaged`].
+pub fn read_pointer(storage: &dyn Storage) -> Result<PointerState, Failure> {
     let key = ObjectKey::Pointer;
-    let Some(content) = storage.read(&key)? else { return Ok(Standing::Missing) };
+    let Some(content) = storage.read(&key)? else { return Ok(PointerState::Missing) };
     let mut bytes = Vec::new();
     let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
     read.context(|| format!("cannot read {key}"))?;
-    Ok(Pointer::parse(&bytes).map_or_else(Standing::Damaged, Standing::Pointer))
+    match Pointer::parse(&bytes) {
+        Ok(pointer) => Ok(PointerState::Found(pointer)),
+        Err(error @ PointerError::Newer { .. }) => Err(refusal::newer_format(storage, error)),
+        Err(error) => Ok(PointerState::Damaged(error)),
+    }
 }
 
-/// The keys of what a pointer names.
+/// The keys of everything that a pointer names.
 pub fn keys(pointer: &Pointer) -> Vec<String> {
     let history = pointer.history.iter().map(|piece| piece.key().to_string());
     history.chain(pointer.parts.iter().map(|part| part.key().to_string())).collect()
 }
 
-/// Whether a pointer names all that it should, as far as one question tells. Older versions stored no history, or no parts.
-pub fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    Ok(!standing.history.is_empty() && has_parts(storage, standing)?)
+/// Whether a pointer names history and parts, and the parts are there. A pointer of an older version may name none.
+pub fn is_whole(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    Ok(!pointer.history.is_empty() && has_parts(storage, pointer)?)
 }
 
-/// Whether a home that is new finds all of the history that it needs to publish.
-pub fn has_history(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    history::is_whole(storage, standing)
+/// Whether the history is there that a new home needs to publish.
+pub fn has_history(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    history::is_whole(storage, pointer)
 }
 
-/// Whether objects with these keys, which begin so, are there with these lengths: one listing, whatever their number.
+/// Whether objects with these keys and lengths are there. All keys begin with the prefix, so one listing is enough.
 fn has_all(storage: &dyn Storage, prefix: &str, mut missing: BTreeMap<String, u64>) -> Result<bool, Failure> {
     storage.list(prefix, &mut |listed| {
         if missing.get(&listed.key) == Some(&listed.size) {
@@ -200,19 +218,19 @@ fn has_all(storage: &dyn Storage, prefix: &str, mut missing: BTreeMap<String, u6
 
 /// Replaces the pointer.
 ///
-/// This is the one place where a conditional write belongs, once [`Storage`] has one: replace what was read, or
-/// nothing. The loop above takes a refusal as it takes a write: it looks again.
+/// If [`Storage`] ever has conditional writes, this is the one place for one: replace the pointer only if it is as it was
+/// read. [`SnapshotPublisher::publish`] needs no change for that: after a refused write it looks again.
 fn replace(storage: &dyn Storage, pointer: &Pointer) -> Result<(), Failure> {
     let key = ObjectKey::Pointer;
     let bytes = pointer.to_bytes();
-    let mut upload = storage.create(Draft::of(&key, bytes.len() as u64))?;
+    let mut upload = storage.create(PutOptions::of(&key, bytes.len() as u64))?;
     upload.write_all(&bytes).map_err(|error| StorageError::writing(&key, error))?;
     Ok(upload.commit(&key)?)
 }
 
-/// Stores what is named by its digest. It is hardly ever there before, so nobody asks.
+/// Stores an object that is named by its digest. It is nearly always new, so this does not ask whether it is there.
 fn put(storage: &dyn Storage, key: &ObjectKey, size: u64, file: &mut File) -> Result<(), Failure> {
-    let mut upload = storage.create(Draft::of(key, size))?;
+    let mut upload = storage.create(PutOptions::of(key, size))?;
     io::copy(file, &mut upload).map_err(|error| StorageError::writing(key, error))?;
     Ok(upload.commit(key)?)
 }

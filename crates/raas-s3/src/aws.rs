@@ -1,8 +1,8 @@
-//! Credentials and region for AWS and the services that are like it.
+//! Credentials and region for AWS and for services like it.
 //!
 //! The standard chain is asked in its order: environment, profiles of `~/.aws/config` and `~/.aws/credentials` with
 //! SSO, assumed roles and credential processes, web identity, the container's and the instance's role. Keys of the
-//! section `[aws]` come before it. The one TLS stack is rustls with ring, as everywhere in raas.
+//! section `[aws]` take precedence. The TLS library is rustls with ring, as everywhere in raas.
 
 use std::time::Duration;
 
@@ -22,16 +22,15 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use crate::settings::AwsSettings;
 use raas_base::failure::{Failure, Kind};
 
-/// Where nothing says a region. Services that are not AWS mostly do not care; AWS says in which one a bucket is.
+/// The region if nothing sets one. Most services that are not AWS ignore it; AWS answers with the bucket's region.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Loads credentials and region; `region` is the vendor's own. No request is made before credentials are needed:
-/// whether there are any shows then.
+/// Loads the configuration; `region` is the vendor's own. No source is asked for credentials before a request needs them.
 ///
-/// The result has a credentials provider and a region always.
+/// The result always has a credentials provider and a region.
 ///
 /// # Errors
-/// `[aws]` has half of a key pair.
+/// `[aws]` has only half of a key pair.
 pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkConfig, Failure> {
     let http = http_client();
     let provider_config = ProviderConfig::without_region().with_http_client(http.clone());
@@ -48,9 +47,8 @@ pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkC
         (None, None) => chain(aws, &provider_config.with_region(Some(region.clone()))).await,
         _ => {
             let message = "[aws] has one of `aws_access_key_id` and `aws_secret_access_key`, and needs both";
-            return Err(Failure::new(Kind::Usage, message).hint(
-                "set the other one too, or neither: then the environment, ~/.aws and the instance's role are asked",
-            ));
+            return Err(Failure::new(Kind::Usage, message)
+                .hint("set both, or neither to use the environment, ~/.aws or the instance's role"));
         }
     };
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -63,7 +61,7 @@ pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkC
     Ok(loader.load().await)
 }
 
-/// As the SDK's own default client is, proxies of the environment included, with another provider of cryptography.
+/// The SDK's default client, with the proxies of the environment, and with ring for the cryptography.
 fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector =
@@ -74,7 +72,7 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// The standard chain, with little patience for an instance's metadata service where there is none.
+/// The standard chain, with short timeouts for an instance's metadata service where there is none.
 async fn chain(aws: &AwsSettings, provider_config: &ProviderConfig) -> SharedCredentialsProvider {
     let instance = imds::Client::builder()
         .configure(provider_config)
@@ -90,7 +88,7 @@ async fn chain(aws: &AwsSettings, provider_config: &ProviderConfig) -> SharedCre
     SharedCredentialsProvider::new(chain.build().await)
 }
 
-/// The region of the environment or the profile. The instance is not asked: it may be anywhere.
+/// The region of the environment or of the profile. The instance's own region says nothing about the bucket's.
 async fn configured_region(aws: &AwsSettings, provider_config: &ProviderConfig) -> Region {
     let mut profile = ProfileFileRegionProvider::builder().configure(provider_config);
     if let Some(name) = &aws.profile {
@@ -110,7 +108,7 @@ mod tests {
     use raas_base::Secret;
 
     #[test]
-    fn keys_of_the_configuration_come_first_and_are_not_shown() {
+    fn keys_of_the_configuration_take_precedence_and_are_not_shown() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let aws = AwsSettings {
             access_key_id: Some("AKIAEXAMPLE".into()),

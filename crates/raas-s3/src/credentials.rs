@@ -11,7 +11,7 @@ use raas_base::failure::Failure;
 use crate::aws;
 use crate::settings::AwsSettings;
 
-/// Where credentials come from.
+/// The chain of sources of credentials.
 #[derive(Debug, Clone)]
 pub struct CredentialChain(SdkConfig);
 
@@ -29,10 +29,10 @@ pub struct AwsCredentials {
 }
 
 impl CredentialChain {
-    /// The chain that the settings describe. Nothing is asked yet.
+    /// The chain that the settings describe. No source is asked yet.
     ///
     /// # Errors
-    /// The settings have half of a key pair.
+    /// The settings have only half of a key pair.
     pub async fn load(settings: &AwsSettings) -> Result<Self, Failure> {
         aws::load(settings, None).await.map(Self)
     }
@@ -40,11 +40,11 @@ impl CredentialChain {
     /// Asks the chain for credentials.
     ///
     /// # Errors
-    /// No source has any. The text names the source that came nearest, and what it lacks; it holds no secret.
+    /// No source has credentials. The text names the last source and the reason. It has no secret.
     pub async fn find(&self) -> Result<AwsCredentials, String> {
-        let provider = self.0.credentials_provider().expect("`aws::load` gives one");
+        let provider = self.0.credentials_provider().expect("`aws::load` sets a provider");
         let found = provider.provide_credentials().await.map_err(|error| {
-            // The innermost cause says which source lacked what.
+            // The innermost cause names the source and what it lacks.
             let mut cause: &dyn Error = &error;
             while let Some(inner) = cause.source() {
                 cause = inner;

@@ -1,6 +1,21 @@
 //! A bucket of Amazon S3, or of a service like it, as a [`Storage`](raas_publish::storage::Storage).
 //!
-//! This is the one crate of raas that knows the cloud's SDK: its types leave by no function.
+//! ```text
+//!   S3Settings, AwsSettings          what the operator sets
+//!        │
+//!        ▼
+//!   S3 ──▶ upload ──▶ multipart      small objects are one request, large objects are parts
+//!    │        │           │
+//!    │        ▼           ▼
+//!    │      pool      upload_notes   memory of all uploads; notes for resuming them
+//!    │
+//!    ├──▶ reader, copy               reading on after a broken connection; copies inside the service
+//!    ├──▶ leftovers                  removing unfinished uploads: after an interruption, and of killed runs
+//!    ├──▶ bucket ──▶ policy          making a bucket and setting it up
+//!    └──▶ client, errors             retries and timeouts; what a refusal means and what to do
+//! ```
+//!
+//! No other crate uses AWS's SDK, and no public function has a type of it.
 
 mod aws;
 mod credentials;
@@ -8,5 +23,5 @@ mod s3;
 mod settings;
 
 pub use credentials::{AwsCredentials, CredentialChain};
-pub use s3::S3;
+pub use s3::{Retries, S3, S3Options};
 pub use settings::{AwsSettings, S3Settings};

@@ -1,37 +1,35 @@
-//! A bucket of Amazon S3, or of a service that is like it.
+//! A bucket of Amazon S3, or of a service like it.
 //!
 //! ```text
 //! <prefix>/<key>            an object
-//! <prefix>/_uploads/<name>  a packed layer whose digest, and so whose key, is not known before its end
+//! <prefix>/_uploads/<name>  a layer that is packed: its digest, and so its key, is known only at its end
 //! ```
 //!
-//! Objects appear whole by the service's own promise. What is sent carries its SHA-256, which the service verifies.
-//! Large layers of a known digest go on where a killed run stopped; packed ones begin anew, since nobody knows which
-//! layer an unfinished upload is of.
+//! The service promises that objects appear whole. Each upload carries its SHA-256, and the service verifies it. If a run
+//! is killed, the next run resumes the uploads of large layers with a known digest. Layers that are packed begin anew.
 //!
-//! The rest of raas waits for what it does, so that this part has a few threads of its own to wait with.
+//! The rest of raas blocks while it waits. This module has a few threads of its own that wait for the service.
 
 mod bucket;
+mod bucket_location;
 mod client;
 mod copy;
 mod errors;
 mod leftovers;
 mod multipart;
-mod place;
 mod policy;
 mod pool;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod unfinished;
 mod upload;
+mod upload_notes;
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use raas_types::{ObjectKey, VendorName};
@@ -39,29 +37,32 @@ use tokio::runtime::{Handle, Runtime};
 
 use raas_base::Say;
 use raas_base::failure::{Context as _, Failure};
-use raas_publish::storage::{Draft, Found, Listed, Storage, StorageError, Upload};
+use raas_publish::storage::{
+    Capabilities, InterruptGuard, ListedObject, ObjectMeta, Provision, PutOptions, ServiceStatus, Storage,
+    StorageError, Upload, UploadLimits,
+};
 
 use crate::aws;
 use crate::settings::{AwsSettings, S3Settings};
-use client::{Patience, Seen};
-use errors::{Action, Facts};
+use bucket_location::BucketLocation;
+use client::{RetryPolicy, ServiceObservations};
+use errors::{Action, FailedRequest};
 use leftovers::{Leftover, Leftovers};
-use place::Place;
 use pool::Pool;
 use reader::S3Reader;
-use unfinished::Unfinished;
 use upload::S3Upload;
+use upload_notes::UploadNotes;
 
-/// Layers at once, of one upload each.
-const IN_FLIGHT: usize = 8;
+/// How many layers of one upload each are uploaded at once.
+const SINGLE_UPLOADS: usize = 8;
 
-/// Threads that wait for the service.
+/// How many threads wait for the service.
 const THREADS: usize = 2;
 
-/// From how many seconds on a difference of the clocks is told.
-const SKEW: i64 = 60;
+/// A larger difference of the clocks, in seconds, is a warning.
+const NOTED_SKEW: i64 = 60;
 
-/// Credentials that end sooner than this are warned of: a source that renews them does so earlier.
+/// Credentials that end sooner than this are a warning. A source that renews credentials does so earlier.
 const ENDING: Duration = Duration::from_secs(10 * 60);
 
 /// A vendor's bucket.
@@ -69,98 +70,92 @@ pub struct S3 {
     engine: Arc<Engine>,
 }
 
-/// The threads, and what they work on.
+/// The threads, and the state that they share.
 struct Engine {
-    /// Always there, but for the moment of its end.
+    /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     shared: Arc<Shared>,
 }
 
-/// What every request needs.
+/// The state that all requests share.
 struct Shared {
     client: Client,
-    place: Place,
+    location: BucketLocation,
     credentials: SharedCredentialsProvider,
     pool: Arc<Pool>,
     leftovers: Leftovers,
-    unfinished: Unfinished,
-    patience: Patience,
-    seen: Arc<Seen>,
+    upload_notes: UploadNotes,
+    retry_policy: RetryPolicy,
+    observations: Arc<ServiceObservations>,
     say: Say,
 }
 
+/// How long the storage tries before it gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// Many times: for commands that need the bucket.
+    Many,
+    /// Twice: for commands that can go on without the bucket.
+    Few,
+}
+
+/// What a bucket is opened with.
+#[derive(Debug)]
+pub struct S3Options<'a> {
+    /// The vendor.
+    pub vendor: &'a VendorName,
+    /// The settings of the vendor's bucket.
+    pub settings: &'a S3Settings,
+    /// The settings for AWS.
+    pub aws: &'a AwsSettings,
+    /// The folder in which the runs of one home note their uploads. It need not exist.
+    pub uploads: PathBuf,
+    /// How long to try before giving up.
+    pub retries: Retries,
+    /// Takes lines for people.
+    pub say: &'a Say,
+}
+
 impl S3 {
-    /// A vendor's bucket, which need not exist. Nothing is asked yet. Runs of one home share the folder `uploads`, which
-    /// need not exist either, for notes of what they upload.
+    /// A vendor's bucket, which need not exist. This sends no request.
     ///
     /// # Errors
-    /// The settings contradict each other. Whether the service answers shows when it is asked.
-    pub fn new(
-        vendor: &VendorName,
-        settings: &S3Settings,
-        aws: &AwsSettings,
-        uploads: PathBuf,
-        say: &Say,
-    ) -> Result<Self, Failure> {
-        Self::connect(vendor, settings, aws, uploads, say, &Patience::default())
-    }
-
-    /// As [`new`](Self::new), for commands that can do without the bucket: they are told soon that a service does not
-    /// answer.
-    pub fn hasty(
-        vendor: &VendorName,
-        settings: &S3Settings,
-        aws: &AwsSettings,
-        uploads: PathBuf,
-        say: &Say,
-    ) -> Result<Self, Failure> {
-        Self::connect(vendor, settings, aws, uploads, say, &Patience::HASTY)
-    }
-
-    fn connect(
-        vendor: &VendorName,
-        settings: &S3Settings,
-        aws: &AwsSettings,
-        uploads: PathBuf,
-        say: &Say,
-        patience: &Patience,
-    ) -> Result<Self, Failure> {
-        let runtime = Self::runtime().context(|| "cannot start threads".into())?;
-        let loaded = runtime.block_on(aws::load(aws, settings.region.as_deref()))?;
-        let region = loaded.region().map_or("us-east-1", |region| region.as_ref());
-        let endpoint = settings.endpoint.as_deref().or(loaded.endpoint_url());
-        let place = Place::new(vendor, settings, region, endpoint);
-        Ok(Self::with_patience(runtime, &loaded, place, uploads, patience, pool::PART, say))
-    }
-
-    /// The host that clients are sent to for the objects, without its port; `None` if the server sends the bytes itself.
-    pub fn client_host(&self) -> Option<String> {
-        let place = &self.shared().place;
-        place.sends_clients().then(|| place.host())
-    }
-
-    fn with_patience(
-        runtime: Runtime,
-        config: &SdkConfig,
-        place: Place,
-        notes: PathBuf,
-        patience: &Patience,
-        part: usize,
-        say: &Say,
-    ) -> Self {
-        let seen = Arc::new(Seen::default());
-        let shared = Shared {
-            client: client::client(config, &place, patience, &seen),
-            place,
-            credentials: config.credentials_provider().expect("`aws::load` gives one"),
-            pool: Pool::new(part),
-            leftovers: Leftovers::default(),
-            unfinished: Unfinished::new(notes),
-            patience: patience.clone(),
-            seen,
-            say: say.clone(),
+    /// The settings contradict each other. Whether the service answers shows with the first request.
+    pub fn new(options: &S3Options<'_>) -> Result<Self, Failure> {
+        let policy = match options.retries {
+            Retries::Many => RetryPolicy::default(),
+            Retries::Few => RetryPolicy::QUICK,
         };
-        Self { engine: Arc::new(Engine { runtime: Some(runtime), shared: Arc::new(shared) }) }
+        Self::with_policy(options, &policy, pool::PART)
+    }
+
+    /// The host that the server redirects clients to, without its port; `None` if the server sends the bytes itself.
+    pub fn client_host(&self) -> Option<String> {
+        let location = &self.shared().location;
+        location.redirects_clients().then(|| location.host())
+    }
+
+    /// As [`new`](Self::new), with this policy and parts of this size in bytes.
+    fn with_policy(options: &S3Options<'_>, policy: &RetryPolicy, part_size: usize) -> Result<Self, Failure> {
+        let S3Options { vendor, settings, aws, uploads, say, .. } = options;
+        let runtime = Self::runtime().context(|| "cannot start threads".into())?;
+        let config = runtime.block_on(aws::load(aws, settings.region.as_deref()))?;
+        let region = config.region().map_or("us-east-1", |region| region.as_ref());
+        let endpoint = settings.endpoint.as_deref().or(config.endpoint_url());
+        let location = BucketLocation::new(vendor, settings, region, endpoint);
+        let observations = Arc::new(ServiceObservations::default());
+        let shared = Shared {
+            client: client::client(&config, &location, policy, &observations),
+            location,
+            credentials: config.credentials_provider().expect("`aws::load` sets a provider"),
+            pool: Pool::new(part_size),
+            leftovers: Leftovers::default(),
+            upload_notes: UploadNotes::new(uploads.clone()),
+            retry_policy: policy.clone(),
+            observations,
+            say: (*say).clone(),
+        };
+        Ok(Self { engine: Arc::new(Engine { runtime: Some(runtime), shared: Arc::new(shared) }) })
     }
 
     /// The threads of a bucket.
@@ -189,7 +184,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Nothing that is still under way matters to anybody.
+        // Nobody waits for requests that are still running.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -197,102 +192,114 @@ impl Drop for Engine {
 }
 
 impl Storage for S3 {
-    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
-        Ok(Box::new(S3Upload::new(self.engine.clone(), draft)))
+    fn create(&self, options: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(S3Upload::new(self.engine.clone(), options)))
     }
 
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
-        self.engine.block_on(self.shared().head(&self.shared().place.key(key), key))
+    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
+        self.engine.block_on(self.shared().head(&self.shared().location.key(key), key))
     }
 
     fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
-        let reader = S3Reader::open(self.engine.clone(), self.shared().place.key(key))?;
+        let reader = S3Reader::open(self.engine.clone(), self.shared().location.key(key))?;
         Ok(reader.map(|reader| Box::new(reader) as Box<dyn Read + Send>))
     }
 
     fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
-        self.engine.block_on(self.shared().copy(&self.shared().place.key(from), to, size))
+        self.engine.block_on(self.shared().copy(&self.shared().location.key(from), to, size))
     }
 
     fn delete_key(&self, key: &str) -> Result<(), StorageError> {
-        self.engine.block_on(self.shared().remove(&format!("{}{key}", self.shared().place.prefix)))
+        self.engine.block_on(self.shared().remove(&format!("{}{key}", self.shared().location.prefix)))
     }
 
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
         let shared = self.shared();
-        let full = format!("{}{prefix}", shared.place.prefix);
+        let full = format!("{}{prefix}", shared.location.prefix);
         self.engine.block_on(shared.list_keys(&full, &mut |mut object| {
-            if let Some(key) = shared.place.relative(&object.key) {
+            if let Some(key) = shared.location.relative(&object.key) {
                 object.key = key.to_owned();
                 each(object);
             }
         }))
     }
 
-    fn reach(&self) -> Result<(), StorageError> {
-        match self.engine.block_on(self.shared().reach()) {
+    fn ping(&self) -> Result<(), StorageError> {
+        match self.engine.block_on(self.shared().ping()) {
             Err(error) if error.is_unanswered() => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn sweep(&self) -> Result<usize, StorageError> {
-        self.engine.block_on(self.shared().sweep())
+    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
+        self.engine.block_on(self.shared().abort_stale_uploads())
     }
 
+    fn base_url(&self) -> String {
+        self.shared().location.base_url()
+    }
+
+    fn display_name(&self) -> String {
+        self.shared().location.name()
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities {
+            upload_limits: UploadLimits { single: SINGLE_UPLOADS, pairs: pool::PAIRS },
+            provision: Some(self),
+            service: Some(self),
+            interrupt_guard: Some(self),
+        }
+    }
+}
+
+impl Provision for S3 {
     fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         self.engine.block_on(self.shared().prepare(create))
     }
+}
+
+impl ServiceStatus for S3 {
+    fn requests(&self) -> u64 {
+        self.shared().observations.requests()
+    }
 
     fn warnings(&self) -> Vec<String> {
-        let ahead = self.shared().seen.ahead();
+        let ahead = self.shared().observations.ahead();
         let way = if ahead > 0 { "behind" } else { "ahead of" };
         let warning = format!(
             "this machine's clock is {} s {way} the service's: signed URLs live shorter or longer for it",
             ahead.abs()
         );
-        let skewed = (ahead.abs() > SKEW).then_some(warning);
-        // Whether there are credentials at all is told by whatever needs them.
+        let skewed = (ahead.abs() > NOTED_SKEW).then_some(warning);
+        // If there are no credentials at all, the first request fails and says so.
         let credentials = self.engine.block_on(self.shared().credentials.provide_credentials());
         let ending = credentials.ok().and_then(|found| ending(found.expiry()?, SystemTime::now()));
         skewed.into_iter().chain(ending).collect()
     }
 
     fn now(&self) -> SystemTime {
-        let (now, ahead) = (SystemTime::now(), self.shared().seen.ahead());
+        let (now, ahead) = (SystemTime::now(), self.shared().observations.ahead());
         let by = Duration::from_secs(ahead.unsigned_abs());
         if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
     }
+}
 
-    fn guard(&self, key: &ObjectKey, instead: &ObjectKey, content: &[u8]) {
+impl InterruptGuard for S3 {
+    fn replace_on_interrupt(&self, key: &ObjectKey, replacement: &ObjectKey, content: &[u8]) {
         self.engine.watch_for_interrupts();
         let shared = self.shared();
-        shared.leftovers.leave(shared.leftover(key), (shared.place.key(instead), content.to_vec()));
+        let replacement = (shared.location.key(replacement), content.to_vec());
+        shared.leftovers.replace_by(shared.leftover(key), replacement);
         self.engine.block_on(shared.leftovers.add(shared.leftover(key)));
     }
 
-    fn unguard(&self, key: &ObjectKey) {
+    fn leave_on_interrupt(&self, key: &ObjectKey) {
         self.shared().leftovers.remove(&self.shared().leftover(key));
-    }
-
-    fn base_url(&self) -> String {
-        self.shared().place.base_url()
-    }
-
-    fn place(&self) -> String {
-        self.shared().place.name()
-    }
-
-    fn in_flight(&self, uploads_each: usize) -> usize {
-        if uploads_each == 1 { IN_FLIGHT } else { pool::PAIRS }
-    }
-
-    fn requests(&self) -> Option<u64> {
-        Some(self.shared().seen.requests())
     }
 }
 
-/// A warning of credentials that end soon. A renewing source has put newer ones in their place before.
+/// The warning for credentials that end soon. A source that renews credentials has replaced them before.
 fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
     let left = expires.duration_since(now).unwrap_or_default();
     (left < ENDING).then(|| {
@@ -306,42 +313,43 @@ fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
 
 impl Shared {
     fn leftover(&self, key: &ObjectKey) -> Leftover {
-        Leftover { key: self.place.key(key), upload: None }
+        Leftover { key: self.location.key(key), upload: None }
     }
 
-    /// What is known of an object.
-    async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
-        match self.client.head_object().bucket(&self.place.bucket).key(full).send().await {
-            Ok(found) => Ok(Some(Found {
+    /// The length and the time of an object.
+    async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
+        match self.client.head_object().bucket(&self.location.bucket).key(full).send().await {
+            Ok(found) => Ok(Some(ObjectMeta {
                 size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                 modified: time(found.last_modified),
             })),
-            Err(error) if Facts::of(&error).absent() => Ok(None),
-            // Who may not list is told 403 of what is not there.
+            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
+            // Without the permission to list, a missing object is a 403.
             Err(error) => Err(self.explain(format!("cannot look at {key}"), Action::GET, &error).await),
         }
     }
 
-    /// Lists one object, and does not wait long.
-    async fn reach(&self) -> Result<(), StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
-        match request.max_keys(1).customize().config_override(client::hasty()).send().await {
+    /// Lists one object, with few retries.
+    async fn ping(&self) -> Result<(), StorageError> {
+        let request =
+            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+        match request.max_keys(1).customize().config_override(client::quick()).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 
     async fn remove(&self, full: &str) -> Result<(), StorageError> {
-        match self.client.delete_object().bucket(&self.place.bucket).key(full).send().await {
+        match self.client.delete_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(_) => Ok(()),
-            Err(error) if Facts::of(&error).absent() => Ok(()),
+            Err(error) if FailedRequest::of(&error).absent() => Ok(()),
             Err(error) => Err(self.explain(format!("cannot delete {full}"), Action::DELETE, &error).await),
         }
     }
 
-    /// Names each object below a prefix of the bucket, by its key in the bucket.
-    async fn list_keys(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(prefix);
+    /// Calls `each` for every object below a prefix of the bucket, with its key in the bucket.
+    async fn list_keys(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
+        let request = self.client.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = match page {
@@ -352,7 +360,7 @@ impl Shared {
             };
             for object in page.contents.unwrap_or_default() {
                 let Some(key) = object.key else { continue };
-                each(Listed {
+                each(ListedObject {
                     key,
                     size: object.size.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                     modified: time(object.last_modified),
@@ -368,7 +376,7 @@ fn time(at: Option<aws_sdk_s3::primitives::DateTime>) -> SystemTime {
     at.and_then(|at| at.try_into().ok()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The MD5 that the ETag of a simple object or part is; that of others is something else.
+/// The MD5 in an entity tag. The entity tag of a multipart or encrypted object is something else.
 fn etag_md5(etag: &str) -> Option<[u8; 16]> {
     let digits = etag.trim_matches('"');
     let mut md5 = [0; 16];

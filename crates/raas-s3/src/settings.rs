@@ -1,31 +1,31 @@
-//! What an operator sets for a bucket and for AWS.
+//! The settings of a bucket, and of AWS.
 
 use raas_base::Secret;
 use raas_types::BucketAccess;
 
-/// Where a vendor's bucket is, and how clients get at it.
+/// Where a vendor's bucket is, and how clients get its objects.
 #[derive(Debug, Clone, Default)]
 pub struct S3Settings {
     /// The bucket's name.
     pub bucket: String,
-    /// What all keys begin with, without a slash at the end.
+    /// The beginning of all keys, without a slash at the end.
     pub prefix: Option<String>,
     /// The service's base URL, if it is not AWS.
     pub endpoint: Option<String>,
     /// The bucket's region; otherwise the region of [`AwsSettings`], of the environment or of the profile.
     pub region: Option<String>,
-    /// Whether the bucket stands in the path of its URL and not in the host name.
+    /// Whether the bucket's name is in the path of its URL. Otherwise it is in the host name.
     pub path_style: bool,
     /// Whether objects of a public bucket are stored with an ACL that lets everybody read them, for a service without
     /// bucket policies.
     pub public_acl: bool,
-    /// How clients get at the objects.
+    /// How clients get the objects.
     pub access: BucketAccess,
     /// The base URL of the CDN in front of the bucket, for [`BucketAccess::Cdn`].
     pub cdn_url: Option<String>,
 }
 
-/// What comes before AWS's standard chain of credentials and regions.
+/// Credentials and region that take precedence over AWS's standard chain.
 #[derive(Debug, Clone, Default)]
 pub struct AwsSettings {
     /// The access key's id; it needs [`secret_access_key`](Self::secret_access_key).

@@ -31,6 +31,8 @@ impl Snapshot {
     pub fn with(revision: &str, archives: Vec<Vec<u8>>) -> Self {
         let part = |bytes: &Vec<u8>| Part { digest: Digest::of(bytes), size: bytes.len() as u64 };
         let pointer = Pointer {
+            format: Pointer::FORMAT,
+            parts_format: Pointer::PARTS_FORMAT,
             revision: revision.to_owned(),
             sequence: 1,
             published: "2026-01-01T00:00:00Z".to_owned(),

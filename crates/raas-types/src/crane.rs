@@ -6,7 +6,9 @@ mod extension;
 mod lint;
 pub mod partition;
 pub mod tree;
+mod unknown_keys;
 
 pub use document::{Content, Document, DocumentError, V1Content, V2Content};
 pub use extension::{BlobEntry, ManifestEntry, V1Extension, V1ImageEntry, V2Extension};
 pub use lint::{Finding, Severity, lint};
+pub use unknown_keys::keep_unknown_keys;

@@ -8,6 +8,12 @@ use crate::{Digest, ObjectKey, VendorName};
 /// The content of `_metadata/current`. The parts that it names never change; a publication replaces the pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
+    /// The format of the pointer: [`Pointer::FORMAT`]. Older versions wrote none, which is read as 0.
+    #[serde(default)]
+    pub format: u32,
+    /// The format of the parts: [`Pointer::PARTS_FORMAT`]. Older versions wrote none, which is read as 0.
+    #[serde(default)]
+    pub parts_format: u32,
     /// The commit of the record whose metadata the parts hold.
     pub revision: String,
     /// The number of commits that the record had. Within one record, the higher number is the later publication.
@@ -62,6 +68,12 @@ impl HistoryPiece {
 }
 
 impl Pointer {
+    /// The newest format of a pointer that this raas reads, and the format that it writes.
+    pub const FORMAT: u32 = 1;
+
+    /// The newest format of parts that this raas reads, and the format that it writes.
+    pub const PARTS_FORMAT: u32 = 1;
+
     /// The longest pointer, in bytes, that raas reads.
     pub const MAX_SIZE: u64 = 64 * 1024;
 
@@ -71,8 +83,25 @@ impl Pointer {
     /// Reads a pointer. Unknown keys are ignored, so that later versions may add some.
     ///
     /// # Errors
-    /// The bytes are not JSON of that form, or the snapshot is longer than servers read.
+    /// The bytes are not JSON of that form, the format is newer than this raas knows, or the snapshot is longer than servers
+    /// read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
+        /// Read first, since a newer format may lack keys or have other types.
+        #[derive(Deserialize)]
+        struct Formats {
+            #[serde(default)]
+            format: u32,
+            #[serde(default)]
+            parts_format: u32,
+        }
+        let Formats { format, parts_format } = serde_json::from_slice(bytes)?;
+        for (of, found, known) in
+            [("pointer", format, Self::FORMAT), ("parts", parts_format, Self::PARTS_FORMAT)]
+        {
+            if found > known {
+                return Err(PointerError::Newer { of, found, known });
+            }
+        }
         let pointer: Self = serde_json::from_slice(bytes)?;
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
@@ -111,6 +140,16 @@ pub enum PointerError {
     /// The bytes are not JSON, a key is missing, or a value has the wrong type.
     #[error("it is no pointer: {0}")]
     Json(#[from] serde_json::Error),
+    /// A format that only a newer raas knows.
+    #[error("the format of the {of} is {found}; this raas knows formats up to {known}")]
+    Newer {
+        /// What has the format: the pointer or its parts.
+        of: &'static str,
+        /// The format that was found.
+        found: u32,
+        /// The newest format that this raas knows.
+        known: u32,
+    },
     /// `revision`, or a `tip` of the history, is not the id of a commit.
     #[error("its `revision` or a `tip` of its history is not the id of a commit")]
     Revision,
@@ -128,6 +167,8 @@ mod tests {
 
     fn pointer() -> Pointer {
         Pointer {
+            format: Pointer::FORMAT,
+            parts_format: Pointer::PARTS_FORMAT,
             revision: "0123abc".into(),
             sequence: 3,
             published: "2026-01-01T00:00:00Z".into(),
@@ -166,6 +207,22 @@ mod tests {
         let older = Pointer::parse(older.as_bytes()).unwrap();
         assert_eq!((older.revision.as_str(), older.vendor), ("0123abc", None));
         assert_eq!((older.parts, older.history), (vec![], vec![]));
+        assert_eq!((older.format, older.parts_format), (0, 0));
+    }
+
+    #[test]
+    fn a_pointer_of_a_newer_format_is_refused_whatever_else_it_has() {
+        for (text, of) in [
+            (r#"{"format": 2, "revision": ["of", "another", "type"]}"#, "pointer"),
+            (r#"{"format": 1, "parts_format": 2}"#, "parts"),
+        ] {
+            let error = Pointer::parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, PointerError::Newer { found: 2, known: 1, .. }), "{error}");
+            assert_eq!(
+                error.to_string(),
+                format!("the format of the {of} is 2; this raas knows formats up to 1")
+            );
+        }
     }
 
     #[test]

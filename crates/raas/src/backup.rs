@@ -43,7 +43,7 @@ pub(crate) fn back_up(
     let Some(entry) = history::entry(&record, commit)? else { return Ok(false) };
     let changed = repository.change(&message(vendor.name(), &entry), &|read| {
         if registry.shared {
-            catch_up::refresh_surely(registry)?;
+            catch_up::lock_and_catch_up(registry)?;
         }
         let Some(head) = record.head()? else { return Ok(Vec::new()) };
         let mut logs = Logs { vendor: vendor.name(), read, changed: BTreeMap::new() };

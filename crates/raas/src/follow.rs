@@ -74,6 +74,6 @@ impl Follower {
             self.open.insert(name.clone(), storage::open(vendor, &self.config, &self.say)?);
         }
         let storage = self.open[name].as_ref();
-        catch_up::refresh_from(&Registry { vendor, storage, shared: true, say: &self.say })
+        catch_up::try_catch_up(&Registry { vendor, storage, shared: true, say: &self.say })
     }
 }

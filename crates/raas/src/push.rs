@@ -40,10 +40,10 @@ use publish::Publisher;
 use raas_base::failure::Failure;
 use raas_platform::ServerRegistration;
 use raas_publish::catch_up;
-use raas_publish::held::Held;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication::{Current, published_keys};
 use raas_publish::registry::Registry;
+use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
 pub(crate) use report::{Counted, Report};
 pub(crate) use source::SourceArgument;
@@ -155,12 +155,12 @@ impl Run<'_> {
     fn prepare(&self, registry: &Registry<'_>, federation: &Sources) -> Result<OperatorDocuments, Failure> {
         if registry.vendor.exists() && registry.shared {
             // Content that other homes have stored need not be stored again.
-            catch_up::refresh_from(registry)?;
+            catch_up::try_catch_up(registry)?;
         }
         let operator = OperatorDocuments::plan(federation, registry.vendor, &self.options.image.name)?;
         if !self.options.dry_run {
             // Runs that are still alive keep their uploads.
-            let swept = registry.storage.sweep()?;
+            let swept = registry.storage.abort_stale_uploads()?;
             if swept > 0 {
                 self.progress.say(&format!("Removed the remains of {swept} interrupted uploads"));
             }
@@ -169,7 +169,11 @@ impl Run<'_> {
     }
 
     /// What the bucket holds of the image's repository.
-    fn list_repository<'r>(&'r self, registry: &Registry<'r>, image: &Image) -> Result<Held<'r>, Failure> {
+    fn list_repository<'r>(
+        &'r self,
+        registry: &Registry<'r>,
+        image: &Image,
+    ) -> Result<RepositoryListing<'r>, Failure> {
         let name = &self.options.image.name;
         let published = if registry.vendor.exists() {
             let record = registry.vendor.record();
@@ -177,11 +181,17 @@ impl Run<'_> {
         } else {
             BTreeSet::new()
         };
-        Ok(Held::read(registry.storage, name, matches!(image, Image::V1(_)), &published)?)
+        Ok(RepositoryListing::read(registry.storage, name, matches!(image, Image::V1(_)), &published)?)
     }
 
     /// Decides for each layer, and prints the layers that are skipped.
-    fn plan(&self, kind: SourceKind, image: Image, masks: &Masks, held: &Held<'_>) -> Result<Plan, Failure> {
+    fn plan(
+        &self,
+        kind: SourceKind,
+        image: Image,
+        masks: &Masks,
+        held: &RepositoryListing<'_>,
+    ) -> Result<Plan, Failure> {
         let Options { vendor, image: ImageArgument { name, .. }, .. } = self.options;
         let published = PublishedContent::read(&self.home.vendor(vendor), &image)?;
         let plan = Planner::new(name, kind, masks, &published, held).plan(image)?;
@@ -217,7 +227,7 @@ impl Run<'_> {
     ) -> Report {
         report.reference = reference::reference(self.home, server, self.options, &report);
         report.served = server.is_some();
-        report.requests = registry.storage.requests();
+        report.requests = registry.storage.capabilities().requests();
         report.seconds = self.begun.elapsed().as_secs_f64();
         report
     }

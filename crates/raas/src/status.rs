@@ -101,7 +101,7 @@ impl Checks<'_> {
         if let CheckedStorage::Answers(storage) = checked {
             let (vendor, storage) = (self.vendor, storage.as_ref());
             let registry = Registry { vendor, storage, shared: true, say: &say_on_stderr() };
-            drop(catch_up::refresh_from(&registry));
+            drop(catch_up::try_catch_up(&registry));
         }
     }
 
@@ -160,7 +160,7 @@ fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<
         return Ok(Check::ok("snapshot", "nothing is published yet"));
     };
     let complete = format!("run `raas setup {}`, which writes it", vendor.name());
-    Ok(match snapshot::standing(storage)?.pointer() {
+    Ok(match snapshot::read_pointer(storage)?.pointer() {
         Some(pointer) if pointer.revision == head.as_str() => {
             if pointer.parts.is_empty() {
                 let found = "an older raas wrote the bucket's metadata, and servers cannot read it any more";
@@ -275,11 +275,11 @@ fn check_images(
     if let Some(progress) = deep {
         checks.push(check_content(storage, &parsed, progress));
     }
-    if !compared.left_over.is_empty() {
-        let found = format!("stored objects that no publication needs: {}", compared.left_over.len());
+    if !compared.unreferenced.is_empty() {
+        let found = format!("stored objects that no publication needs: {}", compared.unreferenced.len());
         checks.push(
             Check::warning("leftovers", found)
-                .details(compared.left_over)
+                .details(compared.unreferenced)
                 .fix(format!("run `raas gc {}` to remove them; they do no harm", vendor.name())),
         );
     }

@@ -69,7 +69,7 @@ pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
     }
     let say = say_on_stderr();
     let refreshed = s3::open(vendor, config, &say, s3::Hurry::Yes).and_then(|storage| {
-        catch_up::refresh_from(&Registry { vendor, storage: storage.as_ref(), shared: true, say: &say })
+        catch_up::try_catch_up(&Registry { vendor, storage: storage.as_ref(), shared: true, say: &say })
     });
     if let Err(failure) = refreshed {
         let mut text = format!(

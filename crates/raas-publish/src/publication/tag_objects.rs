@@ -1,5 +1,5 @@
-//! The objects of a bucket that are named by tag: each tag's manifest and the list of tags, for a legacy Crane and
-//! whoever reads the bucket by itself.
+//! The objects that are named by a tag: the manifest of each tag, and the list of tags. raas's own servers do not read them.
+//! They are for a legacy Crane, and for programs that read Pulp's layout from the bucket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,9 @@ use raas_types::crane::tree;
 use raas_types::{ObjectKey, Reference, RepositoryName, Tag};
 use serde::Serialize;
 
-use super::{Current, Tell};
-use crate::held::Held;
+use super::{Current, OnObject};
 use crate::record::Record;
+use crate::repository_listing::RepositoryListing;
 use crate::storage::Storage;
 use raas_base::failure::Failure;
 use raas_git::CommitId;
@@ -21,41 +21,49 @@ struct TagsList<'a> {
     tags: Vec<&'a Tag>,
 }
 
-/// Makes them what the commit says, and removes those of tags that are gone. There may be thousands: `keep` is asked
-/// before each.
-pub(super) fn update(
-    storage: &dyn Storage,
-    held: &Held<'_>,
-    record: &Record,
-    commit: &CommitId,
-    tell: Tell<'_>,
-    keep: &mut dyn FnMut() -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let name = held.repository();
-    let expected = expected(record, commit, name, &mut |key, bytes| {
-        keep()?;
-        let written = held.put(key, bytes)?;
-        tell(key, bytes.len() as u64, written);
-        Ok(())
-    })?;
-    surplus(held, &expected).iter().try_for_each(|key| storage.delete_key(key))?;
-    Ok(())
+/// The objects named by tag of one repository, as a commit has them.
+pub(super) struct TagObjects<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) listing: &'a RepositoryListing<'a>,
+    pub(super) record: &'a Record,
+    pub(super) commit: &'a CommitId,
 }
 
-/// Whether they are what the commit says.
-pub(super) fn are_whole(held: &Held<'_>, record: &Record, commit: &CommitId) -> Result<bool, Failure> {
-    let mut whole = true;
-    let expected = expected(record, commit, held.repository(), &mut |key, bytes| {
-        whole = whole && held.holds(key, bytes)?;
+impl TagObjects<'_> {
+    /// Stores the objects as the commit has them, and removes the objects of tags that are gone. A repository may have
+    /// thousands of tags, so `renew` is called before each object.
+    pub(super) fn update(
+        &self,
+        on_object: OnObject<'_>,
+        renew: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Self { storage, listing, record, commit } = *self;
+        let expected = expected(record, commit, listing.repository(), &mut |key, bytes| {
+            renew()?;
+            let written = listing.put(key, bytes)?;
+            on_object(key, bytes.len() as u64, written);
+            Ok(())
+        })?;
+        surplus(listing, &expected).iter().try_for_each(|key| storage.delete_key(key))?;
         Ok(())
-    })?;
-    Ok(whole && surplus(held, &expected).is_empty())
+    }
+
+    /// Whether the objects are as the commit has them.
+    pub(super) fn are_whole(&self) -> Result<bool, Failure> {
+        let Self { listing, record, commit, .. } = *self;
+        let mut whole = true;
+        let expected = expected(record, commit, listing.repository(), &mut |key, bytes| {
+            whole = whole && listing.has_content(key, bytes)?;
+            Ok(())
+        })?;
+        Ok(whole && surplus(listing, &expected).is_empty())
+    }
 }
 
 /// Takes an object's key and its content.
 type Each<'a> = &'a mut dyn FnMut(&ObjectKey, &[u8]) -> Result<(), Failure>;
 
-/// Names each object that should be there, with its content; gives their keys.
+/// Calls `each` for every object that should be there; returns the keys of all.
 fn expected(
     record: &Record,
     commit: &CommitId,
@@ -84,15 +92,15 @@ fn expected(
     Ok(expected)
 }
 
-/// The keys of those that should not be there.
-fn surplus(held: &Held<'_>, expected: &BTreeSet<String>) -> Vec<String> {
-    let name = held.repository();
+/// The keys of objects that should not be there.
+fn surplus(listing: &RepositoryListing<'_>, expected: &BTreeSet<String>) -> Vec<String> {
+    let name = listing.repository();
     let list = ObjectKey::TagsList(name.clone()).to_string();
-    let mut surplus = held.keys(&list);
+    let mut surplus = listing.keys(&list);
     for folder in [false, true].map(|index| ObjectKey::manifests_prefix(name, index)) {
         let named_by_tag =
             |key: &String| key.strip_prefix(&folder).is_some_and(|name| name.parse::<Tag>().is_ok());
-        surplus.extend(held.keys(&folder).into_iter().filter(named_by_tag));
+        surplus.extend(listing.keys(&folder).into_iter().filter(named_by_tag));
     }
     surplus.retain(|key| !expected.contains(key));
     surplus

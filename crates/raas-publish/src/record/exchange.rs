@@ -1,4 +1,4 @@
-//! Commits on their way from one home's record to another's, as packs.
+//! Exchanging commits between the records of homes, as packs.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -11,11 +11,11 @@ use raas_git::{CommitId, is_safe_path};
 
 use super::{REFERENCE, Record};
 
-/// The commit that was made here and that the bucket was not seen to have.
+/// Names the commit that was made here and that the bucket is not known to have.
 const UNCONFIRMED: &str = "refs/raas/unconfirmed";
 
 impl Record {
-    /// Writes the commits that lead to one, and all that is in them, into a file; without those that lead to `since`.
+    /// Writes a commit, its ancestors and their files into a pack, without the ancestors of `since`.
     pub fn write_pack(&self, since: Option<&CommitId>, to: &CommitId, file: &File) -> Result<(), Failure> {
         let wanted = match since {
             Some(since) => format!("{to}\n^{since}\n"),
@@ -32,19 +32,21 @@ impl Record {
         Ok(self.git().pass(&arguments, list, file)?)
     }
 
-    /// Takes in what [`write_pack`](Self::write_pack) wrote elsewhere. Every object is checked, and that all that it
-    /// refers to is there. No branch moves.
+    /// Adds a pack that [`write_pack`](Self::write_pack) wrote in another home. git checks every object, and that everything
+    /// it refers to is there. No branch moves.
     pub fn take_pack(&self, file: File) -> Result<(), Failure> {
         let arguments = ["index-pack", "--strict", "--stdin", "--fix-thin"];
         Ok(self.git().pass(&arguments, Stdio::from(file), Stdio::null())?)
     }
 
-    /// Refuses a commit that others have made and that raas could not have: its files become files of this machine.
-    /// `place` is where it came from.
-    pub fn check_tree(&self, commit: &CommitId, place: &str) -> Result<(), Failure> {
+    /// Checks a commit of another home, since its files become files of this machine. `storage` names where it came from.
+    ///
+    /// # Errors
+    /// The commit has a file that is not metadata.
+    pub fn check_tree(&self, commit: &CommitId, storage: &str) -> Result<(), Failure> {
         let wrong = |what: &str| {
-            Failure::new(Kind::Environment, format!("commit {} of {place} {what}", commit.short()))
-                .hint("somebody has changed what is in the bucket; nothing of it was taken over")
+            Failure::new(Kind::Environment, format!("commit {} of {storage} {what}", commit.short()))
+                .hint("restore the bucket from a backup: somebody has changed it; nothing was taken over")
         };
         let listing = self.git().run_raw(&["ls-tree", "-r", "-l", "-z", "--full-tree", commit.as_str()])?;
         let listing = String::from_utf8(listing).map_err(|_| wrong("has names that are not UTF-8"))?;
@@ -61,15 +63,15 @@ impl Record {
         Ok(())
     }
 
-    /// Moves the branch on to a commit that the record has. The caller holds the vendor's lock.
+    /// Moves the branch from a commit to another commit that the record has. The caller holds the vendor's lock.
     pub fn advance(&self, from: Option<&CommitId>, to: &CommitId) -> Result<(), Failure> {
-        // An empty old value means that the branch must not be there.
+        // To git, an empty old value means that the branch must not exist.
         let from = from.map_or("", CommitId::as_str);
         self.git().run(&["update-ref", REFERENCE, to.as_str(), from])?;
         Ok(())
     }
 
-    /// Marks a commit that nobody but this home has yet, or, with none, that there is no such commit.
+    /// Marks a commit as one that only this home has. `None` removes the mark.
     pub fn mark_unconfirmed(&self, commit: Option<&CommitId>) -> Result<(), Failure> {
         match commit {
             Some(commit) => self.git().run(&["update-ref", UNCONFIRMED, commit.as_str()])?,
@@ -78,20 +80,20 @@ impl Record {
         Ok(())
     }
 
-    /// Whether a commit is marked so.
+    /// Whether the commit has that mark.
     pub fn is_unconfirmed(&self, commit: &CommitId) -> Result<bool, Failure> {
         let found = self.git().ask(&["rev-parse", "--verify", "--quiet", UNCONFIRMED])?;
         Ok(found.is_some_and(|found| found.trim() == commit.as_str()))
     }
 
-    /// Keeps a commit that the branch is going to leave.
+    /// Keeps a commit that the branch is about to leave, under a name of its own; returns that name.
     pub fn set_aside(&self, commit: &CommitId) -> Result<String, Failure> {
         let name = format!("refs/raas/aside/{commit}");
         self.git().run(&["update-ref", &name, commit.as_str()])?;
         Ok(name)
     }
 
-    /// Whether two commits have a common past.
+    /// Whether two commits have a common ancestor.
     pub fn is_related(&self, one: &CommitId, other: &CommitId) -> Result<bool, Failure> {
         Ok(self.git().ask(&["merge-base", one.as_str(), other.as_str()])?.is_some())
     }

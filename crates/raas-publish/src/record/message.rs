@@ -1,27 +1,27 @@
-//! The message of a publication's commit, which `raas list`, `raas log` and people read.
+//! The message of a publication's commit. `raas list`, `raas log` and people read it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use raas_types::{Digest, RepositoryName, Tag};
 
-/// What a commit says of itself.
+/// The message of a commit.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The first line: `Publish app: 1.0, latest`.
     pub subject: String,
     /// The repository.
     pub name: RepositoryName,
-    /// The tags that it publishes, a line each.
+    /// The tags that it publishes; each has a line.
     pub tags: BTreeMap<Tag, Digest>,
     /// Further lines.
     pub notes: Vec<String>,
 }
 
 impl Message {
-    /// A message whose first line is what was done to the image and the first of these tags.
-    pub fn new<'a>(verb: &str, name: &RepositoryName, told: impl Iterator<Item = &'a Tag>) -> Self {
-        let mut tags: Vec<&str> = told.map(Tag::as_str).collect();
+    /// A message whose first line names the action, the image and the first of these tags.
+    pub fn new<'a>(verb: &str, name: &RepositoryName, named: impl Iterator<Item = &'a Tag>) -> Self {
+        let mut tags: Vec<&str> = named.map(Tag::as_str).collect();
         let more = tags.len().saturating_sub(5);
         tags.truncate(5);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -51,7 +51,7 @@ impl fmt::Display for Message {
     }
 }
 
-/// A line of a message that tells a tag: `<image>:<tag> <digest>`.
+/// Parses a line that names a published tag: `<image>:<tag> <digest>`.
 pub fn parse_tag_line(line: &str) -> Option<(RepositoryName, Tag, Digest)> {
     let (image, digest) = line.split_once(' ')?;
     let (name, tag) = image.split_once(':')?;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_message_parses() {
         let tag: Tag = "1.0".parse().unwrap();
         let name: RepositoryName = "tools/app".parse().unwrap();
         let mut message = Message::new("Publish", &name, [&tag].into_iter());
@@ -71,7 +71,7 @@ mod tests {
         message.notes.push("Source: x (y)".into());
         let text = message.to_string();
         assert!(text.starts_with("Publish tools/app: 1.0\n\ntools/app:1.0 sha256:"), "{text}");
-        let told: Vec<_> = text.lines().filter_map(parse_tag_line).collect();
-        assert_eq!(told, [(name, tag, Digest::of(b""))]);
+        let parsed: Vec<_> = text.lines().filter_map(parse_tag_line).collect();
+        assert_eq!(parsed, [(name, tag, Digest::of(b""))]);
     }
 }

@@ -8,10 +8,10 @@ use crate::publication::Current;
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 
-/// As many missing objects as are named; more are counted.
+/// How many missing objects an error names. It counts the others.
 const MOST_NAMED: usize = 10;
 
-/// Looks for every blob and every Docker v1 file that is served from the bucket.
+/// Checks that every blob and every Docker v1 file of the publication is in the bucket, if the bucket serves it.
 pub(super) fn content(storage: &dyn Storage, name: &RepositoryName, then: &Current) -> Result<(), Failure> {
     let mut expected: BTreeMap<String, Option<u64>> = BTreeMap::new();
     for (digest, entry) in then.v2.iter().flat_map(|v2| &v2.blobs) {
@@ -29,7 +29,7 @@ pub(super) fn content(storage: &dyn Storage, name: &RepositoryName, then: &Curre
         }
     }
     let mut wrong = Vec::new();
-    // One listing instead of a question for each object.
+    // One listing instead of a request for each object.
     let prefix = if then.v1.is_some() { ObjectKey::v1_prefix(name) } else { ObjectKey::v2_prefix(name) };
     storage.list(&prefix, &mut |listed| match expected.remove(&listed.key) {
         Some(Some(size)) if size != listed.size => {
@@ -49,5 +49,5 @@ pub(super) fn content(storage: &dyn Storage, name: &RepositoryName, then: &Curre
     }
     let message = format!("the bucket does not have all of that publication any more: {}", wrong.join(", "));
     Err(Failure::new(Kind::Refused, message)
-        .hint("push the image again from its source; what is published now is served unchanged"))
+        .hint("push the image again from its source; the registry is unchanged"))
 }

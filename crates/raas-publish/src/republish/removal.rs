@@ -1,4 +1,4 @@
-//! What goes from the metadata with a tag, or with a whole repository.
+//! The files that are removed with a tag, or with a whole repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,20 +6,20 @@ use raas_types::crane::{Content, Document, V2Content, tree};
 use raas_types::{Digest, RepositoryName, Tag};
 
 use super::Files;
-use crate::publication::Current;
+use crate::publication::{Current, Publication};
 use crate::published;
 use crate::record::Record;
 use crate::registry::Registry;
 use raas_base::failure::Failure;
 use raas_git::CommitId;
 
-/// Whether there is such a tag.
+/// Whether the tag is published.
 pub(super) fn has(current: &Current, tag: &Tag) -> bool {
     current.v2.as_ref().is_some_and(|v2| v2.tags.contains_key(tag))
         || current.v1.as_ref().is_some_and(|v1| v1.tags.contains_key(tag))
 }
 
-/// Everything of a repository.
+/// The removal of a whole repository.
 pub(super) fn all(record: &Record, head: &CommitId, name: &RepositoryName) -> Result<Files, Failure> {
     let mut files: Files =
         record.files(head, &tree::manifests(name))?.into_iter().map(|file| (file.path, None)).collect();
@@ -28,17 +28,17 @@ pub(super) fn all(record: &Record, head: &CommitId, name: &RepositoryName) -> Re
     Ok(files)
 }
 
-/// A tag, and the manifests and blobs that nothing else of the repository leads to; gives the tags that are left.
+/// The removal of a tag, with the manifests and blobs that only this tag leads to. Returns the remaining tags too.
 ///
-/// Manifests that no tag led to before stay: they are pulled by digest, or are of earlier publications.
+/// A manifest that no tag led to before stays: clients may pull it by its digest.
 pub(super) fn tag(
     registry: &Registry<'_>,
-    record: &Record,
+    publication: &Publication<'_>,
     head: &CommitId,
-    name: &RepositoryName,
     current: &Current,
     tag: &Tag,
 ) -> Result<(Files, BTreeMap<Tag, Digest>), Failure> {
+    let (record, name) = (&publication.record, publication.repository());
     let mut v2 = current.v2.clone().unwrap_or_default();
     let gone = v2.tags.remove(tag);
     let mut v1 = current.v1.clone();

@@ -1,7 +1,7 @@
-//! The record's history in the bucket, for other homes to publish on top of.
+//! The record's history in the bucket: what other homes need to publish on top of it.
 //!
-//! The pointer names packs of commits, the first with everything up to its tip and each of the others with what came
-//! after the one before. A publication adds one; when there are many, one pack of everything takes their place.
+//! The pointer names packs of commits. The first pack has all commits up to its tip. Each later pack has the commits after
+//! the pack before it. A publication adds a pack. When there are many packs, a single one takes their place.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -9,28 +9,28 @@ use std::path::Path;
 
 use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 
-use super::{Publisher, has_all, put};
+use super::{SnapshotPublisher, has_all, put};
 use crate::home::Vendor;
 use crate::record::Record;
 use crate::storage::Storage;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
-/// How many packs lead to a commit at most.
+/// The most packs of a history.
 const PIECES: usize = 20;
 
-/// The longest pack, in bytes, that raas takes in.
+/// The longest pack, in bytes, that raas reads.
 const MAX_SIZE: u64 = 1 << 30;
 
-/// Stores what leads to a commit and is not in the bucket; gives all pieces of its history. If one of those that should
-/// be there is not, one of everything takes their place.
+/// Stores the history of a commit that is not in the bucket yet; returns all packs of it. If a pack that should be there is
+/// missing, a single new pack takes the place of all.
 pub(super) fn store(
-    publisher: &Publisher<'_>,
-    standing: Option<&Pointer>,
+    publisher: &SnapshotPublisher<'_>,
+    current: Option<&Pointer>,
     head: &CommitId,
 ) -> Result<Vec<HistoryPiece>, Failure> {
-    let Publisher { record, storage, spool, .. } = *publisher;
-    let mut pieces = match standing {
+    let SnapshotPublisher { record, storage, spool, .. } = *publisher;
+    let mut pieces = match current {
         Some(pointer) if is_whole(storage, pointer)? => pointer.history.clone(),
         _ => Vec::new(),
     };
@@ -54,8 +54,9 @@ pub(super) fn store(
     let (digest, size) = digest(&mut file).context(cannot)?;
     if size > MAX_SIZE {
         let message = format!("the history up to commit {} is a pack of {size} bytes", head.short());
-        return Err(Failure::new(Kind::Environment, message)
-            .hint(format!("others take in at most {MAX_SIZE} bytes; take images off the registry")));
+        return Err(Failure::new(Kind::Environment, message).hint(format!(
+            "remove images with `raas unpublish`; other homes read at most {MAX_SIZE} bytes"
+        )));
     }
     file.rewind().context(cannot)?;
     let piece = HistoryPiece { digest, size, tip: head.to_string() };
@@ -64,18 +65,22 @@ pub(super) fn store(
     Ok(pieces)
 }
 
-/// Whether a pointer names its history, and all of it is there.
-pub(super) fn is_whole(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    let pieces = standing.history.iter().map(|piece| (piece.key().to_string(), piece.size));
-    Ok(!standing.history.is_empty() && has_all(storage, ObjectKey::RECORD, pieces.collect())?)
+/// Whether a pointer names history, and all of it is there.
+pub(super) fn is_whole(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    let pieces = pointer.history.iter().map(|piece| (piece.key().to_string(), piece.size));
+    Ok(!pointer.history.is_empty() && has_all(storage, ObjectKey::RECORD, pieces.collect())?)
 }
 
-/// Takes in all history that is in the bucket, for want of a pointer, and moves the record to the end of it; whether it
-/// has one. Nothing is lost by that: whatever was published leads to that end.
+/// Reads all history of a bucket without a pointer, and moves the record to its last commit. Returns whether the history has
+/// one last commit. Every publication is an ancestor of that commit, so nothing is lost.
 ///
-/// It has none where somebody has begun a publication that came to nothing, and others have published after it, or where
-/// it is not that of this home.
-pub fn recover(vendor: &Vendor, record: &Record, storage: &dyn Storage) -> Result<bool, Failure> {
+/// The history has several ends if another home has published after a publication that was never finished, or if it is not
+/// the history of this home's record.
+pub fn recover_without_pointer(
+    vendor: &Vendor,
+    record: &Record,
+    storage: &dyn Storage,
+) -> Result<bool, Failure> {
     let mut found = Vec::new();
     storage.list(ObjectKey::RECORD, &mut |listed| found.push(listed))?;
     found.sort_by_key(|listed| listed.modified);
@@ -100,15 +105,18 @@ pub fn recover(vendor: &Vendor, record: &Record, storage: &dyn Storage) -> Resul
     if let Some(end) = end
         && record.head()?.as_ref() != Some(end)
     {
-        record.check_tree(end, &storage.place())?;
+        record.check_tree(end, &storage.display_name())?;
         record.advance(record.head()?.as_ref(), end)?;
         vendor.checkout().update(record, end)?;
     }
     Ok(true)
 }
 
-/// Takes the history that leads to a pointer's commit into the record. No branch moves.
-pub fn take_in(
+/// Reads the history of a pointer's commit into the record. No branch moves.
+///
+/// # Errors
+/// A pack is missing or damaged, or the packs do not lead to the pointer's commit.
+pub fn fetch_history(
     record: &Record,
     storage: &dyn Storage,
     pointer: &Pointer,
@@ -126,18 +134,18 @@ pub fn take_in(
     }
     let message = format!(
         "{} does not hold the history of its last publication, commit {}",
-        storage.place(),
+        storage.display_name(),
         pointer.revision
     );
     Err(Failure::new(Kind::Environment, message).hint(
-        "it was published by an older raas: publish anything from that home with this one, and try again",
+        "publish anything from the home that published last, with this raas, and try again: an older raas stored no history",
     ))
 }
 
 fn fetch(storage: &dyn Storage, piece: &HistoryPiece, spool: &Path) -> Result<File, Failure> {
     let key = piece.key();
     let wrong = |what: &str| {
-        Failure::new(Kind::Environment, format!("{key} of {} {what}", storage.place()))
+        Failure::new(Kind::Environment, format!("{key} of {} {what}", storage.display_name()))
             .hint("run `raas setup ISV` in the home that published last: it stores what is missing")
     };
     let cannot = || format!("cannot read {key} into {}", spool.display());

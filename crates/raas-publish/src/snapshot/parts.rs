@@ -1,7 +1,7 @@
-//! The parts of a snapshot, which servers read: archives, each of the files of some repositories.
+//! The parts of a snapshot: archives for servers. A part has the files of some repositories.
 //!
-//! A part is the same bytes for the same files, whoever makes it and of whatever commit. So those of a publication in which
-//! no file has changed are there already, from the one before.
+//! The same files always make a part of the same bytes. So a part whose files a publication does not change is stored
+//! already.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,33 +13,33 @@ use flate2::write::GzEncoder;
 use raas_types::crane::{partition, tree};
 use raas_types::{HistoryPiece, ObjectKey, Part, Pointer, Sha256, Utc};
 
-use super::{Publisher, has_all, put};
+use super::{SnapshotPublisher, has_all, put};
 use crate::record::Record;
 use crate::storage::Storage;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
 use raas_git::{CommitId, CommittedFile};
 
-/// Stores the parts of a commit that are not those of the pointer that stands; gives the pointer to all of them.
+/// Stores the parts of a commit that the current pointer does not name already; returns a pointer to all parts.
 pub(super) fn store(
-    publisher: &Publisher<'_>,
-    standing: Option<&Pointer>,
+    publisher: &SnapshotPublisher<'_>,
+    current: Option<&Pointer>,
     commit: &CommitId,
     history: Vec<HistoryPiece>,
 ) -> Result<Pointer, Failure> {
-    let Publisher { vendor, record, storage, .. } = *publisher;
-    // The record may hold more than is served.
+    let SnapshotPublisher { vendor, record, storage, .. } = *publisher;
+    // The record may hold files that are not served.
     let files = record.files(commit, &format!("{}/", tree::DATA))?;
     let count = partition::count(files.len());
-    let kept = match standing {
-        Some(standing) => kept(publisher, standing, commit, count)?,
+    let kept = match current {
+        Some(current) => kept(publisher, current, commit, count)?,
         None => vec![None; count],
     };
     let mut members: Vec<Vec<CommittedFile>> = vec![Vec::new(); count];
     for file in files {
         members[partition::part_of(&file.path, count)].push(file);
     }
-    let workers = storage.in_flight(1);
+    let workers = storage.capabilities().upload_limits.single;
     let packed = parallel::each(workers, kept.into_iter().zip(members).collect(), |(kept, files)| {
         Ok(match kept {
             Some(part) => (part, None),
@@ -47,6 +47,8 @@ pub(super) fn store(
         })
     })?;
     let pointer = Pointer {
+        format: Pointer::FORMAT,
+        parts_format: Pointer::PARTS_FORMAT,
         revision: commit.to_string(),
         sequence: record.depth(commit)?,
         published: Utc::of(SystemTime::now()).to_string(),
@@ -58,7 +60,7 @@ pub(super) fn store(
         let size = pointer.size();
         let message = format!("the metadata of commit {} is a snapshot of {size} bytes", commit.short());
         return Err(Failure::new(Kind::Environment, message).hint(format!(
-            "servers read at most {} bytes; take images off the registry",
+            "remove images with `raas unpublish`; servers read at most {} bytes",
             Pointer::MAX_SNAPSHOT
         )));
     }
@@ -67,61 +69,61 @@ pub(super) fn store(
     Ok(pointer)
 }
 
-/// Whether the parts that a pointer names are there. Older versions named none.
-pub fn has_parts(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    if let [part] = standing.parts[..] {
+/// Whether a pointer names parts, and all of them are there. A pointer of an older version may name none.
+pub fn has_parts(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    if let [part] = pointer.parts[..] {
         return Ok(storage.stat(&part.key())?.is_some_and(|found| found.size == part.size));
     }
-    let parts = standing.parts.iter().map(|part| (part.key().to_string(), part.size));
-    Ok(!standing.parts.is_empty() && has_all(storage, ObjectKey::SNAPSHOTS, parts.collect())?)
+    let parts = pointer.parts.iter().map(|part| (part.key().to_string(), part.size));
+    Ok(!pointer.parts.is_empty() && has_all(storage, ObjectKey::SNAPSHOTS, parts.collect())?)
 }
 
-/// Whether each part that a pointer names is what it says, which takes reading all of them.
-pub fn are_sound(storage: &dyn Storage, standing: &Pointer) -> Result<bool, Failure> {
-    let sound = parallel::each(storage.in_flight(1), standing.parts.clone(), |part| {
+/// Whether each part has the digest and the length that the pointer says. This reads all parts.
+pub fn are_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    let sound = parallel::each(storage.capabilities().upload_limits.single, pointer.parts.clone(), |part| {
         let key = part.key();
         let Some(content) = storage.read(&key)? else { return Ok(false) };
         let mut digest = Sha256::default();
         let read = io::copy(&mut content.take(part.size.saturating_add(1)), &mut digest);
-        read.context(|| format!("cannot read {key} of {}", storage.place()))?;
+        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
         Ok(digest.length() == part.size && digest.finish() == part.digest)
     })?;
     Ok(sound.into_iter().all(|sound| sound))
 }
 
-/// Of each part the one that the standing pointer has, where the files in it are the same. Where anything about that
-/// pointer is in doubt, none is.
+/// For each part of the commit, the part of the current pointer if it has the same files. If anything about that pointer is
+/// in doubt, no part is kept.
 fn kept(
-    publisher: &Publisher<'_>,
-    standing: &Pointer,
+    publisher: &SnapshotPublisher<'_>,
+    pointer: &Pointer,
     commit: &CommitId,
     count: usize,
 ) -> Result<Vec<Option<Part>>, Failure> {
-    let Publisher { record, storage, .. } = *publisher;
+    let SnapshotPublisher { record, storage, .. } = *publisher;
     let none = Ok(vec![None; count]);
-    let Ok(before) = CommitId::parse(&standing.revision) else { return none };
-    if standing.parts.len() != count || !record.has(&before)? {
+    let Ok(before) = CommitId::parse(&pointer.revision) else { return none };
+    if pointer.parts.len() != count || !record.has(&before)? {
         return none;
     }
     let changed = record.changed(&before, commit)?;
     let served = changed.iter().filter(|(path, _)| path.starts_with(tree::DATA));
     let changed: BTreeSet<usize> = served.map(|(path, _)| partition::part_of(path, count)).collect();
-    // Where all are made, as where there is one, nobody needs to ask for those that stand.
-    if changed.len() == count || !has_parts(storage, standing)? {
+    // If every part is made anew, nothing needs to be known of the old ones.
+    if changed.len() == count || !has_parts(storage, pointer)? {
         return none;
     }
     let part = |(at, part): (usize, &Part)| (!changed.contains(&at)).then_some(*part);
-    Ok(standing.parts.iter().enumerate().map(part).collect())
+    Ok(pointer.parts.iter().enumerate().map(part).collect())
 }
 
-/// Makes a part of files, in the order of their paths, as git lists them. Its file has no name, so that it is gone however
-/// this run ends.
+/// Makes a part of these files, in the order in which git lists them. The file has no name, so it is gone however this run
+/// ends.
 fn pack(
-    publisher: &Publisher<'_>,
+    publisher: &SnapshotPublisher<'_>,
     commit: &CommitId,
     files: &[CommittedFile],
 ) -> Result<(Part, File), Failure> {
-    let Publisher { record, spool, .. } = *publisher;
+    let SnapshotPublisher { record, spool, .. } = *publisher;
     let cannot = || format!("cannot make a part of commit {} in {}", commit.short(), spool.display());
     let to = Hashed { to: tempfile::tempfile_in(spool).context(cannot)?, digest: Sha256::default() };
     let mut tar = tar::Builder::new(GzEncoder::new(to, Compression::default()));
@@ -146,7 +148,7 @@ fn append_all(
     })
 }
 
-/// A file whose bytes are hashed as they are written.
+/// A file that hashes what is written to it.
 struct Hashed {
     to: File,
     digest: Sha256,

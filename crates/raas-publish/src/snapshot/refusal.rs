@@ -1,59 +1,65 @@
-//! Buckets that nothing is published to, since something else is there.
+//! Failures for a bucket that holds something else than this home's registry.
 
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 
-/// What makes the registry in a bucket this home's.
+/// How to replace the registry in a bucket by this home's.
 const GIVE_UP: &str = "remove `_metadata/current` and all of `_record/` there and run `raas setup ISV`: then the registry \
                        is what this home has published, and nothing else";
 
-/// For a bucket whose metadata is of a record that has nothing in common with this one.
-pub fn another_record(storage: &dyn Storage, standing: &Pointer) -> Failure {
+/// The failure for a bucket whose metadata has no commit in common with this home's record.
+pub fn another_record(storage: &dyn Storage, pointer: &Pointer) -> Failure {
     let message = format!(
         "{} holds the metadata of another registry, published as commit {} at {}",
-        storage.place(),
-        standing.revision,
-        standing.published
+        storage.display_name(),
+        pointer.revision,
+        pointer.published
     );
     let failure = Failure::new(Kind::Environment, message);
-    if standing.history.is_empty() {
+    if pointer.history.is_empty() {
         return failure.hint(
-            "if it is this one, an older raas has published it: run `raas setup ISV` with this one in the home that did",
+            "run `raas setup ISV` with this raas in the home that published last, if it is this registry: an older raas stored no history",
         );
     }
-    failure.hint(format!("publish from a home that knows that registry; or, if it is given up, {GIVE_UP}"))
+    failure.hint(format!("publish from a home that has that registry; or, to give it up, {GIVE_UP}"))
 }
 
-/// For a pointer that was written after the turn was over.
+/// The failure of a pointer that was written after the lease was lost.
 pub(super) fn too_late(storage: &dyn Storage, failure: Failure) -> Failure {
     failure
-        .preceded_by(&format!("what another home has published to {} may have been replaced", storage.place()))
-        .hint("push again here, and then run `raas log ISV` in the other homes: they say which of their images to push again")
+        .preceded_by(&format!("what another home has published to {} may have been replaced", storage.display_name()))
+        .hint("push again here; then run `raas log ISV` in the other homes, which names the images to push again there")
 }
 
-/// For a bucket of another vendor.
-pub fn another_vendor(storage: &dyn Storage, vendor: &VendorName, standing: &VendorName) -> Failure {
-    let message = format!("{} holds the registry of {standing}, and not of {vendor}", storage.place());
+/// The failure for a bucket of another vendor.
+pub fn another_vendor(storage: &dyn Storage, vendor: &VendorName, found: &VendorName) -> Failure {
+    let message = format!("{} holds the registry of {found}, and not of {vendor}", storage.display_name());
     Failure::new(Kind::Usage, message).hint(format!(
-        "correct `s3_bucket` or `s3_prefix` in [{vendor}] of raas.cfg: each vendor has a place of its own"
+        "correct `s3_bucket` or `s3_prefix` in [{vendor}] of raas.cfg: each vendor needs a bucket or a prefix of its own"
     ))
 }
 
-/// For a bucket that holds history with several ends, and no pointer that could be read: what is published is not known.
+/// The failure for a pointer of a newer raas.
+pub(super) fn newer_format(storage: &dyn Storage, error: PointerError) -> Failure {
+    let message = format!("{} of {} was written by a newer raas", ObjectKey::Pointer, storage.display_name());
+    Failure::new(Kind::Environment, message).caused_by(error).hint("upgrade this raas; nothing was written")
+}
+
+/// The failure for a bucket without a readable pointer whose history has several ends: nobody can know what is published.
 pub fn without_pointer(storage: &dyn Storage, damage: Option<PointerError>) -> Failure {
-    let (pointer, place) = (ObjectKey::Pointer, storage.place());
+    let (pointer, storage) = (ObjectKey::Pointer, storage.display_name());
     let failure = match damage {
         Some(error) => {
-            Failure::new(Kind::Environment, format!("{pointer} of {place} is damaged")).caused_by(error)
+            Failure::new(Kind::Environment, format!("{pointer} of {storage} is damaged")).caused_by(error)
         }
         None => Failure::new(
             Kind::Environment,
-            format!("{place} holds the history of a registry, and no {pointer}"),
+            format!("{storage} holds the history of a registry, and no {pointer}"),
         ),
     };
     failure.hint(format!(
-        "put it back from a version or a backup of the bucket; or, if the registry is lost, {GIVE_UP}"
+        "restore the pointer from a version or a backup of the bucket; or, if the registry is lost, {GIVE_UP}"
     ))
 }

@@ -5,7 +5,7 @@ use raas_types::Digest;
 use raas_types::crane::partition;
 
 use super::*;
-use crate::storage::{Directory, Draft, Found, Listed, Upload};
+use crate::storage::{Directory, ListedObject, ObjectMeta, Upload};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -32,7 +32,7 @@ impl Bench {
     }
 
     fn pointer(&self) -> Pointer {
-        standing(&self.storage).unwrap().pointer().unwrap()
+        read_pointer(&self.storage).unwrap().pointer().unwrap()
     }
 
     fn archives(&self) -> usize {
@@ -43,7 +43,7 @@ impl Bench {
         archives
     }
 
-    /// The files of all parts, each of which is in its own.
+    /// The files of all parts. Each file must be in the part that the partition says.
     fn unpacked(&self, pointer: &Pointer) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
         for (at, part) in pointer.parts.iter().enumerate() {
@@ -67,7 +67,7 @@ impl Bench {
 
 fn publish(record: &Record, storage: &dyn Storage, spool: &Path) -> Result<(), Failure> {
     let vendor = &"acme".parse().unwrap();
-    Publisher { vendor, record, storage, spool }.publish(Look::Parts, None)
+    SnapshotPublisher { vendor, record, storage, spool }.publish(SnapshotCheck::Quick, None)
 }
 
 fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
@@ -80,7 +80,7 @@ fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
 fn a_publication_is_an_archive_and_a_pointer_to_it() {
     let bench = Bench::new();
     bench.publish();
-    assert!(standing(&bench.storage).unwrap().pointer().is_none(), "nothing is published yet");
+    assert!(read_pointer(&bench.storage).unwrap().pointer().is_none(), "nothing is published yet");
     let long = format!("crane/data/{}.json", "long/".repeat(60));
     bench.commit(&[("crane/data/app.json", "one"), (&long, "long"), ("logs/today.log", "not served")]);
     let two = bench.commit(&[("crane/data/app.json", "two")]);
@@ -93,7 +93,7 @@ fn a_publication_is_an_archive_and_a_pointer_to_it() {
 }
 
 #[test]
-fn publishing_again_changes_nothing_and_mends_what_is_missing() {
+fn publishing_again_changes_nothing_and_stores_what_is_missing() {
     let bench = Bench::new();
     bench.commit(&[("crane/data/app.json", "one")]);
     bench.publish();
@@ -108,29 +108,29 @@ fn publishing_again_changes_nothing_and_mends_what_is_missing() {
         "the part has the same bytes"
     );
     for nonsense in ["", "{", "{\"digest\": 1}"] {
-        let mut upload = bench.storage.create(Draft::default()).unwrap();
+        let mut upload = bench.storage.create(PutOptions::default()).unwrap();
         upload.write_all(nonsense.as_bytes()).unwrap();
         upload.commit(&ObjectKey::Pointer).unwrap();
-        assert!(matches!(standing(&bench.storage).unwrap(), Standing::Damaged(_)), "{nonsense}");
+        assert!(matches!(read_pointer(&bench.storage).unwrap(), PointerState::Damaged(_)), "{nonsense}");
         bench.publish();
         assert_eq!(bench.pointer().parts, pointer.parts);
     }
 }
 
-/// As many documents as are published in two parts.
+/// So many documents make two parts.
 const MANY: usize = 1024 + 1;
 
 fn document(n: usize) -> String {
     format!("crane/data/team{}/app{n}.json", n % 7)
 }
 
-/// Commits all of them.
+/// Commits that many documents.
 fn commit_many(bench: &Bench) {
     let paths: Vec<String> = (0..MANY).map(document).collect();
     bench.commit(&paths.iter().map(|path| (path.as_str(), "one")).collect::<Vec<_>>());
 }
 
-/// All of them are published, by this pointer.
+/// A bench with that many documents published, and its pointer.
 fn published() -> (Bench, Pointer) {
     let bench = Bench::new();
     commit_many(&bench);
@@ -154,14 +154,14 @@ fn a_publication_stores_the_parts_that_changed_and_no_others() {
     let mut expected: BTreeMap<_, _> = (0..MANY).map(|n| (document(n), "one".to_owned())).collect();
     expected.insert(changed, "two".into());
     assert_eq!(bench.unpacked(&after), expected);
-    // Whoever makes them all at once makes the same.
+    // Making all parts at once makes the same parts.
     bench.storage.delete(&ObjectKey::Pointer).unwrap();
     bench.publish();
     assert_eq!((bench.pointer().parts, bench.archives()), (after.parts, 3));
 }
 
 #[test]
-fn where_a_part_is_missing_all_are_stored() {
+fn if_a_part_is_missing_all_parts_are_stored() {
     let (bench, before) = published();
     let changed = document(5);
     let at = partition::part_of(&changed, 2);
@@ -170,28 +170,32 @@ fn where_a_part_is_missing_all_are_stored() {
     bench.publish();
     assert_eq!(bench.archives(), 3);
     assert_eq!(bench.unpacked(&bench.pointer()).len(), MANY);
-    // And where nothing is published.
+    // The same without a new commit.
     bench.storage.delete(&bench.pointer().parts[at].key()).unwrap();
     bench.publish();
     assert_eq!(bench.unpacked(&bench.pointer()).len(), MANY);
 }
 
 #[test]
-fn a_part_that_is_damaged_is_found_by_who_looks_at_everything() {
+fn a_full_check_finds_a_damaged_part() {
     let (bench, pointer) = published();
     let key = pointer.parts[0].key();
     let mut bytes = Vec::new();
     bench.storage.read(&key).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
     bytes[100] ^= 1;
-    let mut upload = bench.storage.create(Draft::of(&key, bytes.len() as u64)).unwrap();
+    let mut upload = bench.storage.create(PutOptions::of(&key, bytes.len() as u64)).unwrap();
     upload.write_all(&bytes).unwrap();
     upload.commit(&key).unwrap();
     assert!(has_parts(&bench.storage, &pointer).unwrap(), "its length is right");
     assert!(!are_sound(&bench.storage, &pointer).unwrap());
     let vendor = &"acme".parse().unwrap();
-    let publisher =
-        Publisher { vendor, record: &bench.record, storage: &bench.storage, spool: bench.folder.path() };
-    publisher.publish(Look::Everything, None).unwrap();
+    let publisher = SnapshotPublisher {
+        vendor,
+        record: &bench.record,
+        storage: &bench.storage,
+        spool: bench.folder.path(),
+    };
+    publisher.publish(SnapshotCheck::Full, None).unwrap();
     assert_eq!(bench.pointer().parts, pointer.parts);
     assert_eq!(bench.unpacked(&pointer).len(), MANY);
 }
@@ -232,13 +236,17 @@ fn the_pointer_of_an_older_version_is_replaced_and_its_history_goes_on() {
 }
 
 #[test]
-fn history_that_is_missing_is_stored_again_in_one_piece() {
+fn missing_history_is_stored_again_in_one_pack() {
     let bench = Bench::new();
-    let publisher = |look| {
+    let publisher = |check| {
         let vendor = &"acme".parse().unwrap();
-        let publisher =
-            Publisher { vendor, record: &bench.record, storage: &bench.storage, spool: bench.folder.path() };
-        publisher.publish(look, None).unwrap();
+        let publisher = SnapshotPublisher {
+            vendor,
+            record: &bench.record,
+            storage: &bench.storage,
+            spool: bench.folder.path(),
+        };
+        publisher.publish(check, None).unwrap();
     };
     for n in 0..3 {
         bench.commit(&[("crane/data/app.json", &n.to_string())]);
@@ -248,12 +256,12 @@ fn history_that_is_missing_is_stored_again_in_one_piece() {
     assert_eq!(pieces.len(), 3);
     bench.storage.delete(&pieces[0].key()).unwrap();
     bench.publish();
-    assert_eq!(bench.pointer().history, pieces, "servers need none of it");
-    publisher(Look::Everything);
+    assert_eq!(bench.pointer().history, pieces, "a quick check does not look at the history");
+    publisher(SnapshotCheck::Full);
     let pointer = bench.pointer();
     assert_eq!((pointer.history.len(), pointer.vendor), (1, Some("acme".parse().unwrap())));
     let other = Bench::new();
-    take_in(&other.record, &bench.storage, &bench.pointer(), other.folder.path()).unwrap();
+    fetch_history(&other.record, &bench.storage, &bench.pointer(), other.folder.path()).unwrap();
     assert!(other.record.has(&CommitId::parse(&pointer.revision).unwrap()).unwrap());
 }
 
@@ -267,7 +275,7 @@ fn a_later_pointer_stays() {
 }
 
 #[test]
-fn what_another_record_has_published_is_not_replaced() {
+fn a_publication_of_another_record_is_not_replaced() {
     let bench = Bench::new();
     let one = bench.commit(&[("crane/data/app.json", "one")]);
     bench.publish();
@@ -276,14 +284,14 @@ fn what_another_record_has_published_is_not_replaced() {
     let failure = publish(&other.record, &bench.storage, other.folder.path()).unwrap_err().to_string();
     assert!(failure.contains("another registry") && failure.contains(one.as_str()), "{failure}");
     assert_eq!(bench.pointer().revision, one.as_str());
-    // As the hint says for a home that is lost.
+    // The hint tells the user to do this.
     bench.storage.delete(&ObjectKey::Pointer).unwrap();
     publish(&other.record, &bench.storage, other.folder.path()).unwrap();
 }
 
 type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-/// A storage through which the next write of the pointer lands late: after something else has happened.
+/// A storage that delays the next write of the pointer until something else has happened.
 struct Late {
     inner: Directory,
     meanwhile: Meanwhile,
@@ -295,11 +303,11 @@ struct LateUpload {
 }
 
 impl Storage for Late {
-    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
+    fn create(&self, draft: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
         Ok(Box::new(LateUpload { inner: self.inner.create(draft)?, meanwhile: self.meanwhile.clone() }))
     }
 
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
         self.inner.stat(key)
     }
 
@@ -315,24 +323,20 @@ impl Storage for Late {
         self.inner.delete_key(key)
     }
 
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
         self.inner.list(prefix, each)
     }
 
-    fn sweep(&self) -> Result<usize, StorageError> {
-        self.inner.sweep()
+    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
+        self.inner.abort_stale_uploads()
     }
 
     fn base_url(&self) -> String {
         self.inner.base_url()
     }
 
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-
-    fn in_flight(&self, cores: usize) -> usize {
-        self.inner.in_flight(cores)
+    fn display_name(&self) -> String {
+        self.inner.display_name()
     }
 }
 
@@ -389,7 +393,7 @@ fn publishers_at_once_leave_the_last_commit() {
                 let storage = Directory::new(bench.folder.path().join("bucket"));
                 for n in 0..5 {
                     {
-                        // As the record does: one commit on top of the last.
+                        // One commit on top of the last, as the vendor's lock has it.
                         let _order = order.lock().unwrap();
                         bench.commit(&[("crane/data/app.json", &format!("{publisher} {n}"))]);
                     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! <bucket>/<key>                 an object, the key's slashes as folders
-//! <bucket>/_uploads/<run>/<n>    an upload that is not finished
-//! <bucket>/_uploads/<run>.lock   locked for as long as that run lives
+//! <bucket>/_uploads/<run>/<n>    an unfinished upload
+//! <bucket>/_uploads/<run>.lock   locked while that run is alive
 //! ```
 //!
 //! No repository's name begins with `_`, so no object can lie among the uploads.
@@ -17,24 +17,21 @@ use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
-use super::{Draft, Found, Listed, OnStored, Storage, StorageError, Upload, escaped};
+use super::{ListedObject, ObjectMeta, OnStored, PutOptions, Storage, StorageError, Upload, escaped};
 use raas_base::files;
 use raas_base::run_folder::{self, RunFolder};
 
 const UPLOADS: &str = "_uploads";
 
-/// Uploads at once. More only shares one disk among them.
-const IN_FLIGHT: usize = 4;
-
 /// A bucket in a folder.
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
-    /// This run's own folder, made when the first upload begins.
+    /// The folder of this run; the first upload makes it.
     run: OnceLock<Arc<Run>>,
 }
 
-/// This run's unfinished uploads.
+/// The unfinished uploads of this run.
 #[derive(Debug)]
 struct Run {
     folder: RunFolder,
@@ -42,7 +39,7 @@ struct Run {
 }
 
 impl Directory {
-    /// The bucket in this folder, which exists.
+    /// The bucket in this folder, which must exist.
     pub fn new(root: PathBuf) -> Self {
         Self { root, run: OnceLock::new() }
     }
@@ -66,19 +63,19 @@ impl Run {
         Ok(Self { folder: RunFolder::begin(uploads, 0o755, |_| {})?, next: AtomicU64::new(0) })
     }
 
-    /// A path for a file that is not there yet.
+    /// The path of a file that does not exist yet.
     fn next_path(&self) -> PathBuf {
         self.folder.folder().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 }
 
 impl Storage for Directory {
-    fn create(&self, draft: Draft) -> Result<Box<dyn Upload>, StorageError> {
+    fn create(&self, options: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
         let begin = || {
             let run = self.run()?;
             let path = run.next_path();
             let file = File::create_new(&path)?;
-            let on_stored = draft.on_stored;
+            let on_stored = options.on_stored;
             Ok(DirectoryUpload { root: self.root.clone(), path, file, on_stored, _run: run })
         };
         let failed = |error: io::Error| {
@@ -87,11 +84,11 @@ impl Storage for Directory {
         Ok(Box::new(begin().map_err(failed)?))
     }
 
-    fn stat(&self, key: &ObjectKey) -> Result<Option<Found>, StorageError> {
+    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
         let path = self.path(key);
         match fs::metadata(&path) {
             Ok(found) if found.is_file() => {
-                Ok(Some(Found { size: found.len(), modified: files::modified(&found) }))
+                Ok(Some(ObjectMeta { size: found.len(), modified: files::modified(&found) }))
             }
             Ok(_) => Ok(None),
             Err(error) if is_absent(&error) => Ok(None),
@@ -109,7 +106,7 @@ impl Storage for Directory {
     }
 
     fn copy(&self, from: &ObjectKey, to: &ObjectKey, _size: u64) -> Result<(), StorageError> {
-        // An object is replaced and never changed, so two names for one file are as good as two files.
+        // An object is replaced and never changed. So one file may have two names.
         let link = || {
             let run = self.run()?;
             let between = run.next_path();
@@ -117,10 +114,10 @@ impl Storage for Directory {
                 fs::copy(self.path(from), &between)?;
                 File::open(&between)?.sync_data()?;
             }
-            // A copy is as old as its making, whatever it was made of.
+            // The time of a copy is the time of the copying.
             File::options().append(true).open(&between)?.set_modified(SystemTime::now())?;
             files::move_into_place(&between, &self.path(to))?;
-            // Renaming one name of a file to another name of the same file does nothing and leaves both.
+            // If both names are of the same file, renaming does nothing and leaves both.
             match fs::remove_file(&between) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -136,7 +133,7 @@ impl Storage for Directory {
                 Err(StorageError::new(format!("cannot delete {}", path.display()), error))
             }
             _ => {
-                // Folders that hold nothing any more go with it; one that another upload needs is made again.
+                // Empty folders are removed too. Another upload that needs one makes it again.
                 let above = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
                 above.take_while(|folder| fs::remove_dir(folder).is_ok()).for_each(drop);
                 Ok(())
@@ -144,13 +141,13 @@ impl Storage for Directory {
         }
     }
 
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(Listed)) -> Result<(), StorageError> {
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
         // The deepest folder that holds all keys of the prefix.
         let folder = prefix.rfind('/').map_or("", |slash| &prefix[..slash]);
         let mut each = |key: &str, found: &fs::Metadata| {
             if key.starts_with(prefix) && !key.starts_with(UPLOADS) {
                 let modified = files::modified(found);
-                each(Listed { key: key.to_owned(), size: found.len(), modified, md5: None });
+                each(ListedObject { key: key.to_owned(), size: found.len(), modified, md5: None });
             }
         };
         files::walk(&self.root, folder, &mut each).map_err(|error| {
@@ -158,26 +155,23 @@ impl Storage for Directory {
         })
     }
 
-    fn sweep(&self) -> Result<usize, StorageError> {
+    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
         let uploads = self.root.join(UPLOADS);
-        run_folder::sweep(&uploads)
-            .map_err(|error| StorageError::new(format!("cannot tidy {}", uploads.display()), error))
+        run_folder::sweep(&uploads).map_err(|error| {
+            StorageError::new(format!("cannot remove unfinished uploads in {}", uploads.display()), error)
+        })
     }
 
     fn base_url(&self) -> String {
         format!("file://{}", escaped(std::os::unix::ffi::OsStrExt::as_bytes(self.root.as_os_str())))
     }
 
-    fn place(&self) -> String {
+    fn display_name(&self) -> String {
         self.root.display().to_string()
-    }
-
-    fn in_flight(&self, _uploads_each: usize) -> usize {
-        IN_FLIGHT
     }
 }
 
-/// Whether an error says that there is no such object: a part of its key may be a file.
+/// Whether an error means that there is no such object. A part of its key may be the name of a file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -207,7 +201,7 @@ impl Write for DirectoryUpload {
 impl Upload for DirectoryUpload {
     fn commit(self: Box<Self>, key: &ObjectKey) -> Result<(), StorageError> {
         let publish = || {
-            // A reference must never reach the disk before what it refers to.
+            // The object must be on the disk before anything that refers to it.
             self.file.sync_data()?;
             files::move_into_place(&self.path, &self.root.join(key.to_string()))
         };
@@ -217,7 +211,7 @@ impl Upload for DirectoryUpload {
 
 impl Drop for DirectoryUpload {
     fn drop(&mut self) {
-        // After a commit there is nothing there any more.
+        // After a commit the file is gone already.
         drop(fs::remove_file(&self.path));
     }
 }
@@ -236,11 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_as_old_as_its_making() {
+    fn the_time_of_a_copy_is_the_time_of_the_copying() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Directory::new(folder.path().to_owned());
         let (from, to) = (ObjectKey::Probe("from".into()), ObjectKey::Probe("to".into()));
-        storage.create(Draft::default()).unwrap().commit(&from).unwrap();
+        storage.create(PutOptions::default()).unwrap().commit(&from).unwrap();
         let old = SystemTime::now() - std::time::Duration::from_secs(100_000);
         File::options().append(true).open(storage.path(&from)).unwrap().set_modified(old).unwrap();
         storage.copy(&from, &to, 0).unwrap();
@@ -248,22 +242,22 @@ mod tests {
     }
 
     #[test]
-    fn sweeping_takes_the_dead_and_leaves_the_living() {
+    fn uploads_of_killed_runs_are_removed_and_uploads_of_live_runs_stay() {
         let folder = tempfile::tempdir().unwrap();
         let uploads = folder.path().join(UPLOADS);
         let living = Directory::new(folder.path().to_owned());
-        let mut upload = living.create(Draft::default()).unwrap();
+        let mut upload = living.create(PutOptions::default()).unwrap();
         upload.write_all(b"half").unwrap();
         fs::create_dir_all(uploads.join("dead")).unwrap();
         fs::write(uploads.join("dead/0"), b"half").unwrap();
         fs::write(uploads.join("dead.lock"), b"").unwrap();
         let other = Directory::new(folder.path().to_owned());
-        assert_eq!(other.sweep().unwrap(), 1);
+        assert_eq!(other.abort_stale_uploads().unwrap(), 1);
         assert!(!uploads.join("dead").exists() && !uploads.join("dead.lock").exists());
         let key = ObjectKey::Probe("x".into());
         upload.commit(&key).unwrap();
         assert_eq!(other.stat(&key).unwrap().map(|found| found.size), Some(4));
         drop(living);
-        assert_eq!(fs::read_dir(&uploads).unwrap().count(), 0, "a run takes its folder along");
+        assert_eq!(fs::read_dir(&uploads).unwrap().count(), 0, "a run removes its folder at its end");
     }
 }

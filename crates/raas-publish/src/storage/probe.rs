@@ -1,13 +1,13 @@
-//! Whether a storage does all that raas needs of it, found out by doing it.
+//! A test of a real storage: whether it does all that raas needs.
 
 use std::io::{self, Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use raas_types::ObjectKey;
 
-use super::{Draft, Storage, StorageError};
+use super::{PutOptions, Storage, StorageError};
 
-/// Writes, reads, lists and deletes an object of its own, and leaves nothing behind.
+/// Writes, reads, lists and deletes an object, and leaves nothing behind.
 pub fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let key = ObjectKey::Probe(format!("{}-{now}", std::process::id()));
@@ -16,13 +16,13 @@ pub fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
     outcome?;
     deleted?;
     if storage.stat(&key)?.is_some() {
-        return Err(wrong("an object that was deleted is still there"));
+        return Err(wrong("a deleted object is still there"));
     }
     Ok(())
 }
 
 fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<(), StorageError> {
-    let mut upload = storage.create(Draft::of(key, content.len() as u64))?;
+    let mut upload = storage.create(PutOptions::of(key, content.len() as u64))?;
     upload.write_all(content).map_err(|error| StorageError::writing(key, error))?;
     upload.commit(key)?;
     let mut found = Vec::new();
@@ -31,15 +31,15 @@ fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<()
         read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
     }
     if found != content {
-        return Err(wrong("an object that was stored does not read back as it was"));
+        return Err(wrong("a stored object reads back with other bytes"));
     }
     let mut listed = false;
     storage.list("_probe/", &mut |object| listed |= object.key == key.to_string())?;
-    if listed { Ok(()) } else { Err(wrong("an object that was stored is not listed")) }
+    if listed { Ok(()) } else { Err(wrong("a stored object is not listed")) }
 }
 
 fn wrong(message: &str) -> StorageError {
-    StorageError::new("the storage does not do what it says", io::Error::other(message))
+    StorageError::new("the storage does not keep its promises", io::Error::other(message))
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storage_that_cannot_be_written_fails_with_its_place() {
+    fn a_storage_that_cannot_be_written_fails_with_its_path() {
         let storage = Directory::new("/proc/nonexistent".into());
         let error = probe(&storage).unwrap_err().to_string();
         assert!(error.contains("/proc/nonexistent"), "{error}");

@@ -1,4 +1,4 @@
-//! Making a bucket, and seeing to it that it is set up as the vendor's `access` says.
+//! Making a bucket, and setting it up as the vendor's `access` says.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -10,13 +10,13 @@ use aws_sdk_s3::types::{
 };
 
 use super::Shared;
-use super::errors::{Action, Facts};
+use super::errors::{Action, FailedRequest};
 use super::leftovers::GRACE;
 use super::policy::{self, Remaining};
 use raas_publish::storage::StorageError;
 use raas_types::BucketAccess;
 
-/// What was done to a bucket and found of it, a line each.
+/// What a setup did and found, a line each.
 #[derive(Debug, Default)]
 struct Prepared {
     lines: Vec<String>,
@@ -30,26 +30,26 @@ const GET_POLICY: Action = Action::on_bucket("s3:GetBucketPolicy");
 const SET_POLICY: Action = Action::on_bucket("s3:PutBucketPolicy");
 const GET_ACL: Action = Action::on_bucket("s3:GetBucketAcl");
 
-/// The ids of raas's own lifecycle rules begin so.
+/// The beginning of the ids of raas's own lifecycle rules.
 const RULE: &str = "raas-unfinished";
 
-/// The groups of an ACL that are everybody.
+/// The groups of an ACL that mean everybody.
 const EVERYBODY: [&str; 2] = [
     "http://acs.amazonaws.com/groups/global/AllUsers",
     "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
 ];
 
 impl Shared {
-    /// Looks at the bucket; with `create` makes it, if it is not there, and sets it up. Refuses one that everybody may
-    /// write to.
+    /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may write to.
     pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         let mut prepared = Prepared::default();
         if !self.bucket_exists().await? {
             if !create {
                 let error = std::io::Error::other("NoSuchBucket");
-                let message = format!("there is no bucket {} at {}", self.place.bucket, self.place.service());
+                let message =
+                    format!("there is no bucket {} at {}", self.location.bucket, self.location.service());
                 return Err(StorageError::new(message, error)
-                    .hint(format!("make it with `raas setup {} --create`", self.place.vendor)));
+                    .hint(format!("make it with `raas setup {} --create`", self.location.vendor)));
             }
             self.create_bucket(&mut prepared).await?;
         }
@@ -69,7 +69,8 @@ impl Prepared {
         self.lines.push(line.into());
     }
 
-    /// Takes a result of something that not every service has and not everybody may do: it is told, and no error.
+    /// Takes the result of an operation that some services lack and some credentials may not do. Then a line says so, and it
+    /// is no error.
     async fn try_to<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         &mut self,
         shared: &Shared,
@@ -81,10 +82,10 @@ impl Prepared {
             Ok(value) => return Ok(Some(value)),
             Err(error) => error,
         };
-        let facts = Facts::of(&error);
-        if facts.unsupported() {
+        let failed = FailedRequest::of(&error);
+        if failed.unsupported() {
             self.say(format!("{what}: the service does not have that"));
-        } else if facts.denied() {
+        } else if failed.denied() {
             self.say(format!("{what}: the credentials lack the permission {}", action.permission()));
         } else {
             return Err(shared.explain(format!("{what}: it does not work"), action, &error).await);
@@ -95,42 +96,43 @@ impl Prepared {
 
 impl Shared {
     async fn bucket_exists(&self) -> Result<bool, StorageError> {
-        // A listing and no HEAD, whose refusals have no body that would say why.
-        let request = self.client.list_objects_v2().bucket(&self.place.bucket).prefix(&self.place.prefix);
+        // A listing and no HEAD: a refused HEAD has no body with the reason.
+        let request =
+            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
         match request.max_keys(1).send().await {
             Ok(_) => Ok(true),
-            Err(error) if Facts::of(&error).is("NoSuchBucket") => Ok(false),
+            Err(error) if FailedRequest::of(&error).is("NoSuchBucket") => Ok(false),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 
     async fn create_bucket(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        let region = self.place.region.as_str();
-        let mut request = self.client.create_bucket().bucket(&self.place.bucket);
-        // The first region has no name here, for reasons of history.
+        let region = self.location.region.as_str();
+        let mut request = self.client.create_bucket().bucket(&self.location.bucket);
+        // AWS refuses its first region as a location constraint.
         if region != "us-east-1" {
-            let place = CreateBucketConfiguration::builder()
+            let location = CreateBucketConfiguration::builder()
                 .location_constraint(BucketLocationConstraint::from(region))
                 .build();
-            request = request.create_bucket_configuration(place);
+            request = request.create_bucket_configuration(location);
         }
         match request.send().await {
             Ok(_) => {
-                prepared.say(format!("Made bucket {} in region {region}", self.place.bucket));
+                prepared.say(format!("Made bucket {} in region {region}", self.location.bucket));
                 Ok(())
             }
-            // Another setup at the same time was first.
-            Err(error) if Facts::of(&error).is("BucketAlreadyOwnedByYou") => Ok(()),
-            Err(error) if Facts::of(&error).is("BucketAlreadyExists") => {
+            // Another setup has made it at the same time.
+            Err(error) if FailedRequest::of(&error).is("BucketAlreadyOwnedByYou") => Ok(()),
+            Err(error) if FailedRequest::of(&error).is("BucketAlreadyExists") => {
                 let error = self.explain("cannot make the bucket", CREATE, &error).await;
-                Err(error.hint("somebody else has a bucket of that name, and names are the whole world's: choose another"))
+                Err(error.hint("choose another name: bucket names are global, and somebody else has a bucket of that name"))
             }
             Err(error) => Err(self.explain("cannot make the bucket", CREATE, &error).await),
         }
     }
 
     async fn set_encryption(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        if self.client.get_bucket_encryption().bucket(&self.place.bucket).send().await.is_ok() {
+        if self.client.get_bucket_encryption().bucket(&self.location.bucket).send().await.is_ok() {
             return Ok(());
         }
         let by_default = ServerSideEncryptionByDefault::builder()
@@ -143,7 +145,7 @@ impl Shared {
         let result = self
             .client
             .put_bucket_encryption()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .server_side_encryption_configuration(rules)
             .send()
             .await;
@@ -154,25 +156,26 @@ impl Shared {
         Ok(())
     }
 
-    /// What nobody finishes is removed, even if raas never runs again.
+    /// Lets the service remove unfinished uploads, even if raas never runs again.
     async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        let found = self.client.get_bucket_lifecycle_configuration().bucket(&self.place.bucket).send().await;
+        let found =
+            self.client.get_bucket_lifecycle_configuration().bucket(&self.location.bucket).send().await;
         let mut rules = found.ok().and_then(|found| found.rules).unwrap_or_default();
         let is_ours = |rule: &LifecycleRule| rule.id().is_some_and(|id| id.starts_with(RULE));
         let below = |rule: &LifecycleRule| {
             let filter = rule.filter().and_then(LifecycleRuleFilter::prefix);
-            filter.unwrap_or_default() == self.place.prefix
+            filter.unwrap_or_default() == self.location.prefix
         };
         if rules.iter().any(|rule| is_ours(rule) && below(rule)) {
             return Ok(());
         }
-        // Those of other prefixes that are raas's own are written again as they are.
+        // raas's own rules of other prefixes are written again unchanged.
         if !rules.iter().all(is_ours) {
-            // Writing them anew would lose what this program does not know of them.
+            // Writing foreign rules could lose parts of them that this program does not know.
             prepared.say(format!(
                 "The bucket has lifecycle rules of its own: add one that aborts multipart uploads below `{}` after 2 \
                  days",
-                self.place.prefix
+                self.location.prefix
             ));
             return Ok(());
         }
@@ -183,7 +186,7 @@ impl Shared {
         let result = self
             .client
             .put_bucket_lifecycle_configuration()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .lifecycle_configuration(rules)
             .send()
             .await;
@@ -197,25 +200,25 @@ impl Shared {
     fn lifecycle_rules(&self, days: i32) -> [LifecycleRule; 2] {
         let rule = |name: &str, prefix: String| {
             LifecycleRule::builder()
-                .id(format!("{RULE}-{name}-{}", policy::short_digest(&self.place.prefix)))
+                .id(format!("{RULE}-{name}-{}", policy::short_digest(&self.location.prefix)))
                 .status(ExpirationStatus::Enabled)
                 .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
         };
-        let uploads = rule("uploads", self.place.prefix.clone()).abort_incomplete_multipart_upload(
+        let uploads = rule("uploads", self.location.prefix.clone()).abort_incomplete_multipart_upload(
             AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
         );
-        let objects = rule("objects", self.place.uploads())
+        let objects = rule("objects", self.location.uploads())
             .expiration(LifecycleExpiration::builder().days(days).build());
         [uploads, objects].map(|rule| rule.build().expect("the status is set"))
     }
 
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        let public = self.place.access == BucketAccess::Public;
-        let by_acl = self.place.by_acl;
-        let found = self.client.get_public_access_block().bucket(&self.place.bucket).send().await;
+        let public = self.location.access == BucketAccess::Public;
+        let by_acl = self.location.by_acl;
+        let found = self.client.get_public_access_block().bucket(&self.location.bucket).send().await;
         let found = found.ok().and_then(|found| found.public_access_block_configuration);
         let others = if public { Vec::new() } else { self.other_public_reads().await? };
-        // What another vendor's clients live on is not ours to end; nor is it ours to allow.
+        // Another vendor of this bucket may need public reads. So a missing block stays missing, and a block stays.
         let stands = |now: Option<bool>| !public && (others.is_empty() || now == Some(true));
         let now = found.as_ref();
         let block = PublicAccessBlockConfiguration::builder()
@@ -227,7 +230,7 @@ impl Shared {
         if !others.is_empty() {
             prepared.say(format!(
                 "Public policies are not blocked in bucket {}: everybody may read what is below {} by a statement of raas",
-                self.place.bucket,
+                self.location.bucket,
                 others.join(", ")
             ));
         }
@@ -235,13 +238,13 @@ impl Shared {
             return Ok(());
         }
         if !public {
-            // A permission of an earlier `access = public` would be refused once policies are blocked.
+            // First removes the statement of an earlier `access = public`.
             self.set_policy(&mut Prepared::default()).await?;
         }
         let result = self
             .client
             .put_public_access_block()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .public_access_block_configuration(block)
             .send()
             .await;
@@ -258,23 +261,24 @@ impl Shared {
         Ok(())
     }
 
-    /// The other prefixes of the bucket that everybody may read, as people write them.
+    /// The other prefixes of the bucket that everybody may read, for people.
     async fn other_public_reads(&self) -> Result<Vec<String>, StorageError> {
-        // What cannot be looked at is told when the policy is set.
+        // If the policy cannot be read, setting it says so.
         let policy = self.bucket_policy(&mut Prepared::default()).await?;
         let others =
-            policy.map(|policy| policy::other_public_reads(&policy, &self.place)).unwrap_or_default();
+            policy.map(|policy| policy::other_public_reads(&policy, &self.location)).unwrap_or_default();
         Ok(others.iter().map(|prefix| format!("`{prefix}`")).collect())
     }
 
     async fn set_policy(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found = self.bucket_policy(prepared).await?;
-        let bucket = &self.place.bucket;
-        if self.place.by_acl {
+        let bucket = &self.location.bucket;
+        if self.location.by_acl {
             return Ok(());
         }
-        if self.place.access != BucketAccess::Public {
-            return match found.as_deref().and_then(|found| policy::without_public_read(found, &self.place)) {
+        if self.location.access != BucketAccess::Public {
+            return match found.as_deref().and_then(|found| policy::without_public_read(found, &self.location))
+            {
                 None => Ok(()),
                 Some(Remaining::Nothing) => {
                     let result = self.client.delete_bucket_policy().bucket(bucket).send().await;
@@ -286,32 +290,32 @@ impl Shared {
                 }
             };
         }
-        let Some(policy) = policy::with_public_read(found.as_deref(), &self.place) else { return Ok(()) };
+        let Some(policy) = policy::with_public_read(found.as_deref(), &self.location) else { return Ok(()) };
         let put = || self.client.put_bucket_policy().bucket(bucket).policy(&policy).send();
         let mut result = put().await;
-        // A block of public policies that was lifted is felt for a while.
+        // A removed block of public policies has an effect for a while.
         for doubling in 0..4 {
-            if !result.as_ref().is_err_and(|error| Facts::of(error).denied()) {
+            if !result.as_ref().is_err_and(|error| FailedRequest::of(error).denied()) {
                 break;
             }
-            tokio::time::sleep(self.patience.first_wait * 2_u32.pow(doubling)).await;
+            tokio::time::sleep(self.retry_policy.first_backoff * 2_u32.pow(doubling)).await;
             result = put().await;
         }
         match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
-            Some(_) => prepared.say(format!("Everybody may read {}", self.place.name())),
+            Some(_) => prepared.say(format!("Everybody may read {}", self.location.name())),
             None => prepared.say(format!(
                 "Set `s3_public_acl = yes` in section [{}] of raas.cfg if the service has ACLs of objects; or make the \
                  objects of {bucket} readable for everybody by the service's own means; or set `access = presigned`",
-                self.place.vendor
+                self.location.vendor
             )),
         }
         Ok(())
     }
 
-    /// The bucket's policy; `None` if it has none or nobody may know.
+    /// The bucket's policy; `None` if it has none, or if the credentials may not read it.
     async fn bucket_policy(&self, prepared: &mut Prepared) -> Result<Option<String>, StorageError> {
-        let result = self.client.get_bucket_policy().bucket(&self.place.bucket).send().await;
-        if result.as_ref().is_err_and(|error| Facts::of(error).is("NoSuchBucketPolicy")) {
+        let result = self.client.get_bucket_policy().bucket(&self.location.bucket).send().await;
+        if result.as_ref().is_err_and(|error| FailedRequest::of(error).is("NoSuchBucketPolicy")) {
             return Ok(None);
         }
         let found = prepared.try_to(self, "Reading the bucket's policy", GET_POLICY, result).await?;
@@ -319,12 +323,12 @@ impl Shared {
     }
 
     async fn refuse_public_writes(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        // What cannot be looked at was told of before, or is told here once.
-        let mut told = Prepared::default();
-        let policy = self.bucket_policy(&mut told).await?;
+        // Each thing that cannot be read is reported once.
+        let mut unreadable = Prepared::default();
+        let policy = self.bucket_policy(&mut unreadable).await?;
         let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
-        let acl = self.client.get_bucket_acl().bucket(&self.place.bucket).send().await;
-        let acl = told.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
+        let acl = self.client.get_bucket_acl().bucket(&self.location.bucket).send().await;
+        let acl = unreadable.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
         for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {
             let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri());
             let everybody = uri.is_some_and(|uri| EVERYBODY.contains(&uri));
@@ -336,7 +340,7 @@ impl Shared {
                 found.push(format!("ACL {}", grant.permission.as_ref().map_or("?", Permission::as_str)));
             }
         }
-        for line in told.lines {
+        for line in unreadable.lines {
             if !prepared.lines.contains(&line) {
                 prepared.lines.push(line);
             }
@@ -344,9 +348,9 @@ impl Shared {
         if found.is_empty() {
             return Ok(());
         }
-        let message = format!("everybody may write to bucket {}: {}", self.place.bucket, found.join(", "));
-        let error = std::io::Error::other("whoever likes could replace the vendor's images");
+        let message = format!("everybody may write to bucket {}: {}", self.location.bucket, found.join(", "));
+        let error = std::io::Error::other("everybody could replace the vendor's images");
         Err(StorageError::new(message, error)
-            .hint("take that permission out of the bucket's policy or ACL, and run this again"))
+            .hint("remove that permission from the bucket's policy or ACL, and run this again"))
     }
 }

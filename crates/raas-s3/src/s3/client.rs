@@ -1,4 +1,4 @@
-//! The client of the service: patience, retries, and a count of what it asks.
+//! The client of the service: timeouts, retries, and what its answers show.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -20,114 +20,119 @@ use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
 
+use super::bucket_location::BucketLocation;
 use super::errors;
-use super::place::Place;
 
-/// How patient the client is.
+/// How long the client waits and how often it tries.
 #[derive(Debug, Clone)]
-pub(super) struct Patience {
-    /// How often it asks before it gives up.
+pub(super) struct RetryPolicy {
+    /// How many attempts a request has.
     pub(super) attempts: u32,
-    /// The wait before the second time, at most; it doubles each time, and a random part of it is waited.
-    pub(super) first_wait: Duration,
-    /// For an answer to a small request.
-    pub(super) answer: Duration,
-    /// For a transfer that stands still.
-    pub(super) standstill: Duration,
+    /// The longest wait before the second attempt. It doubles with each attempt; the client waits a random part of it.
+    pub(super) first_backoff: Duration,
+    /// How long a small request may take.
+    pub(super) response_timeout: Duration,
+    /// How long a transfer may stand still.
+    pub(super) stall_timeout: Duration,
 }
 
-impl Patience {
-    /// For commands that can do without the service.
-    pub(super) const HASTY: Self = Self {
+impl RetryPolicy {
+    /// For commands that can go on without the service.
+    pub(super) const QUICK: Self = Self {
         attempts: 2,
-        first_wait: Duration::from_millis(500),
-        answer: Duration::from_secs(10),
-        standstill: Duration::from_secs(10),
+        first_backoff: Duration::from_millis(500),
+        response_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(10),
     };
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 7,
-            first_wait: Duration::from_millis(500),
-            answer: Duration::from_secs(60),
-            standstill: Duration::from_secs(20),
+            first_backoff: Duration::from_millis(500),
+            response_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(20),
         }
     }
 }
 
-/// For a request that carries a part or makes the service move bytes: a slow line takes its time, and one that
-/// stands still is found out sooner.
+/// How long a request may take that carries bytes, or makes the service copy bytes. A transfer that stands still fails
+/// sooner.
 const TRANSFER: Duration = Duration::from_secs(15 * 60);
 
-/// What all requests together show.
+/// What the answers of the service show.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ServiceObservations {
     requests: AtomicU64,
-    /// By how many seconds the service's clock was ahead of ours when it last answered.
+    /// How many seconds the service's clock was ahead of this machine's, at its last answer.
     ahead: AtomicI64,
 }
 
-impl Seen {
-    /// How many requests were made, repeated ones each time.
+impl ServiceObservations {
+    /// How many requests were sent, with all repetitions.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// By how many seconds the service's clock is ahead of ours; behind, if it is negative.
+    /// How many seconds the service's clock is ahead of this machine's; negative if it is behind.
     pub(super) fn ahead(&self) -> i64 {
         self.ahead.load(Ordering::Relaxed)
     }
 }
 
-pub(super) fn client(config: &SdkConfig, place: &Place, patience: &Patience, seen: &Arc<Seen>) -> Client {
+pub(super) fn client(
+    config: &SdkConfig,
+    location: &BucketLocation,
+    retry_policy: &RetryPolicy,
+    observations: &Arc<ServiceObservations>,
+) -> Client {
     let retry = RetryConfig::standard()
-        .with_max_attempts(patience.attempts)
-        .with_initial_backoff(patience.first_wait)
-        .with_max_backoff(Duration::from_secs(20).max(patience.first_wait));
+        .with_max_attempts(retry_policy.attempts)
+        .with_initial_backoff(retry_policy.first_backoff)
+        .with_max_backoff(Duration::from_secs(20).max(retry_policy.first_backoff));
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(patience.answer)
+        .operation_attempt_timeout(retry_policy.response_timeout)
         .build();
     let mut builder = Builder::from(config)
-        .force_path_style(place.path_style())
+        .force_path_style(location.path_style())
         .retry_config(retry)
         .timeout_config(timeouts)
         .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled().grace_period(patience.standstill).build(),
+            StalledStreamProtectionConfig::enabled().grace_period(retry_policy.stall_timeout).build(),
         )
-        // raas sends its own: SHA-256, in the request's head.
+        // raas sends a checksum of its own: the SHA-256, as a header.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .retry_classifier(DamagedOnTheWay)
-        .interceptor(Watch(seen.clone()));
-    if let Some(endpoint) = &place.endpoint {
+        .interceptor(Watch(observations.clone()));
+    if let Some(endpoint) = &location.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
     Client::from_conf(builder.build())
 }
 
-/// For requests that carry bytes, or make the service move some.
-pub(super) fn patient() -> Builder {
+/// The settings for requests that carry bytes, or make the service copy bytes.
+pub(super) fn transfer() -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRANSFER).build())
 }
 
-/// For what is worth nothing if it comes late: see `snapshot/turn.rs`.
-pub(super) fn prompt() -> Builder {
+/// The settings for requests that are useless if they come late: writes of a lease or of the pointer.
+pub(super) fn timely() -> Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(20)).build();
     Builder::new().timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(4))
 }
 
-/// For what is done on the way out, and for seeing whether the service is there: once again at most, and soon.
-pub(super) fn hasty() -> Builder {
+/// The settings for requests of an interrupted run, and for finding out whether the service answers: at most two attempts.
+pub(super) fn quick() -> Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).build();
     let retry = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
     Builder::new().timeout_config(timeouts).retry_config(retry)
 }
 
 #[derive(Debug)]
-struct Watch(Arc<Seen>);
+struct Watch(Arc<ServiceObservations>);
 
 impl Intercept for Watch {
     fn name(&self) -> &'static str {
@@ -160,7 +165,7 @@ impl Intercept for Watch {
     }
 }
 
-/// The service got other bytes than were sent: the same request again gets them through.
+/// Retries a request if the service received other bytes than were sent.
 #[derive(Debug)]
 struct DamagedOnTheWay;
 

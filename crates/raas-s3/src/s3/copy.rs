@@ -1,4 +1,4 @@
-//! Making an object of another one, within the service.
+//! Copying an object inside the service.
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MetadataDirective};
 use raas_types::ObjectKey;
@@ -10,11 +10,11 @@ use raas_publish::storage::{StorageError, escaped};
 
 const GIB: u64 = 1 << 30;
 
-/// The most that one request copies, in bytes.
+/// The most bytes that one request copies.
 const AT_ONCE: u64 = 5 * GIB;
 
 impl Shared {
-    /// Copies an object, of this length, from a key of the bucket.
+    /// Copies an object of this length from a key of the bucket.
     pub(super) async fn copy(&self, from: &str, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
         if size > AT_ONCE {
             return self.copy_in_parts(from, to, size, GIB).await;
@@ -22,15 +22,15 @@ impl Shared {
         let copied = self
             .client
             .copy_object()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .copy_source(self.source(from))
-            .key(self.place.key(to))
-            .set_acl(self.place.acl(to))
+            .key(self.location.key(to))
+            .set_acl(self.location.acl(to))
             .metadata_directive(MetadataDirective::Replace)
             .content_type(to.content_type())
             .cache_control(to.cache_control())
             .customize()
-            .config_override(client::patient())
+            .config_override(client::transfer())
             .send()
             .await;
         match copied {
@@ -39,9 +39,9 @@ impl Shared {
         }
     }
 
-    /// `<bucket>/<key>`, as a header has it.
+    /// `<bucket>/<key>`, escaped for a header.
     fn source(&self, key: &str) -> String {
-        format!("{}/{}", self.place.bucket, escaped(key.as_bytes()))
+        format!("{}/{}", self.location.bucket, escaped(key.as_bytes()))
     }
 
     /// Copies an object in parts of `step` bytes.
@@ -52,14 +52,14 @@ impl Shared {
         size: u64,
         step: u64,
     ) -> Result<(), StorageError> {
-        let key = self.place.key(to);
+        let key = self.location.key(to);
         let what = || format!("cannot copy {from} to {to}");
         let created = self
             .client
             .create_multipart_upload()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .key(&key)
-            .set_acl(self.place.acl(to))
+            .set_acl(self.location.acl(to))
             .content_type(to.content_type())
             .cache_control(to.cache_control())
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
@@ -86,7 +86,7 @@ impl Shared {
         id: &str,
         (size, step): (u64, u64),
     ) -> Result<(), StorageError> {
-        let key = self.place.key(to);
+        let key = self.location.key(to);
         let what = || format!("cannot copy {from} to {to}");
         let mut parts = Vec::new();
         for (number, start) in (1..).zip((0..size).step_by(step as usize)) {
@@ -94,14 +94,14 @@ impl Shared {
             let copied = self
                 .client
                 .upload_part_copy()
-                .bucket(&self.place.bucket)
+                .bucket(&self.location.bucket)
                 .key(&key)
                 .upload_id(id)
                 .part_number(number)
                 .copy_source(self.source(from))
                 .copy_source_range(format!("bytes={start}-{end}"))
                 .customize()
-                .config_override(client::patient())
+                .config_override(client::transfer())
                 .send()
                 .await;
             let result = match copied {
@@ -116,12 +116,12 @@ impl Shared {
         let completed = self
             .client
             .complete_multipart_upload()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .key(&key)
             .upload_id(id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(client::patient())
+            .config_override(client::transfer())
             .send()
             .await;
         match completed {

@@ -1,4 +1,4 @@
-//! What the service's refusals mean, and what to do about them.
+//! What a refusal of the service means, and what to do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -10,15 +10,15 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
 use super::Shared;
-use super::place::Place;
+use super::bucket_location::BucketLocation;
 use raas_publish::storage::StorageError;
 
-/// What raas may need a permission for.
+/// An operation that needs a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Action {
-    /// As policies name it.
+    /// The permission's name in policies.
     permission: &'static str,
-    /// Whether it is granted on objects, and not on the bucket.
+    /// Whether it is granted on objects. Otherwise it is granted on the bucket.
     objects: bool,
 }
 
@@ -38,7 +38,7 @@ impl Action {
         Self { permission, objects: false }
     }
 
-    /// As policies name it.
+    /// The permission's name in policies.
     pub(super) fn permission(self) -> &'static str {
         self.permission
     }
@@ -46,48 +46,48 @@ impl Action {
 
 /// What is known of a failed request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
-    /// The HTTP status, where there was an answer.
+pub(super) struct FailedRequest {
+    /// The HTTP status, if the service has answered.
     pub(super) status: Option<u16>,
-    /// The service's word for it.
+    /// The service's error code.
     pub(super) code: Option<String>,
-    /// What the service says, or what the connection failed of.
+    /// The service's message, or why the connection failed.
     said: String,
-    /// The region that the bucket is in, where the service says it.
+    /// The bucket's region, if the service says it.
     region: Option<String>,
-    /// When the service answered, by its own clock, and by ours.
+    /// The time of the answer by the service's clock and by this machine's.
     dates: Option<(SystemTime, SystemTime)>,
-    /// Why there are no credentials, if that is why.
+    /// Why there are no credentials, if that is the reason.
     no_credentials: Option<String>,
 }
 
-impl Facts {
+impl FailedRequest {
     pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
         let response = error.raw_response();
         let header = |name: &str| response.and_then(|response| response.headers().get(name));
         let service = error.as_service_error();
-        let mut facts = Facts {
+        let mut failed = FailedRequest {
             status: response.map(|response| response.status().as_u16()),
             code: service.and_then(|error| error.code()).map(str::to_owned),
             region: header("x-amz-bucket-region").map(str::to_owned),
             dates: header("date").and_then(date).map(|theirs| (theirs, SystemTime::now())),
-            ..Facts::default()
+            ..FailedRequest::default()
         };
         if let Some(body) = response.and_then(|response| response.body().bytes()) {
-            facts.region = facts.region.or_else(|| element(&String::from_utf8_lossy(body), "Region"));
+            failed.region = failed.region.or_else(|| element(&String::from_utf8_lossy(body), "Region"));
         }
-        facts.said = match (service, facts.status) {
+        failed.said = match (service, failed.status) {
             (Some(error), Some(status)) => match error.message() {
                 Some(message) => message.to_owned(),
                 None => format!("the service answered with status {status}{}", begun(response)),
             },
-            // No answer, or none that could be understood.
+            // No answer, or an answer that cannot be parsed.
             _ => causes(error),
         };
-        facts
+        failed
     }
 
-    /// Whether there is no such object or upload.
+    /// Whether the object or upload does not exist.
     pub(super) fn absent(&self) -> bool {
         match self.code.as_deref() {
             Some(code) => matches!(code, "NoSuchKey" | "NotFound" | "NoSuchUpload"),
@@ -95,22 +95,22 @@ impl Facts {
         }
     }
 
-    /// Whether the service does not have what was asked of it.
+    /// Whether the service does not have this operation.
     pub(super) fn unsupported(&self) -> bool {
         matches!(self.code.as_deref(), Some("NotImplemented" | "MethodNotAllowed" | "XNotImplemented"))
             || matches!(self.status, Some(405 | 501))
     }
 
-    /// Whether the service does not let us.
+    /// Whether the credentials lack the permission.
     pub(super) fn denied(&self) -> bool {
         matches!(self.code.as_deref(), Some("AccessDenied" | "AllAccessDisabled"))
             || (self.code.is_none() && self.status == Some(403))
     }
 
-    /// The service's word for it, as AWS would say it.
+    /// The error code that AWS would use.
     fn known_code(&self) -> &str {
         match self.code.as_deref().unwrap_or_default() {
-            // Garage's words for wrong credentials.
+            // Garage has other messages for wrong credentials.
             "AccessDenied" if self.said.contains("No such key") => "InvalidAccessKeyId",
             "AccessDenied" if self.said.contains("Invalid signature") => "SignatureDoesNotMatch",
             code => code,
@@ -134,16 +134,16 @@ fn element(xml: &str, name: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// How an answer begins that says nothing that is understood.
+/// The beginning of an answer that cannot be parsed.
 fn begun(response: Option<&HttpResponse>) -> String {
-    /// Enough to see what it is.
+    /// Enough characters to see what kind of answer it is.
     const MOST: usize = 200;
     let body = response.and_then(|response| response.body().bytes()).unwrap_or_default();
     let text: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MOST).collect();
     if text.is_empty() { text } else { format!(": {text}") }
 }
 
-/// An error and what it came from, without the repetitions.
+/// An error and its causes, without repetitions.
 fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -157,7 +157,7 @@ fn causes(error: &dyn Error) -> String {
     text
 }
 
-/// The service's own words, as the cause of an error.
+/// The service's message, as the cause of an error.
 #[derive(Debug)]
 struct Said(String);
 
@@ -170,7 +170,7 @@ impl fmt::Display for Said {
 impl Error for Said {}
 
 impl Shared {
-    /// What a failed request means. `what` says what could not be done: `cannot store x`.
+    /// The error of a failed request. `what` says what failed: `cannot store x`.
     pub(super) async fn explain<E: ProvideErrorMetadata + Error + 'static>(
         &self,
         what: impl Into<String>,
@@ -178,50 +178,50 @@ impl Shared {
         error: &SdkError<E, HttpResponse>,
     ) -> StorageError {
         self.leftovers.hold_if_interrupted().await;
-        let mut facts = Facts::of(error);
-        if facts.status.is_none() {
-            // No answer: perhaps nothing was asked, for want of credentials.
-            facts.no_credentials =
+        let mut failed = FailedRequest::of(error);
+        if failed.status.is_none() {
+            // No answer: perhaps no request was sent, since there are no credentials.
+            failed.no_credentials =
                 self.credentials.provide_credentials().await.err().map(|error| causes(&error));
         }
-        explain(&self.place, what.into(), action, &facts)
+        explain(&self.location, what.into(), action, &failed)
     }
 }
 
-/// Both clocks may be off by this much before a service minds.
+/// The difference of the clocks that a service accepts.
 const SKEW: Duration = Duration::from_secs(15 * 60);
 
-fn explain(place: &Place, what: String, action: Action, facts: &Facts) -> StorageError {
-    let bucket = &place.bucket;
-    let (found, hint) = meaning(place, action, facts);
-    let code = facts.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
-    let said = Said(format!("{code}{}", facts.said));
+fn explain(location: &BucketLocation, what: String, action: Action, failed: &FailedRequest) -> StorageError {
+    let bucket = &location.bucket;
+    let (found, hint) = meaning(location, action, failed);
+    let code = failed.code.as_deref().map(|code| format!("{code}: ")).unwrap_or_default();
+    let said = Said(format!("{code}{}", failed.said));
     let error = StorageError::new(format!("{what} in bucket {bucket}: {found}"), said).hint(hint);
-    if facts.status.is_none() && facts.no_credentials.is_none() { error.unanswered() } else { error }
+    if failed.status.is_none() && failed.no_credentials.is_none() { error.unanswered() } else { error }
 }
 
-/// What happened, and what to do.
-fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
-    let vendor = &place.vendor;
-    let bucket = &place.bucket;
-    if let Some(reason) = &facts.no_credentials {
+/// The reason, and the hint.
+fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) -> (String, String) {
+    let vendor = &location.vendor;
+    let bucket = &location.bucket;
+    if let Some(reason) = &failed.no_credentials {
         return (
             format!("there are no credentials to ask with ({reason})"),
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or section [aws] of raas.cfg"
                 .into(),
         );
     }
-    let Some(status) = facts.status else {
+    let Some(status) = failed.status else {
         return (
-            format!("{} does not answer", place.service()),
+            format!("{} does not answer", location.service()),
             format!(
                 "check the network, the proxy, and `s3_endpoint` in section [{vendor}] of raas.cfg; then do the same again"
             ),
         );
     };
-    match facts.known_code() {
+    match failed.known_code() {
         "NoSuchBucket" => (
-            format!("there is no such bucket at {}", place.service()),
+            format!("there is no such bucket at {}", location.service()),
             format!(
                 "make it with `raas setup {vendor} --create`, or correct `s3_bucket` in section [{vendor}] of raas.cfg"
             ),
@@ -239,10 +239,10 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
             "check AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or section [aws] of raas.cfg".into(),
         ),
         "RequestTimeTooSkewed" => {
-            (skew(facts), "set this machine's clock: `timedatectl set-ntp true`".into())
+            (skew(failed), "set this machine's clock: `timedatectl set-ntp true`".into())
         }
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            moved(place, facts)
+            moved(location, failed)
         }
         "SlowDown" | "Throttling" | "ServiceUnavailable" | "RequestLimitExceeded" => (
             "the service asks for a slower pace, again and again".into(),
@@ -263,17 +263,17 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
             ),
         ),
         "NoSuchKey" => ("there is no such object".into(), "push the image again".into()),
-        _ if matches!(status, 301 | 307 | 308) => moved(place, facts),
-        _ if facts.denied() => (
+        _ if matches!(status, 301 | 307 | 308) => moved(location, failed),
+        _ if failed.denied() => (
             format!("the credentials lack the permission {}", action.permission),
             format!(
                 "grant {} on {} to the user or role whose credentials raas uses",
                 action.permission,
-                if action.objects { place.objects_arn() } else { place.arn() }
+                if action.objects { location.objects_arn() } else { location.arn() }
             ),
         ),
-        _ if facts.unsupported() => (
-            format!("{} does not have this operation ({})", place.service(), action.permission),
+        _ if failed.unsupported() => (
+            format!("{} does not have this operation ({})", location.service(), action.permission),
             "use a service that has it".into(),
         ),
         _ if status >= 500 => (
@@ -282,7 +282,7 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
         ),
         _ if status < 300 => (
             "the service's answer makes no sense".into(),
-            format!("check what answers at {}: it may be no S3 service", place.service()),
+            format!("check what answers at {}: it may be no S3 service", location.service()),
         ),
         _ => (
             format!("the service refuses with status {status}"),
@@ -291,30 +291,30 @@ fn meaning(place: &Place, action: Action, facts: &Facts) -> (String, String) {
     }
 }
 
-fn moved(place: &Place, facts: &Facts) -> (String, String) {
-    let vendor = &place.vendor;
-    match &facts.region {
+fn moved(location: &BucketLocation, failed: &FailedRequest) -> (String, String) {
+    let vendor = &location.vendor;
+    match &failed.region {
         Some(region) => (
-            format!("the bucket is in region {region}, and not in {}", place.region),
+            format!("the bucket is in region {region}, and not in {}", location.region),
             format!("set `s3_region = {region}` in section [{vendor}] of raas.cfg"),
         ),
         None => (
-            format!("the bucket is not in region {}", place.region),
+            format!("the bucket is not in region {}", location.region),
             format!("set `s3_region` in section [{vendor}] of raas.cfg to the region of the bucket"),
         ),
     }
 }
 
-fn skew(facts: &Facts) -> String {
-    let Some((theirs, ours)) = facts.dates else {
+fn skew(failed: &FailedRequest) -> String {
+    let Some((theirs, ours)) = failed.dates else {
         return "this machine's clock and the service's are too far apart".into();
     };
     let (apart, way) = match theirs.duration_since(ours) {
         Ok(behind) => (behind, "behind"),
-        Err(error) => (error.duration(), "before"),
+        Err(error) => (error.duration(), "ahead of"),
     };
     if apart < SKEW / 3 {
-        // The answer was written with another clock than the refusal.
+        // The clock of the answer's header agrees, so another clock of the service differs.
         return "the service's clocks are apart, or the request took too long to arrive".into();
     }
     format!("this machine's clock is {} minutes {way} the service's", apart.as_secs() / 60)
@@ -325,21 +325,26 @@ mod tests {
     use super::*;
     use crate::settings::S3Settings;
 
-    fn told(facts: Facts) -> String {
+    fn told(failed: FailedRequest) -> String {
         let settings =
             S3Settings { bucket: "bytes".into(), prefix: Some("reg".into()), ..S3Settings::default() };
-        let place = Place::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
+        let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
         let (message, cause, hint) =
-            explain(&place, "cannot store x".into(), Action::PUT, &facts).into_parts();
+            explain(&location, "cannot store x".into(), Action::PUT, &failed).into_parts();
         format!("{message} | {cause} | {}", hint.unwrap())
     }
 
-    fn coded(status: u16, code: &str) -> Facts {
-        Facts { status: Some(status), code: Some(code.into()), said: "words".into(), ..Facts::default() }
+    fn coded(status: u16, code: &str) -> FailedRequest {
+        FailedRequest {
+            status: Some(status),
+            code: Some(code.into()),
+            said: "words".into(),
+            ..FailedRequest::default()
+        }
     }
 
     #[test]
-    fn an_answer_that_is_not_understood_is_shown_as_it_begins() {
+    fn the_beginning_of_an_unknown_answer_is_shown() {
         let answer = |body: String| HttpResponse::new(200.try_into().unwrap(), body.into());
         assert_eq!(begun(Some(&answer("<Odd>\u{1b}[1m\n</Odd>".into()))), ": <Odd>[1m</Odd>");
         assert_eq!(begun(Some(&answer("ä".repeat(1000)))).chars().count(), 202);
@@ -347,9 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_says_what_to_do() {
+    fn each_refusal_has_a_hint() {
         let now = SystemTime::now();
-        let skewed = Facts {
+        let skewed = FailedRequest {
             dates: Some((now + Duration::from_secs(3600), now)),
             ..coded(403, "RequestTimeTooSkewed")
         };
@@ -360,38 +365,38 @@ mod tests {
             (coded(400, "ExpiredToken"), "credentials have expired"),
             (skewed, "clock is 60 minutes behind the service's"),
             (
-                Facts { region: Some("eu-west-1".into()), ..coded(301, "PermanentRedirect") },
+                FailedRequest { region: Some("eu-west-1".into()), ..coded(301, "PermanentRedirect") },
                 "set `s3_region = eu-west-1` in section [acme]",
             ),
-            (Facts { status: Some(301), ..Facts::default() }, "not in region us-east-1"),
+            (FailedRequest { status: Some(301), ..FailedRequest::default() }, "not in region us-east-1"),
             (coded(503, "SlowDown"), "slower pace"),
             (
-                Facts { said: "Forbidden: No such key: GK1".into(), ..coded(403, "AccessDenied") },
+                FailedRequest { said: "Forbidden: No such key: GK1".into(), ..coded(403, "AccessDenied") },
                 "does not know the access key",
             ),
             (
-                Facts { said: "Forbidden: Invalid signature".into(), ..coded(403, "AccessDenied") },
+                FailedRequest { said: "Forbidden: Invalid signature".into(), ..coded(403, "AccessDenied") },
                 "secret key is not the one",
             ),
             (coded(500, "InternalError"), "failed with status 500"),
-            (Facts::default(), "https://s3.us-east-1.amazonaws.com does not answer"),
+            (FailedRequest::default(), "https://s3.us-east-1.amazonaws.com does not answer"),
             (
-                Facts { no_credentials: Some("nothing found".into()), ..Facts::default() },
+                FailedRequest { no_credentials: Some("nothing found".into()), ..FailedRequest::default() },
                 "no credentials to ask with (nothing found)",
             ),
             (coded(501, "NotImplemented"), "does not have this operation"),
-            (Facts { status: Some(403), ..Facts::default() }, "lack the permission"),
+            (FailedRequest { status: Some(403), ..FailedRequest::default() }, "lack the permission"),
         ];
-        for (facts, part) in table {
-            let told = told(facts);
+        for (failed, part) in table {
+            let told = told(failed);
             assert!(told.contains(part), "{told}");
         }
     }
 
     #[test]
-    fn what_is_absent_denied_or_unsupported_is_told_apart() {
+    fn absent_denied_and_unsupported_are_distinguished() {
         assert!(coded(404, "NoSuchKey").absent() && !coded(404, "NoSuchBucket").absent());
-        assert!(Facts { status: Some(404), ..Facts::default() }.absent());
+        assert!(FailedRequest { status: Some(404), ..FailedRequest::default() }.absent());
         assert!(coded(403, "AccessDenied").denied() && !coded(503, "SlowDown").denied());
         assert!(coded(501, "NotImplemented").unsupported() && !coded(403, "AccessDenied").unsupported());
     }

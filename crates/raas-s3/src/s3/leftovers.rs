@@ -1,5 +1,4 @@
-//! What must not stay behind: uploads that are not finished, of this run when it is interrupted, and of runs that
-//! were killed.
+//! Removing unfinished uploads: of this run if it is interrupted, and of runs that were killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,18 +10,18 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use super::errors::{Action, Facts};
+use super::errors::{Action, FailedRequest};
 use super::{Engine, Shared, client};
 use raas_base::interrupt;
 use raas_publish::storage::StorageError;
 
-/// How long an unfinished upload of another run is left alone: that run may live, or may be run again.
+/// How old an unfinished upload of another run must be. A younger one may be of a live run, or may be resumed.
 pub(super) const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// The exit code of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// An upload that is not finished, or an object under a temporary name.
+/// An unfinished upload, or an object under a temporary name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Leftover {
     /// Its key in the bucket.
@@ -31,7 +30,7 @@ pub(super) struct Leftover {
     pub(super) upload: Option<String>,
 }
 
-/// What this run would leave behind if it ended now.
+/// Everything that this run would leave behind if it ended now.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
     state: Mutex<State>,
@@ -41,8 +40,8 @@ pub(super) struct Leftovers {
 #[derive(Debug, Default)]
 struct State {
     open: BTreeSet<Leftover>,
-    /// What takes the place of some of them: a key and its content.
-    instead: BTreeMap<Leftover, (String, Vec<u8>)>,
+    /// The replacements of some of them: a key and its content.
+    replacements: BTreeMap<Leftover, (String, Vec<u8>)>,
     interrupted: bool,
 }
 
@@ -51,15 +50,15 @@ impl Leftovers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes one more, which the service has made.
+    /// Adds something that the service has made.
     pub(super) async fn add(&self, leftover: Leftover) {
-        // Whoever interrupts goes on until nothing is open.
+        // An interruption goes on removing until nothing is left, so it also removes this.
         self.state().open.insert(leftover);
         self.hold_if_interrupted().await;
     }
 
-    /// Never returns once the run is interrupted: it ends when all is removed, and not before, as it would if a
-    /// request failed for what was removed.
+    /// Waits for ever if the run is interrupted. Otherwise a request could fail because its upload was removed, and end the
+    /// program before everything is removed.
     pub(super) async fn hold_if_interrupted(&self) {
         let interrupted = self.state().interrupted;
         if interrupted {
@@ -67,20 +66,20 @@ impl Leftovers {
         }
     }
 
-    /// Says what takes the place of one that is about to be noted.
-    pub(super) fn leave(&self, leftover: Leftover, instead: (String, Vec<u8>)) {
-        self.state().instead.insert(leftover, instead);
+    /// Sets the replacement of a leftover that is about to be added.
+    pub(super) fn replace_by(&self, leftover: Leftover, replacement: (String, Vec<u8>)) {
+        self.state().replacements.insert(leftover, replacement);
     }
 
-    /// Forgets one that is finished or removed.
+    /// Forgets a leftover that is finished or removed.
     pub(super) fn remove(&self, leftover: &Leftover) {
         let mut state = self.state();
         state.open.remove(leftover);
-        state.instead.remove(leftover);
+        state.replacements.remove(leftover);
     }
 
-    fn instead(&self, leftover: &Leftover) -> Option<(String, Vec<u8>)> {
-        self.state().instead.remove(leftover)
+    fn take_replacement(&self, leftover: &Leftover) -> Option<(String, Vec<u8>)> {
+        self.state().replacements.remove(leftover)
     }
 
     fn interrupt(&self) -> BTreeSet<Leftover> {
@@ -91,14 +90,14 @@ impl Leftovers {
 }
 
 impl Engine {
-    /// From now on an interruption removes this run's unfinished uploads before the program ends.
+    /// From now on, an interruption removes this run's unfinished uploads before the program ends.
     pub(super) fn watch_for_interrupts(&self) {
         let shared = self.shared.clone();
         self.shared.leftovers.watching.get_or_init(|| {
             interrupt::caller_exits();
             self.handle().spawn(async move {
                 if interrupted().await.is_ok() {
-                    // A second one does not wait.
+                    // A second interruption ends the program at once.
                     tokio::select! {
                         () = shared.remove_all() => {}
                         _ = interrupted() => {}
@@ -114,7 +113,7 @@ impl Engine {
 async fn interrupted() -> io::Result<()> {
     let mut listening = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        // `nohup` and the like mean that it is to be ignored.
+        // `nohup` and the like ask to ignore the signal.
         if !is_ignored(kind) {
             listening.push(signal(kind)?);
         }
@@ -127,7 +126,7 @@ async fn interrupted() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether whoever started this program has had a signal ignored. Source: proc_pid_status(5), `SigIgn`.
+/// Whether the parent process has asked to ignore a signal. Source: proc_pid_status(5), `SigIgn`.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -136,10 +135,10 @@ fn is_ignored(kind: SignalKind) -> bool {
 }
 
 impl Shared {
-    /// Removes all that this run would leave behind.
+    /// Removes everything that this run would leave behind.
     async fn remove_all(self: &Arc<Self>) {
         self.say.line(
-            "Interrupted: removing what is unfinished; what is stored is not sent again by the next push",
+            "Interrupted: removing unfinished uploads; the next push does not send again what is stored",
         );
         loop {
             let open = self.leftovers.interrupt();
@@ -149,12 +148,12 @@ impl Shared {
             let mut removing = JoinSet::new();
             for leftover in open {
                 let shared = self.clone();
-                let instead = self.leftovers.instead(&leftover);
+                let replacement = self.leftovers.take_replacement(&leftover);
                 removing.spawn(async move {
-                    if let Some((key, content)) = instead {
-                        let put = shared.client.put_object().bucket(&shared.place.bucket).key(key);
-                        let put = put.body(content.into()).customize().config_override(client::hasty());
-                        // Without it the other one stays too, and says the same later.
+                    if let Some((key, content)) = replacement {
+                        let put = shared.client.put_object().bucket(&shared.location.bucket).key(key);
+                        let put = put.body(content.into()).customize().config_override(client::quick());
+                        // If storing the replacement fails, the old object must stay: it says the same after its time.
                         if put.send().await.is_err() {
                             return false;
                         }
@@ -166,28 +165,28 @@ impl Shared {
         }
     }
 
-    /// Removes a leftover, if that can be done soon; otherwise the sweep of a later run does.
+    /// Removes a leftover with few retries. If that fails, a later run removes it.
     pub(super) async fn remove_leftover(&self, leftover: &Leftover) -> bool {
-        let bucket = &self.place.bucket;
+        let bucket = &self.location.bucket;
         match &leftover.upload {
             Some(id) => {
                 let request =
                     self.client.abort_multipart_upload().bucket(bucket).key(&leftover.key).upload_id(id);
-                let aborted = request.customize().config_override(client::hasty()).send().await;
+                let aborted = request.customize().config_override(client::quick()).send().await;
                 aborted.is_ok()
             }
             None => {
                 let request = self.client.delete_object().bucket(bucket).key(&leftover.key);
-                request.customize().config_override(client::hasty()).send().await.is_ok()
+                request.customize().config_override(client::quick()).send().await.is_ok()
             }
         }
     }
 
-    /// Removes what runs that were killed have left longer ago than the grace, and says how much that was. What runs of
-    /// this home have left since is taken over, to be gone on with.
-    pub(super) async fn sweep(&self) -> Result<usize, StorageError> {
-        // Without notes there is nothing to go on with, and that is all.
-        drop(self.unfinished.take_over());
+    /// Removes the leftovers of killed runs that are older than [`GRACE`], and returns their number. Younger uploads of killed
+    /// runs of this home are taken over, to be resumed.
+    pub(super) async fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
+        // A failure only means that no upload is resumed.
+        drop(self.upload_notes.take_over());
         let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(0) };
         let mut stale = self.stale_uploads(before).await?;
         stale.extend(self.stale_objects(before).await?);
@@ -205,16 +204,16 @@ impl Shared {
             let request = self
                 .client
                 .list_multipart_uploads()
-                .bucket(&self.place.bucket)
-                .prefix(&self.place.prefix)
+                .bucket(&self.location.bucket)
+                .prefix(&self.location.prefix)
                 .set_key_marker(key_marker.take())
                 .set_upload_id_marker(id_marker.take());
             let page = match request.send().await {
                 Ok(page) => page,
                 Err(error) => {
-                    let facts = Facts::of(&error);
-                    // Tidying up is a courtesy, and needs a permission that nothing else needs.
-                    if facts.denied() || facts.unsupported() {
+                    let failed = FailedRequest::of(&error);
+                    // Nothing else needs this permission, so a run without it must not fail.
+                    if failed.denied() || failed.unsupported() {
                         return Ok(stale);
                     }
                     return Err(self
@@ -239,7 +238,7 @@ impl Shared {
 
     async fn stale_objects(&self, before: SystemTime) -> Result<Vec<Leftover>, StorageError> {
         let mut stale = Vec::new();
-        self.list_keys(&self.place.uploads(), &mut |object| {
+        self.list_keys(&self.location.uploads(), &mut |object| {
             if object.modified < before {
                 stale.push(Leftover { key: object.key, upload: None });
             }

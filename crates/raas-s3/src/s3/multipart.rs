@@ -1,4 +1,4 @@
-//! Large objects: parts that are sent while the next are being read, and an earlier run's that are there already.
+//! Uploading a large object: parts are sent while the next ones are read, and parts that a killed run has sent are used.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,84 +9,84 @@ use md5::{Digest as _, Md5};
 use raas_types::{Digest, ObjectKey};
 use tokio::task::JoinSet;
 
-use super::errors::{Action, Facts};
+use super::errors::{Action, FailedRequest};
 use super::leftovers::Leftover;
 use super::pool::Buffer;
 use super::upload::base64_of;
 use super::{Engine, Shared, client, etag_md5};
 use raas_publish::storage::{OnStored, StorageError};
 
-/// The most parts that an upload has.
+/// The most parts of an upload.
 const MOST_PARTS: i32 = 10_000;
 
-/// Where the parts go.
-pub(super) enum Target {
-    /// To the object itself.
+/// The object that the parts become.
+pub(super) enum UploadTarget {
+    /// The object under its key.
     Final(ObjectKey),
-    /// To an object of this name among the uploads, which is copied to its key when that is known.
+    /// An object of this name in `_uploads/`. When its key is known, it is copied there.
     Temporary(String),
 }
 
 /// A multipart upload.
 pub(super) struct Multipart {
     engine: Arc<Engine>,
-    target: Target,
-    session: Arc<Session>,
+    target: UploadTarget,
+    session: Arc<UploadSession>,
     part_size: usize,
-    /// Parts that an earlier run has sent, by number.
-    there: BTreeMap<i32, Earlier>,
+    /// The parts that a killed run has sent, by number.
+    already_sent: BTreeMap<i32, SentPart>,
     next: i32,
     /// The length so far, in bytes.
     size: u64,
     sending: JoinSet<Result<CompletedPart, StorageError>>,
     sent: Vec<CompletedPart>,
     on_stored: Option<OnStored>,
-    /// Whether the service, and not the source, is why it does not go on.
+    /// Whether the service has failed, and not the source of the bytes.
     failed: bool,
     done: bool,
 }
 
-/// What identifies an upload to the service.
-struct Session {
+/// An upload as the service knows it.
+struct UploadSession {
     key: String,
     id: String,
     shared: Arc<Shared>,
 }
 
-/// A part that an earlier run has sent.
+/// A part that a killed run has sent.
 #[derive(Debug, Clone)]
-struct Earlier {
+struct SentPart {
     size: u64,
     etag: String,
-    /// As the service says it, if it does.
+    /// Its checksum, if the service says it.
     sha256: Option<String>,
 }
 
 impl Multipart {
-    /// Begins an upload, or goes on with one of the same key that a run that was killed has left.
+    /// Begins an upload, or resumes an upload of the same key that a killed run has left.
     pub(super) fn begin(
         engine: &Arc<Engine>,
-        target: Target,
+        target: UploadTarget,
         part_size: usize,
         on_stored: Option<OnStored>,
     ) -> Result<Self, StorageError> {
         let shared = &engine.shared;
         engine.watch_for_interrupts();
-        let (session, there) = engine.block_on(async {
+        let (session, already_sent) = engine.block_on(async {
             let key = match &target {
-                Target::Final(key) => shared.place.key(key),
-                Target::Temporary(name) => format!("{}{name}", shared.place.uploads()),
+                UploadTarget::Final(key) => shared.location.key(key),
+                UploadTarget::Temporary(name) => format!("{}{name}", shared.location.uploads()),
             };
-            if let Target::Final(_) = target
-                && let Some((id, there)) = shared.resumable(&key, part_size).await
+            if let UploadTarget::Final(_) = target
+                && let Some((id, parts)) = shared.resumable(&key, part_size).await
             {
-                return Ok((Session { key, id, shared: shared.clone() }, there));
+                return Ok((UploadSession { key, id, shared: shared.clone() }, parts));
             }
             let id = shared.create_upload(&target, &key).await?;
-            if let Target::Final(_) = target {
-                shared.unfinished.begun(&key, &id);
+            if let UploadTarget::Final(_) = target {
+                shared.upload_notes.begun(&key, &id);
             }
-            Ok::<_, StorageError>((Session { key, id, shared: shared.clone() }, BTreeMap::new()))
+            Ok::<_, StorageError>((UploadSession { key, id, shared: shared.clone() }, BTreeMap::new()))
         })?;
         engine.block_on(shared.leftovers.add(session.leftover()));
         Ok(Self {
@@ -94,7 +94,7 @@ impl Multipart {
             target,
             session: Arc::new(session),
             part_size,
-            there,
+            already_sent,
             next: 1,
             size: 0,
             sending: JoinSet::new(),
@@ -120,7 +120,7 @@ impl Multipart {
         }
         self.next += 1;
         self.size += buffer.len() as u64;
-        let earlier = self.there.remove(&number);
+        let earlier = self.already_sent.remove(&number);
         let (session, on_stored) = (self.session.clone(), self.on_stored.clone());
         let part = async move {
             let size = buffer.len() as u64;
@@ -134,7 +134,7 @@ impl Multipart {
         Ok(())
     }
 
-    /// Makes the object of its parts, under its key.
+    /// Completes the object under its key.
     pub(super) fn complete(mut self, key: &ObjectKey) -> Result<(), StorageError> {
         let engine = self.engine.clone();
         while let Some(ended) = engine.block_on(self.sending.join_next()) {
@@ -147,14 +147,14 @@ impl Multipart {
         completed?;
         self.done = true;
         engine.shared.leftovers.remove(&self.session.leftover());
-        engine.shared.unfinished.ended(&self.session.id);
+        engine.shared.upload_notes.ended(&self.session.id);
         match &self.target {
-            Target::Final(_) => Ok(()),
-            Target::Temporary(_) => engine.block_on(self.put_in_place(key)),
+            UploadTarget::Final(_) => Ok(()),
+            UploadTarget::Temporary(_) => engine.block_on(self.put_in_place(key)),
         }
     }
 
-    /// Gives the object under its temporary name its key.
+    /// Moves the object from its temporary name to its key.
     async fn put_in_place(&self, key: &ObjectKey) -> Result<(), StorageError> {
         let shared = &self.engine.shared;
         let object = Leftover { key: self.session.key.clone(), upload: None };
@@ -186,9 +186,8 @@ impl Drop for Multipart {
         }
         let shared = &self.engine.shared;
         let leftover = self.session.leftover();
-        // Parts of an object that will come again are kept if it was the service that failed: the next run goes on
-        // with them. What belongs to nothing any more is removed.
-        let keep = self.failed && matches!(self.target, Target::Final(_));
+        // If the service has failed, the parts stay for the next attempt to upload this object. Otherwise they are useless.
+        let keep = self.failed && matches!(self.target, UploadTarget::Final(_));
         self.engine.block_on(async {
             self.sending.shutdown().await;
             if !keep {
@@ -196,25 +195,25 @@ impl Drop for Multipart {
             }
         });
         if keep {
-            shared.unfinished.free(&self.session.id);
+            shared.upload_notes.free(&self.session.id);
         } else {
-            shared.unfinished.ended(&self.session.id);
+            shared.upload_notes.ended(&self.session.id);
         }
         shared.leftovers.remove(&leftover);
     }
 }
 
-impl Session {
+impl UploadSession {
     fn leftover(&self) -> Leftover {
         Leftover { key: self.key.clone(), upload: Some(self.id.clone()) }
     }
 
-    /// Sends a part, unless it is there.
+    /// Sends a part, unless a killed run has sent it.
     async fn part(
         &self,
         number: i32,
         buffer: Buffer,
-        earlier: Option<Earlier>,
+        earlier: Option<SentPart>,
     ) -> Result<CompletedPart, StorageError> {
         let checksum = base64_of(&Digest::of(&buffer));
         let part = CompletedPart::builder().part_number(number).checksum_sha256(&checksum);
@@ -225,7 +224,7 @@ impl Session {
         let sent = shared
             .client
             .upload_part()
-            .bucket(&shared.place.bucket)
+            .bucket(&shared.location.bucket)
             .key(&self.key)
             .upload_id(&self.id)
             .part_number(number)
@@ -233,9 +232,9 @@ impl Session {
             .checksum_sha256(checksum)
             .body(buffer.into_body())
             .customize()
-            // The signature covers the checksum, which covers the body.
+            // The signature covers the checksum, and the checksum covers the body.
             .disable_payload_signing()
-            .config_override(client::patient())
+            .config_override(client::transfer())
             .send()
             .await;
         match sent {
@@ -257,18 +256,18 @@ impl Session {
         let completed = shared
             .client
             .complete_multipart_upload()
-            .bucket(&shared.place.bucket)
+            .bucket(&shared.location.bucket)
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(client::patient())
+            .config_override(client::transfer())
             .send()
             .await;
         let Err(error) = completed else { return Ok(()) };
-        let error_facts = Facts::of(&error);
-        // An answer that was lost.
-        if error_facts.is("NoSuchUpload")
+        let failed = FailedRequest::of(&error);
+        // The first answer was lost: the upload is complete already.
+        if failed.is("NoSuchUpload")
             && shared.head(&self.key, key).await?.is_some_and(|found| found.size == size)
         {
             return Ok(());
@@ -277,8 +276,8 @@ impl Session {
     }
 }
 
-impl Earlier {
-    /// Whether it is just these bytes.
+impl SentPart {
+    /// Whether the part has these bytes.
     fn is(&self, bytes: &[u8], checksum: &str) -> bool {
         self.size == bytes.len() as u64
             && match &self.sha256 {
@@ -289,42 +288,40 @@ impl Earlier {
 }
 
 impl Shared {
-    async fn create_upload(&self, target: &Target, key: &str) -> Result<String, StorageError> {
+    async fn create_upload(&self, target: &UploadTarget, key: &str) -> Result<String, StorageError> {
         let request = self
             .client
             .create_multipart_upload()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .key(key)
             .checksum_algorithm(ChecksumAlgorithm::Sha256);
         let request = match target {
-            Target::Final(key) => request
+            UploadTarget::Final(key) => request
                 .content_type(key.content_type())
                 .cache_control(key.cache_control())
-                .set_acl(self.place.acl(key)),
-            Target::Temporary(_) => request,
+                .set_acl(self.location.acl(key)),
+            UploadTarget::Temporary(_) => request,
         };
         let what = || format!("cannot begin to store {key}");
         match request.send().await {
-            Ok(created) => created
-                .upload_id
-                .ok_or_else(|| StorageError::new(what(), io::Error::other("the service names no upload"))),
+            Ok(created) => created.upload_id.ok_or_else(|| {
+                StorageError::new(what(), io::Error::other("the answer has no id of an upload"))
+            }),
             Err(error) => Err(self.explain(what(), Action::PUT, &error).await),
         }
     }
 
-    /// An upload of this key that a run that was killed has left and that has parts of this size, with its parts. Those
-    /// that do not fit are removed.
-    ///
-    /// Going on is a saving and no duty: where it cannot be found out, there is none.
-    async fn resumable(&self, key: &str, part_size: usize) -> Option<(String, BTreeMap<i32, Earlier>)> {
-        let mut found: Option<(String, BTreeMap<i32, Earlier>)> = None;
-        for id in self.unfinished.take(key) {
+    /// An upload of this key that a killed run has left, with its parts, if they have this size. Uploads that do not fit are
+    /// removed. Resuming only saves time: if the parts cannot be listed, the object is uploaded anew.
+    async fn resumable(&self, key: &str, part_size: usize) -> Option<(String, BTreeMap<i32, SentPart>)> {
+        let mut found: Option<(String, BTreeMap<i32, SentPart>)> = None;
+        for id in self.upload_notes.take(key) {
             let Ok(parts) = self.parts(key, &id).await else {
-                self.unfinished.ended(&id);
+                self.upload_notes.ended(&id);
                 continue;
             };
             let last = parts.keys().next_back().copied();
-            let fits = |(number, part): (&i32, &Earlier)| {
+            let fits = |(number, part): (&i32, &SentPart)| {
                 part.size == part_size as u64 || (Some(*number) == last && part.size < part_size as u64)
             };
             let best = found.as_ref().is_none_or(|(_, best)| best.len() < parts.len());
@@ -335,14 +332,14 @@ impl Shared {
             };
             if let Some(id) = unfit {
                 self.remove_leftover(&Leftover { key: key.to_owned(), upload: Some(id.clone()) }).await;
-                self.unfinished.ended(&id);
+                self.upload_notes.ended(&id);
             }
         }
         found
     }
 
-    async fn parts(&self, key: &str, id: &str) -> Result<BTreeMap<i32, Earlier>, StorageError> {
-        let request = self.client.list_parts().bucket(&self.place.bucket).key(key).upload_id(id);
+    async fn parts(&self, key: &str, id: &str) -> Result<BTreeMap<i32, SentPart>, StorageError> {
+        let request = self.client.list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
         let mut pages = request.into_paginator().send();
         let mut parts = BTreeMap::new();
         while let Some(page) = pages.next().await {
@@ -359,7 +356,7 @@ impl Shared {
                     continue;
                 };
                 let size = size.try_into().unwrap_or_default();
-                parts.insert(number, Earlier { size, etag, sha256: part.checksum_sha256 });
+                parts.insert(number, SentPart { size, etag, sha256: part.checksum_sha256 });
             }
         }
         Ok(parts)

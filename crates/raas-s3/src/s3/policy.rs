@@ -1,38 +1,38 @@
-//! Bucket policies: who may read, and that nobody writes.
+//! Bucket policies: letting everybody read, and finding out whether everybody may write.
 
 use raas_types::Digest;
 use serde_json::{Value, json};
 
-use super::place::Place;
+use super::bucket_location::BucketLocation;
 
-/// Marks the statements that raas writes: that of a bucket without a prefix is called so, and so were those of all
-/// prefixes once; that of a prefix has a name of its own that begins so.
+/// The name of the statement that raas writes for a bucket without a prefix. The name for a prefix begins with it. Older
+/// versions used this name for every prefix.
 const SID: &str = "RaasPublicRead";
 
-/// What everybody may read of a public bucket: images, and the metadata for servers that have no credentials. Who has
-/// published what when (`_record/`) is for those who publish.
+/// What everybody may read in a public bucket: images, and metadata for servers without credentials. The history in
+/// `_record/` is for publishers only.
 const PUBLIC: [&str; 5] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry", "_metadata/*"];
 
-/// The policy with everybody's permission to read what clients and servers read, beside whatever else it says; `None`
-/// if it says so already.
-pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<String> {
+/// Adds the permission for everybody to read images and metadata. All other statements stay. `None` if the policy has the
+/// permission already.
+pub(super) fn with_public_read(policy: Option<&str>, location: &BucketLocation) -> Option<String> {
     let ours = json!({
-        "Sid": sid(&place.prefix),
+        "Sid": sid(&location.prefix),
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": PUBLIC.map(|pattern| place.arn_of(pattern)),
+        "Resource": PUBLIC.map(|pattern| location.arn_of(pattern)),
     });
     let mut policy = parse(policy).unwrap_or_else(|| json!({"Version": "2012-10-17", "Statement": []}));
     let mut statements = statements(&policy);
     if statements.contains(&ours) {
         return None;
     }
-    statements.retain(|statement| !is_of(statement, place));
+    statements.retain(|statement| !is_of(statement, location));
     for statement in &mut statements {
-        // No two statements are called the same.
+        // Two statements of a policy cannot have the same name.
         if statement["Sid"] == ours["Sid"]
-            && let Some(prefix) = prefix_of(statement, place)
+            && let Some(prefix) = prefix_of(statement, location)
         {
             statement["Sid"] = sid(&prefix).into();
         }
@@ -42,12 +42,11 @@ pub(super) fn with_public_read(policy: Option<&str>, place: &Place) -> Option<St
     Some(policy.to_string())
 }
 
-/// The policy without the permission that raas has written for this prefix; `None` if it has none. What is left may be
-/// empty.
-pub(super) fn without_public_read(policy: &str, place: &Place) -> Option<Remaining> {
+/// Removes the permission that raas has written for this prefix. `None` if the policy has no such permission.
+pub(super) fn without_public_read(policy: &str, location: &BucketLocation) -> Option<Remaining> {
     let mut policy = parse(Some(policy))?;
     let all = statements(&policy);
-    let kept: Vec<Value> = all.iter().filter(|statement| !is_of(statement, place)).cloned().collect();
+    let kept: Vec<Value> = all.iter().filter(|statement| !is_of(statement, location)).cloned().collect();
     match kept.len() {
         len if len == all.len() => None,
         0 => Some(Remaining::Nothing),
@@ -59,10 +58,10 @@ pub(super) fn without_public_read(policy: &str, place: &Place) -> Option<Remaini
 }
 
 /// The other prefixes of the bucket that everybody may read by a statement of raas.
-pub(super) fn other_public_reads(policy: &str, place: &Place) -> Vec<String> {
+pub(super) fn other_public_reads(policy: &str, location: &BucketLocation) -> Vec<String> {
     let Some(policy) = parse(Some(policy)) else { return Vec::new() };
-    let prefixes = statements(&policy).into_iter().filter_map(|statement| prefix_of(&statement, place));
-    prefixes.filter(|prefix| *prefix != place.prefix).collect()
+    let prefixes = statements(&policy).into_iter().filter_map(|statement| prefix_of(&statement, location));
+    prefixes.filter(|prefix| *prefix != location.prefix).collect()
 }
 
 /// The name of the statement of a prefix. Such names have letters and digits alone.
@@ -72,29 +71,29 @@ fn sid(prefix: &str) -> String {
     if prefix.is_empty() { SID.to_owned() } else { format!("{SID}{}", short_digest(prefix)) }
 }
 
-/// Tells prefixes apart where their own characters cannot stand.
+/// A short digest of a prefix, for names that cannot have the prefix's own characters.
 pub(super) fn short_digest(prefix: &str) -> String {
     Digest::of(prefix.as_bytes()).hex()[..16].to_owned()
 }
 
-/// Whether raas has written a statement for this prefix, or has called one so whose resources somebody has changed.
-fn is_of(statement: &Value, place: &Place) -> bool {
-    match prefix_of(statement, place) {
-        Some(prefix) => prefix == place.prefix,
-        None => statement["Sid"] == sid(&place.prefix).as_str(),
+/// Whether raas has written the statement for this prefix, even if somebody has changed its resources since.
+fn is_of(statement: &Value, location: &BucketLocation) -> bool {
+    match prefix_of(statement, location) {
+        Some(prefix) => prefix == location.prefix,
+        None => statement["Sid"] == sid(&location.prefix).as_str(),
     }
 }
 
-/// The prefix that raas has written a statement for, by what is to be read.
-fn prefix_of(statement: &Value, place: &Place) -> Option<String> {
+/// The prefix of a statement that raas has written, by its resources.
+fn prefix_of(statement: &Value, location: &BucketLocation) -> Option<String> {
     let called = statement["Sid"].as_str()?.strip_prefix(SID)?;
     if !called.is_empty() && (called.len() != 16 || !called.bytes().all(|b| b.is_ascii_hexdigit())) {
         return None;
     }
-    let bucket = format!("{}/", place.arn());
+    let bucket = format!("{}/", location.arn());
     let prefix = |resource: &String| {
         let path = resource.strip_prefix(&bucket)?;
-        // `*` alone was the pattern once.
+        // Older versions had the pattern `*` alone.
         let prefix = PUBLIC.iter().chain(["*"].iter()).find_map(|pattern| path.strip_suffix(pattern))?;
         (prefix.is_empty() || prefix.ends_with('/')).then(|| prefix.to_owned())
     };
@@ -103,14 +102,14 @@ fn prefix_of(statement: &Value, place: &Place) -> Option<String> {
     resources.iter().all(|resource| prefix(resource).as_ref() == Some(&first)).then_some(first)
 }
 
-/// What a policy is without a statement.
+/// What remains of a policy without a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Remaining {
     Nothing,
     Policy(String),
 }
 
-/// What of a policy lets everybody write or delete.
+/// The actions by which a policy lets everybody write or delete.
 pub(super) fn public_writes(policy: &str) -> Vec<String> {
     let Some(policy) = parse(Some(policy)) else { return Vec::new() };
     let mut found = Vec::new();
@@ -131,7 +130,7 @@ fn parse(policy: Option<&str>) -> Option<Value> {
     serde_json::from_str(policy?).ok().filter(Value::is_object)
 }
 
-/// A statement alone may stand without a list around it.
+/// The statements of a policy. A single statement needs no list around it.
 fn statements(policy: &Value) -> Vec<Value> {
     match &policy["Statement"] {
         Value::Array(statements) => statements.clone(),
@@ -149,12 +148,12 @@ fn words(value: &Value) -> Vec<String> {
 }
 
 fn is_for_everybody(statement: &Value) -> bool {
-    // All but some are as good as all.
+    // A statement for all principals except some is a statement for everybody.
     let everybody = statement.get("NotPrincipal").is_some() || is_everybody(&statement["Principal"]);
     everybody && !is_limited(&statement["Condition"])
 }
 
-/// Whether a condition leaves only callers or places that are named in it. Source: "The meaning of public", Amazon S3
+/// Whether a condition limits a statement to named callers or sources. Source: "The meaning of public", Amazon S3
 /// User Guide.
 fn is_limited(condition: &Value) -> bool {
     const LIMITING: [&str; 11] = [
@@ -207,32 +206,32 @@ mod tests {
     use super::*;
     use crate::settings::S3Settings;
 
-    fn place_of(prefix: &str) -> Place {
+    fn place_of(prefix: &str) -> BucketLocation {
         let prefix = Some(prefix.to_owned());
         let settings = S3Settings { bucket: "bytes".into(), prefix, ..S3Settings::default() };
-        Place::new(&"acme".parse().unwrap(), &settings, "us-east-1", None)
+        BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None)
     }
 
-    fn place() -> Place {
+    fn location() -> BucketLocation {
         place_of("reg")
     }
 
-    /// As it was before each prefix had a statement of its own name.
-    fn older(place: &Place) -> String {
-        with_public_read(None, place).unwrap().replace(&sid(&place.prefix), SID)
+    /// The policy of an older version, which used one name for all prefixes.
+    fn older(location: &BucketLocation) -> String {
+        with_public_read(None, location).unwrap().replace(&sid(&location.prefix), SID)
     }
 
     #[test]
-    fn reading_is_added_beside_other_statements_and_taken_away_again() {
+    fn public_read_is_added_beside_other_statements_and_removed_again() {
         let others = r#"{"Version":"2012-10-17","Statement":{"Sid":"Other","Effect":"Deny","Principal":"*","Action":"s3:*"}}"#;
-        let with = with_public_read(Some(others), &place()).unwrap();
+        let with = with_public_read(Some(others), &location()).unwrap();
         assert!(with.contains("arn:aws:s3:::bytes/reg/*/_v2/*") && with.contains("Other"));
-        assert_eq!(with_public_read(Some(&with), &place()), None);
-        let Some(Remaining::Policy(without)) = without_public_read(&with, &place()) else { panic!() };
+        assert_eq!(with_public_read(Some(&with), &location()), None);
+        let Some(Remaining::Policy(without)) = without_public_read(&with, &location()) else { panic!() };
         assert!(without.contains("Other") && !without.contains(SID));
-        assert_eq!(without_public_read(&without, &place()), None);
-        let alone = with_public_read(None, &place()).unwrap();
-        assert_eq!(without_public_read(&alone, &place()), Some(Remaining::Nothing));
+        assert_eq!(without_public_read(&without, &location()), None);
+        let alone = with_public_read(None, &location()).unwrap();
+        assert_eq!(without_public_read(&alone, &location()), Some(Remaining::Nothing));
         assert!(public_writes(&with).is_empty());
     }
 
@@ -249,7 +248,7 @@ mod tests {
             assert!(both.contains("bytes/one/*/layer") && both.contains("bytes/two/b/*/layer"), "{both}");
             let Some(Remaining::Policy(left)) = without_public_read(&both, &one) else { panic!() };
             assert_eq!(other_public_reads(&left, &one), ["two/b/"]);
-            // Names have letters and digits alone, and no two are the same.
+            // Names have only letters and digits, and are all different.
             let all = with_public_read(Some(&before), &none).unwrap();
             let all = with_public_read(Some(&all), &one).unwrap_or(all);
             let all = parse(Some(&all)).unwrap();
@@ -260,14 +259,14 @@ mod tests {
             assert_eq!(sids.len(), 2, "{all}");
             assert!(sids.iter().all(|sid| sid.bytes().all(|b| b.is_ascii_alphanumeric())));
         }
-        // The older one of the own prefix is taken for what it is.
+        // The statement of an older version is known by its resources.
         let renewed = with_public_read(Some(&older(&one)), &one).unwrap();
         assert_eq!(Some(renewed), with_public_read(None, &one));
         assert_eq!(without_public_read(&older(&one), &one), Some(Remaining::Nothing));
     }
 
     #[test]
-    fn everybodys_writes_are_found() {
+    fn public_writes_are_found() {
         let policy = |principal: &str, action: &str| {
             format!(r#"{{"Statement":[{{"Effect":"Allow","Principal":{principal},"Action":{action}}}]}}"#)
         };

@@ -1,4 +1,4 @@
-//! The memory of all uploads together: a number of parts, whatever the number of uploads.
+//! The memory of all uploads: a fixed number of buffers, whatever the number of uploads.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,23 +7,24 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The size of a part, in bytes, where nothing asks for larger ones.
+/// The usual size of a part, in bytes.
 pub(super) const PART: usize = 8 << 20;
 
-/// Parts in memory, being filled or being sent.
+/// How many parts are in memory, being filled or being sent.
 pub(super) const PARTS: usize = 7;
 
-/// Objects up to this, in bytes, have memory of just their length.
+/// An object up to this size, in bytes, gets a buffer of its own length.
 const SMALL: usize = 256 << 10;
 
-/// The most that one buffer counts for: an object that is sent whole is up to two parts long. Objects of more than
-/// 140 GiB have larger parts than this says.
+/// The most parts that one buffer counts as. A small object is sent whole and has up to two parts. The parts of objects of
+/// more than 140 GiB are larger and count as two.
 const MOST_FOR_ONE: usize = 2;
 
-/// Layers at once that are two uploads each, as it is and packed.
+/// How many layers of two uploads each are uploaded at once: one upload of the layer as it is, and one of it packed.
 ///
-/// Who waits for a buffer may then hold one that is not full, of the other upload, and it will not be full before the
-/// wait is over. Were all buffers held so, nobody would ever go on. Of a single upload, who waits holds none.
+/// A layer of two uploads may wait for a buffer of one upload while the buffer of the other is partly filled. That buffer
+/// cannot be sent before the wait is over. If such layers held all buffers, they would wait for ever. The assertion below
+/// rules that out. A layer of one upload holds no buffer while it waits.
 pub(super) const PAIRS: usize = 2;
 
 const _: () = assert!(PAIRS * MOST_FOR_ONE < PARTS);
@@ -34,11 +35,11 @@ pub(super) struct Pool {
     /// The size of a part, in bytes.
     part: usize,
     left: Arc<Semaphore>,
-    /// Buffers of one part's size that nobody uses.
+    /// Unused buffers of one part's size.
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
-/// Bytes of an object, until they are sent.
+/// Bytes of an object that are not sent yet.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -52,23 +53,23 @@ impl Pool {
         Arc::new(Self { part, left: Arc::new(Semaphore::new(PARTS)), idle: Mutex::default() })
     }
 
-    /// The size of a part, in bytes, where nothing asks for larger ones.
+    /// The usual size of a part, in bytes.
     pub(super) fn part(&self) -> usize {
         self.part
     }
 
-    /// A buffer with room for so many bytes, once there is one.
+    /// Waits for a buffer with room for so many bytes.
     pub(super) async fn take(self: &Arc<Self>, room: usize) -> Buffer {
         let count = room.div_ceil(self.part).clamp(1, MOST_FOR_ONE);
         let permit = self.left.clone().acquire_many_owned(count as u32).await;
-        let permit = permit.expect("nobody closes the pool");
+        let permit = permit.expect("the semaphore is never closed");
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::new();
         if room > self.part {
-            // What nobody uses counts too.
+            // Unused buffers count as memory too.
             idle.truncate(self.left.available_permits());
         } else if room > SMALL {
-            // The same memory again and again: allocators do badly with large pieces that come and go.
+            // Reused, since allocators waste memory with large pieces that come and go.
             bytes = idle.pop().unwrap_or_default();
         }
         drop(idle);
@@ -77,11 +78,11 @@ impl Pool {
 }
 
 impl Buffer {
-    /// Takes up to as many bytes as there is room for, and says how many.
+    /// Copies as many bytes as there is room for, and returns their number.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room - self.bytes.len());
         if self.bytes.capacity() < self.bytes.len() + taken {
-            // At once all that it may come to: growing by doubling would hold twice as much for a while.
+            // The final size at once: growing by doubling would need twice the memory for a while.
             let part = self.pool.part;
             let whole = if self.room > SMALL && self.room <= part { part } else { self.room };
             self.bytes.reserve_exact(whole - self.bytes.len());
@@ -94,7 +95,7 @@ impl Buffer {
         self.bytes.len() == self.room
     }
 
-    /// The bytes as a request's body. They are given back once no request needs them any more.
+    /// The bytes as a request's body. The buffer returns to the pool when no request needs it.
     pub(super) fn into_body(self) -> ByteStream {
         ByteStream::from(Bytes::from_owner(self))
     }
@@ -147,7 +148,7 @@ mod tests {
         drop(held);
         drop(again);
         assert_eq!(pool.left.available_permits(), PARTS);
-        // Idle buffers make room for others.
+        // Unused buffers are freed for a larger one.
         let mut many: Vec<Buffer> = (0..PARTS).map(|_| runtime.block_on(pool.take(PART))).collect();
         for buffer in &mut many {
             assert_eq!(buffer.fill(b"x"), 1);

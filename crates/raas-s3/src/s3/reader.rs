@@ -1,4 +1,4 @@
-//! An object's bytes as they come, and again from where they stopped coming.
+//! Reading an object. If the connection breaks, reading goes on from there.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -7,22 +7,23 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Buf as _, Bytes};
 
-use super::errors::{Action, Facts};
+use super::errors::{Action, FailedRequest};
 use super::{Engine, Shared};
 use raas_publish::storage::StorageError;
 
-/// How often a body that breaks off is asked for again without a byte coming.
+/// How many attempts without a new byte a broken body has.
 const ATTEMPTS: u32 = 4;
 
-/// An object being read.
+/// An object that is being read.
 pub(super) struct S3Reader {
     engine: Arc<Engine>,
     key: String,
     etag: Option<String>,
     body: ByteStream,
     chunk: Bytes,
-    /// How many bytes have come and are to come, in all.
+    /// How many bytes have come.
     position: u64,
+    /// How many bytes the object has.
     size: u64,
     failures: u32,
 }
@@ -52,7 +53,7 @@ impl S3Reader {
             if self.failures >= ATTEMPTS {
                 return Err(broken);
             }
-            // Of the same object: what has replaced it meanwhile would be a mixture.
+            // With the entity tag: if the object was replaced meanwhile, the rest would be of other bytes.
             let again = self.engine.shared.get(&self.key, Some(self.position), self.etag.as_deref());
             let found = self.engine.block_on(again)?.ok_or(io::ErrorKind::NotFound)?;
             self.body = found.body;
@@ -82,13 +83,13 @@ impl Shared {
         let request = self
             .client
             .get_object()
-            .bucket(&self.place.bucket)
+            .bucket(&self.location.bucket)
             .key(key)
             .set_range(from.map(|from| format!("bytes={from}-")))
             .set_if_match(etag.map(str::to_owned));
         match request.send().await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if Facts::of(&error).absent() => Ok(None),
+            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
             Err(error) => Err(self.explain(format!("cannot read {key}"), Action::GET, &error).await),
         }
     }

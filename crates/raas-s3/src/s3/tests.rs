@@ -1,4 +1,4 @@
-//! The bucket against a service that does as it is told, and one that does not.
+//! The storage against a service that works, and against one that fails.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -17,11 +17,11 @@ use raas_publish::storage::{probe, suite};
 
 const BUCKET: &str = "bytes";
 
-/// The size of a part, in bytes: so small that hashing many of them takes no time.
+/// The size of a part, in bytes: small, so that the tests are quick.
 const PART: usize = 8 * UNIT;
 const UNIT: usize = 128 << 10;
 
-/// Bytes of which no two parts are the same, sooner made than ones that do not compress.
+/// Bytes of which no two parts are the same.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let period = raas_testkit::layers::noise(seed, 10_007);
     let mut bytes = period.repeat(length / period.len() + 1);
@@ -39,28 +39,33 @@ fn settings() -> S3Settings {
 }
 
 fn connect(endpoint: &str, settings: &S3Settings) -> S3 {
-    // No notes can be kept there: nobody else goes on with what it has begun.
+    // No notes can be kept in this folder, so no other run resumes its uploads.
     run_of(Path::new("/dev/null/notes"), endpoint, settings)
 }
 
-/// As a run of a home that keeps its notes there.
+/// A run of a home that keeps its notes in this folder.
 fn run_of(notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
-    let runtime = S3::runtime().unwrap();
     let aws = AwsSettings {
         access_key_id: Some("AKIAEXAMPLE".into()),
         secret_access_key: Some(Secret::new("hunter2")),
         ..AwsSettings::default()
     };
-    let config = runtime.block_on(crate::aws::load(&aws, settings.region.as_deref())).unwrap();
-    let region = config.region().unwrap().to_string();
-    let place = Place::new(&"acme".parse().unwrap(), settings, &region, Some(endpoint));
-    let patience = Patience {
+    let settings = S3Settings { endpoint: Some(endpoint.to_owned()), ..settings.clone() };
+    let policy = RetryPolicy {
         attempts: 4,
-        first_wait: Duration::from_millis(4),
-        answer: Duration::from_secs(2),
-        standstill: Duration::from_secs(1),
+        first_backoff: Duration::from_millis(4),
+        response_timeout: Duration::from_secs(2),
+        stall_timeout: Duration::from_secs(1),
     };
-    S3::with_patience(runtime, &config, place, notes.to_owned(), &patience, PART, &Say::nothing())
+    let options = S3Options {
+        vendor: &"acme".parse().unwrap(),
+        settings: &settings,
+        aws: &aws,
+        uploads: notes.to_owned(),
+        retries: Retries::Few,
+        say: &Say::nothing(),
+    };
+    S3::with_policy(&options, &policy, PART).unwrap()
 }
 
 fn service() -> (S3, Server) {
@@ -72,9 +77,9 @@ fn key_of(content: &[u8]) -> ObjectKey {
     ObjectKey::Blob("app".parse().unwrap(), Digest::of(content))
 }
 
-/// Stores a blob as a push does: in pieces, with or without its key known.
-fn store(storage: &S3, content: &[u8], draft: Draft) -> Result<(), StorageError> {
-    let mut upload = storage.create(draft)?;
+/// Stores a blob in pieces, as a push does. The key may be known or not.
+fn store(storage: &S3, content: &[u8], options: PutOptions) -> Result<(), StorageError> {
+    let mut upload = storage.create(options)?;
     let key = key_of(content);
     for piece in content.chunks(300_000) {
         upload.write_all(piece).map_err(|error| StorageError::writing(&key, error))?;
@@ -82,8 +87,8 @@ fn store(storage: &S3, content: &[u8], draft: Draft) -> Result<(), StorageError>
     upload.commit(&key)
 }
 
-fn known(content: &[u8]) -> Draft {
-    Draft::of(&key_of(content), content.len() as u64)
+fn known(content: &[u8]) -> PutOptions {
+    PutOptions::of(&key_of(content), content.len() as u64)
 }
 
 fn full(content: &[u8]) -> String {
@@ -98,7 +103,7 @@ fn told(error: StorageError) -> String {
 fn keeps_every_promise_of_a_storage() {
     suite::run(|| {
         let (storage, server) = service();
-        // So that listings come in several pages.
+        // A listing then has several pages.
         server.set_page(7);
         (Box::new(storage), server)
     });
@@ -109,22 +114,22 @@ fn a_good_service_passes_the_probe_and_nothing_is_left() {
     let (storage, server) = service();
     probe(&storage).unwrap();
     assert!(server.keys(BUCKET).is_empty());
-    assert_eq!(storage.requests(), Some(server.asked().len() as u64));
+    assert_eq!(storage.requests(), server.asked().len() as u64);
 }
 
 #[test]
-fn objects_have_their_type_and_lifetime_whatever_way_they_come() {
+fn objects_have_content_type_and_cache_control_however_they_are_uploaded() {
     let (storage, server) = service();
     let small = noise(1, 1000);
     let large = noise(2, 17 * UNIT);
     let expected = ("application/octet-stream".to_owned(), "public, max-age=31536000, immutable".to_owned());
-    for (content, draft) in [
+    for (content, options) in [
         (&small, known(&small)),
-        (&small, Draft::default()),
+        (&small, PutOptions::default()),
         (&large, known(&large)),
-        (&large, Draft::default()),
+        (&large, PutOptions::default()),
     ] {
-        store(&storage, content, draft).unwrap();
+        store(&storage, content, options).unwrap();
         assert_eq!(server.object(BUCKET, &full(content)).as_ref(), Some(content));
         assert_eq!(server.headers(BUCKET, &full(content)), Some(expected.clone()));
         storage.delete(&key_of(content)).unwrap();
@@ -145,22 +150,22 @@ fn small_objects_are_one_request_and_large_ones_go_in_parts() {
     let on_stored: raas_publish::storage::OnStored = Arc::new(move |bytes| {
         counter.fetch_add(bytes, Ordering::SeqCst);
     });
-    store(&storage, &content, Draft { on_stored: Some(on_stored), ..known(&content) }).unwrap();
+    store(&storage, &content, PutOptions { on_stored: Some(on_stored), ..known(&content) }).unwrap();
     assert_eq!((server.count("UploadPart"), server.count("PutObject")), (3, 0));
     assert_eq!(stored.load(Ordering::SeqCst), content.len() as u64);
 }
 
 #[test]
-fn pairs_of_uploads_never_wait_for_one_another() {
+fn pairs_of_uploads_never_wait_for_each_other_for_ever() {
     let (storage, _server) = service();
     let storage = &storage;
     std::thread::scope(|scope| {
-        for thread in 0..storage.in_flight(2) as u64 {
+        for thread in 0..storage.capabilities().upload_limits.pairs as u64 {
             scope.spawn(move || {
                 for n in 0..3 {
                     let content = noise(thread * 10 + n, 15 * UNIT);
                     let mut one = storage.create(known(&content)).unwrap();
-                    let mut two = storage.create(Draft::default()).unwrap();
+                    let mut two = storage.create(PutOptions::default()).unwrap();
                     for piece in content.chunks(UNIT) {
                         one.write_all(piece).unwrap();
                         two.write_all(piece).unwrap();
@@ -174,12 +179,12 @@ fn pairs_of_uploads_never_wait_for_one_another() {
 }
 
 #[test]
-fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
+fn a_failed_upload_of_a_known_layer_is_resumed() {
     for tells_checksums in [true, false] {
         let (storage, server) = service();
         server.set_tells_checksums(tells_checksums);
         let content = noise(1, 30 * UNIT + 5);
-        // The service goes away in the middle, for longer than anybody waits.
+        // The service fails in the middle, for longer than the retries last.
         server.fail(Fault::times("UploadPart", 9, What::Refuse(500, "InternalError")));
         server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
         assert!(store(&storage, &content, known(&content)).is_err());
@@ -197,13 +202,13 @@ fn a_killed_upload_of_a_known_layer_is_gone_on_with() {
 }
 
 #[test]
-fn an_upload_of_a_run_that_lives_is_left_alone() {
+fn an_upload_of_a_live_run_is_not_resumed_by_another() {
     let server = Server::new(&[BUCKET]);
     let notes = tempfile::tempdir().unwrap();
     let content = noise(1, 20 * UNIT + 5);
     let begin = || {
         let run = run_of(notes.path(), &server.url(), &settings());
-        run.sweep().unwrap();
+        run.abort_stale_uploads().unwrap();
         let mut upload = run.create(known(&content)).unwrap();
         upload.write_all(&content).unwrap();
         (run, upload)
@@ -222,12 +227,12 @@ fn parts_of_other_bytes_are_sent_again() {
     let (storage, server) = service();
     let (one, two) = (noise(1, 20 * UNIT), noise(2, 20 * UNIT));
     server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
-    // As if an id said nothing of the content, as in Docker v1.
+    // The same key with other bytes: possible for Docker v1, whose keys are no digests.
     let key = key_of(&one);
     assert!(store(&storage, &one, known(&one)).is_err());
     server.behave();
     server.forget();
-    let mut upload = storage.create(Draft::of(&key, two.len() as u64)).unwrap();
+    let mut upload = storage.create(PutOptions::of(&key, two.len() as u64)).unwrap();
     upload.write_all(&two).unwrap();
     upload.commit(&key).unwrap();
     assert_eq!(server.count("UploadPart"), 3);
@@ -235,10 +240,10 @@ fn parts_of_other_bytes_are_sent_again() {
 }
 
 #[test]
-fn an_upload_that_the_source_spoils_leaves_nothing() {
+fn an_upload_whose_source_fails_leaves_nothing() {
     let (storage, server) = service();
-    for draft in [known(&[0; 20 * UNIT]), Draft::default()] {
-        let mut upload = storage.create(draft).unwrap();
+    for options in [known(&[0; 20 * UNIT]), PutOptions::default()] {
+        let mut upload = storage.create(options).unwrap();
         upload.write_all(&vec![1; 19 * UNIT]).unwrap();
         assert_eq!(server.uploads(BUCKET).len(), 1);
         drop(upload);
@@ -247,30 +252,30 @@ fn an_upload_that_the_source_spoils_leaves_nothing() {
 }
 
 #[test]
-fn old_leftovers_are_swept_and_young_ones_kept() {
+fn old_unfinished_uploads_are_removed_and_young_ones_stay() {
     let (storage, server) = service();
     let content = noise(1, 20 * UNIT);
     server.fail(Fault::always("CompleteMultipartUpload", What::Refuse(500, "InternalError")));
     assert!(store(&storage, &content, known(&content)).is_err());
     server.put(BUCKET, "reg/_uploads/old", b"x");
     server.put(BUCKET, "elsewhere/_uploads/old", b"x");
-    assert_eq!(storage.sweep().unwrap(), 0);
+    assert_eq!(storage.abort_stale_uploads().unwrap(), 0);
     server.age(Duration::from_secs(3 * 24 * 3600));
-    assert_eq!(storage.sweep().unwrap(), 2);
+    assert_eq!(storage.abort_stale_uploads().unwrap(), 2);
     assert_eq!(server.keys(BUCKET), ["elsewhere/_uploads/old"]);
     assert!(server.uploads(BUCKET).is_empty());
     assert!(storage.warnings().is_empty());
     server.fail(Fault::always("ListMultipartUploads", What::Skew(Duration::from_secs(600))));
-    drop(storage.sweep());
+    drop(storage.abort_stale_uploads());
     assert!(storage.warnings()[0].contains("s behind the service's"), "{:?}", storage.warnings());
     server.behave();
-    // Who may not look for them need not.
+    // Without the permission to list uploads, nothing is removed and nothing fails.
     server.fail(Fault::always("ListMultipartUploads", What::Refuse(403, "AccessDenied")));
-    assert_eq!(storage.sweep().unwrap(), 0);
+    assert_eq!(storage.abort_stale_uploads().unwrap(), 0);
 }
 
 #[test]
-fn what_is_too_large_for_one_request_is_copied_in_parts() {
+fn an_object_too_large_for_one_request_is_copied_in_parts() {
     let (storage, server) = service();
     let content = noise(1, 2500);
     store(&storage, &content, known(&content)).unwrap();
@@ -284,9 +289,9 @@ fn what_is_too_large_for_one_request_is_copied_in_parts() {
     assert!(server.uploads(BUCKET).is_empty());
 }
 
-/// Faults that pass: everything is stored in the end.
+/// Faults that end: everything is stored in the end.
 #[test]
-fn what_passes_is_waited_for() {
+fn passing_faults_are_retried() {
     let faults = [
         What::Refuse(500, "InternalError"),
         What::Refuse(503, "SlowDown"),
@@ -314,14 +319,14 @@ fn what_passes_is_waited_for() {
         assert_eq!(server.object(BUCKET, &full(&content)).as_ref(), Some(&content), "{what:?}");
         assert_eq!(server.object(BUCKET, &full(&small)).as_ref(), Some(&small), "{what:?}");
         storage.delete(&key_of(&content)).unwrap();
-        store(&storage, &content, Draft::default()).unwrap();
+        store(&storage, &content, PutOptions::default()).unwrap();
         assert_eq!(server.object(BUCKET, &full(&content)).as_ref(), Some(&content), "{what:?}");
         assert_eq!(server.keys(BUCKET).len(), 2, "{what:?}: {:?}", server.keys(BUCKET));
     }
 }
 
 #[test]
-fn a_body_that_breaks_off_is_read_on() {
+fn a_broken_body_is_read_on_from_where_it_broke() {
     let (storage, server) = service();
     let content = noise(1, 100_000);
     store(&storage, &content, known(&content)).unwrap();
@@ -335,9 +340,9 @@ fn a_body_that_breaks_off_is_read_on() {
     assert!(read.is_err());
 }
 
-/// Faults that stay: one clear error each, and nothing is visible.
+/// Faults that stay: each has one clear error, and no object is visible.
 #[test]
-fn what_stays_is_told_and_nothing_is_half_there() {
+fn lasting_faults_have_a_clear_error_and_leave_no_object() {
     let hour = Duration::from_secs(3600);
     let table = [
         ("PutObject", What::Refuse(403, "AccessDenied"), "grant s3:PutObject on arn:aws:s3:::bytes/reg/*"),
@@ -366,13 +371,13 @@ fn what_stays_is_told_and_nothing_is_half_there() {
     }
     let large = noise(1, 17 * UNIT);
     for operation in ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "CopyObject"] {
-        for draft in [known(&large), Draft::default()] {
-            if operation == "CopyObject" && draft.key.is_some() {
+        for options in [known(&large), PutOptions::default()] {
+            if operation == "CopyObject" && options.key.is_some() {
                 continue;
             }
             let (storage, server) = service();
             server.fail(Fault::always(operation, What::Refuse(403, "AccessDenied")));
-            let told = told(store(&storage, &large, draft).unwrap_err());
+            let told = told(store(&storage, &large, options).unwrap_err());
             assert!(told.contains("grant s3:PutObject"), "{operation}: {told}");
             assert!(server.keys(BUCKET).is_empty(), "{operation}");
         }
@@ -398,7 +403,7 @@ fn other_operations_name_their_permission() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_told_with_its_address() {
+fn the_error_for_a_service_that_does_not_answer_names_its_address() {
     let storage = connect("http://127.0.0.1:9", &settings());
     let told = told(storage.stat(&key_of(b"x")).unwrap_err());
     assert!(told.contains("http://127.0.0.1:9 does not answer") && told.contains("s3_endpoint"), "{told}");
@@ -410,7 +415,7 @@ fn prepared(server: &Server, access: BucketAccess) -> String {
 }
 
 #[test]
-fn a_bucket_is_made_and_set_up_once() {
+fn a_second_setup_changes_nothing() {
     let server = Server::new(&[]);
     let missing = told(connect(&server.url(), &settings()).prepare(false).unwrap_err());
     assert!(missing.contains("raas setup acme --create"), "{missing}");
@@ -434,7 +439,7 @@ fn a_bucket_is_made_and_set_up_once() {
 #[test]
 fn everybody_may_read_a_public_bucket_and_no_other() {
     let (_, server) = service();
-    // As AWS is, for a while after a block was lifted.
+    // AWS refuses public policies for a while after a block was removed.
     server.fail(Fault::times("PutBucket:policy", 2, What::Refuse(403, "AccessDenied")));
     let said = prepared(&server, BucketAccess::Public);
     assert!(said.contains("Everybody may read s3://bytes/reg"), "{said}");
@@ -445,7 +450,7 @@ fn everybody_may_read_a_public_bucket_and_no_other() {
 }
 
 #[test]
-fn vendors_that_share_a_bucket_leave_one_another_alone() {
+fn setups_of_vendors_that_share_a_bucket_do_not_disturb_each_other() {
     let (_, server) = service();
     let prepare = |prefix: &str, access: BucketAccess| {
         let settings = S3Settings { prefix: Some(prefix.into()), access, ..settings() };
@@ -472,7 +477,7 @@ fn vendors_that_share_a_bucket_leave_one_another_alone() {
         let rules = [format!("<Prefix>{prefix}<"), format!("<Prefix>{prefix}_uploads/<")];
         assert!(rules.iter().all(|rule| lifecycle.matches(rule).count() == 1), "{lifecycle}");
     }
-    // What somebody else has blocked stays so.
+    // A block that somebody else has set stays.
     server.set(BUCKET, "publicAccessBlock", &block.replace("false", "true"));
     prepare("two", BucketAccess::Presigned);
     assert!(!set("publicAccessBlock").contains("false"));
@@ -481,7 +486,7 @@ fn vendors_that_share_a_bucket_leave_one_another_alone() {
 }
 
 #[test]
-fn what_a_service_does_not_have_is_told_and_no_error() {
+fn an_operation_that_the_service_lacks_is_reported_and_is_no_error() {
     let server = Server::new(&[]);
     for operation in
         ["PutBucket:encryption", "PutBucket:lifecycle", "PutBucket:publicAccessBlock", "PutBucket:policy"]
@@ -511,7 +516,7 @@ fn a_bucket_that_everybody_may_write_to_is_refused() {
 }
 
 #[test]
-fn credentials_that_end_soon_are_warned_of() {
+fn credentials_that_end_soon_are_a_warning() {
     let now = SystemTime::now();
     assert_eq!(super::ending(now + Duration::from_secs(3600), now), None);
     assert!(super::ending(now + Duration::from_secs(60), now).unwrap().contains("end in 60 s"));

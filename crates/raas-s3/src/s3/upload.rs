@@ -1,4 +1,4 @@
-//! An object in the making: small ones are one request, large ones go in parts while they are still being read.
+//! Uploading an object: a small object is one request; a large one is sent in parts while it is still read.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use base64::prelude::BASE64_STANDARD;
 use raas_types::{Digest, ObjectKey, Reference};
 
 use super::errors::Action;
-use super::multipart::{Multipart, Target};
+use super::multipart::{Multipart, UploadTarget};
 use super::pool::Buffer;
 use super::{Engine, Shared, client};
-use raas_publish::storage::{Draft, OnStored, StorageError, Upload};
+use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
-/// Objects of a known length up to so many parts are one request.
+/// An object of a known length up to so many parts is one request.
 const SINGLE: u64 = 2;
 
-/// A multipart upload has at most 10,000 parts; some are left for a service that counts otherwise.
+/// The most parts that a known length is divided into. S3 takes 10,000; the rest is a margin for other services.
 const MOST_PARTS: u64 = 9_000;
 
-/// An object in the making.
+/// An object that is being uploaded.
 pub(super) struct S3Upload {
     engine: Arc<Engine>,
     key: Option<ObjectKey>,
     on_stored: Option<OnStored>,
-    /// How many bytes go in one request.
+    /// How many bytes one request carries.
     room: usize,
     /// Whether the length is known to fit in one request.
     single: bool,
@@ -34,30 +34,30 @@ pub(super) struct S3Upload {
 }
 
 impl S3Upload {
-    pub(super) fn new(engine: Arc<Engine>, draft: Draft) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, options: PutOptions) -> Self {
         let part = engine.shared.pool.part();
-        let single = draft.size.is_some_and(|size| size <= SINGLE * part as u64);
-        let room = match draft.size {
+        let single = options.size.is_some_and(|size| size <= SINGLE * part as u64);
+        let room = match options.size {
             Some(size) if single => (size as usize).max(1),
             size => part_size(size, part),
         };
-        let Draft { key, on_stored, .. } = draft;
+        let PutOptions { key, on_stored, .. } = options;
         Self { engine, key, on_stored, room, single, buffer: None, parts: None }
     }
 
-    /// Sends what is in the buffer as a part, in the background.
+    /// Sends the buffer as a part, in the background.
     fn send_part(&mut self) -> Result<(), StorageError> {
         let Some(buffer) = self.buffer.take() else { return Ok(()) };
         if self.single {
-            let message = "more bytes came than were announced";
+            let message = "it has more bytes than were announced";
             return Err(StorageError::new("cannot store an object", io::Error::other(message)));
         }
         let parts = match &mut self.parts {
             Some(parts) => parts,
             none => {
                 let target = match &self.key {
-                    Some(key) => Target::Final(key.clone()),
-                    None => Target::Temporary(temporary_name()),
+                    Some(key) => UploadTarget::Final(key.clone()),
+                    None => UploadTarget::Temporary(temporary_name()),
                 };
                 none.insert(Multipart::begin(&self.engine, target, self.room, self.on_stored.clone())?)
             }
@@ -66,7 +66,8 @@ impl S3Upload {
     }
 }
 
-/// How large the parts of an object are, in bytes, that is so long if anybody knows: so large at least.
+/// The size in bytes of the parts of an object of this length: at least `least`, and larger if the object would have too many
+/// parts.
 fn part_size(size: Option<u64>, least: usize) -> usize {
     const MIB: u64 = 1 << 20;
     let needed = size.unwrap_or_default().div_ceil(MOST_PARTS).next_multiple_of(MIB);
@@ -74,7 +75,7 @@ fn part_size(size: Option<u64>, least: usize) -> usize {
 }
 
 fn temporary_name() -> String {
-    // As tempfile names files: no two runs get the same.
+    // Random, so that no two runs choose the same name.
     let random: String = std::iter::repeat_with(fastrand::alphanumeric).take(20).collect();
     format!("{}-{random}", std::process::id())
 }
@@ -84,7 +85,7 @@ impl Write for S3Upload {
         if bytes.is_empty() {
             return Ok(0);
         }
-        // A full buffer waits for the next byte: the last part is told from the others by there being none.
+        // A full buffer is sent when the next byte comes. So the last part is never empty.
         if self.buffer.as_ref().is_some_and(Buffer::is_full) {
             self.send_part()?;
         }
@@ -95,7 +96,7 @@ impl Write for S3Upload {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Parts are sent when they are full: a service takes no small ones.
+        // Only full parts are sent: a service refuses small ones.
         Ok(())
     }
 }
@@ -124,27 +125,27 @@ impl Shared {
     /// Stores a small object.
     async fn put(&self, key: &ObjectKey, buffer: Option<Buffer>) -> Result<(), StorageError> {
         let content = buffer.as_deref().unwrap_or_default();
-        // What is named by its digest is checked by the service against just that.
+        // If the key has a digest, the service checks the bytes against that digest.
         let digest = digest_of(key).unwrap_or_else(|| Digest::of(content));
         let length = content.len() as i64;
         let body = buffer.map_or_else(|| ByteStream::from_static(b""), Buffer::into_body);
         let request = self
             .client
             .put_object()
-            .bucket(&self.place.bucket)
-            .set_acl(self.place.acl(key))
-            .key(self.place.key(key))
+            .bucket(&self.location.bucket)
+            .set_acl(self.location.acl(key))
+            .key(self.location.key(key))
             .content_type(key.content_type())
             .cache_control(key.cache_control())
             .content_length(length)
             .checksum_sha256(base64_of(&digest))
             .body(body);
-        // The signature covers the checksum, which covers the body.
-        let how = match key {
-            ObjectKey::Pointer | ObjectKey::Turn(_) => client::prompt(),
-            _ => client::patient(),
+        // The signature covers the checksum, and the checksum covers the body.
+        let settings = match key {
+            ObjectKey::Pointer | ObjectKey::Turn(_) => client::timely(),
+            _ => client::transfer(),
         };
-        let sent = request.customize().disable_payload_signing().config_override(how).send().await;
+        let sent = request.customize().disable_payload_signing().config_override(settings).send().await;
         match sent {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(format!("cannot store {key}"), Action::PUT, &error).await),
@@ -152,7 +153,7 @@ impl Shared {
     }
 }
 
-/// The digest that a key names.
+/// The digest in a key.
 fn digest_of(key: &ObjectKey) -> Option<Digest> {
     match key {
         ObjectKey::Blob(_, digest) | ObjectKey::Manifest { reference: Reference::Digest(digest), .. } => {
@@ -162,7 +163,7 @@ fn digest_of(key: &ObjectKey) -> Option<Digest> {
     }
 }
 
-/// As S3 writes checksums.
+/// A digest as S3 writes checksums.
 pub(super) fn base64_of(digest: &Digest) -> String {
     BASE64_STANDARD.encode(digest.bytes())
 }
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_grow_where_ten_thousand_would_not_do() {
+    fn parts_are_larger_for_objects_that_would_have_too_many() {
         const GIB: u64 = 1 << 30;
         assert_eq!(part_size(None, PART), PART);
         assert_eq!(part_size(Some(17 << 20), PART), PART);

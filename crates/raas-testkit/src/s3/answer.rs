@@ -229,7 +229,8 @@ impl State {
         let mut content = String::new();
         for (key, object) in &page {
             content.push_str(&format!(
-                "<Contents><Key>{key}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size></Contents>",
+                "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size></Contents>",
+                escaped(key),
                 time::iso(object.modified),
                 object.etag.replace('"', "&quot;"),
                 object.bytes.len()
@@ -238,7 +239,8 @@ impl State {
         if matching.next().is_some() {
             let last = page.last().map(|(key, _)| key.as_str()).unwrap_or_default();
             content.push_str(&format!(
-                "<IsTruncated>true</IsTruncated><NextContinuationToken>{last}</NextContinuationToken>"
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
+                escaped(last)
             ));
         }
         Answer::xml("ListBucketResult", &content)
@@ -288,7 +290,7 @@ impl State {
             if upload.bucket == request.bucket && upload.key.starts_with(&prefix) {
                 content.push_str(&format!(
                     "<Upload><Key>{}</Key><UploadId>{id}</UploadId><Initiated>{}</Initiated></Upload>",
-                    upload.key,
+                    escaped(&upload.key),
                     time::iso(upload.initiated)
                 ));
             }
@@ -338,6 +340,11 @@ impl State {
             },
         }
     }
+}
+
+/// A text inside XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// The media type and `Cache-Control` for a new object.

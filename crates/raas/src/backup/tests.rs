@@ -7,7 +7,7 @@ use crate::config::ConfigRequest;
 use raas_base::Say;
 use raas_git::Repository;
 use raas_publish::home::{Home, Vendor};
-use raas_publish::snapshot::{Look, Publisher};
+use raas_publish::snapshot::{SnapshotCheck, SnapshotPublisher};
 use raas_publish::storage::Directory;
 
 /// A vendor whose bucket several homes publish to, and their configuration repository.
@@ -61,13 +61,14 @@ impl Setup {
     /// Publishes on top of what others have published.
     fn publish(&self, operator: &Operator, content: &str) -> CommitId {
         let Operator { vendor, .. } = operator;
-        catch_up::refresh_from(&operator.registry(&self.storage, &Say::nothing())).unwrap();
+        catch_up::try_catch_up(&operator.registry(&self.storage, &Say::nothing())).unwrap();
         let record = vendor.record();
         let change = (tree::document(&self.name), Some(content.as_bytes().to_vec()));
         let commit = record.commit(record.head().unwrap().as_ref(), &[change], content).unwrap();
         let spool = vendor.folder();
-        let publisher = Publisher { vendor: vendor.name(), record: &record, storage: &self.storage, spool };
-        publisher.publish(Look::Parts, None).unwrap();
+        let publisher =
+            SnapshotPublisher { vendor: vendor.name(), record: &record, storage: &self.storage, spool };
+        publisher.publish(SnapshotCheck::Quick, None).unwrap();
         commit
     }
 

@@ -66,8 +66,9 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         ));
     }
     let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
+    vendor.check_formats()?;
     // Removes the uploads of killed runs.
-    open.storage().sweep()?;
+    open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;
     if arguments.json {
         output::json(&garbage);

@@ -90,11 +90,11 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
-    let prepared = storage.prepare(arguments.create)?;
+    let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
-    say(format!("Storage {} can be written, read, listed and deleted from", storage.place()));
-    publication::complete(&open.registry())?;
+    say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
+    publication::reconcile(&open.registry())?;
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
     // Only settings that work are added to the configuration.
@@ -108,7 +108,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             vendor: vendor.name().clone(),
             platform: platform.name(),
             folder: vendor.folder().display().to_string(),
-            storage: storage.place(),
+            storage: storage.display_name(),
             prepared,
             existed,
             remembered,

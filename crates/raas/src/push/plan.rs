@@ -7,7 +7,7 @@ use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
 use super::lookup::{PublishedContent, StoredBlob};
 use super::report::{Masked, Report};
 use raas_base::failure::{Failure, Kind};
-use raas_publish::held::Held;
+use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::Masks;
 
 /// What the push does with each layer of the image.
@@ -119,7 +119,7 @@ pub(super) struct Planner<'a> {
     kind: SourceKind,
     masks: &'a Masks,
     published: &'a PublishedContent,
-    held: &'a Held<'a>,
+    held: &'a RepositoryListing<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location.
     without_location: Vec<String>,
@@ -131,7 +131,7 @@ impl<'a> Planner<'a> {
         kind: SourceKind,
         masks: &'a Masks,
         published: &'a PublishedContent,
-        held: &'a Held<'a>,
+        held: &'a RepositoryListing<'a>,
     ) -> Self {
         Self { name, kind, masks, published, held, masked: Vec::new(), without_location: Vec::new() }
     }

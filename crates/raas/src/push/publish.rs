@@ -15,7 +15,7 @@ use super::transfer_v1;
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
-use raas_publish::catch_up::When;
+use raas_publish::lease::Lease;
 use raas_publish::publication::{Current, Done, Publication};
 use raas_publish::record::Message;
 use raas_publish::registry::Registry;
@@ -44,10 +44,10 @@ impl Publisher<'_> {
     /// changes, that is the last commit.
     pub(super) fn publish(&self, report: &mut Report) -> Result<Done, Failure> {
         // A push that changes nothing needs no publish lease, so the first attempt is without it.
-        for when in [When::Now, When::InTurn] {
-            let publication = Publication::begin(&self.registry, &self.options.image.name, when)?;
+        for lease in [Lease::NotHeld, Lease::Held] {
+            let publication = Publication::begin(&self.registry, &self.options.image.name, lease)?;
             let changes = self.changes(&publication)?;
-            if !publication.waits_for_turn(&changes.files)? {
+            if !publication.needs_lease(&changes.files)? {
                 return self.commit(publication, changes, report);
             }
         }

@@ -17,14 +17,14 @@ use super::report::{Counted, Report};
 use crate::progress::{Bar, Progress};
 use raas_base::failure::Failure;
 use raas_base::parallel;
-use raas_publish::held::Held;
-use raas_publish::storage::{Draft, OnStored, Storage};
+use raas_publish::repository_listing::RepositoryListing;
+use raas_publish::storage::{OnStored, PutOptions, Storage};
 
 /// Stores the content of one push.
 pub(super) struct Transfer<'a> {
     pub(super) name: &'a RepositoryName,
     pub(super) storage: &'a dyn Storage,
-    pub(super) held: &'a Held<'a>,
+    pub(super) held: &'a RepositoryListing<'a>,
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a Progress,
     /// The folder for temporary files.
@@ -83,14 +83,15 @@ impl Transfer<'_> {
         blobs: Vec<(Blob, BlobAction)>,
         tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
-        let entries = parallel::each(self.storage.in_flight(1), blobs, |(blob, action)| {
-            let location = match &action {
-                BlobAction::Elsewhere(location) => Some(location.clone()),
-                _ => None,
-            };
-            self.blob(&blob, &action, tally)?;
-            Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
-        })?;
+        let entries =
+            parallel::each(self.storage.capabilities().upload_limits.single, blobs, |(blob, action)| {
+                let location = match &action {
+                    BlobAction::Elsewhere(location) => Some(location.clone()),
+                    _ => None,
+                };
+                self.blob(&blob, &action, tally)?;
+                Ok((blob.digest, BlobEntry { size: blob.size, diff_id: None, location }))
+            })?;
         let manifests = set.manifests.into_iter().map(|(digest, item)| {
             let media_type = item.manifest.media_type;
             (digest, StoredManifest { bytes: item.bytes, media_type, platform: item.platform })
@@ -115,7 +116,8 @@ impl Transfer<'_> {
             BlobAction::Store(content) => {
                 let bar = self.progress.layer(&blob.digest.short(), content.size());
                 let bar = Arc::new(bar);
-                let options = Draft { on_stored: Some(advance(&bar)), ..Draft::of(&key, blob.size) };
+                let options =
+                    PutOptions { on_stored: Some(advance(&bar)), ..PutOptions::of(&key, blob.size) };
                 let mut upload = self.storage.create(options)?;
                 copy(content, blob, &mut upload, self.limits, &|_| {}).or_fail()?;
                 upload.commit(&key)?;
@@ -132,7 +134,7 @@ impl Transfer<'_> {
         layers: Vec<(Digest, Content, SavedAction)>,
         tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
-        let (at_once, workers) = packing(self.storage.in_flight(1), layers.len());
+        let (at_once, workers) = packing(self.storage.capabilities().upload_limits.single, layers.len());
         let packed = parallel::each(at_once, layers, |(diff_id, content, action)| {
             let (layer, location) = match action {
                 SavedAction::Elsewhere(layer, location) => (layer, Some(location)),
@@ -174,7 +176,7 @@ impl Transfer<'_> {
         tally: &Mutex<Tally>,
     ) -> Result<PackedLayer, Failure> {
         let bar = self.progress.layer(&diff_id.short(), content.size());
-        let mut upload = self.storage.create(Draft::default())?;
+        let mut upload = self.storage.create(PutOptions::default())?;
         let packed =
             pack(content, None, &mut upload, workers, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
         if packed.diff_id != diff_id {

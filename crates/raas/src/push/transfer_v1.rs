@@ -15,10 +15,7 @@ use super::plan::V1Action;
 use super::transfer::{Stored, StoredV1, Tally, Transfer, add_to, packing};
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
-use raas_publish::storage::Draft;
-
-/// The uploads of one layer: as it is, and packed.
-const UPLOADS: usize = 2;
+use raas_publish::storage::PutOptions;
 
 /// The result of transferring one image.
 struct TransferredImage {
@@ -36,7 +33,7 @@ impl Transfer<'_> {
         images: Vec<(ImageId, V1Action)>,
         tally: &Mutex<Tally>,
     ) -> Result<Stored, Failure> {
-        let (at_once, workers) = packing(self.storage.in_flight(UPLOADS), images.len());
+        let (at_once, workers) = packing(self.storage.capabilities().upload_limits.pairs, images.len());
         let transferred = parallel::each(at_once, images, |(id, action)| {
             self.v1_image(id, &set.images[&id], action, workers, tally)
         })?;
@@ -102,8 +99,8 @@ impl Transfer<'_> {
     ) -> Result<Packed, Failure> {
         let bar = self.progress.layer(&id.short(), content.size());
         let key = ObjectKey::V1(self.name.clone(), id, V1File::Layer);
-        let mut raw = self.storage.create(Draft::of(&key, content.size()))?;
-        let mut blob = self.storage.create(Draft::default())?;
+        let mut raw = self.storage.create(PutOptions::of(&key, content.size()))?;
+        let mut blob = self.storage.create(PutOptions::default())?;
         let advance = |bytes| bar.advance(bytes);
         let packed = pack(content, Some(&mut raw), &mut blob, workers, self.limits, &advance).or_fail()?;
         raw.commit(&key)?;

@@ -41,11 +41,11 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, CheckedStorage)
         Ok(storage) => storage,
         Err(failure) => return (Check::unable("storage", &failure), CheckedStorage::Unopened),
     };
-    let place = storage.place();
+    let place = storage.display_name();
     match try_storage(storage.as_ref()) {
         Ok(()) => {
             let found = format!("{place} can be written, read, listed and deleted from");
-            let warnings = storage.warnings();
+            let warnings = storage.capabilities().warnings();
             let check = if warnings.is_empty() {
                 Check::ok("storage", found)
             } else {
@@ -65,9 +65,9 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, CheckedStorage)
 /// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as writing
 /// for everybody.
 fn try_storage(storage: &dyn Storage) -> Result<(), StorageError> {
-    storage.reach()?;
+    storage.ping()?;
     probe(storage)?;
-    storage.prepare(false).map(drop)
+    storage.capabilities().prepare(false).map(drop)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         let say = Say::nothing();
         let storage = storage::s3::open(&vendor, &config, &say, storage::s3::Hurry::Yes).unwrap();
         let registry = Registry { vendor: &vendor, storage: storage.as_ref(), shared: true, say: &say };
-        let failed = catch_up::refresh_from(&registry).unwrap_err().to_string();
+        let failed = catch_up::try_catch_up(&registry).unwrap_err().to_string();
         assert!(failed.contains("does not answer"), "{failed}");
         assert_eq!(server.asked().len(), 2, "{:?}", server.asked());
         // A service that refuses a request answers, so the other checks are made.

@@ -4,7 +4,7 @@ use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Vendor;
 use raas_publish::storage::Storage;
-use raas_s3::{AwsSettings, S3, S3Settings};
+use raas_s3::{AwsSettings, Retries, S3, S3Options, S3Settings};
 
 use crate::config::{Aws, Config, VendorSettings};
 use crate::forwarding::forwards;
@@ -24,8 +24,14 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Storage>, Failure> {
     let settings = config.vendor(vendor.name());
     let (bucket, aws) = (settings_of(&settings), aws_settings(&config.aws));
-    let new = if hurry == Hurry::Yes { S3::hasty } else { S3::new };
-    let storage = new(vendor.name(), &bucket, &aws, vendor.uploads(), say)?;
+    let storage = S3::new(&S3Options {
+        vendor: vendor.name(),
+        settings: &bucket,
+        aws: &aws,
+        uploads: vendor.uploads(),
+        retries: if hurry == Hurry::Yes { Retries::Few } else { Retries::Many },
+        say,
+    })?;
     if let Some(host) = storage.client_host() {
         for registry in &settings.registry_hosts {
             reject_host_below_registry(registry.as_str(), &host)?;
@@ -113,7 +119,15 @@ mod tests {
                 ..VendorSettings::default()
             });
             let vendor = "acme".parse().unwrap();
-            let storage = S3::new(&vendor, &settings, &aws, "/dev/null/x".into(), &Say::nothing()).unwrap();
+            let options = S3Options {
+                vendor: &vendor,
+                settings: &settings,
+                aws: &aws,
+                uploads: "/dev/null/x".into(),
+                retries: Retries::Many,
+                say: &Say::nothing(),
+            };
+            let storage = S3::new(&options).unwrap();
             let found = storage
                 .client_host()
                 .map_or(Ok(()), |host| reject_host_below_registry("registry.acme.com", &host));

@@ -14,6 +14,7 @@ mod gc;
 mod history;
 mod interrupted;
 mod masks;
+mod older_release;
 mod pulls;
 mod push;
 mod s3;

@@ -10,7 +10,7 @@ use raas_testkit::pulp2::Export;
 use crate::client::Client;
 use crate::sandbox::Sandbox;
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{what}");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use raas_platform::{ServerRegistration, client};
 use raas_publish::record::Record;
-use raas_publish::snapshot::{Look, Publisher};
+use raas_publish::snapshot::{SnapshotCheck, SnapshotPublisher};
 use raas_publish::storage::Directory;
 use raas_server::{BaseUrl, Bucket, Metadata, Origin, SiteConfig};
 use raas_testkit::http::Server;
@@ -21,8 +21,8 @@ fn a_server_follows_the_publications() {
         let changes = [(path.to_owned(), Some(text.as_bytes().to_vec()))];
         let commit = record.commit(record.head().unwrap().as_ref(), &changes, "change").unwrap();
         let publisher =
-            Publisher { vendor: &vendor, record: &record, storage: &storage, spool: folder.path() };
-        publisher.publish(Look::Parts, None).unwrap();
+            SnapshotPublisher { vendor: &vendor, record: &record, storage: &storage, spool: folder.path() };
+        publisher.publish(SnapshotCheck::Quick, None).unwrap();
         commit
     };
     let document = r#"{"type": "pulp-docker-redirect", "version": 1, "repository": "app", "repo-registry-id": "app",

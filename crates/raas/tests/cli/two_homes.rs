@@ -128,7 +128,7 @@ fn a_publication_that_never_reached_the_bucket_is_set_aside_and_reported() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     succeeded(&output);
     assert!(
-        said.contains("s3://acme-images/reg does not have it") && said.contains("refs/raas/aside/"),
+        said.contains("s3://acme-images/reg does not have commit") && said.contains("refs/raas/aside/"),
         "{said}"
     );
     let all = ["lost:1.0", "one:1.0", "two:1.0"].map(String::from);

@@ -1,13 +1,13 @@
-//! Which uploads of large objects runs of this home have begun and not ended, so that a later run goes on with those of
-//! a run that was killed, and with no other: an upload of a run that lives must be left alone.
+//! Notes of the large uploads that runs of this home have begun. A later run resumes the uploads of a killed run, and leaves
+//! the uploads of a live run alone.
 //!
 //! ```text
-//! <vendor>/uploads/<run>.jsonl    a note a line; locked for as long as the run lives
+//! <vendor>/uploads/<run>.jsonl    one note a line; locked while the run is alive
 //! ```
 //!
-//! The system lets go of a lock however its holder ends. A run takes the notes of the dead into its own before it
-//! removes theirs, so that they are one run's at any time. Going on is a saving and no duty: where notes cannot be kept,
-//! layers are sent anew, and what was sent of them goes with the sweep for the old.
+//! The system releases the lock however the run ends. A run copies the notes of a killed run into its own file before it
+//! removes the other file, so each upload belongs to one run at any time. Resuming only saves time: if notes cannot be
+//! kept, layers are sent anew, and the old uploads are removed after some days.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest notes of a run that are read, in bytes.
+/// The longest file of notes that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
 
 const ENDING: &str = "jsonl";
@@ -31,39 +31,39 @@ enum Note {
     Ended { upload: String },
 }
 
-/// The uploads of this run, and those of dead ones that it has taken over.
+/// The uploads of this run, and the uploads of killed runs that it has taken over.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct UploadNotes {
     folder: PathBuf,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// This run's notes, from the first on.
+    /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
-    /// By upload, the key of each that is not ended.
+    /// The key of each upload that has not ended, by the upload's id.
     open: BTreeMap<String, String>,
-    /// Those that nobody works on.
+    /// The uploads that can be resumed.
     free: BTreeSet<String>,
 }
 
-impl Unfinished {
-    /// Those of the runs that keep their notes in this folder, which need not exist.
+impl UploadNotes {
+    /// The notes in this folder, which need not exist.
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder, state: Mutex::default() }
     }
 
-    /// An upload is this run's from now on.
+    /// Notes that this run has begun an upload.
     pub(super) fn begun(&self, key: &str, upload: &str) {
         let mut state = self.state();
         state.open.insert(upload.to_owned(), key.to_owned());
         let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned() };
-        // See the head of this file.
+        // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
 
-    /// It is completed, or removed.
+    /// Notes that an upload is completed or removed.
     pub(super) fn ended(&self, upload: &str) {
         let mut state = self.state();
         state.free.remove(upload);
@@ -72,12 +72,12 @@ impl Unfinished {
         }
     }
 
-    /// This run works on it no more, and whoever stores the object next may go on with it.
+    /// Lets the next upload of the same key resume this upload.
     pub(super) fn free(&self, upload: &str) {
         self.state().free.insert(upload.to_owned());
     }
 
-    /// Takes the uploads of a key that can be gone on with.
+    /// Takes the uploads of a key that can be resumed.
     pub(super) fn take(&self, key: &str) -> Vec<String> {
         let mut state = self.state();
         let State { open, free, .. } = &mut *state;
@@ -92,7 +92,7 @@ impl Unfinished {
         taken
     }
 
-    /// Takes over what runs that are dead have left.
+    /// Takes over the uploads of killed runs.
     pub(super) fn take_over(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -112,14 +112,14 @@ impl Unfinished {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             notes => notes?,
         };
-        // It lives, it is this very run, or another one was faster.
+        // The run is alive, it is this run, or another run was faster.
         if notes.try_lock().is_err() || notes.metadata()?.nlink() == 0 {
             return Ok(());
         }
         let mut text = Vec::new();
         (&notes).take(MAX_SIZE).read_to_end(&mut text)?;
         let mut left = BTreeMap::new();
-        // The last line may be half of one.
+        // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
                 Note::Begun { key, upload } => drop(left.insert(upload, key)),
@@ -150,25 +150,25 @@ impl State {
     }
 }
 
-/// Makes the notes of a run.
+/// Makes the file for a run's notes.
 fn begin(folder: &Path) -> io::Result<(PathBuf, File)> {
     fs::create_dir_all(folder)?;
     loop {
         let named = tempfile::Builder::new().prefix("").suffix(&format!(".{ENDING}")).tempfile_in(folder)?;
         let (file, path) = named.keep().map_err(|error| error.error)?;
         file.lock()?;
-        // Between its making and its locking another run may have taken it over.
+        // Before the lock, another run may have taken the file for one of a killed run and removed it.
         if file.metadata()?.nlink() > 0 {
             return Ok((path, file));
         }
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UploadNotes {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let (Some((path, _)), true) = (&state.notes, state.open.is_empty()) {
-            // What stays is taken over, and found to be nothing.
+            // If this fails, the next run finds only ended uploads in the file.
             drop(fs::remove_file(path));
         }
     }
@@ -183,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn the_uploads_of_the_dead_are_one_runs_and_those_of_the_living_nobody_elses() {
+    fn uploads_of_killed_runs_are_taken_over_once_and_uploads_of_live_runs_never() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("uploads");
-        let run = || Unfinished::new(folder.clone());
+        let run = || UploadNotes::new(folder.clone());
         let living = run();
         living.begun("app/one", "1");
         let killed = run();
@@ -200,7 +200,7 @@ mod tests {
         other.take_over().unwrap();
         assert_eq!(next.take("app/one"), ["2"]);
         assert!(next.take("app/one").is_empty() && other.take("app/one").is_empty());
-        // It is killed too, with one at work and one untouched.
+        // This run is killed too, while it resumes one upload and has not touched the other.
         drop(next);
         other.take_over().unwrap();
         assert_eq!((other.take("app/one"), other.take("app/two")), (vec!["2".into()], vec!["4".into()]));
@@ -215,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn half_a_note_is_none() {
+    fn an_incomplete_note_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let notes = "{\"begun\":{\"key\":\"a\",\"upload\":\"1\"}}\nnonsense\n{\"begun\":{\"key\":\"a\",\"upl";
         fs::write(folder.path().join("x.jsonl"), notes).unwrap();
-        let run = Unfinished::new(folder.path().to_owned());
+        let run = UploadNotes::new(folder.path().to_owned());
         run.take_over().unwrap();
         assert_eq!(run.take("a"), ["1"]);
         run.ended("1");

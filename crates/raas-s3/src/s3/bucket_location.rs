@@ -1,34 +1,34 @@
-//! Which bucket, where, and below which prefix.
+//! The location of a vendor's objects: service, region, bucket and prefix.
 
 use aws_sdk_s3::types::ObjectCannedAcl;
 use raas_types::{BucketAccess, ObjectKey, VendorName};
 
 use crate::settings::S3Settings;
 
-/// Below the prefix: uploads whose key is not known before their end. No repository's name begins with `_`.
+/// The folder of uploads whose key is known only at their end. No repository's name begins with `_`.
 const UPLOADS: &str = "_uploads/";
 
-/// A vendor's part of a bucket.
+/// The location of a vendor's objects.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct BucketLocation {
     pub(super) vendor: VendorName,
     pub(super) bucket: String,
-    /// What all keys begin with: nothing, or a path with a slash at its end.
+    /// The beginning of all keys: empty, or a path with a slash at its end.
     pub(super) prefix: String,
     pub(super) region: String,
-    /// The service's base URL, where it is not AWS.
+    /// The service's base URL, if the service is not AWS.
     pub(super) endpoint: Option<String>,
-    /// How clients get at the objects.
+    /// How clients get the objects.
     pub(super) access: BucketAccess,
-    /// Whether access is by the ACL of each object.
+    /// Whether each object is made public by an ACL of its own.
     pub(super) by_acl: bool,
     path_style: bool,
-    /// The base URL of the objects, where it is not the bucket's own.
+    /// The base URL of the objects, if it is not the bucket's own.
     public_url: Option<String>,
 }
 
-impl Place {
-    /// Of the vendor's settings; the endpoint may come from AWS's own configuration too.
+impl BucketLocation {
+    /// The location that the vendor's settings describe. The endpoint may come from AWS's own configuration.
     pub(crate) fn new(
         vendor: &VendorName,
         settings: &S3Settings,
@@ -45,7 +45,7 @@ impl Place {
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
             access: settings.access,
             by_acl: settings.public_acl && settings.access == BucketAccess::Public,
-            // A certificate for *.s3.… does not cover a name with dots in it.
+            // The certificate for *.s3.… does not cover a bucket with a dot in its name.
             path_style: settings.path_style || bucket.contains('.'),
             public_url: settings.cdn_url.clone().filter(|_| settings.access == BucketAccess::Cdn),
         }
@@ -55,28 +55,28 @@ impl Place {
         self.path_style
     }
 
-    /// The ACL that an object is stored with, where access is by ACL. What is for those who publish stays private.
+    /// The ACL of an object, if access is by ACL. Objects for publishers only stay private.
     pub(super) fn acl(&self, key: &ObjectKey) -> Option<ObjectCannedAcl> {
         let private = matches!(key, ObjectKey::History { .. } | ObjectKey::Turn(_) | ObjectKey::Probe(_));
         (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
     }
 
-    /// The key as the bucket knows it.
+    /// The key in the bucket.
     pub(super) fn key(&self, key: &ObjectKey) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    /// What all unfinished objects begin with.
+    /// The beginning of the keys of unfinished objects.
     pub(super) fn uploads(&self) -> String {
         format!("{}{UPLOADS}", self.prefix)
     }
 
-    /// A key of the bucket as raas knows it; `None` for one of an unfinished object or outside the prefix.
+    /// The key below the prefix; `None` for an unfinished object or a key outside the prefix.
     pub(super) fn relative<'a>(&self, key: &'a str) -> Option<&'a str> {
         key.strip_prefix(&self.prefix).filter(|key| !key.starts_with(UPLOADS))
     }
 
-    /// The bucket as people write it.
+    /// The URL that people use for the bucket.
     pub(crate) fn name(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix).trim_end_matches('/').to_owned()
     }
@@ -95,7 +95,7 @@ impl Place {
         }
     }
 
-    /// The service as people know it.
+    /// The URL of the service.
     pub(super) fn service(&self) -> String {
         self.endpoint.clone().unwrap_or_else(|| self.aws_endpoint())
     }
@@ -105,12 +105,12 @@ impl Place {
         format!("https://s3.{}.amazonaws.com{end}", self.region)
     }
 
-    /// Whether clients are sent to it, or to the CDN before it.
-    pub(crate) fn sends_clients(&self) -> bool {
+    /// Whether the server redirects clients to the bucket or its CDN.
+    pub(crate) fn redirects_clients(&self) -> bool {
         self.access != BucketAccess::Proxy
     }
 
-    /// The host that clients are sent to, without its port.
+    /// The host that clients are redirected to, without its port.
     pub(crate) fn host(&self) -> String {
         let url = self.base_url();
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// The bucket in a policy.
+    /// The name of the bucket in a policy.
     pub(super) fn arn(&self) -> String {
         let partition = match &self.region {
             region if region.starts_with("cn-") => "aws-cn",
@@ -131,12 +131,12 @@ impl Place {
         format!("arn:{partition}:s3:::{}", self.bucket)
     }
 
-    /// All objects below the prefix in a policy.
+    /// The name of all objects below the prefix in a policy.
     pub(super) fn objects_arn(&self) -> String {
         self.arn_of("*")
     }
 
-    /// The objects below the prefix whose keys match, in a policy.
+    /// The name in a policy of the objects below the prefix whose keys match.
     pub(super) fn arn_of(&self, pattern: &str) -> String {
         format!("{}/{}{pattern}", self.arn(), self.prefix)
     }
@@ -146,9 +146,9 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(settings: S3Settings, bucket: &str, endpoint: Option<&str>) -> Place {
+    fn location(settings: S3Settings, bucket: &str, endpoint: Option<&str>) -> BucketLocation {
         let settings = S3Settings { bucket: bucket.into(), ..settings };
-        Place::new(&"acme".parse().unwrap(), &settings, "eu-central-1", endpoint)
+        BucketLocation::new(&"acme".parse().unwrap(), &settings, "eu-central-1", endpoint)
     }
 
     #[test]
@@ -163,28 +163,28 @@ mod tests {
         };
         let local = Some("http://127.0.0.1:3900");
         let table = [
-            (place(plain(), "acme", None), "https://acme.s3.eu-central-1.amazonaws.com"),
-            (place(prefixed(), "acme", None), "https://acme.s3.eu-central-1.amazonaws.com/a/b"),
-            (place(path_style(), "acme", None), "https://s3.eu-central-1.amazonaws.com/acme"),
-            (place(plain(), "acme.com", None), "https://s3.eu-central-1.amazonaws.com/acme.com"),
-            (place(path_style(), "acme", local), "http://127.0.0.1:3900/acme"),
-            (place(plain(), "acme", Some("https://s3.x.org/")), "https://acme.s3.x.org"),
-            (place(cdn, "acme", None), "https://cdn.acme.com/a/b"),
+            (location(plain(), "acme", None), "https://acme.s3.eu-central-1.amazonaws.com"),
+            (location(prefixed(), "acme", None), "https://acme.s3.eu-central-1.amazonaws.com/a/b"),
+            (location(path_style(), "acme", None), "https://s3.eu-central-1.amazonaws.com/acme"),
+            (location(plain(), "acme.com", None), "https://s3.eu-central-1.amazonaws.com/acme.com"),
+            (location(path_style(), "acme", local), "http://127.0.0.1:3900/acme"),
+            (location(plain(), "acme", Some("https://s3.x.org/")), "https://acme.s3.x.org"),
+            (location(cdn, "acme", None), "https://cdn.acme.com/a/b"),
         ];
-        for (place, url) in table {
-            assert_eq!(place.base_url(), url);
+        for (location, url) in table {
+            assert_eq!(location.base_url(), url);
         }
-        assert_eq!(place(path_style(), "acme", local).host(), "127.0.0.1");
-        assert_eq!(place(plain(), "acme", None).host(), "acme.s3.eu-central-1.amazonaws.com");
+        assert_eq!(location(path_style(), "acme", local).host(), "127.0.0.1");
+        assert_eq!(location(plain(), "acme", None).host(), "acme.s3.eu-central-1.amazonaws.com");
     }
 
     #[test]
-    fn unfinished_objects_are_none_of_the_keys() {
-        let place = place(S3Settings { prefix: Some("a".into()), ..Default::default() }, "b", None);
-        assert_eq!(place.relative("a/app/_v2/tags/list"), Some("app/_v2/tags/list"));
-        assert_eq!(place.relative(&format!("{}x", place.uploads())), None);
-        assert_eq!(place.relative("b/app"), None);
-        assert_eq!(place.name(), "s3://b/a");
-        assert_eq!(place.objects_arn(), "arn:aws:s3:::b/a/*");
+    fn keys_of_unfinished_objects_are_hidden() {
+        let location = location(S3Settings { prefix: Some("a".into()), ..Default::default() }, "b", None);
+        assert_eq!(location.relative("a/app/_v2/tags/list"), Some("app/_v2/tags/list"));
+        assert_eq!(location.relative(&format!("{}x", location.uploads())), None);
+        assert_eq!(location.relative("b/app"), None);
+        assert_eq!(location.name(), "s3://b/a");
+        assert_eq!(location.objects_arn(), "arn:aws:s3:::b/a/*");
     }
 }

@@ -1,5 +1,5 @@
-//! What the bucket holds of the repository, as one listing tells it: a push asks for each object, and a service is
-//! asked once.
+//! What the bucket holds of one repository, by one listing. A push asks for thousands of objects; the service gets one
+//! request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -9,13 +9,13 @@ use std::time::Duration;
 use md5::{Digest as _, Md5};
 use raas_types::{ObjectKey, Reference, RepositoryName};
 
-use crate::storage::{Draft, Listed, Storage, StorageError};
+use crate::storage::{ListedObject, PutOptions, Storage, StorageError};
 
-/// The repository's part of a bucket, as it was when it was listed, and with what this push has stored since.
-pub struct Held<'a> {
+/// The objects of one repository, as they were when the bucket was listed.
+pub struct RepositoryListing<'a> {
     storage: &'a dyn Storage,
     repository: &'a RepositoryName,
-    /// Whether the objects of Docker v1 are listed too.
+    /// Whether the Docker v1 objects are listed too.
     v1: bool,
     objects: Mutex<BTreeMap<String, Object>>,
 }
@@ -23,19 +23,18 @@ pub struct Held<'a> {
 /// An object of the listing.
 #[derive(Debug, Clone)]
 struct Object {
-    listed: Listed,
-    /// Whether it is relied on to stay.
+    listed: ListedObject,
+    /// Whether a push may rely on it: `raas gc` is not removing it.
     trusted: bool,
 }
 
-/// For how long an object that no publication names is taken for there: half of the grace period that `raas gc` gives
-/// it. An older one is stored anew, so that no push comes to rely on what is being removed at that moment, perhaps on
-/// another machine.
+/// How old an object may be that no publication names and that a push relies on: half of `raas gc`'s grace period. An older
+/// object is stored anew, since `raas gc` may be removing it at this moment, perhaps on another machine.
 const TRUSTED: Duration = Duration::from_secs(12 * 3600);
 
-impl<'a> Held<'a> {
-    /// Lists the repository's v2 objects; with `v1` those of Docker v1 too, which needs a listing of all repositories
-    /// whose names go on after this one's. `published` are the keys that the repository's last publication names.
+impl<'a> RepositoryListing<'a> {
+    /// Lists the repository's v2 objects, and with `v1` its Docker v1 objects. Listing the v1 objects also lists all
+    /// repositories below this repository's name. `published` are the keys that its last publication names.
     pub fn read(
         storage: &'a dyn Storage,
         repository: &'a RepositoryName,
@@ -45,23 +44,24 @@ impl<'a> Held<'a> {
         let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
         let mut all = Vec::new();
         storage.list(&prefix, &mut |listed| all.push(listed))?;
-        // After the listing: by then a service has told its time.
-        let now = storage.now();
-        let judged = |listed: Listed| {
+        // After the listing, since an answer of the service shows its time.
+        let now = storage.capabilities().now();
+        let object = |listed: ListedObject| {
             let age = now.duration_since(listed.modified).unwrap_or_default();
             let trusted = age < TRUSTED || published.contains(&listed.key);
             (listed.key.clone(), Object { listed, trusted })
         };
-        let objects = all.into_iter().map(judged).collect();
+        let objects = all.into_iter().map(object).collect();
         Ok(Self { storage, repository, v1, objects: Mutex::new(objects) })
     }
 
-    /// Whose objects they are.
+    /// The repository of the objects.
     pub fn repository(&self) -> &RepositoryName {
         self.repository
     }
 
-    /// The length of an object in bytes; `None` if there is none. For one of another repository the storage is asked.
+    /// The length in bytes of an object that a push may rely on; `None` if there is none. If the object is not part of the
+    /// listing, this asks the storage.
     pub fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         if self.is_listed(key) {
             return Ok(self.trusted(key).map(|listed| listed.size));
@@ -69,45 +69,45 @@ impl<'a> Held<'a> {
         Ok(self.storage.stat(key)?.map(|found| found.size))
     }
 
-    /// Whether there is an object of just this length.
+    /// Whether there is an object of this length that a push may rely on.
     pub fn has(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
         Ok(self.size(key)? == Some(size))
     }
 
-    /// Whether there is an object of just this length now, relied on or not. For one of another repository, or of Docker v1
-    /// where those are not listed, the storage is asked.
-    pub fn is_there(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
+    /// Whether there is an object of this length, even if a new push could not rely on it. If the object is not part of the
+    /// listing, this asks the storage.
+    pub fn exists(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
         if self.is_listed(key) {
             return Ok(self.objects().get(&key.to_string()).is_some_and(|object| object.listed.size == size));
         }
         Ok(self.storage.stat(key)?.is_some_and(|found| found.size == size))
     }
 
-    /// Stores bytes at hand, unless the object is there with just these; whether it had to.
+    /// Stores an object, unless it is there with the same bytes. Returns whether it was written.
     pub fn put(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
-        if self.holds(key, content)? {
+        if self.has_content(key, content)? {
             return Ok(false);
         }
-        let mut upload = self.storage.create(Draft::of(key, content.len() as u64))?;
+        let mut upload = self.storage.create(PutOptions::of(key, content.len() as u64))?;
         upload.write_all(content).map_err(|error| StorageError::writing(key, error))?;
         upload.commit(key)?;
         Ok(true)
     }
 
-    fn trusted(&self, key: &ObjectKey) -> Option<Listed> {
+    fn trusted(&self, key: &ObjectKey) -> Option<ListedObject> {
         self.objects()
             .get(&key.to_string())
             .filter(|object| object.trusted)
             .map(|object| object.listed.clone())
     }
 
-    /// The keys below a prefix of this repository, of all that is there.
+    /// The keys of all listed objects below a prefix.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         self.objects().keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
-    /// Whether the object has just these bytes.
-    pub fn holds(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
+    /// Whether the object has these bytes, and a push may rely on it.
+    pub fn has_content(&self, key: &ObjectKey, content: &[u8]) -> Result<bool, StorageError> {
         let Some(listed) = self.trusted(key) else { return Ok(false) };
         let size = content.len() as u64;
         if listed.size != size {
@@ -118,7 +118,7 @@ impl<'a> Held<'a> {
         {
             return Ok(true);
         }
-        // A folder has no MD5 to tell, and a bucket that is encrypted with a key of the vendor's tells another number.
+        // A folder knows no MD5, and a bucket with a vendor's encryption key has another number in its place.
         let Some(stream) = self.storage.read(key)? else { return Ok(false) };
         let mut found = Vec::with_capacity(content.len());
         let read = stream.take(size + 1).read_to_end(&mut found);
@@ -145,7 +145,7 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Whether the service has checked the object against its name when it was stored.
+/// Whether the key has the object's digest: then the service has checked the bytes when they were stored.
 fn is_named_by_digest(key: &ObjectKey) -> bool {
     matches!(key, ObjectKey::Blob(..) | ObjectKey::Manifest { reference: Reference::Digest(_), .. })
 }
@@ -156,38 +156,41 @@ mod tests {
     use crate::storage::Directory;
 
     #[test]
-    fn only_what_differs_is_stored() {
+    fn an_object_is_written_only_if_its_bytes_differ() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Directory::new(folder.path().to_owned());
         let name: RepositoryName = "app".parse().unwrap();
         let key = ObjectKey::TagsList(name.clone());
         let put = |content: &[u8]| {
-            Held::read(&storage, &name, false, &BTreeSet::new()).unwrap().put(&key, content).unwrap()
+            RepositoryListing::read(&storage, &name, false, &BTreeSet::new())
+                .unwrap()
+                .put(&key, content)
+                .unwrap()
         };
         assert!(put(b"one"));
         assert!(!put(b"one"));
         assert!(put(b"two"));
-        let held = Held::read(&storage, &name, false, &BTreeSet::new()).unwrap();
-        assert_eq!((held.size(&key).unwrap(), held.has(&key, 3).unwrap()), (Some(3), true));
-        assert_eq!(held.keys("app/_v2/tags/"), ["app/_v2/tags/list"]);
+        let listing = RepositoryListing::read(&storage, &name, false, &BTreeSet::new()).unwrap();
+        assert_eq!((listing.size(&key).unwrap(), listing.has(&key, 3).unwrap()), (Some(3), true));
+        assert_eq!(listing.keys("app/_v2/tags/"), ["app/_v2/tags/list"]);
         let other = ObjectKey::TagsList("other".parse().unwrap());
-        assert_eq!(held.size(&other).unwrap(), None);
+        assert_eq!(listing.size(&other).unwrap(), None);
     }
 
     #[test]
-    fn what_gc_may_be_removing_is_stored_anew() {
+    fn an_object_that_gc_may_be_removing_is_stored_anew() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Directory::new(folder.path().to_owned());
         let name: RepositoryName = "app".parse().unwrap();
         let key = ObjectKey::TagsList(name.clone());
         let published = BTreeSet::from([key.to_string()]);
-        Held::read(&storage, &name, false, &published).unwrap().put(&key, b"x").unwrap();
+        RepositoryListing::read(&storage, &name, false, &published).unwrap().put(&key, b"x").unwrap();
         let old = std::time::SystemTime::now() - 2 * TRUSTED;
         let file = std::fs::File::options().append(true).open(folder.path().join(key.to_string())).unwrap();
         file.set_modified(old).unwrap();
-        assert!(Held::read(&storage, &name, false, &published).unwrap().has(&key, 1).unwrap());
-        let unnamed = Held::read(&storage, &name, false, &BTreeSet::new()).unwrap();
+        assert!(RepositoryListing::read(&storage, &name, false, &published).unwrap().has(&key, 1).unwrap());
+        let unnamed = RepositoryListing::read(&storage, &name, false, &BTreeSet::new()).unwrap();
         assert!(!unnamed.has(&key, 1).unwrap());
-        assert_eq!(unnamed.keys("app/"), [key.to_string()], "it is there to be removed all the same");
+        assert_eq!(unnamed.keys("app/"), [key.to_string()], "all keys are listed, also untrusted ones");
     }
 }

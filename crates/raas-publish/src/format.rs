@@ -1,0 +1,64 @@
+//! Format numbers of the home and of the record, each in a file of its own.
+//!
+//! Older versions wrote no numbers. A home or a record without a number is read as it always was, and gets its number from
+//! the next command that writes. Each of these commands checks the numbers first.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::files;
+
+/// The newest format of a home that this raas knows, and the format that it writes.
+pub const HOME_FORMAT: u32 = 1;
+
+/// The newest format of a record that this raas knows, and the format that it writes.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// A file with a format number.
+pub(crate) struct FormatFile {
+    /// What has the format, for people.
+    pub(crate) of: String,
+    /// The file's path.
+    pub(crate) path: PathBuf,
+    /// The newest format that this raas knows.
+    pub(crate) known: u32,
+}
+
+impl FormatFile {
+    /// Refuses a format that is newer than this raas knows.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.read().map(drop)
+    }
+
+    /// Writes the number if there is none.
+    pub(crate) fn ensure(&self) -> Result<(), Failure> {
+        if self.read()?.is_some() {
+            return Ok(());
+        }
+        files::replace(&self.path, format!("{}\n", self.known).as_bytes())
+            .context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// The number; `None` if an older version wrote none.
+    fn read(&self) -> Result<Option<u32>, Failure> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.context(|| format!("cannot read {}", self.path.display()))?,
+        };
+        let Self { of, path, known } = self;
+        match text.trim().parse::<u32>() {
+            Ok(found) if found <= *known => Ok(Some(found)),
+            Ok(found) => {
+                let message = format!("{of} has format {found}; this raas knows formats up to {known}");
+                Err(Failure::new(Kind::Environment, message).hint("upgrade this raas; nothing was written"))
+            }
+            Err(error) => {
+                Err(Failure::new(Kind::Environment, format!("{} has no format number", path.display()))
+                    .caused_by(error)
+                    .hint(format!("restore the file from a backup, or write `{known}` into it")))
+            }
+        }
+    }
+}

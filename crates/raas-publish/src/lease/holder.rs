@@ -1,0 +1,68 @@
+//! The content of a lease object: the run that holds the lease, and the repositories that it changes.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::time::SystemTime;
+
+use raas_types::{ObjectKey, RepositoryName, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::storage::{PutOptions, Storage, StorageError};
+
+/// The longest lease object that is read, in bytes.
+const MAX_SIZE: u64 = 4096;
+
+/// A run that publishes, or waits for its lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeaseHolder {
+    /// The machine's name, for people.
+    pub host: String,
+    /// The id of the process there, for people.
+    pub process: u32,
+    /// When the run began to wait, by its own clock, for people.
+    pub since: String,
+    /// The repositories whose objects the run may leave half changed.
+    #[serde(default)]
+    pub repositories: BTreeSet<RepositoryName>,
+}
+
+impl LeaseHolder {
+    /// This process, which changes this repository.
+    pub fn new(repository: Option<&RepositoryName>) -> Self {
+        Self {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            process: std::process::id(),
+            since: Utc::of(SystemTime::now()).to_string(),
+            repositories: repository.into_iter().cloned().collect(),
+        }
+    }
+
+    pub(super) fn content(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a holder has text keys only")
+    }
+
+    /// Stores the lease object of this holder.
+    pub(super) fn write(&self, storage: &dyn Storage, key: &ObjectKey) -> Result<(), StorageError> {
+        let content = self.content();
+        let mut upload = storage.create(PutOptions::of(key, content.len() as u64))?;
+        upload.write_all(&content).map_err(|error| StorageError::writing(key, error))?;
+        upload.commit(key)
+    }
+
+    /// Reads a lease object; `None` if that fails.
+    pub(super) fn read(storage: &dyn Storage, key: &str) -> Option<Self> {
+        let name = key.strip_prefix(ObjectKey::TURNS)?;
+        let mut bytes = Vec::new();
+        let content = storage.read(&ObjectKey::Turn(name.to_owned())).ok()??;
+        content.take(MAX_SIZE).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+}
+
+/// Describes the holder of a lease object for people.
+pub(super) fn describe(storage: &dyn Storage, key: &str) -> String {
+    match LeaseHolder::read(storage, key) {
+        Some(holder) => format!("process {} of {}, since {}", holder.process, holder.host, holder.since),
+        None => "another home".to_owned(),
+    }
+}
