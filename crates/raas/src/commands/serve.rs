@@ -3,6 +3,7 @@
 mod address;
 mod auth;
 mod bind;
+mod limits;
 mod observability;
 mod per_vendor;
 mod stateless;
@@ -33,6 +34,7 @@ use crate::sites::{Buckets, HomeSites};
 use crate::storage::{OpenRegistry, say_on_stderr};
 use auth::AuthArgs;
 use bind::bind;
+use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
 use raas_platform::ServerRegistration;
@@ -78,6 +80,9 @@ pub(crate) struct Arguments {
     no_access_log: bool,
 
     #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
     tls: TlsArgs,
 
     #[command(flatten)]
@@ -95,6 +100,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
+    arguments.limits.apply(&mut options);
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();

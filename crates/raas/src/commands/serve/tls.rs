@@ -94,8 +94,10 @@ pub(super) struct TlsArgs {
     #[arg(long, value_name = "URL", env = "RAAS_PUBLIC_URL", value_parser = public_url)]
     public_url: Option<BaseUrl>,
 
-    /// Sign tokens with the secret in this file, the same for all servers behind one name [default: a key in the home,
-    /// or a random key]
+    /// Sign tokens with the secret in this file
+    ///
+    /// All servers behind one name need the same secret. The default is a key that the home keeps; a server without a home
+    /// makes a random key.
     #[arg(long, value_name = "FILE", env = "RAAS_TOKEN_KEY")]
     token_key: Option<PathBuf>,
 
