@@ -168,7 +168,7 @@ def idle(report, what, port, pid):
     before = memory(pid)
     held = []
     for number in range(CONNECTIONS - 100):
-        # Each has asked something, as clients have that keep their connection. One address may not have so many.
+        # Each has asked something, as clients have that keep their connection. One address may have fewer.
         source = (f"127.0.1.{number % 10 + 1}", 0)
         stream = socket.create_connection(("127.0.0.1", port), source_address=source)
         stream.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry.example.com\r\n\r\n")
