@@ -6,9 +6,10 @@ set -eu
 port=${1:-5000}
 cd "$(dirname "$0")/.."
 if [ -z "${RAAS_PROGRAM:-}" ]; then
-    cargo build --release --package raas
+    # Without S3, which a first try in a folder does not need and which takes the longest to build.
+    cargo build --profile try --no-default-features --package raas
 fi
-raas=${RAAS_PROGRAM:-${CARGO_TARGET_DIR:-target}/release/raas}
+raas=${RAAS_PROGRAM:-${CARGO_TARGET_DIR:-target}/try/raas}
 
 RAAS_HOME=$(mktemp -d)
 export RAAS_HOME

@@ -28,3 +28,32 @@ pub(crate) fn missing(what: &str) -> Failure {
     Failure::new(Kind::Usage, format!("{what}, but this raas was built without S3"))
         .hint("build raas with its default features: cargo install --path crates/raas --locked")
 }
+
+#[cfg(test)]
+mod tests {
+    use raas_publish::home::Home;
+
+    use super::*;
+    use crate::config::ConfigRequest;
+    use crate::storage::OpenRegistry;
+
+    #[test]
+    fn a_bucket_in_the_configuration_is_an_error_that_says_how_to_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("raas.cfg");
+        std::fs::write(&file, "[acme]\ns3_bucket = acme-images\n").unwrap();
+        let home = Home::new(Some(folder.path().join("home"))).unwrap();
+        let request = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
+        let config = Config::load(&request, &|| Ok(home.clone())).unwrap();
+        let vendor = home.vendor(&"acme".parse().unwrap());
+        let failure = OpenRegistry::open(&vendor, &config, Say::nothing()).err().unwrap();
+        assert!(
+            failure.message().contains("acme") && failure.message().contains("built without S3"),
+            "{failure}"
+        );
+        assert!(failure.hints()[0].contains("default features"), "{failure}");
+        // A vendor without a bucket needs no S3.
+        let local = home.vendor(&"local".parse().unwrap());
+        assert!(OpenRegistry::open(&local, &config, Say::nothing()).is_ok());
+    }
+}
