@@ -44,7 +44,7 @@ pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkC
             let keys = Credentials::new(id, secret.expose(), token, None, "raas.cfg");
             SharedCredentialsProvider::new(keys)
         }
-        (None, None) => chain(aws, &provider_config.with_region(Some(region.clone()))).await,
+        (None, None) => chain(aws, region.clone(), &provider_config.with_region(Some(region.clone()))).await,
         _ => {
             let message = "[aws] has one of `aws_access_key_id` and `aws_secret_access_key`, and needs both";
             return Err(Failure::new(Kind::Usage, message)
@@ -73,15 +73,22 @@ fn http_client() -> SharedHttpClient {
 }
 
 /// The standard chain, with short timeouts for an instance's metadata service where there is none.
-async fn chain(aws: &AwsSettings, provider_config: &ProviderConfig) -> SharedCredentialsProvider {
+async fn chain(
+    aws: &AwsSettings,
+    region: Region,
+    provider_config: &ProviderConfig,
+) -> SharedCredentialsProvider {
     let instance = imds::Client::builder()
         .configure(provider_config)
         .max_attempts(2)
         .connect_timeout(Duration::from_millis(500))
         .read_timeout(Duration::from_secs(1))
         .build();
-    let mut chain =
-        DefaultCredentialsChain::builder().configure(provider_config.clone()).imds_client(instance);
+    // Without a region the chain would ask the instance for one, with time-outs of its own.
+    let mut chain = DefaultCredentialsChain::builder()
+        .configure(provider_config.clone())
+        .region(region)
+        .imds_client(instance);
     if let Some(profile) = &aws.profile {
         chain = chain.profile_name(profile);
     }
