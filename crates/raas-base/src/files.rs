@@ -1,7 +1,8 @@
 //! Files that are written whole or not at all, and walks over folders.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ pub fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a file by way of a second file, so that a reader sees the old content or the new content.
+/// Writes a file that one process at a time writes. It goes by way of a second file, so that a reader sees the old content or the new content.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -33,6 +34,20 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_data()?;
     move_into_place(&neighbour, path)
+}
+
+/// Writes a file that several processes may write at once, all with the same content. A reader sees no part of it.
+pub fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // Each process has a temporary file of its own. The file is for all who may read the folder.
+    let mut file = tempfile::Builder::new()
+        .prefix(".new.")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_data()?;
+    move_into_place(&file.into_temp_path().keep()?, path)
 }
 
 /// Calls `each` for every file below `root/folder`, with its path from the root. A missing folder has no files.
@@ -64,4 +79,23 @@ pub fn walk(root: &Path, folder: &str, each: &mut dyn FnMut(&str, &Metadata)) ->
 pub fn modified(found: &Metadata) -> SystemTime {
     // All systems that raas runs on know this time.
     found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_file_can_be_written_by_many_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/format");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| write_shared(&path, b"1\n").unwrap()));
+            }
+        });
+        assert_eq!(fs::read(&path).unwrap(), b"1\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o444, 0o444);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+    }
 }
