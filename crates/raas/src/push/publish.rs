@@ -51,7 +51,7 @@ impl Publisher<'_> {
                 return self.commit(publication, changes, report);
             }
         }
-        unreachable!("a publication in its turn waits for none")
+        unreachable!("a publication with the lease needs no other")
     }
 
     /// The changes of the record for this publication.
