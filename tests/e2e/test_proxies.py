@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness.process import free_port, run, wait_for
+from harness.process import run, wait_for
 from harness.proxies import nginx_before, squid_proxy
 from harness.raas import Raas, stateless_server
 from harness.s3_services import moto_service
@@ -80,17 +80,31 @@ def test_push_to_s3_through_squid(program, moto, squid, all_samples, tmp_path, e
         assert {address.startswith(moto.url) for _, address in seen} == {True}, seen
 
 
-def test_server_uses_no_proxy(program, moto, clients, all_samples, tmp_path):
-    """`raas serve` fetches metadata and layers directly, even if the environment names a proxy."""
+@pytest.mark.parametrize(
+    "excepted",
+    [None, "127.0.0.1", "10.0.0.1 127.0.0.0/8"],
+    ids=["HTTP_PROXY", "NO_PROXY", "NO_PROXY-network-and-spaces"],
+)
+def test_server_fetches_through_squid(program, moto, squid, clients, all_samples, tmp_path, excepted):
+    """`raas serve` fetches metadata and layers through squid, and directly if NO_PROXY names the service."""
     raas, config, sample = Raas(program, tmp_path / "home"), tmp_path / "raas.cfg", all_samples["docker-save"]
-    config.write_text(moto.raas_cfg("acme", "direct"))
+    bucket = f"server-{len(excepted or '')}"
+    config.write_text(moto.raas_cfg("acme", bucket))
     direct = environment()
     raas("--config", config, "setup", "acme", "--create", env=direct)
     raas("--config", config, "push", "acme", "app", *sample.push, env=direct)
     place = ["--s3-endpoint", moto.url, "--s3-region", moto.region, "--s3-path-style"]
-    arguments = ["acme", "--metadata", "s3://direct", *place, "--access", "proxy"]
-    nobody = environment(HTTP_PROXY=f"http://127.0.0.1:{free_port()}") | moto.credentials()
-    with stateless_server(program, tmp_path / "serve.log", *arguments, env=nobody) as server:
+    arguments = ["acme", "--metadata", f"s3://{bucket}", *place, "--access", "proxy"]
+    exception = {"NO_PROXY": excepted} if excepted else {}
+    through = environment(HTTP_PROXY=squid.url, **exception) | moto.credentials()
+    before = len(squid.requests())
+    with stateless_server(program, tmp_path / "serve.log", *arguments, env=through) as server:
         ready = f"http://{server.address}/-/readyz"
         wait_for("the server is ready", lambda: status_of(ready)[0] == 200, process=server)
         clients.pull(server.address, "app", sample.tags)
+    seen = [address for _, address in squid.requests()[before:]]
+    if excepted:
+        assert seen == []
+    else:
+        assert any("_metadata" in address for address in seen), seen
+        assert any("/blobs/" in address for address in seen), seen
