@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Web {
     host: String,
     /// Trusts the certificates that this machine trusts. They are many, so they are read at the first use.
-    agent: OnceLock<Agent>,
+    agent: OnceLock<Result<Agent, String>>,
     /// For requests to this machine without TLS. It uses no proxy.
     local: Agent,
 }
@@ -39,13 +39,14 @@ impl Web {
     }
 
     fn agent(&self) -> Result<&Agent, String> {
-        let proxies = ForwardProxies::from_environment().map_err(|error| error.to_string())?;
-        Ok(self.agent.get_or_init(|| {
+        let made = self.agent.get_or_init(|| {
+            let proxies = ForwardProxies::from_environment().map_err(|error| error.to_string())?;
             let roots = roots(&self.host);
             // A machine without root certificates trusts those of Mozilla.
             let trust = if roots.is_empty() { Trust::System } else { Trust::Authorities(roots) };
-            agent(trust, proxies)
-        }))
+            Ok(agent(trust, proxies))
+        });
+        made.as_ref().map_err(String::clone)
     }
 
     /// Sends a request. An error leaves out the query of the URL.

@@ -1,4 +1,4 @@
-//! Options of `raas serve` for TLS, ACME and trusted proxies.
+//! Options of `raas serve` for how clients reach it: TLS, ACME, trusted proxies, tokens, and how it stops.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
