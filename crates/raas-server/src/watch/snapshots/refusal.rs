@@ -26,6 +26,11 @@ pub(in crate::watch) enum Refusal {
     TooLong(ObjectKey, u64),
     #[error("the pointer has been removed from the bucket")]
     Gone,
+    #[error(
+        "the pointer is at publication {found} again, and {served} is served: start the server with --allow-rollback if the \
+         bucket was restored on purpose"
+    )]
+    Earlier { found: u64, served: u64 },
     #[error("the pointer: {0}")]
     Pointer(#[from] PointerError),
     #[error(
