@@ -80,8 +80,9 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         };
         return Check::failed("server", format!("the server on {address} {found}"), restart);
     }
-    let deployed =
-        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    // The check of the record reports a revision that cannot be read.
+    let deployed = vendor.checkout().revision().to_replace();
+    let deployed = deployed.map(|revision| revision.to_string()).unwrap_or_default();
     let failed =
         |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
     match client::revision(server, vendor.name()) {
