@@ -26,6 +26,9 @@ use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
 
+/// How long [`Vendor::confirm_evidence`] waits for a run that publishes. That run has checked the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The folder that holds everything.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -247,10 +250,11 @@ impl Vendor {
     /// The branch cannot be read, or is older than what servers are given or than its own log.
     pub fn check_evidence(&self) -> Result<(), Failure> {
         let record = self.record();
-        let head = record.head()?;
+        // Read before the branch, so that a publication in between makes only the branch newer.
         let logged = record.last_logged().map_err(|why| record.unreadable(why))?;
         // The checkout follows from the record: if its revision cannot be read, it is written anew.
         let served = self.checkout().revision().to_replace();
+        let head = record.head()?;
         for (commit, by) in [(logged, "its log says"), (served, "servers of this home are given")] {
             let Some(commit) = commit else { continue };
             let is_earlier = match &head {
@@ -265,6 +269,15 @@ impl Vendor {
             }
         }
         Ok(())
+    }
+
+    /// As [`check_evidence`](Self::check_evidence), for a caller without the vendor's lock. What looks contradictory may be a
+    /// publication that is being made, so it is looked at again with the lock.
+    pub fn confirm_evidence(&self) -> Result<(), Failure> {
+        match self.check_evidence() {
+            Ok(()) => Ok(()),
+            Err(_) => self.lock_within(PATIENCE).map(drop),
+        }
     }
 
     fn lock_with(

@@ -171,7 +171,7 @@ fn repair(vendor: &Vendor) -> String {
 }
 
 fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
-    vendor.check_evidence()?;
+    vendor.confirm_evidence()?;
     let head = vendor.record().head()?;
     let deployed = vendor.checkout().revision().to_replace();
     let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
