@@ -66,8 +66,10 @@ impl LeaseHolder {
                 Failure::new(Kind::Environment, format!("{key} is no lease")).caused_by(cause),
             )
         };
-        let Some(name) = key.strip_prefix(ObjectKey::TURNS) else { return Ok(unreadable("its key".into())) };
-        let Some(content) = storage.read(&ObjectKey::Turn(name.to_owned()))? else {
+        let Some(name) = key.strip_prefix(ObjectKey::PUBLISH_LEASES) else {
+            return Ok(unreadable("its key".into()));
+        };
+        let Some(content) = storage.read(&ObjectKey::PublishLease(name.to_owned()))? else {
             return Ok(Reading::Absent);
         };
         let mut bytes = Vec::new();

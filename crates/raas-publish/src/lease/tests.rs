@@ -134,7 +134,7 @@ fn an_error_names_the_holder_that_was_waited_for() {
 fn a_dead_lease_that_cannot_be_read_may_have_left_any_repository_half_changed() {
     let bench = Bench::new();
     for content in ["", "{", "[1]"] {
-        let key = ObjectKey::Turn("dead-x".into());
+        let key = ObjectKey::PublishLease("dead-x".into());
         let mut upload = bench.storage.create(PutOptions::default()).unwrap();
         std::io::Write::write_all(&mut upload, content.as_bytes()).unwrap();
         upload.commit(&key).unwrap();
