@@ -95,6 +95,10 @@ bench-s3 *words:
 bench-serve *words:
     {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}
 
+# TLS and layers from a folder, beside nginx; root, Debian
+bench-tls *words:
+    {{packages}} bench && python3 tests/bench/bench_tls.py {{words}}
+
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:
     python3 tests/bench/memory.py
