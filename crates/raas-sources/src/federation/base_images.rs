@@ -38,8 +38,7 @@ pub(super) fn layers(
     workspace: &Workspace,
     notes: &mut Vec<String>,
 ) -> Result<Vec<BaseLayer>, Failure> {
-    let credentials = settings.registry_username.clone().zip(settings.registry_password.clone());
-    let client = Client::new(credentials)?;
+    let client = Client::new(settings.credentials()?)?;
     let mut layers = Vec::new();
     for image in &settings.mask_images {
         let before = layers.len();
@@ -65,6 +64,7 @@ pub(super) fn layers(
         };
         notes.push(format!("{} layers of {shown} are masked", layers.len() - before));
     }
+    notes.extend(client.notes());
     Ok(layers)
 }
 

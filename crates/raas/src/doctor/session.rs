@@ -2,8 +2,6 @@
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use raas_types::Utc;
 use serde::Deserialize;
 
@@ -115,9 +113,7 @@ impl<'a> Session<'a> {
     fn log_in(&mut self, refusal: &Answer, checks: &mut Vec<Check>) -> bool {
         let headers = refusal.headers.get_all("www-authenticate").iter();
         let challenge = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?)).next();
-        let basic = self.options.credentials.as_ref().map(|(name, password)| {
-            format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose())))
-        });
+        let basic = self.options.login.as_ref().map(|login| login.authorization().expose().to_owned());
         let login = format!("log in with `docker login {0}`, or give --username", self.options.host);
         match challenge {
             Some(Challenge::Basic) => match basic {
