@@ -72,8 +72,7 @@ impl Checks<'_> {
     /// All checks, from the folder to the server.
     fn all(&self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
-        let domain =
-            Check::ok("domain", format!("{} is set up in {}", vendor.name(), vendor.folder().display()));
+        let domain = check_folder(vendor);
         let (storage, checked) = storage::check(vendor, config);
         let shared = config.is_shared(vendor.name());
         if shared {
@@ -122,6 +121,17 @@ impl Checks<'_> {
         }
         let names: &[_] = if deep.is_some() { &["images", "content"] } else { &["images"] };
         checked.check(names, |storage| check_images(vendor, storage, documents, image, deep))
+    }
+}
+
+/// The check of the vendor's folder. An older raas made it readable for everybody.
+fn check_folder(vendor: &Vendor) -> Check {
+    let folder = vendor.folder().display();
+    let found = format!("{} is set up in {folder}", vendor.name());
+    match vendor.is_open_to_others() {
+        Ok(true) => Check::warning("domain", format!("{found}, and every user of this machine may read it"))
+            .fix(format!("chmod 700 {folder}")),
+        _ => Check::ok("domain", found),
     }
 }
 

@@ -73,7 +73,7 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     }
     config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
-    let warnings = warnings(&masks);
+    let warnings: Vec<String> = warnings(&masks).into_iter().chain(config.warnings()).collect();
     if json {
         let notes = masks.notes().to_vec();
         let (source, keys) = (config.source.to_string(), config.settings.len());

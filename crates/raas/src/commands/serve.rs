@@ -104,6 +104,9 @@ pub(crate) fn run(
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();
+    for warning in config.warnings() {
+        tracing::warn!(warning, "the configuration");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.

@@ -66,6 +66,8 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Settings that some clients or users may trip over.
+    warnings: Vec<String>,
     /// Whether the vendor was set up before.
     existed: bool,
     /// Whether settings were added to the configuration.
@@ -102,6 +104,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
+    let warnings = config.warnings_for(vendor.name());
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     if arguments.json {
         output::json(&SetupReport {
@@ -110,6 +114,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            warnings,
             existed,
             remembered,
             servers: serving.iter().map(|server| server.reachable().to_string()).collect(),

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::Options;
 use super::web::{Answer, Web};
 use crate::status::Check;
-use crate::url::authority;
+use crate::forwarding::is_refused;
+use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_sources::registry::Challenge;
 
@@ -143,7 +144,14 @@ impl<'a> Session<'a> {
                     Ok(token) => {
                         let for_whom = if basic.is_some() { "for the user" } else { "for anybody" };
                         let issuer = authority(&scoped);
-                        checks.push(Check::ok("login", format!("{issuer} gives a token {for_whom}")));
+                        let found = format!("{issuer} gives a token {for_whom}");
+                        checks.push(if is_refused(host_of(self.host()), host_of(issuer)) {
+                            Check::warning("login", format!("{found}, but clients made with go-containerregistry refuse \
+                                 a token server at a private address"))
+                            .fix("set the realm to a host name")
+                        } else {
+                            Check::ok("login", found)
+                        });
                         self.authorization = Some(format!("Bearer {token}"));
                         true
                     }
