@@ -14,6 +14,7 @@ use raas_types::{Pointer, RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure::{self, OpenAccess};
 use crate::output::number;
 use crate::progress::{Progress, bytes};
 use crate::storage::say_on_stderr;
@@ -82,6 +83,7 @@ impl Checks<'_> {
         if shared {
             checks.extend(checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)]));
         }
+        checks.extend(check_exposure(vendor, config));
         let documents = documents(vendor, image);
         match &documents {
             Ok(documents) => {
@@ -133,6 +135,14 @@ fn check_folder(vendor: &Vendor) -> Check {
             .fix(format!("chmod 700 {folder}")),
         _ => Check::ok("domain", found),
     }
+}
+
+/// The failed check of protected repositories whose objects everybody may read.
+fn check_exposure(vendor: &Vendor, config: &Config) -> Option<Check> {
+    let open = OpenAccess::of(&config.vendor(vendor.name()))?;
+    // The check of the metadata reports a checkout that cannot be read.
+    let names = exposure::protected(vendor).ok().filter(|names| !names.is_empty())?;
+    Some(Check::failed("protected", open.message(vendor, &names), open.hint(vendor)))
 }
 
 /// The failed check of a checkout that cannot be read.

@@ -7,6 +7,7 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
@@ -87,6 +88,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     vendor.create()?;

@@ -135,16 +135,17 @@ impl Sandbox {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut before) = (String::new(), String::new());
         // The server logs notes about its configuration before.
         while !line.starts_with("Serving") {
+            before.push_str(&line);
             line.clear();
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
         }
         let address = line.trim().rsplit("http://").next().unwrap().parse();
         // The rest of the output is read and dropped, so that the server never waits for the test.
         thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
+        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")), notes: before }
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
@@ -171,7 +172,7 @@ impl Sandbox {
             assert!(begun.elapsed() < Duration::from_secs(20), "the server does not start");
             thread::sleep(Duration::from_millis(10));
         };
-        Server { child, address }
+        Server { child, address, notes: String::new() }
     }
 }
 
@@ -196,6 +197,8 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    /// What a stateless server logs before it listens.
+    pub(crate) notes: String,
 }
 
 impl Server {
