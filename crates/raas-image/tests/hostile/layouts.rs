@@ -145,6 +145,10 @@ fn malformed_documents() {
         unknown_name.trim_start_matches("blobs/sha256/"),
     );
     assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    // Clients cannot use it either; the message names the digest.
+    let said = failure("another algorithm", &sha512, &Limits::default()).to_string();
+    let digest = format!("`sha512:{}`", "a".repeat(128));
+    assert!(said.contains(&digest) && said.contains("only sha256 is"), "{said}");
     let set = manifests(&unknown, None).unwrap();
     assert!(set.tags.len() == 1 && set.notes[0].contains("not a manifest"), "{:?}", set.notes);
     check(
