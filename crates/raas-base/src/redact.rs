@@ -81,7 +81,11 @@ mod tests {
             let whole = format!("https://user:{password}@x.org/a.git");
             assert_eq!(address(&whole), "https://x.org/a.git", "{password}");
             let said = format!("fatal: cannot read '{whole}', see https://y.org/b?token=1\nbye");
-            assert_eq!(text(&said), "fatal: cannot read 'https://x.org/a.git', see https://y.org/b\nbye", "{password}");
+            assert_eq!(
+                text(&said),
+                "fatal: cannot read 'https://x.org/a.git', see https://y.org/b\nbye",
+                "{password}"
+            );
         }
         assert_eq!(address("git@x.org:a/b"), "git@x.org:a/b");
     }

@@ -34,7 +34,15 @@ impl Remote {
         let login = Login::of(&self.address);
         login.apply(&mut command);
         // raas needs no history here: a push on top of the last commit works without it.
-        command.args(["clone", "--quiet", "--no-checkout", "--depth=1", "--single-branch", "--no-tags", "--template="]);
+        command.args([
+            "clone",
+            "--quiet",
+            "--no-checkout",
+            "--depth=1",
+            "--single-branch",
+            "--no-tags",
+            "--template=",
+        ]);
         if let Some(branch) = branch {
             command.arg(format!("--branch={branch}"));
         }

@@ -23,7 +23,8 @@ impl Repository {
         // <mode> SP <type> SP <object> TAB <path> NUL
         let is_regular = |line: &&str| line.starts_with("100");
         let path = |line: &str| line.split_once('\t').map(|(_, path)| path.to_owned());
-        let regular: BTreeSet<String> = listing.split_terminator('\0').filter(is_regular).filter_map(path).collect();
+        let regular: BTreeSet<String> =
+            listing.split_terminator('\0').filter(is_regular).filter_map(path).collect();
         let files = self.files(commit, "")?;
         let files: Vec<CommittedFile> =
             files.into_iter().filter(|file| regular.contains(&file.path)).collect();
@@ -52,7 +53,8 @@ mod tests {
         let (work, out) = (folder.path().join("work"), folder.path().join("out"));
         let git = |arguments: &[&str]| {
             let settings = ["-c", "user.name=A", "-c", "user.email=a@example.com"];
-            let run = Command::new("git").arg("-C").arg(&work).args(settings).args(arguments).output().unwrap();
+            let run =
+                Command::new("git").arg("-C").arg(&work).args(settings).args(arguments).output().unwrap();
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         };
         fs::create_dir(&work).unwrap();

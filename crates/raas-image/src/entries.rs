@@ -18,7 +18,8 @@ pub(crate) fn check(name: &str, manifest: &Manifest, limits: &Limits) -> Result<
         ManifestBody::Index { .. } => manifest.children().len(),
     };
     if entries > limits.entries {
-        let message = format!("it lists {entries} entries, more than the {} that raas publishes", limits.entries);
+        let message =
+            format!("it lists {entries} entries, more than the {} that raas publishes", limits.entries);
         return Err(ImageError::content(name, message));
     }
     let mut times: BTreeMap<&Digest, usize> = BTreeMap::new();

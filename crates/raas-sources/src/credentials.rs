@@ -103,9 +103,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("auth.json");
         let entry = STANDARD.encode("filed:hunter2");
-        std::fs::write(&file, format!(r#"{{"auths":{{"a.org":{{"auth":"{entry}"}},"b.org":{{"auth":"{entry}"}}}}}}"#))
-            .unwrap();
-        let credentials = Credentials::of_file(file).with("a.org", login("named")).with("docker.io", login("hub"));
+        std::fs::write(
+            &file,
+            format!(r#"{{"auths":{{"a.org":{{"auth":"{entry}"}},"b.org":{{"auth":"{entry}"}}}}}}"#),
+        )
+        .unwrap();
+        let credentials =
+            Credentials::of_file(file).with("a.org", login("named")).with("docker.io", login("hub"));
         let name: RepositoryName = "x".parse().unwrap();
         let user = |host: &str| credentials.find(host, &name).unwrap().map(|login| login.user);
         let table = [

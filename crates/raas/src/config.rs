@@ -191,11 +191,7 @@ impl Config {
         })
     }
 
-    fn read(
-        bytes: &[u8],
-        path: &Path,
-        variables: &Variables<'_>,
-    ) -> Result<Self, IniError> {
+    fn read(bytes: &[u8], path: &Path, variables: &Variables<'_>) -> Result<Self, IniError> {
         let ini = Ini::parse_guarded(bytes, &|section, key, name| variables.value(section, key, name))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let vendors = VendorSettings::read_all(&ini, folder)?;
@@ -230,7 +226,9 @@ fn settings(ini: &Ini) -> Vec<Setting> {
             section: section.to_owned(),
             key: key.to_owned(),
             value: shown(section, key, value),
-            has_secret: sections::is_secret(section, key) && value.written.is_none() && !is_file(key, &value.text),
+            has_secret: sections::is_secret(section, key)
+                && value.written.is_none()
+                && !is_file(key, &value.text),
         };
         ini.section(section).map(setting).collect::<Vec<_>>()
     };

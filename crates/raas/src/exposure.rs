@@ -54,9 +54,13 @@ impl OpenAccess {
                 "set `access = presigned` or `access = proxy` and run `raas setup {} --create`, which closes the bucket",
                 vendor.name()
             ),
-            Self::Cdn => "set `cdn_akamai_secret` or `cdn_cloudfront_key`, or `access = presigned`".to_owned(),
+            Self::Cdn => {
+                "set `cdn_akamai_secret` or `cdn_cloudfront_key`, or `access = presigned`".to_owned()
+            }
         };
-        format!("{change}; or set `protected` to false in the repository's documents if everybody may pull it")
+        format!(
+            "{change}; or set `protected` to false in the repository's documents if everybody may pull it"
+        )
     }
 
     /// The failure for these protected repositories.
@@ -68,8 +72,8 @@ impl OpenAccess {
 /// Refuses settings that open protected repositories of the vendor to everybody.
 pub(crate) fn check(vendor: &Vendor, settings: &VendorSettings) -> Result<(), Failure> {
     let Some(open) = OpenAccess::of(settings) else { return Ok(()) };
-    let names = protected(vendor)
-        .context(|| format!("cannot read {}", vendor.checkout().folder().display()))?;
+    let names =
+        protected(vendor).context(|| format!("cannot read {}", vendor.checkout().folder().display()))?;
     if names.is_empty() { Ok(()) } else { Err(open.failure(vendor, &names)) }
 }
 
@@ -86,7 +90,8 @@ pub(crate) fn protected(vendor: &Vendor) -> io::Result<Vec<String>> {
     for path in paths {
         // The lint reports a document that does not parse.
         let document = Document::parse(&fs::read(root.join(&path))?).ok();
-        names.extend(document.filter(|document| document.protected).map(|document| document.name.to_string()));
+        names
+            .extend(document.filter(|document| document.protected).map(|document| document.name.to_string()));
     }
     names.sort();
     names.dedup();
@@ -120,7 +125,11 @@ mod tests {
             (BucketAccess::Proxy, true, false, None),
         ];
         for (access, bucket, secret, expected) in table {
-            assert_eq!(OpenAccess::of(&settings(access, bucket, secret)), expected, "{access:?} {bucket} {secret}");
+            assert_eq!(
+                OpenAccess::of(&settings(access, bucket, secret)),
+                expected,
+                "{access:?} {bucket} {secret}"
+            );
         }
     }
 }

@@ -21,7 +21,10 @@ pub(crate) fn is_private_address(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => {
-            address.is_private() || address.is_loopback() || address.is_link_local() || address.is_unspecified()
+            address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
         }
         Ok(IpAddr::V6(address)) => {
             address.is_unique_local()

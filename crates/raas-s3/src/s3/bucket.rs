@@ -360,8 +360,11 @@ impl Shared {
         if found.is_empty() {
             return Ok(());
         }
-        let message =
-            format!("everybody may read the metadata in bucket {}: {}", self.location.bucket, found.join(", "));
+        let message = format!(
+            "everybody may read the metadata in bucket {}: {}",
+            self.location.bucket,
+            found.join(", ")
+        );
         let error = std::io::Error::other("it names protected repositories, and who has published what");
         Err(StorageError::new(message, error).hint(format!(
             "run `raas setup {} --create`, which repairs a statement of raas, or remove that permission from the bucket's \

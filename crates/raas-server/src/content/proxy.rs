@@ -92,10 +92,11 @@ impl ProxyPlan {
             Opened::Error(ApiError::new(code, message))
         };
         let range = part.as_ref().filter(|part| part.status == StatusCode::PARTIAL_CONTENT).map(range);
-        let answer = match source.fetch(client, method, size, range.as_slice(), Buffering::beside(in_flight)).await {
-            Ok(answer) => answer,
-            Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
-        };
+        let answer =
+            match source.fetch(client, method, size, range.as_slice(), Buffering::beside(in_flight)).await {
+                Ok(answer) => answer,
+                Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
+            };
         let (head, incoming) = answer.into_parts();
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
         let part = match (head.status, part, length) {

@@ -161,14 +161,13 @@ impl SnapshotReader {
             return Err(Refusal::Again(refused.reason.clone(), refused.for_everybody.clone()));
         }
         let loaded = self.load(pointer).await;
-        self.refused = loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| {
-            RefusedContent {
+        self.refused =
+            loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| RefusedContent {
                 parts: pointer.parts.clone(),
                 reason: refusal.to_string(),
                 for_everybody: refusal.for_everybody(),
                 at: Instant::now(),
-            }
-        });
+            });
         loaded
     }
 

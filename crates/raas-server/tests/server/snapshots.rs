@@ -437,7 +437,10 @@ fn metadata_that_takes_too_much_memory_is_refused() {
     let revision = server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]);
     assert_eq!((revision.text(), status("greedy.localhost")), ("cc33", 200), "the last good metadata stays");
     let told = metadata("greedy.localhost");
-    assert!(told.contains("bytes of memory; the last good metadata is served") && told.contains("cc33"), "{told}");
+    assert!(
+        told.contains("bytes of memory; the last good metadata is served") && told.contains("cc33"),
+        "{told}"
+    );
     publish(&greedy, "ee55", &files(&long(2)));
     let revision = || server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]).text().to_owned();
     assert!(soon(|| revision() == "ee55"), "the next good publication is served");

@@ -125,7 +125,10 @@ mod tests {
         assert!(has(&one, "r.org") && !has(&one, "other.org"));
         let two = ["r.org/ubi9:9.4", "other.org:5000/ubi9"];
         let failure = settings(&two, None).credentials().unwrap_err().to_string();
-        assert!(failure.contains("2: other.org:5000, r.org") && failure.contains("registry_host"), "{failure}");
+        assert!(
+            failure.contains("2: other.org:5000, r.org") && failure.contains("registry_host"),
+            "{failure}"
+        );
         assert!(!failure.contains("hunter2"));
         let named = settings(&two, Some("other.org:5000"));
         assert!(has(&named, "other.org:5000") && !has(&named, "other.org") && !has(&named, "r.org"));

@@ -174,8 +174,7 @@ impl Client {
         let response = self.ask(url, "application/json", basic.map(Secret::expose))?;
         if !response.status().is_success() {
             let message = format!("{shown} gives no token: it answers {}", response.status());
-            return Err(Failure::new(Kind::Environment, message)
-                .hint(LOGIN_HINT));
+            return Err(Failure::new(Kind::Environment, message).hint(LOGIN_HINT));
         }
         let body = response.into_body().read_all(1024 * 1024);
         let answer: Answer = serde_json::from_slice(&body.context(|| format!("cannot read {shown}"))?)

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use raas_server::{TokenKey, Options, SiteSource};
+use raas_server::{Options, SiteSource, TokenKey};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
-use raas_types::{BucketAccess, ImageReference, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+use raas_types::{
+    BucketAccess, ImageReference, ImageReferenceError, RepositoryPattern, RepositoryPatternError,
+};
 
 use super::ini::{IniError, Value};
 

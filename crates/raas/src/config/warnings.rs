@@ -78,12 +78,20 @@ mod tests {
         let bucket = "[acme]\ns3_bucket = images\n";
         let issuer = "token_service = s\ntoken_issuer = i\ntoken_keys = k\ntoken_realm";
         let table = [
-            (format!("{bucket}s3_endpoint = http://10.0.0.5:9000\n"), Some("`s3_endpoint` of [acme] sends clients to 10.0.0.5:9000")),
+            (
+                format!("{bucket}s3_endpoint = http://10.0.0.5:9000\n"),
+                Some("`s3_endpoint` of [acme] sends clients to 10.0.0.5:9000"),
+            ),
             (format!("{bucket}s3_endpoint = http://[::1]:9000\n"), Some("[::1]:9000")),
             (format!("{bucket}s3_endpoint = http://10.0.0.5:9000\naccess = proxy\n"), None),
             (format!("{bucket}s3_endpoint = http://minio:9000\n"), None),
             (format!("{bucket}access = cdn\ncdn_url = https://192.168.0.2/x\n"), Some("`cdn_url`")),
-            (format!("{bucket}s3_endpoint = http://10.0.0.5:9000\naccess = cdn\ncdn_url = https://cdn.x\n"), None),
+            (
+                format!(
+                    "{bucket}s3_endpoint = http://10.0.0.5:9000\naccess = cdn\ncdn_url = https://cdn.x\n"
+                ),
+                None,
+            ),
             ("[redhat]\nlayer_url = http://172.16.0.1/layers\n".into(), Some("`layer_url` of [redhat]")),
             (format!("[acme]\n{issuer} = https://127.0.0.1/token\n"), Some("`token_realm`")),
             (format!("[acme]\n{issuer} = https://auth.x/token\n"), None),
@@ -91,7 +99,9 @@ mod tests {
         for (text, expected) in table {
             let found = warnings(&text);
             match expected {
-                Some(expected) => assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}"),
+                Some(expected) => {
+                    assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}")
+                }
                 None => assert!(found.is_empty(), "{text}: {found:?}"),
             }
         }

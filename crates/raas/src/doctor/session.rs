@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::Options;
 use super::web::{Answer, Web};
-use crate::status::Check;
 use crate::forwarding::is_refused;
+use crate::status::Check;
 use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_sources::registry::Challenge;
@@ -146,8 +146,13 @@ impl<'a> Session<'a> {
                         let issuer = authority(&scoped);
                         let found = format!("{issuer} gives a token {for_whom}");
                         checks.push(if is_refused(host_of(self.host()), host_of(issuer)) {
-                            Check::warning("login", format!("{found}, but clients made with go-containerregistry refuse \
-                                 a token server at a private address"))
+                            Check::warning(
+                                "login",
+                                format!(
+                                    "{found}, but clients made with go-containerregistry refuse \
+                                 a token server at a private address"
+                                ),
+                            )
                             .fix("set the realm to a host name")
                         } else {
                             Check::ok("login", found)

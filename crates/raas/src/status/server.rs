@@ -302,9 +302,15 @@ mod tests {
     #[test]
     fn the_reason_of_a_server_that_is_behind_is_told() {
         let (v2, all) = (r#""app""#, r#"{"name":"app"},{"name":"old"}"#);
-        let reason = r#""the metadata would take more than 10 bytes of memory; the last good metadata is served""#;
+        let reason =
+            r#""the metadata would take more than 10 bytes of memory; the last good metadata is served""#;
         let table = [
-            ("0ld", reason, Outcome::Failed, "serves revision `0ld`, but `` is published; it says: the metadata would"),
+            (
+                "0ld",
+                reason,
+                Outcome::Failed,
+                "serves revision `0ld`, but `` is published; it says: the metadata would",
+            ),
             ("", reason, Outcome::Warning, "it says: the metadata would take more than 10 bytes of memory"),
             ("", "null", Outcome::Ok, "serves the last publication"),
         ];

@@ -448,10 +448,14 @@ fn protected_images_are_never_behind_open_access() {
         ] {
             let failure = sandbox.fails(2, arguments);
             assert!(failure.contains("lets everybody read the manifests and layers"), "{failure}");
-            assert!(failure.contains("repositories: secret\n") && failure.contains("hint: set "), "{failure}");
+            assert!(
+                failure.contains("repositories: secret\n") && failure.contains("hint: set "),
+                "{failure}"
+            );
         }
         assert_eq!(server.asked(), [""; 0], "nothing was stored");
-        let status: Value = serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
+        let status: Value =
+            serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
         assert_eq!(check(&status, "protected")["outcome"], "failed", "{status:#}");
     }
     // A CDN that checks tokens, and access through the server, open nothing.
@@ -469,13 +473,15 @@ fn metadata_that_everybody_may_read_is_a_failed_check_with_the_repair() {
     let policy = server.setting(BUCKET, "policy").unwrap();
     assert!(!policy.contains("_metadata") && !policy.contains("_record"), "{policy}");
     let storage = || {
-        let status: Value = serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
+        let status: Value =
+            serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
         check(&status, "storage").clone()
     };
     assert_eq!(storage()["outcome"], "ok");
     // The policy of an older raas.
     let ancestry = "arn:aws:s3:::acme-images/reg/*/ancestry";
-    let older = policy.replace(ancestry, &format!("{ancestry}\",\"{}", ancestry.replace("*/ancestry", "_metadata/*")));
+    let older = policy
+        .replace(ancestry, &format!("{ancestry}\",\"{}", ancestry.replace("*/ancestry", "_metadata/*")));
     assert_ne!(older, policy);
     server.set(BUCKET, "policy", &older);
     let failed = storage();

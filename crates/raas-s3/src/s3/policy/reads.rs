@@ -40,15 +40,12 @@ pub(in super::super) fn public_metadata(policy: &str, location: &BucketLocation)
 /// Whether a statement is about reading an object.
 fn covers(statement: &Value, arn: &str) -> bool {
     let any = |key: &str, text: &str| words(&statement[key]).iter().any(|pattern| is_match(pattern, text));
-    let action = |key: &str| {
-        words(&statement[key]).iter().any(|p| is_match(&p.to_ascii_lowercase(), "s3:getobject"))
-    };
-    let has_action = if statement.get("NotAction").is_some() { !action("NotAction") } else { action("Action") };
-    let has_resource = if statement.get("NotResource").is_some() {
-        !any("NotResource", arn)
-    } else {
-        any("Resource", arn)
-    };
+    let action =
+        |key: &str| words(&statement[key]).iter().any(|p| is_match(&p.to_ascii_lowercase(), "s3:getobject"));
+    let has_action =
+        if statement.get("NotAction").is_some() { !action("NotAction") } else { action("Action") };
+    let has_resource =
+        if statement.get("NotResource").is_some() { !any("NotResource", arn) } else { any("Resource", arn) };
     has_action && has_resource
 }
 
@@ -120,7 +117,8 @@ mod tests {
         let deny = r#"{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":["arn:aws:s3:::bytes/reg/_metadata/*","arn:aws:s3:::bytes/reg/_record/*"]}"#;
         let all = allow("s3:Get*", "arn:aws:s3:::bytes/*");
         let not = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","NotResource":"arn:aws:s3:::bytes/x/*"}"#;
-        let owner = r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::1:root"},"Action":"s3:*","Resource":"*"}"#;
+        let owner =
+            r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::1:root"},"Action":"s3:*","Resource":"*"}"#;
         let table = [
             (all.clone(), true),
             (allow("s3:GetObject", "arn:aws:s3:::bytes/reg/_metadata/*"), true),
@@ -142,7 +140,10 @@ mod tests {
     fn the_statement_of_an_older_raas_is_found_and_repaired() {
         let today = with_public_read(None, &location()).unwrap();
         assert_eq!(public_metadata(&today, &location()), [""; 0]);
-        let older = today.replace(r#""arn:aws:s3:::bytes/reg/*/ancestry""#, r#""arn:aws:s3:::bytes/reg/*/ancestry","arn:aws:s3:::bytes/reg/_metadata/*""#);
+        let older = today.replace(
+            r#""arn:aws:s3:::bytes/reg/*/ancestry""#,
+            r#""arn:aws:s3:::bytes/reg/*/ancestry","arn:aws:s3:::bytes/reg/_metadata/*""#,
+        );
         assert_ne!(older, today);
         assert_eq!(public_metadata(&older, &location()), ["arn:aws:s3:::bytes/reg/_metadata/*"]);
         assert_eq!(with_public_read(Some(&older), &location()), Some(today));
