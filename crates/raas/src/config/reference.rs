@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::key::COMMON_SECTIONS;
 use super::sections::{KeyDescription, SectionDescription, describe};
-use super::{Config, Ini};
+use super::{Config, Ini, Variables};
 use crate::generated;
 
 /// The longest line of the template.
@@ -91,7 +91,8 @@ fn the_reference_of_keys_is_generated() {
 fn the_template_loads_as_it_is_and_with_every_key() {
     let any = |_: &str| Some("x".to_owned());
     let read = |text: &str| {
-        Config::read(text.as_bytes(), Path::new("raas.cfg"), &any).map_err(|error| error.message)
+        let variables = Variables::new(&any, None);
+        Config::read(text.as_bytes(), Path::new("raas.cfg"), &variables).map_err(|error| error.message)
     };
     read(&template()).unwrap();
     let all: String = template()
