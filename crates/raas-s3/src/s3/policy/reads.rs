@@ -11,7 +11,7 @@ use super::{is_for_everybody, parse, statements, words};
 pub(in super::super) fn public_metadata(policy: &str, location: &BucketLocation) -> Vec<String> {
     let Some(policy) = parse(Some(policy)) else { return Vec::new() };
     let statements = statements(&policy);
-    let sample = Digest::of(b"").hex().to_owned();
+    let sample = Digest::of(b"").hex();
     let arns = [
         location.arn_of(&ObjectKey::Pointer.to_string()),
         location.arn_of(&format!("{}{sample}.tar.gz", ObjectKey::SNAPSHOTS)),
