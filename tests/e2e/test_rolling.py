@@ -1,4 +1,4 @@
-"""A rolling update: servers are replaced one after the other behind a switch, while a client pulls without end.
+"""A rolling update: servers are replaced one by one behind a switch, while a client pulls without end.
 
 The client opens a connection for each range of a layer, as containerd does, and tries nothing again.
 """

@@ -1,4 +1,4 @@
-"""Metadata that is valid enough to be read and costs as much as it can: what a hostile vendor would publish."""
+"""Metadata that is valid enough to be read and costs as much as it can, as a hostile vendor publishes it."""
 
 import gzip
 import io
@@ -11,7 +11,9 @@ from harness import metadata
 
 MIB = 1 << 20
 # What every document begins with.
-HEAD = '{"type":"pulp-docker-redirect","version":4,"repository":"x","repo-registry-id":"%s","url":"http://a/",'
+HEAD = (
+    '{"type":"pulp-docker-redirect","version":4,"repository":"x","repo-registry-id":"%s","url":"http://a/",'
+)
 
 
 def archive(files):
@@ -117,7 +119,14 @@ class Publications:
 
     def paths(self):
         """Requests that cost much."""
-        return ["/?image=bomb&tag=1", "/?image=bomb", "/v2/bomb/manifests/1", self.referrers, "/v2/_catalog", "/"]
+        return [
+            "/?image=bomb&tag=1",
+            "/?image=bomb",
+            "/v2/bomb/manifests/1",
+            self.referrers,
+            "/v2/_catalog",
+            "/",
+        ]
 
     def publish(self):
         """Writes the next publication. Something in it is new, so that the server reads it."""

@@ -12,7 +12,7 @@ PIECE = 1 << 16
 
 
 class Switch:
-    """A switch on a free port of loopback until the end of the `with`. It looks at `/-/readyz` of each server."""
+    """A switch on a free port until the end of the `with`. It looks at `/-/readyz` of each server."""
 
     LOOK = 0.1
 
