@@ -44,7 +44,12 @@ pub(super) fn layers(
         let before = layers.len();
         let shown = match image {
             BaseImage::Registry(image) => {
-                layers.extend(in_registry(&client, image)?);
+                let found = in_registry(&client, image);
+                // Where a password went is said in any case.
+                let told = |failure: Failure| {
+                    client.notes().iter().fold(failure, |failure, note| failure.preceded_by(note))
+                };
+                layers.extend(found.map_err(told)?);
                 image.to_string()
             }
             BaseImage::Layout(path) => {

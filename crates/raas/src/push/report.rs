@@ -116,8 +116,9 @@ impl Report {
     /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
     /// digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let mut people = self.tags.keys().filter(|tag| Kind::of_tag(tag.as_str()).is_none());
-        let latest = people.clone().find(|tag| tag.as_str() == "latest");
-        requested.or(latest).or_else(|| people.next_back()).cloned()
+        let is_peoples = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
+        let mut tags = self.tags.keys().filter(is_peoples);
+        let latest = tags.clone().find(|tag| tag.as_str() == "latest");
+        requested.filter(is_peoples).or(latest).or_else(|| tags.next_back()).cloned()
     }
 }

@@ -223,7 +223,8 @@ fn a_password_for_a_token_server_elsewhere_is_reported() {
     let to = curious.url("/token");
     let forwarding = http::Server::scripted(move |_| http::Reply::new(307, "").with("Location", &to));
     registry.protect("/v2/ubi9/manifests/", &challenge(&forwarding.address().to_string()), "Bearer t0ken");
-    sandbox.fails(4, &["config", "check"]);
+    let failure = sandbox.fails(4, &["config", "check"]);
+    assert!(failure.contains(&format!("is sent to {}", forwarding.address())), "{failure}");
     assert_eq!(sent.lock().unwrap().as_slice(), [""; 0]);
 }
 

@@ -210,8 +210,7 @@ fn a_replica_with_users_and_without_a_token_key_is_a_warning() {
     let key = sandbox.write("key", "0123456789abcdef".repeat(4));
     let place = ["acme", "--metadata", metadata.to_str().unwrap(), "--bucket", bucket.to_str().unwrap()];
     let warned = |more: &[&str]| {
-        let server = sandbox.serve_alone(&[&place, more].concat());
-        server.notes.contains("no --token-key")
+        sandbox.serve_alone(&[&place, more].concat()).stop_and_log().contains("no --token-key")
     };
     assert!(warned(&["--htpasswd", &users]));
     assert!(!warned(&["--htpasswd", &users, "--token-key", &key]));
