@@ -62,7 +62,7 @@ impl BucketLocation {
             ObjectKey::Snapshot(_)
                 | ObjectKey::Pointer
                 | ObjectKey::History { .. }
-                | ObjectKey::Turn(_)
+                | ObjectKey::PublishLease(_)
                 | ObjectKey::Probe(_)
         );
         (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
