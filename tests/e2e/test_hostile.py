@@ -55,9 +55,14 @@ def ask(connection, vendor, path):
     return answer.status, answer.read()
 
 
-def attack(port, bucket, over):
-    """Publishes and asks without a pause, in a process of its own."""
-    publications, count = Publications(bucket), 0
+def once(port, path):
+    """The status of a request to the good vendor, on a connection of its own."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        return ask(connection, "good", path)[0]
+
+
+def attack(port, publications, over):
+    """Publishes every second, and asks without a pause, in a process of its own."""
     while not over.is_set():
         publications.publish()
         end = time.monotonic() + 1
@@ -66,14 +71,13 @@ def attack(port, bucket, over):
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
                 for path in publications.paths():
                     ask(connection, "hostile", path)
-                    count += 1
                 connection.close()
 
 
 @contextlib.contextmanager
-def attacked(port, bucket):
+def attacked(port, publications):
     over = multiprocessing.Event()
-    attacker = multiprocessing.Process(target=attack, args=(port, bucket, over), daemon=True)
+    attacker = multiprocessing.Process(target=attack, args=(port, publications, over), daemon=True)
     attacker.start()
     try:
         yield
@@ -108,7 +112,8 @@ def test_a_good_vendor_beside_a_hostile_one(program, tmp_path, seconds):
     good = metadata.Snapshots(tmp_path / "good", [repository])
     good.prepare()
     good.publish("1" * 40)
-    Publications(tmp_path / "hostile").publish()
+    hostile = Publications(tmp_path / "hostile")
+    hostile.publish()
     blob = next(iter(repository.blobs))
     paths = [
         ("/v2/", 200),
@@ -122,26 +127,25 @@ def test_a_good_vendor_beside_a_hostile_one(program, tmp_path, seconds):
         log = tmp_path / "serve.log"
         arguments = [*more, "--site-memory", str(SITE_MEMORY // MIB), "--no-access-log"]
         with stateless_server(program, log, *arguments) as server:
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-            wait_for("the good site", lambda: ask(connection, "good", paths[1][0])[0] == 200)
+            wait_for("the good site", lambda: once(server.port, paths[1][0]) == 200)
             alone, beside, visible = [], [], []
             for turn in range(3):
                 alone += times(server.port, paths, seconds)
-                with attacked(server.port, tmp_path / "hostile"):
+                with attacked(server.port, hostile):
                     # The attacker has to begin.
                     times(server.port, paths, 1)
                     beside += times(server.port, paths, seconds)
-                    visible.append(publish(good, repository, connection, turn))
+                    visible.append(publish(good, repository, server.port, turn))
             peak = measure.memory(server.pid, "VmHWM")
             assert server.child.poll() is None, "the server has crashed"
-            assert ask(connection, "good", paths[1][0])[0] == 200
+            assert once(server.port, paths[1][0]) == 200
     report(alone, beside, visible, peak)
     assert percentile(beside, 0.99) <= max(RATIO * percentile(alone, 0.99), percentile(alone, 0.99) + NOISE)
     assert max(visible) <= VISIBLE
     assert peak <= MOST_MEMORY
 
 
-def publish(good, repository, connection, turn):
+def publish(good, repository, port, turn):
     """Publishes a new tag of the good vendor, and returns how long it takes until the server has it."""
     tag = f"new-{turn}"
     repository.image(tag, tag)
@@ -149,7 +153,7 @@ def publish(good, repository, connection, turn):
     begun = time.monotonic()
     good.publish("%040x" % (turn + 2))
     path = f"/v2/{repository.name}/manifests/{tag}"
-    wait_for("the publication", lambda: ask(connection, "good", path)[0] == 200, 60, pause=0.02)
+    wait_for("the publication", lambda: once(port, path) == 200, 60, pause=0.02)
     return time.monotonic() - begun
 
 

@@ -108,11 +108,11 @@ class Publications:
         self.folder = bucket / "_metadata"
         found, self.referrers = referrers(40, MIB)
         kinds = [
-            numbers(60 * MIB),
-            brackets(60 * MIB),
-            copies(200),
             index_of_one(20_000, 3_000),
             found,
+            copies(200),
+            brackets(60 * MIB),
+            numbers(60 * MIB),
         ]
         self.packed = [archive(small() + list(kind)) for kind in kinds]
         self.sequence = 0
@@ -130,8 +130,8 @@ class Publications:
 
     def publish(self):
         """Writes the next publication. Something in it is new, so that the server reads it."""
-        self.sequence += 1
         packed = self.packed[self.sequence % len(self.packed)]
+        self.sequence += 1
         # The time in the header of the gzip stream.
         packed = packed[:4] + struct.pack("<I", self.sequence) + packed[8:]
         digest = metadata.digest(packed)
