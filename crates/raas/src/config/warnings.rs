@@ -100,7 +100,7 @@ mod tests {
             let found = warnings(&text);
             match expected {
                 Some(expected) => {
-                    assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}")
+                    assert!(found.len() == 1 && found[0].contains(expected), "{text}: {found:?}");
                 }
                 None => assert!(found.is_empty(), "{text}: {found:?}"),
             }
