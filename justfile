@@ -78,6 +78,10 @@ browser *words:
 stress *words:
     "$({{packages}} e2e)"/pytest {{suites}}stress.py -m "long or not long" {{words}}
 
+# A hostile vendor beside a good one, with the times that the good one's clients see; a rolling update with 50 restarts
+hostile *words:
+    "$({{packages}} e2e)"/pytest {{suites}}hostile.py {{suites}}rolling.py -s -m "long or not long" {{words}}
+
 # Certificates from a real ACME server, pebble; Debian
 acme *words:
     "$({{packages}} acme)"/pytest {{suites}}acme.py -m acme {{words}}

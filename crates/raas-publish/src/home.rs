@@ -12,8 +12,9 @@
 //! ```
 
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,12 +140,30 @@ impl Vendor {
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
+        self.create_folder().context(cannot)?;
         fs::create_dir_all(self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
         fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
+    /// a folder that is there stay.
+    fn create_folder(&self) -> io::Result<()> {
+        if let Some(home) = self.folder.parent() {
+            fs::create_dir_all(home)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Whether other users of this machine may read the vendor's folder.
+    pub fn is_open_to_others(&self) -> io::Result<bool> {
+        Ok(fs::metadata(&self.folder)?.mode() & 0o007 != 0)
     }
 
     /// The files with the format numbers of the home and of the record.
@@ -277,6 +296,8 @@ mod tests {
         vendor.create().unwrap();
         vendor.create().unwrap();
         assert!(vendor.exists());
+        assert_eq!(fs::metadata(vendor.folder()).unwrap().mode() & 0o777, 0o700);
+        assert!(!vendor.is_open_to_others().unwrap());
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);

@@ -7,6 +7,7 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
@@ -66,6 +67,8 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Settings that some clients or users may trip over.
+    warnings: Vec<String>,
     /// Whether the vendor was set up before.
     existed: bool,
     /// Whether settings were added to the configuration.
@@ -85,6 +88,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     vendor.create()?;
@@ -102,6 +106,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
+    let warnings = config.warnings_for(vendor.name());
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     if arguments.json {
         output::json(&SetupReport {
@@ -110,6 +116,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            warnings,
             existed,
             remembered,
             servers: serving.iter().map(|server| server.reachable().to_string()).collect(),

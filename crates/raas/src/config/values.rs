@@ -8,7 +8,9 @@ use std::time::Duration;
 use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
-use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+use raas_types::{
+    BucketAccess, ImageReference, ImageReferenceError, RepositoryPattern, RepositoryPatternError,
+};
 
 use super::ini::{IniError, Value};
 
@@ -67,6 +69,16 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
+}
+
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
 }
 
 /// A list of repository names and patterns.

@@ -9,6 +9,7 @@ mod artifacts;
 mod bad_input;
 mod choosing;
 mod configuration;
+mod downloads;
 mod federation;
 mod gc;
 mod history;
