@@ -32,7 +32,11 @@ LAYER = 256 * MIB
 
 @dataclasses.dataclass
 class Row:
-    """What is asked of two servers. The goal is nginx's processor time by that of raas."""
+    """What is asked of two servers.
+
+    The goal is nginx's processor time by that of raas. For rows in MiB it is raas's rate by that of nginx:
+    the kernel sends nginx's bytes.
+    """
 
     name: str
     load: Callable
@@ -170,6 +174,8 @@ def report(rows, results, rounds, seconds):
         rates = f"{rate:9.0f} {other_rate:9.0f} {rate / other_rate:6.2f}"
         costs = f"{cost:8.2f} {other_cost:8.2f} {ratio:6.2f}"
         print(f"{row.name:32} {rates} {costs} {row.goal:>5} {row.unit}")
+        if row.unit.endswith("MiB"):
+            ratio = rate / other_rate
         if ratio < row.goal:
             short.append(f"{row.name}: {ratio:.2f} of {row.goal}")
     print("short of its goal: " + ("; ".join(short) or "nothing"))
