@@ -126,7 +126,7 @@ impl Shared {
     async fn put(&self, key: &ObjectKey, buffer: Option<Buffer>) -> Result<(), StorageError> {
         let bytes = buffer.map(Buffer::into_bytes).unwrap_or_default();
         let settings = || match key {
-            ObjectKey::Pointer | ObjectKey::Turn(_) => client::timely(),
+            ObjectKey::Pointer | ObjectKey::PublishLease(_) => client::timely(),
             _ => client::transfer(),
         };
         let sent = self.send_verified(self.checksums.integrity(), |integrity| {
