@@ -46,6 +46,10 @@ e2e *words:
 e2e-pull *words:
     "$({{packages}} e2e)"/pytest {{suites}}pull.py {{words}}
 
+# Archives as real tools write them, beside skopeo; root, Debian
+e2e-inputs *words:
+    "$({{packages}} e2e)"/pytest {{suites}}inputs.py {{words}}
+
 # The configuration repository, and base layers in another registry; root, Debian
 e2e-config *words:
     "$({{packages}} e2e)"/pytest {{suites}}config.py {{words}}

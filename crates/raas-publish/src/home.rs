@@ -5,6 +5,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/turn            the key of this home's publish lease (lease)
 //! <home>/_format               the format number of the home (format)
@@ -209,6 +210,11 @@ impl Vendor {
     /// The folder of the vendor's objects, if the vendor has no bucket.
     pub fn bucket(&self) -> PathBuf {
         self.folder.join("bucket")
+    }
+
+    /// The file in which runs note what the S3 service lacks.
+    pub fn service_note(&self) -> PathBuf {
+        self.folder.join("s3-service.json")
     }
 
     /// The folder in which runs note the uploads to S3 that they have begun.
