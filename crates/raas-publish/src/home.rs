@@ -5,6 +5,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/turn            the key of this home's publish lease (lease)
 //! <home>/_format               the format number of the home (format)
@@ -12,8 +13,9 @@
 //! ```
 
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -142,6 +144,7 @@ impl Vendor {
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
+        self.create_folder().context(cannot)?;
         fs::create_dir_all(self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
@@ -150,6 +153,23 @@ impl Vendor {
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
         fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
+    /// a folder that is there stay.
+    fn create_folder(&self) -> io::Result<()> {
+        if let Some(home) = self.folder.parent() {
+            fs::create_dir_all(home)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Whether other users of this machine may read the vendor's folder.
+    pub fn is_open_to_others(&self) -> io::Result<bool> {
+        Ok(fs::metadata(&self.folder)?.mode() & 0o007 != 0)
     }
 
     /// The files with the format numbers of the home and of the record.
@@ -190,6 +210,11 @@ impl Vendor {
     /// The folder of the vendor's objects, if the vendor has no bucket.
     pub fn bucket(&self) -> PathBuf {
         self.folder.join("bucket")
+    }
+
+    /// The file in which runs note what the S3 service lacks.
+    pub fn service_note(&self) -> PathBuf {
+        self.folder.join("s3-service.json")
     }
 
     /// The folder in which runs note the uploads to S3 that they have begun.
@@ -355,6 +380,8 @@ mod tests {
         vendor.create().unwrap();
         vendor.create().unwrap();
         assert!(vendor.exists());
+        assert_eq!(fs::metadata(vendor.folder()).unwrap().mode() & 0o777, 0o700);
+        assert!(!vendor.is_open_to_others().unwrap());
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);

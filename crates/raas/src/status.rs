@@ -15,6 +15,7 @@ use raas_types::{Pointer, RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure::{self, OpenAccess};
 use crate::output::number;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
@@ -83,8 +84,7 @@ impl Checks<'_> {
     /// All checks, from the folder to the server.
     fn all(&mut self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
-        let domain =
-            Check::ok("domain", format!("{} is set up in {}", vendor.name(), vendor.folder().display()));
+        let domain = check_folder(vendor);
         let (storage, checked) = storage::check(vendor, config);
         let shared = config.is_shared(vendor.name());
         if shared {
@@ -97,6 +97,7 @@ impl Checks<'_> {
         if shared {
             checks.extend(checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)]));
         }
+        checks.extend(check_exposure(vendor, config));
         let documents = documents(vendor, image);
         match &documents {
             Ok(documents) => {
@@ -138,6 +139,25 @@ impl Checks<'_> {
         checked
             .check(names, |storage| check_images(vendor, storage, documents, image, deep, &mut self.reading))
     }
+}
+
+/// The check of the vendor's folder. An older raas made it readable for everybody.
+fn check_folder(vendor: &Vendor) -> Check {
+    let folder = vendor.folder().display();
+    let found = format!("{} is set up in {folder}", vendor.name());
+    match vendor.is_open_to_others() {
+        Ok(true) => Check::warning("domain", format!("{found}, and every user of this machine may read it"))
+            .fix(format!("chmod 700 {folder}")),
+        _ => Check::ok("domain", found),
+    }
+}
+
+/// The failed check of protected repositories whose objects everybody may read.
+fn check_exposure(vendor: &Vendor, config: &Config) -> Option<Check> {
+    let open = OpenAccess::of(&config.vendor(vendor.name()))?;
+    // The check of the metadata reports a checkout that cannot be read.
+    let names = exposure::protected(vendor).ok().filter(|names| !names.is_empty())?;
+    Some(Check::failed("protected", open.message(vendor, &names), open.hint(vendor)))
 }
 
 /// The failed check of a checkout that cannot be read.

@@ -54,6 +54,7 @@ pub(super) async fn follow(
                 pause = every;
                 let is_new = changed.is_some();
                 health.confirmed(changed, reader.pointer.as_ref());
+                health.stats().read();
                 if is_new {
                     watcher.notify_one();
                 }
@@ -65,13 +66,13 @@ pub(super) async fn follow(
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
+                let serves = if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
+                health.stats().refused(format!("{}; {serves} is served", refusal.for_everybody()));
                 if matches!(refusal, Refusal::Earlier { .. }) {
                     health.refused_earlier();
                 }
                 if health.refused(&reason) {
                     let bucket = reader.remote.origin.display_name();
-                    let serves =
-                        if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
                     tracing::error!(bucket, reason, serves, "the metadata in the bucket is refused");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE.max(every));
@@ -90,6 +91,8 @@ fn scattered(pause: Duration) -> Duration {
 struct RefusedContent {
     parts: Vec<Part>,
     reason: String,
+    /// The reason for everybody.
+    for_everybody: String,
     at: Instant,
 }
 
@@ -191,12 +194,16 @@ impl SnapshotReader {
             && refused.parts == pointer.parts
             && refused.at.elapsed() < REST
         {
-            return Err(Refusal::Again(refused.reason.clone()));
+            return Err(Refusal::Again(refused.reason.clone(), refused.for_everybody.clone()));
         }
         let loaded = self.load(pointer).await;
-        self.refused = loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| {
-            RefusedContent { parts: pointer.parts.clone(), reason: refusal.to_string(), at: Instant::now() }
-        });
+        self.refused =
+            loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| RefusedContent {
+                parts: pointer.parts.clone(),
+                reason: refusal.to_string(),
+                for_everybody: refusal.for_everybody(),
+                at: Instant::now(),
+            });
         loaded
     }
 

@@ -462,15 +462,22 @@ fn metadata_that_takes_too_much_memory_is_refused() {
     let status = |host: &str| server.ask("GET", "/v2/app/manifests/latest", &[("host", host)]).status;
     // A server that starts serves all others.
     assert_eq!((status("modest.localhost"), status("greedy.localhost")), (200, 503));
+    let metadata = |host: &str| server.ask("GET", "/-/metadata", &[("host", host)]).text().to_owned();
+    assert_eq!(metadata("modest.localhost"), r#"{"problem":null,"revision":"bb22"}"#);
+    let told = metadata("greedy.localhost");
+    assert!(told.contains("more than 3000000 bytes of memory; nothing is served"), "{told}");
     publish(&greedy, "cc33", &files(&long(1)));
     assert!(soon(|| status("greedy.localhost") == 200), "a publication that fits is served");
     publish(&greedy, "dd44", &many);
+    let told = "bytes of memory; the last good metadata is served";
+    assert!(soon(|| metadata("greedy.localhost").contains(told)), "{}", metadata("greedy.localhost"));
     assert!(soon(|| server.get("/-/readyz").text() != "ok\n"), "{}", server.get("/-/readyz").text());
     let revision = server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]);
     assert_eq!((revision.text(), status("greedy.localhost")), ("cc33", 200), "the last good metadata stays");
     publish(&greedy, "ee55", &files(&long(2)));
     let revision = || server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]).text().to_owned();
     assert!(soon(|| revision() == "ee55"), "the next good publication is served");
+    assert!(soon(|| metadata("greedy.localhost").contains("null")), "{}", metadata("greedy.localhost"));
 }
 
 /// The same repository with another name.

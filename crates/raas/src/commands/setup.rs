@@ -9,6 +9,7 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
@@ -78,6 +79,8 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Settings that some clients or users may trip over.
+    warnings: Vec<String>,
     /// Whether the vendor was set up before.
     existed: bool,
     /// Whether settings were added to the configuration.
@@ -100,6 +103,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     let mut repaired = match arguments.repair {
@@ -125,6 +129,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
+    let warnings = config.warnings_for(vendor.name());
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
     let is_whole = repaired.as_ref().is_none_or(|repaired| repaired.lost.is_empty());
     if arguments.json {
@@ -134,6 +140,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            warnings,
             existed,
             remembered,
             servers: serving.iter().map(|server| server.reachable().to_string()).collect(),

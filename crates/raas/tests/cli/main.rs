@@ -10,6 +10,7 @@ mod bad_input;
 mod choosing;
 mod configuration;
 mod damaged;
+mod downloads;
 mod federation;
 mod gc;
 mod history;
