@@ -230,7 +230,7 @@ fn settings(ini: &Ini) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
-    use raas_types::BucketAccess;
+    use raas_types::{BucketAccess, ChecksumPolicy};
 
     use super::*;
 
@@ -272,12 +272,14 @@ mod tests {
     #[test]
     fn a_vendor_has_a_section_of_its_own() {
         let config =
-            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\n")
+            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\ns3_checksums = off\n")
                 .unwrap();
         let acme = config.vendor(&"acme".parse().unwrap());
         assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("bbb"), Some("x/y")));
         assert_eq!((acme.s3_path_style, acme.access), (true, BucketAccess::Public));
-        assert_eq!(config.vendor(&"other".parse().unwrap()).s3_bucket, None);
+        assert_eq!(acme.s3_checksums, ChecksumPolicy::Off);
+        let other = config.vendor(&"other".parse().unwrap());
+        assert_eq!((other.s3_bucket, other.s3_checksums), (None, ChecksumPolicy::Auto));
     }
 
     #[test]
@@ -310,6 +312,7 @@ mod tests {
                 "[acme]\naccess = open",
                 "line 2: `open` is no access: expected presigned, public, cdn or proxy",
             ),
+            ("[acme]\ns3_checksums = yes", "line 2: `yes` is no setting of checksums"),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
             ("[acme]\ncdn_akamai_algo = rot13", "line 2: `rot13` is no algorithm"),
