@@ -57,7 +57,7 @@ impl GitError {
         Self {
             kind,
             remote,
-            message: format!("`git {verb}` failed in {}", redact::text(repository)),
+            message: format!("`git {verb}` failed in {}", redact::address(repository)),
             output: redact::text(&lines.join("; ")),
         }
     }
@@ -74,7 +74,7 @@ impl GitError {
     pub(crate) fn timed_out(verb: &str, address: &str, seconds: u64) -> Self {
         Self {
             kind: GitErrorKind::TimedOut,
-            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(address)),
+            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::address(address)),
             output: String::new(),
             remote: true,
         }

@@ -26,7 +26,9 @@ pub struct Remote {
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Remote {
-    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist yet.
+    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist yet. The clone has no
+    /// files: a check-out would run the filters that the repository's `.gitattributes` names. `Repository::write_files`
+    /// writes them.
     pub fn clone_into(&self, folder: &Path, branch: Option<&str>) -> Result<(), GitError> {
         self.run(self.clone_command(folder, branch), "clone").map(drop)
     }
@@ -36,7 +38,15 @@ impl Remote {
         let login = Login::of(&self.address);
         login.apply(&mut command);
         // raas needs no history here: a push on top of the last commit works without it.
-        command.args(["clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--template="]);
+        command.args([
+            "clone",
+            "--quiet",
+            "--no-checkout",
+            "--depth=1",
+            "--single-branch",
+            "--no-tags",
+            "--template=",
+        ]);
         if let Some(branch) = branch {
             command.arg(format!("--branch={branch}"));
         }

@@ -382,11 +382,30 @@ impl Shared {
             }
         }
         if found.is_empty() {
-            return Ok(());
+            return self.refuse_public_metadata(policy.as_deref());
         }
         let message = format!("everybody may write to bucket {}: {}", self.location.bucket, found.join(", "));
         let error = std::io::Error::other("everybody could replace the vendor's images");
         Err(StorageError::new(message, error)
             .hint("remove that permission from the bucket's policy or ACL, and run this again"))
+    }
+
+    /// Refuses a policy by which everybody may read which repositories there are.
+    fn refuse_public_metadata(&self, policy: Option<&str>) -> Result<(), StorageError> {
+        let found = policy.map(|policy| policy::public_metadata(policy, &self.location)).unwrap_or_default();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "everybody may read the metadata in bucket {}: {}",
+            self.location.bucket,
+            found.join(", ")
+        );
+        let error = std::io::Error::other("it names protected repositories, and who has published what");
+        Err(StorageError::new(message, error).hint(format!(
+            "run `raas setup {} --create`, which repairs a statement of raas, or remove that permission from the bucket's \
+             policy",
+            self.location.vendor
+        )))
     }
 }

@@ -9,7 +9,8 @@ use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
 use raas_types::{
-    BucketAccess, ChecksumPolicy, ImageReferenceError, RepositoryPattern, RepositoryPatternError,
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryPattern,
+    RepositoryPatternError,
 };
 
 use super::ini::{IniError, Value};
@@ -69,6 +70,16 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
+}
+
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
 }
 
 /// A list of repository names and patterns.
