@@ -152,6 +152,10 @@ impl Run<'_> {
             vendor.create()?;
             self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
         }
+        if vendor.exists() {
+            // Nothing is stored for a publication that cannot be made.
+            vendor.confirm_evidence()?;
+        }
         Ok(vendor)
     }
 

@@ -68,6 +68,9 @@ pub(super) async fn follow(
                 let reason = refusal.to_string();
                 let serves = if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
                 health.stats().refused(format!("{}; {serves} is served", refusal.for_everybody()));
+                if matches!(refusal, Refusal::Earlier { .. }) {
+                    health.refused_earlier();
+                }
                 if health.refused(&reason) {
                     let bucket = reader.remote.origin.display_name();
                     tracing::error!(bucket, reason, serves, "the metadata in the bucket is refused");
@@ -102,6 +105,8 @@ struct SnapshotReader {
     used: Vec<PartSize>,
     /// The entity tag of the pointer.
     etag: Option<HeaderValue>,
+    /// Whether a pointer to an earlier publication is followed.
+    allow_rollback: bool,
     slots: SiteSlots,
     refused: Option<RefusedContent>,
     /// The documents that are served. The readers of new parts compare with them.
@@ -113,7 +118,17 @@ impl SnapshotReader {
         let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), stats)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
         let slots = context.slots.site();
-        Self { remote, pointer: None, used: Vec::new(), etag: None, slots, refused: None, store }
+        let allow_rollback = context.allow_rollback;
+        Self {
+            remote,
+            pointer: None,
+            used: Vec::new(),
+            etag: None,
+            allow_rollback,
+            slots,
+            refused: None,
+            store,
+        }
     }
 
     /// The catalog, if it has changed.
@@ -141,6 +156,7 @@ impl SnapshotReader {
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
+        self.check_order(&pointer)?;
         let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load_unless_refused(&pointer).await?),
@@ -149,6 +165,26 @@ impl SnapshotReader {
         self.pointer = Some(pointer);
         self.etag = etag;
         Ok(changed)
+    }
+
+    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
+    /// a rollback makes the number of publications smaller.
+    fn check_order(&self, pointer: &Pointer) -> Result<(), Refusal> {
+        let Some(served) = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence) else {
+            return Ok(());
+        };
+        let (found, served) = (pointer.sequence, served.sequence);
+        if !self.allow_rollback {
+            return Err(Refusal::Earlier { found, served });
+        }
+        let bucket = self.remote.origin.display_name();
+        tracing::warn!(
+            bucket,
+            found,
+            served,
+            "following the pointer to an earlier publication, as --allow-rollback says"
+        );
+        Ok(())
     }
 
     /// Like [`load`](Self::load), but parts whose content was refused are not read again for a while: it is the same

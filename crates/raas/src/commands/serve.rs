@@ -101,6 +101,7 @@ pub(crate) fn run(
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
+    options.allow_rollback = arguments.stateless.allow_rollback;
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();

@@ -93,6 +93,17 @@ impl ConfigRepository {
         }
     }
 
+    /// The files below a folder, with their paths.
+    pub(crate) fn files_below(&self, folder: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let Some(head) = self.clone.head()? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.clone.read_each(&self.clone.files(&head, folder)?, |file, bytes| {
+            found.push((file.path.clone(), bytes));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// Changes one file's text, and returns whether `edit` changed it.
     pub(super) fn edit(
         &self,

@@ -9,7 +9,8 @@ use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
 use raas_types::{
-    BucketAccess, ImageReference, ImageReferenceError, RepositoryPattern, RepositoryPatternError,
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryPattern,
+    RepositoryPatternError,
 };
 
 use super::ini::{IniError, Value};
@@ -137,6 +138,18 @@ pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
         "proxy" => Ok(BucketAccess::Proxy),
         other => {
             Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// Whether uploads carry checksums.
+pub(super) fn checksum_policy(value: &Value) -> Result<ChecksumPolicy, IniError> {
+    match value.text.as_str() {
+        "auto" => Ok(ChecksumPolicy::Auto),
+        "required" => Ok(ChecksumPolicy::Required),
+        "off" => Ok(ChecksumPolicy::Off),
+        other => {
+            Err(value.error(format!("`{other}` is no setting of checksums: expected auto, required or off")))
         }
     }
 }

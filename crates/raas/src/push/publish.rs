@@ -81,9 +81,10 @@ impl Publisher<'_> {
         let base_url = registry.storage.base_url();
         let composer =
             Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
-        let mut files = composer.compose(&current, &manifests, stored, |digest| {
-            publication.record.read(head?, &tree::manifest(name, digest)).ok().flatten()
-        });
+        let mut files = composer.compose(&current, &manifests, stored, |digest| match head {
+            Some(head) => publication.record.read(head, &tree::manifest(name, digest)),
+            None => Ok(None),
+        })?;
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);

@@ -80,8 +80,9 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         };
         return Check::failed("server", format!("the server on {address} {found}"), restart);
     }
-    let deployed =
-        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    // The check of the record reports a revision that cannot be read.
+    let deployed = vendor.checkout().revision().to_replace();
+    let deployed = deployed.map(|revision| revision.to_string()).unwrap_or_default();
     // A server that does not say it answers nothing else either, and the checks below report that.
     let problem = client::problem(server, vendor.name()).ok().flatten();
     let because = problem.as_ref().map(|problem| format!("; it says: {problem}")).unwrap_or_default();

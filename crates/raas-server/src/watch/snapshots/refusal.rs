@@ -26,6 +26,11 @@ pub(in crate::watch) enum Refusal {
     TooLong(ObjectKey, u64),
     #[error("the pointer has been removed from the bucket")]
     Gone,
+    #[error(
+        "the pointer is at publication {found} again, and {served} is served: start the server with --allow-rollback if the \
+         bucket was restored on purpose"
+    )]
+    Earlier { found: u64, served: u64 },
     #[error("the pointer: {0}")]
     Pointer(#[from] PointerError),
     #[error(
@@ -53,7 +58,7 @@ impl Refusal {
         match self {
             Refusal::Memory(error) => error.to_string(),
             Refusal::Again(_, reason) => reason.clone(),
-            Refusal::Older | Refusal::NoBucket | Refusal::Gone => self.to_string(),
+            Refusal::Older | Refusal::Earlier { .. } | Refusal::NoBucket | Refusal::Gone => self.to_string(),
             Refusal::Sign(_) | Refusal::Ask(..) | Refusal::Status(..) | Refusal::Broken(..) => {
                 "the bucket cannot be read; the server's log says why".into()
             }
