@@ -49,7 +49,7 @@ fn every_promise_of_a_storage_holds_at_services_that_differ_from_aws() {
             suite::run(|| {
                 let (storage, server) = service_with(quirk);
                 (Box::new(storage), server)
-            })
+            });
         };
         let ended = std::thread::scope(|scope| {
             std::thread::Builder::new().name(name.into()).spawn_scoped(scope, test).unwrap().join()
