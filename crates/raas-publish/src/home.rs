@@ -5,6 +5,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/storage.json    where the vendor's objects are, and by which configuration (storage_note)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/turn            the key of this home's publish lease (lease)
 //! <home>/_format               the format number of the home (format)
@@ -145,6 +146,17 @@ impl Vendor {
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
         fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// Undoes [`create`](Self::create) for a vendor whose setup failed: the vendor does not exist any more. A vendor that
+    /// has published stays.
+    pub fn withdraw(&self) -> Result<(), Failure> {
+        let checkout = self.checkout();
+        if checkout.revision()?.is_some() {
+            return Ok(());
+        }
+        fs::remove_dir_all(checkout.folder())
+            .context(|| format!("cannot remove {}", checkout.folder().display()))
     }
 
     /// The files with the format numbers of the home and of the record.

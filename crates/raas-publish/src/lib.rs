@@ -25,6 +25,8 @@
 //!   homes have published.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
+//! [`storage_note`] is what a home remembers of a vendor's storage, so that no command takes another one for it.
+//!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
 //! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
@@ -48,3 +50,4 @@ pub mod repository_listing;
 pub mod republish;
 pub mod snapshot;
 pub mod storage;
+pub mod storage_note;

@@ -6,7 +6,9 @@
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
+mod address;
 mod backup;
+mod changes;
 mod cli;
 mod commands;
 mod config;
@@ -19,16 +21,22 @@ mod follow_up;
 mod forwarding;
 #[cfg(test)]
 mod generated;
+mod immutable;
 mod log;
+mod old_form;
 mod output;
 mod progress;
 mod pulls;
 mod push;
+mod registry;
 mod republished;
+mod resolver;
 mod sites;
 mod status;
 mod storage;
+mod trust;
 mod url;
+mod vendors;
 
 use std::process::ExitCode;
 
@@ -37,7 +45,21 @@ use raas_base::failure::{Failure, Kind};
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    match cli::Cli::parse().run() {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match old_form::push(&error, std::env::args_os()) {
+            Ok(push) => push,
+            Err(hint) => {
+                // clap has a code for each kind of error, and prints help to standard output.
+                drop(error.print());
+                if let Some(hint) = hint {
+                    output::error(&format!("hint: {hint}"));
+                }
+                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            }
+        },
+    };
+    match cli.run() {
         Ok(code) => match output::write_error() {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")

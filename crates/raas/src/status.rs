@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::output::number;
 use crate::progress::{Progress, bytes};
 use crate::storage::say_on_stderr;
+use crate::vendors;
 pub(crate) use check::{Check, Outcome};
 use raas_base::failure::Failure;
 use raas_base::files;
@@ -32,7 +33,7 @@ use storage::CheckedStorage;
 /// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
     platform: &'static str,
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
@@ -52,8 +53,10 @@ pub(crate) fn check(
     let checks = if vendor.exists() {
         Checks { home, config, vendor: &vendor, image, deep }.all()
     } else {
-        let found = format!("there is no vendor {name} in {}", home.root().display());
-        vec![Check::failed("domain", found, format!("raas setup {name}"))]
+        vec![vendors::existing(home, config, name).err().map_or_else(
+            || Check::failed("domain", format!("{name} was set up just now"), "run the command again"),
+            |failure| Check::unable("domain", &failure),
+        )]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
     Status { vendor: name.clone(), platform: "local", healthy, checks }
@@ -92,7 +95,8 @@ impl Checks<'_> {
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
+        let registry = config.vendor(vendor.name()).registry_addresses;
+        checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
         checks
     }
 

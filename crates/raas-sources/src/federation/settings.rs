@@ -14,6 +14,8 @@ pub struct FederationSettings {
     pub mask_layers: Vec<MaskedLayerName>,
     /// `layer_url`: the base URL of masked layers, without a slash at the end.
     pub layer_url: Option<String>,
+    /// `masked_without_location`: what a push does with a masked layer without a location.
+    pub masked_without_location: MaskedWithoutLocation,
     /// `mask_images`: base images, all of whose layers are masked.
     pub mask_images: Vec<BaseImage>,
     /// `registry_username`: the user name for registries of `mask_images` that require a login.
@@ -26,6 +28,16 @@ pub struct FederationSettings {
     pub metadata_repo: Option<String>,
     /// `metadata_relpath`: the folder in that repository; without it, the whole repository.
     pub metadata_relpath: Option<String>,
+}
+
+/// What a push does with a masked layer without a location.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MaskedWithoutLocation {
+    /// It rejects the image.
+    #[default]
+    Refuse,
+    /// It publishes the image with a warning: clients cannot pull the image until the location is known.
+    Warn,
 }
 
 /// Where documents are read from.

@@ -42,6 +42,20 @@ impl Sandbox {
         self.folder.path().join("work").join(name)
     }
 
+    /// The file of the user's configuration.
+    pub(crate) fn user_config(&self) -> PathBuf {
+        self.folder.path().join("config/raas/raas.cfg")
+    }
+
+    /// Prepares a command to run in another folder, which has no configuration.
+    pub(crate) fn elsewhere(&self, arguments: &[&str]) -> Command {
+        let folder = self.folder.path().join("elsewhere");
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = self.command(arguments);
+        command.current_dir(folder);
+        command
+    }
+
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -61,9 +75,12 @@ impl Sandbox {
         command
             .current_dir(self.folder.path().join("work"))
             .env("RAAS_HOME", self.home())
+            .env("XDG_CONFIG_HOME", self.folder.path().join("config"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env_remove("RAAS_CONF_REPO")
+            // Tests name locations elsewhere, and ask only this machine.
+            .env("RAAS_OFFLINE", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
