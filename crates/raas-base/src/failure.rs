@@ -21,6 +21,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The exit code of a command that ends with such a failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::Environment => 4,
+        }
+    }
+
     /// The kind of a failure to read a file that the user named, on the command line or in the configuration. A file that is
     /// not there is a wrong name, however it was named.
     pub fn of_named_file(error: &io::Error) -> Self {
@@ -118,11 +127,7 @@ impl Failure {
 
     /// The exit code of a command that ends with this failure.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
-            Kind::Usage => 2,
-            Kind::Refused => 3,
-            Kind::Environment => 4,
-        })
+        ExitCode::from(self.kind.exit_code())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::commands::{
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
+use crate::output;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_types::VendorName;
@@ -66,6 +67,14 @@ struct Globals {
     /// Let one git command wait this long for the network
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, hide_short_help = true)]
     git_timeout: u64,
+
+    /// Print no notes and no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+
+    /// Print which home and which configuration are used
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
 impl Globals {
@@ -150,8 +159,23 @@ impl Cli {
 
     fn run_command(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
-        let home = || Home::new(globals.home.clone());
-        let config = || globals.config();
+        if globals.quiet {
+            output::be_quiet();
+        }
+        let home = || {
+            let home = Home::new(globals.home.clone())?;
+            if globals.verbose {
+                output::note(&format!("Home: {}", home.root().display()));
+            }
+            Ok::<_, Failure>(home)
+        };
+        let config = || {
+            let config = globals.config()?;
+            if globals.verbose {
+                output::note(&format!("Configuration: {}", config.origin));
+            }
+            Ok(config)
+        };
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),

@@ -59,19 +59,20 @@ pub fn run() -> ExitCode {
             }
         },
     };
+    let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
     match cli.run() {
         Ok(code) => match output::write_error() {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")
                     .caused_by(error)
                     .hint("check where the output goes, and run the command again; its work is done");
-                output::error(&failure.to_string());
+                output::failure(&failure, false);
                 failure.exit_code()
             }
             None => code,
         },
         Err(failure) => {
-            output::error(&failure.to_string());
+            output::failure(&failure, json);
             failure.exit_code()
         }
     }

@@ -56,7 +56,7 @@ impl Republish<'_> {
     ) -> Result<RepublishReport, Failure> {
         let Self { home, config, name, no_backup, quiet, .. } = *self;
         let vendor = vendors::existing(home, config, self.vendor)?;
-        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let say = if quiet { Say::nothing() } else { Say::new(output::note) };
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         open.remember_storage()?;
         let registry = open.registry();

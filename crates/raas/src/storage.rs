@@ -62,7 +62,7 @@ impl<'a> OpenRegistry<'a> {
 
 /// Prints lines to standard error.
 pub(crate) fn say_on_stderr() -> Say {
-    Say::new(output::error)
+    Say::new(output::note)
 }
 
 /// The vendor's storage.
@@ -121,7 +121,7 @@ pub(crate) fn refresh_or_say(vendor: &Vendor, config: &Config) {
         );
         failure.causes().iter().for_each(|cause| text.push_str(&format!("\n  because: {cause}")));
         failure.hints().iter().for_each(|hint| text.push_str(&format!("\nhint: {hint}")));
-        output::error(&text);
+        output::note(&text);
     }
 }
 

@@ -60,7 +60,7 @@ struct RemoveReport {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendor = vendors::existing(home, config, &arguments.vendor)?;
-    let say = if arguments.json { Say::nothing() } else { Say::new(output::error) };
+    let say = if arguments.json { Say::nothing() } else { Say::new(output::note) };
     let open = OpenRegistry::open(&vendor, config, say.clone())?;
     let registry = open.registry();
     let published = listing::repositories(&vendor.record())?;

@@ -99,6 +99,9 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
+    if arguments.log == LogFormat::Json {
+        output::as_json_log();
+    }
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
@@ -207,7 +210,7 @@ impl Server<'_> {
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
-        output::error(&format!("Serving {what} on {scheme}://{address}"));
+        output::note(&format!("Serving {what} on {scheme}://{address}"));
         answer(listener, sites, options, address, None).await
     }
 }
@@ -242,14 +245,14 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
     match vendors {
         [] => {
-            output::error(&format!(
+            output::note(&format!(
                 "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
             ));
         }
-        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
+        [one] => output::note(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
-                output::error(&format!(
+                output::note(&format!(
                     "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
@@ -279,7 +282,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async move {
         let _ = first.await;
         // Not here: a thread of the runtime must not wait for standard error.
-        tokio::task::spawn_blocking(|| output::error("Stopping after the requests in flight"));
+        tokio::task::spawn_blocking(|| output::note("Stopping after the requests in flight"));
     })
 }
 

@@ -16,6 +16,7 @@ mod history;
 mod interrupted;
 mod masks;
 mod older_release;
+mod printed;
 mod pulls;
 mod push;
 mod registry_address;

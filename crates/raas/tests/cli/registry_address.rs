@@ -11,7 +11,8 @@ use crate::s3::{BUCKET, layout, sandbox};
 #[test]
 fn status_asks_the_registry_and_push_waits_for_it_and_prints_it() {
     let service = s3::Server::new(&[BUCKET]);
-    let sandbox = sandbox(&service, "");
+    // The registry and the bucket have one address here, so clients cannot be redirected.
+    let sandbox = sandbox(&service, "access = proxy\n");
     let push = |seed: u64| {
         let path = sandbox.write("app.tar", layout(seed, 1000));
         let output = sandbox.run(&["push", "acme", "app", "--json", "--from", &path]);

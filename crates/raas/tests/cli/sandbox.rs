@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,6 +28,7 @@ fn authority() -> &'static str {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
+        reset_interrupts();
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         fs::write(folder.path().join(AUTHORITY), authority()).unwrap();
@@ -203,6 +205,27 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
     }
 }
 
+/// Sends a signal to a process that the test has started.
+pub(crate) fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Lets programs that the tests start be interrupted. A shell starts `nohup … &` with SIGINT ignored, and programs inherit
+/// that; a signal that has a handler is not ignored by the programs that a process starts.
+fn reset_interrupts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        if ignored & (1 << (Signal::INT.as_raw() - 1)) != 0 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap());
+        }
+    });
+}
+
 /// A running server, which is killed at the end of the test.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -212,8 +235,7 @@ pub(crate) struct Server {
 impl Server {
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
+        send(self.child.id(), Signal::TERM);
     }
 
     /// Asks the server to stop. Returns its exit code.

@@ -37,7 +37,8 @@ fn setup_can_be_run_again_and_reports_what_it_found() {
 #[test]
 fn status_is_healthy_only_if_every_check_holds() {
     let sandbox = Sandbox::new();
-    assert_eq!(check(&status(&sandbox, 1, &[]), "domain")["fix"], "raas setup acme");
+    let domain = status(&sandbox, 1, &[]);
+    assert!(check(&domain, "domain")["fix"].as_str().unwrap().contains("`raas setup acme`"), "{domain}");
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     sandbox.ok(&["push", "acme", "app/tools", "--from", &path]);

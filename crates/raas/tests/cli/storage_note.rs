@@ -76,7 +76,9 @@ fn a_server_does_not_serve_a_vendor_that_another_configuration_sets_up() {
     fs::remove_file(sandbox.path("raas.cfg")).unwrap();
     let server = sandbox.serve(&[]);
     fs::write(sandbox.path("raas.cfg"), config).unwrap();
-    sandbox.ok(&["setup", "acme"]);
+    // The setup finds that the running server does not serve the vendor.
+    assert!(sandbox.fails(4, &["setup", "acme"]).contains("does not answer /v1/_ping for acme"));
+    assert!(sandbox.home().join("acme/checkout").is_dir());
     set_up("third");
     let of = |vendor: &str| Client::of(server.address, &format!("{vendor}.localhost")).get("/v2/").status;
     let begun = Instant::now();
