@@ -96,11 +96,13 @@ pub(crate) fn error(text: &str) {
 /// A line of a server's log.
 fn log_line(level: &str, message: &str) -> String {
     let timestamp = Utc::of(SystemTime::now()).to_string();
-    serde_json::json!({"timestamp": timestamp, "level": level, "message": message, "target": "raas"}).to_string()
+    serde_json::json!({"timestamp": timestamp, "level": level, "message": message, "target": "raas"})
+        .to_string()
 }
 
 fn stderr_line(level: &str, text: &str) {
-    let text = if IS_JSON.load(Ordering::Relaxed) { log_line(level, text) } else { harmless(text).into_owned() };
+    let text =
+        if IS_JSON.load(Ordering::Relaxed) { log_line(level, text) } else { harmless(text).into_owned() };
     let write = move || drop(writeln!(io::stderr().lock(), "{text}"));
     if !IS_BRIEF.load(Ordering::Relaxed) {
         return write();

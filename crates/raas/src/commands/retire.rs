@@ -110,9 +110,9 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     };
     let report = RetireReport { image: image.clone(), tags, followers, publication };
     if *json {
-        output::json(&report)
+        output::json(&report);
     } else {
-        print(&report)
+        print(&report);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_testkit::oci::Layout;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, send, succeeded};
 
 /// A bare configuration repository, as a service hosts it.
 struct Repository {

@@ -10,9 +10,10 @@ use raas_testkit::layers::{Pack, layer, noise};
 use raas_testkit::oci::Layout;
 use raas_testkit::pulp2::Export;
 use raas_testkit::s3::{Fault, Server, What};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, send};
 
 pub(crate) const BUCKET: &str = "acme-images";
 

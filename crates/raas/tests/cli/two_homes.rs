@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use raas_testkit::docker_save::{self, LayerPlaces, Saved};
 use raas_testkit::layers::{layer, noise};
 use raas_testkit::s3::{Fault, Server, What};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::s3::{BUCKET, assert_stored, layout, sandbox};
-use rustix::process::Signal;
-
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, send, succeeded};
 
 fn two_homes() -> (Server, Sandbox, Sandbox) {
     let server = Server::new(&[BUCKET]);
