@@ -75,6 +75,7 @@ impl StorageNote {
             return Ok(());
         }
         let path = path(vendor);
+        vendor.create_folder().context(|| format!("cannot make {}", vendor.folder().display()))?;
         let mut text = serde_json::to_string_pretty(self).expect("a note has text only");
         text.push('\n');
         files::write_shared(&path, text.as_bytes()).context(|| format!("cannot write {}", path.display()))
@@ -148,7 +149,9 @@ fn published_elsewhere(vendor: &Vendor, in_home: bool) -> Result<Option<String>,
     if !vendor.record().git().folder().is_dir() {
         return Ok(None);
     }
-    let urls: Vec<String> = published(vendor)?.into_iter().map(|document| document.url).collect();
+    // A record that cannot be read says nothing about the storage. The command, or a repair, finds that out.
+    let Ok(published) = published(vendor) else { return Ok(None) };
+    let urls: Vec<String> = published.into_iter().map(|document| document.url).collect();
     let agrees = urls.iter().any(|url| url.starts_with("file://") == in_home);
     Ok(urls.into_iter().next().filter(|_| !agrees))
 }

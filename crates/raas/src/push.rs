@@ -32,6 +32,7 @@ use raas_image::{Image, Limits, SourceKind};
 use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
+use crate::exposure::{self, OpenAccess};
 use crate::follow_up::{FollowUp, Served};
 use crate::immutable::ImmutableTags;
 use crate::progress::Progress;
@@ -101,6 +102,7 @@ pub(crate) fn push(
     name.check_publishable()?;
     let vendor = vendors::to_publish(home, config, &options.vendor)?;
     check_storage(&vendor, config)?;
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
@@ -125,6 +127,11 @@ pub(crate) fn push(
     let mut report = Report::new(source, &plan.masked, options);
     report.protected = protected;
     run.foresee(&registry, &plan, &mut report)?;
+    let open_access = OpenAccess::of(&config.vendor(vendor.name()));
+    if let (Some(open), true) = (open_access, report.protected) {
+        // Everybody could read the content as soon as it is stored.
+        return Err(open.failure(&vendor, &[name.to_string()]));
+    }
     let immutable = ImmutableTags::new(config, &options.vendor, options.force_tag);
     immutable.check(report.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from)))?;
     if options.dry_run {
@@ -150,6 +157,7 @@ pub(crate) fn push(
         immutable: &immutable,
         operator: &operator,
         progress,
+        open_access,
     };
     let done = publisher.publish(&mut report)?;
 
@@ -190,6 +198,10 @@ impl Run<'_> {
             }
             vendor.create()?;
             self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
+        }
+        if vendor.exists() {
+            // Nothing is stored for a publication that cannot be made.
+            vendor.confirm_evidence()?;
         }
         Ok(())
     }

@@ -15,10 +15,12 @@ use raas_types::BucketAccess;
 
 mod buckets;
 mod delivery;
+mod served_vendors;
 mod stateless;
 
 pub(crate) use buckets::Buckets;
 use buckets::cdn;
+use served_vendors::ServedVendors;
 pub(crate) use stateless::{LocationArgument, stateless};
 
 /// The file of users in a vendor's folder, as `htpasswd -B` writes it.
@@ -35,6 +37,7 @@ pub(crate) struct HomeSites {
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
     /// The vendors that the log says are not served.
     refused: Mutex<BTreeSet<VendorName>>,
+    served: Mutex<ServedVendors>,
 }
 
 /// How a vendor's bytes reach its clients.
@@ -56,9 +59,9 @@ impl HomeSites {
         only: Vec<VendorName>,
         buckets: Buckets,
     ) -> Result<Self, Failure> {
-        let (home, config) = (home.clone(), config.clone());
-        let (deliveries, refused) = (Mutex::default(), Mutex::default());
-        let sites = Self { home, config, only, buckets, deliveries, refused };
+        let (home, config, deliveries) = (home.clone(), config.clone(), Mutex::default());
+        let (refused, served) = (Mutex::default(), Mutex::default());
+        let sites = Self { home, config, only, buckets, deliveries, refused, served };
         for name in &sites.only {
             sites.delivery(name)?;
         }
@@ -128,14 +131,14 @@ impl HomeSites {
 
 impl SiteSource for HomeSites {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
-        let vendors = self.vendors()?;
-        let mut sites = Vec::with_capacity(vendors.len());
-        for vendor in &vendors {
-            if self.has_storage(vendor)? {
-                sites.push(self.site(vendor)?);
+        let mut found = Vec::new();
+        for vendor in self.vendors()?.into_iter().filter(Vendor::exists) {
+            if self.has_storage(&vendor)? {
+                found.push(self.site(&vendor)?);
             }
         }
-        Ok(sites)
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(served.update(self.home.root(), found))
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName, MaskedWithoutLocation};
-use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+use raas_types::{
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryPattern,
+    RepositoryPatternError,
+};
 
 use super::ini::{IniError, Value};
 use super::registry_address::RegistryAddress;
@@ -66,6 +69,16 @@ pub(super) fn registry_addresses(value: &Value) -> Result<Vec<RegistryAddress>, 
 /// A list of patterns of tags.
 pub(super) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
     words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
 }
 
 /// A list of repository names and patterns.
@@ -133,6 +146,18 @@ pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
         "proxy" => Ok(BucketAccess::Proxy),
         other => {
             Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// Whether uploads carry checksums.
+pub(super) fn checksum_policy(value: &Value) -> Result<ChecksumPolicy, IniError> {
+    match value.text.as_str() {
+        "auto" => Ok(ChecksumPolicy::Auto),
+        "required" => Ok(ChecksumPolicy::Required),
+        "off" => Ok(ChecksumPolicy::Off),
+        other => {
+            Err(value.error(format!("`{other}` is no setting of checksums: expected auto, required or off")))
         }
     }
 }

@@ -10,6 +10,8 @@ mod bad_input;
 mod choosing;
 mod configuration;
 mod daily;
+mod damaged;
+mod downloads;
 mod federation;
 mod gc;
 mod history;

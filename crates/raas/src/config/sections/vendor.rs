@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, VendorName};
+use raas_types::{BucketAccess, ChecksumPolicy, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
@@ -34,6 +34,8 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_path_style: bool,
     /// Whether objects of `access = public` are stored with an ACL that lets everybody read them.
     pub(crate) s3_public_acl: bool,
+    /// Whether uploads carry checksums.
+    pub(crate) s3_checksums: ChecksumPolicy,
     /// How clients get objects.
     pub(crate) access: BucketAccess,
     /// The base URL before the bucket, for `access = cdn`.
