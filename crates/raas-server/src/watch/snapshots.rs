@@ -61,7 +61,11 @@ pub(super) async fn follow(
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
-                    tracing::info!(bucket, "nothing is published in the bucket yet; the registry is empty");
+                    tracing::warn!(
+                        bucket,
+                        "the place has no `_metadata/current`: nothing is published there yet, or the publications have \
+                         another `s3_prefix`; the registry is empty and not ready"
+                    );
                 }
             }
             Err(refusal) => {
