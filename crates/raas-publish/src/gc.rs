@@ -58,7 +58,7 @@ pub struct Garbage {
 /// A document of the days kept cannot be read. Then nothing is removed, since nobody can know what the document names.
 pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failure> {
     let Registry { vendor, storage, shared, .. } = *registry;
-    let _lock = vendor.lock()?;
+    let _lock = vendor.lock_saying(registry.say)?;
     let record = vendor.record();
     let mut lease = if shared && policy.remove { Some(acquire_lease(registry, None)?) } else { None };
     // Without catching up, the content of other homes would look like garbage.
@@ -108,6 +108,7 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
             storage.delete_key(key)?;
         }
     }
+    PublishLease::release_if_any(lease)?;
     Ok(garbage)
 }
 

@@ -6,7 +6,8 @@
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
 //! <home>/<isv>/lock            locked while a publication is made
-//! <home>/<isv>/turn            the key of this home's publish lease (lease)
+//! <home>/<isv>/turn            the keys of this home's publish leases (lease)
+//! <home>/<isv>/service         what the service behind the bucket can do (service)
 //! <home>/_format               the format number of the home (format)
 //! <home>/_servers/<id>.json    the registration of a running server
 //! ```
@@ -25,6 +26,10 @@ use crate::checkout::Checkout;
 use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::{Say, files};
+
+/// A longer wait says what it waits for.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// The folder that holds everything.
 #[derive(Debug, Clone)]
@@ -56,7 +61,7 @@ impl Home {
 
     /// Makes the folder.
     pub fn ensure(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.root)
+        files::make_folders(&self.root)
             .context(|| format!("cannot make the home folder {}", self.root.display()))
     }
 
@@ -139,12 +144,12 @@ impl Vendor {
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
-        fs::create_dir_all(self.bucket()).context(cannot)?;
+        files::make_folders(&self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
-        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+        files::make_folders(&self.checkout().folder().join(tree::DATA)).context(cannot)
     }
 
     /// The files with the format numbers of the home and of the record.
@@ -192,15 +197,36 @@ impl Vendor {
         Checkout::new(self.folder.join("checkout"))
     }
 
-    /// The file in which this home notes the key of its publish lease.
+    /// The file in which this home notes the keys of its publish leases. Without the vendor's lock held by another run, a
+    /// file means that a run of this home was killed while it held the lease.
     pub fn lease_note(&self) -> PathBuf {
         self.folder.join("turn")
+    }
+
+    /// The file with what this home has found out about the service behind the bucket.
+    pub fn service_note(&self) -> PathBuf {
+        self.folder.join("service")
     }
 
     /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. Until the file is dropped, no other run of this home publishes. The system releases the
     /// lock if the run is killed.
     pub fn lock(&self) -> Result<File, Failure> {
         self.lock_with(|file| file.lock().map(|()| true)).map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock). A longer wait says what it waits for.
+    pub fn lock_saying(&self, say: &Say) -> Result<File, Failure> {
+        match self.lock_within(QUIET)? {
+            Some(lock) => Ok(lock),
+            None => {
+                say.line(&format!(
+                    "Waiting: another run of this machine changes {}, and holds {}",
+                    self.name,
+                    self.folder.join("lock").display()
+                ));
+                self.lock()
+            }
+        }
     }
 
     /// As [`lock`](Self::lock), but returns `None` if that takes longer than `patience`.

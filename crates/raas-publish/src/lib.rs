@@ -23,6 +23,7 @@
 //! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
+//! - [`service`] notes what this home has found out about the service behind a bucket.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
@@ -46,5 +47,6 @@ pub mod record;
 pub mod registry;
 pub mod repository_listing;
 pub mod republish;
+pub mod service;
 pub mod snapshot;
 pub mod storage;

@@ -21,8 +21,8 @@
 //! after its write, saw L, and wrote again. So that write was not the last one.
 //!
 //! The storage needs to promise only that a reader sees the last write. One gap stays: a Q that is killed between its
-//! write and its look at the record leaves the older pointer until the next publication of anything. A conditional write
-//! would close the gap, since the write of Q would then fail: see `replace`.
+//! write and its look at the record leaves the older pointer until the next publication of anything. Where the service has
+//! conditional writes, the gap is closed: the pointer is replaced only if it is as it was read, so the write of Q fails.
 
 mod history;
 mod parts;
@@ -37,7 +37,7 @@ use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
 use crate::lease::PublishLease;
 use crate::record::Record;
-use crate::storage::{PutOptions, Storage, StorageError};
+use crate::storage::{ConditionalWrites, PutOptions, Storage, StorageError, Version, put_if};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
@@ -87,7 +87,9 @@ impl SnapshotPublisher<'_> {
             // The record is read before the pointer: the argument in the module's documentation needs this order.
             let Some(head) = self.record.head()? else { return Ok(()) };
             // The caller has caught up, so a missing or damaged pointer is written anew.
-            let mut current = read_pointer(self.storage)?.pointer();
+            let conditional = lease.as_ref().and_then(|lease| lease.conditional_writes());
+            let found = FoundPointer::read(self.storage, conditional)?;
+            let mut current = found.state.pointer();
             if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
                 && !are_sound(self.storage, pointer)?
             {
@@ -105,8 +107,8 @@ impl SnapshotPublisher<'_> {
             }
             match made.take() {
                 // Nothing has changed since the new pointer was made.
-                Some((found, pointer)) if found == current && pointer.revision == head.as_str() => {
-                    self.replace(&pointer, lease.as_deref())?;
+                Some((before, pointer)) if before == current && pointer.revision == head.as_str() => {
+                    self.replace(&pointer, found.version.as_ref(), lease.as_deref())?;
                 }
                 _ => {
                     let pointer = self.store(current.as_ref(), &head)?;
@@ -122,11 +124,20 @@ impl SnapshotPublisher<'_> {
         .hint("push again; other runs publish at the same time, or another program writes there"))
     }
 
-    /// Replaces the pointer while the lease is held.
-    fn replace(&self, pointer: &Pointer, lease: Option<&PublishLease<'_>>) -> Result<(), Failure> {
+    /// Replaces the pointer while the lease is held. Where the service has conditional writes, a pointer of another version
+    /// stays, and the caller looks again.
+    fn replace(
+        &self,
+        pointer: &Pointer,
+        version: Option<&Version>,
+        lease: Option<&PublishLease<'_>>,
+    ) -> Result<(), Failure> {
         let Some(lease) = lease else { return replace(self.storage, pointer) };
         lease.ensure_held()?;
-        replace(self.storage, pointer)?;
+        match lease.conditional_writes() {
+            Some(writes) => drop(put_if(writes, &ObjectKey::Pointer, &pointer.to_bytes(), version)?),
+            None => replace(self.storage, pointer)?,
+        }
         // If the machine slept before the write, the write may have replaced another home's publication.
         if lease.is_held()? { Ok(()) } else { Err(refusal::too_late(self.storage, lease.lost())) }
     }
@@ -172,6 +183,24 @@ impl PointerState {
     }
 }
 
+/// The bucket's pointer, and its version where the service has conditional writes.
+struct FoundPointer {
+    state: PointerState,
+    version: Option<Version>,
+}
+
+impl FoundPointer {
+    fn read(storage: &dyn Storage, conditional: Option<&dyn ConditionalWrites>) -> Result<Self, Failure> {
+        let Some(writes) = conditional else {
+            return Ok(Self { state: read_pointer(storage)?, version: None });
+        };
+        Ok(match writes.read_version(&ObjectKey::Pointer, Pointer::MAX_SIZE)? {
+            None => Self { state: PointerState::Missing, version: None },
+            Some((bytes, version)) => Self { state: parse(storage, &bytes)?, version: Some(version) },
+        })
+    }
+}
+
 /// Reads the bucket's pointer.
 ///
 /// # Errors
@@ -183,7 +212,11 @@ pub fn read_pointer(storage: &dyn Storage) -> Result<PointerState, Failure> {
     let mut bytes = Vec::new();
     let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
     read.context(|| format!("cannot read {key}"))?;
-    match Pointer::parse(&bytes) {
+    parse(storage, &bytes)
+}
+
+fn parse(storage: &dyn Storage, bytes: &[u8]) -> Result<PointerState, Failure> {
+    match Pointer::parse(bytes) {
         Ok(pointer) => Ok(PointerState::Found(pointer)),
         Err(error @ PointerError::Newer { .. }) => Err(refusal::newer_format(storage, error)),
         Err(error) => Ok(PointerState::Damaged(error)),
@@ -216,10 +249,7 @@ fn has_all(storage: &dyn Storage, prefix: &str, mut missing: BTreeMap<String, u6
     Ok(missing.is_empty())
 }
 
-/// Replaces the pointer.
-///
-/// If [`Storage`] ever has conditional writes, this is the one place for one: replace the pointer only if it is as it was
-/// read. [`SnapshotPublisher::publish`] needs no change for that: after a refused write it looks again.
+/// Replaces the pointer, whatever it is.
 fn replace(storage: &dyn Storage, pointer: &Pointer) -> Result<(), Failure> {
     let key = ObjectKey::Pointer;
     let bytes = pointer.to_bytes();

@@ -13,10 +13,12 @@
 mod bucket;
 mod bucket_location;
 mod client;
+mod conditional;
 mod copy;
 mod errors;
 mod leftovers;
 mod multipart;
+mod patience;
 mod policy;
 mod pool;
 mod reader;
@@ -45,7 +47,7 @@ use raas_publish::storage::{
 use crate::aws;
 use crate::settings::{AwsSettings, S3Settings};
 use bucket_location::BucketLocation;
-use client::{RetryPolicy, ServiceObservations};
+use client::{Requests, RetryPolicy, ServiceObservations};
 use errors::{Action, FailedRequest};
 use leftovers::{Leftover, Leftovers};
 use pool::Pool;
@@ -79,7 +81,7 @@ struct Engine {
 
 /// The state that all requests share.
 struct Shared {
-    client: Client,
+    requests: Requests,
     location: BucketLocation,
     credentials: SharedCredentialsProvider,
     pool: Arc<Pool>,
@@ -87,7 +89,6 @@ struct Shared {
     upload_notes: UploadNotes,
     retry_policy: RetryPolicy,
     observations: Arc<ServiceObservations>,
-    say: Say,
 }
 
 /// How long the storage tries before it gives up.
@@ -123,8 +124,8 @@ impl S3 {
     /// The settings contradict each other. Whether the service answers shows with the first request.
     pub fn new(options: &S3Options<'_>) -> Result<Self, Failure> {
         let policy = match options.retries {
-            Retries::Many => RetryPolicy::default(),
-            Retries::Few => RetryPolicy::QUICK,
+            Retries::Many => RetryPolicy::many(options.settings.stall_timeout),
+            Retries::Few => RetryPolicy::few(options.settings.stall_timeout),
         };
         Self::with_policy(options, &policy, pool::PART)
     }
@@ -145,7 +146,7 @@ impl S3 {
         let location = BucketLocation::new(vendor, settings, region, endpoint);
         let observations = Arc::new(ServiceObservations::default());
         let shared = Shared {
-            client: client::client(&config, &location, policy, &observations),
+            requests: Requests::new(&config, &location, policy, &observations, say),
             location,
             credentials: config.credentials_provider().expect("`aws::load` sets a provider"),
             pool: Pool::new(part_size),
@@ -153,7 +154,6 @@ impl S3 {
             upload_notes: UploadNotes::new(uploads.clone()),
             retry_policy: policy.clone(),
             observations,
-            say: (*say).clone(),
         };
         Ok(Self { engine: Arc::new(Engine { runtime: Some(runtime), shared: Arc::new(shared) }) })
     }
@@ -249,6 +249,7 @@ impl Storage for S3 {
             provision: Some(self),
             service: Some(self),
             interrupt_guard: Some(self),
+            conditional_writes: Some(self),
         }
     }
 }
@@ -312,13 +313,17 @@ fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
 }
 
 impl Shared {
+    fn client(&self) -> &Client {
+        &self.requests.client
+    }
+
     fn leftover(&self, key: &ObjectKey) -> Leftover {
         Leftover { key: self.location.key(key), upload: None }
     }
 
     /// The length and the time of an object.
     async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        match self.client.head_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().head_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(found) => Ok(Some(ObjectMeta {
                 size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                 modified: time(found.last_modified),
@@ -332,15 +337,15 @@ impl Shared {
     /// Lists one object, with few retries.
     async fn ping(&self) -> Result<(), StorageError> {
         let request =
-            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
-        match request.max_keys(1).customize().config_override(client::quick()).send().await {
+            self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+        match request.max_keys(1).customize().config_override(self.requests.quick()).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 
     async fn remove(&self, full: &str) -> Result<(), StorageError> {
-        match self.client.delete_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().delete_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(_) => Ok(()),
             Err(error) if FailedRequest::of(&error).absent() => Ok(()),
             Err(error) => Err(self.explain(format!("cannot delete {full}"), Action::DELETE, &error).await),
@@ -349,7 +354,7 @@ impl Shared {
 
     /// Calls `each` for every object below a prefix of the bucket, with its key in the bucket.
     async fn list_keys(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
+        let request = self.client().list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = match page {

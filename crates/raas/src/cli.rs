@@ -14,7 +14,9 @@ use crate::commands::{
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
+use crate::storage::say_on_stderr;
 use raas_base::failure::Failure;
+use raas_base::interrupt;
 use raas_publish::home::Home;
 
 /// Give vendors a container registry of their own, and publish images to it
@@ -98,11 +100,29 @@ enum Command {
     Lint(lint::Arguments),
 }
 
+impl Command {
+    /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
+    fn may_publish(&self) -> bool {
+        matches!(
+            self,
+            Command::Push(_)
+                | Command::Rollback(_)
+                | Command::Unpublish(_)
+                | Command::Setup(_)
+                | Command::Gc(_)
+        )
+    }
+}
+
 impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
         let home = || Home::new(globals.home.clone());
         let config = || globals.config();
+        interrupt::watch(&say_on_stderr());
+        if self.command.may_publish() {
+            interrupt::may_publish();
+        }
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),

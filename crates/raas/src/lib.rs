@@ -34,10 +34,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use raas_base::failure::{Failure, Kind};
+use raas_base::interrupt;
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
-    match cli::Cli::parse().run() {
+    let done = cli::Cli::parse().run();
+    // The clean-up after a signal may have made the command fail.
+    interrupt::hold_if_interrupted();
+    match done {
         Ok(code) => match output::write_error() {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")

@@ -74,7 +74,7 @@ impl Checks<'_> {
         let Self { home, config, vendor, image, .. } = *self;
         let domain =
             Check::ok("domain", format!("{} is set up in {}", vendor.name(), vendor.folder().display()));
-        let (storage, checked) = storage::check(vendor, config);
+        let (storage, checked) = storage::check(vendor, config, self.deep.is_some());
         let shared = config.is_shared(vendor.name());
         if shared {
             self.catch_up(&checked);

@@ -55,8 +55,26 @@ pub(crate) fn say_on_stderr() -> Say {
 /// # Errors
 /// As [`OpenRegistry::open`].
 pub(crate) fn open(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dyn Storage>, Failure> {
+    open_with(vendor, config, say, s3::Hurry::No)
+}
+
+/// As [`open`], for a command that may do without the storage and must not wait long for it.
+pub(crate) fn open_in_a_hurry(
+    vendor: &Vendor,
+    config: &Config,
+    say: &Say,
+) -> Result<Box<dyn Storage>, Failure> {
+    open_with(vendor, config, say, s3::Hurry::Yes)
+}
+
+fn open_with(
+    vendor: &Vendor,
+    config: &Config,
+    say: &Say,
+    hurry: s3::Hurry,
+) -> Result<Box<dyn Storage>, Failure> {
     match &config.vendor(vendor.name()).s3_bucket {
-        Some(_) => s3::open(vendor, config, say, s3::Hurry::No),
+        Some(_) => s3::open(vendor, config, say, hurry),
         None => Ok(Box::new(Directory::new(vendor.bucket()))),
     }
 }

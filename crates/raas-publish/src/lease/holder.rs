@@ -21,6 +21,9 @@ pub struct LeaseHolder {
     pub process: u32,
     /// When the run began to wait, by its own clock, for people.
     pub since: String,
+    /// How many seconds the lease lasts without a renewal. An older raas does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lease: Option<u64>,
     /// The repositories whose objects the run may leave half changed.
     #[serde(default)]
     pub repositories: BTreeSet<RepositoryName>,
@@ -33,6 +36,7 @@ impl LeaseHolder {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             since: Utc::of(SystemTime::now()).to_string(),
+            lease: None,
             repositories: repository.into_iter().cloned().collect(),
         }
     }
@@ -51,9 +55,9 @@ impl LeaseHolder {
 
     /// Reads a lease object; `None` if that fails.
     pub(super) fn read(storage: &dyn Storage, key: &str) -> Option<Self> {
-        let name = key.strip_prefix(ObjectKey::TURNS)?;
+        let name = key.strip_prefix(ObjectKey::PUBLISH_LEASES)?;
         let mut bytes = Vec::new();
-        let content = storage.read(&ObjectKey::Turn(name.to_owned())).ok()??;
+        let content = storage.read(&ObjectKey::PublishLease(name.to_owned())).ok()??;
         content.take(MAX_SIZE).read_to_end(&mut bytes).ok()?;
         serde_json::from_slice(&bytes).ok()
     }

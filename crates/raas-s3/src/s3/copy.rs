@@ -3,9 +3,9 @@
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MetadataDirective};
 use raas_types::ObjectKey;
 
+use super::Shared;
 use super::errors::Action;
 use super::leftovers::Leftover;
-use super::{Shared, client};
 use raas_publish::storage::{StorageError, escaped};
 
 const GIB: u64 = 1 << 30;
@@ -20,7 +20,7 @@ impl Shared {
             return self.copy_in_parts(from, to, size, GIB).await;
         }
         let copied = self
-            .client
+            .client()
             .copy_object()
             .bucket(&self.location.bucket)
             .copy_source(self.source(from))
@@ -29,8 +29,6 @@ impl Shared {
             .metadata_directive(MetadataDirective::Replace)
             .content_type(to.content_type())
             .cache_control(to.cache_control())
-            .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         match copied {
@@ -55,7 +53,7 @@ impl Shared {
         let key = self.location.key(to);
         let what = || format!("cannot copy {from} to {to}");
         let created = self
-            .client
+            .client()
             .create_multipart_upload()
             .bucket(&self.location.bucket)
             .key(&key)
@@ -92,7 +90,7 @@ impl Shared {
         for (number, start) in (1..).zip((0..size).step_by(step as usize)) {
             let end = (start + step).min(size) - 1;
             let copied = self
-                .client
+                .client()
                 .upload_part_copy()
                 .bucket(&self.location.bucket)
                 .key(&key)
@@ -100,8 +98,6 @@ impl Shared {
                 .part_number(number)
                 .copy_source(self.source(from))
                 .copy_source_range(format!("bytes={start}-{end}"))
-                .customize()
-                .config_override(client::transfer())
                 .send()
                 .await;
             let result = match copied {
@@ -114,14 +110,12 @@ impl Shared {
             parts.push(part.build());
         }
         let completed = self
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&self.location.bucket)
             .key(&key)
             .upload_id(id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-            .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         match completed {

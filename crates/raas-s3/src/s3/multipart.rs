@@ -13,7 +13,7 @@ use super::errors::{Action, FailedRequest};
 use super::leftovers::Leftover;
 use super::pool::Buffer;
 use super::upload::base64_of;
-use super::{Engine, Shared, client, etag_md5};
+use super::{Engine, Shared, etag_md5};
 use raas_publish::storage::{OnStored, StorageError};
 
 /// The most parts of an upload.
@@ -222,7 +222,7 @@ impl UploadSession {
         }
         let shared = &self.shared;
         let sent = shared
-            .client
+            .client()
             .upload_part()
             .bucket(&shared.location.bucket)
             .key(&self.key)
@@ -234,7 +234,6 @@ impl UploadSession {
             .customize()
             // The signature covers the checksum, and the checksum covers the body.
             .disable_payload_signing()
-            .config_override(client::transfer())
             .send()
             .await;
         match sent {
@@ -254,14 +253,12 @@ impl UploadSession {
     ) -> Result<(), StorageError> {
         let shared = &self.shared;
         let completed = shared
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&shared.location.bucket)
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-            .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         let Err(error) = completed else { return Ok(()) };
@@ -290,7 +287,7 @@ impl SentPart {
 impl Shared {
     async fn create_upload(&self, target: &UploadTarget, key: &str) -> Result<String, StorageError> {
         let request = self
-            .client
+            .client()
             .create_multipart_upload()
             .bucket(&self.location.bucket)
             .key(key)
@@ -339,7 +336,7 @@ impl Shared {
     }
 
     async fn parts(&self, key: &str, id: &str) -> Result<BTreeMap<i32, SentPart>, StorageError> {
-        let request = self.client.list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
+        let request = self.client().list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
         let mut pages = request.into_paginator().send();
         let mut parts = BTreeMap::new();
         while let Some(page) = pages.next().await {

@@ -11,7 +11,7 @@ use raas_types::{Digest, ObjectKey, Reference};
 use super::errors::Action;
 use super::multipart::{Multipart, UploadTarget};
 use super::pool::Buffer;
-use super::{Engine, Shared, client};
+use super::{Engine, Shared};
 use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
 /// An object of a known length up to so many parts is one request.
@@ -130,7 +130,7 @@ impl Shared {
         let length = content.len() as i64;
         let body = buffer.map_or_else(|| ByteStream::from_static(b""), Buffer::into_body);
         let request = self
-            .client
+            .client()
             .put_object()
             .bucket(&self.location.bucket)
             .set_acl(self.location.acl(key))
@@ -141,11 +141,14 @@ impl Shared {
             .checksum_sha256(base64_of(&digest))
             .body(body);
         // The signature covers the checksum, and the checksum covers the body.
-        let settings = match key {
-            ObjectKey::Pointer | ObjectKey::Turn(_) => client::timely(),
-            _ => client::transfer(),
+        let request = request.customize().disable_payload_signing();
+        let request = match key {
+            ObjectKey::Pointer | ObjectKey::PublishLease(_) => {
+                request.config_override(self.requests.timely())
+            }
+            _ => request,
         };
-        let sent = request.customize().disable_payload_signing().config_override(settings).send().await;
+        let sent = request.send().await;
         match sent {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(format!("cannot store {key}"), Action::PUT, &error).await),

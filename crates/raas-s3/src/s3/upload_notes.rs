@@ -15,6 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +28,16 @@ const ENDING: &str = "jsonl";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Note {
-    Begun { key: String, upload: String },
-    Ended { upload: String },
+    Begun {
+        key: String,
+        upload: String,
+        /// When, in seconds since 1970. An older raas wrote no time.
+        #[serde(default)]
+        at: u64,
+    },
+    Ended {
+        upload: String,
+    },
 }
 
 /// The uploads of this run, and the uploads of killed runs that it has taken over.
@@ -42,10 +51,17 @@ pub(super) struct UploadNotes {
 struct State {
     /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
-    /// The key of each upload that has not ended, by the upload's id.
-    open: BTreeMap<String, String>,
+    /// The uploads that have not ended, by their ids.
+    open: BTreeMap<String, Open>,
     /// The uploads that can be resumed.
     free: BTreeSet<String>,
+}
+
+/// An upload that has not ended.
+#[derive(Debug)]
+struct Open {
+    key: String,
+    at: u64,
 }
 
 impl UploadNotes {
@@ -56,9 +72,13 @@ impl UploadNotes {
 
     /// Notes that this run has begun an upload.
     pub(super) fn begun(&self, key: &str, upload: &str) {
+        self.begun_at(key, upload, now());
+    }
+
+    fn begun_at(&self, key: &str, upload: &str, at: u64) {
         let mut state = self.state();
-        state.open.insert(upload.to_owned(), key.to_owned());
-        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned() };
+        state.open.insert(upload.to_owned(), Open { key: key.to_owned(), at });
+        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned(), at };
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
@@ -83,13 +103,28 @@ impl UploadNotes {
         let State { open, free, .. } = &mut *state;
         let mut taken = Vec::new();
         free.retain(|upload| {
-            let other = open.get(upload).is_none_or(|of| of != key);
+            let other = open.get(upload).is_none_or(|open| open.key != key);
             if !other {
                 taken.push(upload.clone());
             }
             other
         });
         taken
+    }
+
+    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has removed
+    /// by their age. `known` are all unfinished uploads that the service has, if it says that.
+    pub(super) fn forget_ended(&self, known: Option<&BTreeSet<String>>, longest: Duration) {
+        let oldest = now().saturating_sub(longest.as_secs());
+        let ended: Vec<String> = {
+            let state = self.state();
+            let is_over = |upload: &&String| match known {
+                Some(known) => !known.contains(*upload),
+                None => state.open.get(*upload).is_none_or(|open| open.at < oldest),
+            };
+            state.free.iter().filter(is_over).cloned().collect()
+        };
+        ended.iter().for_each(|upload| self.ended(upload));
     }
 
     /// Takes over the uploads of killed runs.
@@ -122,12 +157,13 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload } => drop(left.insert(upload, key)),
+                Note::Begun { key, upload, at } => drop(left.insert(upload, Open { key, at })),
                 Note::Ended { upload } => drop(left.remove(&upload)),
             }
         }
-        for (upload, key) in left {
-            self.begun(&key, &upload);
+        for (upload, Open { key, at }) in left {
+            // An older raas wrote no time: the upload is taken for one of now.
+            self.begun_at(&key, &upload, if at == 0 { now() } else { at });
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -148,6 +184,11 @@ impl State {
         line.push(b'\n');
         file.write_all(&line)
     }
+}
+
+/// The time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Makes the file for a run's notes.
@@ -212,6 +253,35 @@ mod tests {
         living.ended("1");
         drop(living);
         assert_eq!(files(&folder), 0);
+    }
+
+    #[test]
+    fn notes_of_uploads_that_are_over_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let killed = |at: u64| {
+            let run = UploadNotes::new(folder.path().to_owned());
+            run.begun_at("a", "1", at);
+            run.begun_at("a", "2", now());
+        };
+        // The service says which uploads it still has.
+        killed(now());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.begun("b", "own");
+        run.take_over().unwrap();
+        run.forget_ended(Some(&BTreeSet::from(["2".to_owned()])), day);
+        assert_eq!(run.take("a"), ["2"]);
+        assert!(run.state().open.contains_key("own"), "an upload of this run may be too new for the answer");
+        run.ended("2");
+        run.ended("own");
+        drop(run);
+        assert_eq!(files(folder.path()), 0);
+        // It does not say that: then the age counts.
+        killed(now() - 2 * day.as_secs());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.take_over().unwrap();
+        run.forget_ended(None, day);
+        assert_eq!(run.take("a"), ["2"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) struct State {
     pub(super) asked: Vec<(String, String)>,
     pub(super) page: usize,
     pub(super) tells_checksums: bool,
+    pub(super) heeds_conditions: bool,
     next: usize,
 }
 
@@ -64,6 +65,7 @@ impl State {
             asked: Vec::new(),
             page: 1000,
             tells_checksums: true,
+            heeds_conditions: true,
             next: 0,
         }
     }

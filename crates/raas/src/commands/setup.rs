@@ -7,12 +7,14 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::follow_up::await_served;
 use crate::output;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::{Local, Platform as _};
 use raas_publish::home::Home;
 use raas_publish::publication;
+use raas_publish::service;
 use raas_publish::storage::probe;
 
 /// Set up a vendor's registry, or complete it
@@ -94,9 +96,21 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
     say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
+    if config.is_shared(vendor.name()) {
+        let found = if service::learn(&vendor, storage)? {
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
+        } else {
+            "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
+        };
+        say(found.to_owned());
+    }
     publication::reconcile(&open.registry())?;
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
+    if let Some(head) = vendor.record().head()? {
+        // What the setup has completed is of use when it is served.
+        await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
+    }
     // Only settings that work are added to the configuration.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {

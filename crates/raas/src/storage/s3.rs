@@ -48,6 +48,7 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
         region: settings.s3_region.clone(),
         path_style: settings.s3_path_style,
         public_acl: settings.s3_public_acl,
+        stall_timeout: settings.s3_stall_timeout,
         access: settings.access,
         cdn_url: settings.cdn_url.clone(),
     }
