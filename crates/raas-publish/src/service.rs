@@ -25,7 +25,7 @@ pub fn learn(vendor: &Vendor, storage: &dyn Storage) -> Result<bool, Failure> {
     let conditional_writes = probe_conditional_writes(storage)?;
     let learned = Learned { storage: name(storage), conditional_writes };
     let text = serde_json::to_vec(&learned).expect("all keys are texts");
-    let path = vendor.service_note();
+    let path = vendor.conditional_writes_note();
     files::replace(&path, &text).context(|| format!("cannot write {}", path.display()))?;
     Ok(conditional_writes)
 }
@@ -41,7 +41,7 @@ pub fn conditional_writes<'a>(
 ) -> Result<Option<&'a dyn ConditionalWrites>, Failure> {
     let Some(writes) = storage.capabilities().conditional_writes else { return Ok(None) };
     // A note that cannot be read says nothing, and the service is asked again.
-    let noted = fs::read(vendor.service_note()).ok();
+    let noted = fs::read(vendor.conditional_writes_note()).ok();
     let noted = noted.and_then(|text| serde_json::from_slice::<Learned>(&text).ok());
     let has = match noted.filter(|noted| noted.storage == name(storage)) {
         Some(noted) => noted.conditional_writes,

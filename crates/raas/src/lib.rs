@@ -13,6 +13,7 @@ mod config;
 #[cfg_attr(not(feature = "s3"), path = "credentials/without_s3.rs")]
 mod credentials;
 mod doctor;
+mod exposure;
 mod fleet;
 mod follow;
 mod follow_up;

@@ -136,6 +136,11 @@ impl Requests {
         Self { client: Client::from_conf(builder.build()), http }
     }
 
+    /// The settings for all other requests.
+    pub(super) fn patient(&self) -> Builder {
+        self.with(self.http.patience)
+    }
+
     /// The settings for requests that are useless if they come late: writes of a lease or of the pointer.
     pub(super) fn timely(&self) -> Builder {
         self.with(self.http.patience.timely()).retry_config(RetryConfig::standard().with_max_attempts(4))
@@ -205,9 +210,7 @@ impl ClassifyRetry for DamagedOnTheWay {
             error.downcast_ref::<UploadPartError>().map_or_else(put, ProvideErrorMetadata::code)
         });
         match code {
-            Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest") => {
-                RetryAction::transient_error()
-            }
+            Some(code) if errors::DAMAGED.contains(&code) => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }

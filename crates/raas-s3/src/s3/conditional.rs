@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_sdk_s3::primitives::ByteStream;
 use raas_types::{Digest, ObjectKey};
 
+use super::checksums::Integrity;
 use super::errors::{Action, FailedRequest};
 use super::upload::base64_of;
 use super::{S3, Shared};
@@ -40,24 +41,29 @@ impl Shared {
         content: &[u8],
         expected: Option<&Version>,
     ) -> Result<Option<Version>, StorageError> {
-        let request = self
-            .client()
-            .put_object()
-            .bucket(&self.location.bucket)
-            .set_acl(self.location.acl(key))
-            .key(self.location.key(key))
-            .content_type(key.content_type())
-            .cache_control(key.cache_control())
-            .content_length(content.len() as i64)
-            .checksum_sha256(base64_of(&Digest::of(content)))
-            .body(ByteStream::from(content.to_vec()));
-        let request = match expected {
-            Some(Version(etag)) => request.if_match(etag),
-            None => request.if_none_match("*"),
-        };
-        let sent = request.customize().config_override(self.requests.timely()).send().await;
-        match sent {
-            Ok(stored) => Ok(Some(Version(stored.e_tag.unwrap_or_default()))),
+        let sent = self.send_verified(self.checksums.integrity(), |integrity| {
+            let request = self
+                .client()
+                .put_object()
+                .bucket(&self.location.bucket)
+                .set_acl(self.location.acl(key))
+                .key(self.location.key(key))
+                .content_type(key.content_type())
+                .cache_control(key.cache_control())
+                .content_length(content.len() as i64)
+                .body(ByteStream::from(content.to_vec()));
+            let request = match expected {
+                Some(Version(etag)) => request.if_match(etag),
+                None => request.if_none_match("*"),
+            };
+            let request = match integrity {
+                Integrity::Checksum => request.checksum_sha256(base64_of(&Digest::of(content))),
+                Integrity::SignedPayload => request,
+            };
+            request.customize().config_override(self.requests.timely()).send()
+        });
+        match sent.await {
+            Ok((stored, _)) => Ok(Some(Version(stored.e_tag.unwrap_or_default()))),
             Err(error) => {
                 let failed = FailedRequest::of(&error);
                 // 409: another write of the object was under way. 404: there is no object with any version.

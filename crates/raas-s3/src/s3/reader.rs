@@ -92,7 +92,7 @@ impl Shared {
         let request = if from.is_some() { request.config_override(self.requests.timely()) } else { request };
         match request.send().await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
+            Err(error) if self.is_absent(key, &FailedRequest::of(&error)).await => Ok(None),
             Err(error) => Err(self.explain(format!("cannot read {key}"), Action::GET, &error).await),
         }
     }

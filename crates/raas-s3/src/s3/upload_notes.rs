@@ -31,6 +31,8 @@ enum Note {
     Begun {
         key: String,
         upload: String,
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        checksums: bool,
         /// When, in seconds since 1970. An older raas wrote no time.
         #[serde(default)]
         at: u64,
@@ -38,6 +40,27 @@ enum Note {
     Ended {
         upload: String,
     },
+}
+
+/// An upload that can be resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenUpload {
+    pub(super) id: String,
+    /// Whether its parts have checksums.
+    pub(super) checksums: bool,
+}
+
+/// An upload that has not ended.
+#[derive(Debug)]
+struct Begun {
+    key: String,
+    checksums: bool,
+    /// When, in seconds since 1970.
+    at: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The uploads of this run, and the uploads of killed runs that it has taken over.
@@ -52,16 +75,9 @@ struct State {
     /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
     /// The uploads that have not ended, by their ids.
-    open: BTreeMap<String, Open>,
+    open: BTreeMap<String, Begun>,
     /// The uploads that can be resumed.
     free: BTreeSet<String>,
-}
-
-/// An upload that has not ended.
-#[derive(Debug)]
-struct Open {
-    key: String,
-    at: u64,
 }
 
 impl UploadNotes {
@@ -71,14 +87,16 @@ impl UploadNotes {
     }
 
     /// Notes that this run has begun an upload.
-    pub(super) fn begun(&self, key: &str, upload: &str) {
-        self.begun_at(key, upload, now());
+    pub(super) fn begun(&self, key: &str, upload: &str, checksums: bool) {
+        self.add(upload, Begun { key: key.to_owned(), checksums, at: now() });
     }
 
-    fn begun_at(&self, key: &str, upload: &str, at: u64) {
+    fn add(&self, upload: &str, begun: Begun) {
         let mut state = self.state();
-        state.open.insert(upload.to_owned(), Open { key: key.to_owned(), at });
-        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned(), at };
+        let Begun { key, checksums, at } = &begun;
+        let note =
+            Note::Begun { key: key.clone(), upload: upload.to_owned(), checksums: *checksums, at: *at };
+        state.open.insert(upload.to_owned(), begun);
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
@@ -98,16 +116,16 @@ impl UploadNotes {
     }
 
     /// Takes the uploads of a key that can be resumed.
-    pub(super) fn take(&self, key: &str) -> Vec<String> {
+    pub(super) fn take(&self, key: &str) -> Vec<OpenUpload> {
         let mut state = self.state();
         let State { open, free, .. } = &mut *state;
         let mut taken = Vec::new();
-        free.retain(|upload| {
-            let other = open.get(upload).is_none_or(|open| open.key != key);
-            if !other {
-                taken.push(upload.clone());
+        free.retain(|upload| match open.get(upload).filter(|begun| begun.key == key) {
+            Some(begun) => {
+                taken.push(OpenUpload { id: upload.clone(), checksums: begun.checksums });
+                false
             }
-            other
+            None => true,
         });
         taken
     }
@@ -157,13 +175,16 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload, at } => drop(left.insert(upload, Open { key, at })),
+                Note::Begun { key, upload, checksums, at } => {
+                    drop(left.insert(upload, Begun { key, checksums, at }));
+                }
                 Note::Ended { upload } => drop(left.remove(&upload)),
             }
         }
-        for (upload, Open { key, at }) in left {
+        for (upload, begun) in left {
             // An older raas wrote no time: the upload is taken for one of now.
-            self.begun_at(&key, &upload, if at == 0 { now() } else { at });
+            let at = if begun.at == 0 { now() } else { begun.at };
+            self.add(&upload, Begun { at, ..begun });
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -219,6 +240,10 @@ impl Drop for UploadNotes {
 mod tests {
     use super::*;
 
+    fn open(id: &str, checksums: bool) -> OpenUpload {
+        OpenUpload { id: id.into(), checksums }
+    }
+
     fn files(folder: &Path) -> usize {
         fs::read_dir(folder).map_or(0, Iterator::count)
     }
@@ -229,30 +254,35 @@ mod tests {
         let folder = folder.path().join("uploads");
         let run = || UploadNotes::new(folder.clone());
         let living = run();
-        living.begun("app/one", "1");
+        living.begun("app/one", "1", true);
         let killed = run();
-        killed.begun("app/one", "2");
-        killed.begun("app/two", "3");
-        killed.begun("app/two", "4");
+        killed.begun("app/one", "2", false);
+        killed.begun("app/two", "3", true);
+        killed.begun("app/two", "4", true);
         killed.ended("3");
         drop(killed);
         let (next, other) = (run(), run());
         next.take_over().unwrap();
         other.take_over().unwrap();
-        assert_eq!(next.take("app/one"), ["2"]);
+        assert_eq!(next.take("app/one"), [open("2", false)]);
         assert!(next.take("app/one").is_empty() && other.take("app/one").is_empty());
         // This run is killed too, while it resumes one upload and has not touched the other.
         drop(next);
         other.take_over().unwrap();
-        assert_eq!((other.take("app/one"), other.take("app/two")), (vec!["2".into()], vec!["4".into()]));
+        assert_eq!(other.take("app/one"), [open("2", false)]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("2");
         other.free("4");
-        assert_eq!(other.take("app/two"), ["4"]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("4");
         drop(other);
         living.ended("1");
         drop(living);
         assert_eq!(files(&folder), 0);
+    }
+
+    fn ids(run: &UploadNotes, key: &str) -> Vec<String> {
+        run.take(key).into_iter().map(|upload| upload.id).collect()
     }
 
     #[test]
@@ -261,16 +291,16 @@ mod tests {
         let day = Duration::from_secs(24 * 3600);
         let killed = |at: u64| {
             let run = UploadNotes::new(folder.path().to_owned());
-            run.begun_at("a", "1", at);
-            run.begun_at("a", "2", now());
+            run.add("1", Begun { key: "a".into(), checksums: true, at });
+            run.begun("a", "2", true);
         };
         // The service says which uploads it still has.
         killed(now());
         let run = UploadNotes::new(folder.path().to_owned());
-        run.begun("b", "own");
+        run.begun("b", "own", true);
         run.take_over().unwrap();
         run.forget_ended(Some(&BTreeSet::from(["2".to_owned()])), day);
-        assert_eq!(run.take("a"), ["2"]);
+        assert_eq!(ids(&run, "a"), ["2"]);
         assert!(run.state().open.contains_key("own"), "an upload of this run may be too new for the answer");
         run.ended("2");
         run.ended("own");
@@ -281,7 +311,7 @@ mod tests {
         let run = UploadNotes::new(folder.path().to_owned());
         run.take_over().unwrap();
         run.forget_ended(None, day);
-        assert_eq!(run.take("a"), ["2"]);
+        assert_eq!(ids(&run, "a"), ["2"]);
     }
 
     #[test]
@@ -291,7 +321,7 @@ mod tests {
         fs::write(folder.path().join("x.jsonl"), notes).unwrap();
         let run = UploadNotes::new(folder.path().to_owned());
         run.take_over().unwrap();
-        assert_eq!(run.take("a"), ["1"]);
+        assert_eq!(run.take("a"), [open("1", true)]);
         run.ended("1");
         drop(run);
         assert_eq!(files(folder.path()), 0);

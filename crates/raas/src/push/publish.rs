@@ -12,6 +12,7 @@ use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
+use crate::exposure::OpenAccess;
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
@@ -27,6 +28,8 @@ pub(super) struct Publisher<'a> {
     pub(super) stored: &'a Stored,
     pub(super) operator: &'a OperatorDocuments,
     pub(super) progress: &'a Progress,
+    /// Set if everybody may read the vendor's objects.
+    pub(super) open_access: Option<OpenAccess>,
 }
 
 /// The changes of a publication.
@@ -65,6 +68,10 @@ impl Publisher<'_> {
             _ => None,
         };
         current.protected |= protected_before.is_some();
+        // Another home may have protected it since the push began, and an unpublished image may be protected again.
+        if let (Some(open), true) = (self.open_access, current.protected) {
+            return Err(open.failure(registry.vendor, &[name.to_string()]));
+        }
         let manifests = match head {
             Some(head) => publication.record.files(head, &tree::manifests(name))?,
             None => Vec::new(),
@@ -74,9 +81,10 @@ impl Publisher<'_> {
         let base_url = registry.storage.base_url();
         let composer =
             Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
-        let mut files = composer.compose(&current, &manifests, stored, |digest| {
-            publication.record.read(head?, &tree::manifest(name, digest)).ok().flatten()
-        });
+        let mut files = composer.compose(&current, &manifests, stored, |digest| match head {
+            Some(head) => publication.record.read(head, &tree::manifest(name, digest)),
+            None => Ok(None),
+        })?;
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);

@@ -16,7 +16,8 @@ fn impatient(server: &Server, stall: Duration, budget: Option<Duration>) -> (S3,
         patience: Patience { quiet: stall / 3, ..Patience::of(stall) },
         budget,
     };
-    (with_policy(&policy, &say, Path::new("/dev/null/notes"), &server.url(), &settings()), lines)
+    let place = (Path::new("/dev/null/notes"), &*server.url(), &settings());
+    (with_policy(&policy, &say, ForwardProxies::none(), place), lines)
 }
 
 #[test]

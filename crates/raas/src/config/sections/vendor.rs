@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, VendorName};
+use raas_types::{BucketAccess, ChecksumPolicy, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
@@ -31,6 +31,8 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_path_style: bool,
     /// Whether objects of `access = public` are stored with an ACL that lets everybody read them.
     pub(crate) s3_public_acl: bool,
+    /// Whether uploads carry checksums.
+    pub(crate) s3_checksums: ChecksumPolicy,
     /// How long a request to the bucket may stand still before it is tried again.
     pub(crate) s3_stall_timeout: Option<Duration>,
     /// How clients get objects.
