@@ -177,7 +177,8 @@ def check_push(place, home):
         raise Violated(f"the trace does not have the commit and the checkout: {seen}")
     lost = disk.lost(f"{vendor}/bucket/") + disk.lost(f"{vendor}/checkout/")
     # What makes the folder of the record a repository.
-    lost += [path for path in disk.lost(f"{vendor}/metadata.git/") if path.endswith(("/HEAD", "/config"))]
+    needed = {f"{vendor}/metadata.git/HEAD", f"{vendor}/metadata.git/config"}
+    lost += needed.intersection(disk.lost(f"{vendor}/metadata.git/"))
     if lost:
         raise Violated(f"after the push, these are not on the disk: {lost}")
     return steps
