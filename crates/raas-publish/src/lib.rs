@@ -23,6 +23,7 @@
 //! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
+//! - [`service`] notes what this home has found out about the service behind a bucket.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
 //! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
@@ -54,6 +55,7 @@ pub mod repair;
 pub mod repository_listing;
 pub mod republish;
 pub mod scrub;
+pub mod service;
 pub mod snapshot;
 pub mod storage;
 pub mod storage_note;

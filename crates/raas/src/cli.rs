@@ -16,7 +16,9 @@ use crate::commands::{
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
 use crate::output;
+use crate::storage::say_on_stderr;
 use raas_base::failure::Failure;
+use raas_base::interrupt;
 use raas_publish::home::Home;
 use raas_types::VendorName;
 
@@ -137,6 +139,21 @@ impl Command {
             Command::Doctor(_) | Command::Pulls(_) | Command::Config(_) | Command::Lint(_) => None,
         }
     }
+
+    /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
+    fn may_publish(&self) -> bool {
+        matches!(
+            self,
+            Command::Push(_)
+                | Command::Rollback(_)
+                | Command::Tag(_)
+                | Command::Retire(_)
+                | Command::Remove(_)
+                | Command::Unpublish(_)
+                | Command::Setup(_)
+                | Command::Gc(_)
+        )
+    }
 }
 
 impl Cli {
@@ -176,6 +193,10 @@ impl Cli {
             }
             Ok(config)
         };
+        interrupt::watch(&say_on_stderr());
+        if self.command.may_publish() {
+            interrupt::may_publish();
+        }
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use raas_base::failure::Failure;
 use raas_git::CommitId;
 use raas_platform::{Local, Platform as _, Revision, ServerRegistration};
-use raas_publish::home::Home;
+use raas_publish::home::{Home, Vendor};
 use raas_publish::registry::Registry;
 use raas_types::RepositoryName;
 
@@ -63,18 +63,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
-        let platform = Local::new(self.home.servers());
-        let servers = platform.observe(vendor.name())?;
-        let record = vendor.record();
-        let is_served_by = |served: &str| match CommitId::parse(served) {
-            Ok(served) if served == *commit => true,
-            // Another push may have published on top of the commit. A server of another home may answer at the address with a
-            // commit that this record does not have.
-            Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
-            Err(_) => false,
-        };
-        let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
-        let served = platform.await_revision(vendor.name(), &servers, &revision, self.say);
+        let servers = Local::new(self.home.servers()).observe(vendor.name())?;
+        let served = await_served(self.home, vendor, &servers, commit, self.say);
         // The publication is backed up even if a server does not serve it.
         let backed_up =
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
@@ -110,4 +100,27 @@ impl FollowUp<'_> {
         }
         Served::Yes
     }
+}
+
+/// Waits until these servers of a home serve a publication.
+///
+/// # Errors
+/// A server does not serve it in time.
+pub(crate) fn await_served(
+    home: &Home,
+    vendor: &Vendor,
+    servers: &[ServerRegistration],
+    commit: &CommitId,
+    say: &dyn Fn(&str),
+) -> Result<(), Failure> {
+    let record = vendor.record();
+    let is_served_by = |served: &str| match CommitId::parse(served) {
+        Ok(served) if served == *commit => true,
+        // Another push may have published on top of the commit. A server of another home may answer at the address with a
+        // commit that this record does not have.
+        Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
+        Err(_) => false,
+    };
+    let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
+    Local::new(home.servers()).await_revision(vendor.name(), servers, &revision, say)
 }

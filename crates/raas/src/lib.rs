@@ -43,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use raas_base::failure::{Failure, Kind};
+use raas_base::interrupt;
 
 /// Runs the command that the command line names.
 pub fn run() -> ExitCode {
@@ -61,7 +62,10 @@ pub fn run() -> ExitCode {
         },
     };
     let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
-    match cli.run() {
+    let done = cli.run();
+    // The clean-up after a signal may have made the command fail.
+    interrupt::hold_if_interrupted();
+    match done {
         Ok(code) => match output::write_error() {
             Some(error) => {
                 let failure = Failure::new(Kind::Environment, "cannot write to standard output")

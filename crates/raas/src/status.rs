@@ -88,7 +88,7 @@ impl Checks<'_> {
     fn all(&mut self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
         let domain = check_folder(vendor);
-        let (storage, checked) = storage::check(vendor, config);
+        let (storage, checked) = storage::check(vendor, config, self.deep.is_some());
         let shared = config.is_shared(vendor.name());
         if shared {
             self.catch_up(&checked);

@@ -39,7 +39,7 @@ impl<'a> OpenRegistry<'a> {
 
     /// As [`open`](Self::open), but the objects of the vendor may be in another storage: for `raas setup`.
     pub(crate) fn open_unchecked(vendor: &'a Vendor, config: &Config, say: Say) -> Result<Self, Failure> {
-        let storage = open_storage(vendor, config, &say)?;
+        let storage = open_storage(vendor, config, &say, s3::Hurry::No)?;
         let note = storage_note(vendor, config);
         Ok(Self { vendor, storage, shared: config.is_shared(vendor.name()), note, say })
     }
@@ -71,7 +71,17 @@ pub(crate) fn say_on_stderr() -> Say {
 /// As [`OpenRegistry::open`].
 pub(crate) fn open(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dyn Storage>, Failure> {
     storage_note(vendor, config).check(vendor)?;
-    open_storage(vendor, config, say)
+    open_storage(vendor, config, say, s3::Hurry::No)
+}
+
+/// As [`open`], for a command that may do without the storage and must not wait long for it.
+pub(crate) fn open_in_a_hurry(
+    vendor: &Vendor,
+    config: &Config,
+    say: &Say,
+) -> Result<Box<dyn Storage>, Failure> {
+    storage_note(vendor, config).check(vendor)?;
+    open_storage(vendor, config, say, s3::Hurry::Yes)
 }
 
 /// Refuses a vendor whose objects are in another storage than the configuration says.
@@ -103,9 +113,14 @@ fn name_of_storage(settings: &VendorSettings) -> String {
     format!("s3://{bucket}{prefix} of {service}")
 }
 
-fn open_storage(vendor: &Vendor, config: &Config, say: &Say) -> Result<Box<dyn Storage>, Failure> {
+fn open_storage(
+    vendor: &Vendor,
+    config: &Config,
+    say: &Say,
+    hurry: s3::Hurry,
+) -> Result<Box<dyn Storage>, Failure> {
     match &config.vendor(vendor.name()).s3_bucket {
-        Some(_) => s3::open(vendor, config, say, s3::Hurry::No),
+        Some(_) => s3::open(vendor, config, say, hurry),
         None => Ok(Box::new(Directory::new(vendor.bucket()))),
     }
 }

@@ -38,6 +38,7 @@ use bind::bind;
 use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
+use raas_base::interrupt;
 use raas_platform::ServerRegistration;
 use raas_platform::registration::{self, Registered};
 use raas_publish::home::{Home, Vendor};
@@ -201,12 +202,19 @@ impl Server<'_> {
         let options = self.observability.options(self.options).await?;
         let (pid, secure) = (std::process::id(), options.is_secure());
         let registration = ServerRegistration { address, pid, vendors: only, secure };
-        let cannot_register = || format!("cannot register the server in {}", home.servers().display());
         // Other commands find the server from here on. A connection waits until the metadata is loaded.
-        let registered = registration::register(&home.servers(), &registration).context(cannot_register)?;
+        let registered = registration::register(&home.servers(), &registration);
+        // The disk may be full, or read-only. Clients do not need the registration.
+        let registered = registered.map_err(|error| {
+            output::error(&format!(
+                "Note: other commands of this machine do not find this server, and a push does not wait for it: \
+                 cannot register it in {}: {error}",
+                home.servers().display()
+            ));
+        });
         let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
         say_addresses(&registration, &vendors);
-        answer(listener, sites, options, address, Some(registered)).await
+        answer(listener, sites, options, address, registered.ok()).await
     }
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
@@ -283,16 +291,27 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, whatever the server waits for.
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP. The second one ends the process at once, whatever the server waits for.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = SignalKind::hangup();
+    let mut hangup = if interrupt::is_ignored(hangup) { None } else { Some(signal(hangup)?) };
+    // From here on the server handles signals itself, also while a repository is cloned.
+    interrupt::caller_exits();
     let (sender, first) = oneshot::channel();
     tokio::spawn(async move {
         let mut next = async || {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = terminate.recv() => 143,
                 _ = interrupt.recv() => 130,
+                () = hung_up => 129,
             }
         };
         next().await;

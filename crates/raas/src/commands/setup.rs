@@ -10,12 +10,14 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::exposure;
+use crate::follow_up::await_served;
 use crate::output;
 use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::{Local, Platform as _};
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
+use raas_publish::service;
 use raas_publish::storage::probe;
 use raas_publish::storage_note;
 
@@ -130,6 +132,14 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         accept_storage(&vendor, &open)?;
     }
     complete(&vendor, &open, existed)?;
+    if config.is_shared(vendor.name()) {
+        let found = if service::learn(&vendor, storage)? {
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
+        } else {
+            "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
+        };
+        say(found.to_owned());
+    }
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
     if let Some(repaired) = &mut repaired {
@@ -138,6 +148,10 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     }
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
+    if let Some(head) = vendor.record().head()? {
+        // What the setup has completed is of use when it is served.
+        await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
+    }
     // Only settings that work are added to the configuration.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {

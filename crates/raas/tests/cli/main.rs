@@ -28,6 +28,7 @@ mod serve;
 mod serve_alone;
 mod setup_and_status;
 mod side_by_side;
+mod signals;
 mod snapshot_served;
 mod storage_note;
 mod transcripts;

@@ -4,6 +4,7 @@ mod keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raas_server::{HostName, TokenIssuer};
 use raas_types::{BucketAccess, ChecksumPolicy, VendorName};
@@ -36,6 +37,8 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_public_acl: bool,
     /// Whether uploads carry checksums.
     pub(crate) s3_checksums: ChecksumPolicy,
+    /// How long a request to the bucket may stand still before it is tried again.
+    pub(crate) s3_stall_timeout: Option<Duration>,
     /// How clients get objects.
     pub(crate) access: BucketAccess,
     /// The base URL before the bucket, for `access = cdn`.

@@ -90,6 +90,17 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         )
         .default("`auto`"),
         Key::<Draft>::new(
+            "s3_stall_timeout",
+            "after how many seconds without a byte a request to the bucket is tried again; the fifth such wait is \
+             an error",
+            "120",
+            |draft, value, _| {
+                draft.settings.s3_stall_timeout = Some(seconds(value)?);
+                Ok(())
+            },
+        )
+        .default("60"),
+        Key::<Draft>::new(
             "access",
             "how clients get objects: `presigned`, `public`, `cdn` or `proxy`",
             "presigned",
