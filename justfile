@@ -86,6 +86,10 @@ stress *words:
 hostile *words:
     "$({{packages}} e2e)"/pytest {{suites}}hostile.py {{suites}}rolling.py -s -m "long or not long" {{words}}
 
+# Kills, faults, signals, operators, flipped bits and losses of power: two hours, or `--minutes N`; Debian
+chaos *words:
+    "$({{packages}} e2e)"/python -m chaos {{words}}
+
 # Certificates from a real ACME server, pebble; Debian
 acme *words:
     "$({{packages}} acme)"/pytest {{suites}}acme.py -m acme {{words}}

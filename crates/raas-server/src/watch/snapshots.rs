@@ -61,7 +61,11 @@ pub(super) async fn follow(
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
-                    tracing::info!(bucket, "nothing is published in the bucket yet; the registry is empty");
+                    tracing::warn!(
+                        bucket,
+                        "the place has no `_metadata/current`: nothing is published there yet, or the publications have \
+                         another `s3_prefix`; the registry is empty and not ready"
+                    );
                 }
             }
             Err(refusal) => {
@@ -156,7 +160,7 @@ impl SnapshotReader {
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
-        if let Some(refusal) = self.refusal_of_order(&pointer) {
+        if let Some(refusal) = self.check_order(&pointer) {
             return Err(refusal);
         }
         let changed = match &self.pointer {
@@ -171,11 +175,9 @@ impl SnapshotReader {
 
     /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
     /// a rollback makes the number of publications smaller.
-    fn refusal_of_order(&self, pointer: &Pointer) -> Option<Refusal> {
-        let (found, served) = (pointer.sequence, self.pointer.as_ref()?.sequence);
-        if found >= served {
-            return None;
-        }
+    fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
+        let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
+        let (found, served) = (pointer.sequence, served.sequence);
         if !self.allow_rollback {
             return Some(Refusal::Earlier { found, served });
         }
