@@ -2,8 +2,8 @@
 
 The model keeps of a file only what was synced, and of a folder only the names that were there at its last
 sync. A name that was not synced may be on the disk or not. So at each moment at which a reference may be on
-the disk, all that it refers to must be there for certain. git's own files are taken to be on a file system with a
-journal, as ext4, xfs and btrfs have it: a name is on the disk before a later name that was synced.
+the disk, all that it refers to must be there for certain. git's own files are taken to be on a file system
+with a journal, as ext4, xfs and btrfs have it: a name is on the disk before a later name that was synced.
 """
 
 import os

@@ -329,7 +329,7 @@ impl PatientConnector {
             if progress.last() > last {
                 said = false;
             } else if next == limit {
-                return Err(ConnectorError::timeout(exchange.stalled(last.elapsed()).into()));
+                return Err(ConnectorError::timeout(exchange.stalled(limit.duration_since(last)).into()));
             } else {
                 said = true;
                 exchange.say_waiting(last.elapsed());
