@@ -5,6 +5,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/storage.json    where the vendor's objects are, and by which configuration (storage_note)
 //! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made
 //! <home>/<isv>/turn            the keys of this home's publish leases (lease)
@@ -160,9 +161,20 @@ impl Vendor {
         files::make_folders(&self.checkout().folder().join(tree::DATA)).context(cannot)
     }
 
+    /// Undoes [`create`](Self::create) for a vendor whose setup failed: the vendor does not exist any more. A vendor that
+    /// has published, or may have, stays.
+    pub fn withdraw(&self) -> Result<(), Failure> {
+        let checkout = self.checkout();
+        if checkout.revision().readable()?.is_some() {
+            return Ok(());
+        }
+        fs::remove_dir_all(checkout.folder())
+            .context(|| format!("cannot remove {}", checkout.folder().display()))
+    }
+
     /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
     /// a folder that is there stay.
-    fn create_folder(&self) -> io::Result<()> {
+    pub(crate) fn create_folder(&self) -> io::Result<()> {
         if let Some(home) = self.folder.parent() {
             files::make_folders(home)?;
         }

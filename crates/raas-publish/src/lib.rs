@@ -28,6 +28,7 @@
 //!
 //! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
 //!   it from whatever copy is good.
+//! - [`storage_note`] is what a home remembers of a vendor's storage, so that no command takes another one for it.
 //!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
@@ -57,3 +58,4 @@ pub mod scrub;
 pub mod service;
 pub mod snapshot;
 pub mod storage;
+pub mod storage_note;

@@ -14,10 +14,12 @@ mod issuer;
 mod key;
 #[cfg(test)]
 mod reference;
+mod registry_address;
 mod repository;
 mod sections;
 mod separation;
 mod source;
+mod tag_pattern;
 mod values;
 mod variables;
 mod warnings;
@@ -32,12 +34,15 @@ use raas_types::VendorName;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
+pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_publish::home::Home;
+pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
-pub(crate) use source::{ConfigRequest, ConfigSource};
+pub(crate) use source::{ConfigRequest, ConfigSource, search_path};
+pub(crate) use tag_pattern::TagPattern;
 use variables::Variables;
 
 /// The configuration. Everything has a default, so no file is needed.
@@ -59,6 +64,8 @@ pub(crate) struct Config {
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where the configuration comes from.
     pub(crate) source: ConfigSource,
+    /// The name of that, for people in any folder. It stays when the source is let go of.
+    pub(crate) origin: String,
     /// How long one git command may wait for the network.
     pub(crate) git_timeout: Duration,
     /// Every key that is set, as it may be shown.
@@ -88,7 +95,8 @@ impl Config {
     ) -> Result<Self, Failure> {
         let source = ConfigSource::find(request, home)?;
         let config = Self::parse(&source.read()?, &source)?;
-        Ok(Self { source, git_timeout: request.git_timeout, ..config })
+        let origin = source.whole_name();
+        Ok(Self { source, origin, git_timeout: request.git_timeout, ..config })
     }
 
     /// The configuration with these settings of a vendor, as [`remember`](Self::remember) would leave it.
@@ -105,7 +113,7 @@ impl Config {
             None => Ok(self),
             Some(text) => {
                 let config = Self::parse(text.as_bytes(), &self.source)?;
-                Ok(Self { source: self.source, git_timeout: self.git_timeout, ..config })
+                Ok(Self { source: self.source, origin: self.origin, git_timeout: self.git_timeout, ..config })
             }
         }
     }
@@ -139,6 +147,16 @@ impl Config {
     /// The settings of a vendor. Without a section of that name, all have their defaults.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The vendors that have a section, in the order of their names.
+    pub(crate) fn vendors(&self) -> impl Iterator<Item = &VendorName> {
+        self.vendors.keys()
+    }
+
+    /// Whether the vendor has a section.
+    pub(crate) fn names(&self, vendor: &VendorName) -> bool {
+        self.vendors.contains_key(vendor)
     }
 
     /// Reads the files of the vendors' access policies: keys of token issuers, authorities of client certificates.
@@ -203,6 +221,7 @@ impl Config {
             pulpserver: Pulpserver::read(&ini)?,
             vendors: vendors.into_iter().collect(),
             source: ConfigSource::None,
+            origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
             settings: settings(&ini),
         })
@@ -237,7 +256,7 @@ fn settings(ini: &Ini) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
-    use raas_types::BucketAccess;
+    use raas_types::{BucketAccess, ChecksumPolicy};
 
     use super::*;
 
@@ -284,12 +303,14 @@ mod tests {
     #[test]
     fn a_vendor_has_a_section_of_its_own() {
         let config =
-            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\n")
+            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\ns3_checksums = off\n")
                 .unwrap();
         let acme = config.vendor(&"acme".parse().unwrap());
         assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("bbb"), Some("x/y")));
         assert_eq!((acme.s3_path_style, acme.access), (true, BucketAccess::Public));
-        assert_eq!(config.vendor(&"other".parse().unwrap()).s3_bucket, None);
+        assert_eq!(acme.s3_checksums, ChecksumPolicy::Off);
+        let other = config.vendor(&"other".parse().unwrap());
+        assert_eq!((other.s3_bucket, other.s3_checksums), (None, ChecksumPolicy::Auto));
     }
 
     #[test]
@@ -322,6 +343,7 @@ mod tests {
                 "[acme]\naccess = open",
                 "line 2: `open` is no access: expected presigned, public, cdn or proxy",
             ),
+            ("[acme]\ns3_checksums = yes", "line 2: `yes` is no setting of checksums"),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
             ("[acme]\ncdn_akamai_algo = rot13", "line 2: `rot13` is no algorithm"),

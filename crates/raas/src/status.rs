@@ -19,6 +19,7 @@ use crate::exposure::{self, OpenAccess};
 use crate::output::number;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
+use crate::vendors;
 pub(crate) use check::{Check, Outcome};
 pub(crate) use deep::{Deep, ScrubProgress};
 use raas_base::failure::Failure;
@@ -36,7 +37,7 @@ use storage::CheckedStorage;
 /// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
     platform: &'static str,
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
@@ -63,8 +64,10 @@ pub(crate) fn check(
         reading = checks.reading;
         all
     } else {
-        let found = format!("there is no vendor {name} in {}", home.root().display());
-        vec![Check::failed("domain", found, format!("raas setup {name}"))]
+        vec![vendors::existing(home, config, name).err().map_or_else(
+            || Check::failed("domain", format!("{name} was set up just now"), "run the command again"),
+            |failure| Check::unable("domain", &failure),
+        )]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
     Status { vendor: name.clone(), platform: "local", healthy, checks, reading }
@@ -107,7 +110,8 @@ impl Checks<'_> {
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
+        let registry = config.vendor(vendor.name()).registry_addresses;
+        checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
         checks
     }
 

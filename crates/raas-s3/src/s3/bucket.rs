@@ -45,8 +45,6 @@ const EVERYBODY: [&str; 2] = [
 impl Shared {
     /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may write to.
     pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
-        // The service may have learned to take checksums.
-        self.checksums.forget();
         let mut prepared = Prepared::default();
         if !self.bucket_exists().await? {
             if !create {
@@ -59,6 +57,8 @@ impl Shared {
             self.create_bucket(&mut prepared).await?;
         }
         if create {
+            // The service may have learned to take checksums.
+            self.checksums.forget();
             self.set_encryption(&mut prepared).await?;
             self.set_lifecycle(&mut prepared).await?;
             self.set_access_block(&mut prepared).await?;
