@@ -1,1 +1,1 @@
-"""Kills, faults, signals, many operators and flipped bits, again and again: nothing may be lost or half published."""
+"""Kills, faults, signals, many operators and flipped bits: nothing may be lost or half published."""

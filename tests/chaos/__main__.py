@@ -1,7 +1,7 @@
-"""Kills, faults, signals, operators, flipped bits and losses of power, one after the other, against a real `raas`.
+"""Kills, faults, signals, operators, flipped bits and losses of power, one after the other, against raas.
 
-Prints what was done and what was violated; the exit code is 1 if something was. The seed decides everything but the
-scheduling of the machine: `--seed S --only NAME` runs one trial again.
+Prints what was done and what was violated; the exit code is 1 if something was. The seed decides everything
+but the scheduling of the machine: `--seed S --only NAME` runs one trial again.
 
 usage: python -m chaos [--minutes N] [--seed S] [--raas PATH] [--stage STAGE]... [--only NAME] [--work FOLDER]
 """
@@ -21,7 +21,9 @@ def main():
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__.split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=120, help="how long [default: 120]")
     parser.add_argument("--seed", type=int, help="the seed [default: the time]")
-    parser.add_argument("--raas", type=pathlib.Path, help="the program [default: a build with the profile e2e]")
+    parser.add_argument(
+        "--raas", type=pathlib.Path, help="the program [default: a build with the profile e2e]"
+    )
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
     parser.add_argument("--mode", action="append", choices=MODES, help="only this storage; may be repeated")
     parser.add_argument("--only", metavar="NAME", help="only this trial, such as s3:kill-new-after-7")

@@ -1,9 +1,9 @@
 """What a loss of power leaves, by the recorded system calls of a push into a folder.
 
-The model keeps of a file only what was synced, and of a folder only the names that were there at its last sync. A name
-that was not synced may be on the disk or not. So at each moment at which a reference may be on the disk, all that it
-refers to must be there for certain. git's own files are taken to be on a file system with a journal, as ext4, xfs and
-btrfs have it: a name is on the disk before a later name that was synced.
+The model keeps of a file only what was synced, and of a folder only the names that were there at its last
+sync. A name that was not synced may be on the disk or not. So at each moment at which a reference may be on
+the disk, all that it refers to must be there for certain. git's own files are taken to be on a file system
+with a journal, as ext4, xfs and btrfs have it: a name is on the disk before a later name that was synced.
 """
 
 import os
@@ -43,10 +43,9 @@ class Disk:
         self.bytes[path] = False
 
     def synced(self, path):
-        if pathlib.PurePath(path) in map(lambda name: pathlib.PurePath(name).parent, self.names):
-            for name in self.names:
-                if os.path.dirname(name) == path:
-                    self.names[name] = True
+        for name in self.names:
+            if os.path.dirname(name) == path:
+                self.names[name] = True
         self.bytes[path] = True
 
     def renamed(self, old, new):
@@ -166,7 +165,9 @@ def check_push(place, home):
                 raise Violated(f"the commit may be on the disk before {lost}")
         if new == revision:
             seen.add(new)
-            lost = [path for path in disk.lost(f"{vendor}/checkout/") if not path.endswith((".new", "revision"))]
+            lost = [
+                path for path in disk.lost(f"{vendor}/checkout/") if not path.endswith((".new", "revision"))
+            ]
             if lost:
                 raise Violated(f"servers may see the publication before {lost}")
             if not disk.bytes.get(reference, False):

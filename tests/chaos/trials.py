@@ -74,7 +74,12 @@ def after_kill(place, process, image):
 
 # Kills at each system call, and at any time
 
-CALLS = "openat,write,pwrite64,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,fsync,fdatasync"
+CALLS = ",".join(
+    [
+        "openat,write,pwrite64,rename,renameat,renameat2,link,linkat",
+        "unlink,unlinkat,mkdir,mkdirat,fsync,fdatasync",
+    ]
+)
 
 
 def kills_at_calls(place, noise):
@@ -129,7 +134,9 @@ def kill_after(place, seconds):
 
 # Signals
 
-SAID = re.compile(r"^Interrupted by SIG(INT|TERM|HUP)(: nothing was published|: the publication is made.*)?", re.M)
+SAID = re.compile(
+    r"^Interrupted by SIG(INT|TERM|HUP)(: nothing was published|: the publication is made.*)?", re.M
+)
 
 
 def signals(place, noise):
@@ -203,11 +210,13 @@ def cut(_, act):
 def truncated(_, act):
     answer = act()
     length = str(len(answer.body) + 100)
-    return Answer(answer.status, answer.body, answer.headers | {"Content-Length": length, "Connection": "close"})
+    return Answer(
+        answer.status, answer.body, answer.headers | {"Content-Length": length, "Connection": "close"}
+    )
 
 
 def nonsense(content):
-    """An answer to a reading request that is not what was asked for. (Nobody can know of a write that is a lie.)"""
+    """A wrong answer to a reading request. No client can notice a write that lies."""
 
     def answer(request, act):
         return Answer(200, content) if request.method == "GET" else act()
@@ -328,7 +337,9 @@ def operate(place, seed, homes=8):
     published = place.published()
     missing = {f"app{number}" for number in range(homes)} - set(published)
     if missing or published.get(IMAGE, {}).get("latest") != place.old:
-        raise Violated(f"of eight operators' images, {sorted(missing)} are missing; {IMAGE} is {published.get(IMAGE)}")
+        raise Violated(
+            f"of eight operators' images, {sorted(missing)} are missing; {IMAGE} is {published.get(IMAGE)}"
+        )
     place.must_leave_nothing()
 
 
@@ -388,12 +399,16 @@ def flip_one(place, kind, seed):
         pattern = (IN_HOME | IN_FOLDER)[kind]
         what = flip(noise.choice(sorted(place.home.glob(pattern))), noise)
     found = place.run("status", VENDOR, "--deep")
-    problems = [line for line in found.log.splitlines() if line.startswith("FAIL") and "FAIL  server" not in line]
+    problems = [
+        line for line in found.log.splitlines() if line.startswith("FAIL") and "FAIL  server" not in line
+    ]
     if found.code == 0 or not problems:
         raise Violated(f"{what} is flipped, and `raas status --deep` finds nothing: {found}")
     repaired = place.run("setup", VENDOR, "--repair")
     after = place.run("status", VENDOR, "--deep")
-    problems = [line for line in after.log.splitlines() if line.startswith("FAIL") and "FAIL  server" not in line]
+    problems = [
+        line for line in after.log.splitlines() if line.startswith("FAIL") and "FAIL  server" not in line
+    ]
     if repaired.code == 0 and problems:
         raise Violated(f"{what} is flipped, and `setup --repair` says that all is well: {repaired}; {after}")
     if repaired.code not in (0, 1):

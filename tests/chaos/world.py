@@ -1,4 +1,4 @@
-"""One place of trials: a home and a bucket that are put back before each trial, and what must hold after it."""
+"""One place of trials: a home and a bucket that are put back before each trial. What must hold after it."""
 
 import contextlib
 import io
@@ -39,8 +39,8 @@ class Ended:
 class Place:
     """A home at a fixed path, with a bucket in a folder or in a service.
 
-    The path and the port stay, since documents hold them. `mode` is `folder`, `s3` (a service with conditional
-    writes) or `plain` (a service without).
+    The path and the port stay, since documents hold them. `mode` is `folder`, `s3` (a service with
+    conditional writes) or `plain` (a service without).
     """
 
     def __init__(self, program, work, mode, seed):
@@ -212,7 +212,7 @@ class Place:
         return again
 
     def must_leave_nothing(self):
-        """No lease, no probe and no unfinished upload of a run of this home stays; uploads of killed runs stay two days."""
+        """No lease and no probe stays, and in a folder no upload. In S3, uploads stay for two days."""
         if self.service:
             left = [key for key in self.service.content.objects if key.startswith(("_turns/", "_probe/"))]
         else:

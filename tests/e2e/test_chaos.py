@@ -1,4 +1,4 @@
-"""Kills, faults, signals, operators and losses of power for a few minutes; `just chaos` does the same for hours."""
+"""Kills, faults, signals, operators and losses of power for minutes; `just chaos` does the same for hours."""
 
 import contextlib
 

@@ -1,6 +1,6 @@
-"""A small S3 service in this process: its whole content can be kept and put back at once, and a hook sees each request.
+"""A small S3 service in this process. Its content can be kept and put back, and a hook sees each request.
 
-It has the operations that raas uses, verifies no signatures, and heeds the conditions of writes or ignores them.
+It has the operations that raas uses, verifies no signatures, and heeds conditions of writes or ignores them.
 """
 
 import base64
@@ -89,7 +89,11 @@ class Request:
         if setting and not on_object:
             return f"{self.method.title()}Bucket:{setting.pop()}"
         names = {
-            "GET": "GetObject" if on_object else "ListMultipartUploads" if "uploads" in has else "ListObjectsV2",
+            "GET": "GetObject"
+            if on_object
+            else "ListMultipartUploads"
+            if "uploads" in has
+            else "ListObjectsV2",
             "HEAD": "HeadObject" if on_object else "HeadBucket",
             "DELETE": "DeleteObject",
             "POST": "CreateMultipartUpload" if "uploads" in has else "CompleteMultipartUpload",

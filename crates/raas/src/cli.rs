@@ -117,6 +117,32 @@ enum Command {
 }
 
 impl Command {
+<<<<<<< HEAD
+=======
+    /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
+    fn may_publish(&self) -> bool {
+        match self {
+            Command::Push(_)
+            | Command::Rollback(_)
+            | Command::Tag(_)
+            | Command::Unpublish(_)
+            | Command::Retire(_)
+            | Command::Remove(_)
+            | Command::Setup(_)
+            | Command::Gc(_) => true,
+            Command::Status(_)
+            | Command::List(_)
+            | Command::Log(_)
+            | Command::Diff(_)
+            | Command::Serve(_)
+            | Command::Doctor(_)
+            | Command::Pulls(_)
+            | Command::Config(_)
+            | Command::Lint(_) => false,
+        }
+    }
+
+>>>>>>> work-c
     /// The vendor that the command is for, if it is for one.
     fn vendor(&self) -> Option<&VendorName> {
         match self {
@@ -138,6 +164,7 @@ impl Command {
             },
             Command::Doctor(_) | Command::Pulls(_) | Command::Config(_) | Command::Lint(_) => None,
         }
+<<<<<<< HEAD
     }
 
     /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
@@ -153,6 +180,8 @@ impl Command {
                 | Command::Setup(_)
                 | Command::Gc(_)
         )
+=======
+>>>>>>> work-c
     }
 }
 
@@ -176,6 +205,13 @@ impl Cli {
 
     fn run_command(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
+<<<<<<< HEAD
+=======
+        interrupt::watch(&say_on_stderr());
+        if self.command.may_publish() {
+            interrupt::may_publish();
+        }
+>>>>>>> work-c
         if globals.quiet {
             output::be_quiet();
         }
@@ -193,10 +229,13 @@ impl Cli {
             }
             Ok(config)
         };
+<<<<<<< HEAD
         interrupt::watch(&say_on_stderr());
         if self.command.may_publish() {
             interrupt::may_publish();
         }
+=======
+>>>>>>> work-c
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),

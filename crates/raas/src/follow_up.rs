@@ -7,6 +7,7 @@ use raas_base::failure::Failure;
 use raas_git::CommitId;
 use raas_platform::{Local, Platform as _, Revision, ServerRegistration};
 use raas_publish::home::{Home, Vendor};
+use raas_publish::record::Record;
 use raas_publish::registry::Registry;
 use raas_types::RepositoryName;
 
@@ -70,8 +71,10 @@ impl FollowUp<'_> {
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
         let settings = self.config.vendor(vendor.name());
-        let registry =
-            settings.registry_addresses.first().map(|registry| self.registry(registry, &is_served_by));
+        let registry = settings
+            .registry_addresses
+            .first()
+            .map(|registry| self.registry(registry, &|served| is_served(&vendor.record(), commit, served)));
         Ok(Followed { servers, registry, backed_up })
     }
 
@@ -102,6 +105,17 @@ impl FollowUp<'_> {
     }
 }
 
+/// Whether a server that reports this revision serves the publication.
+fn is_served(record: &Record, commit: &CommitId, served: &str) -> bool {
+    match CommitId::parse(served) {
+        Ok(served) if served == *commit => true,
+        // Another push may have published on top of the commit. A server of another home may answer at the address with a
+        // commit that this record does not have.
+        Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
 /// Waits until these servers of a home serve a publication.
 ///
 /// # Errors
@@ -113,14 +127,7 @@ pub(crate) fn await_served(
     commit: &CommitId,
     say: &dyn Fn(&str),
 ) -> Result<(), Failure> {
-    let record = vendor.record();
-    let is_served_by = |served: &str| match CommitId::parse(served) {
-        Ok(served) if served == *commit => true,
-        // Another push may have published on top of the commit. A server of another home may answer at the address with a
-        // commit that this record does not have.
-        Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
-        Err(_) => false,
-    };
+    let is_served_by = |served: &str| is_served(&vendor.record(), commit, served);
     let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
     Local::new(home.servers()).await_revision(vendor.name(), servers, &revision, say)
 }

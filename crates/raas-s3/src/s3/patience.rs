@@ -205,7 +205,8 @@ impl Waits {
         let waited = operations.entry(operation.to_owned()).or_default();
         waited.attempts += 1;
         waited.time += now;
-        let short = patience.total.saturating_sub(waited.time) < Duration::from_millis(50);
+        // The rest would be no wait worth an attempt.
+        let short = patience.total.saturating_sub(waited.time) < patience.stall / 8;
         waited.over = waited.attempts >= patience.stalls || short || spent;
         Stalled { waited: *waited, now }
     }
@@ -328,7 +329,7 @@ impl PatientConnector {
             if progress.last() > last {
                 said = false;
             } else if next == limit {
-                return Err(ConnectorError::timeout(exchange.stalled(last.elapsed()).into()));
+                return Err(ConnectorError::timeout(exchange.stalled(limit.duration_since(last)).into()));
             } else {
                 said = true;
                 exchange.say_waiting(last.elapsed());

@@ -112,7 +112,7 @@ impl Body for Received {
         let now = waiting.since.elapsed();
         if waiting.said || now >= limit {
             self.waiting = None;
-            let stalled = self.exchange.stalled(now);
+            let stalled = self.exchange.stalled(limit);
             return Poll::Ready(Some(Err(stalled.into())));
         }
         waiting.said = true;
