@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! federation ──▶ registry ──▶ http
+//! pulp ─────────────┘
 //! ```
 //!
 //! The crate knows neither the record nor the storage: it finds and reads, and never stores.
@@ -9,6 +10,7 @@
 pub mod federation;
 pub mod http;
 mod image_failure;
+pub mod pulp;
 pub mod registry;
 
 pub use image_failure::image_failure;

@@ -4,7 +4,6 @@
 
 mod blob;
 mod connection;
-mod credentials;
 mod manifest;
 mod session;
 mod signed;
@@ -19,7 +18,6 @@ use serde::Serialize;
 
 use crate::status::{Check, Outcome};
 use blob::Blob;
-pub(crate) use credentials::{find as find_credentials, host_key};
 use raas_base::Secret;
 use raas_base::failure::Failure;
 use raas_base::parallel;

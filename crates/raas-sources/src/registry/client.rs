@@ -123,7 +123,7 @@ impl Client {
                 Failure::new(Kind::Usage, format!("{url} asks for a name and a password"))
                     .hint("set `registry_username` and `registry_password` in [redhat]")
             }),
-            Some(Challenge::Bearer { token_url }) => {
+            Some(Challenge::Bearer { token_url, .. }) => {
                 // A registry that is spoken to over TLS must not have the password sent elsewhere without.
                 let insecure = token_url.starts_with("http://") && image.base_url().starts_with("https://");
                 self.token(&token_url, basic.filter(|_| !insecure).as_deref())

@@ -1,4 +1,4 @@
-//! Finds the user name and password that docker and podman would use.
+//! Finds the login that docker and podman would use for a repository.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,6 +12,30 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use raas_base::Secret;
+
+/// A login at a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A user name and a password.
+    Password {
+        /// The user name.
+        name: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token that the registry's token server exchanges for others, as `docker login` keeps it for some registries.
+    IdentityToken(Secret),
+}
+
+impl Login {
+    /// The name and the password; `None` for an identity token.
+    pub fn into_password(self) -> Option<(String, Secret)> {
+        match self {
+            Login::Password { name, password } => Some((name, password)),
+            Login::IdentityToken(_) => None,
+        }
+    }
+}
 
 /// A file that `docker login` or `podman login` writes.
 #[derive(Deserialize, Default)]
@@ -28,23 +52,26 @@ struct AuthFile {
 struct Entry {
     #[serde(default)]
     auth: String,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: String,
 }
 
 /// The name under which docker stores the credentials of a host.
-pub(crate) fn host_key(host: &str) -> &str {
+pub fn host_key(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "docker.io" => "index.docker.io",
         other => other,
     }
 }
 
-/// Searches the files of docker and podman. The first file with credentials for the host counts.
+/// Searches the files of docker and podman. The first file with credentials for the host counts. In a file, an entry for
+/// the repository or a namespace of it comes before the entry of the host, as podman keeps them.
 ///
 /// # Errors
 /// A file cannot be read, or a credential helper fails. The error is a message for people.
-pub(crate) fn find(host: &str) -> Result<Option<(String, Secret)>, String> {
+pub fn find_login(host: &str, repository: &str) -> Result<Option<Login>, String> {
     for file in files(&|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
-        if let Some(found) = read(&file, host)? {
+        if let Some(found) = read(&file, host, repository)? {
             return Ok(Some(found));
         }
     }
@@ -58,7 +85,31 @@ fn files(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     environment("REGISTRY_AUTH_FILE").into_iter().chain(docker).chain(podman).collect()
 }
 
-fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
+/// The keys under which a login of the repository may be, the most specific first.
+fn keys(host: &str, repository: &str) -> Vec<String> {
+    let host = host_key(host);
+    let mut keys = Vec::new();
+    let mut path = repository;
+    while !path.is_empty() {
+        keys.push(format!("{host}/{path}"));
+        path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    keys.push(host.to_owned());
+    keys
+}
+
+/// The part of a key that names a host, or a host and a namespace. docker writes whole URLs of the API for some hosts.
+fn normal(key: &str) -> &str {
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let key = key.trim_end_matches('/');
+    key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
+}
+
+fn lookup<'a, T>(entries: &'a BTreeMap<String, T>, wanted: &str) -> Option<(&'a str, &'a T)> {
+    entries.iter().find(|(key, _)| normal(key) == wanted).map(|(key, entry)| (key.as_str(), entry))
+}
+
+fn read(file: &Path, host: &str, repository: &str) -> Result<Option<Login>, String> {
     let shown = file.display();
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
@@ -68,31 +119,37 @@ fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
     // The error of the parser is left out, since it may quote a secret.
     let file: AuthFile = serde_json::from_slice(&bytes)
         .map_err(|_| format!("cannot read {shown}: it is not JSON as docker writes it"))?;
-    let is_host = |key: &str| {
-        let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-        key.split('/').next() == Some(host_key(host))
-    };
-    let helper = file.helpers.iter().find(|(key, _)| is_host(key)).map(|(_, helper)| helper);
-    let entry = file.auths.iter().find(|(key, _)| is_host(key));
-    if let Some((_, Entry { auth })) = entry
-        && !auth.is_empty()
-    {
-        let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (name, password) = pair.ok_or_else(|| format!("cannot read the entry for {host} in {shown}"))?;
-        return Ok(Some((name.to_owned(), Secret::new(password.trim_end_matches('\0')))));
+    for key in keys(host, repository) {
+        let entry = lookup(&file.auths, &key);
+        if let Some((_, Entry { auth, identity_token })) = entry {
+            if !identity_token.is_empty() {
+                return Ok(Some(Login::IdentityToken(Secret::new(identity_token))));
+            }
+            if !auth.is_empty() {
+                let login =
+                    decode(auth).ok_or_else(|| format!("cannot read the entry for {key} in {shown}"))?;
+                return Ok(Some(login));
+            }
+        }
+        // With a credential store, an empty entry means that the store has the password.
+        let helper = lookup(&file.helpers, &key).map(|(_, helper)| helper);
+        if let Some(helper) = helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
+            return ask_helper(helper, entry.map_or(key.as_str(), |(key, _)| key)).map(Some);
+        }
     }
-    // With a credential store, an empty entry means that the store has the password.
-    match helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
-        Some(helper) => ask_helper(helper, entry.map_or(host_key(host), |(key, _)| key)).map(Some),
-        None => Ok(None),
-    }
+    Ok(None)
+}
+
+fn decode(auth: &str) -> Option<Login> {
+    let text = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some(Login::Password { name: name.to_owned(), password: Secret::new(password.trim_end_matches('\0')) })
 }
 
 /// Asks a credential helper.
 ///
 /// Source: docker/docker-credential-helpers, "Development": `get` reads the address from standard input.
-fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
+fn ask_helper(helper: &str, address: &str) -> Result<Login, String> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "Username")]
@@ -122,7 +179,12 @@ fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not JSON"))?;
-    Ok((answer.name, Secret::new(answer.secret)))
+    let secret = Secret::new(answer.secret);
+    // A helper names the user `<token>` if it keeps an identity token.
+    Ok(match answer.name.as_str() {
+        "<token>" => Login::IdentityToken(secret),
+        _ => Login::Password { name: answer.name, password: secret },
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +202,8 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         let found = |host: &str| {
-            read(&file, host).map(|found| found.map(|(name, secret)| (name, secret.expose().to_owned())))
+            let login = read(&file, host, "a/b").map(|found| found.and_then(Login::into_password));
+            login.map(|found| found.map(|(name, secret)| (name, secret.expose().to_owned())))
         };
         let pair = Ok(Some(("user".to_owned(), "pass:word".to_owned())));
         assert_eq!(found("registry.x.org"), pair);
@@ -151,7 +214,30 @@ mod tests {
         assert!(found("helped.org").unwrap_err().contains("helper"));
         fs::write(&file, "{hunter2").unwrap();
         assert!(!found("x.org").unwrap_err().contains("hunter2"));
-        assert_eq!(read(&folder.path().join("none"), "x.org").unwrap(), None);
+        assert_eq!(read(&folder.path().join("none"), "x.org", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn the_most_specific_entry_of_a_file_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("auth.json");
+        let auth = |name: &str| STANDARD.encode(format!("{name}:x"));
+        let text = format!(
+            r#"{{"auths":{{"x.org":{{"auth":"{}"}},"x.org/team":{{"auth":"{}"}},"x.org/team/app":{{"auth":"{}"}},
+            "y.org":{{"auth":"","identitytoken":"hunter2"}}}}}}"#,
+            auth("host"),
+            auth("team"),
+            auth("app")
+        );
+        fs::write(&file, text).unwrap();
+        let name = |repository: &str| {
+            let found = read(&file, "x.org", repository).unwrap().and_then(Login::into_password);
+            found.map(|(name, _)| name).unwrap()
+        };
+        assert_eq!([name("team/app"), name("team/other/x"), name("teams")], ["app", "team", "host"]);
+        let token = read(&file, "y.org", "a").unwrap();
+        assert_eq!(token, Some(Login::IdentityToken(Secret::new("hunter2"))));
+        assert!(!format!("{token:?}").contains("hunter2"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_platform::{Local, Platform as _};
 use raas_publish::home::Home;
-use raas_sources::registry::ImageReference;
+use raas_sources::registry::{ImageReference, Login, find_login, host_key};
 
 /// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
 ///
@@ -82,12 +82,13 @@ pub(crate) fn run(
     };
     let credentials = match &arguments.username {
         Some(user) => Some((user.clone(), password(arguments.password_stdin)?)),
-        None => doctor::find_credentials(&host).map_err(|message| {
-            Failure::new(Kind::Environment, message).hint(format!(
-                "log in again with `docker login {}`, or give --username",
-                doctor::host_key(&host)
-            ))
-        })?,
+        None => {
+            let login = find_login(&host, name.as_str()).map_err(|message| {
+                Failure::new(Kind::Environment, message)
+                    .hint(format!("log in again with `docker login {}`, or give --username", host_key(&host)))
+            })?;
+            login.and_then(Login::into_password)
+        }
     };
     let diagnosis = doctor::examine(&Options {
         host,
