@@ -87,14 +87,18 @@ fn files(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 
 /// The keys under which a login of the repository may be, the most specific first.
 fn keys(host: &str, repository: &str) -> Vec<String> {
-    let host = host_key(host);
+    // docker and podman have different names for Docker Hub.
+    let hosts = match host_key(host) {
+        "index.docker.io" => vec!["index.docker.io", "docker.io"],
+        host => vec![host],
+    };
     let mut keys = Vec::new();
     let mut path = repository;
     while !path.is_empty() {
-        keys.push(format!("{host}/{path}"));
+        keys.extend(hosts.iter().map(|host| format!("{host}/{path}")));
         path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     }
-    keys.push(host.to_owned());
+    keys.extend(hosts.into_iter().map(str::to_owned));
     keys
 }
 
@@ -235,6 +239,12 @@ mod tests {
             found.map(|(name, _)| name).unwrap()
         };
         assert_eq!([name("team/app"), name("team/other/x"), name("teams")], ["app", "team", "host"]);
+        let podmans = format!(r#"{{"auths":{{"docker.io":{{"auth":"{}"}}}}}}"#, auth("hub"));
+        let hub = folder.path().join("hub.json");
+        fs::write(&hub, podmans).unwrap();
+        let login =
+            read(&hub, "registry-1.docker.io", "library/debian").unwrap().and_then(Login::into_password);
+        assert_eq!(login.unwrap().0, "hub");
         let token = read(&file, "y.org", "a").unwrap();
         assert_eq!(token, Some(Login::IdentityToken(Secret::new("hunter2"))));
         assert!(!format!("{token:?}").contains("hunter2"));

@@ -34,6 +34,9 @@ const MAX_ROUNDS: usize = 4;
 /// The most manifests of one repository.
 const MAX_MANIFESTS: usize = 100_000;
 
+/// Up to so many tags, the list of all tags of the repository is not read.
+const FEW_TAGS: usize = 4;
+
 /// The most tags that an error lists.
 const MOST_LISTED: usize = 20;
 
@@ -98,7 +101,10 @@ impl Snapshot<'_> {
             }
             WantedImages::Tags(tags) => {
                 let images = self.resolve_tags(tags.iter().cloned().collect(), true)?;
-                Ok((Resolved { images, attached_tags: None }, notes))
+                // For many images, the list of all tags costs less than a question for each signature that may be there.
+                let list = (tags.len() > FEW_TAGS).then(|| self.remote().tags().ok()).flatten();
+                let attached_tags = list.map(|list| partition(list.tags).0);
+                Ok((Resolved { images, attached_tags }, notes))
             }
             WantedImages::All => {
                 let list = self.remote().tags()?;
@@ -108,14 +114,7 @@ impl Snapshot<'_> {
                         list.unusable.len()
                     ));
                 }
-                let mut attached: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
-                let mut tags = Vec::new();
-                for tag in list.tags {
-                    match cosign_subject(&tag) {
-                        Some(subject) => attached.entry(subject).or_default().push(tag),
-                        None => tags.push(tag),
-                    }
-                }
+                let (attached, tags) = partition(list.tags);
                 if tags.is_empty() {
                     let message = format!("{} has no tag", self.shown());
                     return Err(Failure::new(Kind::Refused, message)
@@ -267,6 +266,19 @@ impl Snapshot<'_> {
         }
         Ok(found)
     }
+}
+
+/// The tags of attachments by their subjects, and the other tags.
+fn partition(tags: BTreeSet<Tag>) -> (BTreeMap<Digest, Vec<Tag>>, Vec<Tag>) {
+    let mut attached: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for tag in tags {
+        match cosign_subject(&tag) {
+            Some(subject) => attached.entry(subject).or_default().push(tag),
+            None => others.push(tag),
+        }
+    }
+    (attached, others)
 }
 
 fn is_manifest(descriptor: &Descriptor) -> bool {

@@ -66,6 +66,22 @@ fn each_manifest_and_config_is_asked_for_once() {
 }
 
 #[test]
+fn signatures_of_many_tags_are_found_in_the_list_of_tags() {
+    let mut layout = Layout::new();
+    let images: Vec<_> = (0..10).map(|n| layout.simple_image(&format!("{n}"))).collect();
+    let signature = layout.cosign_signature(&images[3]);
+    let registry = Registry::new("app");
+    registry.fill(&layout);
+    images.iter().enumerate().for_each(|(n, image)| registry.tag(&format!("1.{n}"), &image.digest));
+    registry.tag(&format!("sha256-{}.sig", images[3].digest.hex()), &signature.digest);
+    let tags = (0..10).map(|n| format!("1.{n}").parse().unwrap()).collect();
+    let set = read(&registry, &WantedImages::Tags(tags)).unwrap();
+    assert!(set.manifests.contains_key(&signature.digest));
+    // Eleven images with their configs, the list of tags, and one question for referrers.
+    assert_eq!(registry.take_log().len(), 24);
+}
+
+#[test]
 fn the_fallback_tag_stands_in_for_the_list_of_referrers() {
     let mut one = one_image();
     let signature = one.layout.artifact(&one.image, "application/vnd.acme.signature", b"s");
