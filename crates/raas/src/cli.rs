@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
+    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, sync, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -84,6 +84,7 @@ impl Globals {
 enum Command {
     Setup(setup::Arguments),
     Push(push::Arguments),
+    Sync(sync::Arguments),
     Serve(Box<serve::Arguments>),
     Status(status::Arguments),
     List(list::Arguments),
@@ -106,6 +107,7 @@ impl Cli {
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
+            Command::Sync(arguments) => sync::run(&home()?, &config()?, &arguments),
             // A server may run for months, and without a home: nothing of the source is kept.
             Command::Serve(arguments) => {
                 let config = config()?.without_source();

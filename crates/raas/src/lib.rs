@@ -28,6 +28,8 @@ mod republished;
 mod sites;
 mod status;
 mod storage;
+mod sync;
+mod sync_rule;
 mod url;
 
 use std::process::ExitCode;

@@ -17,9 +17,12 @@ mod operator_documents;
 mod plan;
 mod protection;
 mod publish;
+mod pulp_source;
 mod reference;
+mod registry_source;
 mod report;
 mod source;
+mod source_login;
 mod transfer;
 mod transfer_v1;
 
@@ -45,9 +48,11 @@ use raas_publish::publication::{Current, published_keys};
 use raas_publish::registry::Registry;
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
+pub(crate) use registry_source::RegistryAccess;
 pub(crate) use report::{Counted, Report};
 pub(crate) use source::SourceArgument;
 use source::SourceImage;
+pub(crate) use source_login::SourceLogin;
 use transfer::Transfer;
 
 /// What the command line asks `raas push` for.
@@ -59,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
     pub(crate) from: SourceArgument,
+    /// How a registry is asked.
+    pub(crate) access: RegistryAccess,
     /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
     /// The image in the source, if the source has several.
@@ -91,7 +98,8 @@ pub(crate) fn push(
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
-    let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
+    let SourceImage { source, kind, image, private } =
+        source::read_image(home, config, options, &limits, progress)?;
 
     let vendor = run.vendor()?;
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
@@ -114,7 +122,7 @@ pub(crate) fn push(
     };
     let stored = transfer.run(plan, &mut report)?;
 
-    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, progress };
+    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, private, progress };
     let done = publisher.publish(&mut report)?;
 
     let say = |line: &str| progress.say(line);
@@ -187,7 +195,7 @@ impl Run<'_> {
     /// Decides for each layer, and prints the layers that are skipped.
     fn plan(
         &self,
-        kind: SourceKind,
+        kind: Option<SourceKind>,
         image: Image,
         masks: &Masks,
         held: &RepositoryListing<'_>,

@@ -5,6 +5,7 @@ mod deep;
 pub(crate) mod egress;
 pub(crate) mod federation;
 mod server;
+pub(crate) mod source;
 mod storage;
 
 use std::fs;

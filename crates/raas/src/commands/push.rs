@@ -8,14 +8,14 @@ use raas_types::{Digest, ImageArgument, Platform, VendorName};
 use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
-use crate::push::{self, Counted, Options, Report, SourceArgument};
+use crate::push::{self, Counted, Options, RegistryAccess, Report, SourceArgument, SourceLogin};
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
 ///
-/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
-/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
+/// The source is a repository in a registry, a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a
+/// `dir:` folder of skopeo. raas recognises an archive by its content. Masked layers are not stored: servers redirect clients to their locations.
 ///
 /// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
@@ -31,11 +31,22 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Read this file, folder or http(s) URL, or `-` for standard input [default: IMAGE.tar]
+    /// Read this file, folder or http(s) URL, this registry, or `-` for standard input [default: IMAGE.tar]
     ///
-    /// Of an export in several files, give the table of contents or the first file.
+    /// Of an export in several files, give the table of contents or the first file. A repository in a registry is
+    /// docker://HOST/NAME, with all its tags, or docker://HOST/NAME:TAG or docker://HOST/NAME@DIGEST.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
+
+    /// Log in at the registry of --from with the `USER:PASSWORD` in this file, or `-` for standard input
+    ///
+    /// Without it, raas uses the logins of `docker login` and `podman login`.
+    #[arg(long, value_name = "FILE|-")]
+    src_creds: Option<SourceLogin>,
+
+    /// Speak http without TLS with the registry of --from
+    #[arg(long)]
+    src_plain_http: bool,
 
     /// Take this repository of a source with several [default: the name of the image]
     #[arg(long, value_name = "NAME")]
@@ -80,6 +91,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         vendor,
         image,
         from,
+        src_creds,
+        src_plain_http,
         repository,
         digest,
         platforms,
@@ -91,8 +104,19 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } = arguments;
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
-    let options =
-        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
+    let access = RegistryAccess::new(src_creds.as_ref(), src_plain_http, &from)?;
+    let options = Options {
+        vendor,
+        image,
+        from,
+        access,
+        repository,
+        digest,
+        platforms,
+        prune,
+        dry_run,
+        no_backup: nocommit,
+    };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {

@@ -26,6 +26,8 @@ pub(super) struct Publisher<'a> {
     pub(super) options: &'a Options,
     pub(super) stored: &'a Stored,
     pub(super) operator: &'a OperatorDocuments,
+    /// Whether only some users may pull the image at its source.
+    pub(super) private: bool,
     pub(super) progress: &'a Progress,
 }
 
@@ -37,6 +39,8 @@ struct Changes {
     /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
     /// protects it again.
     protected_before: Option<CommitId>,
+    /// Whether this publication protects the repository because it is private at its source.
+    protected_by_source: bool,
 }
 
 impl Publisher<'_> {
@@ -65,6 +69,9 @@ impl Publisher<'_> {
             _ => None,
         };
         current.protected |= protected_before.is_some();
+        // An image that only some users may pull at its source never becomes public by a push.
+        let protected_by_source = self.private && !current.protected;
+        current.protected |= self.private;
         let manifests = match head {
             Some(head) => publication.record.files(head, &tree::manifests(name))?,
             None => Vec::new(),
@@ -80,7 +87,12 @@ impl Publisher<'_> {
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);
-        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before })
+        Ok(Changes {
+            files: publication.changes(files)?,
+            removed_tags,
+            protected_before,
+            protected_by_source,
+        })
     }
 
     fn commit(
@@ -99,6 +111,12 @@ impl Publisher<'_> {
                 "Note: {name} is protected again, as in its last publication, commit {}. Set `protected` to false in its \
                  document of the record if everybody may pull it",
                 before.short()
+            ));
+        }
+        if changes.protected_by_source {
+            progress.say(&format!(
+                "Note: {name} is protected, since its repository is private at {}: only users of the registry may pull it",
+                report.source.name
             ));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);

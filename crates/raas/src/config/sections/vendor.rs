@@ -13,6 +13,7 @@ use crate::config::delivery::Delivery;
 use crate::config::ini::{Ini, IniError, SectionName};
 use crate::config::issuer::IssuerKeys;
 use crate::config::key::COMMON_SECTIONS;
+use crate::sync_rule::SyncRule;
 
 pub(super) use keys::SECTION;
 
@@ -46,6 +47,8 @@ pub(crate) struct VendorSettings {
     pub(crate) openshift_domain: Option<String>,
     /// Tokens of a CDN, and what the server proxies.
     pub(crate) delivery: Delivery,
+    /// The images that are kept like their sources.
+    pub(crate) sync: Vec<SyncRule>,
 }
 
 /// A section while its keys are read. The four keys of a token issuer make sense only together.
