@@ -110,7 +110,7 @@ impl<'a> PublishLease<'a> {
         let begun = Instant::now();
         let mut said = false;
         // The vendor's lock is held: a noted lease is of a run of this home that was killed.
-        let own_dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS));
+        let own_dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::PUBLISH_LEASES));
         loop {
             let mut lease = Self::store(storage, holder, note, timing.lease, say)?;
             let Some(other) = lease.other_holder(own_dead.as_deref())? else { return Ok(lease) };
@@ -149,7 +149,7 @@ impl<'a> PublishLease<'a> {
             return Ok(());
         }
         // A new object under a new key: another home may have removed the old one.
-        let next = ObjectKey::Turn(random_name());
+        let next = ObjectKey::PublishLease(random_name());
         let since = uptime();
         write_note(&self.note, &next)?;
         self.guard(&next);
@@ -192,7 +192,7 @@ impl<'a> PublishLease<'a> {
     pub fn is_held(&self) -> Result<bool, Failure> {
         let own = self.key.to_string();
         let mut found = false;
-        self.storage.list(ObjectKey::TURNS, &mut |listed| found |= listed.key == own)?;
+        self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| found |= listed.key == own)?;
         Ok(found)
     }
 
@@ -217,7 +217,7 @@ impl<'a> PublishLease<'a> {
         duration: Duration,
         say: &Say,
     ) -> Result<Self, Failure> {
-        let key = ObjectKey::Turn(random_name());
+        let key = ObjectKey::PublishLease(random_name());
         write_note(note, &key)?;
         // Made before the write: if the write fails but has stored the object, dropping the lease removes it.
         let lease = Self {
@@ -241,7 +241,7 @@ impl<'a> PublishLease<'a> {
         let own_key = self.key.to_string();
         loop {
             let (mut own, mut others) = (None, Vec::new());
-            self.storage.list(ObjectKey::TURNS, &mut |listed| {
+            self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| {
                 if listed.key == own_key {
                     own = Some(listed.modified);
                 } else {
@@ -258,7 +258,7 @@ impl<'a> PublishLease<'a> {
             let is_dead = |other: &ListedObject| {
                 let age = now.duration_since(other.modified).unwrap_or_default();
                 age > self.duration
-                    || other.key.starts_with(ObjectKey::DEAD_TURNS)
+                    || other.key.starts_with(ObjectKey::DEAD_PUBLISH_LEASES)
                     || own_dead == Some(other.key.as_str())
             };
             let (dead, alive): (Vec<_>, Vec<_>) = others.into_iter().partition(is_dead);
@@ -337,6 +337,6 @@ fn write_note(note: &Path, key: &ObjectKey) -> Result<(), Failure> {
 /// The key that marks a lease as dead.
 fn dead(key: &ObjectKey) -> ObjectKey {
     let key = key.to_string();
-    let name = key.strip_prefix(ObjectKey::TURNS).unwrap_or(&key);
-    ObjectKey::Turn(format!("dead-{}", name.trim_start_matches("dead-")))
+    let name = key.strip_prefix(ObjectKey::PUBLISH_LEASES).unwrap_or(&key);
+    ObjectKey::PublishLease(format!("dead-{}", name.trim_start_matches("dead-")))
 }

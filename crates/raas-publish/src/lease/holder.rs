@@ -51,9 +51,9 @@ impl LeaseHolder {
 
     /// Reads a lease object; `None` if that fails.
     pub(super) fn read(storage: &dyn Storage, key: &str) -> Option<Self> {
-        let name = key.strip_prefix(ObjectKey::TURNS)?;
+        let name = key.strip_prefix(ObjectKey::PUBLISH_LEASES)?;
         let mut bytes = Vec::new();
-        let content = storage.read(&ObjectKey::Turn(name.to_owned())).ok()??;
+        let content = storage.read(&ObjectKey::PublishLease(name.to_owned())).ok()??;
         content.take(MAX_SIZE).read_to_end(&mut bytes).ok()?;
         serde_json::from_slice(&bytes).ok()
     }

@@ -57,7 +57,7 @@ impl BucketLocation {
 
     /// The ACL of an object, if access is by ACL. Objects for publishers only stay private.
     pub(super) fn acl(&self, key: &ObjectKey) -> Option<ObjectCannedAcl> {
-        let private = matches!(key, ObjectKey::History { .. } | ObjectKey::Turn(_) | ObjectKey::Probe(_));
+        let private = matches!(key, ObjectKey::History { .. } | ObjectKey::PublishLease(_) | ObjectKey::Probe(_));
         (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
     }
 

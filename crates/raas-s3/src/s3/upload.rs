@@ -142,7 +142,7 @@ impl Shared {
             .body(body);
         // The signature covers the checksum, and the checksum covers the body.
         let settings = match key {
-            ObjectKey::Pointer | ObjectKey::Turn(_) => client::timely(),
+            ObjectKey::Pointer | ObjectKey::PublishLease(_) => client::timely(),
             _ => client::transfer(),
         };
         let sent = request.customize().disable_payload_signing().config_override(settings).send().await;
