@@ -107,7 +107,7 @@ impl<'a> Request<'a> {
 
 /// A failed attempt.
 pub(super) struct Failed {
-    error: RegistryError,
+    error: Box<RegistryError>,
     /// The pause that the registry asks for.
     pause: Option<Duration>,
     again: bool,
@@ -116,7 +116,7 @@ pub(super) struct Failed {
 impl From<RegistryError> for Failed {
     fn from(error: RegistryError) -> Self {
         let again = error.may_pass();
-        Self { error, pause: None, again }
+        Self { error: Box::new(error), pause: None, again }
     }
 }
 
@@ -251,7 +251,7 @@ impl Connection {
             };
             match self.patience.pause_after(number, pause).filter(|_| again) {
                 Some(pause) => thread::sleep(pause),
-                None => return Err(error),
+                None => return Err(*error),
             }
         }
     }
@@ -282,7 +282,7 @@ impl Connection {
                 let body = self.bytes(response, request, MAX_ERROR, status)?;
                 let what = request.what.to_owned();
                 let error = RegistryError::Status { what, host, status, said: said(&body) };
-                return Err(Failed { error, pause, again: true });
+                return Err(Failed { error: Box::new(error), pause, again: true });
             }
             return Ok(response);
         }

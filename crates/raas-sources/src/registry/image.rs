@@ -245,7 +245,7 @@ impl Snapshot<'_> {
         if self.has_referrers.load(Ordering::Relaxed) {
             match self.remote().referrers(subject)? {
                 Some(digests) => {
-                    found.extend(digests.into_iter().map(|digest| Attachment { digest, tag: None }))
+                    found.extend(digests.into_iter().map(|digest| Attachment { digest, tag: None }));
                 }
                 None => self.has_referrers.store(false, Ordering::Relaxed),
             }

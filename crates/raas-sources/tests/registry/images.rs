@@ -24,8 +24,8 @@ fn a_repository_is_read_with_all_its_tags_platforms_and_attachments() {
     }
     let signature_tag = format!("sha256-{}.sig", index.digest.hex());
     registry.tag(&signature_tag, &signature.digest);
-    registry.attach(&arm64.digest, &[attached.clone()]);
-    registry.attach(&attached.digest, &[of_attached.clone()]);
+    registry.attach(&arm64.digest, std::slice::from_ref(&attached));
+    registry.attach(&attached.digest, std::slice::from_ref(&of_attached));
 
     let set = read(&registry, &WantedImages::All).unwrap();
     let named = |name: &str, digest| (name.to_owned(), digest);
@@ -85,7 +85,7 @@ fn signatures_of_many_tags_are_found_in_the_list_of_tags() {
 fn the_fallback_tag_stands_in_for_the_list_of_referrers() {
     let mut one = one_image();
     let signature = one.layout.artifact(&one.image, "application/vnd.acme.signature", b"s");
-    let fallback = one.layout.index(&[signature.clone()]);
+    let fallback = one.layout.index(std::slice::from_ref(&signature));
     let name = format!("sha256-{}", one.image.digest.hex());
     one.registry.fill(&one.layout);
     one.registry.tag(&name, &fallback.digest);
