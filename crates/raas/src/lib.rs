@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
-//!                 ├──▶ status, doctor, pulls                        ├──▶ config
+//!                 ├──▶ sync ──▶ push                                ├──▶ config ──▶ sync_rule
+//!                 ├──▶ status, doctor, pulls                        │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
