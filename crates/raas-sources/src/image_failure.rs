@@ -5,7 +5,7 @@ use std::io;
 use raas_base::failure::{Failure, Kind};
 use raas_image::ImageError;
 
-use crate::registry::RegistryError;
+use crate::registry_error::RegistryError;
 
 /// The failure for an error of reading an image, with its hint.
 pub fn image_failure(error: ImageError) -> Failure {

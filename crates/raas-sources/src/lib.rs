@@ -1,7 +1,7 @@
 //! Where images and base layers come from: registries, web servers, git repositories.
 //!
 //! ```text
-//! federation ──▶ registry ──▶ http
+//! federation ──▶ registry ──▶ http, image_failure ──▶ registry_error
 //! pulp ─────────────┘
 //! ```
 //!
@@ -12,5 +12,6 @@ pub mod http;
 mod image_failure;
 pub mod pulp;
 pub mod registry;
+mod registry_error;
 
 pub use image_failure::image_failure;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! image ──▶ store ──▶ blob, pages ──▶ remote ──▶ connection ──▶ authorization ──▶ challenge, credentials
-//!                                                    └──▶ hosts, patience, url, error
+//!                                                    └──▶ hosts, patience, url
 //! client, presence (base images)
 //! ```
 
@@ -14,7 +14,6 @@ mod challenge;
 mod client;
 mod connection;
 mod credentials;
-mod error;
 mod hosts;
 mod image;
 mod pages;
@@ -24,6 +23,7 @@ mod remote;
 mod store;
 mod url;
 
+pub use crate::registry_error::RegistryError;
 pub use address::RegistryAddress;
 pub use authorization::LoginSource;
 pub use challenge::Challenge;
@@ -32,7 +32,6 @@ pub use client::Client;
 pub(crate) use connection::{Connection, Request};
 pub use connection::{RemoteOptions, Transport};
 pub use credentials::{Login, find_login, host_key};
-pub use error::RegistryError;
 pub use image::{WantedImages, read_images};
 pub use pages::TagList;
 pub use patience::Patience;

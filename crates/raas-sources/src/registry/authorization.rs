@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use super::challenge::{Challenge, escaped};
 use super::credentials::{Login, find_login, host_key};
-use super::error::{RegistryError, said};
 use super::hosts::Hosts;
 use super::url::{host_of, is_https, shown};
+use crate::registry_error::{RegistryError, said};
 
 /// Where the login of a registry comes from.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use raas_image::Reopen;
 use raas_types::Digest;
 
 use super::connection::{Failed, Request};
-use super::error::{RegistryError, said};
 use super::remote::Remote;
+use crate::registry_error::{RegistryError, said};
 
 /// A blob of a repository.
 #[derive(Debug, Clone)]

@@ -12,10 +12,10 @@ use raas_http::http::Method;
 use raas_http::{ClientIdentity, Response};
 
 use super::authorization::{Asking, Authorization, Header, LoginSource};
-use super::error::{RegistryError, said};
 use super::hosts::{self, Hosts, Special};
 use super::patience::{Patience, retry_after};
 use super::url::{host_of, same_origin};
+use crate::registry_error::{RegistryError, said};
 
 /// Whether a registry is asked with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use raas_http::{
     Agent, AgentOptions, ClientIdentity, ClientOptions, ForwardProxies, Trust, authorities_from_pem,
 };
 
-use super::error::RegistryError;
 use super::patience::Patience;
+use crate::registry_error::RegistryError;
 
 /// The agents of all hosts that a registry leads to. None of them follows redirects by itself: another host may have
 /// other certificates, and must not see the login.

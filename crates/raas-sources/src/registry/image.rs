@@ -9,10 +9,10 @@ use raas_base::parallel;
 use raas_image::{Attachment, Limits, ManifestSet, cosign_subject, read_store};
 use raas_types::{Descriptor, Digest, ManifestBody, Platform, Reference, Tag, media_type};
 
-use super::error::RegistryError;
 use super::remote::Remote;
 use super::store::RemoteStore;
 use crate::image_failure::image_failure;
+use crate::registry_error::RegistryError;
 
 /// What is wanted of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use raas_types::{Digest, Manifest, Tag, media_type};
 use serde::Deserialize;
 
 use super::connection::{Document, Request};
-use super::error::{RegistryError, legible};
 use super::remote::Remote;
 use super::url::next_page;
+use crate::registry_error::{RegistryError, legible};
 
 /// The longest page.
 const MAX_PAGE: u64 = 16 * 1024 * 1024;

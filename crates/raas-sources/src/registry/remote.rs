@@ -5,7 +5,7 @@ use raas_types::{Digest, Manifest, RepositoryName, Tag};
 
 use super::address::RegistryAddress;
 use super::connection::{Connection, RemoteOptions, Request};
-use super::error::RegistryError;
+use crate::registry_error::RegistryError;
 
 /// A repository in a registry.
 #[derive(Debug)]

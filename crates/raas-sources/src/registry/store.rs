@@ -9,8 +9,8 @@ use raas_types::{Descriptor, Digest, Manifest, Reference, media_type};
 
 use super::blob::RemoteBlob;
 use super::connection::{Document, Request};
-use super::error::RegistryError;
 use super::remote::{MANIFESTS, Remote};
+use crate::registry_error::RegistryError;
 
 /// The longest config that is kept in memory.
 const MAX_CONFIG: u64 = 1024 * 1024;

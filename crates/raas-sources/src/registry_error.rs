@@ -92,7 +92,7 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// The error for a request without an answer.
-    pub(super) fn of_client(host: &str, error: ClientError) -> Self {
+    pub(crate) fn of_client(host: &str, error: ClientError) -> Self {
         let host = host.to_owned();
         match error {
             ClientError::Tls { fault, why } => Self::Tls { host, fault, why },
@@ -122,7 +122,7 @@ impl RegistryError {
     }
 
     /// Whether the same request may succeed a moment later.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Cut { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
