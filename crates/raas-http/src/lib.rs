@@ -19,7 +19,7 @@ mod tls;
 pub use addresses::AddressFilter;
 pub use agent::{Agent, AgentOptions, RequestBuilder, Response};
 pub use body::Body;
-pub use client::{Client, ClientError, ClientOptions, causes};
+pub use client::{Client, ClientError, ClientOptions, WatchedConnection, causes, watch_connection};
 pub use fault::TlsFault;
 pub use hyper::http;
 pub use proxies::{ForwardProxies, ForwardProxy, ProxyError};

@@ -1,7 +1,7 @@
 //! Whose certificates a client trusts, and which certificate it shows.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
@@ -112,11 +112,17 @@ fn of(authorities: &[CertificateDer<'static>]) -> RootCertStore {
 }
 
 /// What the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
+/// The certificates are read once for the process: reading and parsing hundreds of them takes a while.
 fn system(more: &[CertificateDer<'static>]) -> RootCertStore {
-    let mut roots = of(&rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
+    static READ: OnceLock<RootCertStore> = OnceLock::new();
+    let read = || {
+        let roots = of(&rustls_native_certs::load_native_certs().certs);
+        if !roots.is_empty() {
+            return roots;
+        }
+        RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
+    };
+    let mut roots = READ.get_or_init(read).clone();
     roots.add_parsable_certificates(more.iter().cloned());
     roots
 }

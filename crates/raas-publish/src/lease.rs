@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use raas_types::{ObjectKey, RepositoryName};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::reading::Reading;
 use crate::storage::{ListedObject, Storage, StorageError};
 use holder::describe;
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -89,6 +90,8 @@ pub struct PublishLease<'a> {
     since: Duration,
     /// The repositories of reclaimed leases that are not repaired yet.
     unrepaired: BTreeSet<RepositoryName>,
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    any_unrepaired: bool,
     /// Whether this home itself leaves objects half changed.
     abandoned: bool,
     say: Say,
@@ -171,8 +174,14 @@ impl<'a> PublishLease<'a> {
         self.unrepaired.iter().cloned().collect()
     }
 
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    pub fn is_any_unrepaired(&self) -> bool {
+        self.any_unrepaired
+    }
+
     /// Marks the repositories of reclaimed leases as repaired.
     pub fn mark_repaired(&mut self) {
+        self.any_unrepaired = false;
         self.unrepaired.clear();
     }
 
@@ -228,6 +237,7 @@ impl<'a> PublishLease<'a> {
             duration,
             since: uptime(),
             unrepaired: BTreeSet::new(),
+            any_unrepaired: false,
             abandoned: false,
             say: say.clone(),
         };
@@ -276,9 +286,15 @@ impl<'a> PublishLease<'a> {
 impl PublishLease<'_> {
     /// Removes a dead lease, and takes over the repositories that its holder has left half changed.
     fn reclaim(&mut self, key: &str) -> Result<(), Failure> {
-        let left = LeaseHolder::read(self.storage, key).map(|holder| holder.repositories).unwrap_or_default();
-        if !left.is_empty() {
+        let (left, any) = match LeaseHolder::read(self.storage, key)? {
+            Reading::There(holder) => (holder.repositories, holder.any_repository),
+            Reading::Absent => (BTreeSet::new(), false),
+            Reading::Unreadable(_) => (BTreeSet::new(), true),
+        };
+        if any || !left.is_empty() {
+            self.any_unrepaired |= any;
             self.unrepaired.extend(left.iter().cloned());
+            self.holder.any_repository |= any;
             self.holder.repositories.extend(left);
             self.guard(&self.key);
             self.holder.write(self.storage, &self.key)?;
@@ -288,7 +304,7 @@ impl PublishLease<'_> {
 
     /// Marks the lease as dead in the bucket, if this home leaves objects half changed.
     fn mark_dead(&self) -> Result<(), StorageError> {
-        if !self.abandoned && self.unrepaired.is_empty() {
+        if !self.abandoned && !self.any_unrepaired && self.unrepaired.is_empty() {
             return Ok(());
         }
         self.holder.write(self.storage, &dead(&self.key))

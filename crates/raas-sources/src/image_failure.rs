@@ -1,7 +1,5 @@
 //! Failures for errors of reading an image.
 
-use std::io;
-
 use raas_base::failure::{Failure, Kind};
 use raas_image::ImageError;
 
@@ -15,10 +13,10 @@ pub fn image_failure(error: ImageError) -> Failure {
     };
     let message = error.to_string();
     let (kind, hint) = match &error {
-        ImageError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            (Kind::Environment, Some("check the path: it is relative to the current folder"))
-        }
-        ImageError::Read { .. } => (Kind::Environment, None),
+        ImageError::Read { source, .. } => match Kind::of_named_file(source) {
+            Kind::Usage => (Kind::Usage, Some("check the path: it is relative to the current folder")),
+            kind => (kind, None),
+        },
         ImageError::Write { .. } => (
             Kind::Environment,
             Some("solve that and push again: the earlier publication is served unchanged"),

@@ -18,9 +18,9 @@ use serde::Serialize;
 
 use crate::status::{Check, Outcome};
 use blob::Blob;
-use raas_base::Secret;
 use raas_base::failure::Failure;
 use raas_base::parallel;
+use raas_sources::credentials::Login;
 use session::Session;
 use web::Web;
 
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) reference: Reference,
     /// Whether to speak without TLS to any host.
     pub(crate) plain_http: bool,
-    pub(crate) credentials: Option<(String, Secret)>,
+    pub(crate) login: Option<Login>,
     pub(crate) all_platforms: bool,
     /// Whether to download and hash every byte.
     pub(crate) deep: bool,

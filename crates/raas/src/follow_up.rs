@@ -1,5 +1,8 @@
 //! The steps after a publication: wait until servers serve it, and back it up in the configuration repository.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use raas_base::failure::Failure;
 use raas_git::CommitId;
 use raas_platform::{Local, Platform as _, Revision, ServerRegistration};
@@ -8,7 +11,8 @@ use raas_publish::registry::Registry;
 use raas_types::RepositoryName;
 
 use crate::backup;
-use crate::config::Config;
+use crate::config::{Config, RegistryAddress};
+use crate::registry;
 
 /// Waits until servers serve a publication, and backs it up in the configuration repository.
 pub(crate) struct FollowUp<'a> {
@@ -23,11 +27,38 @@ pub(crate) struct FollowUp<'a> {
 
 /// The result of the steps after a publication.
 pub(crate) struct Followed {
-    /// The servers that serve the publication.
+    /// The servers of this machine that serve the publication.
     pub(crate) servers: Vec<ServerRegistration>,
+    /// Whether the registry serves it at the address that people pull from. `None` if no address is known.
+    pub(crate) registry: Option<Served>,
     /// Whether the configuration repository has the backup.
     pub(crate) backed_up: bool,
 }
+
+/// Whether a registry serves a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// Every address of the registry does.
+    Yes,
+    /// An address does not, within the time limit, and why.
+    No(String),
+}
+
+impl Followed {
+    /// Whether people can pull the publication now.
+    pub(crate) fn is_served(&self) -> bool {
+        match &self.registry {
+            Some(served) => *served == Served::Yes,
+            None => !self.servers.is_empty(),
+        }
+    }
+}
+
+/// How long a push waits for servers elsewhere. They look for publications every second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause between two requests to a server elsewhere.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
@@ -48,6 +79,35 @@ impl FollowUp<'_> {
         let backed_up =
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
-        Ok(Followed { servers, backed_up })
+        let settings = self.config.vendor(vendor.name());
+        let registry =
+            settings.registry_addresses.first().map(|registry| self.registry(registry, &is_served_by));
+        Ok(Followed { servers, registry, backed_up })
+    }
+
+    /// Waits until each address of the registry serves the publication. A registry that does not answer is no failure: it may
+    /// be out of reach from here, and the publication is made.
+    fn registry(&self, registry: &RegistryAddress, is_served_by: &dyn Fn(&str) -> bool) -> Served {
+        let endpoints = match registry::endpoints(registry) {
+            Ok(endpoints) => endpoints,
+            Err(why) => return Served::No(why),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        for endpoint in &endpoints {
+            loop {
+                let why = match endpoint.revision() {
+                    Ok(served) if is_served_by(&served) => break,
+                    Ok(served) => format!("it serves revision `{served}`"),
+                    // Only a server that answers can become current.
+                    Err(error) => return Served::No(format!("{}: {error}", endpoint.shown())),
+                };
+                if Instant::now() > deadline {
+                    return Served::No(format!("{}: {why}", endpoint.shown()));
+                }
+                thread::sleep(POLL_INTERVAL);
+            }
+            (self.say)(&format!("Served on {}", endpoint.shown()));
+        }
+        Served::Yes
     }
 }

@@ -210,10 +210,13 @@ impl Run<'_> {
             },
             access: tags.into(),
             repository: None,
+            source_tag: None,
             digest: None,
             platforms: Vec::new(),
             prune,
+            force_tag: false,
             dry_run: false,
+            offline: false,
             no_backup: self.options.no_backup,
         }
     }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use raas_server::{Options, SiteSource};
+use raas_server::{Options, SiteSource, TokenKey};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -31,7 +31,8 @@ use crate::follow;
 use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::{Buckets, HomeSites};
-use crate::storage::{OpenRegistry, say_on_stderr};
+use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
+use crate::vendors;
 use auth::AuthArgs;
 use bind::bind;
 use limits::LimitArgs;
@@ -55,12 +56,12 @@ use tls::TlsArgs;
 /// in raas.cfg, and raas.cfg itself.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-registry --listen 0.0.0.0:5000"
+    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-images --listen 0.0.0.0:5000"
 )]
 pub(crate) struct Arguments {
     /// Serve only these vendors [default: all]
     #[arg(value_name = "ISV")]
-    vendors: Vec<VendorName>,
+    pub(crate) vendors: Vec<VendorName>,
 
     /// Listen on this address and port, or on this port of this machine only
     ///
@@ -98,12 +99,19 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
+    if arguments.log == LogFormat::Json {
+        output::as_json_log();
+    }
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
+    options.allow_rollback = arguments.stateless.allow_rollback;
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();
+    for warning in config.warnings() {
+        tracing::warn!(warning, "the configuration");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.
@@ -146,11 +154,13 @@ fn home_sites(
     buckets: Buckets,
 ) -> Result<HomeSites, Failure> {
     for name in vendors {
-        home.existing(name)?;
+        vendors::existing(home, config, name)?;
     }
     home.ensure()?;
     let sites = HomeSites::new(home, config, vendors.to_vec(), buckets)?;
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
+        // Each request for bytes of this vendor would fail.
+        check_storage(&vendor, config)?;
         // A damaged vendor does not keep the others from being served. Its checkout is served as it is.
         if let Err(failure) = recover(&vendor, config) {
             output::error(&format!("Cannot bring vendor {} up to date:\n{failure}", vendor.name()));
@@ -172,6 +182,7 @@ fn raise_descriptor_limit() {
 /// Finishes what a push left that was killed after its commit.
 fn recover(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
     let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
+    open.remember_storage()?;
     publication::recover(&open.registry())
 }
 
@@ -200,11 +211,28 @@ impl Server<'_> {
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
+        warn_of_own_token_key(&self.options, &sites);
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
-        output::error(&format!("Serving {what} on {scheme}://{address}"));
+        output::note(&format!("Serving {what} on {scheme}://{address}"));
         answer(listener, sites, options, address, None).await
+    }
+}
+
+/// Warns that the tokens of this server are its own, which breaks logins if there are several servers behind one name.
+fn warn_of_own_token_key(options: &Options, sites: &impl SiteSource) {
+    if options.token_key != TokenKey::of_this_process() {
+        return;
+    }
+    // Sites that cannot be read now are reported when the server starts.
+    let sites = sites.sites().unwrap_or_default();
+    if let Some(site) = sites.iter().find(|site| site.users.is_some()) {
+        tracing::warn!(
+            vendor = %site.vendor,
+            "there are users and no --token-key: the tokens of this server are valid at no other replica, and end when it \
+             stops; give every replica the same key"
+        );
     }
 }
 
@@ -238,14 +266,14 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
     match vendors {
         [] => {
-            output::error(&format!(
+            output::note(&format!(
                 "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
             ));
         }
-        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
+        [one] => output::note(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
-                output::error(&format!(
+                output::note(&format!(
                     "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
@@ -275,7 +303,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async move {
         let _ = first.await;
         // Not here: a thread of the runtime must not wait for standard error.
-        tokio::task::spawn_blocking(|| output::error("Stopping after the requests in flight"));
+        tokio::task::spawn_blocking(|| output::note("Stopping after the requests in flight"));
     })
 }
 

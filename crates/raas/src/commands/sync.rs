@@ -22,7 +22,7 @@ use raas_publish::home::Home;
 pub(crate) struct Arguments {
     /// Compare the images of this vendor only
     #[arg(value_name = "ISV")]
-    vendor: Option<VendorName>,
+    pub(crate) vendor: Option<VendorName>,
 
     /// Compare this image only
     #[arg(value_name = "IMAGE", requires = "vendor")]

@@ -159,7 +159,7 @@ impl<T> Section<T> {
 }
 
 /// The known word that a misspelt word was probably meant to be.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), *other));
     // A third of the letters may be wrong.
     distances

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use raas_base::Secret;
-use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
-use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
+use raas_server::{AllowedHost, AllowedHostError, HostNameError, TokenAlgorithm};
+use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName, MaskedWithoutLocation};
 use raas_types::{
-    BucketAccess, ImageReferenceError, RepositoryName, RepositoryPattern, RepositoryPatternError,
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryName, RepositoryPattern,
+    RepositoryPatternError,
 };
 
 use super::ini::{IniError, Value};
+use super::registry_address::RegistryAddress;
+use super::tag_pattern::TagPattern;
 
 /// A text that is not empty.
 pub(super) fn text(value: &Value) -> Result<String, IniError> {
@@ -103,18 +106,25 @@ pub(super) fn seconds(value: &Value) -> Result<Duration, IniError> {
     }
 }
 
-/// A list of host names, sorted. The port of a host is dropped: servers select a vendor by the name alone.
-pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
-    let without_port = |word: &str| match word.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
-        _ => word.to_owned(),
-    };
-    let mut hosts = words(value)
-        .map(|word| without_port(word).parse().map_err(|error: HostNameError| value.error(error.to_string())))
-        .collect::<Result<Vec<HostName>, _>>()?;
-    hosts.sort();
-    hosts.dedup();
-    Ok(hosts)
+/// A list of host names, each with or without a port.
+pub(super) fn registry_addresses(value: &Value) -> Result<Vec<RegistryAddress>, IniError> {
+    let wrong = |error: HostNameError| value.error(error.to_string());
+    words(value).map(|word| word.parse().map_err(wrong)).collect()
+}
+
+/// A list of patterns of tags.
+pub(super) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
+    words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
 }
 
 /// A list of repository names and patterns.
@@ -132,6 +142,15 @@ pub(super) fn allowed_hosts(value: &Value) -> Result<Vec<AllowedHost>, IniError>
 /// A list of image ids and digests.
 pub(super) fn masked_layers(value: &Value) -> Result<Vec<MaskedLayerName>, IniError> {
     words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// What a push does with a masked layer without a location.
+pub(super) fn masked_without_location(value: &Value) -> Result<MaskedWithoutLocation, IniError> {
+    match value.text.as_str() {
+        "refuse" => Ok(MaskedWithoutLocation::Refuse),
+        "warn" => Ok(MaskedWithoutLocation::Warn),
+        other => Err(value.error(format!("`{other}` is neither refuse nor warn"))),
+    }
 }
 
 /// A list of images in registries and of paths of OCI image layouts. A path begins with `/`, `./` or `../`.
@@ -173,6 +192,18 @@ pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
         "proxy" => Ok(BucketAccess::Proxy),
         other => {
             Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// Whether uploads carry checksums.
+pub(super) fn checksum_policy(value: &Value) -> Result<ChecksumPolicy, IniError> {
+    match value.text.as_str() {
+        "auto" => Ok(ChecksumPolicy::Auto),
+        "required" => Ok(ChecksumPolicy::Required),
+        "off" => Ok(ChecksumPolicy::Off),
+        other => {
+            Err(value.error(format!("`{other}` is no setting of checksums: expected auto, required or off")))
         }
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn before_removal(
     // The last commit that changed the documents removed them.
     let last = history::entries(record, head, &documents, Some(2))?;
     let [_, before] = last.as_slice() else { return Ok(None) };
-    // An unreadable document does not prevent the push.
-    let protected = Current::read(record, &before.commit, name).is_ok_and(|then| then.protected);
+    // An unreadable document does not prevent the push. It does not make the image public either.
+    let protected = Current::read(record, &before.commit, name).map_or(true, |then| then.protected);
     Ok(protected.then(|| before.commit.clone()))
 }
 
@@ -67,7 +67,7 @@ mod tests {
         commit(Some(document(false)));
         let removed = commit(None);
         assert_eq!(found(&removed), None, "the operator made the image public before the removal");
-        commit(Some(b"no document".to_vec()));
-        assert_eq!(found(&commit(None)), None);
+        let unreadable = commit(Some(b"no document".to_vec()));
+        assert_eq!(found(&commit(None)), Some(unreadable), "it may have been protected");
     }
 }

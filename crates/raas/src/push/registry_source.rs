@@ -93,7 +93,12 @@ pub(super) fn read_remote(
     progress.notes(&set.notes);
     let repository = Some(remote.name().to_string());
     let source = Source { name: shown.to_owned(), kind: "registry", repository };
-    Ok(SourceImage { source, kind: None, image: Image::Manifests(set), private: false })
+    let mut image = Image::Manifests(set);
+    if let (Some(from), Some(to)) = (&options.source_tag, &options.image.tag) {
+        image.rename_tag(from, to);
+        progress.say(&format!("Its tag {from} is published as {to}"));
+    }
+    Ok(SourceImage { source, kind: None, image, private: false })
 }
 
 /// What the address and the other arguments ask for together.
@@ -117,7 +122,8 @@ pub(super) fn wanted(address: &RegistryAddress, options: &Options) -> Result<Wan
         }
         (one, other) => one.or(other),
     };
-    let tag = match (&address.tag, &options.image.tag) {
+    let asked = options.source_tag.as_ref().or(options.image.tag.as_ref());
+    let tag = match (&address.tag, asked) {
         (Some(one), Some(other)) if one != other => {
             return Err(usage(
                 format!(
@@ -126,7 +132,7 @@ pub(super) fn wanted(address: &RegistryAddress, options: &Options) -> Result<Wan
                 "name the tag once",
             ));
         }
-        (one, other) => one.clone().or_else(|| other.clone()),
+        (one, other) => one.as_ref().or(other).cloned(),
     };
     Ok(match (digest, tag) {
         (Some(digest), tag) => WantedImages::Digest(digest, tag),

@@ -125,17 +125,22 @@ pub(super) fn read_image(
     let wanted = Wanted {
         published_as: Some((options.vendor.clone(), options.image.name.clone())),
         repository: options.repository.clone(),
-        tag: options.image.tag.clone(),
+        tag: options.source_tag.clone().or_else(|| options.image.tag.clone()),
         digest: options.digest,
         platforms: options.platforms.clone(),
     };
     let selection = archive.choose(&wanted).or_fail()?;
     let repository = selection.repository().map(str::to_owned);
     let earlier = EarlierManifests::open(&home.vendor(&options.vendor), &options.image.name)?;
-    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
+    let mut image =
+        archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
     if let Some(repository) = &repository {
         progress
             .say(&format!("It has the repository {repository} with the tags {}", tag_list(&image.tags())));
+    }
+    if let (Some(from), Some(to)) = (&options.source_tag, &options.image.tag) {
+        image.rename_tag(from, to);
+        progress.say(&format!("Its tag {from} is published as {to}"));
     }
     progress.notes(image.notes());
     let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
