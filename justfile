@@ -103,6 +103,10 @@ alerts:
 bench-s3 *words:
     {{packages}} bench && python3 tests/bench/bench_s3.py {{words}}
 
+# Publishing from a registry beside skopeo, and `raas sync` beside `skopeo sync`; builds Garage; root, Debian
+bench-sources *words:
+    {{packages}} bench && python3 tests/bench/bench_sources.py {{words}}
+
 # Requests for a second and processor time, beside nginx and docker-registry; root, Debian
 bench-serve *words:
     {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}

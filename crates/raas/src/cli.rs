@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     config, diff, doctor, gc, lint, list, log, pulls, push, remove, retire, rollback, serve, setup, status,
-    tag, unpublish,
+    sync, tag, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -99,6 +99,7 @@ impl Globals {
 enum Command {
     Setup(setup::Arguments),
     Push(push::Arguments),
+    Sync(sync::Arguments),
     Serve(Box<serve::Arguments>),
     Status(status::Arguments),
     List(list::Arguments),
@@ -149,6 +150,7 @@ impl Command {
             Command::Setup(arguments) => Some(&arguments.vendor),
             Command::Push(arguments) => Some(&arguments.vendor),
             Command::Status(arguments) => arguments.vendor.as_ref(),
+            Command::Sync(arguments) => arguments.vendor.as_ref(),
             Command::List(arguments) => arguments.vendor.as_ref(),
             Command::Log(arguments) => Some(&arguments.vendor),
             Command::Diff(arguments) => Some(&arguments.vendor),
@@ -239,6 +241,7 @@ impl Cli {
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
+            Command::Sync(arguments) => sync::run(&home()?, &config()?, &arguments),
             // A server may run for months, and without a home: nothing of the source is kept.
             Command::Serve(arguments) => {
                 let config = config()?.without_source();

@@ -15,5 +15,6 @@ pub(crate) mod rollback;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod tag;
 pub(crate) mod unpublish;

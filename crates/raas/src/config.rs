@@ -31,6 +31,7 @@ use std::time::Duration;
 use raas_sources::federation::{FederationSettings, Workspace};
 use raas_types::VendorName;
 
+use crate::sync_rule::SyncRule;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
@@ -59,7 +60,6 @@ pub(crate) struct Config {
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
     /// The Pulp server.
-    #[expect(dead_code, reason = "checked when it is read; images come from files and addresses so far")]
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where the configuration comes from.
@@ -197,6 +197,13 @@ impl Config {
         self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
+    /// The images that are kept like their sources, by vendors.
+    pub(crate) fn sync_rules(&self) -> impl Iterator<Item = (&VendorName, &SyncRule)> {
+        self.vendors
+            .iter()
+            .flat_map(|(vendor, settings)| settings.sync.iter().map(move |rule| (vendor, rule)))
+    }
+
     /// Lets go of the source, so that a private clone is removed now and not when the command ends.
     pub(crate) fn without_source(self) -> Self {
         Self { source: ConfigSource::None, ..self }
@@ -218,7 +225,7 @@ impl Config {
             redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
-            pulpserver: Pulpserver::read(&ini)?,
+            pulpserver: Pulpserver::read(&ini, folder)?,
             vendors: vendors.into_iter().collect(),
             source: ConfigSource::None,
             origin: ConfigSource::None.whole_name(),
@@ -371,6 +378,16 @@ mod tests {
                 "line 5: r.b is the `registry_host` of [acme] already",
             ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),
+            ("[pulpserver]\nhost = https://u:p@pulp.x/", "line 2: expected a host such as pulp.example.com"),
+            ("[pulpserver]\nhost = pulp.x/path", "line 2: expected a host such as pulp.example.com"),
+            (
+                "[pulpserver]\nhost = a.x\nurl = https://b.x",
+                "line 3: `host` and `url` name different servers",
+            ),
+            ("[pulpserver]\nusername = a", "line 2: `username` needs `host`"),
+            ("[pulpserver]\nhost = a.x\nusername = a", "line 3: `username` needs `password`"),
+            ("[pulpserver]\nhost = a.x\nbase_path = {isv}", "line 3: `{isv}` is not a base path"),
+            ("[pulpserver]\nhost = a.x\ndomain = a/b", "line 3: `a/b` is not the name of a domain"),
             ("[openshift]\nauth_token = ${NOWHERE}", "line 2: the environment has no NOWHERE"),
         ];
         for (text, message) in table {

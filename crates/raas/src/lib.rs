@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli ──▶ commands ──▶ push, republished ──▶ follow_up ──▶ backup ──┐
-//!                 ├──▶ status, doctor, pulls                        ├──▶ config
+//!                 ├──▶ sync ──▶ push                                ├──▶ config ──▶ sync_rule
+//!                 ├──▶ status, doctor, pulls                        │
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
@@ -35,6 +36,8 @@ mod resolver;
 mod sites;
 mod status;
 mod storage;
+mod sync;
+mod sync_rule;
 mod trust;
 mod url;
 mod vendors;

@@ -19,9 +19,12 @@ mod plan;
 mod presence;
 mod protection;
 mod publish;
+mod pulp_source;
 mod reference;
+mod registry_source;
 mod report;
 mod source;
+mod source_login;
 mod transfer;
 mod transfer_v1;
 
@@ -51,9 +54,11 @@ use raas_publish::publication::{Current, published_keys};
 use raas_publish::registry::Registry;
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
+pub(crate) use registry_source::RegistryAccess;
 pub(crate) use report::{Counted, Report};
 pub(crate) use source::SourceArgument;
 use source::SourceImage;
+pub(crate) use source_login::SourceLogin;
 use transfer::Transfer;
 
 /// What the command line asks `raas push` for.
@@ -65,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
     pub(crate) from: SourceArgument,
+    /// How a registry is asked.
+    pub(crate) access: RegistryAccess,
     /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
     /// The tag in the source, if the image is published under another one.
@@ -106,8 +113,9 @@ pub(crate) fn push(
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
-    let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
-    if image.is_protected() {
+    let SourceImage { source, kind, image, private } =
+        source::read_image(home, config, options, &limits, progress)?;
+    if private || image.is_protected() {
         progress.say(&format!("Note: {name} is protected, as its source says: only users may see it"));
     }
 
@@ -119,7 +127,7 @@ pub(crate) fn push(
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
     let held = run.list_repository(&registry, &image)?;
-    let protected = image.is_protected();
+    let protected = private || image.is_protected();
     let mut plan = run.plan(kind, image, &masks, &held)?;
     if !options.offline {
         presence::check(&mut plan.masked, progress)?;
@@ -242,7 +250,7 @@ impl Run<'_> {
     /// Decides for each layer, and prints the layers that are skipped.
     fn plan(
         &self,
-        kind: SourceKind,
+        kind: Option<SourceKind>,
         image: Image,
         masks: &Masks,
         held: &RepositoryListing<'_>,

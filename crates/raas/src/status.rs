@@ -6,6 +6,7 @@ pub(crate) mod egress;
 pub(crate) mod federation;
 pub(crate) mod metrics;
 mod server;
+pub(crate) mod source;
 mod storage;
 
 use std::fs;

@@ -8,7 +8,7 @@ use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
-use crate::push::{self, Counted, MovedTag, Options, Report, SourceArgument};
+use crate::push::{self, Counted, MovedTag, Options, RegistryAccess, Report, SourceArgument, SourceLogin};
 use crate::resolver;
 use crate::url::host_of;
 use raas_base::failure::Failure;
@@ -16,8 +16,8 @@ use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
 ///
-/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
-/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
+/// The source is a repository in a registry, a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a
+/// `dir:` folder of skopeo. raas recognises an archive by its content. Masked layers are not stored: servers redirect clients to their locations.
 ///
 /// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
@@ -33,11 +33,22 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Read this file, folder or http(s) URL, or `-` for standard input [default: IMAGE.tar]
+    /// Read this file, folder or http(s) URL, this registry, or `-` for standard input [default: IMAGE.tar]
     ///
-    /// Of an export in several files, give the table of contents or the first file.
+    /// Of an export in several files, give the table of contents or the first file. A repository in a registry is
+    /// docker://HOST/NAME, with all its tags, or docker://HOST/NAME:TAG or docker://HOST/NAME@DIGEST.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
+
+    /// Log in at the registry of --from with the `USER:PASSWORD` in this file, or `-` for standard input
+    ///
+    /// Without it, raas uses the logins of `docker login` and `podman login`.
+    #[arg(long, value_name = "FILE|-")]
+    src_creds: Option<SourceLogin>,
+
+    /// Speak http without TLS with the registry of --from
+    #[arg(long)]
+    src_plain_http: bool,
 
     /// Take this repository of a source with several [default: the name of the image]
     #[arg(long, value_name = "NAME")]
@@ -94,6 +105,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         vendor,
         image,
         from,
+        src_creds,
+        src_plain_http,
         repository,
         source_tag,
         digest,
@@ -108,10 +121,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } = arguments;
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
+    let access = RegistryAccess::new(src_creds.as_ref(), src_plain_http, &from)?;
     let options = Options {
         vendor,
         image,
         from,
+        access,
         repository,
         source_tag,
         digest,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{RepositoryName, VendorName};
+use raas_types::{ImageReferenceError, RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -12,11 +12,13 @@ use crate::output;
 use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
 use crate::status::{self, Deep, Outcome, Status};
+use crate::sync_rule::SyncSource;
 use crate::vendors;
-use raas_base::failure::{Context as _, Failure};
+use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
 use raas_base::parallel;
 use raas_publish::home::{Home, Vendor};
+use raas_sources::registry::RegistryAddress;
 
 /// Check the registry of a vendor from end to end, or of all vendors
 ///
@@ -24,7 +26,7 @@ use raas_publish::home::{Home, Vendor};
 /// line for each. The exit code is 0 only if every check of every vendor holds.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas status bigdatainc\n  raas status --egress bigdatainc\n  raas status bigdatainc --deep --resume --rate 50M"
+    after_long_help = "Example:\n  raas status bigdatainc\n  raas status bigdatainc bigdata-app --pulp\n  raas status --egress bigdatainc\n  raas status bigdatainc --deep --resume --rate 50M"
 )]
 pub(crate) struct Arguments {
     /// Check this vendor [default: all, with a line for each]
@@ -63,6 +65,14 @@ pub(crate) struct Arguments {
     /// Also ask each location of a masked layer whether it has the layer
     #[arg(long)]
     federation: bool,
+
+    /// Also compare the tags of the image with those of the Pulp server
+    #[arg(long, requires = "image", conflicts_with_all = ["egress", "source"])]
+    pulp: bool,
+
+    /// Also compare the tags of the image with those of this repository, docker://HOST/NAME
+    #[arg(long, value_name = "ADDRESS", requires = "image", conflicts_with = "egress")]
+    source: Option<String>,
 
     /// List only the hosts that a customer's firewall must allow, with the bytes from each
     ///
@@ -105,6 +115,14 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     if arguments.federation {
         status::federation::add(&mut status, &home.vendor(vendor), image);
     }
+    let source = match &arguments.source {
+        // clap's errors would repeat the value, which may hold a password.
+        Some(address) => Some(SyncSource::Registry(repository(address)?)),
+        None => arguments.pulp.then_some(SyncSource::Pulp),
+    };
+    if let (Some(source), Some(image)) = (source, image) {
+        status::source::add(&mut status, home, config, vendor, image, &source);
+    }
     if let Some(file) = &arguments.metrics {
         let text = status::metrics::render(&status);
         files::write_shared(file, text.as_bytes()).context(|| format!("cannot write {}", file.display()))?;
@@ -115,6 +133,17 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         print(&status);
     }
     Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The repository of an address, with all its tags.
+fn repository(address: &str) -> Result<RegistryAddress, Failure> {
+    let address: RegistryAddress =
+        address.parse().map_err(|error: ImageReferenceError| Failure::new(Kind::Usage, error.to_string()))?;
+    if address.tag.is_some() || address.digest.is_some() {
+        let message = format!("--source compares a repository, and {address} names one image of it");
+        return Err(Failure::new(Kind::Usage, message).hint("give docker://HOST/NAME"));
+    }
+    Ok(address)
 }
 
 /// The most vendors that are checked at once.

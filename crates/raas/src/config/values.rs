@@ -9,7 +9,7 @@ use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName, MaskedWithoutLocation};
 use raas_types::{
-    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryPattern,
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryName, RepositoryPattern,
     RepositoryPatternError,
 };
 
@@ -39,6 +39,52 @@ pub(super) fn url(value: &Value) -> Result<String, IniError> {
             "expected a base URL, http://… or https://…, without user name, password, query or fragment"
                 .into(),
         )),
+    }
+}
+
+/// A server: a host name with or without a port, which means https, or a URL without a path. The result is a URL.
+pub(super) fn server(value: &Value) -> Result<String, IniError> {
+    let with_scheme = match value.text.contains("://") {
+        true => value.text.clone(),
+        false => format!("https://{}", value.text),
+    };
+    let url = with_scheme.trim_end_matches('/');
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let is_host =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    match is_host {
+        true => Ok(url.to_owned()),
+        // The value is not shown: it may hold a password.
+        false => {
+            Err(value.error("expected a host such as pulp.example.com, or https://… without a path".into()))
+        }
+    }
+}
+
+/// The name of a domain of a Pulp server.
+pub(super) fn pulp_domain(value: &Value) -> Result<String, IniError> {
+    let text = text(value)?;
+    match text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        true => Ok(text),
+        false => Err(value
+            .error(format!("`{text}` is not the name of a domain: expected letters, digits, `-` and `_`"))),
+    }
+}
+
+/// A list of base paths with `{isv}` and `{image}`.
+pub(super) fn base_paths(value: &Value) -> Result<Vec<String>, IniError> {
+    let paths: Vec<String> = words(value).map(str::to_owned).collect();
+    for path in &paths {
+        let example = path.replace("{isv}", "isv").replace("{image}", "image");
+        if !path.contains("{image}") || example.parse::<RepositoryName>().is_err() {
+            return Err(value.error(format!(
+                "`{path}` is not a base path: expected a repository name with `{{image}}` in it, such as {{isv}}/{{image}}"
+            )));
+        }
+    }
+    match paths.is_empty() {
+        true => Err(value.error("the value is empty".into())),
+        false => Ok(paths),
     }
 }
 

@@ -147,7 +147,8 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 /// Decides the action for each layer.
 pub(super) struct Planner<'a> {
     name: &'a RepositoryName,
-    kind: SourceKind,
+    /// The format of the archive; none for a repository in a registry.
+    kind: Option<SourceKind>,
     masks: &'a Masks,
     published: &'a PublishedContent,
     held: &'a RepositoryListing<'a>,
@@ -159,7 +160,7 @@ pub(super) struct Planner<'a> {
 impl<'a> Planner<'a> {
     pub(super) fn new(
         name: &'a RepositoryName,
-        kind: SourceKind,
+        kind: Option<SourceKind>,
         masks: &'a Masks,
         published: &'a PublishedContent,
         held: &'a RepositoryListing<'a>,
@@ -240,7 +241,7 @@ impl<'a> Planner<'a> {
                 format!("a manifest names the blob {digest}, but neither the source nor the bucket has it"),
             )
             .hint(match self.kind {
-                SourceKind::Pulp3 => {
+                Some(SourceKind::Pulp3) => {
                     "push the earlier export first if this one is incremental, or export with full=true"
                 }
                 _ => "save or copy the image again: the source is incomplete; nothing was published",

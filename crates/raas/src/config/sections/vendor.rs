@@ -16,6 +16,7 @@ use crate::config::issuer::IssuerKeys;
 use crate::config::key::COMMON_SECTIONS;
 use crate::config::registry_address::RegistryAddress;
 use crate::config::tag_pattern::TagPattern;
+use crate::sync_rule::SyncRule;
 
 pub(super) use keys::SECTION;
 
@@ -59,6 +60,8 @@ pub(crate) struct VendorSettings {
     pub(crate) openshift_domain: Option<String>,
     /// Tokens of a CDN, and what the server proxies.
     pub(crate) delivery: Delivery,
+    /// The images that are kept like their sources.
+    pub(crate) sync: Vec<SyncRule>,
 }
 
 /// A section while its keys are read. The four keys of a token issuer make sense only together.

@@ -8,6 +8,7 @@ use crate::config::values::{
     allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds, secret,
     tag_patterns, text, token_algorithm, url, yes_or_no,
 };
+use crate::sync_rule::SyncRule;
 
 pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
     name: "bigdatainc",
@@ -287,5 +288,18 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("`domain` of `[openshift]`"),
+        Key::<Draft>::family(
+            "sync.",
+            "sync.bigdata-app",
+            "the source that `raas sync` keeps the image `bigdata-app` like: `pulp` or docker://HOST/NAME; in lines of \
+             their own, `tags = …` chooses by patterns, ranges of versions, `!` before what is not wanted and `newest N`, \
+             and `prune = N` removes up to N tags at once that the source lacks",
+            "docker://registry.example.com/bigdata/app\ntags = >=1.2 <2, latest, !*-rc*\nprune = 5",
+            |draft, image, value| {
+                let rule = SyncRule::parse(image, &value.text).map_err(|message| value.error(message))?;
+                draft.settings.sync.push(rule);
+                Ok(())
+            },
+        ),
     ],
 };
