@@ -118,12 +118,11 @@ enum Command {
 }
 
 impl Command {
-<<<<<<< HEAD
-=======
     /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
     fn may_publish(&self) -> bool {
         match self {
             Command::Push(_)
+            | Command::Sync(_)
             | Command::Rollback(_)
             | Command::Tag(_)
             | Command::Unpublish(_)
@@ -143,7 +142,6 @@ impl Command {
         }
     }
 
->>>>>>> work-c
     /// The vendor that the command is for, if it is for one.
     fn vendor(&self) -> Option<&VendorName> {
         match self {
@@ -166,24 +164,6 @@ impl Command {
             },
             Command::Doctor(_) | Command::Pulls(_) | Command::Config(_) | Command::Lint(_) => None,
         }
-<<<<<<< HEAD
-    }
-
-    /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
-    fn may_publish(&self) -> bool {
-        matches!(
-            self,
-            Command::Push(_)
-                | Command::Rollback(_)
-                | Command::Tag(_)
-                | Command::Retire(_)
-                | Command::Remove(_)
-                | Command::Unpublish(_)
-                | Command::Setup(_)
-                | Command::Gc(_)
-        )
-=======
->>>>>>> work-c
     }
 }
 
@@ -207,13 +187,10 @@ impl Cli {
 
     fn run_command(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
-<<<<<<< HEAD
-=======
         interrupt::watch(&say_on_stderr());
         if self.command.may_publish() {
             interrupt::may_publish();
         }
->>>>>>> work-c
         if globals.quiet {
             output::be_quiet();
         }
@@ -231,13 +208,6 @@ impl Cli {
             }
             Ok(config)
         };
-<<<<<<< HEAD
-        interrupt::watch(&say_on_stderr());
-        if self.command.may_publish() {
-            interrupt::may_publish();
-        }
-=======
->>>>>>> work-c
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
