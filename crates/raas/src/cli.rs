@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
+    config, diff, doctor, gc, lint, list, log, protect, pulls, push, rollback, serve, setup, status,
+    unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -91,6 +92,8 @@ enum Command {
     Diff(diff::Arguments),
     Rollback(rollback::Arguments),
     Unpublish(unpublish::Arguments),
+    Protect(protect::Arguments),
+    Unprotect(unprotect::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
@@ -119,6 +122,8 @@ impl Cli {
             Command::Diff(arguments) => diff::run(&home()?, &config()?, &arguments),
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
+            Command::Protect(arguments) => protect::run(&home()?, &config()?, &arguments),
+            Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),

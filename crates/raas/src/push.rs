@@ -36,6 +36,7 @@ use crate::storage::OpenRegistry;
 use lookup::PublishedContent;
 use operator_documents::OperatorDocuments;
 use plan::{Plan, Planner};
+use protection::Birth;
 use publish::Publisher;
 use raas_base::failure::Failure;
 use raas_platform::ServerRegistration;
@@ -67,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) platforms: Vec<Platform>,
     /// Whether the push makes the repository equal to the source. Otherwise it adds the source to the repository.
     pub(crate) prune: bool,
+    /// Whether the push protects the repository.
+    pub(crate) protected: bool,
     /// Whether the push only reports what it would do.
     pub(crate) dry_run: bool,
     /// Whether the push leaves the configuration repository as it is.
@@ -97,6 +100,9 @@ pub(crate) fn push(
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
+    // Before anything is stored where everybody could read it.
+    let birth = Birth { registry: &registry, config, name, asked: options.protected };
+    birth.check()?;
     let held = run.list_repository(&registry, &image)?;
     let plan = run.plan(kind, image, &masks, &held)?;
     let mut report = Report::new(source, &plan.masked, options);
@@ -114,11 +120,12 @@ pub(crate) fn push(
     };
     let stored = transfer.run(plan, &mut report)?;
 
-    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, progress };
+    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, birth, progress };
     let done = publisher.publish(&mut report)?;
 
     let say = |line: &str| progress.say(line);
-    let follow_up = FollowUp { home, config, registry, name, no_backup: options.no_backup, say: &say };
+    let (no_backup, name) = (options.no_backup, Some(name));
+    let follow_up = FollowUp { home, config, registry, name, no_backup, say: &say };
     let followed = follow_up.run(&done.commit)?;
     report.backed_up = followed.backed_up;
     Ok(run.finish(report, &registry, followed.servers.first()))

@@ -55,6 +55,7 @@ impl Republish<'_> {
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
         let registry = open.registry();
         let Republished { what, tags, done } = publish(&registry, name)?;
+        let name = Some(name);
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
         Ok(RepublishReport {

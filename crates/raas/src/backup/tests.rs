@@ -74,7 +74,7 @@ impl Setup {
 
     fn back_up(&self, operator: &Operator, commit: &CommitId) -> Result<bool, Failure> {
         let say = Say::nothing();
-        back_up(&operator.config, &operator.registry(&self.storage, &say), commit, &self.name, &|_| {})
+        back_up(&operator.config, &operator.registry(&self.storage, &say), commit, Some(&self.name), &|_| {})
     }
 
     fn file(&self, path: &str) -> String {
@@ -110,7 +110,7 @@ fn a_late_backup_does_not_replace_a_newer_one() {
     let storage = Directory::new(unreadable);
     let say = Say::nothing();
     let failure =
-        back_up(&slow.config, &slow.registry(&storage, &say), &one, &setup.name, &|_| {}).unwrap_err();
+        back_up(&slow.config, &slow.registry(&storage, &say), &one, Some(&setup.name), &|_| {}).unwrap_err();
     assert!(failure.to_string().contains("the image is published, but not backed up"), "{failure}");
 }
 

@@ -58,6 +58,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     prune: bool,
 
+    /// Let only users and customers see the repository, from this publication on
+    #[arg(long)]
+    protected: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -84,6 +88,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         digest,
         platforms,
         prune,
+        protected,
         nocommit,
         dry_run,
         terse,
@@ -91,8 +96,18 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     } = arguments;
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
-    let options =
-        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
+    let options = Options {
+        vendor,
+        image,
+        from,
+        repository,
+        digest,
+        platforms,
+        prune,
+        protected,
+        dry_run,
+        no_backup: nocommit,
+    };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {

@@ -8,7 +8,7 @@ use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 use super::Options;
 use super::compose::Composer;
 use super::operator_documents::OperatorDocuments;
-use super::protection;
+use super::protection::{self, Birth, Reason};
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
@@ -26,6 +26,7 @@ pub(super) struct Publisher<'a> {
     pub(super) options: &'a Options,
     pub(super) stored: &'a Stored,
     pub(super) operator: &'a OperatorDocuments,
+    pub(super) birth: Birth<'a>,
     pub(super) progress: &'a Progress,
 }
 
@@ -37,6 +38,8 @@ struct Changes {
     /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
     /// protects it again.
     protected_before: Option<CommitId>,
+    /// Why the publication protects a repository that was not protected.
+    newly_protected: Option<Reason>,
 }
 
 impl Publisher<'_> {
@@ -65,6 +68,14 @@ impl Publisher<'_> {
             _ => None,
         };
         current.protected |= protected_before.is_some();
+        let newly_protected = match current.protected {
+            true => None,
+            false => self.birth.reason(&publication.record, head, current.is_empty())?,
+        };
+        current.protected |= newly_protected.is_some();
+        if current.protected {
+            self.birth.check_content_is_private()?;
+        }
         let manifests = match head {
             Some(head) => publication.record.files(head, &tree::manifests(name))?,
             None => Vec::new(),
@@ -80,7 +91,7 @@ impl Publisher<'_> {
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);
-        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before })
+        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before, newly_protected })
     }
 
     fn commit(
@@ -96,10 +107,14 @@ impl Publisher<'_> {
         }
         if let Some(before) = changes.protected_before {
             progress.say(&format!(
-                "Note: {name} is protected again, as in its last publication, commit {}. Set `protected` to false in its \
-                 document of the record if everybody may pull it",
-                before.short()
+                "Note: {name} is protected again, as in its last publication, commit {}. Run `raas unprotect {} {name}` if \
+                 everybody may pull it",
+                before.short(),
+                options.vendor,
             ));
+        }
+        if let Some(reason) = changes.newly_protected {
+            progress.say(&format!("Note: {name} is protected from now on: {reason}"));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);
         let mut count = |key: &ObjectKey, size: u64, written: bool| {

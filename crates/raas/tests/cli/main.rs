@@ -15,6 +15,7 @@ mod history;
 mod interrupted;
 mod masks;
 mod older_release;
+mod protect;
 mod pulls;
 mod push;
 mod s3;

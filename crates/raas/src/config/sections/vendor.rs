@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, VendorName};
+use raas_types::{BucketAccess, RepositoryPattern, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
@@ -36,6 +36,8 @@ pub(crate) struct VendorSettings {
     pub(crate) cdn_url: Option<String>,
     /// The hosts that people pull from.
     pub(crate) registry_hosts: Vec<HostName>,
+    /// The repositories that are protected from their first publication.
+    pub(crate) protected_repositories: Vec<RepositoryPattern>,
     /// The file of users who may read protected repositories, for a server without a home.
     pub(crate) htpasswd: Option<PathBuf>,
     /// Another issuer of tokens for protected repositories.
@@ -76,6 +78,19 @@ impl VendorSettings {
         let settings = Self { token_issuer: issuer.issuer(folder)?, ..settings };
         settings.check(ini, section)?;
         Ok(settings)
+    }
+
+    /// Whether everybody who knows an object's address gets it, without asking the registry.
+    pub(crate) fn is_content_public(&self) -> bool {
+        match self.access {
+            BucketAccess::Public => self.s3_bucket.is_some(),
+            // A CDN that requires tokens is as private as signed URLs.
+            BucketAccess::Cdn => {
+                let Delivery { akamai_secret, cloudfront_key, .. } = &self.delivery;
+                akamai_secret.is_none() && cloudfront_key.is_none()
+            }
+            BucketAccess::Presigned | BucketAccess::Proxy => false,
+        }
     }
 
     /// Checks what a value alone does not show.
