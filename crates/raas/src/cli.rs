@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, protect, pulls, push, rollback, serve, setup, status,
+    access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, rollback, serve, setup, status,
     unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
@@ -94,6 +94,7 @@ enum Command {
     Unpublish(unpublish::Arguments),
     Protect(protect::Arguments),
     Unprotect(unprotect::Arguments),
+    Access(access::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
@@ -124,6 +125,7 @@ impl Cli {
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Protect(arguments) => protect::run(&home()?, &config()?, &arguments),
             Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
+            Command::Access(arguments) => access::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),

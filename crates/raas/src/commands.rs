@@ -1,5 +1,6 @@
 //! The commands. The file of a command has its arguments and its output; other modules do the work.
 
+pub(crate) mod access;
 pub(crate) mod config;
 pub(crate) mod diff;
 pub(crate) mod doctor;

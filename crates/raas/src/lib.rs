@@ -6,6 +6,7 @@
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
+mod access;
 mod backup;
 mod cli;
 mod commands;

@@ -1,5 +1,6 @@
 //! The checks of `raas status`, from the vendor's folder to the server.
 
+mod access;
 mod check;
 mod deep;
 pub(crate) mod egress;
@@ -91,6 +92,7 @@ impl Checks<'_> {
             }
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
+        checks.extend(access::check(vendor, config));
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
         checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
         checks

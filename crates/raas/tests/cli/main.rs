@@ -5,6 +5,7 @@ mod client;
 mod generated;
 mod sandbox;
 
+mod access;
 mod artifacts;
 mod bad_input;
 mod choosing;
