@@ -63,10 +63,17 @@ pub(crate) fn back_up(
         Ok(true) => say("Backed up in the configuration repository"),
         Ok(false) => say("The configuration repository has the backup already"),
         Err(failure) => {
-            return Err(failure.preceded_by(
-                "the change is published, but not backed up in the configuration repository; the next push of the image \
-                 backs it up",
-            ));
+            let statement = match name {
+                Some(_) => {
+                    "the image is published, but not backed up in the configuration repository; the next push of the image \
+                     backs it up"
+                }
+                None => {
+                    "the change is published, but not backed up in the configuration repository; the next change of access \
+                     backs it up"
+                }
+            };
+            return Err(failure.preceded_by(statement));
         }
     }
     Ok(true)

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
+use crate::private_content;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::{Local, Platform as _};
@@ -85,6 +86,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
+    private_content::check_customers(&config, &vendor)?;
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     vendor.create()?;

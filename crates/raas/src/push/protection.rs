@@ -47,6 +47,7 @@ impl Birth<'_> {
     /// The push would protect the image, and everybody could read its content.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let vendor = self.registry.vendor;
+        private_content::check_customers(self.config, vendor)?;
         let record = vendor.record();
         let head = if vendor.exists() { record.head()? } else { None };
         let current = match &head {

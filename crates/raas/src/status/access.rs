@@ -33,7 +33,7 @@ fn try_check(vendor: &Vendor, config: &Config) -> Result<Option<Check>, Failure>
     if customers.is_empty() && patterns.is_empty() && protected == 0 {
         return Ok(None);
     }
-    if protected > 0
+    if (protected > 0 || !customers.is_empty())
         && let Err(failure) = private_content::check(config, vendor.name(), &"what is protected")
     {
         return Ok(Some(Check::unable("access", &failure)));

@@ -1,11 +1,14 @@
 //! `raas access`: customers, their keys, and what a server answers to them.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_testkit::oci::Layout;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::s3;
 use crate::sandbox::{Sandbox, succeeded};
 
 /// A home with the repositories `open`, `appliance/ui` and `tools`, the last two protected.
@@ -142,6 +145,57 @@ fn clients_get_a_credential_in_their_own_form() {
     );
     let same = add("d", "plain", secret);
     assert!(String::from_utf8(same.stderr).unwrap().contains("is one of this customer's already"));
+}
+
+#[test]
+fn every_server_of_a_bucket_obeys_a_revocation() {
+    let bucket = raas_testkit::s3::Server::new(&[s3::BUCKET]);
+    let sandbox = s3::sandbox(&bucket, "");
+    let path = sandbox.write("app.tar", s3::layout(1, 1000));
+    sandbox.ok(&["push", "acme", "tools", "--protected", "--from", &path]);
+    let key = add(&sandbox, &["--repositories", "*"]);
+    let token_key = sandbox.write("token-key", "0123456789abcdef0123456789abcdef");
+    let servers = [0, 1].map(|_| sandbox.serve_alone(&["--from-config", "--token-key", &token_key]));
+    let clients = servers.each_ref().map(|server| Client::new(server.address));
+    let token = clients[0].get_with("/token?scope=repository:tools:pull", &key).json();
+    let token = format!("Bearer {}", token["token"].as_str().unwrap());
+    let statuses = || -> Vec<u16> {
+        let asks = clients.iter().flat_map(|client| [&key, &token].map(|by| (client, by)));
+        asks.map(|(client, by)| client.get_with("/v2/tools/tags/list", by).status).collect()
+    };
+    assert_eq!(statuses(), [200, 200, 200, 200], "one server's token is accepted by the other");
+    let names: Vec<String> = bucket.keys(s3::BUCKET);
+    assert!(names.iter().all(|name| !name.contains("bigbank")), "{names:?}");
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    // Servers look about once a second; a busy machine takes longer.
+    let revoked = Instant::now();
+    while statuses() != [401, 401, 401, 401] {
+        assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", statuses());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn customers_are_refused_with_public_content() {
+    let bucket = raas_testkit::s3::Server::new(&[s3::BUCKET]);
+    let sandbox = s3::sandbox(&bucket, "");
+    let path = sandbox.write("app.tar", s3::layout(1, 1000));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    add(&sandbox, &["--repositories", "*"]);
+    let config = std::fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    sandbox.write("raas.cfg", format!("{config}access = public\n"));
+    for arguments in [
+        &["setup", "acme"][..],
+        &["push", "acme", "app", "--from", &path],
+        &["access", "add", "acme", "smallshop", "--repositories", "*"],
+    ] {
+        let error = sandbox.fails(2, arguments);
+        assert!(error.contains("cannot protect the names of customers"), "{error}");
+    }
+    let error = sandbox.fails(2, &["push", "acme", "other", "--protected", "--from", &path]);
+    assert!(error.contains("access = public"), "{error}");
+    // A key can always be taken back.
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
 }
 
 #[test]

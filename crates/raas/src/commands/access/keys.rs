@@ -11,6 +11,7 @@ use super::{CredentialArguments, Target, default_key};
 use crate::access::{Credential, Expiry, Period};
 use crate::config::Config;
 use crate::output;
+use crate::private_content;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Home;
 
@@ -25,7 +26,9 @@ pub(super) struct Add {
     #[command(flatten)]
     target: Target,
 
-    /// Let a new customer see these protected repositories: names, `NAME/*` for everything below a name, or `*` for all
+    /// Let a new customer see these protected repositories
+    ///
+    /// Names, `NAME/*` for everything below a name, or `*` for all.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     repositories: Vec<RepositoryPattern>,
 
@@ -33,7 +36,9 @@ pub(super) struct Add {
     #[arg(long, value_name = "NAME")]
     key: Option<KeyName>,
 
-    /// Let the key expire at the end of this day, at this time, or after this period, such as 90d [default: never]
+    /// Let the key expire at the end of this day, or after this period, such as 90d [default: never]
+    ///
+    /// A time is possible too: 2027-12-31T12:00:00Z.
     #[arg(long, value_name = "DATE")]
     expires: Option<Expiry>,
 
@@ -91,7 +96,7 @@ pub(super) struct Extend {
     #[arg(long, value_name = "NAME")]
     key: Option<KeyName>,
 
-    /// Let the key expire at the end of this day, at this time, after this period, or `never`
+    /// Let the key expire at the end of this day, after this period, such as 90d, or `never`
     #[arg(long, value_name = "DATE")]
     expires: Expiry,
 
@@ -107,6 +112,7 @@ impl Add {
         let now = SystemTime::now();
         let expires = expires.and_then(|expires| expires.end(now));
         check_end(expires, now)?;
+        private_content::check(config, &target.vendor, &"the names of customers")?;
         let hosts = credential.hosts(config, &target.vendor)?;
         let secret = credential.source().secret()?;
         let hash = SecretHash::of(secret.expose());
