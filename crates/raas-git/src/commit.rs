@@ -106,7 +106,7 @@ impl Commit<'_> {
         };
         let message = message().map_err(|error| git.unexpected(&format!("no temporary file: {error}")))?;
         command.stdin(message);
-        let output = git.succeed(command, "commit-tree -S")?;
+        let output = git.succeed(command, "commit-tree -S").map_err(GitError::of_signing)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }

@@ -83,6 +83,23 @@ impl Git {
         }
     }
 
+    /// What `git fsck` finds wrong, a line each. It reads and checks every object.
+    pub fn fsck(&self) -> Result<Vec<String>, GitError> {
+        let mut command = self.command();
+        command.args(["fsck", "--full", "--no-dangling", "--no-progress"]);
+        let output = command.output().map_err(GitError::no_git)?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        // A notice says that there is no branch yet.
+        let lines =
+            said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("notice:"));
+        let mut found: Vec<String> = lines.map(|line| format!("git fsck: {line}")).collect();
+        if found.is_empty() && !output.status.success() {
+            found.push(format!("git fsck: {}", output.status));
+        }
+        Ok(found)
+    }
+
     /// The error of an answer that git never gives: `what` says what is wrong with it.
     pub fn unexpected(&self, what: &str) -> GitError {
         GitError::unexpected(&self.folder, what)
@@ -131,6 +148,9 @@ pub(crate) fn plain_command() -> Command {
         .args(["-c", "safe.directory=*"])
         // Paths are printed as they are, not quoted.
         .args(["-c", "core.quotePath=false"])
+        // The log of a branch says where the branch was, if its file is lost. Bare repositories have none by default, and
+        // git would forget old entries.
+        .args(["-c", "core.logAllRefUpdates=true", "-c", "gc.reflogExpire=never"])
         // Packing must not outlive the lock that raas holds, so it does not go to the background.
         .args(["-c", "gc.autoDetach=false"])
         .args(["-c", "maintenance.autoDetach=false"])

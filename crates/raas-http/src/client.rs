@@ -1,17 +1,18 @@
 //! The asynchronous client: connections that are used again, a bound for connecting and for the first byte of an answer.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -57,12 +58,29 @@ pub enum Trust {
     AnyCertificate,
 }
 
-/// A client and its connections. It is cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Client {
-    connections: HyperClient<HttpsConnector<Connector>, Full<Bytes>>,
+/// A client and its connections. It is cheap to clone. `B` is the body of its requests.
+pub struct Client<B = Full<Bytes>> {
+    connections: HyperClient<HttpsConnector<Connector>, B>,
     proxies: Arc<ForwardProxies>,
     answer: Duration,
+}
+
+/// The connection that a request goes over.
+#[derive(Debug, Clone)]
+pub struct WatchedConnection(CaptureConnection);
+
+impl WatchedConnection {
+    /// Closes the connection after the answer, so that later requests get another one.
+    pub fn close_after_use(&self) {
+        if let Some(connection) = self.0.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    }
+}
+
+/// Watches the connection that a request will go over, once a [`Client`] sends it.
+pub fn watch_connection<B>(request: &mut Request<B>) -> WatchedConnection {
+    WatchedConnection(capture_connection(request))
 }
 
 /// Why there is no answer. No text holds a URL, whose query may open a bucket.
@@ -94,8 +112,32 @@ impl Default for ClientOptions {
     }
 }
 
-impl Client {
-    /// A client without connections. The certificates of the machine are read now.
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Self {
+        Self {
+            connections: self.connections.clone(),
+            proxies: Arc::clone(&self.proxies),
+            answer: self.answer,
+        }
+    }
+}
+
+impl<B> fmt::Debug for Client<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("proxies", &self.proxies)
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Client<B>
+where
+    B: HttpBody + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// A client without connections. The first client of the process reads the certificates of the machine.
     pub fn new(options: &ClientOptions) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -128,7 +170,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer. An answer with any status is no error.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, ClientError> {
         request.headers_mut().entry(USER_AGENT).or_insert(NAME);
         // A proxy that forwards the request reads its login there; in a tunnel it would reach the host.
         if request.uri().scheme_str() == Some("http")
@@ -159,7 +201,13 @@ fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
 }
 
 /// Trusts what the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
+/// The certificates are read once for the process: reading and parsing hundreds of them takes a while.
 fn system() -> ClientConfig {
+    static READ: OnceLock<ClientConfig> = OnceLock::new();
+    READ.get_or_init(read_system).clone()
+}
+
+fn read_system() -> ClientConfig {
     match builder().with_native_roots() {
         Ok(builder) => builder.with_no_client_auth(),
         Err(_) => builder().with_webpki_roots().with_no_client_auth(),

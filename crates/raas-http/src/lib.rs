@@ -17,6 +17,6 @@ mod redirect;
 pub use addresses::AddressFilter;
 pub use agent::{Agent, AgentOptions, RequestBuilder, Response};
 pub use body::Body;
-pub use client::{Client, ClientError, ClientOptions, Trust, causes};
+pub use client::{Client, ClientError, ClientOptions, Trust, WatchedConnection, causes, watch_connection};
 pub use hyper::http;
 pub use proxies::{ForwardProxies, ForwardProxy, ProxyError};

@@ -15,6 +15,7 @@ mod config_facts;
 mod dir;
 mod docker_save;
 mod docker_v1;
+mod entries;
 mod error;
 mod gzip;
 mod inflate;

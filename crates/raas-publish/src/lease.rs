@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use raas_types::{ObjectKey, RepositoryName};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::reading::Reading;
 use crate::storage::{ListedObject, Storage, StorageError};
 use holder::describe;
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -89,6 +90,8 @@ pub struct PublishLease<'a> {
     since: Duration,
     /// The repositories of reclaimed leases that are not repaired yet.
     unrepaired: BTreeSet<RepositoryName>,
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    any_unrepaired: bool,
     /// Whether this home itself leaves objects half changed.
     abandoned: bool,
     say: Say,
@@ -110,7 +113,7 @@ impl<'a> PublishLease<'a> {
         let begun = Instant::now();
         let mut said = false;
         // The vendor's lock is held: a noted lease is of a run of this home that was killed.
-        let own_dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS));
+        let own_dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::PUBLISH_LEASES));
         loop {
             let mut lease = Self::store(storage, holder, note, timing.lease, say)?;
             let Some(other) = lease.other_holder(own_dead.as_deref())? else { return Ok(lease) };
@@ -149,7 +152,7 @@ impl<'a> PublishLease<'a> {
             return Ok(());
         }
         // A new object under a new key: another home may have removed the old one.
-        let next = ObjectKey::Turn(random_name());
+        let next = ObjectKey::PublishLease(random_name());
         let since = uptime();
         write_note(&self.note, &next)?;
         self.guard(&next);
@@ -171,8 +174,14 @@ impl<'a> PublishLease<'a> {
         self.unrepaired.iter().cloned().collect()
     }
 
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    pub fn is_any_unrepaired(&self) -> bool {
+        self.any_unrepaired
+    }
+
     /// Marks the repositories of reclaimed leases as repaired.
     pub fn mark_repaired(&mut self) {
+        self.any_unrepaired = false;
         self.unrepaired.clear();
     }
 
@@ -192,7 +201,7 @@ impl<'a> PublishLease<'a> {
     pub fn is_held(&self) -> Result<bool, Failure> {
         let own = self.key.to_string();
         let mut found = false;
-        self.storage.list(ObjectKey::TURNS, &mut |listed| found |= listed.key == own)?;
+        self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| found |= listed.key == own)?;
         Ok(found)
     }
 
@@ -217,7 +226,7 @@ impl<'a> PublishLease<'a> {
         duration: Duration,
         say: &Say,
     ) -> Result<Self, Failure> {
-        let key = ObjectKey::Turn(random_name());
+        let key = ObjectKey::PublishLease(random_name());
         write_note(note, &key)?;
         // Made before the write: if the write fails but has stored the object, dropping the lease removes it.
         let lease = Self {
@@ -228,6 +237,7 @@ impl<'a> PublishLease<'a> {
             duration,
             since: uptime(),
             unrepaired: BTreeSet::new(),
+            any_unrepaired: false,
             abandoned: false,
             say: say.clone(),
         };
@@ -241,7 +251,7 @@ impl<'a> PublishLease<'a> {
         let own_key = self.key.to_string();
         loop {
             let (mut own, mut others) = (None, Vec::new());
-            self.storage.list(ObjectKey::TURNS, &mut |listed| {
+            self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| {
                 if listed.key == own_key {
                     own = Some(listed.modified);
                 } else {
@@ -258,7 +268,7 @@ impl<'a> PublishLease<'a> {
             let is_dead = |other: &ListedObject| {
                 let age = now.duration_since(other.modified).unwrap_or_default();
                 age > self.duration
-                    || other.key.starts_with(ObjectKey::DEAD_TURNS)
+                    || other.key.starts_with(ObjectKey::DEAD_PUBLISH_LEASES)
                     || own_dead == Some(other.key.as_str())
             };
             let (dead, alive): (Vec<_>, Vec<_>) = others.into_iter().partition(is_dead);
@@ -276,9 +286,15 @@ impl<'a> PublishLease<'a> {
 impl PublishLease<'_> {
     /// Removes a dead lease, and takes over the repositories that its holder has left half changed.
     fn reclaim(&mut self, key: &str) -> Result<(), Failure> {
-        let left = LeaseHolder::read(self.storage, key).map(|holder| holder.repositories).unwrap_or_default();
-        if !left.is_empty() {
+        let (left, any) = match LeaseHolder::read(self.storage, key)? {
+            Reading::There(holder) => (holder.repositories, holder.any_repository),
+            Reading::Absent => (BTreeSet::new(), false),
+            Reading::Unreadable(_) => (BTreeSet::new(), true),
+        };
+        if any || !left.is_empty() {
+            self.any_unrepaired |= any;
             self.unrepaired.extend(left.iter().cloned());
+            self.holder.any_repository |= any;
             self.holder.repositories.extend(left);
             self.guard(&self.key);
             self.holder.write(self.storage, &self.key)?;
@@ -288,7 +304,7 @@ impl PublishLease<'_> {
 
     /// Marks the lease as dead in the bucket, if this home leaves objects half changed.
     fn mark_dead(&self) -> Result<(), StorageError> {
-        if !self.abandoned && self.unrepaired.is_empty() {
+        if !self.abandoned && !self.any_unrepaired && self.unrepaired.is_empty() {
             return Ok(());
         }
         self.holder.write(self.storage, &dead(&self.key))
@@ -337,6 +353,6 @@ fn write_note(note: &Path, key: &ObjectKey) -> Result<(), Failure> {
 /// The key that marks a lease as dead.
 fn dead(key: &ObjectKey) -> ObjectKey {
     let key = key.to_string();
-    let name = key.strip_prefix(ObjectKey::TURNS).unwrap_or(&key);
-    ObjectKey::Turn(format!("dead-{}", name.trim_start_matches("dead-")))
+    let name = key.strip_prefix(ObjectKey::PUBLISH_LEASES).unwrap_or(&key);
+    ObjectKey::PublishLease(format!("dead-{}", name.trim_start_matches("dead-")))
 }

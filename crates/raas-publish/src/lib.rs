@@ -26,6 +26,9 @@
 //!   homes have published.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
+//! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
+//!   it from whatever copy is good.
+//!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
 //! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
@@ -39,14 +42,18 @@ pub mod format;
 pub mod gc;
 pub mod history;
 pub mod home;
+pub mod integrity;
 pub mod inventory;
 pub mod lease;
 pub mod listing;
 pub mod publication;
 pub mod published;
+pub mod reading;
 pub mod record;
 pub mod registry;
+pub mod repair;
 pub mod repository_listing;
 pub mod republish;
+pub mod scrub;
 pub mod snapshot;
 pub mod storage;

@@ -26,10 +26,11 @@ use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 use crate::home::Vendor;
 use crate::inventory;
 use crate::lease::{Lease, LeaseHolder, LeaseTiming, PublishLease};
+use crate::reading::Reading;
 use crate::record::{Message, Record};
 use crate::registry::Registry;
 use crate::repository_listing::RepositoryListing;
-use crate::snapshot::{self, PointerState, SnapshotCheck, SnapshotPublisher};
+use crate::snapshot::{self, SnapshotCheck, SnapshotPublisher};
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 use raas_git::{Change, CommitId};
@@ -258,10 +259,11 @@ impl Publication<'_> {
     /// new commit. Another home may publish next, and knows nothing of that commit.
     fn undo_tags(&mut self) {
         let Some(lease) = &mut self.lease else { return };
-        let ours = self.record.head().ok().flatten().map(|head| head.to_string());
-        let pointer = snapshot::read_pointer(self.storage).map(PointerState::pointer);
-        let published = match (lease.ensure_held(), pointer) {
-            (Ok(()), Ok(Some(pointer))) if Some(&pointer.revision) != ours.as_ref() => self.head.as_ref(),
+        let published = match (lease.ensure_held(), self.record.head(), snapshot::read_pointer(self.storage))
+        {
+            (Ok(()), Ok(Some(ours)), Ok(Reading::There(pointer))) if pointer.revision != ours.as_str() => {
+                self.head.as_ref()
+            }
             // The pointer has the new commit, or nobody can know. The next holder of the lease repairs it.
             _ => None,
         };

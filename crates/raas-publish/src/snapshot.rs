@@ -36,14 +36,16 @@ use std::path::Path;
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
 use crate::lease::PublishLease;
+use crate::reading::Reading;
 use crate::record::Record;
 use crate::storage::{PutOptions, Storage, StorageError};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
+pub(crate) use history::take_piece;
 pub use history::{fetch_history, recover_without_pointer};
 pub use parts::{are_sound, has_parts};
-pub use refusal::{another_record, another_vendor, without_pointer};
+pub use refusal::{another_record, another_vendor, unreadable_pointer, without_pointer};
 
 /// How often a publisher may meet another publisher before it gives up.
 const ATTEMPTS: usize = 10;
@@ -53,7 +55,7 @@ const ATTEMPTS: usize = 10;
 pub enum SnapshotCheck {
     /// Only that the parts are there.
     Quick,
-    /// That the history is there too, and that each byte of the parts is right.
+    /// That each byte of the parts and of the history is right too, and the number of the publication.
     Full,
 }
 
@@ -87,11 +89,16 @@ impl SnapshotPublisher<'_> {
             // The record is read before the pointer: the argument in the module's documentation needs this order.
             let Some(head) = self.record.head()? else { return Ok(()) };
             // The caller has caught up, so a missing or damaged pointer is written anew.
-            let mut current = read_pointer(self.storage)?.pointer();
+            let mut current = read_pointer(self.storage)?.to_replace();
             if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
                 && !are_sound(self.storage, pointer)?
             {
                 pointer.parts.clear();
+            }
+            if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
+                && !history::is_sound(self.storage, pointer)?
+            {
+                pointer.history.clear();
             }
             if let Some(pointer) = &current {
                 let done = self.is_done(&head, pointer, check).or_else(|failure| {
@@ -147,47 +154,38 @@ impl SnapshotPublisher<'_> {
             return self.record.is_ancestor(head, &other);
         }
         let whole = is_whole(self.storage, pointer)?;
-        Ok(whole && (check == SnapshotCheck::Quick || history::is_whole(self.storage, pointer)?))
+        let is_right = || Ok::<_, Failure>(pointer.sequence == self.record.depth(head)?);
+        Ok(whole
+            && (check == SnapshotCheck::Quick || (history::is_whole(self.storage, pointer)? && is_right()?)))
     }
 }
 
-/// What the bucket has as its pointer.
-#[derive(Debug)]
-pub enum PointerState {
-    /// A pointer that can be read.
-    Found(Pointer),
-    /// No pointer.
-    Missing,
-    /// A pointer that cannot be read.
-    Damaged(PointerError),
-}
-
-impl PointerState {
-    /// The pointer, if it can be read.
-    pub fn pointer(self) -> Option<Pointer> {
-        match self {
-            PointerState::Found(pointer) => Some(pointer),
-            PointerState::Missing | PointerState::Damaged(_) => None,
-        }
-    }
-}
+/// How often a pointer that makes no sense is read before it counts as damaged: a proxy may answer for the service once.
+const LOOKS: usize = 3;
 
 /// Reads the bucket's pointer.
 ///
 /// # Errors
 /// The storage fails, or only a newer raas knows the pointer's format. Any other pointer that cannot be read is
-/// [`PointerState::Damaged`].
-pub fn read_pointer(storage: &dyn Storage) -> Result<PointerState, Failure> {
+/// [`Reading::Unreadable`].
+pub fn read_pointer(storage: &dyn Storage) -> Result<Reading<Pointer>, Failure> {
     let key = ObjectKey::Pointer;
-    let Some(content) = storage.read(&key)? else { return Ok(PointerState::Missing) };
-    let mut bytes = Vec::new();
-    let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
-    read.context(|| format!("cannot read {key}"))?;
-    match Pointer::parse(&bytes) {
-        Ok(pointer) => Ok(PointerState::Found(pointer)),
-        Err(error @ PointerError::Newer { .. }) => Err(refusal::newer_format(storage, error)),
-        Err(error) => Ok(PointerState::Damaged(error)),
+    let mut damage = None;
+    for _ in 0..LOOKS {
+        let Some(content) = storage.read(&key)? else {
+            // A service that answers garbage first and then nothing has not shown that there is nothing.
+            return Ok(damage.map_or(Reading::Absent, |error| refusal::damaged(storage, error)));
+        };
+        let mut bytes = Vec::new();
+        let read = content.take(Pointer::MAX_SIZE + 1).read_to_end(&mut bytes);
+        read.context(|| format!("cannot read {key}"))?;
+        match Pointer::parse(&bytes) {
+            Ok(pointer) => return Ok(Reading::There(pointer)),
+            Err(error @ PointerError::Newer { .. }) => return Err(refusal::newer_format(storage, error)),
+            Err(error) => damage = Some(error),
+        }
     }
+    Ok(damage.map_or(Reading::Absent, |error| refusal::damaged(storage, error)))
 }
 
 /// The keys of everything that a pointer names.

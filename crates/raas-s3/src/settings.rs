@@ -1,7 +1,7 @@
 //! The settings of a bucket, and of AWS.
 
 use raas_base::Secret;
-use raas_types::BucketAccess;
+use raas_types::{BucketAccess, ChecksumPolicy};
 
 /// Where a vendor's bucket is, and how clients get its objects.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct S3Settings {
     /// Whether objects of a public bucket are stored with an ACL that lets everybody read them, for a service without
     /// bucket policies.
     pub public_acl: bool,
+    /// Whether requests carry checksums.
+    pub checksums: ChecksumPolicy,
     /// How clients get the objects.
     pub access: BucketAccess,
     /// The base URL of the CDN in front of the bucket, for [`BucketAccess::Cdn`].

@@ -32,7 +32,7 @@ mod v2;
 
 use decision::Decision;
 pub(crate) use health::answer_operator;
-use health::{ready, revision};
+use health::{metadata, ready, revision};
 use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
 use site_request::SiteRequest;
 pub(crate) use site_request::Tracked;
@@ -98,7 +98,9 @@ pub(crate) async fn answer<B>(
     let mut response = match decision {
         Decision::Ready(response) => response,
         Decision::Wait(ContentPlan::File(plan)) => opened(plan.open(method, headers).await, request),
-        Decision::Wait(ContentPlan::Proxy(plan)) => opened(plan.open(client, method, headers).await, request),
+        Decision::Wait(ContentPlan::Proxy(plan)) => {
+            opened(plan.open(client, method, headers, peer.in_flight).await, request)
+        }
     };
     finish(request, &visitor, &mut response);
     (response, fetched)
@@ -162,6 +164,9 @@ fn decide<B>(
         return fail(api, &ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"))
             .into();
     };
+    if let Route::Metadata = route {
+        return only_read(request, api, || metadata(site)).into();
+    }
     let Some(catalog) = &site.catalog else {
         let message = "this registry has not loaded its metadata yet; try again later";
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
@@ -218,7 +223,7 @@ fn decide<B>(
         Route::Page => only_read(request, api, || page::answer(&site_request)).into(),
         Route::Crane { v2 } => only_read(request, api, || crane::answer(&site_request, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
-        Route::Health | Route::Ready | Route::Token | Route::Unknown(_) => {
+        Route::Health | Route::Ready | Route::Metadata | Route::Token | Route::Unknown(_) => {
             fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")).into()
         }
     }

@@ -88,6 +88,8 @@ pub(crate) struct Peer<'a> {
     pub(crate) certificates: Option<&'a PresentedCertificates>,
     /// Whether a trusted proxy says that the client has used TLS.
     pub(crate) is_forwarded_tls: bool,
+    /// The number of requests in flight on the client's connection, this one included.
+    pub(crate) in_flight: u64,
 }
 
 /// The content of the `Authorization` header.

@@ -141,6 +141,17 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
             page.line("raas_metadata_refusals_total", &of(site), health.refusals());
         }
     }
+    const EARLIER: &str = "raas_metadata_rollbacks_refused_total";
+    page.family(
+        EARLIER,
+        "counter",
+        "How often a pointer to an earlier publication than the served one was refused.",
+    );
+    for site in &snapshot.sites {
+        if let Some(health) = &site.health {
+            page.line(EARLIER, &of(site), health.earlier());
+        }
+    }
     page.0
 }
 

@@ -78,6 +78,8 @@ pub(crate) struct WatchContext {
     pub(crate) slots: UnpackingSlots,
     /// The most memory that the metadata of a site may take, in bytes.
     pub(crate) site_memory: u64,
+    /// Whether a pointer to an earlier publication is followed.
+    pub(crate) allow_rollback: bool,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
     /// The secret of the server's own tokens.

@@ -1,11 +1,12 @@
 //! Where images and base layers come from: registries, web servers, git repositories.
 //!
 //! ```text
-//! federation ──▶ registry ──▶ http
+//! federation ──▶ registry ──▶ http, credentials
 //! ```
 //!
 //! The crate knows neither the record nor the storage: it finds and reads, and never stores.
 
+pub mod credentials;
 pub mod federation;
 pub mod http;
 mod image_failure;

@@ -3,6 +3,7 @@
 
 mod answer;
 mod fault;
+mod quirk;
 mod request;
 mod state;
 mod time;
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use fault::{Fault, What};
+pub use quirk::Quirk;
 use state::State;
 
 /// A service on a free port of this machine. It ends when it is dropped.
@@ -105,6 +107,17 @@ impl Server {
             .wait_timeout_while(talk, Duration::from_secs(20), |talk| talk.connections > 0);
         let (talk, _) = waited.expect("no thread panics while it holds this");
         assert_eq!(talk.connections, 0, "somebody is still connected");
+    }
+
+    /// Makes the service differ from AWS.
+    pub fn set_quirk(&self, quirk: Quirk) {
+        self.state().quirk = Some(quirk);
+    }
+
+    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum nor
+    /// a hash of the payload.
+    pub fn unverified(&self) -> Vec<(String, String)> {
+        self.state().unverified.clone()
     }
 
     /// Sets the number of keys in a page of a listing.

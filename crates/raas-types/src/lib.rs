@@ -6,6 +6,7 @@
 pub mod access;
 mod bucket_access;
 mod certificate;
+mod checksum_policy;
 pub mod crane;
 mod digest;
 mod host_name;
@@ -25,6 +26,7 @@ mod utc;
 
 pub use bucket_access::BucketAccess;
 pub use certificate::Validity;
+pub use checksum_policy::ChecksumPolicy;
 pub use digest::{Digest, DigestError, Sha256};
 pub use host_name::{HostName, HostNameError};
 pub use image_id::{ImageId, ImageIdError};

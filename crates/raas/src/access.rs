@@ -8,6 +8,6 @@ mod time;
 
 pub(crate) use change::{Change, ChangeReport};
 pub(crate) use credential::{Credential, CredentialFormat};
-pub(crate) use lookup::{AccessListing, ListedCustomer, ListedKey};
+pub(crate) use lookup::{AccessListing, ListedCustomer};
 pub(crate) use secret::SecretSource;
 pub(crate) use time::{Expiry, Period};

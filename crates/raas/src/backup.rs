@@ -24,6 +24,7 @@ use raas_publish::catch_up;
 use raas_publish::history::{self, Entry};
 use raas_publish::record::Record;
 use raas_publish::registry::Registry;
+use raas_publish::repair::Files;
 
 /// The most publications of an image that are searched for in the logs.
 const MOST_MISSING: usize = 20;
@@ -77,6 +78,25 @@ pub(crate) fn back_up(
         }
     }
     Ok(true)
+}
+
+/// The vendor's own documents of the last backup, by their paths in the record. There are none without a configuration
+/// repository. The operator's documents are not among them: the next push publishes them again.
+pub(crate) fn documents_of_backup(config: &Config, vendor: &VendorName) -> Result<Files, Failure> {
+    let ConfigSource::Repository(repository) = &config.source else { return Ok(Files::new()) };
+    let folder = format!("{vendor}/metadata/");
+    let files = repository.files_below(&folder)?.into_iter();
+    Ok(files
+        .filter_map(|(path, bytes)| Some((published_path(path.strip_prefix(&folder)?)?, bytes)))
+        .collect())
+}
+
+/// The path in the record of the backup of a document, of a customer, or of the protected patterns. `None` for the
+/// operator's documents and for other files.
+fn published_path(name: &str) -> Option<String> {
+    let path = format!("{}/{}", tree::DATA, name.replace('+', "/"));
+    let is_own = name.ends_with(".json") && !name.starts_with('+');
+    (is_own || tree::is_access(&path)).then_some(path)
 }
 
 /// The paths of the image's documents, and of the operator's documents that these publications changed.

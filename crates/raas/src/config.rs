@@ -19,6 +19,8 @@ mod sections;
 mod separation;
 mod source;
 mod values;
+mod variables;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +38,7 @@ use raas_publish::home::Home;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
 pub(crate) use source::{ConfigRequest, ConfigSource};
+use variables::Variables;
 
 /// The configuration. Everything has a default, so no file is needed.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +72,8 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// The value, `***` for a secret.
     pub(crate) value: String,
+    /// Whether a secret is written in the file, and not the name of a variable or of a file.
+    pub(crate) has_secret: bool,
 }
 
 impl Config {
@@ -180,18 +185,14 @@ impl Config {
     }
 
     fn parse(bytes: &[u8], source: &ConfigSource) -> Result<Self, Failure> {
-        let environment = |name: &str| std::env::var(name).ok();
+        let environment = Variables::of_process();
         Self::read(bytes, &source.path(), &environment).map_err(|error| {
             Failure::new(Kind::Usage, format!("{source}, line {}: {}", error.line, error.message))
         })
     }
 
-    fn read(
-        bytes: &[u8],
-        path: &Path,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, IniError> {
-        let ini = Ini::parse(bytes, environment)?;
+    fn read(bytes: &[u8], path: &Path, variables: &Variables<'_>) -> Result<Self, IniError> {
+        let ini = Ini::parse_guarded(bytes, &|section, key, name| variables.value(section, key, name))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let vendors = VendorSettings::read_all(&ini, folder)?;
         separation::check(&ini, &vendors)?;
@@ -217,11 +218,17 @@ fn settings(ini: &Ini) -> Vec<Setting> {
         // A value from the environment is shown by the variable's name.
         redact::text(value.written.as_ref().unwrap_or(&value.text))
     };
+    let is_file = |key: &str, text: &str| {
+        key == "cdn_cloudfront_key" && matches!(KeySource::new(text, Path::new("")), KeySource::File(_))
+    };
     let of_section = |section: &str| {
         let setting = |(key, value): (&str, &ini::Value)| Setting {
             section: section.to_owned(),
             key: key.to_owned(),
             value: shown(section, key, value),
+            has_secret: sections::is_secret(section, key)
+                && value.written.is_none()
+                && !is_file(key, &value.text),
         };
         ini.section(section).map(setting).collect::<Vec<_>>()
     };
@@ -235,8 +242,13 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        let environment = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
-        let read = Config::read(text.as_bytes(), Path::new("conf/raas.cfg"), &environment);
+        parse_with(text, None)
+    }
+
+    fn parse_with(text: &str, allowed: Option<&str>) -> Result<Config, String> {
+        let get = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
+        let variables = Variables::new(&get, allowed);
+        let read = Config::read(text.as_bytes(), Path::new("conf/raas.cfg"), &variables);
         read.map_err(|error| format!("line {}: {}", error.line, error.message))
     }
 
@@ -355,8 +367,9 @@ mod tests {
 
     #[test]
     fn settings_are_shown_without_secrets() {
-        let config = parse(
+        let config = parse_with(
             "[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\nusername = a-${TOKEN}\n",
+            Some("TOKEN"),
         );
         let config = config.unwrap();
         let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();

@@ -14,6 +14,7 @@ mod config;
 #[cfg_attr(not(feature = "s3"), path = "credentials/without_s3.rs")]
 mod credentials;
 mod doctor;
+mod exposure;
 mod fleet;
 mod follow;
 mod follow_up;
@@ -22,7 +23,6 @@ mod forwarding;
 mod generated;
 mod log;
 mod output;
-mod private_content;
 mod progress;
 mod protect;
 mod pulls;

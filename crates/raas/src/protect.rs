@@ -10,9 +10,9 @@ use raas_types::{RepositoryName, RepositoryPattern, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::follow_up::FollowUp;
 use crate::output;
-use crate::private_content;
 use crate::storage::OpenRegistry;
 
 /// A change of protection.
@@ -50,7 +50,7 @@ impl Protect<'_> {
         let Self { home, config, pattern, to, no_backup, json, .. } = *self;
         let vendor = home.existing(self.vendor)?;
         if to == Protection::Protected {
-            private_content::check(config, self.vendor, pattern)?;
+            exposure::check_new(&vendor, &config.vendor(self.vendor), pattern)?;
         }
         let say = if json { Say::nothing() } else { Say::new(output::error) };
         let open = OpenRegistry::open(&vendor, config, say.clone())?;

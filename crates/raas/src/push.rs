@@ -30,6 +30,7 @@ use raas_image::{Image, Limits, SourceKind};
 use raas_types::{Digest, ImageArgument, Platform, VendorName};
 
 use crate::config::Config;
+use crate::exposure::{self, OpenAccess};
 use crate::follow_up::FollowUp;
 use crate::progress::Progress;
 use crate::storage::OpenRegistry;
@@ -97,6 +98,7 @@ pub(crate) fn push(
     let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
 
     let vendor = run.vendor()?;
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
@@ -120,7 +122,9 @@ pub(crate) fn push(
     };
     let stored = transfer.run(plan, &mut report)?;
 
-    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, birth, progress };
+    let open_access = OpenAccess::of(&config.vendor(vendor.name()));
+    let publisher =
+        Publisher { registry, options, stored: &stored, operator: &operator, birth, progress, open_access };
     let done = publisher.publish(&mut report)?;
 
     let say = |line: &str| progress.say(line);
@@ -154,6 +158,10 @@ impl Run<'_> {
         if !vendor.exists() && !self.options.dry_run {
             vendor.create()?;
             self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
+        }
+        if vendor.exists() {
+            // Nothing is stored for a publication that cannot be made.
+            vendor.confirm_evidence()?;
         }
         Ok(vendor)
     }

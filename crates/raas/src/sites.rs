@@ -14,10 +14,12 @@ use raas_types::BucketAccess;
 
 mod buckets;
 mod delivery;
+mod served_vendors;
 mod stateless;
 
 pub(crate) use buckets::Buckets;
 use buckets::cdn;
+use served_vendors::ServedVendors;
 pub(crate) use stateless::{LocationArgument, stateless};
 
 /// The file of users in a vendor's folder, as `htpasswd -B` writes it.
@@ -32,6 +34,7 @@ pub(crate) struct HomeSites {
     buckets: Buckets,
     /// The deliveries that were made from the vendors' sections.
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
+    served: Mutex<ServedVendors>,
 }
 
 /// How a vendor's bytes reach its clients.
@@ -54,7 +57,8 @@ impl HomeSites {
         buckets: Buckets,
     ) -> Result<Self, Failure> {
         let (home, config, deliveries) = (home.clone(), config.clone(), Mutex::default());
-        let sites = Self { home, config, only, buckets, deliveries };
+        let served = Mutex::default();
+        let sites = Self { home, config, only, buckets, deliveries, served };
         for name in &sites.only {
             sites.delivery(name)?;
         }
@@ -103,7 +107,10 @@ impl HomeSites {
 
 impl SiteSource for HomeSites {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
-        self.vendors()?.iter().map(|vendor| self.site(vendor)).collect()
+        let vendors = self.vendors()?.into_iter().filter(Vendor::exists);
+        let found = vendors.map(|vendor| self.site(&vendor)).collect::<io::Result<Vec<_>>>()?;
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(served.update(self.home.root(), found))
     }
 }
 

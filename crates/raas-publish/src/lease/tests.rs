@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use super::*;
-use crate::storage::Directory;
+use crate::storage::{Directory, PutOptions};
 
 const SHORT: LeaseTiming = LeaseTiming {
     lease: Duration::from_secs(60),
@@ -128,4 +128,24 @@ fn an_error_names_the_holder_that_was_waited_for() {
     let failed = bench.acquire("two", &impatient).map(drop).unwrap_err().to_string();
     assert!(failed.contains(&format!("process {}", std::process::id())), "{failed}");
     assert_eq!(bench.left(), 1);
+}
+
+#[test]
+fn a_dead_lease_that_cannot_be_read_may_have_left_any_repository_half_changed() {
+    let bench = Bench::new();
+    for content in ["", "{", "[1]"] {
+        let key = ObjectKey::PublishLease("dead-x".into());
+        let mut upload = bench.storage.create(PutOptions::default()).unwrap();
+        std::io::Write::write_all(&mut upload, content.as_bytes()).unwrap();
+        upload.commit(&key).unwrap();
+        let lease = bench.acquire("one", &SHORT).unwrap();
+        assert!(lease.is_any_unrepaired(), "{content}");
+        // The lease ends without a repair, so the next holder knows it too.
+        drop(lease);
+        let mut lease = bench.acquire("two", &SHORT).unwrap();
+        assert!(lease.is_any_unrepaired(), "{content}");
+        lease.mark_repaired();
+        drop(lease);
+        assert_eq!(bench.left(), 0);
+    }
 }

@@ -12,6 +12,7 @@ use super::tag_objects::TagObjects;
 use super::{acquire_lease, published_keys};
 use crate::catch_up::catch_up;
 use crate::lease::{Lease, PublishLease};
+use crate::reading::Reading;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::repository_listing::RepositoryListing;
@@ -61,10 +62,10 @@ pub(super) fn find_unfinished(
         });
     }
     let Some(head) = record.head()? else { return Ok(None) };
-    Ok(match registry.vendor.checkout().revision()? {
-        Some(revision) if revision == head => None,
-        Some(revision) if record.has(&revision)? => Some(FinishedUpTo::Commit(revision)),
-        _ => Some(FinishedUpTo::Unknown),
+    Ok(match registry.vendor.checkout().revision() {
+        Reading::There(revision) if revision == head => None,
+        Reading::There(revision) if record.has(&revision)? => Some(FinishedUpTo::Commit(revision)),
+        Reading::There(_) | Reading::Absent | Reading::Unreadable(_) => Some(FinishedUpTo::Unknown),
     })
 }
 
@@ -96,7 +97,13 @@ pub fn repair_reclaimed(
 ) -> Result<(), Failure> {
     // Before the first publication, no commit says what the objects should be.
     if let Some(head) = head {
-        repair_tags(storage, record, head, &lease.unrepaired(), &mut || lease.renew())?;
+        let mut names = lease.unrepaired();
+        if lease.is_any_unrepaired() {
+            names.extend(repositories(record, head)?);
+            names.sort();
+            names.dedup();
+        }
+        repair_tags(storage, record, head, &names, &mut || lease.renew())?;
     }
     lease.mark_repaired();
     Ok(())

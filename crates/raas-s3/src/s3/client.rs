@@ -182,9 +182,7 @@ impl ClassifyRetry for DamagedOnTheWay {
             error.downcast_ref::<UploadPartError>().map_or_else(put, ProvideErrorMetadata::code)
         });
         match code {
-            Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest") => {
-                RetryAction::transient_error()
-            }
+            Some(code) if errors::DAMAGED.contains(&code) => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }

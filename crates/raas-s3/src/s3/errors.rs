@@ -44,6 +44,10 @@ impl Action {
     }
 }
 
+/// The error codes for other bytes than were sent.
+pub(super) const DAMAGED: [&str; 4] =
+    ["BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"];
+
 /// What is known of a failed request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FailedRequest {
@@ -93,6 +97,27 @@ impl FailedRequest {
             Some(code) => matches!(code, "NoSuchKey" | "NotFound" | "NoSuchUpload"),
             None => self.status == Some(404),
         }
+    }
+
+    /// Whether the reason may be the checksum of the request. Other bytes than were sent are another reason.
+    pub(super) fn may_refuse_checksum(&self) -> bool {
+        let code = self.code.as_deref();
+        match self.status {
+            Some(501) => true,
+            Some(400) if code.is_some_and(|code| DAMAGED.contains(&code)) => false,
+            Some(400) => {
+                matches!(
+                    code,
+                    None | Some("InvalidArgument" | "InvalidRequest" | "NotImplemented" | "BadRequest")
+                ) || self.names_checksum()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the service's message is about checksums.
+    pub(super) fn names_checksum(&self) -> bool {
+        self.said.to_ascii_lowercase().contains("checksum")
     }
 
     /// Whether the service does not have this operation.
@@ -248,7 +273,7 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
             "the service asks for a slower pace, again and again".into(),
             "do the same again later: what is stored is not sent again".into(),
         ),
-        "BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest" => (
+        code if DAMAGED.contains(&code) => (
             "the service got other bytes than were sent, again and again".into(),
             "look for a proxy, a line or memory that damages what passes".into(),
         ),
@@ -270,6 +295,12 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
                 "grant {} on {} to the user or role whose credentials raas uses",
                 action.permission,
                 if action.objects { location.objects_arn() } else { location.arn() }
+            ),
+        ),
+        _ if failed.may_refuse_checksum() && failed.names_checksum() => (
+            format!("{} refuses the checksum of the request", location.service()),
+            format!(
+                "set `s3_checksums = auto` in section [{vendor}] of raas.cfg: then the signature covers the bytes instead"
             ),
         ),
         _ if failed.unsupported() => (

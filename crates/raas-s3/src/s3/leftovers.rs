@@ -213,7 +213,8 @@ impl Shared {
                 Err(error) => {
                     let failed = FailedRequest::of(&error);
                     // Nothing else needs this permission, so a run without it must not fail.
-                    if failed.denied() || failed.unsupported() {
+                    // Services without this operation answer 501, 405 or 400.
+                    if failed.denied() || failed.unsupported() || failed.status == Some(400) {
                         return Ok(stale);
                     }
                     return Err(self

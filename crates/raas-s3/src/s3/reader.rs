@@ -89,7 +89,7 @@ impl Shared {
             .set_if_match(etag.map(str::to_owned));
         match request.send().await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
+            Err(error) if self.is_absent(key, &FailedRequest::of(&error)).await => Ok(None),
             Err(error) => Err(self.explain(format!("cannot read {key}"), Action::GET, &error).await),
         }
     }

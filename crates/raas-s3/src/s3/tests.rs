@@ -1,5 +1,8 @@
 //! The storage against a service that works, and against one that fails.
 
+mod proxies;
+mod quirks;
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +48,11 @@ fn connect(endpoint: &str, settings: &S3Settings) -> S3 {
 
 /// A run of a home that keeps its notes in this folder.
 fn run_of(notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
+    run_through(ForwardProxies::none(), notes, endpoint, settings)
+}
+
+/// The same behind these proxies.
+fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
     let aws = AwsSettings {
         access_key_id: Some("AKIAEXAMPLE".into()),
         secret_access_key: Some(Secret::new("hunter2")),
@@ -62,6 +70,8 @@ fn run_of(notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
         settings: &settings,
         aws: &aws,
         uploads: notes.to_owned(),
+        service_note: notes.join("service.json"),
+        proxies: Arc::new(proxies),
         retries: Retries::Few,
         say: &Say::nothing(),
     };
@@ -280,12 +290,12 @@ fn an_object_too_large_for_one_request_is_copied_in_parts() {
     let content = noise(1, 2500);
     store(&storage, &content, known(&content)).unwrap();
     let to = ObjectKey::Blob("other".parse().unwrap(), Digest::of(&content));
-    let shared = storage.shared();
-    storage.engine.block_on(shared.copy_in_parts(&full(&content), &to, 2500, 1000)).unwrap();
+    let sizes = copy::CopySizes { whole: 2000, part: 1000 };
+    storage.engine.copy_by(&full(&content), &to, 2500, sizes).unwrap();
     assert_eq!(server.count("UploadPartCopy"), 3);
     assert_eq!(server.object(BUCKET, &format!("reg/{to}")), Some(content.clone()));
     server.fail(Fault::always("UploadPartCopy", What::Refuse(403, "AccessDenied")));
-    assert!(storage.engine.block_on(shared.copy_in_parts(&full(&content), &to, 2500, 1000)).is_err());
+    assert!(storage.engine.copy_by(&full(&content), &to, 2500, sizes).is_err());
     assert!(server.uploads(BUCKET).is_empty());
 }
 

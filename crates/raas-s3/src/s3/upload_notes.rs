@@ -27,8 +27,34 @@ const ENDING: &str = "jsonl";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Note {
-    Begun { key: String, upload: String },
-    Ended { upload: String },
+    Begun {
+        key: String,
+        upload: String,
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        checksums: bool,
+    },
+    Ended {
+        upload: String,
+    },
+}
+
+/// An upload that can be resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenUpload {
+    pub(super) id: String,
+    /// Whether its parts have checksums.
+    pub(super) checksums: bool,
+}
+
+/// An upload that has not ended.
+#[derive(Debug)]
+struct Begun {
+    key: String,
+    checksums: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The uploads of this run, and the uploads of killed runs that it has taken over.
@@ -42,8 +68,8 @@ pub(super) struct UploadNotes {
 struct State {
     /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
-    /// The key of each upload that has not ended, by the upload's id.
-    open: BTreeMap<String, String>,
+    /// The uploads that have not ended, by their ids.
+    open: BTreeMap<String, Begun>,
     /// The uploads that can be resumed.
     free: BTreeSet<String>,
 }
@@ -55,10 +81,10 @@ impl UploadNotes {
     }
 
     /// Notes that this run has begun an upload.
-    pub(super) fn begun(&self, key: &str, upload: &str) {
+    pub(super) fn begun(&self, key: &str, upload: &str, checksums: bool) {
         let mut state = self.state();
-        state.open.insert(upload.to_owned(), key.to_owned());
-        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned() };
+        state.open.insert(upload.to_owned(), Begun { key: key.to_owned(), checksums });
+        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned(), checksums };
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
@@ -78,16 +104,16 @@ impl UploadNotes {
     }
 
     /// Takes the uploads of a key that can be resumed.
-    pub(super) fn take(&self, key: &str) -> Vec<String> {
+    pub(super) fn take(&self, key: &str) -> Vec<OpenUpload> {
         let mut state = self.state();
         let State { open, free, .. } = &mut *state;
         let mut taken = Vec::new();
-        free.retain(|upload| {
-            let other = open.get(upload).is_none_or(|of| of != key);
-            if !other {
-                taken.push(upload.clone());
+        free.retain(|upload| match open.get(upload).filter(|begun| begun.key == key) {
+            Some(begun) => {
+                taken.push(OpenUpload { id: upload.clone(), checksums: begun.checksums });
+                false
             }
-            other
+            None => true,
         });
         taken
     }
@@ -122,12 +148,14 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload } => drop(left.insert(upload, key)),
+                Note::Begun { key, upload, checksums } => {
+                    drop(left.insert(upload, Begun { key, checksums }));
+                }
                 Note::Ended { upload } => drop(left.remove(&upload)),
             }
         }
-        for (upload, key) in left {
-            self.begun(&key, &upload);
+        for (upload, Begun { key, checksums }) in left {
+            self.begun(&key, &upload, checksums);
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -178,6 +206,10 @@ impl Drop for UploadNotes {
 mod tests {
     use super::*;
 
+    fn open(id: &str, checksums: bool) -> OpenUpload {
+        OpenUpload { id: id.into(), checksums }
+    }
+
     fn files(folder: &Path) -> usize {
         fs::read_dir(folder).map_or(0, Iterator::count)
     }
@@ -188,25 +220,26 @@ mod tests {
         let folder = folder.path().join("uploads");
         let run = || UploadNotes::new(folder.clone());
         let living = run();
-        living.begun("app/one", "1");
+        living.begun("app/one", "1", true);
         let killed = run();
-        killed.begun("app/one", "2");
-        killed.begun("app/two", "3");
-        killed.begun("app/two", "4");
+        killed.begun("app/one", "2", false);
+        killed.begun("app/two", "3", true);
+        killed.begun("app/two", "4", true);
         killed.ended("3");
         drop(killed);
         let (next, other) = (run(), run());
         next.take_over().unwrap();
         other.take_over().unwrap();
-        assert_eq!(next.take("app/one"), ["2"]);
+        assert_eq!(next.take("app/one"), [open("2", false)]);
         assert!(next.take("app/one").is_empty() && other.take("app/one").is_empty());
         // This run is killed too, while it resumes one upload and has not touched the other.
         drop(next);
         other.take_over().unwrap();
-        assert_eq!((other.take("app/one"), other.take("app/two")), (vec!["2".into()], vec!["4".into()]));
+        assert_eq!(other.take("app/one"), [open("2", false)]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("2");
         other.free("4");
-        assert_eq!(other.take("app/two"), ["4"]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("4");
         drop(other);
         living.ended("1");
@@ -221,7 +254,7 @@ mod tests {
         fs::write(folder.path().join("x.jsonl"), notes).unwrap();
         let run = UploadNotes::new(folder.path().to_owned());
         run.take_over().unwrap();
-        assert_eq!(run.take("a"), ["1"]);
+        assert_eq!(run.take("a"), [open("1", true)]);
         run.ended("1");
         drop(run);
         assert_eq!(files(folder.path()), 0);

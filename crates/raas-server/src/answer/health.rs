@@ -10,7 +10,7 @@ use crate::error::{ApiError, ApiErrorCode};
 use crate::exposition;
 use crate::response::Response;
 use crate::route::Api;
-use crate::site::Snapshot;
+use crate::site::{Site, Snapshot};
 use crate::state::ServerState;
 
 /// Answers a request on the operators' port.
@@ -38,6 +38,14 @@ pub(crate) fn answer_operator<B>(state: &ServerState, request: &Request<B>) -> R
 /// The commit of the metadata that a site serves.
 pub(super) fn revision(catalog: &Catalog) -> Response {
     reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
+}
+
+/// The commit of the metadata that a site serves, and why nothing newer is served.
+pub(super) fn metadata(site: &Site) -> Response {
+    let revision = site.catalog.as_ref().map(|catalog| catalog.whole().revision.clone()).unwrap_or_default();
+    let revision = String::from_utf8_lossy(&revision);
+    let body = serde_json::json!({"revision": revision, "problem": site.stats.problem()});
+    reply(StatusCode::OK, "application/json", body.to_string())
 }
 
 /// Whether at least one site has metadata. The answer counts sites and never names them.

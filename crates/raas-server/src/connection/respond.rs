@@ -51,11 +51,12 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
     match answer_from_memory(&client.state, &request, tracked, client.remote) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
         Err(pending) => Answering::Pending(Box::pin(async move {
-            let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
+            let ClientConnection { state, certificates, progress, .. } = &*trace.in_flight.client;
             let is_forwarded_tls =
                 forwarded::is_tls(&state.trusted_proxies, trace.in_flight.client.remote, request.headers());
             let certificates = certificates.as_ref();
-            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls };
+            let in_flight = progress.in_flight();
+            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls, in_flight };
             let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
             trace.end(request, response, fetched)
         })),

@@ -17,6 +17,8 @@ pub(crate) struct MetadataHealth {
     catalog: ArcSwapOption<Catalog>,
     /// How often the bucket's metadata was refused.
     refusals: AtomicU64,
+    /// How often a pointer to an earlier publication was refused.
+    earlier: AtomicU64,
     stats: Arc<LoadStats>,
     status: Mutex<Status>,
     tried: AtomicBool,
@@ -35,7 +37,14 @@ impl MetadataHealth {
     /// Nothing was read yet.
     pub(crate) fn new(stats: Arc<LoadStats>) -> Self {
         let (status, tried) = (Mutex::default(), AtomicBool::new(false));
-        Self { catalog: ArcSwapOption::empty(), refusals: AtomicU64::new(0), stats, status, tried }
+        Self {
+            catalog: ArcSwapOption::empty(),
+            refusals: AtomicU64::new(0),
+            earlier: AtomicU64::new(0),
+            stats,
+            status,
+            tried,
+        }
     }
 
     /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
@@ -61,6 +70,16 @@ impl MetadataHealth {
         });
         self.tried.store(true, Ordering::Relaxed);
         new
+    }
+
+    /// Records that the pointer names an earlier publication.
+    pub(crate) fn refused_earlier(&self) {
+        self.earlier.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a pointer to an earlier publication was refused.
+    pub(crate) fn earlier(&self) -> u64 {
+        self.earlier.load(Ordering::Relaxed)
     }
 
     /// The catalog that is served. None until the bucket was read for the first time.

@@ -10,6 +10,7 @@ use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{Digest, ObjectKey, Part, Pointer};
 
 use crate::buckets::{open, with_key};
+use crate::metrics::Counted;
 use crate::support::{Published, Server, soon};
 use crate::upstream::{Fault, Upstream};
 
@@ -170,6 +171,41 @@ fn incomplete_metadata_is_refused_and_the_last_good_metadata_stays() {
     upstream.fail(POINTER, Fault::Status(403), 2);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 behind")));
     assert!(soon(|| server.get("/-/readyz").text().contains("0 behind")));
+}
+
+/// "Metadata in a bucket"
+#[test]
+fn a_pointer_to_an_earlier_publication_is_followed_only_if_the_operator_allows_it() {
+    let at = |revision: &str, version: &str, sequence: u64| {
+        let mut snapshot = Snapshot::of(revision, &files(&app(version)), 1);
+        snapshot.pointer.sequence = sequence;
+        snapshot
+    };
+    for allow_rollback in [false, true] {
+        let upstream = Upstream::start(false);
+        put(&upstream, &at("bb22", "2", 2));
+        let origin = open(&upstream);
+        let (metadata, bucket) = (Metadata::Snapshots(origin.clone()), Bucket::Redirect(origin));
+        let site = SiteConfig::new("acme".parse().unwrap(), metadata, bucket);
+        let counted = Counted::start_with(vec![site], Options { allow_rollback, ..Options::default() });
+        let server = &counted.server;
+        assert!(serves(server, &app("2")));
+        put(&upstream, &at("aa11", "1", 1));
+        let refused =
+            || counted.number("raas_metadata_rollbacks_refused_total{vendor=\"acme\"}").expect("it is shown");
+        if allow_rollback {
+            assert!(soon(|| serves(server, &app("1"))));
+            assert_eq!(refused(), 0.0);
+        } else {
+            assert!(soon(|| refused() > 1.0));
+            assert!(serves(server, &app("2")));
+            assert!(server.get("/-/readyz").text().contains("1 behind"));
+        }
+        // A rollback by raas is a later publication of earlier content.
+        put(&upstream, &at("cc33", "1", 3));
+        assert!(soon(|| server.get("/-/revision").text() == "cc33"));
+        assert!(serves(server, &app("1")));
+    }
 }
 
 /// Names of repositories that are in different parts of eight.
@@ -426,15 +462,22 @@ fn metadata_that_takes_too_much_memory_is_refused() {
     let status = |host: &str| server.ask("GET", "/v2/app/manifests/latest", &[("host", host)]).status;
     // A server that starts serves all others.
     assert_eq!((status("modest.localhost"), status("greedy.localhost")), (200, 503));
+    let metadata = |host: &str| server.ask("GET", "/-/metadata", &[("host", host)]).text().to_owned();
+    assert_eq!(metadata("modest.localhost"), r#"{"problem":null,"revision":"bb22"}"#);
+    let told = metadata("greedy.localhost");
+    assert!(told.contains("more than 3000000 bytes of memory; nothing is served"), "{told}");
     publish(&greedy, "cc33", &files(&long(1)));
     assert!(soon(|| status("greedy.localhost") == 200), "a publication that fits is served");
     publish(&greedy, "dd44", &many);
+    let told = "bytes of memory; the last good metadata is served";
+    assert!(soon(|| metadata("greedy.localhost").contains(told)), "{}", metadata("greedy.localhost"));
     assert!(soon(|| server.get("/-/readyz").text() != "ok\n"), "{}", server.get("/-/readyz").text());
     let revision = server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]);
     assert_eq!((revision.text(), status("greedy.localhost")), ("cc33", 200), "the last good metadata stays");
     publish(&greedy, "ee55", &files(&long(2)));
     let revision = || server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]).text().to_owned();
     assert!(soon(|| revision() == "ee55"), "the next good publication is served");
+    assert!(soon(|| metadata("greedy.localhost").contains("null")), "{}", metadata("greedy.localhost"));
 }
 
 /// The same repository with another name.

@@ -128,7 +128,7 @@ impl Sources {
             .context(|| format!("cannot make a private folder in {}", parent.display()))?;
         let clone = scratch.folder().join("clone");
         remote.clone_into(&clone, None)?;
-        let shown = redact::text(&remote.address);
+        let shown = redact::address(&remote.address);
         let record = Repository::at_head(clone.join(".git"));
         let listed = match record.head()? {
             Some(head) => record.files(&head, folder.unwrap_or_default())?,

@@ -13,17 +13,22 @@ const MAX: usize = 63;
 /// A text that is no name of a customer or of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a name: expected lower-case letters and digits, and between them `.`, `_` or `-`, at most {MAX} characters"
+    "`{0}` is not a name: expected lower-case letters and digits, and between them `.`, `_` or `-`, at most {MAX} characters, \
+     without `.json` at the end"
 )]
 pub struct AccessNameError(String);
 
 /// A letter or digit at both ends. So a name is one segment of a path, and never `.` or `..`. It has no `:`, which
-/// separates it from the password in a login.
+/// separates it from the password in a login. A customer's file is never taken for a document, which ends in `.json`.
 fn is_name(text: &str) -> bool {
     let outer = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
     let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b);
-    text.len() <= MAX && outer(bytes.first()) && outer(bytes.last()) && bytes.iter().all(inner)
+    text.len() <= MAX
+        && !text.ends_with(".json")
+        && outer(bytes.first())
+        && outer(bytes.last())
+        && bytes.iter().all(inner)
 }
 
 macro_rules! name {
@@ -103,7 +108,7 @@ mod tests {
             assert!(good.parse::<CustomerName>().is_ok(), "{good}");
         }
         let long = "a".repeat(MAX + 1);
-        for bad in ["", ".", "..", "_a", "a.", "A", "a/b", "a:b", "a b", "ä", "a+b", &long] {
+        for bad in ["", ".", "..", "_a", "a.", "A", "a/b", "a:b", "a b", "ä", "a+b", "a.json", &long] {
             assert!(bad.parse::<KeyName>().is_err(), "{bad}");
         }
     }

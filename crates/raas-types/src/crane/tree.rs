@@ -23,6 +23,15 @@ pub const DATA: &str = "crane/data";
 /// The file of a checkout with the id of its commit.
 pub const REVISION: &str = "revision";
 
+/// The file of a checkout that exists while a run changes the files.
+pub const UNFINISHED: &str = "unfinished";
+
+/// Whether a path is that of a checkout's own file, of its next content, or below it. No file of a commit may be there.
+pub fn is_of_checkout(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or(path);
+    [REVISION, UNFINISHED].contains(&first.strip_suffix(".new").unwrap_or(first))
+}
+
 /// The path of a repository's version 4 document.
 pub fn document(repository: &RepositoryName) -> String {
     format!("{DATA}/{repository}.json")

@@ -156,3 +156,17 @@ fn each_document_has_a_backup_path_of_its_own() {
     assert_eq!(kept.len(), 2 * names.len());
     assert_eq!(backup_path(&vendor, "README"), None);
 }
+
+#[test]
+fn a_backup_has_documents_customers_and_protected_patterns() {
+    let vendor: VendorName = "acme".parse().unwrap();
+    for path in [tree::PROTECTED, "crane/data/_access/customers/big.bank", "crane/data/tools/app.json"] {
+        let backup = backup_path(&vendor, path).unwrap();
+        let name = backup.strip_prefix("acme/metadata/").unwrap();
+        assert!(!name.contains('/'), "{name}");
+        assert_eq!(published_path(name).as_deref(), Some(path));
+    }
+    for other in ["+operator+app.json", "tools+app+_manifests+sha256+ab", "README"] {
+        assert_eq!(published_path(other), None, "{other}");
+    }
+}

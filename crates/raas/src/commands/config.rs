@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
 use crate::sites;
 use raas_base::failure::Failure;
@@ -70,10 +71,11 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
+        exposure::check(&home.vendor(vendor), settings)?;
     }
     config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
-    let warnings = warnings(&masks);
+    let warnings: Vec<String> = warnings(&masks).into_iter().chain(config.warnings()).collect();
     if json {
         let notes = masks.notes().to_vec();
         let (source, keys) = (config.source.to_string(), config.settings.len());

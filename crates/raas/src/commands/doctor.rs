@@ -14,6 +14,7 @@ use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_platform::{Local, Platform as _};
 use raas_publish::home::Home;
+use raas_sources::credentials::{Credentials, Login};
 use raas_sources::registry::ImageReference;
 
 /// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
@@ -80,21 +81,18 @@ pub(crate) fn run(
             (image.api_host().to_owned(), image.name.clone(), image.reference)
         }
     };
-    let credentials = match &arguments.username {
-        Some(user) => Some((user.clone(), password(arguments.password_stdin)?)),
-        None => doctor::find_credentials(&host).map_err(|message| {
-            Failure::new(Kind::Environment, message).hint(format!(
-                "log in again with `docker login {}`, or give --username",
-                doctor::host_key(&host)
-            ))
-        })?,
+    let login = match &arguments.username {
+        Some(user) => Some(Login { user: user.clone(), password: password(arguments.password_stdin)? }),
+        None => Credentials::of_standard_files()
+            .find(&host, &name)
+            .map_err(|failure| failure.hint("give --username and a password"))?,
     };
     let diagnosis = doctor::examine(&Options {
         host,
         name,
         reference,
         plain_http: arguments.plain_http,
-        credentials,
+        login,
         all_platforms: arguments.all_platforms,
         deep: arguments.deep,
     })?;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use raas_server::{Options, SiteSource};
+use raas_server::{Options, SiteSource, TokenKey};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -101,9 +101,13 @@ pub(crate) fn run(
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
+    options.allow_rollback = arguments.stateless.allow_rollback;
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();
+    for warning in config.warnings() {
+        tracing::warn!(warning, "the configuration");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.
@@ -200,11 +204,28 @@ impl Server<'_> {
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
+        warn_of_own_token_key(&self.options, &sites);
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
         output::error(&format!("Serving {what} on {scheme}://{address}"));
         answer(listener, sites, options, address, None).await
+    }
+}
+
+/// Warns that the tokens of this server are its own, which breaks logins if there are several servers behind one name.
+fn warn_of_own_token_key(options: &Options, sites: &impl SiteSource) {
+    if options.token_key != TokenKey::of_this_process() {
+        return;
+    }
+    // Sites that cannot be read now are reported when the server starts.
+    let sites = sites.sites().unwrap_or_default();
+    if let Some(site) = sites.iter().find(|site| site.users.is_some()) {
+        tracing::warn!(
+            vendor = %site.vendor,
+            "there are users and no --token-key: the tokens of this server are valid at no other replica, and end when it \
+             stops; give every replica the same key"
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! `raas setup`.
 
+mod repair;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,8 +9,8 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
-use crate::private_content;
 use crate::storage::{OpenRegistry, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::{Local, Platform as _};
@@ -21,7 +23,9 @@ use raas_publish::storage::probe;
 /// The command makes the vendor's folder, and tests the storage with an object that it writes, reads, lists and
 /// deletes. Running it again changes nothing.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create")]
+#[command(
+    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create\n  raas setup bigdatainc --repair"
+)]
 pub(crate) struct Arguments {
     /// Set up this vendor
     #[arg(value_name = "ISV")]
@@ -38,6 +42,14 @@ pub(crate) struct Arguments {
     /// Create the bucket if it is missing, and set it up for the vendor's `access`
     #[arg(long)]
     create: bool,
+
+    /// Mend a damaged home and bucket from whatever copy is good, and say what could not be mended
+    ///
+    /// The command reads the record and all stored content. It restores the record from the history in the bucket, from the
+    /// files for servers, and from the backup in the configuration repository. It removes damaged content that has no other
+    /// copy, so that the next push of the image stores it anew.
+    #[arg(long)]
+    repair: bool,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -67,12 +79,17 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Settings that some clients or users may trip over.
+    warnings: Vec<String>,
     /// Whether the vendor was set up before.
     existed: bool,
     /// Whether settings were added to the configuration.
     remembered: bool,
     /// The addresses of the vendor's servers.
     servers: Vec<String>,
+    /// With `--repair`: what was mended, and what could not be mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<repair::Repaired>,
 }
 
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -86,9 +103,13 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
-    private_content::check_customers(&config, &vendor)?;
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
+    let mut repaired = match arguments.repair {
+        true => Some(repair::metadata(&open, &vendor, &config)?),
+        false => None,
+    };
     vendor.create()?;
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
@@ -97,6 +118,10 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     probe(storage)?;
     say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
     publication::reconcile(&open.registry())?;
+    if let Some(repaired) = &mut repaired {
+        repair::content(&open, repaired, arguments.json)?;
+        repaired.lines().into_iter().for_each(&say);
+    }
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
     // Only settings that work are added to the configuration.
@@ -104,7 +129,10 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
+    let warnings = config.warnings_for(vendor.name());
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
+    let is_whole = repaired.as_ref().is_none_or(|repaired| repaired.lost.is_empty());
     if arguments.json {
         output::json(&SetupReport {
             vendor: vendor.name().clone(),
@@ -112,10 +140,12 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            warnings,
             existed,
             remembered,
             servers: serving.iter().map(|server| server.reachable().to_string()).collect(),
+            repair: repaired,
         });
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,6 @@
 //! `raas status`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,15 +11,18 @@ use crate::config::Config;
 use crate::output;
 use crate::progress::{Progress, bytes};
 use crate::status::egress::{Egress, Host};
-use crate::status::{self, Outcome, Status};
+use crate::status::{self, Deep, Outcome, Status};
 use raas_base::failure::{Context as _, Failure};
+use raas_base::files;
 use raas_publish::home::{Home, Vendor};
 
 /// Check a vendor's registry from end to end
 ///
 /// The exit code is 0 only if every check holds.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  raas status bigdatainc\n  raas status --egress bigdatainc")]
+#[command(
+    after_long_help = "Example:\n  raas status bigdatainc\n  raas status --egress bigdatainc\n  raas status bigdatainc --deep --resume --rate 50M"
+)]
 pub(crate) struct Arguments {
     /// Check this vendor [with --egress, default: all]
     #[arg(value_name = "ISV", required_unless_present = "egress")]
@@ -28,9 +32,24 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// Read every stored object, and compare its content with its digest
+    /// Read every stored object and all metadata, and compare every byte with what was published
     #[arg(long)]
     deep: bool,
+
+    /// With --deep, read on where the last run with this option ended
+    ///
+    /// For a daily job: a run that is stopped loses nothing, and when all objects are read, the next reading begins after
+    /// four weeks.
+    #[arg(long, requires = "deep", conflicts_with = "image")]
+    resume: bool,
+
+    /// With --deep, read at most this many bytes of content in a second: `50M`
+    #[arg(long, value_name = "BYTES", requires = "deep", value_parser = rate)]
+    rate: Option<u64>,
+
+    /// Also write the results to this file as metrics, for the textfile collector of Prometheus's node exporter
+    #[arg(long, value_name = "FILE", conflicts_with = "egress")]
+    metrics: Option<PathBuf>,
 
     /// Also ask each location of a masked layer whether it has the layer
     #[arg(long)]
@@ -47,16 +66,38 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Reads a number of bytes, with `K`, `M` or `G` for the binary multiples.
+fn rate(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let factor = match unit {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => return Err("expected a number of bytes, such as 50M".to_owned()),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    number.filter(|number| *number > 0).ok_or_else(|| "expected a number of bytes, such as 50M".to_owned())
+}
+
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Some(vendor) = arguments.vendor.as_ref().filter(|_| !arguments.egress) else {
         return egress(home, config, arguments);
     };
     let progress = if arguments.json { Progress::quiet() } else { Progress::shown() };
-    let deep = arguments.deep.then_some(&progress);
+    let deep = Deep { progress: &progress, rate: arguments.rate, resume: arguments.resume };
+    let deep = arguments.deep.then_some(&deep);
     let image = arguments.image.as_ref();
     let mut status = status::check(home, config, vendor, image, deep);
     if arguments.federation {
         status::federation::add(&mut status, &home.vendor(vendor), image);
+    }
+    if let Some(file) = &arguments.metrics {
+        let text = status::metrics::render(&status);
+        files::write_shared(file, text.as_bytes()).context(|| format!("cannot write {}", file.display()))?;
     }
     if arguments.json {
         output::json(&status);
@@ -114,6 +155,22 @@ fn print(status: &Status) {
         }
         if let Some(fix) = &check.fix {
             output::line(&format!("                 fix: {fix}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_of_bytes() {
+        let table = [("1", 1), ("50M", 50 << 20), ("3k", 3 << 10), ("2G", 2 << 30)];
+        for (text, bytes) in table {
+            assert_eq!(rate(text), Ok(bytes));
+        }
+        for text in ["", "0", "M", "-1", "1.5M", "5MB", "99999999999999G"] {
+            assert!(rate(text).is_err(), "{text}");
         }
     }
 }

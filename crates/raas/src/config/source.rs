@@ -135,7 +135,12 @@ impl fmt::Display for ConfigSource {
             ConfigSource::None => f.write_str("no configuration"),
             ConfigSource::File(path) => write!(f, "{}", path.display()),
             ConfigSource::Repository(repository) => {
-                write!(f, "{FILE} of {}, branch {}", redact::text(repository.address()), repository.branch())
+                write!(
+                    f,
+                    "{FILE} of {}, branch {}",
+                    redact::address(repository.address()),
+                    repository.branch()
+                )
             }
         }
     }

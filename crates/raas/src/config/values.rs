@@ -8,7 +8,10 @@ use std::time::Duration;
 use raas_base::Secret;
 use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
 use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
-use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+use raas_types::{
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryPattern,
+    RepositoryPatternError,
+};
 
 use super::ini::{IniError, Value};
 
@@ -69,6 +72,16 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
     Ok(hosts)
 }
 
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
+}
+
 /// A list of repository names and patterns.
 pub(super) fn repository_patterns(value: &Value) -> Result<Vec<RepositoryPattern>, IniError> {
     let wrong = |error: RepositoryPatternError| value.error(error.to_string());
@@ -125,6 +138,18 @@ pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
         "proxy" => Ok(BucketAccess::Proxy),
         other => {
             Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// Whether uploads carry checksums.
+pub(super) fn checksum_policy(value: &Value) -> Result<ChecksumPolicy, IniError> {
+    match value.text.as_str() {
+        "auto" => Ok(ChecksumPolicy::Auto),
+        "required" => Ok(ChecksumPolicy::Required),
+        "off" => Ok(ChecksumPolicy::Off),
+        other => {
+            Err(value.error(format!("`{other}` is no setting of checksums: expected auto, required or off")))
         }
     }
 }

@@ -12,6 +12,7 @@ use raas_types::{Digest, Utc};
 use super::{Diagnosis, Options, examine};
 use crate::status::Outcome;
 use raas_base::Secret;
+use raas_sources::credentials::Login;
 
 /// Changes a correct reply to a request.
 type Fault = fn(&Request, Reply) -> Reply;
@@ -129,7 +130,7 @@ fn diagnose(registry: Fault, bucket: Fault, change: impl Fn(&mut Options)) -> Di
         name: "app".parse().unwrap(),
         reference: "1.0".parse().unwrap(),
         plain_http: false,
-        credentials: None,
+        login: None,
         all_platforms: true,
         deep: true,
     };
@@ -241,7 +242,7 @@ fn guarded(request: &Request, reply: Reply) -> Reply {
 
 #[test]
 fn the_doctor_logs_in_as_clients_do() {
-    let user = |password: &str| Some(("user".to_owned(), Secret::new(password)));
+    let user = |password: &str| Some(Login { user: "user".to_owned(), password: Secret::new(password) });
     let reports = |diagnosis: &Diagnosis, name: &str, text: &str| {
         diagnosis.checks.iter().any(|check| check.name == name && check.found.contains(text))
     };
@@ -249,9 +250,9 @@ fn the_doctor_logs_in_as_clients_do() {
     let diagnosis = diagnose(guarded, correct, |_| {});
     assert!(diagnosis.healthy && reports(&diagnosis, "login", "for anybody"), "{:#?}", diagnosis.checks);
     assert!(reports(&diagnosis, "layer", "send the registry's token to"), "{:#?}", diagnosis.checks);
-    let diagnosis = diagnose(guarded, correct, |options| options.credentials = user("right"));
+    let diagnosis = diagnose(guarded, correct, |options| options.login = user("right"));
     assert!(diagnosis.healthy && reports(&diagnosis, "login", "for the user"), "{:#?}", diagnosis.checks);
-    let diagnosis = diagnose(guarded, correct, |options| options.credentials = user("wrong"));
+    let diagnosis = diagnose(guarded, correct, |options| options.login = user("wrong"));
     assert!(!diagnosis.healthy && reports(&diagnosis, "login", "refuses the name and the password"));
 
     let strict: Fault = |request, reply| match request.headers.contains_key("authorization") {
@@ -275,7 +276,7 @@ fn the_doctor_logs_in_as_clients_do() {
         "{:#?}",
         diagnosis.checks
     );
-    assert!(diagnose(basic, correct, |options| options.credentials = user("right")).healthy);
+    assert!(diagnose(basic, correct, |options| options.login = user("right")).healthy);
     let no_token: Fault = |request, reply| match request.target.starts_with("/token") {
         true => Reply::new(200, "{}"),
         false => guarded(request, reply),

@@ -50,12 +50,22 @@ pub(super) enum SavedAction {
 /// The action for the layer of a Docker v1 image.
 #[derive(Debug, Clone)]
 pub(super) enum V1Action {
-    /// Use the layer of an earlier publication, if its bytes are the same.
-    Reuse(RepositoryName, V1ImageEntry),
+    /// Use the layer of an earlier publication, if its bytes are the same and the bucket has it as it was published.
+    Reuse(PublishedImage),
     /// Store the layer as it is and, for today's clients, packed.
     Store,
     /// None: clients are sent to this URL, which is a folder of the image's three files.
     Elsewhere(String),
+}
+
+/// A Docker v1 image as an earlier publication has it.
+#[derive(Debug, Clone)]
+pub(super) struct PublishedImage {
+    /// The repository that has it.
+    pub(super) repository: RepositoryName,
+    pub(super) entry: V1ImageEntry,
+    /// The length in bytes of its packed layer, as published.
+    pub(super) blob_size: u64,
 }
 
 impl Plan {
@@ -91,7 +101,7 @@ impl Plan {
                 for (id, action) in images {
                     let size = set.images[id].layer.as_ref().map_or(0, Content::size);
                     match action {
-                        V1Action::Reuse(repository, _) => count(repository == name, size),
+                        V1Action::Reuse(published) => count(published.repository == *name, size),
                         V1Action::Store => count(false, size),
                         V1Action::Elsewhere(_) => {}
                     }
@@ -271,7 +281,15 @@ impl<'a> Planner<'a> {
                     ));
                 }
                 None => match self.published.images.get(id) {
-                    Some((repository, entry)) => V1Action::Reuse(repository.clone(), entry.clone()),
+                    // Without the size that was published, nobody can know whether the bucket still has the blob.
+                    Some((repository, entry)) => match self.published.blobs.get(&entry.blob) {
+                        Some(blob) => V1Action::Reuse(PublishedImage {
+                            repository: repository.clone(),
+                            entry: entry.clone(),
+                            blob_size: blob.size,
+                        }),
+                        None => V1Action::Store,
+                    },
                     None => V1Action::Store,
                 },
             };

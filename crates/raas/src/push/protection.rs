@@ -18,7 +18,7 @@ use raas_publish::registry::Registry;
 use raas_publish::{access, history};
 
 use crate::config::Config;
-use crate::private_content;
+use crate::exposure;
 
 /// What decides whether a push protects an image.
 #[derive(Clone, Copy)]
@@ -47,7 +47,6 @@ impl Birth<'_> {
     /// The push would protect the image, and everybody could read its content.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let vendor = self.registry.vendor;
-        private_content::check_customers(self.config, vendor)?;
         let record = vendor.record();
         let head = if vendor.exists() { record.head()? } else { None };
         let current = match &head {
@@ -81,9 +80,9 @@ impl Birth<'_> {
         Ok(pattern.cloned().map(Reason::Config))
     }
 
-    /// See [`private_content::check`].
-    pub(super) fn check_content_is_private(&self) -> Result<(), Failure> {
-        private_content::check(self.config, self.registry.vendor.name(), self.name)
+    fn check_content_is_private(&self) -> Result<(), Failure> {
+        let vendor = self.registry.vendor;
+        exposure::check_new(vendor, &self.config.vendor(vendor.name()), self.name)
     }
 }
 
@@ -112,8 +111,8 @@ pub(super) fn before_removal(
     // The last commit that changed the documents removed them.
     let last = history::entries(record, head, &documents, Some(2))?;
     let [_, before] = last.as_slice() else { return Ok(None) };
-    // An unreadable document does not prevent the push.
-    let protected = Current::read(record, &before.commit, name).is_ok_and(|then| then.protected);
+    // An unreadable document does not prevent the push. It does not make the image public either.
+    let protected = Current::read(record, &before.commit, name).map_or(true, |then| then.protected);
     Ok(protected.then(|| before.commit.clone()))
 }
 

@@ -12,6 +12,7 @@ use super::protection::{self, Birth, Reason};
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
+use crate::exposure::OpenAccess;
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
@@ -28,6 +29,8 @@ pub(super) struct Publisher<'a> {
     pub(super) operator: &'a OperatorDocuments,
     pub(super) birth: Birth<'a>,
     pub(super) progress: &'a Progress,
+    /// Set if everybody may read the vendor's objects.
+    pub(super) open_access: Option<OpenAccess>,
 }
 
 /// The changes of a publication.
@@ -73,8 +76,9 @@ impl Publisher<'_> {
             false => self.birth.reason(&publication.record, head, current.is_empty())?,
         };
         current.protected |= newly_protected.is_some();
-        if current.protected {
-            self.birth.check_content_is_private()?;
+        // Another home may have protected it since the push began, and an unpublished image may be protected again.
+        if let (Some(open), true) = (self.open_access, current.protected) {
+            return Err(open.failure(registry.vendor, &[name.to_string()]));
         }
         let manifests = match head {
             Some(head) => publication.record.files(head, &tree::manifests(name))?,
@@ -85,9 +89,10 @@ impl Publisher<'_> {
         let base_url = registry.storage.base_url();
         let composer =
             Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
-        let mut files = composer.compose(&current, &manifests, stored, |digest| {
-            publication.record.read(head?, &tree::manifest(name, digest)).ok().flatten()
-        });
+        let mut files = composer.compose(&current, &manifests, stored, |digest| match head {
+            Some(head) => publication.record.read(head, &tree::manifest(name, digest)),
+            None => Ok(None),
+        })?;
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use raas_types::pulls::Kind;
 use raas_types::{Digest, Tag};
 use serde::Serialize;
 
@@ -107,9 +108,17 @@ impl Report {
         }
     }
 
-    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order.
+    /// The manifest of a push of attachments alone.
+    pub(super) fn only_manifest(&self) -> Option<Digest> {
+        self.tags.values().next_back().copied().flatten()
+    }
+
+    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
+    /// digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let latest = self.tags.keys().find(|tag| tag.as_str() == "latest");
-        requested.or(latest).or_else(|| self.tags.keys().next_back()).cloned()
+        let is_peoples = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
+        let mut tags = self.tags.keys().filter(is_peoples);
+        let latest = tags.clone().find(|tag| tag.as_str() == "latest");
+        requested.filter(is_peoples).or(latest).or_else(|| tags.next_back()).cloned()
     }
 }

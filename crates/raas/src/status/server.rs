@@ -80,10 +80,15 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         };
         return Check::failed("server", format!("the server on {address} {found}"), restart);
     }
-    let deployed =
-        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
-    let failed =
-        |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
+    // The check of the record reports a revision that cannot be read.
+    let deployed = vendor.checkout().revision().to_replace();
+    let deployed = deployed.map(|revision| revision.to_string()).unwrap_or_default();
+    // A server that does not say it answers nothing else either, and the checks below report that.
+    let problem = client::problem(server, vendor.name()).ok().flatten();
+    let because = problem.as_ref().map(|problem| format!("; it says: {problem}")).unwrap_or_default();
+    let failed = |found: String| {
+        Check::failed("server", format!("the server on {address} {found}{because}"), restart.as_str())
+    };
     match client::revision(server, vendor.name()) {
         Ok(revision) if revision == deployed => {}
         Ok(revision) => {
@@ -103,6 +108,11 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         Ok(ProtectedRepositories { open, .. }) if !open.is_empty() => {
             failed("shows protected repositories to everybody".into()).details(open)
         }
+        Ok(found) if problem.is_some() => Check::warning(
+            "server",
+            format!("{address} answers /v1/_ping and /v2/ and serves the last publication{because}"),
+        )
+        .details(found.details()),
         Ok(found) => Check::ok(
             "server",
             format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
@@ -240,11 +250,22 @@ mod tests {
 
     /// The check of a server with these lists, which answers all other requests with the status `otherwise`.
     fn serving(v2: &'static str, all: &'static str, otherwise: u16) -> Check {
+        serving_with(v2, all, otherwise, "", "null")
+    }
+
+    fn serving_with(
+        v2: &'static str,
+        all: &'static str,
+        otherwise: u16,
+        revision: &'static str,
+        problem: &'static str,
+    ) -> Check {
         let server = Server::scripted(move |asked: &Asked| match asked.target.split('?').next().unwrap() {
             "/v1/_ping" => Reply::new(200, "true"),
             "/v2/" if otherwise == 401 => Reply::new(401, ""),
             "/v2/" => Reply::new(200, "{}"),
-            "/-/revision" => Reply::new(200, ""),
+            "/-/revision" => Reply::new(200, revision),
+            "/-/metadata" => Reply::new(200, format!("{{\"problem\":{problem}}}")),
             "/v2/_catalog" => Reply::new(200, format!("{{\"repositories\":[{v2}]}}")),
             "/v1/search" => Reply::new(200, format!("{{\"results\":[{all}]}}")),
             "/v2/half/tags/list" | "/v1/repositories/secret/tags" => Reply::new(404, ""),
@@ -276,6 +297,28 @@ mod tests {
             let found = serving(v2, all, otherwise);
             assert_eq!(found.outcome, outcome, "{found:?}");
             assert!(found.details.join("; ").contains(detail), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_server_that_is_behind_is_told() {
+        let (v2, all) = (r#""app""#, r#"{"name":"app"},{"name":"old"}"#);
+        let reason =
+            r#""the metadata would take more than 10 bytes of memory; the last good metadata is served""#;
+        let table = [
+            (
+                "0ld",
+                reason,
+                Outcome::Failed,
+                "serves revision `0ld`, but `` is published; it says: the metadata would",
+            ),
+            ("", reason, Outcome::Warning, "it says: the metadata would take more than 10 bytes of memory"),
+            ("", "null", Outcome::Ok, "serves the last publication"),
+        ];
+        for (revision, problem, outcome, found) in table {
+            let check = serving_with(v2, all, 404, revision, problem);
+            assert_eq!(check.outcome, outcome, "{check:?}");
+            assert!(check.found.contains(found), "{check:?}");
         }
     }
 }

@@ -453,3 +453,42 @@ fn the_key_of_a_cdn_is_checked_and_never_shown() {
     let shown = sandbox.ok(&["config", "show"]);
     assert!(shown.contains("cdn_akamai_secret = ***") && !shown.contains("abc123"), "{shown}");
 }
+
+#[test]
+fn no_filter_runs_for_files_of_the_configuration_repository() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::empty(&sandbox);
+    let work = sandbox.path("conf-work");
+    git(&["clone", "--quiet", repository.folder.to_str().unwrap(), work.to_str().unwrap()]);
+    fs::write(work.join(".gitattributes"), "* filter=evil\n").unwrap();
+    fs::write(work.join("raas.cfg"), "[redhat]\nmetadata = ./operator\n").unwrap();
+    fs::create_dir(work.join("operator")).unwrap();
+    fs::write(work.join("operator/index.json"), "[]").unwrap();
+    let work_text = work.to_str().unwrap();
+    git(&["-C", work_text, "add", "."]);
+    git(&["-C", work_text, "commit", "--quiet", "-m", "Configure"]);
+    git(&["-C", work_text, "push", "--quiet", "origin", "HEAD:main"]);
+    // The machine has a filter of that name, such as that of git-lfs.
+    let ran = sandbox.path("ran");
+    let filter = format!("[filter \"evil\"]\nsmudge = touch {}; cat\nrequired = true\n", ran.display());
+    let settings = sandbox.write("gitconfig", filter);
+    let mut command = with_repository(&sandbox, &repository.url(), &["config", "check"]);
+    // The relative path leads to a file of the repository.
+    succeeded(&command.env("GIT_CONFIG_GLOBAL", &settings).output().unwrap());
+    assert!(!ran.exists());
+}
+
+#[test]
+fn a_file_with_secrets_that_everybody_may_read_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
+    let warned = |mode: u32| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        sandbox.ok(&["config", "check"]).contains("every user of this machine may read")
+    };
+    assert!(warned(0o644) && !warned(0o640) && !warned(0o600));
+    sandbox.write("raas.cfg", "[openshift]\nusername = operator\n");
+    assert!(!warned(0o644), "there is no secret");
+    sandbox.write("raas.cfg", "[acme]\ncdn_cloudfront_key = /etc/raas/key.pem\ncdn_cloudfront_key_id = K2\n");
+    assert!(!warned(0o644), "the key is in another file");
+}

@@ -10,6 +10,8 @@ mod artifacts;
 mod bad_input;
 mod choosing;
 mod configuration;
+mod damaged;
+mod downloads;
 mod federation;
 mod gc;
 mod history;

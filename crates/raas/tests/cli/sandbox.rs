@@ -1,12 +1,12 @@
 //! A home and a working folder for one test, and the command that runs in them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -64,6 +64,12 @@ impl Sandbox {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env_remove("RAAS_CONF_REPO")
+            // Logins of the user's docker and podman.
+            .env("HOME", self.folder.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("DOCKER_CONFIG")
+            .env_remove("REGISTRY_AUTH_FILE")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -129,16 +135,21 @@ impl Sandbox {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut log) = (String::new(), String::new());
         // The server logs notes about its configuration before.
         while !line.starts_with("Serving") {
+            log.push_str(&line);
             line.clear();
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
         }
         let address = line.trim().rsplit("http://").next().unwrap().parse();
-        // The rest of the output is read and dropped, so that the server never waits for the test.
-        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
+        // The rest of the output is read too, so that the server never waits for the test.
+        let log = thread::spawn(move || {
+            // The log of a killed server may end in the middle of a character.
+            drop(said.read_to_string(&mut log));
+            log
+        });
+        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")), log: Some(log) }
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
@@ -165,7 +176,7 @@ impl Sandbox {
             assert!(begun.elapsed() < Duration::from_secs(20), "the server does not start");
             thread::sleep(Duration::from_millis(10));
         };
-        Server { child, address }
+        Server { child, address, log: None }
     }
 }
 
@@ -190,6 +201,8 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    /// Reads the log of a stateless server to its end.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -197,6 +210,13 @@ impl Server {
     pub(crate) fn signal(&self) {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Asks a stateless server to stop. Returns its log.
+    pub(crate) fn stop_and_log(mut self) -> String {
+        self.signal();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap()
     }
 
     /// Asks the server to stop. Returns its exit code.

@@ -10,8 +10,8 @@ use super::repositories::list;
 use super::{CredentialArguments, Target, default_key};
 use crate::access::{Credential, Expiry, Period};
 use crate::config::Config;
+use crate::exposure;
 use crate::output;
-use crate::private_content;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Home;
 
@@ -112,7 +112,8 @@ impl Add {
         let now = SystemTime::now();
         let expires = expires.and_then(|expires| expires.end(now));
         check_end(expires, now)?;
-        private_content::check(config, &target.vendor, &"the names of customers")?;
+        let vendor = home.existing(&target.vendor)?;
+        exposure::check_new(&vendor, &config.vendor(&target.vendor), &exposure::CUSTOMERS)?;
         let hosts = credential.hosts(config, &target.vendor)?;
         let secret = credential.source().secret()?;
         let hash = SecretHash::of(secret.expose());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, RepositoryPattern, VendorName};
+use raas_types::{BucketAccess, ChecksumPolicy, RepositoryPattern, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
@@ -30,6 +30,8 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_path_style: bool,
     /// Whether objects of `access = public` are stored with an ACL that lets everybody read them.
     pub(crate) s3_public_acl: bool,
+    /// Whether uploads carry checksums.
+    pub(crate) s3_checksums: ChecksumPolicy,
     /// How clients get objects.
     pub(crate) access: BucketAccess,
     /// The base URL before the bucket, for `access = cdn`.
@@ -78,19 +80,6 @@ impl VendorSettings {
         let settings = Self { token_issuer: issuer.issuer(folder)?, ..settings };
         settings.check(ini, section)?;
         Ok(settings)
-    }
-
-    /// Whether everybody who knows an object's address gets it, without asking the registry.
-    pub(crate) fn is_content_public(&self) -> bool {
-        match self.access {
-            BucketAccess::Public => self.s3_bucket.is_some(),
-            // A CDN that requires tokens is as private as signed URLs.
-            BucketAccess::Cdn => {
-                let Delivery { akamai_secret, cloudfront_key, .. } = &self.delivery;
-                akamai_secret.is_none() && cloudfront_key.is_none()
-            }
-            BucketAccess::Presigned | BucketAccess::Proxy => false,
-        }
     }
 
     /// Checks what a value alone does not show.

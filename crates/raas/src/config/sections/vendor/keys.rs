@@ -5,8 +5,8 @@ use crate::config::bucket;
 use crate::config::delivery::KeySource;
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    allowed_hosts, bucket_access, hosts, repository_patterns, seconds, secret, text, token_algorithm, url,
-    yes_or_no,
+    allowed_hosts, bucket_access, checksum_policy, hosts, repository_patterns, seconds, secret, text,
+    token_algorithm, url, yes_or_no,
 };
 
 pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
@@ -68,6 +68,17 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("no"),
+        Key::<Draft>::new(
+            "s3_checksums",
+            "whether uploads carry checksums in headers: `auto` (unless the service refuses them), `required` or \
+             `off`; without them, the signature of each upload covers its bytes",
+            "auto",
+            |draft, value, _| {
+                draft.settings.s3_checksums = checksum_policy(value)?;
+                Ok(())
+            },
+        )
+        .default("`auto`"),
         Key::<Draft>::new(
             "access",
             "how clients get objects: `presigned`, `public`, `cdn` or `proxy`",
