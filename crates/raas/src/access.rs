@@ -6,7 +6,7 @@ mod lookup;
 mod secret;
 mod time;
 
-pub(crate) use change::{Change, ChangeReport};
+pub(crate) use change::Change;
 pub(crate) use credential::{Credential, CredentialFormat};
 pub(crate) use lookup::{AccessListing, ListedCustomer};
 pub(crate) use secret::SecretSource;
