@@ -111,6 +111,10 @@ bench-sources *words:
 bench-serve *words:
     {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}
 
+# Pulls and logins with 50,000 keys of customers, and their memory; root, Debian
+bench-access *words:
+    {{packages}} bench && python3 tests/bench/bench_access.py {{words}}
+
 # TLS and layers from a folder, beside nginx; root, Debian
 bench-tls *words:
     {{packages}} bench && python3 tests/bench/bench_tls.py {{words}}

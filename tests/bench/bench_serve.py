@@ -148,7 +148,7 @@ def bare():
     return TARGET / "release" / "examples" / "bare"
 
 
-def load(server, path, method, seconds):
+def load(server, path, method, seconds, authorization=""):
     """Requests for a second, and microseconds of the server's processor for a request."""
     url = server.url(path)
     if method == "HEAD":
@@ -162,7 +162,10 @@ def load(server, path, method, seconds):
         failed = r"(Non-2xx or 3xx responses|Socket errors).*"
     before = server.processor_seconds()
     first, *rest = command
-    said = run("taskset", "-c", LOAD_CORE, program(first), *rest, "-H", f"Accept: {ACCEPT}", url)
+    headers = ["-H", f"Accept: {ACCEPT}"]
+    if authorization:
+        headers += ["-H", f"Authorization: {authorization}"]
+    said = run("taskset", "-c", LOAD_CORE, program(first), *rest, *headers, url)
     used = server.processor_seconds() - before
     assert not re.search(failed, said), f"{server.name}, {method} {url}:\n{said}"
     return float(re.search(rate, said).group(1)), used / int(re.search(requests, said).group(1)) * 1e6

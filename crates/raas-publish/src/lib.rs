@@ -21,6 +21,7 @@
 //! - [`record`] is a git repository: one commit is one publication. [`checkout`] has the files of the last commit for the
 //!   servers of this machine, [`snapshot`] has them in the bucket for servers elsewhere.
 //! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
+//! - [`access`] changes who may read protected repositories, with publications of settings alone.
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
 //! - [`service`] notes what this home has found out about the service behind a bucket.
@@ -35,6 +36,7 @@
 //! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
 //! prints.
 
+pub mod access;
 pub mod catch_up;
 pub mod checkout;
 pub mod difference;

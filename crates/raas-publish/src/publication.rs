@@ -14,6 +14,7 @@
 
 mod documents;
 mod recovery;
+mod settings;
 mod tag_objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use raas_base::failure::{Failure, Kind};
 use raas_base::interrupt;
 use raas_git::{Change, CommitId};
 pub use recovery::{reconcile, recover, repair_reclaimed};
+pub use settings::SettingsPublication;
 use tag_objects::TagObjects;
 
 /// Is called for each object with its key, its length in bytes, and whether it was written.

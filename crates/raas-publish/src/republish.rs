@@ -73,8 +73,21 @@ pub fn roll_back(
 
     let now = publication.current()?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
-    let rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
-    let files = rollback.files()?;
+    let mut rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
+    let mut files = rollback.files()?;
+    let mut what =
+        format!("Rolled {name} back to commit {} of {}: {}", target.short(), entry.time, entry.subject);
+    // Protection is no part of the image, so a rollback of content keeps it. If nothing else differs, it is what shall be
+    // rolled back.
+    if then.protected != protected && publication.changes(files.clone())?.is_empty() {
+        rollback.protected = then.protected;
+        files = rollback.files()?;
+        what.push_str(if then.protected {
+            "; it is protected again"
+        } else {
+            "; everybody may pull it again"
+        });
+    }
     let v2 = then.v2.unwrap_or_default();
     let mut manifests = record.files(&target, &tree::manifests(name))?;
     let paths: BTreeMap<String, Digest> =
@@ -86,8 +99,6 @@ pub fn roll_back(
     })?;
     let mut message = Message::roll_back(name, &target, &entry.time);
     message.tags = v2.tags.clone();
-    let what =
-        format!("Rolled {name} back to commit {} of {}: {}", target.short(), entry.time, entry.subject);
     finish(publication, files, &message, what, v2.tags)
 }
 

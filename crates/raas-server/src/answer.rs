@@ -1,16 +1,18 @@
 //! Answers a request.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use hyper::header;
 use hyper::{Method, Request, StatusCode};
 
-use crate::auth::{self, AccessPolicy, Peer, Visitor};
+use crate::auth::{self, AccessPolicy, Peer, View, Visitor};
+use crate::catalog::Catalog;
 use crate::content::{ContentPlan, Opened};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::fetched::Fetched;
-use crate::http::{host, query};
+use crate::http::{forwarded, host, query};
 use crate::origin::BaseUrl;
 use crate::response::Response;
 use crate::route::{self, Api, Route};
@@ -40,7 +42,7 @@ pub(crate) enum Pending {
     /// The identity of the visitor. It may take the hash of a password.
     Visitor(AccessPolicy),
     /// The content of the answer.
-    Content(ContentPlan, Option<Fetched>),
+    Content(ContentPlan, Option<Fetched>, Visitor),
 }
 
 /// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
@@ -49,19 +51,25 @@ pub(crate) fn answer_from_memory<B>(
     state: &ServerState,
     request: &Request<B>,
     tracked: Tracked,
+    remote: SocketAddr,
 ) -> Result<(Response, Option<Fetched>), Pending> {
     let snapshot = state.current.load();
-    let question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
+    let mut question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
     let site = question.site();
+    let mut visitor = Visitor::Anonymous;
     if let Some(access) = site.map(|site| &site.access).filter(|access| access.admits_anyone()) {
-        return Err(Pending::Visitor(access.clone()));
+        match auth::identify_at_once(access, request.headers(), SystemTime::now()) {
+            Some(found) => visitor = found,
+            None => return Err(Pending::Visitor(access.clone())),
+        }
+        question.is_forwarded_tls = forwarded::is_tls(&state.trusted_proxies, remote, request.headers());
     }
-    match question.decide(site, &Visitor::Anonymous) {
+    match question.decide(site, &visitor) {
         (Decision::Ready(mut response), fetched) => {
-            finish(request, &Visitor::Anonymous, &mut response);
+            finish(request, &visitor, &mut response);
             Ok((response, fetched))
         }
-        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched)),
+        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched, visitor)),
     }
 }
 
@@ -75,7 +83,7 @@ pub(crate) async fn answer<B>(
 ) -> (Response, Option<Fetched>) {
     let ServerState { client, throttle, .. } = state;
     let (decision, fetched, visitor) = match pending {
-        Pending::Content(plan, fetched) => (Decision::Wait(plan), fetched, Visitor::Anonymous),
+        Pending::Content(plan, fetched, visitor) => (Decision::Wait(plan), fetched, visitor),
         Pending::Visitor(access) => {
             let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
             // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
@@ -100,7 +108,7 @@ pub(crate) async fn answer<B>(
 
 /// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_))
+    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_))
         && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
         // A shared cache must not give a protected manifest to other clients.
@@ -163,7 +171,16 @@ fn decide<B>(
         let message = "this registry has not loaded its metadata yet; try again later";
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
-    let catalog = match visitor {
+    let own;
+    let catalog: &Catalog = match visitor {
+        Visitor::Customer(visit) => match visit.view(&route, catalog) {
+            View::Whole => catalog.whole(),
+            View::Public => catalog,
+            View::Own(view) => {
+                own = view;
+                &*own
+            }
+        },
         Visitor::User(_) => catalog.whole(),
         Visitor::TokenBearer(granted) if granted.allow(&route, catalog.whole()) => catalog.whole(),
         _ => catalog,
@@ -171,8 +188,10 @@ fn decide<B>(
     if let Visitor::Throttled(wait) = visitor {
         return wait_first(api, *wait).into();
     }
-    if let (Route::Token, Some(users)) = (&route, &site.access.users) {
-        return only_read(request, api, || token::answer(users, visitor)).into();
+    if route == Route::Token
+        && let Some(response) = token::answer(&site.access, visitor, uri.query())
+    {
+        return only_read(request, api, || response).into();
     }
     let site_request = SiteRequest {
         site,
@@ -192,6 +211,10 @@ fn decide<B>(
     if *visitor == Visitor::BadCredentials {
         let failure =
             ApiError::new(ApiErrorCode::Unauthorized, "the user name, the password or the token is wrong");
+        return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
+    }
+    if let Visitor::RefusedKey(reason) = visitor {
+        let failure = ApiError::new(ApiErrorCode::Unauthorized, reason.as_str());
         return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
     }
     match route {

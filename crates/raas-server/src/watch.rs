@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::{AccessPolicy, TokenKey};
+use crate::auth::{AccessPolicy, CustomerKeys, TokenKey};
 use crate::catalog::Catalog;
 use crate::http::host::HostName;
 use crate::http_client::HttpClient;
@@ -281,7 +281,9 @@ impl<S: SiteSource> Watcher<S> {
         let site = |site: &WatchedSite| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
-            access: site.access.clone(),
+            access: site.access.with_customers(site.metadata.catalog().and_then(|catalog| {
+                CustomerKeys::new(&catalog.customers, &site.config.vendor, &self.context.token_key)
+            })),
             proxy_rules: site.config.proxy_rules.clone(),
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),

@@ -3,6 +3,7 @@
 //! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one of
 //! these types is proof that the text was valid. This crate does no input or output.
 
+pub mod access;
 mod bucket_access;
 mod certificate;
 mod checksum_policy;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, pulls, push, remove, retire, rollback, serve, setup, status,
-    sync, tag, unpublish,
+    access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
+    setup, status, sync, tag, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -110,6 +110,9 @@ enum Command {
     Unpublish(unpublish::Arguments),
     Retire(retire::Arguments),
     Remove(remove::Arguments),
+    Protect(protect::Arguments),
+    Unprotect(unprotect::Arguments),
+    Access(access::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
@@ -128,6 +131,9 @@ impl Command {
             | Command::Unpublish(_)
             | Command::Retire(_)
             | Command::Remove(_)
+            | Command::Protect(_)
+            | Command::Unprotect(_)
+            | Command::Access(_)
             | Command::Setup(_)
             | Command::Gc(_) => true,
             Command::Status(_)
@@ -157,12 +163,18 @@ impl Command {
             Command::Unpublish(arguments) => Some(&arguments.vendor),
             Command::Retire(arguments) => Some(&arguments.vendor),
             Command::Remove(arguments) => Some(&arguments.vendor),
+            Command::Protect(arguments) => Some(&arguments.vendor),
+            Command::Unprotect(arguments) => Some(&arguments.vendor),
             Command::Gc(arguments) => Some(&arguments.vendor),
             Command::Serve(arguments) => match arguments.vendors.as_slice() {
                 [one] => Some(one),
                 _ => None,
             },
-            Command::Doctor(_) | Command::Pulls(_) | Command::Config(_) | Command::Lint(_) => None,
+            Command::Access(_)
+            | Command::Doctor(_)
+            | Command::Pulls(_)
+            | Command::Config(_)
+            | Command::Lint(_) => None,
         }
     }
 }
@@ -228,6 +240,9 @@ impl Cli {
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Retire(arguments) => retire::run(&home()?, &config()?, &arguments),
             Command::Remove(arguments) => remove::run(&home()?, &config()?, &arguments),
+            Command::Protect(arguments) => protect::run(&home()?, &config()?, &arguments),
+            Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
+            Command::Access(arguments) => access::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),

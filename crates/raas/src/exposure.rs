@@ -1,5 +1,6 @@
 //! Protected repositories whose objects everybody may read. The server asks for a login, and the bucket does not.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 
@@ -36,10 +37,7 @@ impl OpenAccess {
 
     /// The message about these protected repositories.
     pub(crate) fn message(self, vendor: &Vendor, names: &[String]) -> String {
-        let setting = match self {
-            Self::Bucket => "`access = public`",
-            Self::Cdn => "`access = cdn` without a token",
-        };
+        let setting = self.setting();
         let names = names.join(", ");
         format!(
             "{setting} of [{}] lets everybody read the manifests and layers of protected repositories: {names}",
@@ -47,9 +45,16 @@ impl OpenAccess {
         )
     }
 
-    /// What to do about it.
-    pub(crate) fn hint(self, vendor: &Vendor) -> String {
-        let change = match self {
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Bucket => "`access = public`",
+            Self::Cdn => "`access = cdn` without a token",
+        }
+    }
+
+    /// What makes the content private.
+    fn change(self, vendor: &Vendor) -> String {
+        match self {
             Self::Bucket => format!(
                 "set `access = presigned` or `access = proxy` and run `raas setup {} --create`, which closes the bucket",
                 vendor.name()
@@ -57,10 +62,13 @@ impl OpenAccess {
             Self::Cdn => {
                 "set `cdn_akamai_secret` or `cdn_cloudfront_key`, or `access = presigned`".to_owned()
             }
-        };
-        format!(
-            "{change}; or set `protected` to false in the repository's documents if everybody may pull it"
-        )
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(self, vendor: &Vendor) -> String {
+        let change = self.change(vendor);
+        format!("{change}; or run `raas unprotect {} REPOSITORY` if everybody may pull it", vendor.name())
     }
 
     /// The failure for these protected repositories.
@@ -69,12 +77,37 @@ impl OpenAccess {
     }
 }
 
-/// Refuses settings that open protected repositories of the vendor to everybody.
+/// Refuses settings that open protected repositories of the vendor to everybody, or the names of customers.
 pub(crate) fn check(vendor: &Vendor, settings: &VendorSettings) -> Result<(), Failure> {
     let Some(open) = OpenAccess::of(settings) else { return Ok(()) };
-    let names =
-        protected(vendor).context(|| format!("cannot read {}", vendor.checkout().folder().display()))?;
-    if names.is_empty() { Ok(()) } else { Err(open.failure(vendor, &names)) }
+    let cannot = || format!("cannot read {}", vendor.checkout().folder().display());
+    let names = protected(vendor).context(cannot)?;
+    if !names.is_empty() {
+        return Err(open.failure(vendor, &names));
+    }
+    if has_customers(vendor).context(cannot)? { check_new(vendor, settings, &CUSTOMERS) } else { Ok(()) }
+}
+
+/// What everybody could read of customers.
+pub(crate) const CUSTOMERS: &str = "the names of customers, which are in the metadata";
+
+/// Refuses to protect something that everybody could read. `what` is what shall be protected.
+pub(crate) fn check_new(
+    vendor: &Vendor,
+    settings: &VendorSettings,
+    what: &dyn Display,
+) -> Result<(), Failure> {
+    let Some(open) = OpenAccess::of(settings) else { return Ok(()) };
+    let message = format!("cannot protect {what}: {} lets everybody read the bucket", open.setting());
+    Err(Failure::new(Kind::Usage, message).hint(open.change(vendor)))
+}
+
+/// Whether the vendor has customers.
+fn has_customers(vendor: &Vendor) -> io::Result<bool> {
+    match fs::read_dir(vendor.checkout().folder().join(tree::CUSTOMERS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        entries => Ok(entries?.next().is_some()),
+    }
 }
 
 /// The vendor's own protected repositories, in order of their names. The operator's repositories have no objects here.

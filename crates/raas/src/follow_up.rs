@@ -20,7 +20,8 @@ pub(crate) struct FollowUp<'a> {
     pub(crate) home: &'a Home,
     pub(crate) config: &'a Config,
     pub(crate) registry: Registry<'a>,
-    pub(crate) name: &'a RepositoryName,
+    /// The repository that was published; `None` for settings of the vendor.
+    pub(crate) name: Option<&'a RepositoryName>,
     /// `--nocommit`
     pub(crate) no_backup: bool,
     pub(crate) say: &'a dyn Fn(&str),

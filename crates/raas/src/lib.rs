@@ -7,6 +7,7 @@
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
+mod access;
 mod address;
 mod backup;
 mod changes;
@@ -28,6 +29,7 @@ mod log;
 mod old_form;
 mod output;
 mod progress;
+mod protect;
 mod pulls;
 mod push;
 mod registry;

@@ -45,6 +45,7 @@ use lookup::PublishedContent;
 pub(crate) use moved::MovedTag;
 use operator_documents::OperatorDocuments;
 use plan::{Plan, Planner};
+use protection::Birth;
 use publish::Publisher;
 use raas_base::failure::Failure;
 use raas_platform::ServerRegistration;
@@ -84,6 +85,8 @@ pub(crate) struct Options {
     pub(crate) prune: bool,
     /// Whether the push may move tags that must not move.
     pub(crate) force_tag: bool,
+    /// Whether the push protects the repository.
+    pub(crate) protected: bool,
     /// Whether the push only reports what it would do.
     pub(crate) dry_run: bool,
     /// Whether the push asks no location of a masked layer.
@@ -126,6 +129,9 @@ pub(crate) fn push(
     }
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
+    // Before anything is stored where everybody could read it.
+    let birth = Birth { registry: &registry, config, name, asked: options.protected };
+    birth.check()?;
     let held = run.list_repository(&registry, &image)?;
     let protected = private || image.is_protected();
     let mut plan = run.plan(kind, image, &masks, &held)?;
@@ -164,13 +170,15 @@ pub(crate) fn push(
         protected,
         immutable: &immutable,
         operator: &operator,
+        birth,
         progress,
         open_access,
     };
     let done = publisher.publish(&mut report)?;
 
     let say = |line: &str| progress.say(line);
-    let follow_up = FollowUp { home, config, registry, name, no_backup: options.no_backup, say: &say };
+    let (no_backup, name) = (options.no_backup, Some(name));
+    let follow_up = FollowUp { home, config, registry, name, no_backup, say: &say };
     let followed = follow_up.run(&done.commit)?;
     report.backed_up = followed.backed_up;
     report.served = followed.is_served();

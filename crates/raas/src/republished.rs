@@ -61,6 +61,7 @@ impl Republish<'_> {
         open.remember_storage()?;
         let registry = open.registry();
         let Republished { what, tags, change, done } = publish(&registry, name)?;
+        let name = Some(name);
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
         Ok(RepublishReport {

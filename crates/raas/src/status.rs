@@ -1,5 +1,6 @@
 //! The checks of `raas status`, from the vendor's folder to the server.
 
+mod access;
 mod check;
 mod deep;
 pub(crate) mod egress;
@@ -110,6 +111,7 @@ impl Checks<'_> {
             }
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
+        checks.extend(access::check(vendor, config));
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
         let registry = config.vendor(vendor.name()).registry_addresses;
         checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));

@@ -214,6 +214,7 @@ impl Run<'_> {
             digest: None,
             platforms: Vec::new(),
             prune,
+            protected: false,
             force_tag: false,
             dry_run: false,
             offline: false,

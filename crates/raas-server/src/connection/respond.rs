@@ -48,7 +48,7 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
         client.progress.has_body();
     }
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
-    match answer_from_memory(&client.state, &request, tracked) {
+    match answer_from_memory(&client.state, &request, tracked, client.remote) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
         Err(pending) => Answering::Pending(Box::pin(async move {
             let ClientConnection { state, certificates, progress, .. } = &*trace.in_flight.client;
@@ -70,7 +70,7 @@ pub(super) fn respond_from_memory(
     now: Instant,
 ) -> Option<Response> {
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
-    let (response, fetched) = answer_from_memory(&client.state, &request, tracked).ok()?;
+    let (response, fetched) = answer_from_memory(&client.state, &request, tracked, client.remote).ok()?;
     Some(trace.end(request, response, fetched))
 }
 

@@ -135,7 +135,7 @@ impl MetadataFolder {
                     loaded
                 });
             }
-            load(&Loader { files: &Beside(root), pool }, &bytes, before)
+            load(&Loader { files: &Beside(root), pool }, path, &bytes, before)
         });
         if let Some(error) = pool.budget.take_exceeded() {
             self.over_memory = Some(error);

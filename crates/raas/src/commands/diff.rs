@@ -11,7 +11,7 @@ use crate::output;
 use crate::storage::refresh_or_say;
 use crate::vendors;
 use raas_base::failure::{Failure, Kind};
-use raas_publish::difference::{self, Difference};
+use raas_publish::difference::{self, Difference, SettingChange};
 use raas_publish::history;
 use raas_publish::home::Home;
 
@@ -73,11 +73,25 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 fn print(difference: &Difference) {
     let from = difference.from.as_deref().map_or("nothing", |from| &from[..12]);
     output::line(&format!("{from} -> {}", &difference.to[..12]));
-    if difference.repositories.is_empty() {
+    let Difference { repositories, customers, protected_patterns, .. } = difference;
+    if repositories.is_empty() && customers.is_empty() && protected_patterns.is_empty() {
         output::line("no difference");
+    }
+    for (what, changes) in [("customer", customers), ("protected pattern", protected_patterns)] {
+        for (name, change) in changes {
+            let sign = match change {
+                SettingChange::Added => '+',
+                SettingChange::Changed => '~',
+                SettingChange::Removed => '-',
+            };
+            output::line(&format!("{sign} {what} {name}"));
+        }
     }
     for (name, repository) in &difference.repositories {
         output::line(name.as_str());
+        if let Some(protected) = repository.protected {
+            output::line(if protected { "  + protected" } else { "  - protected" });
+        }
         changes::lines(repository).iter().for_each(|line| output::line(line));
     }
 }

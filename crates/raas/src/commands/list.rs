@@ -79,7 +79,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 
 fn print(repository: &ListedRepository, indent: &str) {
     let whose = if repository.operator { " (the operator's)" } else { "" };
-    output::line(&format!("{indent}{}{whose}", repository.name));
+    let protected = if repository.protected { " (protected)" } else { "" };
+    output::line(&format!("{indent}{}{whose}{protected}", repository.name));
     for tag in &repository.tags {
         let size = match tag.size {
             None => String::new(),

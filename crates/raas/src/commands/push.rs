@@ -79,6 +79,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     force_tag: bool,
 
+    /// Let only users and customers see the repository, from this publication on
+    #[arg(long)]
+    protected: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
@@ -113,6 +117,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         platforms,
         prune,
         force_tag,
+        protected,
         nocommit,
         offline,
         dry_run,
@@ -132,6 +137,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         digest,
         platforms,
         prune,
+        protected,
         force_tag,
         dry_run,
         offline,

@@ -75,7 +75,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         let done = republish::unpublish(&registry, name, None)?.done;
         let say = |line: &str| say.line(line);
         let no_backup = arguments.nocommit;
-        FollowUp { home, config, registry, name, no_backup, say: &say }.run(&done.commit)?;
+        FollowUp { home, config, registry, name: Some(name), no_backup, say: &say }.run(&done.commit)?;
         if !arguments.json {
             output::line(&format!("Took {name} out of the registry, as commit {}", done.commit.short()));
         }

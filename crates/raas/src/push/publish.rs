@@ -9,7 +9,7 @@ use super::Options;
 use super::compose::Composer;
 use super::moved::{self, MovedTags};
 use super::operator_documents::OperatorDocuments;
-use super::protection;
+use super::protection::{self, Birth, Reason};
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
@@ -33,6 +33,7 @@ pub(super) struct Publisher<'a> {
     /// The tags that must not move.
     pub(super) immutable: &'a ImmutableTags,
     pub(super) operator: &'a OperatorDocuments,
+    pub(super) birth: Birth<'a>,
     pub(super) progress: &'a Progress,
     /// Set if everybody may read the vendor's objects.
     pub(super) open_access: Option<OpenAccess>,
@@ -50,6 +51,8 @@ struct Changes {
     /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
     /// protects it again.
     protected_before: Option<CommitId>,
+    /// Why the publication protects a repository that was not protected.
+    newly_protected: Option<Reason>,
 }
 
 impl Publisher<'_> {
@@ -78,6 +81,11 @@ impl Publisher<'_> {
             _ => None,
         };
         current.protected |= protected_before.is_some() || self.protected;
+        let newly_protected = match current.protected {
+            true => None,
+            false => self.birth.reason(&publication.record, head, current.is_empty())?,
+        };
+        current.protected |= newly_protected.is_some();
         // Another home may have protected it since the push began, and an unpublished image may be protected again.
         if let (Some(open), true) = (self.open_access, current.protected) {
             return Err(open.failure(registry.vendor, &[name.to_string()]));
@@ -106,6 +114,7 @@ impl Publisher<'_> {
             removed_tags,
             protected,
             protected_before,
+            newly_protected,
         })
     }
 
@@ -122,10 +131,14 @@ impl Publisher<'_> {
         }
         if let Some(before) = changes.protected_before {
             progress.say(&format!(
-                "Note: {name} is protected again, as in its last publication, commit {}. Set `protected` to false in its \
-                 document of the record if everybody may pull it",
-                before.short()
+                "Note: {name} is protected again, as in its last publication, commit {}. Run `raas unprotect {} {name}` if \
+                 everybody may pull it",
+                before.short(),
+                options.vendor,
             ));
+        }
+        if let Some(reason) = changes.newly_protected {
+            progress.say(&format!("Note: {name} is protected from now on: {reason}"));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);
         let mut count = |key: &ObjectKey, size: u64, written: bool| {

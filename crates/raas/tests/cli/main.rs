@@ -5,6 +5,7 @@ mod client;
 mod generated;
 mod sandbox;
 
+mod access;
 mod artifacts;
 mod bad_input;
 mod choosing;
@@ -19,6 +20,7 @@ mod interrupted;
 mod masks;
 mod older_release;
 mod printed;
+mod protect;
 mod pulls;
 mod push;
 mod registry_address;

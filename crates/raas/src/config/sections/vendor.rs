@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, ChecksumPolicy, VendorName};
+use raas_types::{BucketAccess, ChecksumPolicy, RepositoryPattern, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
@@ -50,6 +50,8 @@ pub(crate) struct VendorSettings {
     pub(crate) registry_hosts: Vec<HostName>,
     /// The tags that must not move once they are published.
     pub(crate) immutable_tags: Vec<TagPattern>,
+    /// The repositories that are protected from their first publication.
+    pub(crate) protected_repositories: Vec<RepositoryPattern>,
     /// The file of users who may read protected repositories, for a server without a home.
     pub(crate) htpasswd: Option<PathBuf>,
     /// Another issuer of tokens for protected repositories.

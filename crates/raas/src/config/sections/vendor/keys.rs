@@ -223,6 +223,16 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         ),
         Key::<Draft>::new(
+            "protected_repositories",
+            "the repositories that a push protects from their first publication: names, `NAME/*` for \
+             everything below a name, `*` for all",
+            "appliance/*",
+            |draft, value, _| {
+                draft.settings.protected_repositories = repository_patterns(value)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
             "htpasswd",
             "the file of users who may read protected repositories, as `htpasswd -B` writes it, for a server \
              without a home",
