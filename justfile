@@ -86,6 +86,10 @@ stress *words:
 hostile *words:
     "$({{packages}} e2e)"/pytest {{suites}}hostile.py {{suites}}rolling.py -s -m "long or not long" {{words}}
 
+# Kills, faults, signals, operators, flipped bits and losses of power: two hours, or `--minutes N`; Debian
+chaos *words:
+    "$({{packages}} e2e)"/python -m chaos {{words}}
+
 # Certificates from a real ACME server, pebble; Debian
 acme *words:
     "$({{packages}} acme)"/pytest {{suites}}acme.py -m acme {{words}}
@@ -98,6 +102,10 @@ alerts:
 # Publishing to S3 beside skopeo with docker-registry, and beside aws s3 cp; builds Garage; root, Debian
 bench-s3 *words:
     {{packages}} bench && python3 tests/bench/bench_s3.py {{words}}
+
+# Publishing from a registry beside skopeo, and `raas sync` beside `skopeo sync`; builds Garage; root, Debian
+bench-sources *words:
+    {{packages}} bench && python3 tests/bench/bench_sources.py {{words}}
 
 # Requests for a second and processor time, beside nginx and docker-registry; root, Debian
 bench-serve *words:

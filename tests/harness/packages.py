@@ -37,6 +37,7 @@ DEBIAN = {
     "podman": ("podman", {"e2e"}),
     "skopeo": ("skopeo", {"e2e", "bench"}),
     "squid": ("squid", {"e2e"}),
+    "strace": ("strace", {"e2e"}),
     "wrk": ("wrk", {"bench"}),
     "zstd": ("zstd", {"e2e"}),
 }

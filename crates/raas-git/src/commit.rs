@@ -83,7 +83,8 @@ impl Commit<'_> {
 
     /// Makes the signed commit as the operator's git is configured, and returns its id.
     fn sign(&self, git: &Git) -> Result<String, GitError> {
-        let mut command = git.command();
+        // The program that signs may ask for a passphrase.
+        let mut command = git.foreground_command();
         let configured = git.ask(&["var", "GIT_COMMITTER_IDENT"]).is_ok_and(|found| found.is_some());
         if !configured {
             for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {

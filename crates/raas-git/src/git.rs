@@ -1,9 +1,11 @@
 //! Runs the `git` program, always with the same environment, so that no user's settings change its answers.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::error::GitError;
+use raas_base::files;
 
 /// A repository on this machine, by its git folder.
 #[derive(Debug)]
@@ -29,11 +31,26 @@ impl Git {
         // The user's settings for new repositories do not count: raas reads the files of this repository.
         command.env("GIT_DEFAULT_REF_FORMAT", "files").env("GIT_DEFAULT_HASH", "sha1");
         command.args(["init", "--bare", "--quiet", "--template=", &branch, "--"]).arg(&self.folder);
-        self.succeed(command, "init").map(drop)
+        let is_new = !self.folder.join("HEAD").exists();
+        self.succeed(command, "init")?;
+        if is_new {
+            // git syncs what it commits, and not the files that make the folder a repository.
+            files::sync_below(&self.folder)
+                .map_err(|error| self.unexpected(&format!("the new repository cannot be synced: {error}")))?;
+        }
+        Ok(())
     }
 
     /// A git command in the repository.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.foreground_command();
+        // Ctrl-C reaches the process group of the terminal. git must not die of it: raas decides what an interrupt ends.
+        command.process_group(0);
+        command
+    }
+
+    /// As [`command`](Self::command), in the process group of the terminal: only this group may ask for a passphrase.
+    pub(crate) fn foreground_command(&self) -> Command {
         let mut command = plain_command();
         command.arg("--git-dir").arg(&self.folder);
         command

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,18 +10,16 @@ use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::addresses::AddressFilter;
-use crate::any_certificate;
 use crate::connector::Connector;
+use crate::fault::TlsFault;
 use crate::proxies::ForwardProxies;
+use crate::tls::{self, ClientIdentity, Trust};
 
 /// What this client calls itself.
 const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
@@ -41,21 +39,11 @@ pub struct ClientOptions {
     pub proxies: Arc<ForwardProxies>,
     /// Whose certificates are trusted.
     pub trust: Trust,
+    /// The certificate that the client shows to servers that ask for one.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// The addresses that the client may connect to; all without it. A forward proxy resolves names itself, so behind
     /// one only addresses in URLs are checked.
     pub addresses: Option<AddressFilter>,
-}
-
-/// Whose certificates a client trusts.
-#[derive(Debug, Clone)]
-pub enum Trust {
-    /// The authorities that this machine trusts, or those of the web if it has none.
-    System,
-    /// These authorities, in DER.
-    Authorities(Vec<CertificateDer<'static>>),
-    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the names
-    /// that clients use. The request must hold no secret.
-    AnyCertificate,
 }
 
 /// A client and its connections. It is cheap to clone. `B` is the body of its requests.
@@ -92,6 +80,17 @@ pub enum ClientError {
     /// There is no connection, or it broke before the answer.
     #[error("no connection: {0}")]
     Connection(String),
+    /// There is no TLS connection.
+    #[error("no connection: {why}")]
+    Tls {
+        /// The kind of the fault.
+        fault: TlsFault,
+        /// The error with its causes.
+        why: String,
+    },
+    /// A redirect may not be followed.
+    #[error("{0}")]
+    Redirect(&'static str),
     /// The answer did not begin in time.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
@@ -107,6 +106,7 @@ impl Default for ClientOptions {
             buffer: 256 * 1024,
             proxies: Arc::new(ForwardProxies::none()),
             trust: Trust::System,
+            identity: None,
             addresses: None,
         }
     }
@@ -143,11 +143,7 @@ where
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(options.connect));
         tcp.set_nodelay(true);
-        let tls = match &options.trust {
-            Trust::System => system(),
-            Trust::Authorities(authorities) => of(authorities),
-            Trust::AnyCertificate => any_certificate::config(),
-        };
+        let tls = tls::config(&options.trust, options.identity.as_deref());
         let https =
             || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         let to_proxy = https().wrap_connector(tcp.clone());
@@ -181,36 +177,15 @@ where
         }
         match tokio::time::timeout(self.answer, self.connections.request(request)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(ClientError::Connection(causes(&error))),
+            Ok(Err(error)) => {
+                let why = causes(&error);
+                Err(match TlsFault::find(&error) {
+                    Some(fault) => ClientError::Tls { fault, why },
+                    None => ClientError::Connection(why),
+                })
+            }
             Err(_) => Err(ClientError::Silent(self.answer)),
         }
-    }
-}
-
-fn of(authorities: &[CertificateDer<'static>]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    // A certificate that is none cannot sign anything.
-    roots.add_parsable_certificates(authorities.iter().cloned());
-    builder().with_root_certificates(roots).with_no_client_auth()
-}
-
-fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites of every version of TLS that rustls knows")
-}
-
-/// Trusts what the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
-/// The certificates are read once for the process: reading and parsing hundreds of them takes a while.
-fn system() -> ClientConfig {
-    static READ: OnceLock<ClientConfig> = OnceLock::new();
-    READ.get_or_init(read_system).clone()
-}
-
-fn read_system() -> ClientConfig {
-    match builder().with_native_roots() {
-        Ok(builder) => builder.with_no_client_auth(),
-        Err(_) => builder().with_webpki_roots().with_no_client_auth(),
     }
 }
 

@@ -40,12 +40,13 @@ mod tree;
 mod v1;
 
 pub use archive::{Archive, Input, open};
-pub use assemble::read_store;
+pub use assemble::{Attachment, read_store};
 pub use bytes::content::{Content, Reopen};
 pub use error::{ImageError, Rule};
 pub use kind::SourceKind;
 pub use limits::Limits;
 pub use model::{Blob, Image, ManifestItem, ManifestSet, SavedImage, SavedSet, V1Image, V1Set};
+pub use roots::cosign_subject;
 pub use schema2::{BuiltImage, PackedLayer, build_from_v1, build_manifest};
 pub use select::{Selection, Wanted};
 pub use store::{Store, StoredManifest};

@@ -64,7 +64,7 @@ pub struct Garbage {
 /// nobody can know what is published.
 pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failure> {
     let Registry { vendor, storage, shared, .. } = *registry;
-    let _lock = vendor.lock()?;
+    let _lock = vendor.lock_saying(registry.say)?;
     let record = vendor.record();
     let mut lease = if shared && policy.remove { Some(acquire_lease(registry, None)?) } else { None };
     let held = if lease.is_some() { Lease::Held } else { Lease::NotHeld };
@@ -117,6 +117,7 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
             storage.delete_key(key)?;
         }
     }
+    PublishLease::release_if_any(lease)?;
     Ok(garbage)
 }
 

@@ -5,9 +5,11 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/storage.json    where the vendor's objects are, and by which configuration (storage_note)
 //! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made
-//! <home>/<isv>/turn            the key of this home's publish lease (lease)
+//! <home>/<isv>/turn            the keys of this home's publish leases (lease)
+//! <home>/<isv>/conditional-writes.json  whether the service behind the bucket has them (service)
 //! <home>/_format               the format number of the home (format)
 //! <home>/_servers/<id>.json    the registration of a running server
 //! ```
@@ -27,6 +29,10 @@ use crate::checkout::Checkout;
 use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::{Say, files};
+
+/// A longer wait says what it waits for.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// How long [`Vendor::confirm_evidence`] waits for a run that publishes. That run has checked the same.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +67,7 @@ impl Home {
 
     /// Makes the folder.
     pub fn ensure(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.root)
+        files::make_folders(&self.root)
             .context(|| format!("cannot make the home folder {}", self.root.display()))
     }
 
@@ -145,26 +151,39 @@ impl Vendor {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
         self.create_folder().context(cannot)?;
-        fs::create_dir_all(self.bucket()).context(cannot)?;
+        files::make_folders(&self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
         // A record without a branch may be new. It may also be the rest of a record that was lost.
         self.check_evidence()?;
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
-        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+        files::make_folders(&self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// Undoes [`create`](Self::create) for a vendor whose setup failed: the vendor does not exist any more. A vendor that
+    /// has published, or may have, stays.
+    pub fn withdraw(&self) -> Result<(), Failure> {
+        let checkout = self.checkout();
+        if checkout.revision().readable()?.is_some() {
+            return Ok(());
+        }
+        fs::remove_dir_all(checkout.folder())
+            .context(|| format!("cannot remove {}", checkout.folder().display()))
     }
 
     /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
     /// a folder that is there stay.
-    fn create_folder(&self) -> io::Result<()> {
+    pub(crate) fn create_folder(&self) -> io::Result<()> {
         if let Some(home) = self.folder.parent() {
-            fs::create_dir_all(home)?;
+            files::make_folders(home)?;
         }
         match DirBuilder::new().mode(0o700).create(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
         }
+        // The name of a new folder is on the disk before what lies in it.
+        self.folder.parent().map_or(Ok(()), |home| File::open(home)?.sync_all())
     }
 
     /// Whether other users of this machine may read the vendor's folder.
@@ -232,9 +251,15 @@ impl Vendor {
         Checkout::new(self.folder.join("checkout"))
     }
 
-    /// The file in which this home notes the key of its publish lease.
+    /// The file in which this home notes the keys of its publish leases. Without the vendor's lock held by another run, a
+    /// file means that a run of this home was killed while it held the lease.
     pub fn lease_note(&self) -> PathBuf {
         self.folder.join("turn")
+    }
+
+    /// The file that says whether the service behind the bucket has conditional writes.
+    pub fn conditional_writes_note(&self) -> PathBuf {
+        self.folder.join("conditional-writes.json")
     }
 
     /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. Until the file is dropped, no other run of this home publishes. The system releases the
@@ -248,6 +273,21 @@ impl Vendor {
     pub fn lock_for_repair(&self) -> Result<File, Failure> {
         self.lock_with(Evidence::InDoubt, |file| file.lock().map(|()| true))
             .map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock). A longer wait says what it waits for.
+    pub fn lock_saying(&self, say: &Say) -> Result<File, Failure> {
+        match self.lock_within(QUIET)? {
+            Some(lock) => Ok(lock),
+            None => {
+                say.line(&format!(
+                    "Waiting: another run of this machine changes {}, and holds {}",
+                    self.name,
+                    self.folder.join("lock").display()
+                ));
+                self.lock()
+            }
+        }
     }
 
     /// As [`lock`](Self::lock), but returns `None` if that takes longer than `patience`.

@@ -23,10 +23,12 @@
 //! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
+//! - [`service`] notes what this home has found out about the service behind a bucket.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
 //!
 //! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
 //!   it from whatever copy is good.
+//! - [`storage_note`] is what a home remembers of a vendor's storage, so that no command takes another one for it.
 //!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
@@ -53,5 +55,7 @@ pub mod repair;
 pub mod repository_listing;
 pub mod republish;
 pub mod scrub;
+pub mod service;
 pub mod snapshot;
 pub mod storage;
+pub mod storage_note;

@@ -15,7 +15,7 @@ use raas_base::failure::{Context as _, Failure};
 use raas_base::files;
 use raas_git::{CommitId, Repository};
 
-pub use message::{Message, parse_tag_line};
+pub use message::{Message, parse_tag_line, rolled_back_to};
 
 /// A vendor's record: the branch `main` of a bare git repository.
 ///

@@ -78,7 +78,7 @@ pub fn record(
     };
     let missing = evidence.unknown_to(salvage.record())?;
     let (base, restored) = if complete && missing.is_empty() {
-        (newest.clone(), None)
+        (newest, None)
     } else if is_new {
         (None, restored::from_backup(registry, backup()?)?)
     } else {

@@ -88,7 +88,9 @@ impl HttpConnector for Connector {
                 Err(error) => Err(match error {
                     ClientError::Request(_) => ConnectorError::user(error.into()),
                     ClientError::Silent(_) => ConnectorError::timeout(error.into()),
-                    ClientError::Connection(_) => ConnectorError::io(error.into()),
+                    ClientError::Connection(_) | ClientError::Tls { .. } | ClientError::Redirect(_) => {
+                        ConnectorError::io(error.into())
+                    }
                 }),
             }
         })

@@ -15,11 +15,13 @@ mod bucket;
 mod bucket_location;
 mod checksums;
 mod client;
+mod conditional;
 mod copy;
 mod errors;
 mod leftovers;
 mod listing;
 mod multipart;
+mod patience;
 mod policy;
 mod pool;
 mod reader;
@@ -50,7 +52,7 @@ use crate::aws;
 use crate::settings::{AwsSettings, S3Settings};
 use bucket_location::BucketLocation;
 use checksums::Checksums;
-use client::{RetryPolicy, ServiceObservations};
+use client::{Requests, RetryPolicy, ServiceObservations};
 use errors::{Action, FailedRequest};
 use leftovers::{Leftover, Leftovers};
 use pool::Pool;
@@ -84,7 +86,7 @@ struct Engine {
 
 /// The state that all requests share.
 struct Shared {
-    client: Client,
+    requests: Requests,
     location: BucketLocation,
     checksums: Checksums,
     credentials: SharedCredentialsProvider,
@@ -133,8 +135,8 @@ impl S3 {
     /// The settings contradict each other. Whether the service answers shows with the first request.
     pub fn new(options: &S3Options<'_>) -> Result<Self, Failure> {
         let policy = match options.retries {
-            Retries::Many => RetryPolicy::default(),
-            Retries::Few => RetryPolicy::QUICK,
+            Retries::Many => RetryPolicy::many(options.settings.stall_timeout),
+            Retries::Few => RetryPolicy::few(options.settings.stall_timeout),
         };
         Self::with_policy(options, &policy, pool::PART)
     }
@@ -156,7 +158,7 @@ impl S3 {
         let checksums = Checksums::new(settings.checksums, service_note.clone(), &location);
         let observations = Arc::new(ServiceObservations::default());
         let shared = Shared {
-            client: client::client(&config, &location, policy, &observations),
+            requests: Requests::new(&config, &location, policy, &observations, say),
             location,
             checksums,
             credentials: config.credentials_provider().expect("`aws::load` sets a provider"),
@@ -261,6 +263,7 @@ impl Storage for S3 {
             provision: Some(self),
             service: Some(self),
             interrupt_guard: Some(self),
+            conditional_writes: Some(self),
         }
     }
 }
@@ -324,13 +327,17 @@ fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
 }
 
 impl Shared {
+    fn client(&self) -> &Client {
+        &self.requests.client
+    }
+
     fn leftover(&self, key: &ObjectKey) -> Leftover {
         Leftover { key: self.location.key(key), upload: None }
     }
 
     /// The length and the time of an object.
     async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        match self.client.head_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().head_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(found) => Ok(Some(ObjectMeta {
                 size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                 modified: time(found.last_modified),
@@ -343,15 +350,15 @@ impl Shared {
     /// Lists one object, with few retries.
     async fn ping(&self) -> Result<(), StorageError> {
         let request =
-            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
-        match request.max_keys(1).customize().config_override(client::quick()).send().await {
+            self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+        match request.max_keys(1).customize().config_override(self.requests.quick()).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 
     async fn remove(&self, full: &str) -> Result<(), StorageError> {
-        match self.client.delete_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().delete_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(_) => Ok(()),
             Err(error) if FailedRequest::of(&error).absent() => Ok(()),
             Err(error) => Err(self.explain(format!("cannot delete {full}"), Action::DELETE, &error).await),
@@ -369,7 +376,7 @@ impl Shared {
         if !failed.denied() {
             return false;
         }
-        let request = self.client.list_objects_v2().bucket(&self.location.bucket).prefix(full).max_keys(1);
+        let request = self.client().list_objects_v2().bucket(&self.location.bucket).prefix(full).max_keys(1);
         // The key itself comes before all longer keys.
         request.send().await.is_ok_and(|page| {
             page.contents.unwrap_or_default().first().is_none_or(|object| object.key() != Some(full))

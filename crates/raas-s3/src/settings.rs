@@ -1,5 +1,7 @@
 //! The settings of a bucket, and of AWS.
 
+use std::time::Duration;
+
 use raas_base::Secret;
 use raas_types::{BucketAccess, ChecksumPolicy};
 
@@ -21,6 +23,8 @@ pub struct S3Settings {
     pub public_acl: bool,
     /// Whether requests carry checksums.
     pub checksums: ChecksumPolicy,
+    /// How long a request may stand still before it is tried again, if it is not 60 s.
+    pub stall_timeout: Option<Duration>,
     /// How clients get the objects.
     pub access: BucketAccess,
     /// The base URL of the CDN in front of the bucket, for [`BucketAccess::Cdn`].

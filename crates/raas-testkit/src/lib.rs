@@ -10,6 +10,8 @@ pub mod http;
 pub mod layers;
 pub mod oci;
 pub mod pulp2;
+pub mod pulp3;
+pub mod registry;
 pub mod s3;
 pub mod snapshot;
 pub mod tar;

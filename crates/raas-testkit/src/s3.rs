@@ -130,6 +130,11 @@ impl Server {
         self.state().tells_checksums = tells;
     }
 
+    /// Sets whether the service heeds the conditions of writes, as AWS does. A service that does not ignores them.
+    pub fn set_heeds_conditions(&self, heeds: bool) {
+        self.state().heeds_conditions = heeds;
+    }
+
     /// Makes all unfinished uploads older by this time.
     pub fn age(&self, by: Duration) {
         self.state().age(by);

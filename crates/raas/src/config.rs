@@ -14,10 +14,12 @@ mod issuer;
 mod key;
 #[cfg(test)]
 mod reference;
+mod registry_address;
 mod repository;
 mod sections;
 mod separation;
 mod source;
+mod tag_pattern;
 mod values;
 mod variables;
 mod warnings;
@@ -29,15 +31,19 @@ use std::time::Duration;
 use raas_sources::federation::{FederationSettings, Workspace};
 use raas_types::VendorName;
 
+use crate::sync_rule::SyncRule;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
+pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_publish::home::Home;
+pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
-pub(crate) use source::{ConfigRequest, ConfigSource};
+pub(crate) use source::{ConfigRequest, ConfigSource, search_path};
+pub(crate) use tag_pattern::TagPattern;
 use variables::Variables;
 
 /// The configuration. Everything has a default, so no file is needed.
@@ -54,11 +60,12 @@ pub(crate) struct Config {
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
     /// The Pulp server.
-    #[expect(dead_code, reason = "checked when it is read; images come from files and addresses so far")]
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where the configuration comes from.
     pub(crate) source: ConfigSource,
+    /// The name of that, for people in any folder. It stays when the source is let go of.
+    pub(crate) origin: String,
     /// How long one git command may wait for the network.
     pub(crate) git_timeout: Duration,
     /// Every key that is set, as it may be shown.
@@ -88,7 +95,8 @@ impl Config {
     ) -> Result<Self, Failure> {
         let source = ConfigSource::find(request, home)?;
         let config = Self::parse(&source.read()?, &source)?;
-        Ok(Self { source, git_timeout: request.git_timeout, ..config })
+        let origin = source.whole_name();
+        Ok(Self { source, origin, git_timeout: request.git_timeout, ..config })
     }
 
     /// The configuration with these settings of a vendor, as [`remember`](Self::remember) would leave it.
@@ -105,7 +113,7 @@ impl Config {
             None => Ok(self),
             Some(text) => {
                 let config = Self::parse(text.as_bytes(), &self.source)?;
-                Ok(Self { source: self.source, git_timeout: self.git_timeout, ..config })
+                Ok(Self { source: self.source, origin: self.origin, git_timeout: self.git_timeout, ..config })
             }
         }
     }
@@ -139,6 +147,16 @@ impl Config {
     /// The settings of a vendor. Without a section of that name, all have their defaults.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The vendors that have a section, in the order of their names.
+    pub(crate) fn vendors(&self) -> impl Iterator<Item = &VendorName> {
+        self.vendors.keys()
+    }
+
+    /// Whether the vendor has a section.
+    pub(crate) fn names(&self, vendor: &VendorName) -> bool {
+        self.vendors.contains_key(vendor)
     }
 
     /// Reads the files of the vendors' access policies: keys of token issuers, authorities of client certificates.
@@ -179,6 +197,13 @@ impl Config {
         self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
+    /// The images that are kept like their sources, by vendors.
+    pub(crate) fn sync_rules(&self) -> impl Iterator<Item = (&VendorName, &SyncRule)> {
+        self.vendors
+            .iter()
+            .flat_map(|(vendor, settings)| settings.sync.iter().map(move |rule| (vendor, rule)))
+    }
+
     /// Lets go of the source, so that a private clone is removed now and not when the command ends.
     pub(crate) fn without_source(self) -> Self {
         Self { source: ConfigSource::None, ..self }
@@ -200,9 +225,10 @@ impl Config {
             redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini)?,
             aws: Aws::read(&ini)?,
-            pulpserver: Pulpserver::read(&ini)?,
+            pulpserver: Pulpserver::read(&ini, folder)?,
             vendors: vendors.into_iter().collect(),
             source: ConfigSource::None,
+            origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
             settings: settings(&ini),
         })
@@ -352,6 +378,16 @@ mod tests {
                 "line 5: r.b is the `registry_host` of [acme] already",
             ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),
+            ("[pulpserver]\nhost = https://u:p@pulp.x/", "line 2: expected a host such as pulp.example.com"),
+            ("[pulpserver]\nhost = pulp.x/path", "line 2: expected a host such as pulp.example.com"),
+            (
+                "[pulpserver]\nhost = a.x\nurl = https://b.x",
+                "line 3: `host` and `url` name different servers",
+            ),
+            ("[pulpserver]\nusername = a", "line 2: `username` needs `host`"),
+            ("[pulpserver]\nhost = a.x\nusername = a", "line 3: `username` needs `password`"),
+            ("[pulpserver]\nhost = a.x\nbase_path = {isv}", "line 3: `{isv}` is not a base path"),
+            ("[pulpserver]\nhost = a.x\ndomain = a/b", "line 3: `a/b` is not the name of a domain"),
             ("[openshift]\nauth_token = ${NOWHERE}", "line 2: the environment has no NOWHERE"),
         ];
         for (text, message) in table {

@@ -67,7 +67,7 @@ fn open(log: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 fn cannot_read(name: &str, error: io::Error) -> Failure {
-    Failure::new(Kind::Environment, format!("cannot read {name}"))
+    Failure::new(Kind::of_named_file(&error), format!("cannot read {name}"))
         .caused_by(error)
         .hint("name access logs of `raas serve --log json`, or `-` for standard input")
 }

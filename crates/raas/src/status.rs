@@ -6,6 +6,7 @@ pub(crate) mod egress;
 pub(crate) mod federation;
 pub(crate) mod metrics;
 mod server;
+pub(crate) mod source;
 mod storage;
 
 use std::fs;
@@ -19,6 +20,7 @@ use crate::exposure::{self, OpenAccess};
 use crate::output::number;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
+use crate::vendors;
 pub(crate) use check::{Check, Outcome};
 pub(crate) use deep::{Deep, ScrubProgress};
 use raas_base::failure::Failure;
@@ -36,7 +38,7 @@ use storage::CheckedStorage;
 /// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
     platform: &'static str,
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
@@ -63,8 +65,10 @@ pub(crate) fn check(
         reading = checks.reading;
         all
     } else {
-        let found = format!("there is no vendor {name} in {}", home.root().display());
-        vec![Check::failed("domain", found, format!("raas setup {name}"))]
+        vec![vendors::existing(home, config, name).err().map_or_else(
+            || Check::failed("domain", format!("{name} was set up just now"), "run the command again"),
+            |failure| Check::unable("domain", &failure),
+        )]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
     Status { vendor: name.clone(), platform: "local", healthy, checks, reading }
@@ -85,7 +89,7 @@ impl Checks<'_> {
     fn all(&mut self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
         let domain = check_folder(vendor);
-        let (storage, checked) = storage::check(vendor, config);
+        let (storage, checked) = storage::check(vendor, config, self.deep.is_some());
         let shared = config.is_shared(vendor.name());
         if shared {
             self.catch_up(&checked);
@@ -107,7 +111,8 @@ impl Checks<'_> {
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
+        let registry = config.vendor(vendor.name()).registry_addresses;
+        checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
         checks
     }
 

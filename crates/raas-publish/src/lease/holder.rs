@@ -24,6 +24,9 @@ pub struct LeaseHolder {
     pub process: u32,
     /// When the run began to wait, by its own clock, for people.
     pub since: String,
+    /// How many seconds the lease lasts without a renewal. An older raas does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lease: Option<u64>,
     /// The repositories whose objects the run may leave half changed.
     #[serde(default)]
     pub repositories: BTreeSet<RepositoryName>,
@@ -39,6 +42,7 @@ impl LeaseHolder {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             process: std::process::id(),
             since: Utc::of(SystemTime::now()).to_string(),
+            lease: None,
             repositories: repository.into_iter().cloned().collect(),
             any_repository: false,
         }

@@ -209,9 +209,9 @@ mod tests {
             bench.publish();
             let path = bench.path(gone);
             if path.is_dir() {
-                fs::remove_dir_all(path).unwrap()
+                fs::remove_dir_all(path).unwrap();
             } else {
-                fs::remove_file(path).unwrap()
+                fs::remove_file(path).unwrap();
             }
             bench.refused();
         }

@@ -106,7 +106,7 @@ impl Published {
         expected: &Expectation,
         all: &Expectations,
     ) -> Result<bool, Failure> {
-        if let Some(bytes) = self.from_record(record, head, expected)? {
+        if let Some(bytes) = self.recorded(record, head, expected)? {
             put(storage, &expected.key, &bytes)?;
             return Ok(true);
         }
@@ -121,7 +121,7 @@ impl Published {
     }
 
     /// The content of an object, if the record knows it.
-    fn from_record(
+    fn recorded(
         &self,
         record: &Record,
         head: &CommitId,

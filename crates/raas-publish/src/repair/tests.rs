@@ -139,7 +139,7 @@ fn a_lost_branch_is_restored_from_the_newest_evidence() {
 #[test]
 fn a_flipped_bit_anywhere_in_the_record_is_found_and_mended() {
     let pack = |bench: &Bench| {
-        bench.vendor.record().git().run(&["repack", "-adq"]).unwrap();
+        bench.vendor.record().git().run(&["repack", "-adnq"]).unwrap();
         bench.vendor.record().git().run(&["pack-refs", "--all"]).unwrap();
     };
     for packed in [false, true] {

@@ -114,7 +114,7 @@ impl Shared {
     async fn bucket_exists(&self) -> Result<bool, StorageError> {
         // A listing and no HEAD: a refused HEAD has no body with the reason.
         let request =
-            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+            self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
         match request.max_keys(1).send().await {
             Ok(_) => Ok(true),
             Err(error) if FailedRequest::of(&error).is("NoSuchBucket") => Ok(false),
@@ -124,7 +124,7 @@ impl Shared {
 
     async fn create_bucket(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let region = self.location.region.as_str();
-        let mut request = self.client.create_bucket().bucket(&self.location.bucket);
+        let mut request = self.client().create_bucket().bucket(&self.location.bucket);
         // AWS refuses its first region as a location constraint.
         if region != "us-east-1" {
             let location = CreateBucketConfiguration::builder()
@@ -148,7 +148,7 @@ impl Shared {
     }
 
     async fn set_encryption(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        if self.client.get_bucket_encryption().bucket(&self.location.bucket).send().await.is_ok() {
+        if self.client().get_bucket_encryption().bucket(&self.location.bucket).send().await.is_ok() {
             return Ok(());
         }
         let by_default = ServerSideEncryptionByDefault::builder()
@@ -159,7 +159,7 @@ impl Shared {
             ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by_default).build();
         let rules = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is set");
         let request = self
-            .client
+            .client()
             .put_bucket_encryption()
             .bucket(&self.location.bucket)
             .server_side_encryption_configuration(rules);
@@ -174,7 +174,7 @@ impl Shared {
     /// Lets the service remove unfinished uploads, even if raas never runs again.
     async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found =
-            self.client.get_bucket_lifecycle_configuration().bucket(&self.location.bucket).send().await;
+            self.client().get_bucket_lifecycle_configuration().bucket(&self.location.bucket).send().await;
         let mut rules = found.ok().and_then(|found| found.rules).unwrap_or_default();
         let is_ours = |rule: &LifecycleRule| rule.id().is_some_and(|id| id.starts_with(RULE));
         let below = |rule: &LifecycleRule| {
@@ -199,7 +199,7 @@ impl Shared {
         let rules =
             BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are set");
         let request = self
-            .client
+            .client()
             .put_bucket_lifecycle_configuration()
             .bucket(&self.location.bucket)
             .lifecycle_configuration(rules);
@@ -229,7 +229,7 @@ impl Shared {
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let public = self.location.access == BucketAccess::Public;
         let by_acl = self.location.by_acl;
-        let found = self.client.get_public_access_block().bucket(&self.location.bucket).send().await;
+        let found = self.client().get_public_access_block().bucket(&self.location.bucket).send().await;
         let found = found.ok().and_then(|found| found.public_access_block_configuration);
         let others = if public { Vec::new() } else { self.other_public_reads().await? };
         // Another vendor of this bucket may need public reads. So a missing block stays missing, and a block stays.
@@ -256,7 +256,7 @@ impl Shared {
             self.set_policy(&mut Prepared::default()).await?;
         }
         let request = self
-            .client
+            .client()
             .put_public_access_block()
             .bucket(&self.location.bucket)
             .public_access_block_configuration(block);
@@ -294,7 +294,7 @@ impl Shared {
             {
                 None => Ok(()),
                 Some(Remaining::Nothing) => {
-                    let result = self.client.delete_bucket_policy().bucket(bucket).send().await;
+                    let result = self.client().delete_bucket_policy().bucket(bucket).send().await;
                     let result = result.map_err(Box::new);
                     prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
                 }
@@ -329,7 +329,7 @@ impl Shared {
         &self,
         policy: &str,
     ) -> Result<PutBucketPolicyOutput, Box<SdkError<PutBucketPolicyError, HttpResponse>>> {
-        let request = self.client.put_bucket_policy().bucket(&self.location.bucket).policy(policy);
+        let request = self.client().put_bucket_policy().bucket(&self.location.bucket).policy(policy);
         self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await
     }
 
@@ -348,7 +348,7 @@ impl Shared {
 
     /// The bucket's policy; `None` if it has none, or if the credentials may not read it.
     async fn bucket_policy(&self, prepared: &mut Prepared) -> Result<Option<String>, StorageError> {
-        let result = self.client.get_bucket_policy().bucket(&self.location.bucket).send().await;
+        let result = self.client().get_bucket_policy().bucket(&self.location.bucket).send().await;
         if result.as_ref().is_err_and(|error| FailedRequest::of(error).is("NoSuchBucketPolicy")) {
             return Ok(None);
         }
@@ -362,7 +362,7 @@ impl Shared {
         let mut unreadable = Prepared::default();
         let policy = self.bucket_policy(&mut unreadable).await?;
         let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
-        let acl = self.client.get_bucket_acl().bucket(&self.location.bucket).send().await;
+        let acl = self.client().get_bucket_acl().bucket(&self.location.bucket).send().await;
         let acl = acl.map_err(Box::new);
         let acl = unreadable.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
         for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {

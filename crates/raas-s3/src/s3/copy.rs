@@ -10,7 +10,7 @@ use super::errors::{Action, FailedRequest};
 use super::leftovers::Leftover;
 use super::reader::S3Reader;
 use super::upload::S3Upload;
-use super::{Engine, Shared, client};
+use super::{Engine, Shared};
 use raas_publish::storage::{PutOptions, StorageError, Upload as _, escaped};
 
 const GIB: u64 = 1 << 30;
@@ -80,7 +80,7 @@ impl Engine {
 impl Shared {
     async fn copy_whole(&self, from: &str, to: &ObjectKey) -> Result<(), CopyError> {
         let copied = self
-            .client
+            .client()
             .copy_object()
             .bucket(&self.location.bucket)
             .copy_source(self.source(from))
@@ -90,7 +90,6 @@ impl Shared {
             .content_type(to.content_type())
             .cache_control(to.cache_control())
             .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         let Err(error) = copied else { return Ok(()) };
@@ -110,7 +109,7 @@ impl Shared {
     async fn copy_in_parts(&self, from: &str, to: &ObjectKey, size: u64, step: u64) -> Result<(), CopyError> {
         let key = self.location.key(to);
         let created = self.send_verified(self.checksums.integrity(), |integrity| {
-            self.client
+            self.client()
                 .create_multipart_upload()
                 .bucket(&self.location.bucket)
                 .key(&key)
@@ -150,7 +149,7 @@ impl Shared {
         for (number, start) in (1..).zip((0..size).step_by(step as usize)) {
             let end = (start + step).min(size) - 1;
             let copied = self
-                .client
+                .client()
                 .upload_part_copy()
                 .bucket(&self.location.bucket)
                 .key(&key)
@@ -159,7 +158,6 @@ impl Shared {
                 .copy_source(self.source(from))
                 .copy_source_range(format!("bytes={start}-{end}"))
                 .customize()
-                .config_override(client::transfer())
                 .send()
                 .await;
             let result = match copied {
@@ -179,14 +177,13 @@ impl Shared {
             parts.push(part.build());
         }
         let completed = self
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&self.location.bucket)
             .key(&key)
             .upload_id(id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         match completed {

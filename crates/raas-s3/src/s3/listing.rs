@@ -93,7 +93,7 @@ impl Shared {
 
     /// The next page. If the service does not go on by a marker, this goes on by `start-after`.
     async fn page(&self, prefix: &str, next: &mut Next) -> Result<Page, StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
+        let request = self.client().list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
         let request = match &*next {
             Next::Marker(last) => {
                 let last = last.clone();
@@ -122,7 +122,7 @@ impl Shared {
 
     /// The page after a key, by version 1; `None` if the service does not have version 1.
     async fn page_of_version_1(&self, prefix: &str, last: &str) -> Result<Option<Page>, StorageError> {
-        let request = self.client.list_objects().bucket(&self.location.bucket).prefix(prefix).marker(last);
+        let request = self.client().list_objects().bucket(&self.location.bucket).prefix(prefix).marker(last);
         match request.send().await {
             Ok(page) => Ok(Some(page.into())),
             Err(error) if is_lacking(&error) => Ok(None),

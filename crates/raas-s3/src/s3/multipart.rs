@@ -16,7 +16,7 @@ use super::leftovers::Leftover;
 use super::pool::Buffer;
 use super::upload::base64_of;
 use super::upload_notes::OpenUpload;
-use super::{Engine, Shared, client, etag_md5};
+use super::{Engine, Shared, etag_md5};
 use raas_publish::storage::{OnStored, StorageError};
 
 /// The most parts of an upload.
@@ -241,7 +241,7 @@ impl UploadSession {
         let shared = &self.shared;
         let sent = shared.send_verified(integrity, |integrity| {
             let request = shared
-                .client
+                .client()
                 .upload_part()
                 .bucket(&shared.location.bucket)
                 .key(&self.key)
@@ -250,8 +250,7 @@ impl UploadSession {
                 .content_length(bytes.len() as i64)
                 .set_checksum_sha256(of_part(integrity))
                 .body(bytes.clone().into())
-                .customize()
-                .config_override(client::transfer());
+                .customize();
             match integrity {
                 Integrity::Checksum => request.disable_payload_signing().send(),
                 Integrity::SignedPayload => request.send(),
@@ -277,14 +276,13 @@ impl UploadSession {
     ) -> Result<(), StorageError> {
         let shared = &self.shared;
         let completed = shared
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&shared.location.bucket)
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         let Err(error) = completed else { return Ok(()) };
@@ -319,7 +317,7 @@ impl Shared {
     ) -> Result<(String, Integrity), StorageError> {
         let created = self.send_verified(self.checksums.integrity(), |integrity| {
             let request = self
-                .client
+                .client()
                 .create_multipart_upload()
                 .bucket(&self.location.bucket)
                 .key(key)
@@ -373,7 +371,7 @@ impl Shared {
     }
 
     async fn parts(&self, key: &str, id: &str) -> Result<BTreeMap<i32, SentPart>, StorageError> {
-        let request = self.client.list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
+        let request = self.client().list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
         let mut pages = request.into_paginator().send();
         let mut parts = BTreeMap::new();
         while let Some(page) = pages.next().await {

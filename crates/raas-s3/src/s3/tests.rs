@@ -1,5 +1,6 @@
 //! The storage against a service that works, and against one that fails.
 
+mod patience;
 mod proxies;
 mod quirks;
 
@@ -10,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raas_testkit::s3::{Fault, Server, What};
 use raas_types::{Digest, ObjectKey};
 
+use super::patience::Patience;
 use super::*;
 use raas_base::Secret;
 use raas_types::BucketAccess;
 
 use crate::settings::{AwsSettings, S3Settings};
 use raas_base::failure::Failure;
-use raas_publish::storage::{probe, suite};
+use raas_publish::storage::{probe, probe_conditional_writes, put_if, suite};
 
 const BUCKET: &str = "bytes";
 
@@ -53,18 +55,27 @@ fn run_of(notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
 
 /// The same behind these proxies.
 fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
+    let policy = RetryPolicy {
+        attempts: 4,
+        first_backoff: Duration::from_millis(4),
+        patience: Patience::of(Duration::from_secs(2)),
+        budget: None,
+    };
+    with_policy(&policy, &Say::nothing(), proxies, (notes, endpoint, settings))
+}
+
+fn with_policy(
+    policy: &RetryPolicy,
+    say: &Say,
+    proxies: ForwardProxies,
+    (notes, endpoint, settings): (&Path, &str, &S3Settings),
+) -> S3 {
     let aws = AwsSettings {
         access_key_id: Some("AKIAEXAMPLE".into()),
         secret_access_key: Some(Secret::new("hunter2")),
         ..AwsSettings::default()
     };
     let settings = S3Settings { endpoint: Some(endpoint.to_owned()), ..settings.clone() };
-    let policy = RetryPolicy {
-        attempts: 4,
-        first_backoff: Duration::from_millis(4),
-        response_timeout: Duration::from_secs(2),
-        stall_timeout: Duration::from_secs(1),
-    };
     let options = S3Options {
         vendor: &"acme".parse().unwrap(),
         settings: &settings,
@@ -73,9 +84,9 @@ fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: 
         service_note: notes.join("service.json"),
         proxies: Arc::new(proxies),
         retries: Retries::Few,
-        say: &Say::nothing(),
+        say,
     };
-    S3::with_policy(&options, &policy, PART).unwrap()
+    S3::with_policy(&options, policy, PART).unwrap()
 }
 
 fn service() -> (S3, Server) {
@@ -125,6 +136,28 @@ fn a_good_service_passes_the_probe_and_nothing_is_left() {
     probe(&storage).unwrap();
     assert!(server.keys(BUCKET).is_empty());
     assert_eq!(storage.requests(), server.asked().len() as u64);
+}
+
+#[test]
+fn conditional_writes_are_found_out_by_a_probe() {
+    let (storage, server) = service();
+    assert!(probe_conditional_writes(&storage).unwrap());
+    // An attempt whose answer is lost has written.
+    server.fail(Fault::once("PutObject", What::LoseAnswer));
+    let key = ObjectKey::Probe("x".into());
+    let first = put_if(&storage, &key, b"one", None).unwrap().unwrap();
+    server.fail(Fault::once("PutObject", What::LoseAnswer));
+    assert!(put_if(&storage, &key, b"two", Some(&first)).unwrap().is_some());
+    assert!(put_if(&storage, &key, b"three", Some(&first)).unwrap().is_none());
+    storage.delete(&key).unwrap();
+    server.set_heeds_conditions(false);
+    assert!(!probe_conditional_writes(&storage).unwrap(), "it ignores the conditions");
+    server.fail(Fault::always("PutObject", What::Refuse(501, "NotImplemented")));
+    assert!(!probe_conditional_writes(&storage).unwrap());
+    server.behave();
+    server.fail(Fault::always("PutObject", What::Reset));
+    assert!(probe_conditional_writes(&storage).unwrap_err().is_unanswered(), "nobody knows");
+    assert!(server.keys(BUCKET).is_empty());
 }
 
 #[test]

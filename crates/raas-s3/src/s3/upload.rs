@@ -11,7 +11,7 @@ use super::checksums::Integrity;
 use super::errors::Action;
 use super::multipart::{Multipart, UploadTarget};
 use super::pool::Buffer;
-use super::{Engine, Shared, client};
+use super::{Engine, Shared};
 use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
 /// An object of a known length up to so many parts is one request.
@@ -126,12 +126,12 @@ impl Shared {
     async fn put(&self, key: &ObjectKey, buffer: Option<Buffer>) -> Result<(), StorageError> {
         let bytes = buffer.map(Buffer::into_bytes).unwrap_or_default();
         let settings = || match key {
-            ObjectKey::Pointer | ObjectKey::PublishLease(_) => client::timely(),
-            _ => client::transfer(),
+            ObjectKey::Pointer | ObjectKey::PublishLease(_) => self.requests.timely(),
+            _ => self.requests.patient(),
         };
         let sent = self.send_verified(self.checksums.integrity(), |integrity| {
             let request = self
-                .client
+                .client()
                 .put_object()
                 .bucket(&self.location.bucket)
                 .set_acl(self.location.acl(key))

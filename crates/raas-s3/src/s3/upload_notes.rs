@@ -15,6 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,9 @@ enum Note {
         upload: String,
         #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
         checksums: bool,
+        /// When, in seconds since 1970. An older raas wrote no time.
+        #[serde(default)]
+        at: u64,
     },
     Ended {
         upload: String,
@@ -51,6 +55,8 @@ pub(super) struct OpenUpload {
 struct Begun {
     key: String,
     checksums: bool,
+    /// When, in seconds since 1970.
+    at: u64,
 }
 
 fn yes() -> bool {
@@ -82,9 +88,15 @@ impl UploadNotes {
 
     /// Notes that this run has begun an upload.
     pub(super) fn begun(&self, key: &str, upload: &str, checksums: bool) {
+        self.add(upload, Begun { key: key.to_owned(), checksums, at: now() });
+    }
+
+    fn add(&self, upload: &str, begun: Begun) {
         let mut state = self.state();
-        state.open.insert(upload.to_owned(), Begun { key: key.to_owned(), checksums });
-        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned(), checksums };
+        let Begun { key, checksums, at } = &begun;
+        let note =
+            Note::Begun { key: key.clone(), upload: upload.to_owned(), checksums: *checksums, at: *at };
+        state.open.insert(upload.to_owned(), begun);
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
@@ -118,6 +130,21 @@ impl UploadNotes {
         taken
     }
 
+    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has removed
+    /// by their age. `known` are all unfinished uploads that the service has, if it says that.
+    pub(super) fn forget_ended(&self, known: Option<&BTreeSet<String>>, longest: Duration) {
+        let oldest = now().saturating_sub(longest.as_secs());
+        let ended: Vec<String> = {
+            let state = self.state();
+            let is_over = |upload: &&String| match known {
+                Some(known) => !known.contains(*upload),
+                None => state.open.get(*upload).is_none_or(|open| open.at < oldest),
+            };
+            state.free.iter().filter(is_over).cloned().collect()
+        };
+        ended.iter().for_each(|upload| self.ended(upload));
+    }
+
     /// Takes over the uploads of killed runs.
     pub(super) fn take_over(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.folder) {
@@ -148,14 +175,16 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload, checksums } => {
-                    drop(left.insert(upload, Begun { key, checksums }));
+                Note::Begun { key, upload, checksums, at } => {
+                    drop(left.insert(upload, Begun { key, checksums, at }));
                 }
                 Note::Ended { upload } => drop(left.remove(&upload)),
             }
         }
-        for (upload, Begun { key, checksums }) in left {
-            self.begun(&key, &upload, checksums);
+        for (upload, begun) in left {
+            // An older raas wrote no time: the upload is taken for one of now.
+            let at = if begun.at == 0 { now() } else { begun.at };
+            self.add(&upload, Begun { at, ..begun });
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -176,6 +205,11 @@ impl State {
         line.push(b'\n');
         file.write_all(&line)
     }
+}
+
+/// The time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Makes the file for a run's notes.
@@ -245,6 +279,39 @@ mod tests {
         living.ended("1");
         drop(living);
         assert_eq!(files(&folder), 0);
+    }
+
+    fn ids(run: &UploadNotes, key: &str) -> Vec<String> {
+        run.take(key).into_iter().map(|upload| upload.id).collect()
+    }
+
+    #[test]
+    fn notes_of_uploads_that_are_over_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let killed = |at: u64| {
+            let run = UploadNotes::new(folder.path().to_owned());
+            run.add("1", Begun { key: "a".into(), checksums: true, at });
+            run.begun("a", "2", true);
+        };
+        // The service says which uploads it still has.
+        killed(now());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.begun("b", "own", true);
+        run.take_over().unwrap();
+        run.forget_ended(Some(&BTreeSet::from(["2".to_owned()])), day);
+        assert_eq!(ids(&run, "a"), ["2"]);
+        assert!(run.state().open.contains_key("own"), "an upload of this run may be too new for the answer");
+        run.ended("2");
+        run.ended("own");
+        drop(run);
+        assert_eq!(files(folder.path()), 0);
+        // It does not say that: then the age counts.
+        killed(now() - 2 * day.as_secs());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.take_over().unwrap();
+        run.forget_ended(None, day);
+        assert_eq!(ids(&run, "a"), ["2"]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ struct Status {
     /// When the served metadata was last confirmed to be the bucket's.
     confirmed: Option<Instant>,
     sequence: u64,
+    /// Whether there was a pointer when the bucket was last read.
+    has_pointer: bool,
 }
 
 impl MetadataHealth {
@@ -56,6 +58,7 @@ impl MetadataHealth {
             status.refusal = None;
             status.confirmed = Some(Instant::now());
             status.sequence = pointer.map_or(0, |pointer| pointer.sequence);
+            status.has_pointer = pointer.is_some();
         });
         self.tried.store(true, Ordering::Relaxed);
     }
@@ -95,6 +98,11 @@ impl MetadataHealth {
     /// Whether the served metadata was the bucket's when the bucket was last asked.
     pub(crate) fn is_current(&self) -> bool {
         self.with_status(|status| status.refusal.is_none() && status.confirmed.is_some())
+    }
+
+    /// Whether the bucket was read and has no pointer: nothing is published there, or the metadata is in another place.
+    pub(crate) fn lacks_pointer(&self) -> bool {
+        self.with_status(|status| status.confirmed.is_some() && !status.has_pointer)
     }
 
     /// The time since the served metadata was last confirmed to be the bucket's.

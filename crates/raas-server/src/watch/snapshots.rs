@@ -61,7 +61,11 @@ pub(super) async fn follow(
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
-                    tracing::info!(bucket, "nothing is published in the bucket yet; the registry is empty");
+                    tracing::warn!(
+                        bucket,
+                        "the place has no `_metadata/current`: nothing is published there yet, or the publications have \
+                         another `s3_prefix`; the registry is empty and not ready"
+                    );
                 }
             }
             Err(refusal) => {
@@ -156,7 +160,9 @@ impl SnapshotReader {
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
-        self.check_order(&pointer)?;
+        if let Some(refusal) = self.check_order(&pointer) {
+            return Err(refusal);
+        }
         let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load_unless_refused(&pointer).await?),
@@ -169,13 +175,11 @@ impl SnapshotReader {
 
     /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
     /// a rollback makes the number of publications smaller.
-    fn check_order(&self, pointer: &Pointer) -> Result<(), Refusal> {
-        let Some(served) = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence) else {
-            return Ok(());
-        };
+    fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
+        let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
         let (found, served) = (pointer.sequence, served.sequence);
         if !self.allow_rollback {
-            return Err(Refusal::Earlier { found, served });
+            return Some(Refusal::Earlier { found, served });
         }
         let bucket = self.remote.origin.display_name();
         tracing::warn!(
@@ -184,7 +188,7 @@ impl SnapshotReader {
             served,
             "following the pointer to an earlier publication, as --allow-rollback says"
         );
-        Ok(())
+        None
     }
 
     /// Like [`load`](Self::load), but parts whose content was refused are not read again for a while: it is the same

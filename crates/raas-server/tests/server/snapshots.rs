@@ -364,7 +364,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     assert_eq!(server.get("/v2/app/manifests/latest").status, 503);
     // A missing key is not a missing bucket. A bucket that is created later is served.
     upstream.fail(POINTER, Fault::Says(404, "NoSuchKey"), usize::MAX);
-    assert!(soon(|| server.get("/-/readyz").status == 200));
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 without `_metadata/current`")));
     assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
     upstream.fail(POINTER, Fault::Status(0), 0);
     publish(&upstream, "aa11", &files(&app("1")));
@@ -373,6 +373,27 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded, 1 behind")));
     assert!(serves(&server, &app("1")));
+}
+
+#[test]
+fn a_place_without_a_pointer_is_not_ready_and_the_reason_is_said() {
+    let upstream = Upstream::start(true);
+    let origin = with_key(&upstream);
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
+    let options = Options { remote_poll: Duration::from_millis(20), ..Options::default() };
+    let server = Server::start_unready(vec![site], options);
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded")));
+    let ready = server.get("/-/readyz");
+    assert_eq!(ready.status, 503);
+    let reason = "\n1 without `_metadata/current`: nothing is published in that place yet, or the place lacks the `s3_prefix`";
+    assert!(ready.text().starts_with("not ready\n") && ready.text().contains(reason), "{}", ready.text());
+    publish(&upstream, "aa11", &files(&app("1")));
+    assert!(soon(|| server.get("/-/readyz").status == 200));
+    assert_eq!(server.get("/-/readyz").text(), "ok\n");
 }
 
 #[test]

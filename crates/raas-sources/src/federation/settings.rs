@@ -17,6 +17,8 @@ pub struct FederationSettings {
     pub mask_layers: Vec<MaskedLayerName>,
     /// `layer_url`: the base URL of masked layers, without a slash at the end.
     pub layer_url: Option<String>,
+    /// `masked_without_location`: what a push does with a masked layer without a location.
+    pub masked_without_location: MaskedWithoutLocation,
     /// `mask_images`: base images, all of whose layers are masked.
     pub mask_images: Vec<BaseImage>,
     /// `registry_host`: the registry that the next two are for, with its port.
@@ -33,6 +35,16 @@ pub struct FederationSettings {
     pub metadata_repo: Option<String>,
     /// `metadata_relpath`: the folder in that repository; without it, the whole repository.
     pub metadata_relpath: Option<String>,
+}
+
+/// What a push does with a masked layer without a location.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MaskedWithoutLocation {
+    /// It rejects the image.
+    #[default]
+    Refuse,
+    /// It publishes the image with a warning: clients cannot pull the image until the location is known.
+    Warn,
 }
 
 impl FederationSettings {

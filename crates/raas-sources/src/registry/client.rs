@@ -133,7 +133,7 @@ impl Client {
                 None => Err(Failure::new(Kind::Usage, format!("{url} asks for a name and a password"))
                     .hint(LOGIN_HINT)),
             },
-            Some(Challenge::Bearer { token_url }) => {
+            Some(Challenge::Bearer { token_url, .. }) => {
                 // A registry that is spoken to over TLS must not have the password sent elsewhere without.
                 let insecure = token_url.starts_with("http://") && image.base_url().starts_with("https://");
                 let login = if insecure { None } else { login()? };

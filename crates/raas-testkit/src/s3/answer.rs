@@ -112,6 +112,10 @@ impl Shared {
             let mut now = SystemTime::now();
             let answer = match &fault {
                 Some(What::Refuse(status, code)) => Answer::refuse(*status, code),
+                Some(What::Later(status, seconds)) => {
+                    Answer::empty(*status).with("Retry-After", seconds.to_string())
+                }
+                Some(What::Fail200(code)) => Answer::refuse(200, code),
                 Some(What::Moved(region)) => {
                     Answer::refuse(301, "PermanentRedirect").with("x-amz-bucket-region", *region)
                 }
@@ -124,6 +128,12 @@ impl Shared {
             let head_only = request.operation.starts_with("Head");
             match fault {
                 Some(What::LoseAnswer) => return stream.shutdown(Shutdown::Both),
+                Some(What::Head(by)) => {
+                    let length = answer.body.len().to_string();
+                    answer.with("Content-Length", length).write(stream, true, now)?;
+                    self.take_time(by);
+                    return stream.shutdown(Shutdown::Both);
+                }
                 Some(What::Truncate) => {
                     let length = answer.body.len();
                     let mut answer = answer.with("Content-Length", length.to_string());
@@ -177,6 +187,9 @@ impl State {
         match *operation {
             "HeadBucket" => Answer::empty(200),
             "PutObject" => {
+                if let Some(refused) = self.unmet_condition(request) {
+                    return refused;
+                }
                 let etag = self.put(bucket, key, body, headers(request));
                 Answer::empty(200).with("ETag", etag)
             }
@@ -222,6 +235,22 @@ impl State {
             "GetBucketSetting" | "PutBucketSetting" | "DeleteBucketSetting" => self.setting(request, body),
             _ => Answer::refuse(501, "NotImplemented"),
         }
+    }
+
+    /// The refusal of a write whose condition does not hold.
+    fn unmet_condition(&self, request: &Request) -> Option<Answer> {
+        let found =
+            self.buckets[&request.bucket].objects.get(&request.key).map(|object| object.etag.as_str());
+        let header = |name: &str| request.headers.get(name).map(String::as_str);
+        let unmet = match (header("if-match"), header("if-none-match")) {
+            (Some(_), _) if self.heeds_conditions && found.is_none() => {
+                return Some(Answer::refuse(404, "NoSuchKey"));
+            }
+            (Some(etag), _) => found != Some(etag),
+            (_, Some(_)) => found.is_some(),
+            (None, None) => false,
+        };
+        (unmet && self.heeds_conditions).then(|| Answer::refuse(412, "PreconditionFailed"))
     }
 
     fn create_bucket(&mut self, name: &str, body: &[u8]) -> Answer {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{ImageArgument, Reference, VendorName};
 
+use crate::address;
 use crate::config::Config;
 use crate::doctor::{self, Diagnosis, Options};
 use crate::output;
@@ -123,7 +124,7 @@ fn of_vendor(
         (None, Some(tag)) => Reference::Tag(tag),
         (None, None) => "latest".parse().map_err(|error| usage(&error))?,
     };
-    if let Some(host) = config()?.vendor(&vendor).registry_hosts.first() {
+    if let Some(host) = config()?.vendor(&vendor).registry_addresses.first() {
         return Ok((host.to_string(), argument.name, reference));
     }
     let home = home()?;
@@ -137,8 +138,7 @@ fn of_vendor(
             "set `registry_host` in [{vendor}] of raas.cfg, run `raas serve {vendor}`, or give HOST/IMAGE:TAG"
         ))
     })?;
-    // A server of several vendors selects the vendor by this host name.
-    Ok((format!("{vendor}.localhost:{}", server.reachable().port()), argument.name, reference))
+    Ok((address::of_server(&home, server, &vendor), argument.name, reference))
 }
 
 fn password(stdin: bool) -> Result<Secret, Failure> {

@@ -31,12 +31,14 @@ use crate::follow;
 use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::{Buckets, HomeSites};
-use crate::storage::{OpenRegistry, say_on_stderr};
+use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
+use crate::vendors;
 use auth::AuthArgs;
 use bind::bind;
 use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
+use raas_base::interrupt;
 use raas_platform::ServerRegistration;
 use raas_platform::registration::{self, Registered};
 use raas_publish::home::{Home, Vendor};
@@ -55,12 +57,12 @@ use tls::TlsArgs;
 /// in raas.cfg, and raas.cfg itself.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-registry --listen 0.0.0.0:5000"
+    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-images --listen 0.0.0.0:5000"
 )]
 pub(crate) struct Arguments {
     /// Serve only these vendors [default: all]
     #[arg(value_name = "ISV")]
-    vendors: Vec<VendorName>,
+    pub(crate) vendors: Vec<VendorName>,
 
     /// Listen on this address and port, or on this port of this machine only
     ///
@@ -98,6 +100,9 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
+    if arguments.log == LogFormat::Json {
+        output::as_json_log();
+    }
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
@@ -150,11 +155,13 @@ fn home_sites(
     buckets: Buckets,
 ) -> Result<HomeSites, Failure> {
     for name in vendors {
-        home.existing(name)?;
+        vendors::existing(home, config, name)?;
     }
     home.ensure()?;
     let sites = HomeSites::new(home, config, vendors.to_vec(), buckets)?;
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
+        // Each request for bytes of this vendor would fail.
+        check_storage(&vendor, config)?;
         // A damaged vendor does not keep the others from being served. Its checkout is served as it is.
         if let Err(failure) = recover(&vendor, config) {
             output::error(&format!("Cannot bring vendor {} up to date:\n{failure}", vendor.name()));
@@ -176,6 +183,7 @@ fn raise_descriptor_limit() {
 /// Finishes what a push left that was killed after its commit.
 fn recover(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
     let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
+    open.remember_storage()?;
     publication::recover(&open.registry())
 }
 
@@ -194,12 +202,19 @@ impl Server<'_> {
         let options = self.observability.options(self.options).await?;
         let (pid, secure) = (std::process::id(), options.is_secure());
         let registration = ServerRegistration { address, pid, vendors: only, secure };
-        let cannot_register = || format!("cannot register the server in {}", home.servers().display());
         // Other commands find the server from here on. A connection waits until the metadata is loaded.
-        let registered = registration::register(&home.servers(), &registration).context(cannot_register)?;
+        let registered = registration::register(&home.servers(), &registration);
+        // The disk may be full, or read-only. Clients do not need the registration.
+        let registered = registered.map_err(|error| {
+            output::error(&format!(
+                "Note: other commands of this machine do not find this server, and a push does not wait for it: \
+                 cannot register it in {}: {error}",
+                home.servers().display()
+            ));
+        });
         let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
         say_addresses(&registration, &vendors);
-        answer(listener, sites, options, address, Some(registered)).await
+        answer(listener, sites, options, address, registered.ok()).await
     }
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
@@ -208,7 +223,7 @@ impl Server<'_> {
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
-        output::error(&format!("Serving {what} on {scheme}://{address}"));
+        output::note(&format!("Serving {what} on {scheme}://{address}"));
         answer(listener, sites, options, address, None).await
     }
 }
@@ -259,14 +274,14 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
     match vendors {
         [] => {
-            output::error(&format!(
+            output::note(&format!(
                 "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
             ));
         }
-        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
+        [one] => output::note(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
-                output::error(&format!(
+                output::note(&format!(
                     "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
@@ -276,16 +291,27 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, whatever the server waits for.
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP. The second one ends the process at once, whatever the server waits for.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = SignalKind::hangup();
+    let mut hangup = if interrupt::is_ignored(hangup) { None } else { Some(signal(hangup)?) };
+    // From here on the server handles signals itself, also while a repository is cloned.
+    interrupt::caller_exits();
     let (sender, first) = oneshot::channel();
     tokio::spawn(async move {
         let mut next = async || {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = terminate.recv() => 143,
                 _ = interrupt.recv() => 130,
+                () = hung_up => 129,
             }
         };
         next().await;
@@ -296,7 +322,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async move {
         let _ = first.await;
         // Not here: a thread of the runtime must not wait for standard error.
-        tokio::task::spawn_blocking(|| output::error("Stopping after the requests in flight"));
+        tokio::task::spawn_blocking(|| output::note("Stopping after the requests in flight"));
     })
 }
 

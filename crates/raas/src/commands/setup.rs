@@ -10,13 +10,16 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::exposure;
+use crate::follow_up::await_served;
 use crate::output;
-use crate::storage::{OpenRegistry, say_on_stderr};
+use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
 use raas_base::failure::Failure;
 use raas_platform::{Local, Platform as _};
-use raas_publish::home::Home;
+use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
+use raas_publish::service;
 use raas_publish::storage::probe;
+use raas_publish::storage_note;
 
 /// Set up a vendor's registry, or complete it
 ///
@@ -24,12 +27,12 @@ use raas_publish::storage::probe;
 /// deletes. Running it again changes nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create\n  raas setup bigdatainc --repair"
+    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-images --create\n  raas setup bigdatainc --repair"
 )]
 pub(crate) struct Arguments {
     /// Set up this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Keep the objects in this S3 bucket, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
@@ -42,6 +45,13 @@ pub(crate) struct Arguments {
     /// Create the bucket if it is missing, and set it up for the vendor's `access`
     #[arg(long)]
     create: bool,
+
+    /// Take the storage of this configuration, if it has all objects of the vendor's storage until now
+    ///
+    /// The home remembers where the objects of a vendor are, and no command takes another storage for it. Copy the
+    /// objects first, for example with `aws s3 sync`.
+    #[arg(long)]
+    accept_storage: bool,
 
     /// Mend a damaged home and bucket from whatever copy is good, and say what could not be mended
     ///
@@ -104,26 +114,44 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     };
     // Contradictions in the settings are found before anything is created.
     exposure::check(&vendor, &config.vendor(vendor.name()))?;
-    let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
+    if !arguments.accept_storage {
+        check_storage(&vendor, &config)?;
+    }
+    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
+    vendor.check_formats()?;
     let mut repaired = match arguments.repair {
         true => Some(repair::metadata(&open, &vendor, &config)?),
         false => None,
     };
-    vendor.create()?;
-    let verb = if existed { "is set up in" } else { "set up in" };
-    say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
     let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
     say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
-    publication::reconcile(&open.registry())?;
+    if existed && arguments.accept_storage {
+        accept_storage(&vendor, &open)?;
+    }
+    complete(&vendor, &open, existed)?;
+    if config.is_shared(vendor.name()) {
+        let found = if service::learn(&vendor, storage)? {
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
+        } else {
+            "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
+        };
+        say(found.to_owned());
+    }
+    let verb = if existed { "is set up in" } else { "set up in" };
+    say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
     if let Some(repaired) = &mut repaired {
         repair::content(&open, repaired, arguments.json)?;
         repaired.lines().into_iter().for_each(&say);
     }
     let platform = Local::new(home.servers());
     let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
+    if let Some(head) = vendor.record().head()? {
+        // What the setup has completed is of use when it is served.
+        await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
+    }
     // Only settings that work are added to the configuration.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {
@@ -148,4 +176,24 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         });
     }
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks that the vendor's publication can move to a storage, and remembers the storage.
+fn accept_storage(vendor: &Vendor, open: &OpenRegistry<'_>) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    storage_note::check_complete(vendor, open.storage())?;
+    open.remember_storage()
+}
+
+/// Makes what the vendor's part of the home lacks, and brings home and storage up to date. A vendor whose setup fails does
+/// not exist afterwards: otherwise a later command could publish to it.
+fn complete(vendor: &Vendor, open: &OpenRegistry<'_>, existed: bool) -> Result<(), Failure> {
+    open.remember_storage()?;
+    vendor.create()?;
+    let reconciled = publication::reconcile(&open.registry());
+    if reconciled.is_err() && !existed {
+        // The first failure is the cause. A vendor that cannot be withdrawn has the storage of its configuration.
+        drop(vendor.withdraw());
+    }
+    reconciled
 }

@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
                     false
                 }
             },
-            Some(Challenge::Bearer { token_url }) => {
+            Some(Challenge::Bearer { token_url, .. }) => {
                 let scoped = match token_url.contains("scope=") {
                     true => token_url,
                     false => {

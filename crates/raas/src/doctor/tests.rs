@@ -167,6 +167,20 @@ fn a_correct_registry_is_healthy() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
+#[test]
+fn a_redirect_from_a_name_to_a_private_address_is_a_warning() {
+    let named = |options: &mut Options| options.host = options.host.replace("127.0.0.1", "acme.localhost");
+    let diagnosis = diagnose(correct, correct, named);
+    let warned: Vec<&str> = diagnosis
+        .checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Warning && check.found.contains("go-containerregistry"))
+        .map(|check| check.name)
+        .collect();
+    assert!(diagnosis.healthy, "{:#?}", diagnosis.checks);
+    assert_eq!(warned, ["config", "layer"], "{:#?}", diagnosis.checks);
+}
+
 fn is_blob(request: &Request, method: &str) -> bool {
     request.target.contains("/blobs/") && request.method == method
 }

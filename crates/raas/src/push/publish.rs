@@ -7,12 +7,14 @@ use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 
 use super::Options;
 use super::compose::Composer;
+use super::moved::{self, MovedTags};
 use super::operator_documents::OperatorDocuments;
 use super::protection;
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
 use crate::exposure::OpenAccess;
+use crate::immutable::{FORCED, ImmutableTags};
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
@@ -26,6 +28,10 @@ pub(super) struct Publisher<'a> {
     pub(super) registry: Registry<'a>,
     pub(super) options: &'a Options,
     pub(super) stored: &'a Stored,
+    /// Whether the source says that only users may see the repository. A source cannot make a repository public.
+    pub(super) protected: bool,
+    /// The tags that must not move.
+    pub(super) immutable: &'a ImmutableTags,
     pub(super) operator: &'a OperatorDocuments,
     pub(super) progress: &'a Progress,
     /// Set if everybody may read the vendor's objects.
@@ -35,8 +41,12 @@ pub(super) struct Publisher<'a> {
 /// The changes of a publication.
 struct Changes {
     files: Vec<Change>,
+    /// Tags that the publication moves to another manifest.
+    moved_tags: MovedTags,
     /// Tags that the publication removes.
     removed_tags: Vec<Tag>,
+    /// Whether only users may see the repository.
+    protected: bool,
     /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
     /// protects it again.
     protected_before: Option<CommitId>,
@@ -67,7 +77,7 @@ impl Publisher<'_> {
             Some(head) if current.is_empty() => protection::before_removal(&publication.record, head, name)?,
             _ => None,
         };
-        current.protected |= protected_before.is_some();
+        current.protected |= protected_before.is_some() || self.protected;
         // Another home may have protected it since the push began, and an unpublished image may be protected again.
         if let (Some(open), true) = (self.open_access, current.protected) {
             return Err(open.failure(registry.vendor, &[name.to_string()]));
@@ -88,7 +98,15 @@ impl Publisher<'_> {
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);
-        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before })
+        let protected = current.protected;
+        let moved_tags = moved::between(&current, &stored.tags);
+        Ok(Changes {
+            files: publication.changes(files)?,
+            moved_tags,
+            removed_tags,
+            protected,
+            protected_before,
+        })
     }
 
     fn commit(
@@ -123,6 +141,10 @@ impl Publisher<'_> {
         }
         let mut message = Message::new("Publish", name, stored.tags.keys());
         message.tags = stored.tags.clone();
+        // Another push may have published a tag since the plan.
+        if self.immutable.check(changes.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from)))? {
+            message.subject.push_str(FORCED);
+        }
         message.notes.push(source);
         if options.prune {
             message.notes.push("The repository was made equal to the source.".into());
@@ -130,7 +152,9 @@ impl Publisher<'_> {
         let done = publication.commit(&changes.files, &message, &mut count)?;
         report.changed = done.changed;
         report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+        report.moved_tags = changes.moved_tags;
         report.removed_tags = changes.removed_tags;
+        report.protected = changes.protected;
         report.commit = Some(done.commit.to_string());
         Ok(done)
     }

@@ -30,7 +30,8 @@ impl ServedVendors {
         let mut sites: BTreeMap<_, _> = found.into_iter().map(|site| (site.vendor.clone(), site)).collect();
         let mut kept = Vec::new();
         for (vendor, earlier) in &self.sites {
-            if !sites.contains_key(vendor) && !(is_same_home && is_gone(&root.join(vendor.as_str()))) {
+            let was_removed = || is_same_home && is_gone(&root.join(vendor.as_str()));
+            if !sites.contains_key(vendor) && !was_removed() {
                 kept.push(vendor.to_string());
                 sites.insert(vendor.clone(), earlier.clone());
             }

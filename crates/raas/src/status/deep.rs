@@ -69,7 +69,7 @@ impl Deep<'_> {
             Ok::<_, Failure>((bytes, wrong.map(|why| (key.clone(), why))))
         };
         for batch in left.chunks(BATCH) {
-            for (bytes, wrong) in parallel::each(AT_ONCE, batch.to_vec(), &check)? {
+            for (bytes, wrong) in parallel::each(AT_ONCE, batch.to_vec(), check)? {
                 reading.objects += 1;
                 reading.bytes += bytes;
                 reading.wrong.extend(wrong);

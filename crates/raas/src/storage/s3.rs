@@ -63,6 +63,7 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
         path_style: settings.s3_path_style,
         public_acl: settings.s3_public_acl,
         checksums: settings.s3_checksums,
+        stall_timeout: settings.s3_stall_timeout,
         access: settings.access,
         cdn_url: settings.cdn_url.clone(),
     }

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_testkit::oci::Layout;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, send, succeeded};
 
 /// A bare configuration repository, as a service hosts it.
 struct Repository {
@@ -360,7 +361,7 @@ fn a_silent_host_times_out_and_an_interrupted_run_leaves_nothing() {
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(left_behind(&sandbox), 0);
 
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let child = silent(&[]).spawn().unwrap();
         wait_for(|| left_behind(&sandbox) > 1);
         let mut folder =
@@ -368,8 +369,7 @@ fn a_silent_host_times_out_and_an_interrupted_run_leaves_nothing() {
         let folder = folder.find(|path| path.is_dir()).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         thread::sleep(Duration::from_millis(100));
-        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        send(child.id(), signal);
         assert_eq!(child.wait_with_output().unwrap().status.code(), Some(code));
         assert_eq!(left_behind(&sandbox), 0);
     }
@@ -399,8 +399,9 @@ fn end_orphans(script: &str) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(script) {
-            let pid = entry.file_name().into_string().unwrap();
-            drop(Command::new("kill").args(["-s", "KILL", &pid]).status());
+            let pid = entry.file_name().into_string().unwrap().parse().unwrap();
+            // The process may have ended by itself.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
         }
     }
     assert!(Path::new(script).exists());

@@ -201,7 +201,8 @@ fn a_server_whose_home_vanishes_keeps_serving() {
 
 #[test]
 fn every_kind_of_flipped_object_is_found_and_mended() {
-    let kinds: [(&str, fn(&str) -> bool); 6] = [
+    type IsOfKind = fn(&str) -> bool;
+    let kinds: [(&str, IsOfKind); 6] = [
         ("a tag list", |name| name.ends_with("tags/list")),
         ("a manifest by tag", |name| name.ends_with("manifests/2/latest")),
         ("a manifest by digest", |name| name.contains("manifests/2/sha256:")),

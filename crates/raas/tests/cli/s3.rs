@@ -10,9 +10,10 @@ use raas_testkit::layers::{Pack, layer, noise};
 use raas_testkit::oci::Layout;
 use raas_testkit::pulp2::Export;
 use raas_testkit::s3::{Fault, Server, What};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, send};
 
 pub(crate) const BUCKET: &str = "acme-images";
 
@@ -339,11 +340,14 @@ fn an_interruption_leaves_no_unfinished_upload() {
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 34 << 20));
     let child = push_midway(&sandbox, &server, &path, &[]);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(
+        said.contains("Interrupted by SIGINT: nothing was published; what was unfinished in s3://"),
+        "{said}"
+    );
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(sandbox.commits("acme"), 0);
 }
@@ -365,11 +369,14 @@ fn an_interruption_leaves_no_clone_of_the_configuration_either() {
     let address = format!("file://{}", folder.display());
     let child = push_midway(&sandbox, &server, &path, &["--config-repo", &address]);
     assert!(fs::read_dir(sandbox.home().join("_config")).unwrap().count() > 0);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(
+        said.contains("Interrupted by SIGINT: nothing was published; what was unfinished in s3://"),
+        "{said}"
+    );
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(fs::read_dir(sandbox.home().join("_config")).unwrap().count(), 0);
 }

@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,6 +28,7 @@ fn authority() -> &'static str {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
+        reset_interrupts();
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         fs::write(folder.path().join(AUTHORITY), authority()).unwrap();
@@ -40,6 +42,20 @@ impl Sandbox {
     /// A file in the working folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)
+    }
+
+    /// The file of the user's configuration.
+    pub(crate) fn user_config(&self) -> PathBuf {
+        self.folder.path().join(".config/raas/raas.cfg")
+    }
+
+    /// Prepares a command to run in another folder, which has no configuration.
+    pub(crate) fn elsewhere(&self, arguments: &[&str]) -> Command {
+        let folder = self.folder.path().join("elsewhere");
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = self.command(arguments);
+        command.current_dir(folder);
+        command
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
@@ -64,6 +80,8 @@ impl Sandbox {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env_remove("RAAS_CONF_REPO")
+            // Tests name locations elsewhere, and ask only this machine.
+            .env("RAAS_OFFLINE", "true")
             // Logins of the user's docker and podman.
             .env("HOME", self.folder.path())
             .env_remove("XDG_CONFIG_HOME")
@@ -197,6 +215,27 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
     }
 }
 
+/// Sends a signal to a process that the test has started.
+pub(crate) fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Lets programs that the tests start be interrupted. A shell starts `nohup … &` with SIGINT ignored, and programs inherit
+/// that; a signal that has a handler is not ignored by the programs that a process starts.
+fn reset_interrupts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        if ignored & (1 << (Signal::INT.as_raw() - 1)) != 0 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap());
+        }
+    });
+}
+
 /// A running server, which is killed at the end of the test.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -208,8 +247,7 @@ pub(crate) struct Server {
 impl Server {
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
+        send(self.child.id(), Signal::TERM);
     }
 
     /// Asks a stateless server to stop. Returns its log.

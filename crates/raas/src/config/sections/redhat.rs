@@ -4,7 +4,8 @@ use raas_sources::federation::FederationSettings;
 
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    base_images, documents, folder_in_repository, masked_layers, registry_host, secret, text, url,
+    base_images, documents, folder_in_repository, masked_layers, masked_without_location, registry_host,
+    secret, text, url,
 };
 
 pub(super) static SECTION: Section<FederationSettings> = Section {
@@ -33,6 +34,17 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
                 Ok(())
             },
         ),
+        Key::<FederationSettings>::new(
+            "masked_without_location",
+            "what a push does with a masked layer without a location: `refuse` rejects the image, `warn` publishes it with \
+             a warning, and clients cannot pull it until `layer_url` is set and it is pushed again",
+            "warn",
+            |settings, value, _| {
+                settings.masked_without_location = masked_without_location(value)?;
+                Ok(())
+            },
+        )
+        .default("`refuse`"),
         Key::<FederationSettings>::new(
             "mask_images",
             "base images; all their layers are masked, of every platform: \
