@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", requires = "deep", value_parser = rate)]
     rate: Option<u64>,
 
-    /// Also write the results to this file as metrics, for the textfile collector of Prometheus's node exporter
+    /// Also write the results to this file as metrics, for Prometheus's textfile collector
     #[arg(long, value_name = "FILE", conflicts_with = "egress")]
     metrics: Option<PathBuf>,
 
