@@ -150,7 +150,7 @@ impl Vendor {
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
-        self.create_folder().context(cannot)?;
+        self.make_folder()?;
         files::make_folders(&self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
@@ -174,7 +174,11 @@ impl Vendor {
 
     /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
     /// a folder that is there stay.
-    pub(crate) fn create_folder(&self) -> io::Result<()> {
+    pub fn make_folder(&self) -> Result<(), Failure> {
+        self.create_folder().context(|| format!("cannot make {}", self.folder.display()))
+    }
+
+    fn create_folder(&self) -> io::Result<()> {
         if let Some(home) = self.folder.parent() {
             files::make_folders(home)?;
         }

@@ -75,7 +75,7 @@ impl StorageNote {
             return Ok(());
         }
         let path = path(vendor);
-        vendor.create_folder().context(|| format!("cannot make {}", vendor.folder().display()))?;
+        vendor.make_folder()?;
         let mut text = serde_json::to_string_pretty(self).expect("a note has text only");
         text.push('\n');
         files::write_shared(&path, text.as_bytes()).context(|| format!("cannot write {}", path.display()))

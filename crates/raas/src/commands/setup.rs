@@ -120,6 +120,8 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     vendor.check_formats()?;
+    // The probe writes below this folder, which must be for its owner alone from the start.
+    vendor.make_folder()?;
     let mut repaired = match arguments.repair {
         true => Some(repair::metadata(&open, &vendor, &config)?),
         false => None,
