@@ -169,7 +169,7 @@ fn a_correct_registry_is_healthy() {
 
 #[test]
 fn a_redirect_from_a_name_to_a_private_address_is_a_warning() {
-    let named = |options: &mut Options| options.host = options.host.replace("127.0.0.1", "acme.localhost");
+    let named = |options: &mut Options| options.host = options.host.replace("127.0.0.1", "localhost");
     let diagnosis = diagnose(correct, correct, named);
     let warned: Vec<&str> = diagnosis
         .checks
