@@ -11,7 +11,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
 };
-use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::{
     Builder, ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
     SharedAsyncSleep, StalledStreamProtectionConfig,
@@ -118,6 +118,9 @@ impl Requests {
         let mut builder = Builder::from(config)
             .force_path_style(location.path_style())
             .retry_config(retry)
+            // The attempts of each request are bounded. The SDK's quota is shared by all clients of the process: one
+            // bucket that hangs would use up the attempts of the others.
+            .retry_partition(RetryPartition::custom("raas").token_bucket(TokenBucket::unlimited()).build())
             .timeout_config(timeouts)
             .http_client(http.clone())
             .sleep_impl(SharedAsyncSleep::new(SayingSleep(waits)))
