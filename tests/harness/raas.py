@@ -13,7 +13,8 @@ from harness.process import Process, result, run, running, wait_for
 
 # A server without a home finds nothing of the developer's.
 BARE_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-SERVING = re.compile(r"^Serving .*\bon https?://(\S+)$", re.MULTILINE)
+# A line of text, or the message of a line of JSON.
+SERVING = re.compile(r"Serving [^\n]*?\bon https?://([^\s\"]+)")
 
 
 @functools.cache
