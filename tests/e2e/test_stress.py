@@ -149,7 +149,7 @@ def main_server(program, tmp_path_factory):
 def server(main_server):
     """The server; after the test it answers rightly and has closed its files."""
     yield main_server
-    # Connections that a test has dropped count for the limit of an address until the server has seen their end.
+    # Dropped connections count for the limit of an address until the server has seen their end.
     wait_for("the server to answer rightly", main_server.is_right, 10)
     most = main_server.files_before + 2
     wait_for("files to be closed", lambda: main_server.files() <= most, 60)
