@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raas_types::access::ProtectedPatterns;
 use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
 use serde::Serialize;
 
+use crate::access;
 use crate::published::{self, Repository};
 use crate::record::Record;
 use raas_base::failure::Failure;
@@ -116,17 +116,16 @@ pub fn between(
             repositories.insert(name.clone(), change);
         }
     }
-    let (from, to) = (from.map(ToString::to_string), to.to_string());
     let mut difference = Difference {
-        from,
-        to,
+        from: from.map(ToString::to_string),
+        to: to.to_string(),
         repositories,
         customers: BTreeMap::new(),
         protected_patterns: BTreeMap::new(),
     };
     if only.is_none() {
         difference.customers = setting_changes(&customers(earlier.as_ref())?, &customers(Some(&later))?);
-        let (old, new) = (protected_patterns(earlier.as_ref())?, protected_patterns(Some(&later))?);
+        let (old, new) = (protected_patterns(record, from)?, protected_patterns(record, Some(to))?);
         difference.protected_patterns = setting_changes(&old, &new);
     }
     Ok(difference)
@@ -143,12 +142,16 @@ fn customers(reader: Option<&Reader<'_>>) -> Result<BTreeMap<String, Vec<u8>>, F
     Ok(customers)
 }
 
-/// The patterns of repositories that are born protected. A file that cannot be read has none; `raas status` reports it.
-fn protected_patterns(reader: Option<&Reader<'_>>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-    let Some(reader) = reader else { return Ok(BTreeMap::new()) };
-    let Some(bytes) = reader.read(tree::PROTECTED)? else { return Ok(BTreeMap::new()) };
-    let patterns = ProtectedPatterns::parse(&bytes).map(|file| file.patterns).unwrap_or_default();
-    Ok(patterns.iter().map(|pattern| (pattern.to_string(), Vec::new())).collect())
+/// The patterns of repositories that are born protected.
+///
+/// # Errors
+/// The file of the patterns cannot be read. A comparison must not call the patterns removed then.
+fn protected_patterns(
+    record: &Record,
+    commit: Option<&CommitId>,
+) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let file = access::patterns(record, commit)?;
+    Ok(file.patterns.iter().map(|pattern| (pattern.to_string(), Vec::new())).collect())
 }
 
 fn setting_changes(
