@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +41,8 @@ pub struct Asked {
     pub target: String,
     /// The values, by name in lower case.
     pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// An answer of a scripted server.
@@ -215,6 +217,11 @@ impl State {
                 }
                 // One write: a second would wait until the client acknowledges the first.
                 writer.write_all(&bytes)?;
+                let closes =
+                    reply.headers.iter().any(|(name, value)| name == "Connection" && value == "close");
+                if closes {
+                    break;
+                }
                 continue;
             }
             let (status, more, body) = self.answer(&head);
@@ -281,7 +288,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
         return Ok(None);
     };
     let path = target.split('?').next().unwrap_or_default();
-    let asked = Asked { method: method.to_owned(), target: target.to_owned(), headers: BTreeMap::new() };
+    let asked = Asked { method: method.to_owned(), target: target.to_owned(), ..Asked::default() };
     let mut head = Head { method: method.to_owned(), path: path.to_owned(), asked, ..Head::default() };
     let mut length = 0;
     loop {
@@ -297,7 +304,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
             _ => {}
         }
     }
-    io::copy(&mut io::Read::take(&mut *reader, length), &mut io::sink())?;
+    io::Read::take(&mut *reader, length).read_to_end(&mut head.asked.body)?;
     Ok(Some(head))
 }
 
@@ -308,7 +315,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     fn ask(server: &Server, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(server.address()).unwrap();

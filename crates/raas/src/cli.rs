@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, unpublish,
+    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, teardown,
+    unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -92,6 +93,7 @@ enum Command {
     Rollback(rollback::Arguments),
     Unpublish(unpublish::Arguments),
     Gc(gc::Arguments),
+    Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
     Config(config::Arguments),
@@ -120,6 +122,7 @@ impl Cli {
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
+            Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),

@@ -13,4 +13,5 @@ pub(crate) mod rollback;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod teardown;
 pub(crate) mod unpublish;

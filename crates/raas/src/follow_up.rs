@@ -2,13 +2,14 @@
 
 use raas_base::failure::Failure;
 use raas_git::CommitId;
-use raas_platform::{Local, Platform as _, Revision, ServerRegistration};
+use raas_platform::{Local, Platform as _, Revision, Server, ServerRegistration};
 use raas_publish::home::Home;
 use raas_publish::registry::Registry;
 use raas_types::RepositoryName;
 
 use crate::backup;
 use crate::config::Config;
+use crate::platform;
 
 /// Waits until servers serve a publication, and backs it up in the configuration repository.
 pub(crate) struct FollowUp<'a> {
@@ -33,7 +34,7 @@ impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
         let platform = Local::new(self.home.servers());
-        let servers = platform.observe(vendor.name())?;
+        let servers = platform.servers(vendor.name())?;
         let record = vendor.record();
         let is_served_by = |served: &str| match CommitId::parse(served) {
             Ok(served) if served == *commit => true,
@@ -43,11 +44,13 @@ impl FollowUp<'_> {
             Err(_) => false,
         };
         let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
-        let served = platform.await_revision(vendor.name(), &servers, &revision, self.say);
+        let running: Vec<Server> = servers.iter().map(Server::from).collect();
+        let served = platform.await_revision(vendor.name(), &running, &revision, self.say);
         // The publication is backed up even if a server does not serve it.
         let backed_up =
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
+        platform::deliver(self.home, self.config, vendor, self.say)?;
         Ok(Followed { servers, backed_up })
     }
 }

@@ -21,6 +21,7 @@ mod forwarding;
 mod generated;
 mod log;
 mod output;
+mod platform;
 mod progress;
 mod pulls;
 mod push;

@@ -3,6 +3,7 @@
 mod check;
 mod deep;
 pub(crate) mod egress;
+mod elsewhere;
 pub(crate) mod federation;
 mod server;
 mod storage;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::output::number;
+use crate::platform;
 use crate::progress::{Progress, bytes};
 use crate::storage::say_on_stderr;
 pub(crate) use check::{Check, Outcome};
@@ -56,7 +58,7 @@ pub(crate) fn check(
         vec![Check::failed("domain", found, format!("raas setup {name}"))]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
-    Status { vendor: name.clone(), platform: "local", healthy, checks }
+    Status { vendor: name.clone(), platform: platform::name(config), healthy, checks }
 }
 
 /// The checks of a vendor that is set up.
@@ -92,7 +94,10 @@ impl Checks<'_> {
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed)));
+        match platform::is_local(config) {
+            true => checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed))),
+            false => checks.extend(elsewhere::check(home, config, vendor)),
+        }
         checks
     }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Check;
 use raas_platform::client::AskError;
-use raas_platform::{Local, Platform as _, ServerRegistration, client};
+use raas_platform::{Local, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
 
 /// The published repositories.
@@ -50,7 +50,7 @@ impl PublishedRepositories {
 /// Checks each server of the vendor that runs on this machine.
 pub(super) fn check(home: &Home, vendor: &Vendor, published: &PublishedRepositories) -> Vec<Check> {
     let name = vendor.name();
-    let serving = match Local::new(home.servers()).observe(name) {
+    let serving = match Local::new(home.servers()).servers(name) {
         Ok(serving) => serving,
         Err(failure) => {
             let failure = failure.hint("give the user of raas access to that folder");

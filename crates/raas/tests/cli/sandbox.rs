@@ -127,18 +127,8 @@ impl Sandbox {
     /// Starts a stateless server, which has no registration. It prints its address.
     pub(crate) fn serve_alone(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        // The server logs notes about its configuration before.
-        while !line.starts_with("Serving") {
-            line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
-        }
-        let address = line.trim().rsplit("http://").next().unwrap().parse();
-        // The rest of the output is read and dropped, so that the server never waits for the test.
-        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
+        command.args(arguments);
+        Server::started(command)
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
@@ -193,6 +183,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts a server that prints its address.
+    pub(crate) fn started(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        // The server logs notes about its configuration before.
+        while !line.starts_with("Serving") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
+        }
+        let address = line.trim().rsplit("http://").next().unwrap().parse();
+        // The rest of the output is read and dropped, so that the server never waits for the test.
+        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
+        Self { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
         let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
