@@ -71,7 +71,7 @@ impl Attempt<'_> {
         if status.message.contains("may not request a new project") {
             return Some(format!(
                 "ask an administrator to make the project: oc adm new-project {} --admin=USER",
-                self.namespace
+                self.object.trim_start_matches("project ")
             ));
         }
         let (verb, resource) = (status.verb()?, status.resource()?);

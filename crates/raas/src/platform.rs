@@ -153,6 +153,17 @@ pub(crate) fn is_local(config: &Config) -> bool {
     config.openshift.platform == PlatformName::Local
 }
 
+/// Checks that the configuration suffices for a setup, as far as it shows without asking the platform.
+///
+/// # Errors
+/// A setting is missing, or contradicts another.
+pub(crate) fn check(config: &Config, vendor: &VendorName) -> Result<(), Failure> {
+    match config.openshift.platform {
+        PlatformName::Kubernetes => kubernetes::check_settings(config, vendor),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that a command for clusters has a cluster.
 ///
 /// # Errors

@@ -393,10 +393,6 @@ impl State {
                 );
                 return status(500, "", &message, Value::Null);
             }
-            if let Err(fault) = self.schemas.check(&body) {
-                let message = format!("{} \"{}\" is invalid: {fault}", body["kind"], target.display_name());
-                return status(422, "Invalid", &message, json!({}));
-            }
         }
         let force = target.query.get("force").is_some_and(|force| force == "true");
         let wanted = fields::of(&self.schemas, &body);
@@ -439,6 +435,13 @@ impl State {
         fields::merge(&self.schemas, &mut stored.body, &body);
         stored.managers.push((manager.clone(), "Apply", wanted));
         defaults(&mut stored.body);
+        // An apply may hold a part of an object; the whole must be valid.
+        if self.schemas.of(&body).is_some()
+            && let Err(fault) = self.schemas.check(&stored.body)
+        {
+            let message = format!("{} \"{}\" is invalid: {fault}", body["kind"], target.display_name());
+            return status(422, "Invalid", &message, json!({}));
+        }
         let unchanged = existing.as_ref().is_some_and(|existing| {
             existing.body == stored.body && same_managers(&existing.managers, &stored.managers)
         });

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
-    /// Create the bucket if it is missing, and set it up for the vendor's `access`; create the project of the cluster
+    /// Create the bucket if it is missing, set up for the vendor's `access`, and the cluster's project
     #[arg(long)]
     create: bool,
 
@@ -101,6 +101,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     // Contradictions in the settings are found before anything is created.
     let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
+    platform::check(&config, vendor.name())?;
     let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
     if let Some(place) = &chosen.place {
         output::error(&format!("Setting up {} in {place}", vendor.name()));

@@ -52,6 +52,12 @@ pub(crate) fn manifests(config: &Config, vendor: &VendorName) -> Result<String, 
     Ok(yaml::documents(&manifests_of::for_people(&plan)))
 }
 
+/// Checks the settings of a vendor. Whether the cluster has routes shows later.
+pub(super) fn check_settings(config: &Config, vendor: &VendorName) -> Result<(), Failure> {
+    let facts = Facts { has_routes: true, ..Facts::default() };
+    plan(config, vendor, &facts, Secrets::Real).map(drop)
+}
+
 /// The names of what a setup has made for a vendor.
 pub(crate) fn made(config: &Config, vendor: &VendorName) -> Result<Vec<String>, Failure> {
     kubernetes(config, vendor, false)?.made(vendor)

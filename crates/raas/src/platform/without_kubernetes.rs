@@ -11,6 +11,10 @@ pub(super) fn open<'a>(_: &'a Config, vendor: &'a VendorName, _: bool) -> Result
     Err(missing(vendor))
 }
 
+pub(super) fn check_settings(_: &Config, vendor: &VendorName) -> Result<(), Failure> {
+    Err(missing(vendor))
+}
+
 pub(crate) fn preview(_: &Config, vendor: &VendorName, _: bool) -> Result<Vec<String>, Failure> {
     Err(missing(vendor))
 }
