@@ -46,6 +46,10 @@ e2e *words:
 e2e-pull *words:
     "$({{packages}} e2e)"/pytest {{suites}}pull.py {{words}}
 
+# Archives as real tools write them, beside skopeo; root, Debian
+e2e-inputs *words:
+    "$({{packages}} e2e)"/pytest {{suites}}inputs.py {{words}}
+
 # The configuration repository, and base layers in another registry; root, Debian
 e2e-config *words:
     "$({{packages}} e2e)"/pytest {{suites}}config.py {{words}}
@@ -82,6 +86,14 @@ browser *words:
 stress *words:
     "$({{packages}} e2e)"/pytest {{suites}}stress.py -m "long or not long" {{words}}
 
+# A hostile vendor beside a good one, with the times that the good one's clients see; a rolling update with 50 restarts
+hostile *words:
+    "$({{packages}} e2e)"/pytest {{suites}}hostile.py {{suites}}rolling.py -s -m "long or not long" {{words}}
+
+# Kills, faults, signals, operators, flipped bits and losses of power: two hours, or `--minutes N`; Debian
+chaos *words:
+    "$({{packages}} e2e)"/python -m chaos {{words}}
+
 # Certificates from a real ACME server, pebble; Debian
 acme *words:
     "$({{packages}} acme)"/pytest {{suites}}acme.py -m acme {{words}}
@@ -95,9 +107,21 @@ alerts:
 bench-s3 *words:
     {{packages}} bench && python3 tests/bench/bench_s3.py {{words}}
 
+# Publishing from a registry beside skopeo, and `raas sync` beside `skopeo sync`; builds Garage; root, Debian
+bench-sources *words:
+    {{packages}} bench && python3 tests/bench/bench_sources.py {{words}}
+
 # Requests for a second and processor time, beside nginx and docker-registry; root, Debian
 bench-serve *words:
     {{packages}} bench && python3 tests/bench/bench_serve.py {{words}}
+
+# Pulls and logins with 50,000 keys of customers, and their memory; root, Debian
+bench-access *words:
+    {{packages}} bench && python3 tests/bench/bench_access.py {{words}}
+
+# TLS and layers from a folder, beside nginx; root, Debian
+bench-tls *words:
+    {{packages}} bench && python3 tests/bench/bench_tls.py {{words}}
 
 # Peak memory of push (a layer of 2 GiB) and of serve (a thousand repositories)
 memory:

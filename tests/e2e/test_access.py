@@ -376,3 +376,47 @@ def test_passwords(docker, published, short_folder, tmp_path):
         wait_for("the user is gone", lambda: status_with(server.address, PASSWORD)[0] in (401, 429))
         clients.are_refused(server.address, "secret", published.tags, [*REFUSALS, *THROTTLED])
         assert PASSWORD not in server.log.read_text()
+
+
+def test_customers(docker, program, all_samples, short_folder, tmp_path):
+    """A key of `raas access` in each client: grants, files of credentials, rotation, revocation."""
+    sample = all_samples["docker-save"]
+    raas = Raas(program, tmp_path / "home")
+    raas("push", "acme", "open", *sample.push)
+    for name in ["secret", "other"]:
+        raas("push", "acme", name, *sample.push, "--protected")
+
+    def key(command, *arguments):
+        made = raas("access", command, "acme", "bigbank", "--format", "json", *arguments)
+        return json.loads(made)["password"]
+
+    password = key("add", "--repositories", "secret")
+    with raas.serve(tmp_path / "serve.log", "--log", "json") as server:
+        clients = Logins(docker, short_folder, "--tls-verify=false")
+        clients.pull(server.address, "open", sample.tags)
+        clients.are_refused(server.address, "secret", sample.tags)
+        clients.logins_are_refused(server.address, "bigbank", "raas_wrong")
+        clients.log_in(server.address, "bigbank", password)
+        clients.pull(server.address, "open", sample.tags)
+        clients.pull(server.address, "secret", sample.tags)
+        clients.are_refused(server.address, "other", sample.tags)
+        raas("access", "grant", "acme", "bigbank", "other")
+        clients.pull(server.address, "other", sample.tags)
+        # The file of a Kubernetes secret is one that podman and skopeo read as well.
+        add = ["access", "add", "acme", "bigbank", "--key", "cluster", "--host", server.address]
+        manifest = raas(*add, "--format", "k8s-secret")
+        config = manifest.split(".dockerconfigjson: ")[1].split()[0]
+        clients.files["skopeo"].write_bytes(base64.b64decode(config))
+        clients.skopeo.pull_all(f"{server.address}/secret:{next(iter(sample.tags))}")
+        # The clients still have the old secret, and it is valid during the overlap.
+        new = key("rotate", "--key", "default", "--overlap", "1h")
+        clients.pull(server.address, "secret", sample.tags)
+        clients.log_in(server.address, "bigbank", new)
+        clients.pull(server.address, "secret", sample.tags)
+        raas("access", "revoke", "acme", "bigbank")
+        clients.are_refused(server.address, "secret", sample.tags)
+        clients.logins_are_refused(server.address, "bigbank", new)
+        log = server.log.read_text()
+        assert not any(secret in log for secret in [password, new, config]), "a secret is in the log"
+    pulls = json.loads(raas("pulls", "acme", tmp_path / "serve.log", "--customer", "bigbank", "--json"))
+    assert {image["image"] for image in pulls["images"]} >= {"secret", "other"}, pulls

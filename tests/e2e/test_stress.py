@@ -22,6 +22,7 @@ from harness import http2, measure, metadata
 from harness.certificates import RSA_KEY, self_signed
 from harness.measure import MIB
 from harness.process import free_port, running, wait_for
+from harness.web import Cdn
 
 BLOB = 48 * MIB
 # How much memory may stay in use: the allocator does not give all of it back.
@@ -67,7 +68,9 @@ class Site:
     def serve(self, name, *more, log=None):
         """A server that answers rightly from the start."""
         port = free_port()
-        place = ["--listen", f"127.0.0.1:{port}", "--metadata", self.tree, "--bucket", self.bucket]
+        place = ["--listen", f"127.0.0.1:{port}", "--metadata", self.tree]
+        if "--bucket" not in more:
+            place += ["--bucket", self.bucket]
         with running(
             [self.program, "serve", "acme", *place, *more], log or self.work / f"{name}.log"
         ) as process:
@@ -436,6 +439,32 @@ def test_http2_stalled(server):
     assert lived[0] < 45, f"the idle connection lived for {lived[0]:.0f} s"
     assert max(lived[1:]) < 180, f"a stalled connection lived for {max(lived[1:]):.0f} s"
     assert grown < 8 * 64 * 192 * 1024, f"{grown / MIB:.0f} MiB for 512 stalled answers"
+
+
+@pytest.mark.parametrize("place", ["file", "proxied"])
+def test_http2_unread(server, place):
+    """Eight clients with wide windows and 32 streams each read nothing: a connection has a budget."""
+    path, site, clients, each = server.site.blob_path.encode(), server.site, 8, 3 * MIB
+    requests = b"".join(http2.request(2 * n + 1, path) for n in range(32))
+    settings = struct.pack(">HI", 4, http2.LARGEST_WINDOW)
+    wide = struct.pack(">I", http2.LARGEST_WINDOW - 65535)
+    windows = http2.frame(http2.SETTINGS, 0, 0, settings) + http2.frame(http2.WINDOW_UPDATE, 0, 0, wide)
+    with Cdn(site.bucket) as bucket, contextlib.ExitStack() as stack:
+        certificate, key = site.tls
+        more = ["--tls-certificate", certificate, "--tls-key", key]
+        if place == "proxied":
+            more += ["--access", "proxy", "--bucket", bucket.url]
+        secure = stack.enter_context(site.serve(f"unread-{place}", *more))
+        before = secure.memory()
+        streams = [stack.enter_context(secure.connect_http2()) for _ in range(clients)]
+        for stream in streams:
+            stream.sendall(windows + requests)
+        # Until the answers have filled what they fill.
+        time.sleep(5)
+        grown, right = secure.memory() - before, secure.is_right()
+    print(f"{place}: {grown / clients / MIB:.1f} MiB for a connection with 32 unread answers")
+    assert right
+    assert grown < clients * each, f"{grown / MIB:.0f} MiB for {clients} connections"
 
 
 def test_http2_sigterm(server):

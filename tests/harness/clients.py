@@ -86,10 +86,20 @@ class Skopeo:
         self.folder, self.options = folder, options
 
     def pull_all(self, reference):
+        """Copies an image of a registry; returns the digests of the plain layers by platform."""
+        return self.copy_all(f"docker://{reference}", *self.options)
+
+    def tags(self, repository):
+        """The tags of a repository, in order."""
+        options = [option.replace("--src-", "--") for option in self.options]
+        listed = json.loads(run("skopeo", "list-tags", *options, f"docker://{repository}"))
+        return sorted(listed["Tags"])
+
+    def copy_all(self, source, *options):
         """Copies an image; returns the digests of the plain layers by platform."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        copy = ["skopeo", "copy", "-q", "--all", "--insecure-policy", *self.options]
-        run(*copy, f"docker://{reference}", f"dir:{self.folder}")
+        copy = ["skopeo", "copy", "-q", "--all", "--insecure-policy", *options]
+        run(*copy, source, f"dir:{self.folder}")
         found = {}
         for path in [self.folder / "manifest.json", *self.folder.glob("*.manifest.json")]:
             manifest = json.loads(path.read_text())

@@ -21,7 +21,7 @@ class Repository:
     """A repository with images of one platform or two, in the form of its document and its manifests."""
 
     def __init__(self, name):
-        self.name = name
+        self.name, self.protected = name, False
         self.tags, self.manifests, self.blobs, self.bytes = {}, {}, {}, {}
         self.amd64 = {}
 
@@ -81,6 +81,11 @@ class Repository:
             name for name, target in names if (self.manifests[target]["media_type"] == INDEX) == is_index
         )
 
+    def protect(self):
+        """Lets only users and customers see the repository."""
+        self.protected = True
+        return self
+
     def document(self):
         """The document of the repository, as JSON."""
         document = {
@@ -89,7 +94,7 @@ class Repository:
             "repository": "acme-" + self.name.replace("/", "-"),
             "repo-registry-id": self.name,
             "url": f"https://bucket.example.com/{self.name}/_v2/",
-            "protected": False,
+            "protected": self.protected,
             "schema2_data": self.names(is_index=False),
             "manifest_list_data": self.names(is_index=True),
             "manifest_list_amd64_tags": self.amd64,
@@ -137,6 +142,27 @@ def write(root, repositories, revision):
         for path, content in repository.files():
             write_file(root / path, content)
     write_file(root / "revision", f"{revision}\n".encode())
+
+
+def secret_of(customer, key):
+    """The secret of a customer's key, in the metadata that `write_customers` makes."""
+    return f"raas_{digest(f'{customer} {key}'.encode())[7:]}"
+
+
+def write_customers(root, customers, keys, repositories):
+    """Customers `c0`, `c1`, … with some keys each, as `raas access add` makes them."""
+    begun = "2026-01-01T00:00:00Z"
+    for number in range(customers):
+        name = f"c{number}"
+        made = {
+            f"k{key}": {
+                "created": begun,
+                "secrets": [{"hash": digest(secret_of(name, f"k{key}").encode()), "created": begun}],
+            }
+            for key in range(keys)
+        }
+        file = {"format": 1, "repositories": repositories, "keys": made}
+        write_file(pathlib.Path(root) / "crane/data/_access/customers" / name, json.dumps(file).encode())
 
 
 def part_of(name, count):

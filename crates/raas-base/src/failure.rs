@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use raas_types::NameError;
@@ -17,6 +18,26 @@ pub enum Kind {
     Refused,
     /// A disk, a network, a service or a program that raas needs failed (exit code 4).
     Environment,
+}
+
+impl Kind {
+    /// The exit code of a command that ends with such a failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::Environment => 4,
+        }
+    }
+
+    /// The kind of a failure to read a file that the user named, on the command line or in the configuration. A file that is
+    /// not there is a wrong name, however it was named.
+    pub fn of_named_file(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::Usage,
+            _ => Kind::Environment,
+        }
+    }
 }
 
 /// A failure, ready to be shown.
@@ -60,6 +81,18 @@ impl Failure {
         }
     }
 
+    /// Puts a vendor's name into the hints, in the place of `ISV`: a library that gives a hint may not know the vendor.
+    pub fn of_vendor(mut self, vendor: &str) -> Self {
+        for hint in &mut self.hints {
+            let words = hint.split(' ').map(|word| {
+                let bare = word.trim_matches(|c: char| "`,.:;".contains(c));
+                if bare == "ISV" { word.replace("ISV", vendor) } else { word.to_owned() }
+            });
+            *hint = words.collect::<Vec<_>>().join(" ");
+        }
+        self
+    }
+
     /// The kind, for scripts.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -94,11 +127,7 @@ impl Failure {
 
     /// The exit code of a command that ends with this failure.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.kind {
-            Kind::Usage => 2,
-            Kind::Refused => 3,
-            Kind::Environment => 4,
-        })
+        ExitCode::from(self.kind.exit_code())
     }
 }
 
@@ -133,8 +162,6 @@ impl From<NameError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
@@ -146,6 +173,21 @@ mod tests {
             failure.to_string(),
             "error: cannot write x\n  because: the disk is on fire\nhint: put it out\nhint: call help"
         );
+    }
+
+    #[test]
+    fn hints_name_the_vendor() {
+        let failure =
+            Failure::new(Kind::Usage, "no ISV").hint("run `raas log ISV`, or raas setup ISV: ISV=x DISV");
+        let failure = failure.of_vendor("acme").to_string();
+        assert_eq!(failure, "error: no ISV\nhint: run `raas log acme`, or raas setup acme: ISV=x DISV");
+    }
+
+    #[test]
+    fn a_missing_file_is_a_wrong_name() {
+        let kind = |kind: io::ErrorKind| Kind::of_named_file(&io::Error::from(kind));
+        assert_eq!(kind(io::ErrorKind::NotFound), Kind::Usage);
+        assert_eq!(kind(io::ErrorKind::PermissionDenied), Kind::Environment);
     }
 
     #[test]

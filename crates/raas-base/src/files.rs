@@ -11,21 +11,42 @@ pub fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mut tries = 0;
     loop {
-        match fs::rename(from, to).and_then(|()| File::open(folder)?.sync_all()) {
+        match steps::rename(from, to).and_then(|()| steps::sync_folder(folder)) {
             // Another run removes the folder of a key with its last object, perhaps between our steps.
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 && from.exists() => {
                 tries += 1;
-                fs::create_dir_all(folder)?;
+                make_folders(folder)?;
             }
             result => return result,
         }
     }
 }
 
+/// Makes a folder and the missing folders above it. Each new name is on the disk when this returns: a file in a folder whose
+/// own name was not synced is lost with the power.
+pub fn make_folders(folder: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut above = Some(folder);
+    while let Some(folder) = above.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        missing.push(folder);
+        above = folder.parent();
+    }
+    for folder in missing.into_iter().rev() {
+        match steps::create_folder(folder) {
+            // Another process has made it, and may not have synced it yet.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made?,
+        }
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        steps::sync_folder(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
 /// Writes a file that one process at a time writes. It goes by way of a second file, so that a reader sees the old content or the new content.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        make_folders(folder)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -39,7 +60,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Writes a file that several processes may write at once, all with the same content. A reader sees no part of it.
 pub fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    make_folders(folder)?;
     // Each process has a temporary file of its own. The file is for all who may read the folder.
     let mut file = tempfile::Builder::new()
         .prefix(".new.")
@@ -48,6 +69,20 @@ pub fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.as_file().sync_data()?;
     move_into_place(&file.into_temp_path().keep()?, path)
+}
+
+/// Syncs everything below a folder that another program has made, and the folder's own name.
+pub fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_below(&path)?;
+        } else {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    steps::sync_folder(folder)?;
+    folder.parent().map_or(Ok(()), steps::sync_folder)
 }
 
 /// Calls `each` for every file below `root/folder`, with its path from the root. A missing folder has no files.
@@ -81,9 +116,114 @@ pub fn modified(found: &Metadata) -> SystemTime {
     found.modified().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// The steps whose order decides what a loss of power leaves. A test records them.
+mod steps {
+    use super::{File, Path, fs, io};
+
+    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        #[cfg(test)]
+        record::add(record::Step::Named(to.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+        fs::create_dir(folder)?;
+        #[cfg(test)]
+        record::add(record::Step::Named(folder.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()?;
+        #[cfg(test)]
+        record::add(record::Step::Synced(folder.to_owned()));
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) mod record {
+        use std::cell::RefCell;
+        use std::path::PathBuf;
+
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(in crate::files) enum Step {
+            /// A file or a folder got this name.
+            Named(PathBuf),
+            /// The names in this folder are on the disk.
+            Synced(PathBuf),
+        }
+
+        thread_local! {
+            static STEPS: RefCell<Vec<Step>> = const { RefCell::new(Vec::new()) };
+        }
+
+        pub(super) fn add(step: Step) {
+            STEPS.with_borrow_mut(|steps| steps.push(step));
+        }
+
+        /// The steps of this thread since the last call.
+        pub(in crate::files) fn take() -> Vec<Step> {
+            STEPS.take()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use super::steps::record::{self, Step};
     use super::*;
+
+    /// The names that a loss of power after these steps leaves.
+    fn on_disk(steps: &[Step]) -> BTreeSet<PathBuf> {
+        let (mut names, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::Named(path) => drop(names.insert(path.clone())),
+                Step::Synced(folder) => {
+                    kept.extend(names.iter().filter(|path| path.parent() == Some(folder)).cloned());
+                }
+            }
+        }
+        // A name in a folder that is lost is lost too.
+        let is_whole =
+            |path: &PathBuf| path.ancestors().all(|above| !names.contains(above) || kept.contains(above));
+        kept.iter().filter(|path| is_whole(path)).cloned().collect()
+    }
+
+    #[test]
+    fn what_is_written_survives_a_loss_of_power_with_all_folders_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        type Write = fn(&Path) -> io::Result<()>;
+        let writes: [(&str, Write); 3] = [
+            ("replaced/a/b/c", |path| replace(path, b"x")),
+            ("shared/a/b/c", |path| write_shared(path, b"x")),
+            ("moved/a/b/c", |path| {
+                let from = path.ancestors().nth(4).unwrap().join("from");
+                fs::write(&from, b"x")?;
+                move_into_place(&from, path)
+            }),
+        ];
+        for (name, write) in writes {
+            record::take();
+            write(&path(name)).unwrap();
+            let steps = record::take();
+            let mut above = path(name);
+            while above != folder.path() {
+                assert!(on_disk(&steps).contains(&above), "{name}: {above:?} is lost: {steps:?}");
+                above.pop();
+            }
+            // At no moment is a name on the disk without the folders above it.
+            for end in 0..steps.len() {
+                let names = on_disk(&steps[..end]);
+                assert!(!names.contains(&path(name)), "{name}: it is whole only at the end");
+            }
+        }
+    }
 
     #[test]
     fn a_shared_file_can_be_written_by_many_at_once() {

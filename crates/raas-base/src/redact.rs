@@ -8,22 +8,44 @@ pub fn url(url: &str) -> String {
     }
 }
 
-/// A text in which each address is shown as [`url`] shows it.
+/// A text that is one address. Everything before its last `@` is hidden, whatever characters a password has. An address
+/// without a scheme, such as `git@host:path`, is shown as it is.
+pub fn address(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", after_scheme(rest)),
+        None => address.to_owned(),
+    }
+}
+
+/// A text in which each address is shown as [`url`] shows it. Where a password may have a space or a quote, more of the
+/// text may be hidden than the address.
 pub fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, rest_of_text) = rest.split_at(at + 3);
         out.push_str(before);
-        let end = rest_of_text
-            .find(|c: char| c.is_whitespace() || "'\"`".contains(c))
-            .unwrap_or(rest_of_text.len());
-        let (address, after) = rest_of_text.split_at(end);
+        let (address, after) = rest_of_text.split_at(end_of_address(rest_of_text));
         out.push_str(after_scheme(address));
         rest = after;
     }
     out.push_str(rest);
     out
+}
+
+/// Where an address ends that begins a text, behind its scheme.
+fn end_of_address(text: &str) -> usize {
+    let ends = |c: char| c.is_whitespace() || "'\"`".contains(c);
+    let word = |from: usize| text[from..].find(ends).map_or(text.len(), |at| from + at);
+    // A user name with a password, or a host with a port.
+    let authority = text.find(|c: char| ends(c) || "/?#".contains(c)).unwrap_or(text.len());
+    if !text[..authority].contains(':') {
+        return word(0);
+    }
+    // The password ends at an `@` before the end of the line or the next address, and may hold spaces and quotes.
+    let line = text.find('\n').unwrap_or(text.len());
+    let scope = text[..line].find("://").unwrap_or(line);
+    text[..scope].rfind('@').map_or_else(|| word(0), |at| word(at + 1))
 }
 
 /// The part of an address after its scheme that may be shown. Everything before the last `@` is hidden, because a
@@ -50,5 +72,21 @@ mod tests {
     fn the_secrets_of_addresses_in_a_text_are_hidden() {
         assert_eq!(text("at 'https://u:p@h/x?t=1', then ssh://h2/y"), "at 'https://h/x', then ssh://h2/y");
         assert_eq!(text("nothing to hide"), "nothing to hide");
+        assert_eq!(text("https://h:8080/x and\nmail a@b"), "https://h:8080/x and\nmail a@b");
+    }
+
+    #[test]
+    fn a_password_may_have_any_characters() {
+        for password in ["a'b", "a\"b", "a`b", "a b", "1 2", "a/'b", "a@ b", "a:b'c", "a\tb?#"] {
+            let whole = format!("https://user:{password}@x.org/a.git");
+            assert_eq!(address(&whole), "https://x.org/a.git", "{password}");
+            let said = format!("fatal: cannot read '{whole}', see https://y.org/b?token=1\nbye");
+            assert_eq!(
+                text(&said),
+                "fatal: cannot read 'https://x.org/a.git', see https://y.org/b\nbye",
+                "{password}"
+            );
+        }
+        assert_eq!(address("git@x.org:a/b"), "git@x.org:a/b");
     }
 }

@@ -83,7 +83,8 @@ impl Commit<'_> {
 
     /// Makes the signed commit as the operator's git is configured, and returns its id.
     fn sign(&self, git: &Git) -> Result<String, GitError> {
-        let mut command = git.command();
+        // The program that signs may ask for a passphrase.
+        let mut command = git.foreground_command();
         let configured = git.ask(&["var", "GIT_COMMITTER_IDENT"]).is_ok_and(|found| found.is_some());
         if !configured {
             for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {
@@ -106,7 +107,7 @@ impl Commit<'_> {
         };
         let message = message().map_err(|error| git.unexpected(&format!("no temporary file: {error}")))?;
         command.stdin(message);
-        let output = git.succeed(command, "commit-tree -S")?;
+        let output = git.succeed(command, "commit-tree -S").map_err(GitError::of_signing)?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }

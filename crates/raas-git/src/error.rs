@@ -30,6 +30,14 @@ pub enum GitErrorKind {
     Rejected,
     /// The rules of the remote do not allow the push: trying again does not help.
     Declined,
+    /// The remote protects the branch from this user.
+    ProtectedBranch,
+    /// The remote has a working tree of the branch.
+    CheckedOut,
+    /// git distrusts the repository, since it belongs to another user.
+    DubiousOwnership,
+    /// The commit cannot be signed.
+    Signature,
     /// The remote cannot be reached.
     Unreachable,
     /// The command took longer than its time limit.
@@ -49,15 +57,24 @@ impl GitError {
         Self {
             kind,
             remote,
-            message: format!("`git {verb}` failed in {}", redact::text(repository)),
+            message: format!("`git {verb}` failed in {}", redact::address(repository)),
             output: redact::text(&lines.join("; ")),
         }
+    }
+
+    /// The error of a command that signs. Unless the disk has failed, the reason is the key or its program: `gpg` and
+    /// `ssh-keygen` have too many words for that.
+    pub(crate) fn of_signing(self) -> Self {
+        const DISK: [&str; 4] =
+            ["No space left", "unable to write", "unable to create", "insufficient permission"];
+        let is_disk = DISK.iter().any(|words| self.output.contains(words));
+        if is_disk { self } else { Self { kind: GitErrorKind::Signature, ..self } }
     }
 
     pub(crate) fn timed_out(verb: &str, address: &str, seconds: u64) -> Self {
         Self {
             kind: GitErrorKind::TimedOut,
-            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::text(address)),
+            message: format!("`git {verb}` in {} took longer than {seconds} s", redact::address(address)),
             output: String::new(),
             remote: true,
         }
@@ -92,7 +109,7 @@ impl GitError {
 }
 
 /// What people can do about each kind of error.
-const HINTS: [(GitErrorKind, &str); 7] = [
+const HINTS: [(GitErrorKind, &str); 11] = [
     (
         GitErrorKind::NotFound,
         "check the address and the branch: `git ls-remote ADDRESS` lists the branches of a repository",
@@ -108,6 +125,24 @@ const HINTS: [(GitErrorKind, &str); 7] = [
         "ask the owner of the remote: its rules or hooks do not allow the push, and its message says which",
     ),
     (
+        GitErrorKind::ProtectedBranch,
+        "allow this user to push to the branch in the settings of the remote, or name another branch with --configenv",
+    ),
+    (
+        GitErrorKind::CheckedOut,
+        "push to a bare repository, or check out another branch there: git does not change a branch below a working tree",
+    ),
+    (
+        GitErrorKind::DubiousOwnership,
+        "run `git config --global --add safe.directory FOLDER` on the machine of the repository, as the user that \
+         git runs as there, or give the folder to that user",
+    ),
+    (
+        GitErrorKind::Signature,
+        "check the key with which git signs commits (`git config --get-regexp 'gpg|signingkey'`) and its agent, which \
+         cannot ask for a passphrase here; or set `commit.gpgSign` to false",
+    ),
+    (
         GitErrorKind::Unreachable,
         "check the address and the network, and run the command again when the remote answers",
     ),
@@ -118,7 +153,22 @@ const HINTS: [(GitErrorKind, &str); 7] = [
 impl GitErrorKind {
     /// The kind of the error that git printed. The first row with a match decides.
     fn of(printed: &str) -> Self {
-        const WORDS: [(GitErrorKind, &[&str]); 6] = [
+        const WORDS: [(GitErrorKind, &[&str]); 10] = [
+            (GitErrorKind::Signature, &["failed to sign the data", "signing failed"]),
+            // The remote also says that it cannot be read.
+            (GitErrorKind::DubiousOwnership, &["dubious ownership"]),
+            // Rules come before credentials: a remote tells both by a refusal.
+            (
+                GitErrorKind::ProtectedBranch,
+                &[
+                    "protected branch",
+                    "Protected branch",
+                    "GH006",
+                    "GH013",
+                    "only be modified through pull requests",
+                ],
+            ),
+            (GitErrorKind::CheckedOut, &["branch is currently checked out", "denyCurrentBranch"]),
             (
                 GitErrorKind::Authentication,
                 &[
@@ -132,10 +182,7 @@ impl GitErrorKind {
                     "Host key verification failed",
                 ],
             ),
-            (
-                GitErrorKind::Declined,
-                &["hook declined", "protected branch", "prohibited", "deny updating", "denyCurrentBranch"],
-            ),
+            (GitErrorKind::Declined, &["hook declined", "prohibited", "deny updating"]),
             (
                 GitErrorKind::Rejected,
                 &[
@@ -223,8 +270,18 @@ mod tests {
             ),
             (
                 " ! [remote rejected] x -> main (branch is currently checked out)\nerror: failed to push some refs",
-                GitErrorKind::Declined,
+                GitErrorKind::CheckedOut,
             ),
+            (
+                "remote: error: GH006: Protected branch update failed for refs/heads/main.\n \
+                 ! [remote rejected] x -> main (protected branch hook declined)",
+                GitErrorKind::ProtectedBranch,
+            ),
+            (
+                "fatal: detected dubious ownership in repository at '/x'\nfatal: Could not read from remote repository.",
+                GitErrorKind::DubiousOwnership,
+            ),
+            ("error: gpg failed to sign the data:\n(no gpg output)", GitErrorKind::Signature),
             (" ! [remote rejected] x -> main (pre-receive hook declined)", GitErrorKind::Declined),
             ("fatal: unable to access 'http://x/': Could not resolve host: x", GitErrorKind::Unreachable),
             (

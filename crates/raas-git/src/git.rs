@@ -1,9 +1,11 @@
 //! Runs the `git` program, always with the same environment, so that no user's settings change its answers.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::error::GitError;
+use raas_base::files;
 
 /// A repository on this machine, by its git folder.
 #[derive(Debug)]
@@ -29,11 +31,26 @@ impl Git {
         // The user's settings for new repositories do not count: raas reads the files of this repository.
         command.env("GIT_DEFAULT_REF_FORMAT", "files").env("GIT_DEFAULT_HASH", "sha1");
         command.args(["init", "--bare", "--quiet", "--template=", &branch, "--"]).arg(&self.folder);
-        self.succeed(command, "init").map(drop)
+        let is_new = !self.folder.join("HEAD").exists();
+        self.succeed(command, "init")?;
+        if is_new {
+            // git syncs what it commits, and not the files that make the folder a repository.
+            files::sync_below(&self.folder)
+                .map_err(|error| self.unexpected(&format!("the new repository cannot be synced: {error}")))?;
+        }
+        Ok(())
     }
 
     /// A git command in the repository.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.foreground_command();
+        // Ctrl-C reaches the process group of the terminal. git must not die of it: raas decides what an interrupt ends.
+        command.process_group(0);
+        command
+    }
+
+    /// As [`command`](Self::command), in the process group of the terminal: only this group may ask for a passphrase.
+    pub(crate) fn foreground_command(&self) -> Command {
         let mut command = plain_command();
         command.arg("--git-dir").arg(&self.folder);
         command
@@ -81,6 +98,23 @@ impl Git {
             Some(1) => Ok(None),
             _ => Err(self.failed(arguments[0], &output)),
         }
+    }
+
+    /// What `git fsck` finds wrong, a line each. It reads and checks every object.
+    pub fn fsck(&self) -> Result<Vec<String>, GitError> {
+        let mut command = self.command();
+        command.args(["fsck", "--full", "--no-dangling", "--no-progress"]);
+        let output = command.output().map_err(GitError::no_git)?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        // A notice says that there is no branch yet.
+        let lines =
+            said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("notice:"));
+        let mut found: Vec<String> = lines.map(|line| format!("git fsck: {line}")).collect();
+        if found.is_empty() && !output.status.success() {
+            found.push(format!("git fsck: {}", output.status));
+        }
+        Ok(found)
     }
 
     /// The error of an answer that git never gives: `what` says what is wrong with it.
@@ -131,6 +165,9 @@ pub(crate) fn plain_command() -> Command {
         .args(["-c", "safe.directory=*"])
         // Paths are printed as they are, not quoted.
         .args(["-c", "core.quotePath=false"])
+        // The log of a branch says where the branch was, if its file is lost. Bare repositories have none by default, and
+        // git would forget old entries.
+        .args(["-c", "core.logAllRefUpdates=true", "-c", "gc.reflogExpire=never"])
         // Packing must not outlive the lock that raas holds, so it does not go to the background.
         .args(["-c", "gc.autoDetach=false"])
         .args(["-c", "maintenance.autoDetach=false"])

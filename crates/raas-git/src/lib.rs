@@ -3,6 +3,7 @@
 //! ```text
 //! repository, reader ──▶ commit, objects ──▶ git ──▶ error
 //! remote ──▶ login, git
+//! work_files ──▶ repository
 //! ```
 //!
 //! Every git command of raas runs here, with one environment. A command over a network has a time limit, and a process
@@ -16,6 +17,7 @@ mod objects;
 mod reader;
 mod remote;
 mod repository;
+mod work_files;
 
 pub use error::{GitError, GitErrorKind};
 pub use git::Git;

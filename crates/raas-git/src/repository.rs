@@ -256,6 +256,28 @@ mod tests {
     }
 
     #[test]
+    fn the_hint_for_a_failed_signature_names_the_key() {
+        let table: [&[(&str, &str)]; 4] = [
+            &[("gpg.program", "/bin/false")],
+            &[("gpg.program", "/nonexistent/gpg")],
+            &[("gpg.format", "ssh"), ("user.signingKey", "/nonexistent/key.pub")],
+            &[("gpg.format", "ssh"), ("user.signingKey", "")],
+        ];
+        for settings in table {
+            let (repository, _folder) = repository();
+            let git = repository.git();
+            let settings = settings.iter().chain(&[("commit.gpgSign", "true")]);
+            for (name, value) in settings {
+                git.run(&["config", name, value]).unwrap();
+            }
+            let failure = repository.commit(None, &[change("a", Some("1"))], "One").unwrap_err();
+            let hints = failure.hints().join("\n");
+            assert!(hints.contains("signs commits") && !hints.contains("fsck"), "{failure}");
+            assert_eq!(repository.head().unwrap(), None);
+        }
+    }
+
+    #[test]
     fn an_error_names_the_missing_repository() {
         let repository = Repository::of_branch("/nonexistent/r.git".into(), "main");
         let failure = repository.head().unwrap_err().to_string();

@@ -176,6 +176,18 @@ impl Response {
         self.status
     }
 
+    /// Where the answer redirects to, for an agent that follows no redirects by itself; `None` if it is no redirect.
+    ///
+    /// # Errors
+    /// The redirect may not be followed: it leads to no http or https URL, or from https to http.
+    pub fn redirect(&self) -> Result<Option<Uri>, ClientError> {
+        match redirect::next(&self.url, self.status, &self.headers) {
+            Next::None => Ok(None),
+            Next::To(to) => Ok(Some(to)),
+            Next::Refused(why) => Err(ClientError::Redirect(why)),
+        }
+    }
+
     /// All headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers

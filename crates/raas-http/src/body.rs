@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::client::causes;
 
@@ -24,6 +25,8 @@ pub struct Body {
     piece: Bytes,
     silence: Duration,
     ended: bool,
+    /// The task that reads ahead.
+    pump: AbortHandle,
 }
 
 impl Body {
@@ -31,8 +34,8 @@ impl Body {
     pub(crate) fn new(runtime: &Handle, body: Incoming, silence: Duration) -> Self {
         let (sender, pieces) = channel();
         let room = Arc::new(Semaphore::new(AHEAD));
-        runtime.spawn(pump(body, sender, Arc::clone(&room)));
-        Self { pieces, room, piece: Bytes::new(), silence, ended: false }
+        let pump = runtime.spawn(pump(body, sender, Arc::clone(&room))).abort_handle();
+        Self { pieces, room, piece: Bytes::new(), silence, ended: false, pump }
     }
 
     /// All of the body, if it has no more bytes than this.
@@ -76,14 +79,15 @@ impl Read for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.room.close();
+        // The task may wait for a sender that has fallen silent. Without it, the connection is closed.
+        self.pump.abort();
     }
 }
 
 /// Passes a body on, piece by piece, as long as there is room.
 async fn pump(mut body: Incoming, to: Sender<io::Result<Bytes>>, room: Arc<Semaphore>) {
     loop {
-        // A reader that is gone has closed it.
+        // Nobody closes it.
         let Ok(permit) = room.acquire().await else { return };
         permit.forget();
         let piece = match body.frame().await {

@@ -1,26 +1,25 @@
 //! The asynchronous client: connections that are used again, a bound for connecting and for the first byte of an answer.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::addresses::AddressFilter;
-use crate::any_certificate;
 use crate::connector::Connector;
+use crate::fault::TlsFault;
 use crate::proxies::ForwardProxies;
+use crate::tls::{self, ClientIdentity, Trust};
 
 /// What this client calls itself.
 const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
@@ -40,29 +39,36 @@ pub struct ClientOptions {
     pub proxies: Arc<ForwardProxies>,
     /// Whose certificates are trusted.
     pub trust: Trust,
+    /// The certificate that the client shows to servers that ask for one.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// The addresses that the client may connect to; all without it. A forward proxy resolves names itself, so behind
     /// one only addresses in URLs are checked.
     pub addresses: Option<AddressFilter>,
 }
 
-/// Whose certificates a client trusts.
-#[derive(Debug, Clone)]
-pub enum Trust {
-    /// The authorities that this machine trusts, or those of the web if it has none.
-    System,
-    /// These authorities, in DER.
-    Authorities(Vec<CertificateDer<'static>>),
-    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the names
-    /// that clients use. The request must hold no secret.
-    AnyCertificate,
-}
-
-/// A client and its connections. It is cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Client {
-    connections: HyperClient<HttpsConnector<Connector>, Full<Bytes>>,
+/// A client and its connections. It is cheap to clone. `B` is the body of its requests.
+pub struct Client<B = Full<Bytes>> {
+    connections: HyperClient<HttpsConnector<Connector>, B>,
     proxies: Arc<ForwardProxies>,
     answer: Duration,
+}
+
+/// The connection that a request goes over.
+#[derive(Debug, Clone)]
+pub struct WatchedConnection(CaptureConnection);
+
+impl WatchedConnection {
+    /// Closes the connection after the answer, so that later requests get another one.
+    pub fn close_after_use(&self) {
+        if let Some(connection) = self.0.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    }
+}
+
+/// Watches the connection that a request will go over, once a [`Client`] sends it.
+pub fn watch_connection<B>(request: &mut Request<B>) -> WatchedConnection {
+    WatchedConnection(capture_connection(request))
 }
 
 /// Why there is no answer. No text holds a URL, whose query may open a bucket.
@@ -74,6 +80,17 @@ pub enum ClientError {
     /// There is no connection, or it broke before the answer.
     #[error("no connection: {0}")]
     Connection(String),
+    /// There is no TLS connection.
+    #[error("no connection: {why}")]
+    Tls {
+        /// The kind of the fault.
+        fault: TlsFault,
+        /// The error with its causes.
+        why: String,
+    },
+    /// A redirect may not be followed.
+    #[error("{0}")]
+    Redirect(&'static str),
     /// The answer did not begin in time.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
@@ -89,23 +106,44 @@ impl Default for ClientOptions {
             buffer: 256 * 1024,
             proxies: Arc::new(ForwardProxies::none()),
             trust: Trust::System,
+            identity: None,
             addresses: None,
         }
     }
 }
 
-impl Client {
-    /// A client without connections. The certificates of the machine are read now.
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Self {
+        Self {
+            connections: self.connections.clone(),
+            proxies: Arc::clone(&self.proxies),
+            answer: self.answer,
+        }
+    }
+}
+
+impl<B> fmt::Debug for Client<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("proxies", &self.proxies)
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Client<B>
+where
+    B: HttpBody + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// A client without connections. The first client of the process reads the certificates of the machine.
     pub fn new(options: &ClientOptions) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(options.connect));
         tcp.set_nodelay(true);
-        let tls = match &options.trust {
-            Trust::System => system(),
-            Trust::Authorities(authorities) => of(authorities),
-            Trust::AnyCertificate => any_certificate::config(),
-        };
+        let tls = tls::config(&options.trust, options.identity.as_deref());
         let https =
             || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         let to_proxy = https().wrap_connector(tcp.clone());
@@ -128,7 +166,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer. An answer with any status is no error.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, ClientError> {
         request.headers_mut().entry(USER_AGENT).or_insert(NAME);
         // A proxy that forwards the request reads its login there; in a tunnel it would reach the host.
         if request.uri().scheme_str() == Some("http")
@@ -139,30 +177,15 @@ impl Client {
         }
         match tokio::time::timeout(self.answer, self.connections.request(request)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(ClientError::Connection(causes(&error))),
+            Ok(Err(error)) => {
+                let why = causes(&error);
+                Err(match TlsFault::find(&error) {
+                    Some(fault) => ClientError::Tls { fault, why },
+                    None => ClientError::Connection(why),
+                })
+            }
             Err(_) => Err(ClientError::Silent(self.answer)),
         }
-    }
-}
-
-fn of(authorities: &[CertificateDer<'static>]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    // A certificate that is none cannot sign anything.
-    roots.add_parsable_certificates(authorities.iter().cloned());
-    builder().with_root_certificates(roots).with_no_client_auth()
-}
-
-fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites of every version of TLS that rustls knows")
-}
-
-/// Trusts what the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
-fn system() -> ClientConfig {
-    match builder().with_native_roots() {
-        Ok(builder) => builder.with_no_client_auth(),
-        Err(_) => builder().with_webpki_roots().with_no_client_auth(),
     }
 }
 

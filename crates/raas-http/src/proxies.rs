@@ -132,6 +132,11 @@ fn direct(list: &str) -> (String, BTreeMap<u16, Vec<String>>) {
     for entry in list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty()) {
         // `*.example.com` is not curl's, and can mean one thing only.
         let entry = entry.strip_prefix("*.").unwrap_or(entry);
+        if entry == "*" {
+            // To a matcher `*` means all names, and no addresses.
+            everywhere.extend(["*", "0.0.0.0/0", "::/0"].map(str::to_owned));
+            continue;
+        }
         let bare = |host: &str| host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let with_port = entry.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
         match with_port.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
@@ -184,6 +189,8 @@ mod tests {
             ("a.org, x.org", "https://x.org/", true),
             ("a.org x.org", "https://x.org/", true),
             ("*", "https://x.org/", true),
+            ("*", "https://10.1.2.3/", true),
+            ("a.org, *", "https://[2001:db8::1]:8443/", true),
             ("10.0.0.0/8", "https://10.1.2.3/", true),
             ("10.0.0.0/8", "https://11.1.2.3/", false),
             ("10.1.2.3", "https://10.1.2.3:8443/", true),

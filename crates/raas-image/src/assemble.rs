@@ -11,17 +11,25 @@ use crate::select::{Chosen, Selection};
 use crate::store::Layered;
 use crate::{ImageError, Limits, ManifestSet, Store};
 
+/// A manifest that is published if its subject is, such as a signature.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment {
+    /// The manifest.
+    pub digest: Digest,
+    /// Its tag. The subject of a manifest without a subject of its own is in the tag: see [`cosign_subject`](crate::cosign_subject).
+    pub tag: Option<Tag>,
+}
+
 /// Reads manifests of a store, and everything that they list: for a source that is no archive, such as a registry.
 ///
-/// `images` are the manifests to publish, each with its tags. `attachments` are manifests that are published if their
-/// subject is, such as signatures. `platforms` are those wanted of an index; empty for all.
+/// `images` are the manifests to publish, each with its tags. `platforms` are those wanted of an index; empty for all.
 ///
 /// # Errors
 /// A manifest is missing, or breaks a rule.
 pub fn read_store(
     store: &dyn Store,
     images: &BTreeMap<Digest, Vec<Tag>>,
-    attachments: &[Digest],
+    attachments: &[Attachment],
     platforms: &[Platform],
     limits: &Limits,
 ) -> Result<ManifestSet, ImageError> {
@@ -33,7 +41,10 @@ pub fn read_store(
         notes: Vec::new(),
     };
     let roots = images.keys().map(|digest| Root::by_digest(*digest)).collect();
-    let others: Vec<Root> = attachments.iter().map(|digest| Root::by_digest(*digest)).collect();
+    let others: Vec<Root> = attachments
+        .iter()
+        .map(|attachment| Root { tag: attachment.tag.clone(), ..Root::by_digest(attachment.digest) })
+        .collect();
     assemble(store, &selection, roots, &others, Incomplete::Refuse, None, limits)
 }
 

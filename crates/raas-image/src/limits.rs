@@ -27,6 +27,10 @@ pub struct Limits {
     pub links: usize,
     /// Levels of indexes within indexes.
     pub nesting: usize,
+    /// Entries of one manifest: the layers of an image, or the manifests of an index.
+    pub entries: usize,
+    /// How often one index may list the same manifest. A few platforms may share an image.
+    pub repeats: usize,
 }
 
 impl Default for Limits {
@@ -46,6 +50,8 @@ impl Default for Limits {
             spool: 256 * GIB,
             links: 8,
             nesting: 8,
+            entries: 10_000,
+            repeats: 100,
         }
     }
 }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Platform, media_type};
 
 use crate::config_facts::ConfigFacts;
+use crate::entries;
 use crate::error::legible;
 use crate::roots::{Root, cosign_subject, is_other_file, known_size};
 use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, Store, StoredManifest};
@@ -173,6 +174,7 @@ impl Collector<'_> {
                 Rule::TooLarge { size: self.bytes, limit: self.limits.manifests },
             ));
         }
+        self.set.notes.extend(entries::check(&name, &manifest, self.limits)?);
         let why = format!("the index {digest} lists it");
         for child in manifest.children() {
             if is_other_file(&child.media_type) {

@@ -35,6 +35,26 @@ impl Image {
         }
     }
 
+    /// Whether the source says that only users may see the repository.
+    pub fn is_protected(&self) -> bool {
+        matches!(self, Image::V1(set) if set.protected)
+    }
+
+    /// Gives a tag another name. The image must not have the new name yet.
+    pub fn rename_tag(&mut self, from: &Tag, to: &Tag) {
+        match self {
+            Image::Manifests(set) => rename(&mut set.tags, from, to),
+            Image::Saved(set) => {
+                for tag in set.images.iter_mut().flat_map(|image| &mut image.tags) {
+                    if tag == from {
+                        tag.clone_from(to);
+                    }
+                }
+            }
+            Image::V1(set) => rename(&mut set.tags, from, to),
+        }
+    }
+
     /// The tags to publish.
     pub fn tags(&self) -> Vec<Tag> {
         match self {
@@ -42,6 +62,12 @@ impl Image {
             Image::Saved(set) => set.images.iter().flat_map(|image| image.tags.iter().cloned()).collect(),
             Image::V1(set) => set.tags.keys().cloned().collect(),
         }
+    }
+}
+
+fn rename<T>(tags: &mut BTreeMap<Tag, T>, from: &Tag, to: &Tag) {
+    if let Some(target) = tags.remove(from) {
+        tags.insert(to.clone(), target);
     }
 }
 
@@ -119,6 +145,10 @@ pub struct V1Set {
     pub tags: BTreeMap<Tag, ImageId>,
     /// Every image in the chains of the tags.
     pub images: BTreeMap<ImageId, V1Image>,
+    /// Whether the source says that only users may see the repository.
+    pub protected: bool,
+    /// The URL in the source's own document: the folder of the folders of all its images.
+    pub url: Option<String>,
     /// What the user should know.
     pub notes: Vec<String>,
 }

@@ -4,6 +4,7 @@ use raas_types::{Descriptor, Digest, Manifest, ManifestBody, Platform, media_typ
 use serde_json::Value;
 
 use crate::config_facts::ConfigFacts;
+use crate::entries;
 use crate::roots::{Reader, Root};
 use crate::{Content, ImageError, Limits, Store, StoredManifest};
 
@@ -45,6 +46,8 @@ pub(crate) fn narrow(
         check_image(store, root, config, wanted, limits)?;
         return Ok(whole(root));
     }
+    // Reading every entry takes long if there are too many.
+    entries::check(&store.name(&root.digest), &manifest, limits)?;
     let index = Index::read(store, root, &manifest, limits)?;
     if !wanted.is_empty() {
         return index.only(wanted, &bytes, &manifest.media_type);

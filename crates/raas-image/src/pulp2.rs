@@ -49,14 +49,22 @@ impl<'a> Export<'a> {
         Ok(Self { tree, limits, documents })
     }
 
-    /// The tags of a repository, checked.
-    fn tags(&self, repository: Option<&str>) -> Result<Tags, ImageError> {
+    /// The document of a repository.
+    fn document(&self, repository: Option<&str>) -> Result<&(String, Document), ImageError> {
         let mut named =
             self.documents.iter().filter(|(_, document)| Some(document.name.as_str()) == repository);
-        let (Some((name, document)), None) = (named.next(), named.next()) else {
-            let n = self.documents.len();
-            return Err(ImageError::choice(format!("the export has {n} metadata documents of this name")));
-        };
+        match (named.next(), named.next()) {
+            (Some(document), None) => Ok(document),
+            _ => {
+                let n = self.documents.len();
+                Err(ImageError::choice(format!("the export has {n} metadata documents of this name")))
+            }
+        }
+    }
+
+    /// The tags of a repository, checked.
+    fn tags(&self, repository: Option<&str>) -> Result<Tags, ImageError> {
+        let (name, document) = self.document(repository)?;
         let DocumentContent::V1(v1) = &document.content else {
             return Err(ImageError::content(
                 name,
@@ -79,7 +87,9 @@ impl<'a> Export<'a> {
             let file = |name: &str| self.tree.file(&format!("web/{id}/{name}"), self.limits);
             Ok(Files { json: file("json")?, layer: file("layer")?, ancestry: file("ancestry")? })
         };
-        collect(&self.tags(selection.repository())?, selection, files, self.limits)
+        let set = collect(&self.tags(selection.repository())?, selection, files, self.limits)?;
+        let (_, document) = self.document(selection.repository())?;
+        Ok(V1Set { protected: document.protected, url: Some(document.url.clone()), ..set })
     }
 }
 

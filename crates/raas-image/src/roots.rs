@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The subject of a cosign tag, `sha256-<hex>.sig` and the like, and of the referrers fallback tag.
-pub(crate) fn cosign_subject(tag: &Tag) -> Option<Digest> {
+pub fn cosign_subject(tag: &Tag) -> Option<Digest> {
     let rest = tag.as_str().strip_prefix("sha256-")?;
     Digest::from_hex(rest.get(..64)?).ok()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use raas_http::{Agent, AgentOptions, ClientError, ClientOptions, Trust};
 use raas_types::VendorName;
+use serde::Deserialize;
 
 use crate::registration::ServerRegistration;
 
@@ -74,4 +75,26 @@ pub fn answers(server: &ServerRegistration, vendor: &VendorName, path: &str) -> 
 /// As for [`ask`].
 pub fn revision(server: &ServerRegistration, vendor: &VendorName) -> Result<String, AskError> {
     ask(server, vendor, "/-/revision").map(|text| text.trim().to_owned())
+}
+
+/// The problem in a server's answer to `/-/metadata`. `None` if there is none, or if the answer is another server's.
+pub fn problem_in(answer: &str) -> Option<String> {
+    #[derive(Deserialize, Default)]
+    struct Metadata {
+        problem: Option<String>,
+    }
+    serde_json::from_str::<Metadata>(answer).unwrap_or_default().problem
+}
+
+/// Why a server does not serve the newest metadata of the vendor, or not all of it. `None` if it does, or if it is an older
+/// raas that does not say.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn problem(server: &ServerRegistration, vendor: &VendorName) -> Result<Option<String>, AskError> {
+    match ask(server, vendor, "/-/metadata") {
+        Ok(answer) => Ok(problem_in(&answer)),
+        Err(AskError::Status(404)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use raas_types::Pointer;
 
 use crate::lease::Lease;
+use crate::reading::Reading;
 use crate::record::Record;
 use crate::registry::Registry;
-use crate::snapshot::{self, PointerState};
+use crate::snapshot;
 use decision::{Facts, LastCommit, Pointed, Relation, Step, decide};
 use raas_base::failure::Failure;
 use raas_git::CommitId;
@@ -20,7 +21,8 @@ use raas_git::CommitId;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes record and checkout hold the commit of the bucket's pointer, if it is later than what they hold. The caller holds
-/// the vendor's lock. Returns the pointer, if there is one.
+/// the vendor's lock. Returns the pointer, or `None` if there is no pointer that can be read. Then the caller may write one,
+/// and must not conclude that nothing is published.
 ///
 /// A killed run may have made a commit that the bucket does not have. If another home has published since, that commit is
 /// set aside under `refs/raas/aside/`, and a line says so.
@@ -37,18 +39,20 @@ pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Resul
         let step = decide(&facts);
         let pointer = match (step, &state) {
             (Step::NothingPublished, _) => return Ok(None),
+            (Step::RefuseUnreadable, _) => {
+                let Reading::Unreadable(failure) = state else {
+                    unreachable!("this step is for such a pointer")
+                };
+                return Err(snapshot::unreadable_pointer(failure));
+            }
             (Step::FollowHistory, _) => {
                 if snapshot::recover_without_pointer(vendor, record, storage)? {
                     return Ok(None);
                 }
-                let damage = match state {
-                    PointerState::Damaged(error) => Some(error),
-                    _ => None,
-                };
-                return Err(snapshot::without_pointer(storage, damage));
+                return Err(snapshot::without_pointer(storage, state.readable().err()));
             }
-            (_, PointerState::Found(pointer)) => pointer,
-            (_, _) => unreachable!("without a pointer there are two steps"),
+            (_, Reading::There(pointer)) => pointer,
+            (_, _) => unreachable!("without a pointer there are three steps"),
         };
         match step {
             Step::RefuseOtherVendor => {
@@ -68,7 +72,7 @@ pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Resul
                 vendor.checkout().update(record, &theirs)?;
                 return Ok(Some(pointer.clone()));
             }
-            Step::UpToDate | Step::NothingPublished | Step::FollowHistory => {
+            Step::UpToDate | Step::NothingPublished | Step::RefuseUnreadable | Step::FollowHistory => {
                 return Ok(Some(pointer.clone()));
             }
         }
@@ -79,13 +83,13 @@ pub fn catch_up(registry: &Registry<'_>, record: &Record, lease: Lease) -> Resul
 fn pointed(
     registry: &Registry<'_>,
     record: &Record,
-    state: &PointerState,
+    state: &Reading<Pointer>,
     ours: Option<&CommitId>,
 ) -> Result<Pointed, Failure> {
     let pointer = match state {
-        PointerState::Missing => return Ok(Pointed::Nothing),
-        PointerState::Damaged(_) => return Ok(Pointed::Unreadable),
-        PointerState::Found(pointer) => pointer,
+        Reading::Absent => return Ok(Pointed::Nothing),
+        Reading::Unreadable(_) => return Ok(Pointed::Unreadable),
+        Reading::There(pointer) => pointer,
     };
     if pointer.vendor.as_ref().is_some_and(|named| named != registry.vendor.name()) {
         return Ok(Pointed::OtherVendor);
@@ -142,7 +146,9 @@ fn keep_aside(registry: &Registry<'_>, record: &Record, ours: &CommitId) -> Resu
 /// As [`catch_up`].
 pub fn try_catch_up(registry: &Registry<'_>) -> Result<(), Failure> {
     let record = registry.vendor.record();
-    let published = snapshot::read_pointer(registry.storage)?.pointer().map(|pointer| pointer.revision);
+    let published =
+        snapshot::read_pointer(registry.storage)?.readable().map_err(snapshot::unreadable_pointer)?;
+    let published = published.map(|pointer| pointer.revision);
     if published.is_some() && published.as_deref() == record.head()?.as_ref().map(CommitId::as_str) {
         return Ok(());
     }

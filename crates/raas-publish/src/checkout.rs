@@ -11,13 +11,11 @@ use std::path::{Path, PathBuf};
 
 use raas_types::crane::tree;
 
+use crate::reading::Reading;
 use crate::record::Record;
-use raas_base::failure::{Context as _, Failure};
+use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
 use raas_git::{CommitId, CommittedFile};
-
-/// This file exists while a run changes files. If the run is killed, the next run compares all files.
-const UNFINISHED: &str = "unfinished";
 
 /// A folder with the files of a commit.
 #[derive(Debug)]
@@ -36,20 +34,36 @@ impl Checkout {
         &self.folder
     }
 
-    /// The commit whose files are complete; `None` before the first publication.
-    pub fn revision(&self) -> Result<Option<CommitId>, Failure> {
-        let path = self.folder.join(tree::REVISION);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(CommitId::parse(text.trim()).ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
+    /// The file that says which commit's files are complete.
+    pub fn revision_file(&self) -> PathBuf {
+        self.folder.join(tree::REVISION)
+    }
+
+    /// The commit whose files are complete; absent before the first publication.
+    pub fn revision(&self) -> Reading<CommitId> {
+        let path = self.revision_file();
+        match fs::read(&path) {
+            Ok(bytes) => match CommitId::parse(String::from_utf8_lossy(&bytes).trim()) {
+                Ok(commit) => Reading::There(commit),
+                Err(failure) => Reading::Unreadable(failure.preceded_by(&path.display().to_string())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Reading::Absent,
+            Err(error) => Reading::Unreadable(
+                Failure::new(Kind::Environment, format!("cannot read {}", path.display())).caused_by(error),
+            ),
         }
+    }
+
+    /// Whether no run was interrupted while it changed files. After an interruption, the next run compares all files.
+    pub fn is_finished(&self) -> bool {
+        self.folder.join(tree::UNFINISHED).try_exists().is_ok_and(|unfinished| !unfinished)
     }
 
     /// Makes the folder hold the commit's files, by the difference to the commit before. The caller holds the vendor's lock.
     pub fn update(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
-        let at = self.revision()?;
-        let interrupted = self.folder.join(UNFINISHED).exists();
+        // What cannot be read is written anew, file by file.
+        let at = self.revision().to_replace();
+        let interrupted = !self.is_finished();
         if at.as_ref() == Some(to) && !interrupted {
             return Ok(());
         }
@@ -66,7 +80,7 @@ impl Checkout {
     /// As [`update`](Self::update), but compares each file with the commit.
     pub fn repair(&self, record: &Record, to: &CommitId) -> Result<(), Failure> {
         let (come, go) = self.damage(record, to)?;
-        if come.is_empty() && go.is_empty() && self.revision()?.as_ref() == Some(to) {
+        if come.is_empty() && go.is_empty() && self.revision().to_replace().as_ref() == Some(to) {
             return Ok(());
         }
         self.apply(record, to, come, go)
@@ -100,14 +114,14 @@ impl Checkout {
     ) -> Result<(), Failure> {
         // Manifests before the documents that name them.
         come.sort_by_key(|file| file.path.ends_with(".json"));
-        self.write(UNFINISHED, b"")?;
+        self.write(tree::UNFINISHED, b"")?;
         record.read_each(&come, |file, content| self.write(&file.path, &content))?;
         let (documents, rest): (Vec<String>, Vec<String>) =
             go.into_iter().partition(|path| path.ends_with(".json"));
         documents.iter().try_for_each(|path| self.remove(path))?;
         self.write(tree::REVISION, to.as_str().as_bytes())?;
         rest.iter().try_for_each(|path| self.remove(path))?;
-        self.remove(UNFINISHED)
+        self.remove(tree::UNFINISHED)
     }
 
     fn difference(
@@ -190,7 +204,7 @@ mod tests {
 
         fn update(&self, to: &CommitId) -> Vec<String> {
             self.checkout.update(&self.record, to).unwrap();
-            assert_eq!(self.checkout.revision().unwrap().as_ref(), Some(to));
+            assert_eq!(self.checkout.revision().readable().unwrap().as_ref(), Some(to));
             let mut found = Vec::new();
             let root = self.folder.path().join("out");
             files::walk(&root, "", &mut |path, _| {
@@ -262,7 +276,9 @@ mod tests {
         bench.update(&one);
         let out = bench.folder.path().join("out");
         // The state that a killed update to another commit leaves.
-        for (name, content) in [(UNFINISHED, ""), ("a.json", "of another commit"), ("c.json.new", "half")] {
+        for (name, content) in
+            [(tree::UNFINISHED, ""), ("a.json", "of another commit"), ("c.json.new", "half")]
+        {
             fs::write(out.join(name), content).unwrap();
         }
         let two = bench.commit(&[("b.json", Some("c"))]);

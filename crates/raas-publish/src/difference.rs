@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use raas_types::access::ProtectedPatterns;
 use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
 use serde::Serialize;
@@ -20,6 +21,24 @@ pub struct Difference {
     pub to: String,
     /// The repositories that differ.
     pub repositories: BTreeMap<RepositoryName, RepositoryChange>,
+    /// The customers that differ.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub customers: BTreeMap<String, SettingChange>,
+    /// How the patterns of repositories that are born protected differ.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub protected_patterns: BTreeMap<String, SettingChange>,
+}
+
+/// How a setting changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SettingChange {
+    /// It is new.
+    Added,
+    /// It has another content.
+    Changed,
+    /// It is gone.
+    Removed,
 }
 
 /// The differences in a repository.
@@ -27,6 +46,9 @@ pub struct Difference {
 pub struct RepositoryChange {
     /// The tags that differ.
     pub tags: BTreeMap<Tag, TagChange>,
+    /// Whether only users and customers may see the repository now, if that has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected: Option<bool>,
     /// Layers that a tag leads to now and no tag led to before, with the size of each in bytes.
     pub layers_added: BTreeMap<Digest, u64>,
     /// Layers that a tag led to before and no tag leads to now, with the size of each in bytes.
@@ -84,6 +106,9 @@ pub fn between(
         let (had, has) = (layers(earlier.as_ref(), old)?, layers(Some(&later), new)?);
         let change = RepositoryChange {
             tags: tag_changes(&tags(old), &tags(new)),
+            protected: new
+                .map(|new| new.protected)
+                .filter(|now| old.is_some_and(|old| old.protected) != *now),
             layers_added: without(&has, &had),
             layers_removed: without(&had, &has),
         };
@@ -91,7 +116,52 @@ pub fn between(
             repositories.insert(name.clone(), change);
         }
     }
-    Ok(Difference { from: from.map(ToString::to_string), to: to.to_string(), repositories })
+    let (from, to) = (from.map(ToString::to_string), to.to_string());
+    let mut difference = Difference {
+        from,
+        to,
+        repositories,
+        customers: BTreeMap::new(),
+        protected_patterns: BTreeMap::new(),
+    };
+    if only.is_none() {
+        difference.customers = setting_changes(&customers(earlier.as_ref())?, &customers(Some(&later))?);
+        let (old, new) = (protected_patterns(earlier.as_ref())?, protected_patterns(Some(&later))?);
+        difference.protected_patterns = setting_changes(&old, &new);
+    }
+    Ok(difference)
+}
+
+/// The files of the customers by name.
+fn customers(reader: Option<&Reader<'_>>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let Some(reader) = reader else { return Ok(BTreeMap::new()) };
+    let mut customers = BTreeMap::new();
+    for path in reader.paths(tree::CUSTOMERS) {
+        let name = path.strip_prefix(tree::CUSTOMERS).unwrap_or(path).to_owned();
+        customers.insert(name, reader.read(path)?.unwrap_or_default());
+    }
+    Ok(customers)
+}
+
+/// The patterns of repositories that are born protected. A file that cannot be read has none; `raas status` reports it.
+fn protected_patterns(reader: Option<&Reader<'_>>) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let Some(reader) = reader else { return Ok(BTreeMap::new()) };
+    let Some(bytes) = reader.read(tree::PROTECTED)? else { return Ok(BTreeMap::new()) };
+    let patterns = ProtectedPatterns::parse(&bytes).map(|file| file.patterns).unwrap_or_default();
+    Ok(patterns.iter().map(|pattern| (pattern.to_string(), Vec::new())).collect())
+}
+
+fn setting_changes(
+    old: &BTreeMap<String, Vec<u8>>,
+    new: &BTreeMap<String, Vec<u8>>,
+) -> BTreeMap<String, SettingChange> {
+    let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| match (old.get(name), new.get(name)) {
+        (None, Some(_)) => Some(SettingChange::Added),
+        (Some(_), None) => Some(SettingChange::Removed),
+        (old, new) => (old != new).then_some(SettingChange::Changed),
+    };
+    all.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
 }
 
 fn without(these: &BTreeMap<Digest, u64>, those: &BTreeMap<Digest, u64>) -> BTreeMap<Digest, u64> {

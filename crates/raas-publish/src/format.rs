@@ -42,6 +42,31 @@ impl FormatFile {
             .context(|| format!("cannot write {}", self.path.display()))
     }
 
+    /// What is wrong with the file, if it is damaged. The number of a newer raas is not damage.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let Self { path, .. } = self;
+        match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(format!("{}: {error}", path.display())),
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let number = text.strip_suffix('\n').and_then(|number| number.parse::<u32>().ok());
+                let sound = number.is_some_and(|number| number > 0 && format!("{number}\n") == text);
+                (!sound).then(|| format!("{}: damaged", path.display()))
+            }
+        }
+    }
+
+    /// Writes the number again if the file is damaged. Returns whether it was.
+    pub(crate) fn mend(&self) -> Result<bool, Failure> {
+        if self.damage().is_none() {
+            return Ok(false);
+        }
+        let Self { path, .. } = self;
+        fs::remove_file(path).context(|| format!("cannot remove {}", path.display()))?;
+        self.ensure().map(|()| true)
+    }
+
     /// The number; `None` if an older version wrote none.
     fn read(&self) -> Result<Option<u32>, Failure> {
         let text = match fs::read_to_string(&self.path) {
@@ -61,5 +86,25 @@ impl FormatFile {
                     .hint(format!("restore the file from a backup, or write `{known}` into it")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_number_is_mended_and_a_newer_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = FormatFile { of: "the home".into(), path: folder.path().join("f"), known: 1 };
+        assert!(file.damage().is_none() && !file.mend().unwrap());
+        for damaged in ["", "0\n", "1", "x\n", "1\n\n", "-1\n"] {
+            fs::write(&file.path, damaged).unwrap();
+            assert!(file.damage().is_some() && file.mend().unwrap(), "{damaged:?}");
+            assert_eq!(fs::read(&file.path).unwrap(), b"1\n");
+        }
+        fs::write(&file.path, "2\n").unwrap();
+        assert!(!file.mend().unwrap());
+        assert!(file.check().unwrap_err().to_string().contains("has format 2"));
     }
 }

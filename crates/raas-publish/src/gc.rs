@@ -7,6 +7,10 @@
 //! Removed: everything else that is older than the grace period. A running push stores its content before a document names
 //! it, so young objects stay. The vendor's lock and the publish lease are held from reading the record to the last removal,
 //! so that no push can publish in between.
+//!
+//! Nothing is removed if the record knows less than servers are given: see the module `served`.
+
+mod served;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +29,7 @@ use crate::registry::Registry;
 use crate::snapshot;
 use crate::storage::ListedObject;
 use raas_base::failure::{Failure, Kind};
+use raas_git::CommitId;
 
 /// What may be removed.
 #[derive(Debug, Clone, Copy)]
@@ -55,14 +60,16 @@ pub struct Garbage {
 /// Finds the garbage, and removes it if the policy says so.
 ///
 /// # Errors
-/// A document of the days kept cannot be read. Then nothing is removed, since nobody can know what the document names.
+/// A document of the days kept cannot be read, or servers are given more than the record knows. Then nothing is removed, since
+/// nobody can know what is published.
 pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failure> {
     let Registry { vendor, storage, shared, .. } = *registry;
-    let _lock = vendor.lock()?;
+    let _lock = vendor.lock_saying(registry.say)?;
     let record = vendor.record();
     let mut lease = if shared && policy.remove { Some(acquire_lease(registry, None)?) } else { None };
+    let held = if lease.is_some() { Lease::Held } else { Lease::NotHeld };
     // Without catching up, the content of other homes would look like garbage.
-    let pointer = if shared { catch_up(registry, &record, Lease::Held)? } else { None };
+    let pointer = if shared { catch_up(registry, &record, held)? } else { None };
     if let Some(lease) = &mut lease {
         repair_reclaimed(storage, &record, record.head()?.as_ref(), lease)?;
     }
@@ -88,7 +95,9 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
     // The clock that dates the objects.
     let now = storage.capabilities().now();
     let since = now.checked_sub(policy.keep).unwrap_or(SystemTime::UNIX_EPOCH);
-    let named = named(&record, since)?;
+    let served = served::commits(registry, &record, pointer.as_ref(), &listing)?;
+    let named = named(&record, since, served)?;
+    served::check_documents(registry, &named)?;
     let pointed: BTreeSet<String> = pointer.iter().flat_map(snapshot::keys).collect();
     let mut garbage = Garbage { removed: policy.remove, ..Garbage::default() };
     listing.sort_by_key(|listed| Reverse(listed.modified));
@@ -108,6 +117,7 @@ pub fn collect(registry: &Registry<'_>, policy: Policy) -> Result<Garbage, Failu
             storage.delete_key(key)?;
         }
     }
+    PublishLease::release_if_any(lease)?;
     Ok(garbage)
 }
 
@@ -128,11 +138,11 @@ impl Garbage {
     }
 }
 
-/// The keys that the publications since then name.
-fn named(record: &Record, since: SystemTime) -> Result<BTreeSet<String>, Failure> {
+/// The keys that the publications since then name, and those that servers are given.
+fn named(record: &Record, since: SystemTime, served: Vec<CommitId>) -> Result<BTreeSet<String>, Failure> {
     let mut named = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    for commit in record.current_since(since)? {
+    for commit in record.current_since(since)?.into_iter().chain(served) {
         let mut documents = record.files(&commit, tree::DATA)?;
         // Publications share most documents: each document's content is read once.
         documents.retain(|file| file.path.ends_with(".json") && seen.insert(file.object.clone()));

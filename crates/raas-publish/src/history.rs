@@ -3,7 +3,7 @@
 use raas_types::crane::tree;
 use raas_types::{Digest, RepositoryName, Tag};
 
-use crate::record::{Record, parse_tag_line};
+use crate::record::{Record, parse_tag_line, rolled_back_to};
 use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
 
@@ -20,6 +20,8 @@ pub struct Entry {
     pub subject: String,
     /// The tags that it published.
     pub tags: Vec<(RepositoryName, Tag, Digest)>,
+    /// For a rollback: the publication whose content it has.
+    pub rolled_back_to: Option<CommitId>,
 }
 
 /// The publications up to a commit, the last one first. With paths, only those that changed one of the paths.
@@ -46,6 +48,7 @@ pub fn entries(
             who: who.to_owned(),
             subject: message.lines().next().unwrap_or_default().to_owned(),
             tags: message.lines().filter_map(parse_tag_line).collect(),
+            rolled_back_to: rolled_back_to(message),
         })
     };
     said.split_terminator('\0')

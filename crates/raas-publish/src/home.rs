@@ -5,15 +5,19 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/storage.json    where the vendor's objects are, and by which configuration (storage_note)
+//! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made
-//! <home>/<isv>/turn            the key of this home's publish lease (lease)
+//! <home>/<isv>/turn            the keys of this home's publish leases (lease)
+//! <home>/<isv>/conditional-writes.json  whether the service behind the bucket has them (service)
 //! <home>/_format               the format number of the home (format)
 //! <home>/_servers/<id>.json    the registration of a running server
 //! ```
 
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +29,13 @@ use crate::checkout::Checkout;
 use crate::format::{FormatFile, HOME_FORMAT, RECORD_FORMAT};
 use crate::record::Record;
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::{Say, files};
+
+/// A longer wait says what it waits for.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How long [`Vendor::confirm_evidence`] waits for a run that publishes. That run has checked the same.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The folder that holds everything.
 #[derive(Debug, Clone)]
@@ -56,7 +67,7 @@ impl Home {
 
     /// Makes the folder.
     pub fn ensure(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.root)
+        files::make_folders(&self.root)
             .context(|| format!("cannot make the home folder {}", self.root.display()))
     }
 
@@ -144,12 +155,49 @@ impl Vendor {
     pub fn create(&self) -> Result<(), Failure> {
         let cannot = || format!("cannot set up {} in {}", self.name, self.folder.display());
         self.check_formats()?;
-        fs::create_dir_all(self.bucket()).context(cannot)?;
+        self.make_folder()?;
+        files::make_folders(&self.bucket()).context(cannot)?;
         let _lock = self.lock()?;
         self.record().create()?;
+        // A record without a branch may be new. It may also be the rest of a record that was lost.
+        self.check_evidence()?;
         self.formats().iter().try_for_each(FormatFile::ensure)?;
         // With this folder, a server can tell a registry without publications from metadata that it cannot read.
-        fs::create_dir_all(self.checkout().folder().join(tree::DATA)).context(cannot)
+        files::make_folders(&self.checkout().folder().join(tree::DATA)).context(cannot)
+    }
+
+    /// Undoes [`create`](Self::create) for a vendor whose setup failed: the vendor does not exist any more. A vendor that
+    /// has published, or may have, stays.
+    pub fn withdraw(&self) -> Result<(), Failure> {
+        let checkout = self.checkout();
+        if checkout.revision().readable()?.is_some() {
+            return Ok(());
+        }
+        fs::remove_dir_all(checkout.folder())
+            .context(|| format!("cannot remove {}", checkout.folder().display()))
+    }
+
+    /// Makes the vendor's folder, for its owner alone: it may hold a file of users, and protected images. The permissions of
+    /// a folder that is there stay.
+    pub fn make_folder(&self) -> Result<(), Failure> {
+        self.create_folder().context(|| format!("cannot make {}", self.folder.display()))
+    }
+
+    fn create_folder(&self) -> io::Result<()> {
+        if let Some(home) = self.folder.parent() {
+            files::make_folders(home)?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        // The name of a new folder is on the disk before what lies in it.
+        self.folder.parent().map_or(Ok(()), |home| File::open(home)?.sync_all())
+    }
+
+    /// Whether other users of this machine may read the vendor's folder.
+    pub fn is_open_to_others(&self) -> io::Result<bool> {
+        Ok(fs::metadata(&self.folder)?.mode() & 0o007 != 0)
     }
 
     /// The files with the format numbers of the home and of the record.
@@ -177,9 +225,24 @@ impl Vendor {
         self.formats().iter().try_for_each(FormatFile::check)
     }
 
+    /// What is wrong with the files of these numbers, a line each.
+    pub(crate) fn format_damage(&self) -> Vec<String> {
+        self.formats().iter().filter_map(FormatFile::damage).collect()
+    }
+
+    /// Writes damaged numbers again. Returns whether there were any.
+    pub(crate) fn mend_formats(&self) -> Result<bool, Failure> {
+        self.formats().iter().try_fold(false, |mended, file| Ok(file.mend()? | mended))
+    }
+
     /// The folder of the vendor's objects, if the vendor has no bucket.
     pub fn bucket(&self) -> PathBuf {
         self.folder.join("bucket")
+    }
+
+    /// The file in which runs note what the S3 service lacks.
+    pub fn service_note(&self) -> PathBuf {
+        self.folder.join("s3-service.json")
     }
 
     /// The folder in which runs note the uploads to S3 that they have begun.
@@ -189,7 +252,7 @@ impl Vendor {
 
     /// The record of what the vendor publishes.
     pub fn record(&self) -> Record {
-        Record::new(self.folder.join("metadata.git"))
+        Record::new(self.folder.join("metadata.git")).served_by(self.checkout().revision_file())
     }
 
     /// The last publication's files, for servers of this home.
@@ -197,21 +260,49 @@ impl Vendor {
         Checkout::new(self.folder.join("checkout"))
     }
 
-    /// The file in which this home notes the key of its publish lease.
+    /// The file in which this home notes the keys of its publish leases. Without the vendor's lock held by another run, a
+    /// file means that a run of this home was killed while it held the lease.
     pub fn lease_note(&self) -> PathBuf {
         self.folder.join("turn")
+    }
+
+    /// The file that says whether the service behind the bucket has conditional writes.
+    pub fn conditional_writes_note(&self) -> PathBuf {
+        self.folder.join("conditional-writes.json")
     }
 
     /// Waits for the vendor's lock, and refuses a home or a record of a newer raas. Until the file is dropped, no other run of this home publishes. The system releases the
     /// lock if the run is killed.
     pub fn lock(&self) -> Result<File, Failure> {
-        self.lock_with(|file| file.lock().map(|()| true)).map(|lock| lock.expect("it waits until it has it"))
+        self.lock_with(Evidence::Checked, |file| file.lock().map(|()| true))
+            .map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock), for a repair: what the home knows of its publications may be contradictory.
+    pub fn lock_for_repair(&self) -> Result<File, Failure> {
+        self.lock_with(Evidence::InDoubt, |file| file.lock().map(|()| true))
+            .map(|lock| lock.expect("it waits until it has it"))
+    }
+
+    /// As [`lock`](Self::lock). A longer wait says what it waits for.
+    pub fn lock_saying(&self, say: &Say) -> Result<File, Failure> {
+        match self.lock_within(QUIET)? {
+            Some(lock) => Ok(lock),
+            None => {
+                say.line(&format!(
+                    "Waiting: another run of this machine changes {}, and holds {}",
+                    self.name,
+                    self.folder.join("lock").display()
+                ));
+                self.lock()
+            }
+        }
     }
 
     /// As [`lock`](Self::lock), but returns `None` if that takes longer than `patience`.
     pub fn lock_within(&self, patience: Duration) -> Result<Option<File>, Failure> {
         let begun = Instant::now();
-        self.lock_with(|file| {
+        self.lock_with(Evidence::Checked, |file| {
             loop {
                 match file.try_lock() {
                     Ok(()) => return Ok(true),
@@ -223,7 +314,51 @@ impl Vendor {
         })
     }
 
-    fn lock_with(&self, wait: impl FnOnce(&File) -> io::Result<bool>) -> Result<Option<File>, Failure> {
+    /// Checks that everything in this home that says what is published agrees. The caller holds the vendor's lock.
+    ///
+    /// Servers are given the commit of the checkout, and the branch's log has the commit that the branch was moved to. Both
+    /// are the last publication or an earlier one: a publication is a commit first. If one of them is later, the branch was
+    /// lost and came back old, as from a backup. Publishing on top of it would withdraw what came after.
+    ///
+    /// # Errors
+    /// The branch cannot be read, or is older than what servers are given or than its own log.
+    pub fn check_evidence(&self) -> Result<(), Failure> {
+        let record = self.record();
+        // Read before the branch, so that a publication in between makes only the branch newer.
+        let logged = record.last_logged().map_err(|why| record.unreadable(why))?;
+        // The checkout follows from the record: if its revision cannot be read, it is written anew.
+        let served = self.checkout().revision().to_replace();
+        let head = record.head()?;
+        for (commit, by) in [(logged, "its log says"), (served, "servers of this home are given")] {
+            let Some(commit) = commit else { continue };
+            let is_earlier = match &head {
+                Some(head) => *head == commit || record.covers(head, &commit)?,
+                None => false,
+            };
+            if !is_earlier {
+                let at = head.map_or_else(|| "is gone".to_owned(), |head| format!("is at commit {head}"));
+                return Err(
+                    record.unreadable(format!("it {at}, and {by} commit {commit}, which is not earlier"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`check_evidence`](Self::check_evidence), for a caller without the vendor's lock. What looks contradictory may be a
+    /// publication that is being made, so it is looked at again with the lock.
+    pub fn confirm_evidence(&self) -> Result<(), Failure> {
+        match self.check_evidence() {
+            Ok(()) => Ok(()),
+            Err(_) => self.lock_within(PATIENCE).map(drop),
+        }
+    }
+
+    fn lock_with(
+        &self,
+        evidence: Evidence,
+        wait: impl FnOnce(&File) -> io::Result<bool>,
+    ) -> Result<Option<File>, Failure> {
         self.check_formats()?;
         let path = self.folder.join("lock");
         let lock = || {
@@ -240,12 +375,24 @@ impl Vendor {
             // With the lock, no other process writes to the record.
             self.record().recover()?;
             if self.exists() {
+                if evidence == Evidence::Checked {
+                    self.check_evidence()?;
+                }
                 // What this run writes is of today's formats.
                 self.formats().iter().try_for_each(FormatFile::ensure)?;
             }
         }
         Ok(lock)
     }
+}
+
+/// Whether the lock is only for a home that knows what it publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// Yes: [`Vendor::check_evidence`].
+    Checked,
+    /// No: the caller repairs it.
+    InDoubt,
 }
 
 #[cfg(test)]
@@ -282,6 +429,8 @@ mod tests {
         vendor.create().unwrap();
         vendor.create().unwrap();
         assert!(vendor.exists());
+        assert_eq!(fs::metadata(vendor.folder()).unwrap().mode() & 0o777, 0o700);
+        assert!(!vendor.is_open_to_others().unwrap());
         fs::create_dir_all(home.servers()).unwrap();
         let names: Vec<String> = home.vendors().unwrap().iter().map(|v| v.name().to_string()).collect();
         assert_eq!(names, ["acme"]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use raas_types::crane::{Content, Document};
-use raas_types::{Digest, ImageId, ObjectKey, Reference, RepositoryName, V1File};
+use raas_types::{Digest, ImageId, ObjectKey, Reference, RepositoryName, Tag, V1File};
+use serde::Serialize;
 
 use crate::storage::{Storage, StorageError};
 
@@ -106,13 +107,16 @@ pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, ExpectedObje
                     ExpectedObject::content(&entry.layer, entry.size)
                 });
                 take(ObjectKey::V1(name.clone(), *id, V1File::Layer), layer);
-                take(ObjectKey::V1(name.clone(), *id, V1File::Json), ExpectedObject::UNKNOWN);
+                let json = ExpectedObject { size: None, digest: entry.and_then(|entry| entry.json) };
+                take(ObjectKey::V1(name.clone(), *id, V1File::Json), json);
                 take(ObjectKey::V1(name.clone(), *id, V1File::Ancestry), ExpectedObject::UNKNOWN);
             }
         }
         Content::V2(v2) => {
-            take(ObjectKey::TagsList(name.clone()), ExpectedObject::UNKNOWN);
-            let Some(raas) = &v2.raas else { return };
+            let list_key = ObjectKey::TagsList(name.clone());
+            let Some(raas) = &v2.raas else { return take(list_key, ExpectedObject::UNKNOWN) };
+            let list = tags_list(name, raas.tags.keys());
+            take(list_key, ExpectedObject::content(&Digest::of(&list), list.len() as u64));
             for (digest, entry) in raas.blobs.iter().filter(|(_, entry)| entry.location.is_none()) {
                 take(ObjectKey::Blob(name.clone(), *digest), ExpectedObject::content(digest, entry.size));
             }
@@ -126,4 +130,14 @@ pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, ExpectedObje
             }
         }
     }
+}
+
+/// The content of `tags/list`, as a registry answers it.
+pub fn tags_list<'a>(name: &RepositoryName, tags: impl Iterator<Item = &'a Tag>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct TagsList<'a> {
+        name: &'a RepositoryName,
+        tags: Vec<&'a Tag>,
+    }
+    serde_json::to_vec(&TagsList { name, tags: tags.collect() }).expect("names are text")
 }

@@ -9,39 +9,49 @@
 //!
 //! A killed run must not block others for ever:
 //!
-//! - The holder *renews* its lease: it replaces its object by a new one ([`PublishLease::renew`]).
-//! - Another home *reclaims* a lease without a renewal for five minutes, by the service's clock: it removes the object, and lists
-//!   again before it goes on.
+//! - The holder *renews* its lease. Where the service has conditional writes, a thread writes the object again every 15 s,
+//!   only if it is as it was written last, and the lease lasts 60 s ([`keeper`]). Elsewhere the holder replaces its object by
+//!   a new one between its steps ([`PublishLease::renew`]), and the lease lasts five minutes. The object says how long.
+//! - Another home *reclaims* a lease that was not renewed for that long, by the service's clock: it removes the object, and
+//!   lists again before it goes on.
 //! - A holder whose object is gone has lost its lease and publishes nothing more. It checks that right before it writes
 //!   the pointer ([`PublishLease::ensure_held`]).
-//! - A home notes the key of its own object in a file. So it knows the lease of its own killed run and reclaims it at once.
+//! - A home notes the keys of its own objects in a file ([`note`]). So it knows the leases of its own killed runs, however
+//!   many, and reclaims them at once.
 //! - A run that fails in the middle *abandons* its lease: it marks the object as `dead-`, and nobody waits for it.
 //!
 //! A lease object names the repositories whose objects its holder may leave half changed. A home that reclaims a lease
 //! adds these repositories to its own object first, and then repairs them.
 
 mod holder;
+mod keeper;
+mod note;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_types::{ObjectKey, RepositoryName};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::storage::{ListedObject, Storage, StorageError};
+use crate::reading::Reading;
+use crate::storage::{ConditionalWrites, ListedObject, Storage, StorageError};
 use holder::describe;
-use raas_base::failure::{Context as _, Failure, Kind};
-use raas_base::{Say, files};
+use keeper::Keeper;
+use note::Note;
+use raas_base::Say;
+use raas_base::failure::{Failure, Kind};
 
 pub use holder::LeaseHolder;
 
 /// How long a lease lasts without a renewal.
 const LEASE: Duration = Duration::from_secs(5 * 60);
+
+/// The same where the service has conditional writes.
+const SHORT_LEASE: Duration = Duration::from_secs(60);
 
 /// Whether the caller holds the publish lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +67,8 @@ pub enum Lease {
 pub struct LeaseTiming {
     /// How long a lease lasts without a renewal.
     lease: Duration,
+    /// The same where the service has conditional writes.
+    short_lease: Duration,
     /// After this wait, a line names the current holder.
     quiet_wait: Duration,
     /// The longest pause between two attempts.
@@ -69,6 +81,7 @@ impl Default for LeaseTiming {
     fn default() -> Self {
         Self {
             lease: LEASE,
+            short_lease: SHORT_LEASE,
             quiet_wait: Duration::from_secs(2),
             longest_pause: Duration::from_secs(1),
             longest_wait: LEASE + LEASE / 4,
@@ -76,45 +89,60 @@ impl Default for LeaseTiming {
     }
 }
 
-/// The lease of this home. Dropping it releases it.
+/// Where leases are kept, and where this home notes its own.
+#[derive(Clone)]
+pub struct LeasePlace<'a> {
+    /// The vendor's storage.
+    pub storage: &'a dyn Storage,
+    /// Its conditional writes, if the service keeps their promises.
+    pub conditional: Option<&'a dyn ConditionalWrites>,
+    /// The file in which this home notes the keys of its own leases.
+    pub note: PathBuf,
+}
+
+/// The lease of this home. Dropping it releases it; [`release`](Self::release) also says whether that worked.
 pub struct PublishLease<'a> {
     storage: &'a dyn Storage,
+    conditional: Option<&'a dyn ConditionalWrites>,
     key: ObjectKey,
     holder: LeaseHolder,
-    /// The file in which the home notes the key.
-    note: PathBuf,
+    note: Note,
     /// How long the lease lasts without a renewal.
     duration: Duration,
+    /// The longest lease of any home.
+    longest: Duration,
     /// When this home began to write its object, by [`uptime`].
     since: Duration,
+    /// Renews the lease, where the service has conditional writes.
+    keeper: Option<Keeper>,
     /// The repositories of reclaimed leases that are not repaired yet.
     unrepaired: BTreeSet<RepositoryName>,
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    any_unrepaired: bool,
     /// Whether this home itself leaves objects half changed.
     abandoned: bool,
+    released: bool,
     say: Say,
 }
 
 impl<'a> PublishLease<'a> {
-    /// Waits until this home holds the lease. The caller holds the vendor's lock of this home. The home notes the key of
-    /// its lease in the file `note`.
+    /// Waits until this home holds the lease. The caller holds the vendor's lock of this home.
     ///
     /// # Errors
     /// Other homes have published during the whole of [`LeaseTiming`]'s longest wait.
     pub fn acquire(
-        storage: &'a dyn Storage,
+        place: &LeasePlace<'a>,
         holder: &LeaseHolder,
-        note: &Path,
         timing: &LeaseTiming,
         say: &Say,
     ) -> Result<Self, Failure> {
+        let storage = place.storage;
         let begun = Instant::now();
         let mut said = false;
-        // The vendor's lock is held: a noted lease is of a run of this home that was killed.
-        let own_dead = fs::read_to_string(note).ok().filter(|key| key.starts_with(ObjectKey::TURNS));
         loop {
-            let mut lease = Self::store(storage, holder, note, timing.lease, say)?;
-            let Some(other) = lease.other_holder(own_dead.as_deref())? else { return Ok(lease) };
-            drop(lease);
+            let mut lease = Self::store(place, holder, timing, say)?;
+            let Some(other) = lease.other_holder()? else { return Ok(lease) };
+            lease.release()?;
             let waited = begun.elapsed();
             if waited > timing.longest_wait {
                 let message = format!(
@@ -135,9 +163,19 @@ impl<'a> PublishLease<'a> {
         }
     }
 
+    /// The conditional writes of the storage, if the service keeps their promises.
+    pub fn conditional_writes(&self) -> Option<&'a dyn ConditionalWrites> {
+        self.conditional
+    }
+
     /// As [`renew`](Self::renew), if there is a lease. A bucket of one home alone needs none.
     pub fn renew_if_any(lease: Option<&mut Self>) -> Result<(), Failure> {
         lease.map_or(Ok(()), Self::renew)
+    }
+
+    /// As [`release`](Self::release), if there is a lease.
+    pub fn release_if_any(lease: Option<Self>) -> Result<(), Failure> {
+        lease.map_or(Ok(()), Self::release)
     }
 
     /// Renews the lease if that is due. The holder calls this often while it works.
@@ -145,13 +183,18 @@ impl<'a> PublishLease<'a> {
     /// # Errors
     /// The last renewal is so long ago that another home may publish.
     pub fn renew(&mut self) -> Result<(), Failure> {
-        if uptime().saturating_sub(self.since) < self.duration / 4 {
+        if let Some(keeper) = &self.keeper {
+            // The thread renews. After a long failure of the service, nothing more must be changed.
+            let lost = keeper.is_lost() || self.age() >= self.duration;
+            return if lost { Err(self.lost()) } else { Ok(()) };
+        }
+        if self.age() < self.duration / 4 {
             return Ok(());
         }
         // A new object under a new key: another home may have removed the old one.
-        let next = ObjectKey::Turn(random_name());
+        let next = ObjectKey::PublishLease(random_name());
         let since = uptime();
-        write_note(&self.note, &next)?;
+        self.note.add(&next)?;
         self.guard(&next);
         if let Err(error) = self.holder.write(self.storage, &next) {
             self.unguard(&next);
@@ -162,8 +205,37 @@ impl<'a> PublishLease<'a> {
         self.since = since;
         let removed = self.storage.delete(&old);
         self.unguard(&old);
+        if removed.is_ok() {
+            self.note.remove(&old)?;
+        }
         held?;
         Ok(removed?)
+    }
+
+    /// Releases the lease.
+    ///
+    /// # Errors
+    /// The service does not remove the object, so other homes wait until the lease ends.
+    pub fn release(mut self) -> Result<(), Failure> {
+        let released = self.end();
+        released.map_err(|error| {
+            let (message, cause, hint) = error.into_parts();
+            let waits = format!(
+                "the publish lease may be left behind in {}, and then keeps other homes waiting for {} s: {message}",
+                self.storage.display_name(),
+                self.duration.as_secs()
+            );
+            Failure::new(Kind::Environment, waits)
+                .caused_by(cause)
+                .hint("run the command again: this home then releases the lease at once; what was published stays published")
+                .hint_if(hint)
+        })
+    }
+
+    /// How long ago the lease was renewed.
+    fn age(&self) -> Duration {
+        let since = self.keeper.as_ref().map_or(self.since, Keeper::since);
+        uptime().saturating_sub(since)
     }
 
     /// The repositories of reclaimed leases that are not repaired yet.
@@ -171,8 +243,14 @@ impl<'a> PublishLease<'a> {
         self.unrepaired.iter().cloned().collect()
     }
 
+    /// Whether any repository may need a repair, since a reclaimed lease could not be read.
+    pub fn is_any_unrepaired(&self) -> bool {
+        self.any_unrepaired
+    }
+
     /// Marks the repositories of reclaimed leases as repaired.
     pub fn mark_repaired(&mut self) {
+        self.any_unrepaired = false;
         self.unrepaired.clear();
     }
 
@@ -182,7 +260,8 @@ impl<'a> PublishLease<'a> {
     /// Another home has reclaimed the lease, or may do so soon.
     pub fn ensure_held(&self) -> Result<(), Failure> {
         // The change must arrive at the service before the lease ends.
-        if self.is_held()? && uptime().saturating_sub(self.since) < self.duration / 2 {
+        let lost = self.keeper.as_ref().is_some_and(Keeper::is_lost);
+        if !lost && self.is_held()? && self.age() < self.duration / 2 {
             return Ok(());
         }
         Err(self.lost())
@@ -192,7 +271,7 @@ impl<'a> PublishLease<'a> {
     pub fn is_held(&self) -> Result<bool, Failure> {
         let own = self.key.to_string();
         let mut found = false;
-        self.storage.list(ObjectKey::TURNS, &mut |listed| found |= listed.key == own)?;
+        self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| found |= listed.key == own)?;
         Ok(found)
     }
 
@@ -211,37 +290,54 @@ impl<'a> PublishLease<'a> {
 
     /// Stores a new lease object.
     fn store(
-        storage: &'a dyn Storage,
+        place: &LeasePlace<'a>,
         holder: &LeaseHolder,
-        note: &Path,
-        duration: Duration,
+        timing: &LeaseTiming,
         say: &Say,
     ) -> Result<Self, Failure> {
-        let key = ObjectKey::Turn(random_name());
-        write_note(note, &key)?;
+        let LeasePlace { storage, conditional, .. } = *place;
+        let key = ObjectKey::PublishLease(random_name());
+        let duration = if conditional.is_some() { timing.short_lease } else { timing.lease };
+        let mut holder = holder.clone();
+        holder.lease = Some(duration.as_secs());
+        // The vendor's lock is held: the noted leases are of runs of this home that were killed. They stay noted until they
+        // are reclaimed.
+        let mut note = Note::read(&place.note);
+        note.add(&key)?;
         // Made before the write: if the write fails but has stored the object, dropping the lease removes it.
-        let lease = Self {
+        let mut lease = Self {
             storage,
+            conditional,
             key,
-            holder: holder.clone(),
-            note: note.to_owned(),
+            holder,
+            note,
             duration,
+            longest: timing.lease,
             since: uptime(),
+            keeper: None,
             unrepaired: BTreeSet::new(),
+            any_unrepaired: false,
             abandoned: false,
+            released: false,
             say: say.clone(),
         };
         lease.guard(&lease.key);
-        lease.holder.write(storage, &lease.key)?;
+        match conditional {
+            Some(writes) => {
+                let content = lease.holder.content();
+                lease.keeper = Some(Keeper::begin(writes, &lease.key, content, duration / 4)?);
+            }
+            None => lease.holder.write(storage, &lease.key)?,
+        }
         Ok(lease)
     }
 
     /// The key of another home's lease, if there is one. Dead leases are reclaimed.
-    fn other_holder(&mut self, own_dead: Option<&str>) -> Result<Option<String>, Failure> {
+    fn other_holder(&mut self) -> Result<Option<String>, Failure> {
         let own_key = self.key.to_string();
         loop {
             let (mut own, mut others) = (None, Vec::new());
-            self.storage.list(ObjectKey::TURNS, &mut |listed| {
+            self.storage.list(ObjectKey::PUBLISH_LEASES, &mut |listed| {
                 if listed.key == own_key {
                     own = Some(listed.modified);
                 } else {
@@ -257,9 +353,10 @@ impl<'a> PublishLease<'a> {
             };
             let is_dead = |other: &ListedObject| {
                 let age = now.duration_since(other.modified).unwrap_or_default();
-                age > self.duration
-                    || other.key.starts_with(ObjectKey::DEAD_TURNS)
-                    || own_dead == Some(other.key.as_str())
+                self.note.has(&other.key)
+                    || other.key.starts_with(ObjectKey::DEAD_PUBLISH_LEASES)
+                    || age > self.longest
+                    || (age > SHORT_LEASE.min(self.longest) && age > self.lease_of(&other.key))
             };
             let (dead, alive): (Vec<_>, Vec<_>) = others.into_iter().partition(is_dead);
             for dead in &dead {
@@ -267,8 +364,19 @@ impl<'a> PublishLease<'a> {
             }
             // After reclaiming, list again: a slow holder may have renewed its lease at that moment.
             if !alive.is_empty() || dead.is_empty() {
+                // No noted lease is listed any more.
+                self.note.keep_only(&self.key)?;
                 return Ok(alive.into_iter().next().map(|other| other.key));
             }
+        }
+    }
+
+    /// How long the lease of an object lasts. An older raas does not say it, and its leases are long.
+    fn lease_of(&self, key: &str) -> Duration {
+        match LeaseHolder::read(self.storage, key) {
+            Ok(Reading::There(holder)) => holder.lease.map_or(self.longest, Duration::from_secs),
+            // Nobody knows: then it lasts as long as any.
+            _ => self.longest,
         }
     }
 }
@@ -276,19 +384,28 @@ impl<'a> PublishLease<'a> {
 impl PublishLease<'_> {
     /// Removes a dead lease, and takes over the repositories that its holder has left half changed.
     fn reclaim(&mut self, key: &str) -> Result<(), Failure> {
-        let left = LeaseHolder::read(self.storage, key).map(|holder| holder.repositories).unwrap_or_default();
-        if !left.is_empty() {
+        let (left, any) = match LeaseHolder::read(self.storage, key)? {
+            Reading::There(holder) => (holder.repositories, holder.any_repository),
+            Reading::Absent => (BTreeSet::new(), false),
+            Reading::Unreadable(_) => (BTreeSet::new(), true),
+        };
+        if any || !left.is_empty() {
+            self.any_unrepaired |= any;
             self.unrepaired.extend(left.iter().cloned());
+            self.holder.any_repository |= any;
             self.holder.repositories.extend(left);
             self.guard(&self.key);
-            self.holder.write(self.storage, &self.key)?;
+            match &self.keeper {
+                Some(keeper) => keeper.replace(self.holder.content())?,
+                None => self.holder.write(self.storage, &self.key)?,
+            }
         }
         Ok(self.storage.delete_key(key)?)
     }
 
     /// Marks the lease as dead in the bucket, if this home leaves objects half changed.
     fn mark_dead(&self) -> Result<(), StorageError> {
-        if !self.abandoned && self.unrepaired.is_empty() {
+        if !self.abandoned && !self.any_unrepaired && self.unrepaired.is_empty() {
             return Ok(());
         }
         self.holder.write(self.storage, &dead(&self.key))
@@ -304,18 +421,36 @@ impl PublishLease<'_> {
     }
 }
 
-impl Drop for PublishLease<'_> {
-    fn drop(&mut self) {
-        match self.mark_dead().and_then(|()| self.storage.delete(&self.key)) {
-            Ok(()) => drop(fs::remove_file(&self.note)),
-            // The note stays: this home reclaims the lease at once, and other homes do when it has ended.
-            Err(error) => self.say.line(&format!(
-                "Note: {} may be left behind, and then keeps other homes waiting for {} minutes: {error}",
-                self.key,
-                self.duration.as_secs() / 60
-            )),
+impl PublishLease<'_> {
+    /// Removes the object. If that fails, the note stays: this home reclaims the lease at once, and other homes do when it has
+    /// ended.
+    fn end(&mut self) -> Result<(), StorageError> {
+        self.released = true;
+        // Otherwise a renewal could be on its way.
+        self.keeper = None;
+        let removed = self.mark_dead().and_then(|()| self.storage.delete(&self.key));
+        if removed.is_ok() {
+            // If this fails, the next run finds a note of an object that is gone.
+            drop(self.note.remove(&self.key));
         }
         self.unguard(&self.key);
+        removed
+    }
+}
+
+impl Drop for PublishLease<'_> {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        // The run has failed already, and says why.
+        if let Err(error) = self.end() {
+            self.say.line(&format!(
+                "Note: {} may be left behind, and then keeps other homes waiting for {} s: {error}",
+                self.key,
+                self.duration.as_secs()
+            ));
+        }
     }
 }
 
@@ -330,13 +465,9 @@ fn random_name() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-fn write_note(note: &Path, key: &ObjectKey) -> Result<(), Failure> {
-    files::replace(note, key.to_string().as_bytes()).context(|| format!("cannot write {}", note.display()))
-}
-
 /// The key that marks a lease as dead.
 fn dead(key: &ObjectKey) -> ObjectKey {
     let key = key.to_string();
-    let name = key.strip_prefix(ObjectKey::TURNS).unwrap_or(&key);
-    ObjectKey::Turn(format!("dead-{}", name.trim_start_matches("dead-")))
+    let name = key.strip_prefix(ObjectKey::PUBLISH_LEASES).unwrap_or(&key);
+    ObjectKey::PublishLease(format!("dead-{}", name.trim_start_matches("dead-")))
 }

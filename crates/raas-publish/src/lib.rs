@@ -21,15 +21,22 @@
 //! - [`record`] is a git repository: one commit is one publication. [`checkout`] has the files of the last commit for the
 //!   servers of this machine, [`snapshot`] has them in the bucket for servers elsewhere.
 //! - [`publication`] makes a commit and everything that follows from it. It also recovers what a killed run has left.
+//! - [`access`] changes who may read protected repositories, with publications of settings alone.
 //! - [`lease`] lets one home at a time publish to a bucket that several homes share. [`catch_up`] takes over what other
 //!   homes have published.
+//! - [`service`] notes what this home has found out about the service behind a bucket.
 //! - [`storage`] is the trait that every storage implements, with the folder that implements it.
+//!
+//! - [`reading`] keeps apart what is absent and what cannot be read. [`integrity`] and [`scrub`] find damage, [`repair`] mends
+//!   it from whatever copy is good.
+//! - [`storage_note`] is what a home remembers of a vendor's storage, so that no command takes another one for it.
 //!
 //! [`format`](mod@format) has the format numbers of home and record: a newer number is refused before anything is written.
 //!
 //! The crate reads no configuration file and no image, uses no network except through [`storage::Storage`], and never
 //! prints.
 
+pub mod access;
 pub mod catch_up;
 pub mod checkout;
 pub mod difference;
@@ -37,14 +44,20 @@ pub mod format;
 pub mod gc;
 pub mod history;
 pub mod home;
+pub mod integrity;
 pub mod inventory;
 pub mod lease;
 pub mod listing;
 pub mod publication;
 pub mod published;
+pub mod reading;
 pub mod record;
 pub mod registry;
+pub mod repair;
 pub mod repository_listing;
 pub mod republish;
+pub mod scrub;
+pub mod service;
 pub mod snapshot;
 pub mod storage;
+pub mod storage_note;

@@ -19,6 +19,8 @@ pub struct ListedRepository {
     pub name: RepositoryName,
     /// Whether it is one of the operator's repositories, which are published beside the vendor's own.
     pub operator: bool,
+    /// Whether only users and customers may see it.
+    pub protected: bool,
     /// Its tags, in order.
     pub tags: Vec<ListedTag>,
 }
@@ -57,7 +59,8 @@ pub fn repositories(record: &Record) -> Result<Vec<ListedRepository>, Failure> {
         .into_iter()
         .map(|(name, repository)| {
             let tags = tags(record, &head, &reader, &name, &repository, &times)?;
-            Ok(ListedRepository { name, operator: repository.operator, tags })
+            let Repository { operator, protected, .. } = repository;
+            Ok(ListedRepository { name, operator, protected, tags })
         })
         .collect()
 }

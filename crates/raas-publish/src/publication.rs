@@ -14,6 +14,7 @@
 
 mod documents;
 mod recovery;
+mod settings;
 mod tag_objects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,15 +25,19 @@ use raas_types::{Digest, ObjectKey, Reference, RepositoryName, Tag};
 
 use crate::home::Vendor;
 use crate::inventory;
-use crate::lease::{Lease, LeaseHolder, LeaseTiming, PublishLease};
+use crate::lease::{Lease, LeaseHolder, LeasePlace, LeaseTiming, PublishLease};
+use crate::reading::Reading;
 use crate::record::{Message, Record};
 use crate::registry::Registry;
 use crate::repository_listing::RepositoryListing;
-use crate::snapshot::{self, PointerState, SnapshotCheck, SnapshotPublisher};
+use crate::service;
+use crate::snapshot::{self, SnapshotCheck, SnapshotPublisher};
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
+use raas_base::interrupt;
 use raas_git::{Change, CommitId};
 pub use recovery::{reconcile, recover, repair_reclaimed};
+pub use settings::SettingsPublication;
 use tag_objects::TagObjects;
 
 /// Is called for each object with its key, its length in bytes, and whether it was written.
@@ -83,7 +88,7 @@ impl<'a> Publication<'a> {
     /// ([`needs_lease`](Self::needs_lease)), but cannot change anything.
     pub fn begin(registry: &Registry<'a>, name: &'a RepositoryName, lease: Lease) -> Result<Self, Failure> {
         let Registry { vendor, storage, shared, .. } = *registry;
-        let lock = vendor.lock()?;
+        let lock = vendor.lock_saying(registry.say)?;
         let record = vendor.record();
         let publish_lease = match lease {
             Lease::Held if shared => Some(acquire_lease(registry, Some(name))?),
@@ -181,7 +186,8 @@ impl<'a> Publication<'a> {
         if !self.shared || self.lease.is_some() {
             return Ok(false);
         }
-        if self.unfinished.is_some() || !changes.is_empty() {
+        // A note is of a run of this home that was killed: its lease keeps other homes waiting until somebody reclaims it.
+        if self.unfinished.is_some() || !changes.is_empty() || self.vendor.lease_note().exists() {
             return Ok(true);
         }
         match &self.head {
@@ -216,7 +222,12 @@ impl<'a> Publication<'a> {
         let done = match &self.head {
             Some(head) if changes.is_empty() => Done { commit: head.clone(), changed: false },
             head => {
-                let commit = self.record.commit(head.as_ref(), changes, &message.to_string())?;
+                // An interrupt waits for the commit, so that it can say whether the publication is made.
+                let commit = interrupt::step(|| {
+                    let commit = self.record.commit(head.as_ref(), changes, &message.to_string())?;
+                    interrupt::published();
+                    Ok::<_, Failure>(commit)
+                })?;
                 if self.shared && head.is_none() {
                     // If another home publishes first, this commit has nothing in common with it. The mark says that
                     // this commit may be set aside.
@@ -231,6 +242,7 @@ impl<'a> Publication<'a> {
         }
         self.vendor.checkout().update(&self.record, &done.commit)?;
         self.record.tidy()?;
+        PublishLease::release_if_any(self.lease.take())?;
         Ok(done)
     }
 }
@@ -256,10 +268,11 @@ impl Publication<'_> {
     /// new commit. Another home may publish next, and knows nothing of that commit.
     fn undo_tags(&mut self) {
         let Some(lease) = &mut self.lease else { return };
-        let ours = self.record.head().ok().flatten().map(|head| head.to_string());
-        let pointer = snapshot::read_pointer(self.storage).map(PointerState::pointer);
-        let published = match (lease.ensure_held(), pointer) {
-            (Ok(()), Ok(Some(pointer))) if Some(&pointer.revision) != ours.as_ref() => self.head.as_ref(),
+        let published = match (lease.ensure_held(), self.record.head(), snapshot::read_pointer(self.storage))
+        {
+            (Ok(()), Ok(Some(ours)), Ok(Reading::There(pointer))) if pointer.revision != ours.as_str() => {
+                self.head.as_ref()
+            }
             // The pointer has the new commit, or nobody can know. The next holder of the lease repairs it.
             _ => None,
         };
@@ -278,8 +291,9 @@ pub fn acquire_lease<'a>(
     name: Option<&RepositoryName>,
 ) -> Result<PublishLease<'a>, Failure> {
     let Registry { vendor, storage, say, .. } = *registry;
-    let holder = LeaseHolder::new(name);
-    PublishLease::acquire(storage, &holder, &vendor.lease_note(), &LeaseTiming::default(), say)
+    let conditional = service::conditional_writes(vendor, storage)?;
+    let place = LeasePlace { storage, conditional, note: vendor.lease_note() };
+    PublishLease::acquire(&place, &LeaseHolder::new(name), &LeaseTiming::default(), say)
 }
 
 /// The keys of all objects that the last publication of a repository names.

@@ -17,6 +17,8 @@ pub struct Repository {
     pub v1: Option<V1Content>,
     /// Whether it is one of the operator's repositories, which are published beside the vendor's own.
     pub operator: bool,
+    /// Whether only users and customers may see the repository.
+    pub protected: bool,
 }
 
 /// Repositories by name.
@@ -30,6 +32,7 @@ pub fn repositories(reader: &Reader<'_>) -> Result<Repositories, Failure> {
         let Ok(document) = Document::parse(&bytes) else { continue };
         let repository = repositories.entry(document.name).or_default();
         repository.operator |= tree::is_operators(path);
+        repository.protected |= document.protected;
         match document.content {
             Content::V1(v1) => repository.v1 = Some(v1),
             Content::V2(v2) => repository.v2 = Some(v2.raas.unwrap_or_default()),

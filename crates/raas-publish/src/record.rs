@@ -1,6 +1,7 @@
 //! The record: a git repository whose commits are the publications. It is the audit log, and the one place where a
 //! publication becomes true.
 
+mod branch;
 mod exchange;
 mod message;
 
@@ -14,7 +15,7 @@ use raas_base::failure::{Context as _, Failure};
 use raas_base::files;
 use raas_git::{CommitId, Repository};
 
-pub use message::{Message, parse_tag_line};
+pub use message::{Message, parse_tag_line, rolled_back_to};
 
 /// A vendor's record: the branch `main` of a bare git repository.
 ///
@@ -22,6 +23,8 @@ pub use message::{Message, parse_tag_line};
 #[derive(Debug)]
 pub struct Record {
     repository: Repository,
+    /// The file that says which commit servers of the home are given. If it is there, something was published.
+    served: Option<PathBuf>,
 }
 
 /// The reference of [`BRANCH`].
@@ -39,7 +42,12 @@ impl Deref for Record {
 impl Record {
     /// The record in this folder, which need not exist yet.
     pub fn new(folder: PathBuf) -> Self {
-        Self { repository: Repository::of_branch(folder, BRANCH) }
+        Self { repository: Repository::of_branch(folder, BRANCH), served: None }
+    }
+
+    /// With the file that says which commit servers of the home are given.
+    pub fn served_by(self, revision: PathBuf) -> Self {
+        Self { served: Some(revision), ..self }
     }
 
     /// Every publication that was the last one at some time since `since`, the newest first.
@@ -143,12 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_commit_with_other_files_than_metadata_is_refused() {
+    fn a_foreign_commit_with_files_outside_its_tree_or_of_the_checkout_is_refused() {
         let (record, _folder) = record();
-        let good = [change("crane/data/a.json", Some("1")), change("crane/data/ü/_v1.json", Some("2"))];
+        // The last file is of a newer raas.
+        let good = [
+            change("crane/data/a.json", Some("1")),
+            change("crane/data/ü/_v1.json", Some("2")),
+            change("signatures/a.sig", Some("3")),
+        ];
         let one = record.commit(None, &good, "One").unwrap();
         record.check_tree(&one, "s3://b").unwrap();
-        for bad in ["revision", "crane/data/../x", "crane/datas/x"] {
+        for bad in ["revision", "revision/x", "unfinished", "revision.new", "crane/data/../x"] {
             let commit = record.commit(Some(&one), &[change(bad, Some("x"))], "Bad");
             // git itself refuses some of these paths.
             let Ok(commit) = commit else { continue };

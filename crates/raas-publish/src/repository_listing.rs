@@ -135,7 +135,7 @@ impl<'a> RepositoryListing<'a> {
             ObjectKey::Snapshot(_)
             | ObjectKey::Pointer
             | ObjectKey::History { .. }
-            | ObjectKey::Turn(_)
+            | ObjectKey::PublishLease(_)
             | ObjectKey::Probe(_) => false,
         }
     }

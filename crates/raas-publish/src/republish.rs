@@ -1,13 +1,22 @@
-//! Publishing without new content: going back to an earlier publication, or removing an image or a tag.
+//! Publishing without new content: going back to an earlier publication, giving an image another tag, or removing an image
+//! or a tag.
 
 mod check;
+mod documents;
 mod removal;
+mod retirement;
+mod tagging;
+mod target;
+
+pub use retirement::{followers, is_attachment, retire};
+pub use tagging::tag;
 
 use std::collections::BTreeMap;
 
 use raas_types::crane::{Content, Document, keep_unknown_keys, tree};
-use raas_types::{Digest, RepositoryName, Tag};
+use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
+use crate::difference::{self, RepositoryChange};
 use crate::history;
 use crate::lease::Lease;
 use crate::publication::{Current, Done, Publication};
@@ -16,6 +25,7 @@ use crate::registry::Registry;
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
+use target::ImageHistory;
 
 /// What was published.
 #[derive(Debug)]
@@ -24,6 +34,8 @@ pub struct Republished {
     pub what: String,
     /// The tags that the image has now.
     pub tags: BTreeMap<Tag, Digest>,
+    /// What changes in the image.
+    pub change: RepositoryChange,
     /// The publication.
     pub done: Done,
 }
@@ -31,7 +43,7 @@ pub struct Republished {
 /// A repository's files: path to content, or to `None` for a file that is removed.
 type Files = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Publishes an image as it was in the commit `to`, or without that in its publication before the last.
+/// Publishes an image as it was in the commit `to`, or without that in the publication before the one that is in effect.
 ///
 /// # Errors
 /// There is no such publication, or the bucket does not have all of its content any more.
@@ -43,41 +55,39 @@ pub fn roll_back(
     let Registry { vendor, storage, .. } = *registry;
     let mut publication = Publication::begin(registry, name, Lease::Held)?;
     let record = &vendor.record();
-    let never = || {
-        Failure::new(Kind::Usage, format!("{name} has never been published"))
-            .hint("run `raas list ISV` to see the images")
-    };
-    let head = publication.head.clone().ok_or_else(never)?;
-    let target = match to {
-        Some(text) => history::find(record, &head, text)?,
-        None => {
-            let last = history::entries(record, &head, &history::paths_of(name), Some(2))?;
-            match last.as_slice() {
-                [] => return Err(never()),
-                [only] => {
-                    let message = format!(
-                        "commit {} is the first publication of {name}: there is none before it",
-                        only.commit.short()
-                    );
-                    return Err(Failure::new(Kind::Usage, message)
-                        .hint("run `raas unpublish` to remove the image from the registry"));
-                }
-                [_, before, ..] => before.commit.clone(),
-            }
+    let head = publication.head.clone().ok_or_else(|| target::never(name))?;
+    let image = ImageHistory::read(record, &head, name)?;
+    let entry = match to {
+        Some(text) => {
+            let commit = history::find(record, &head, text)?;
+            image.at(&commit)?.ok_or_else(|| not_published(vendor.name(), name, &commit))?
         }
+        None => image.before()?,
     };
+    let target = entry.commit.clone();
     let then = Current::read(record, &target, name)?;
     if then.is_empty() {
-        let message = format!("commit {} does not publish {name}", target.short());
-        return Err(Failure::new(Kind::Usage, message)
-            .hint(format!("run `raas log {} {name}` to see the publications of the image", vendor.name())));
+        return Err(not_published(vendor.name(), name, &target));
     }
     check::content(storage, name, &then)?;
 
     let now = publication.current()?;
     let protected = if now.is_empty() { then.protected } else { now.protected };
-    let rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
-    let files = rollback.files()?;
+    let mut rollback = Rollback { record, storage, head: &head, target: &target, name, protected };
+    let mut files = rollback.files()?;
+    let mut what =
+        format!("Rolled {name} back to commit {} of {}: {}", target.short(), entry.time, entry.subject);
+    // Protection is no part of the image, so a rollback of content keeps it. If nothing else differs, it is what shall be
+    // rolled back.
+    if then.protected != protected && publication.changes(files.clone())?.is_empty() {
+        rollback.protected = then.protected;
+        files = rollback.files()?;
+        what.push_str(if then.protected {
+            "; it is protected again"
+        } else {
+            "; everybody may pull it again"
+        });
+    }
     let v2 = then.v2.unwrap_or_default();
     let mut manifests = record.files(&target, &tree::manifests(name))?;
     let paths: BTreeMap<String, Digest> =
@@ -87,11 +97,14 @@ pub fn roll_back(
         let digest = &paths[&file.path];
         publication.put_manifest(digest, &v2.manifests[digest].media_type, &bytes, &mut |_, _, _| {})
     })?;
-    let mut message = Message::new("Roll back", name, v2.tags.keys());
+    let mut message = Message::roll_back(name, &target, &entry.time);
     message.tags = v2.tags.clone();
-    message.notes.push(format!("As in commit {target}"));
-    let what = format!("Rolled {name} back to commit {}", target.short());
     finish(publication, files, &message, what, v2.tags)
+}
+
+fn not_published(vendor: &VendorName, name: &RepositoryName, commit: &CommitId) -> Failure {
+    Failure::new(Kind::Usage, format!("commit {} does not publish {name}", commit.short()))
+        .hint(format!("run `raas log {vendor} {name}` to see the publications of the image"))
 }
 
 /// Removes an image, or one tag of it, from the registry.
@@ -105,10 +118,6 @@ pub fn unpublish(
 ) -> Result<Republished, Failure> {
     let publication = Publication::begin(registry, name, Lease::Held)?;
     let current = publication.current()?;
-    let unknown = |what: String| {
-        Failure::new(Kind::Usage, format!("{what} is not published"))
-            .hint("run `raas list ISV` to see what is published")
-    };
     let head = match &publication.head {
         Some(head) if !current.is_empty() => head.clone(),
         _ => return Err(unknown(name.to_string())),
@@ -130,6 +139,12 @@ pub fn unpublish(
     finish(publication, files, &message, what, left)
 }
 
+/// The error for an image or a tag that is not published.
+fn unknown(what: String) -> Failure {
+    Failure::new(Kind::Usage, format!("{what} is not published"))
+        .hint("run `raas list ISV` to see what is published")
+}
+
 fn finish(
     publication: Publication<'_>,
     files: Files,
@@ -137,9 +152,14 @@ fn finish(
     what: String,
     tags: BTreeMap<Tag, Digest>,
 ) -> Result<Republished, Failure> {
+    let name = publication.repository().clone();
+    let record = Record::new(publication.record.git().folder().to_owned());
     let changes = publication.changes(files)?;
+    let before = publication.head.clone();
     let done = publication.commit(&changes, message, &mut |_, _, _| {})?;
-    Ok(Republished { what, tags, done })
+    let mut difference = difference::between(&record, before.as_ref(), &done.commit, Some(&name))?;
+    let change = difference.repositories.remove(&name).unwrap_or_default();
+    Ok(Republished { what, tags, change, done })
 }
 
 /// A repository on its way from its files in `head` to its files in `target`.

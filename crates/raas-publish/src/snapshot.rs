@@ -21,8 +21,8 @@
 //! after its write, saw L, and wrote again. So that write was not the last one.
 //!
 //! The storage needs to promise only that a reader sees the last write. One gap stays: a Q that is killed between its
-//! write and its look at the record leaves the older pointer until the next publication of anything. A conditional write
-//! would close the gap, since the write of Q would then fail: see `replace`.
+//! write and its look at the record leaves the older pointer until the next publication of anything. Where the service has
+//! conditional writes, the gap is closed: the pointer is replaced only if it is as it was read, so the write of Q fails.
 
 mod history;
 mod parts;
@@ -36,14 +36,16 @@ use std::path::Path;
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
 use crate::lease::PublishLease;
+use crate::reading::Reading;
 use crate::record::Record;
-use crate::storage::{PutOptions, Storage, StorageError};
+use crate::storage::{ConditionalWrites, PutOptions, Storage, StorageError, Version, put_if};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
+pub(crate) use history::take_piece;
 pub use history::{fetch_history, recover_without_pointer};
 pub use parts::{are_sound, has_parts};
-pub use refusal::{another_record, another_vendor, without_pointer};
+pub use refusal::{another_record, another_vendor, unreadable_pointer, without_pointer};
 
 /// How often a publisher may meet another publisher before it gives up.
 const ATTEMPTS: usize = 10;
@@ -53,7 +55,7 @@ const ATTEMPTS: usize = 10;
 pub enum SnapshotCheck {
     /// Only that the parts are there.
     Quick,
-    /// That the history is there too, and that each byte of the parts is right.
+    /// That each byte of the parts and of the history is right too, and the number of the publication.
     Full,
 }
 
@@ -87,11 +89,18 @@ impl SnapshotPublisher<'_> {
             // The record is read before the pointer: the argument in the module's documentation needs this order.
             let Some(head) = self.record.head()? else { return Ok(()) };
             // The caller has caught up, so a missing or damaged pointer is written anew.
-            let mut current = read_pointer(self.storage)?.pointer();
+            let conditional = lease.as_ref().and_then(|lease| lease.conditional_writes());
+            let found = FoundPointer::read(self.storage, conditional)?;
+            let mut current = found.state.to_replace();
             if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
                 && !are_sound(self.storage, pointer)?
             {
                 pointer.parts.clear();
+            }
+            if let (SnapshotCheck::Full, Some(pointer)) = (check, &mut current)
+                && !history::is_sound(self.storage, pointer)?
+            {
+                pointer.history.clear();
             }
             if let Some(pointer) = &current {
                 let done = self.is_done(&head, pointer, check).or_else(|failure| {
@@ -105,8 +114,8 @@ impl SnapshotPublisher<'_> {
             }
             match made.take() {
                 // Nothing has changed since the new pointer was made.
-                Some((found, pointer)) if found == current && pointer.revision == head.as_str() => {
-                    self.replace(&pointer, lease.as_deref())?;
+                Some((before, pointer)) if before == current && pointer.revision == head.as_str() => {
+                    self.replace(&pointer, found.version.as_ref(), lease.as_deref())?;
                 }
                 _ => {
                     let pointer = self.store(current.as_ref(), &head)?;
@@ -122,11 +131,20 @@ impl SnapshotPublisher<'_> {
         .hint("push again; other runs publish at the same time, or another program writes there"))
     }
 
-    /// Replaces the pointer while the lease is held.
-    fn replace(&self, pointer: &Pointer, lease: Option<&PublishLease<'_>>) -> Result<(), Failure> {
+    /// Replaces the pointer while the lease is held. Where the service has conditional writes, a pointer of another version
+    /// stays, and the caller looks again.
+    fn replace(
+        &self,
+        pointer: &Pointer,
+        version: Option<&Version>,
+        lease: Option<&PublishLease<'_>>,
+    ) -> Result<(), Failure> {
         let Some(lease) = lease else { return replace(self.storage, pointer) };
         lease.ensure_held()?;
-        replace(self.storage, pointer)?;
+        match lease.conditional_writes() {
+            Some(writes) => drop(put_if(writes, &ObjectKey::Pointer, &pointer.to_bytes(), version)?),
+            None => replace(self.storage, pointer)?,
+        }
         // If the machine slept before the write, the write may have replaced another home's publication.
         if lease.is_held()? { Ok(()) } else { Err(refusal::too_late(self.storage, lease.lost())) }
     }
@@ -147,28 +165,56 @@ impl SnapshotPublisher<'_> {
             return self.record.is_ancestor(head, &other);
         }
         let whole = is_whole(self.storage, pointer)?;
-        Ok(whole && (check == SnapshotCheck::Quick || history::is_whole(self.storage, pointer)?))
+        let is_right = || Ok::<_, Failure>(pointer.sequence == self.record.depth(head)?);
+        Ok(whole
+            && (check == SnapshotCheck::Quick || (history::is_whole(self.storage, pointer)? && is_right()?)))
     }
 }
 
-/// What the bucket has as its pointer.
-#[derive(Debug)]
-pub enum PointerState {
-    /// A pointer that can be read.
-    Found(Pointer),
-    /// No pointer.
-    Missing,
-    /// A pointer that cannot be read.
-    Damaged(PointerError),
+/// How often a pointer that makes no sense is read before it counts as damaged: a proxy may answer for the service once.
+const LOOKS: usize = 3;
+
+/// The bucket's pointer, and its version where the service has conditional writes.
+struct FoundPointer {
+    state: Reading<Pointer>,
+    version: Option<Version>,
 }
 
-impl PointerState {
-    /// The pointer, if it can be read.
-    pub fn pointer(self) -> Option<Pointer> {
-        match self {
-            PointerState::Found(pointer) => Some(pointer),
-            PointerState::Missing | PointerState::Damaged(_) => None,
+impl FoundPointer {
+    fn read(storage: &dyn Storage, conditional: Option<&dyn ConditionalWrites>) -> Result<Self, Failure> {
+        let mut damage = None;
+        for _ in 0..LOOKS {
+            let Some((bytes, version)) = Self::bytes(storage, conditional)? else {
+                // A service that answers garbage first and then nothing has not shown that there is nothing.
+                let state = damage.map_or(Reading::Absent, |(error, _)| refusal::damaged(storage, error));
+                return Ok(Self { state, version: None });
+            };
+            match Pointer::parse(&bytes) {
+                Ok(pointer) => return Ok(Self { state: Reading::There(pointer), version }),
+                Err(error @ PointerError::Newer { .. }) => return Err(refusal::newer_format(storage, error)),
+                Err(error) => damage = Some((error, version)),
+            }
         }
+        let (state, version) = damage
+            .map_or((Reading::Absent, None), |(error, version)| (refusal::damaged(storage, error), version));
+        Ok(Self { state, version })
+    }
+
+    fn bytes(
+        storage: &dyn Storage,
+        conditional: Option<&dyn ConditionalWrites>,
+    ) -> Result<Option<(Vec<u8>, Option<Version>)>, Failure> {
+        const LONGEST: u64 = Pointer::MAX_SIZE + 1;
+        let key = ObjectKey::Pointer;
+        if let Some(writes) = conditional {
+            let found = writes.read_version(&key, LONGEST)?;
+            return Ok(found.map(|(bytes, version)| (bytes, Some(version))));
+        }
+        let Some(content) = storage.read(&key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = content.take(LONGEST).read_to_end(&mut bytes);
+        read.context(|| format!("cannot read {key}"))?;
+        Ok(Some((bytes, None)))
     }
 }
 
@@ -176,18 +222,9 @@ impl PointerState {
 ///
 /// # Errors
 /// The storage fails, or only a newer raas knows the pointer's format. Any other pointer that cannot be read is
-/// [`PointerState::Damaged`].
-pub fn read_pointer(storage: &dyn Storage) -> Result<PointerState, Failure> {
-    let key = ObjectKey::Pointer;
-    let Some(content) = storage.read(&key)? else { return Ok(PointerState::Missing) };
-    let mut bytes = Vec::new();
-    let read = content.take(Pointer::MAX_SIZE).read_to_end(&mut bytes);
-    read.context(|| format!("cannot read {key}"))?;
-    match Pointer::parse(&bytes) {
-        Ok(pointer) => Ok(PointerState::Found(pointer)),
-        Err(error @ PointerError::Newer { .. }) => Err(refusal::newer_format(storage, error)),
-        Err(error) => Ok(PointerState::Damaged(error)),
-    }
+/// [`Reading::Unreadable`].
+pub fn read_pointer(storage: &dyn Storage) -> Result<Reading<Pointer>, Failure> {
+    FoundPointer::read(storage, None).map(|found| found.state)
 }
 
 /// The keys of everything that a pointer names.
@@ -216,10 +253,7 @@ fn has_all(storage: &dyn Storage, prefix: &str, mut missing: BTreeMap<String, u6
     Ok(missing.is_empty())
 }
 
-/// Replaces the pointer.
-///
-/// If [`Storage`] ever has conditional writes, this is the one place for one: replace the pointer only if it is as it was
-/// read. [`SnapshotPublisher::publish`] needs no change for that: after a refused write it looks again.
+/// Replaces the pointer, whatever it is.
 fn replace(storage: &dyn Storage, pointer: &Pointer) -> Result<(), Failure> {
     let key = ObjectKey::Pointer;
     let bytes = pointer.to_bytes();

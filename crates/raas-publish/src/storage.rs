@@ -1,6 +1,7 @@
 //! A vendor's bucket: objects under keys. An object appears whole or not at all.
 
 mod capabilities;
+mod conditional;
 mod directory;
 mod error;
 mod probe;
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 use raas_types::ObjectKey;
 
 pub use capabilities::{Capabilities, InterruptGuard, Provision, ServiceStatus, UploadLimits};
+pub use conditional::{ConditionalWrites, Version, probe as probe_conditional_writes, put_if};
 pub use directory::Directory;
 pub use error::StorageError;
 pub use probe::probe;

@@ -2,8 +2,9 @@
 //!
 //! The standard chain is asked in its order: environment, profiles of `~/.aws/config` and `~/.aws/credentials` with
 //! SSO, assumed roles and credential processes, web identity, the container's and the instance's role. Keys of the
-//! section `[aws]` take precedence. The TLS library is rustls with ring, as everywhere in raas.
+//! section `[aws]` take precedence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -13,12 +14,10 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use raas_http::ForwardProxies;
 
+use crate::http_client::http_client;
 use crate::settings::AwsSettings;
 use raas_base::failure::{Failure, Kind};
 
@@ -31,8 +30,12 @@ const DEFAULT_REGION: &str = "us-east-1";
 ///
 /// # Errors
 /// `[aws]` has only half of a key pair.
-pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkConfig, Failure> {
-    let http = http_client();
+pub(crate) async fn load(
+    aws: &AwsSettings,
+    region: Option<&str>,
+    proxies: &Arc<ForwardProxies>,
+) -> Result<SdkConfig, Failure> {
+    let http = http_client(Arc::clone(proxies));
     let provider_config = ProviderConfig::without_region().with_http_client(http.clone());
     let region = match region.or(aws.region.as_deref()) {
         Some(region) => Region::new(region.to_owned()),
@@ -59,17 +62,6 @@ pub(crate) async fn load(aws: &AwsSettings, region: Option<&str>) -> Result<SdkC
         loader = loader.profile_name(profile);
     }
     Ok(loader.load().await)
-}
-
-/// The SDK's default client, with the proxies of the environment, and with ring for the cryptography.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector =
-            Connector::builder().proxy_config(ProxyConfig::from_env()).enable_tcp_nodelay(true);
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    })
 }
 
 /// The standard chain, with short timeouts for an instance's metadata service where there is none.
@@ -123,12 +115,15 @@ mod tests {
             region: Some("eu-west-1".into()),
             ..AwsSettings::default()
         };
-        let loaded = runtime.block_on(load(&aws, None)).unwrap();
+        let proxies = Arc::new(ForwardProxies::none());
+        let loaded = runtime.block_on(load(&aws, None, &proxies)).unwrap();
         assert_eq!(loaded.region().unwrap().as_ref(), "eu-west-1");
         assert!(!format!("{loaded:?}").contains("hunter2"));
-        let loaded = runtime.block_on(load(&aws, Some("eu-central-1"))).unwrap();
+        let loaded = runtime.block_on(load(&aws, Some("eu-central-1"), &proxies)).unwrap();
         assert_eq!(loaded.region().unwrap().as_ref(), "eu-central-1");
         let half = AwsSettings { secret_access_key: None, ..aws };
-        assert!(runtime.block_on(load(&half, None)).unwrap_err().to_string().contains("needs both"));
+        assert!(
+            runtime.block_on(load(&half, None, &proxies)).unwrap_err().to_string().contains("needs both")
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! The credentials that AWS's standard chain finds, for programs that sign requests themselves.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::config::ProvideCredentials as _;
 use raas_base::Secret;
 use raas_base::failure::Failure;
+use raas_http::ForwardProxies;
 
 use crate::aws;
 use crate::settings::AwsSettings;
@@ -29,12 +31,12 @@ pub struct AwsCredentials {
 }
 
 impl CredentialChain {
-    /// The chain that the settings describe. No source is asked yet.
+    /// The chain that the settings describe; sources in the network are asked through the proxies. No source is asked yet.
     ///
     /// # Errors
     /// The settings have only half of a key pair.
-    pub async fn load(settings: &AwsSettings) -> Result<Self, Failure> {
-        aws::load(settings, None).await.map(Self)
+    pub async fn load(settings: &AwsSettings, proxies: &Arc<ForwardProxies>) -> Result<Self, Failure> {
+        aws::load(settings, None, proxies).await.map(Self)
     }
 
     /// Asks the chain for credentials.

@@ -19,6 +19,7 @@
 
 mod aws;
 mod credentials;
+mod http_client;
 mod s3;
 mod settings;
 

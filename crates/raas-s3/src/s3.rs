@@ -5,18 +5,23 @@
 //! <prefix>/_uploads/<name>  a layer that is packed: its digest, and so its key, is known only at its end
 //! ```
 //!
-//! The service promises that objects appear whole. Each upload carries its SHA-256, and the service verifies it. If a run
+//! The service promises that objects appear whole. Each upload carries its SHA-256, as a checksum or in its signature, and
+//! the service verifies it. If a run
 //! is killed, the next run resumes the uploads of large layers with a known digest. Layers that are packed begin anew.
 //!
 //! The rest of raas blocks while it waits. This module has a few threads of its own that wait for the service.
 
 mod bucket;
 mod bucket_location;
+mod checksums;
 mod client;
+mod conditional;
 mod copy;
 mod errors;
 mod leftovers;
+mod listing;
 mod multipart;
+mod patience;
 mod policy;
 mod pool;
 mod reader;
@@ -37,6 +42,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use raas_base::Say;
 use raas_base::failure::{Context as _, Failure};
+use raas_http::ForwardProxies;
 use raas_publish::storage::{
     Capabilities, InterruptGuard, ListedObject, ObjectMeta, Provision, PutOptions, ServiceStatus, Storage,
     StorageError, Upload, UploadLimits,
@@ -45,7 +51,8 @@ use raas_publish::storage::{
 use crate::aws;
 use crate::settings::{AwsSettings, S3Settings};
 use bucket_location::BucketLocation;
-use client::{RetryPolicy, ServiceObservations};
+use checksums::Checksums;
+use client::{Requests, RetryPolicy, ServiceObservations};
 use errors::{Action, FailedRequest};
 use leftovers::{Leftover, Leftovers};
 use pool::Pool;
@@ -79,8 +86,9 @@ struct Engine {
 
 /// The state that all requests share.
 struct Shared {
-    client: Client,
+    requests: Requests,
     location: BucketLocation,
+    checksums: Checksums,
     credentials: SharedCredentialsProvider,
     pool: Arc<Pool>,
     leftovers: Leftovers,
@@ -110,6 +118,10 @@ pub struct S3Options<'a> {
     pub aws: &'a AwsSettings,
     /// The folder in which the runs of one home note their uploads. It need not exist.
     pub uploads: PathBuf,
+    /// The file in which the runs of one home note what the service lacks. It need not exist.
+    pub service_note: PathBuf,
+    /// The proxies between this machine and the service.
+    pub proxies: Arc<ForwardProxies>,
     /// How long to try before giving up.
     pub retries: Retries,
     /// Takes lines for people.
@@ -123,8 +135,8 @@ impl S3 {
     /// The settings contradict each other. Whether the service answers shows with the first request.
     pub fn new(options: &S3Options<'_>) -> Result<Self, Failure> {
         let policy = match options.retries {
-            Retries::Many => RetryPolicy::default(),
-            Retries::Few => RetryPolicy::QUICK,
+            Retries::Many => RetryPolicy::many(options.settings.stall_timeout),
+            Retries::Few => RetryPolicy::few(options.settings.stall_timeout),
         };
         Self::with_policy(options, &policy, pool::PART)
     }
@@ -137,16 +149,18 @@ impl S3 {
 
     /// As [`new`](Self::new), with this policy and parts of this size in bytes.
     fn with_policy(options: &S3Options<'_>, policy: &RetryPolicy, part_size: usize) -> Result<Self, Failure> {
-        let S3Options { vendor, settings, aws, uploads, say, .. } = options;
+        let S3Options { vendor, settings, aws, uploads, service_note, say, .. } = options;
         let runtime = Self::runtime().context(|| "cannot start threads".into())?;
-        let config = runtime.block_on(aws::load(aws, settings.region.as_deref()))?;
+        let config = runtime.block_on(aws::load(aws, settings.region.as_deref(), &options.proxies))?;
         let region = config.region().map_or("us-east-1", |region| region.as_ref());
         let endpoint = settings.endpoint.as_deref().or(config.endpoint_url());
         let location = BucketLocation::new(vendor, settings, region, endpoint);
+        let checksums = Checksums::new(settings.checksums, service_note.clone(), &location);
         let observations = Arc::new(ServiceObservations::default());
         let shared = Shared {
-            client: client::client(&config, &location, policy, &observations),
+            requests: Requests::new(&config, &location, policy, &observations, say),
             location,
+            checksums,
             credentials: config.credentials_provider().expect("`aws::load` sets a provider"),
             pool: Pool::new(part_size),
             leftovers: Leftovers::default(),
@@ -206,7 +220,7 @@ impl Storage for S3 {
     }
 
     fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
-        self.engine.block_on(self.shared().copy(&self.shared().location.key(from), to, size))
+        self.engine.copy(&self.shared().location.key(from), to, size)
     }
 
     fn delete_key(&self, key: &str) -> Result<(), StorageError> {
@@ -249,6 +263,7 @@ impl Storage for S3 {
             provision: Some(self),
             service: Some(self),
             interrupt_guard: Some(self),
+            conditional_writes: Some(self),
         }
     }
 }
@@ -312,19 +327,22 @@ fn ending(expires: SystemTime, now: SystemTime) -> Option<String> {
 }
 
 impl Shared {
+    fn client(&self) -> &Client {
+        &self.requests.client
+    }
+
     fn leftover(&self, key: &ObjectKey) -> Leftover {
         Leftover { key: self.location.key(key), upload: None }
     }
 
     /// The length and the time of an object.
     async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        match self.client.head_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().head_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(found) => Ok(Some(ObjectMeta {
                 size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                 modified: time(found.last_modified),
             })),
-            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
-            // Without the permission to list, a missing object is a 403.
+            Err(error) if self.is_absent(full, &FailedRequest::of(&error)).await => Ok(None),
             Err(error) => Err(self.explain(format!("cannot look at {key}"), Action::GET, &error).await),
         }
     }
@@ -332,43 +350,37 @@ impl Shared {
     /// Lists one object, with few retries.
     async fn ping(&self) -> Result<(), StorageError> {
         let request =
-            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
-        match request.max_keys(1).customize().config_override(client::quick()).send().await {
+            self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+        match request.max_keys(1).customize().config_override(self.requests.quick()).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain("cannot look for the objects", Action::LIST, &error).await),
         }
     }
 
     async fn remove(&self, full: &str) -> Result<(), StorageError> {
-        match self.client.delete_object().bucket(&self.location.bucket).key(full).send().await {
+        match self.client().delete_object().bucket(&self.location.bucket).key(full).send().await {
             Ok(_) => Ok(()),
             Err(error) if FailedRequest::of(&error).absent() => Ok(()),
             Err(error) => Err(self.explain(format!("cannot delete {full}"), Action::DELETE, &error).await),
         }
     }
 
-    /// Calls `each` for every object below a prefix of the bucket, with its key in the bucket.
-    async fn list_keys(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.location.bucket).prefix(prefix);
-        let mut pages = request.into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = match page {
-                Ok(page) => page,
-                Err(error) => {
-                    return Err(self.explain(format!("cannot list `{prefix}`"), Action::LIST, &error).await);
-                }
-            };
-            for object in page.contents.unwrap_or_default() {
-                let Some(key) = object.key else { continue };
-                each(ListedObject {
-                    key,
-                    size: object.size.and_then(|size| size.try_into().ok()).unwrap_or_default(),
-                    modified: time(object.last_modified),
-                    md5: object.e_tag.as_deref().and_then(etag_md5),
-                });
-            }
+    /// Whether a request failed since there is no such object.
+    ///
+    /// S3 answers 403 for a missing object if the credentials may not list the bucket; some services always do. A listing
+    /// tells a missing object from a forbidden one.
+    async fn is_absent(&self, full: &str, failed: &FailedRequest) -> bool {
+        if failed.absent() {
+            return true;
         }
-        Ok(())
+        if !failed.denied() {
+            return false;
+        }
+        let request = self.client().list_objects_v2().bucket(&self.location.bucket).prefix(full).max_keys(1);
+        // The key itself comes before all longer keys.
+        request.send().await.is_ok_and(|page| {
+            page.contents.unwrap_or_default().first().is_none_or(|object| object.key() != Some(full))
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! The settings of a bucket, and of AWS.
 
+use std::time::Duration;
+
 use raas_base::Secret;
-use raas_types::BucketAccess;
+use raas_types::{BucketAccess, ChecksumPolicy};
 
 /// Where a vendor's bucket is, and how clients get its objects.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,10 @@ pub struct S3Settings {
     /// Whether objects of a public bucket are stored with an ACL that lets everybody read them, for a service without
     /// bucket policies.
     pub public_acl: bool,
+    /// Whether requests carry checksums.
+    pub checksums: ChecksumPolicy,
+    /// How long a request may stand still before it is tried again, if it is not 60 s.
+    pub stall_timeout: Option<Duration>,
     /// How clients get the objects.
     pub access: BucketAccess,
     /// The base URL of the CDN in front of the bucket, for [`BucketAccess::Cdn`].

@@ -70,6 +70,7 @@ impl AccessLogLine {
             tag = fields.as_ref().and_then(|fields| fields.tag),
             tags,
             digest,
+            customer = fetched.and_then(|fetched| fetched.customer.as_ref()).map(|name| name.as_str()),
         );
     }
 }

@@ -1,16 +1,18 @@
 //! Answers a request.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use hyper::header;
 use hyper::{Method, Request, StatusCode};
 
-use crate::auth::{self, AccessPolicy, Peer, Visitor};
+use crate::auth::{self, AccessPolicy, Peer, View, Visitor};
+use crate::catalog::Catalog;
 use crate::content::{ContentPlan, Opened};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::fetched::Fetched;
-use crate::http::{host, query};
+use crate::http::{forwarded, host, query};
 use crate::origin::BaseUrl;
 use crate::response::Response;
 use crate::route::{self, Api, Route};
@@ -30,7 +32,7 @@ mod v2;
 
 use decision::Decision;
 pub(crate) use health::answer_operator;
-use health::{ready, revision};
+use health::{metadata, ready, revision};
 use reply::{IMMUTABLE, IMMUTABLE_FOR_ONE, fail, marked, only_read, redirect, text, without_bytes};
 use site_request::SiteRequest;
 pub(crate) use site_request::Tracked;
@@ -40,7 +42,7 @@ pub(crate) enum Pending {
     /// The identity of the visitor. It may take the hash of a password.
     Visitor(AccessPolicy),
     /// The content of the answer.
-    Content(ContentPlan, Option<Fetched>),
+    Content(ContentPlan, Option<Fetched>, Visitor),
 }
 
 /// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
@@ -49,19 +51,25 @@ pub(crate) fn answer_from_memory<B>(
     state: &ServerState,
     request: &Request<B>,
     tracked: Tracked,
+    remote: SocketAddr,
 ) -> Result<(Response, Option<Fetched>), Pending> {
     let snapshot = state.current.load();
-    let question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
+    let mut question = Question { state, snapshot: &snapshot, request, tracked, is_forwarded_tls: false };
     let site = question.site();
+    let mut visitor = Visitor::Anonymous;
     if let Some(access) = site.map(|site| &site.access).filter(|access| access.admits_anyone()) {
-        return Err(Pending::Visitor(access.clone()));
+        match auth::identify_at_once(access, request.headers(), SystemTime::now()) {
+            Some(found) => visitor = found,
+            None => return Err(Pending::Visitor(access.clone())),
+        }
+        question.is_forwarded_tls = forwarded::is_tls(&state.trusted_proxies, remote, request.headers());
     }
-    match question.decide(site, &Visitor::Anonymous) {
+    match question.decide(site, &visitor) {
         (Decision::Ready(mut response), fetched) => {
-            finish(request, &Visitor::Anonymous, &mut response);
+            finish(request, &visitor, &mut response);
             Ok((response, fetched))
         }
-        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched)),
+        (Decision::Wait(plan), fetched) => Err(Pending::Content(plan, fetched, visitor)),
     }
 }
 
@@ -75,7 +83,7 @@ pub(crate) async fn answer<B>(
 ) -> (Response, Option<Fetched>) {
     let ServerState { client, throttle, .. } = state;
     let (decision, fetched, visitor) = match pending {
-        Pending::Content(plan, fetched) => (Decision::Wait(plan), fetched, Visitor::Anonymous),
+        Pending::Content(plan, fetched, visitor) => (Decision::Wait(plan), fetched, visitor),
         Pending::Visitor(access) => {
             let visitor = auth::identify(&access, throttle, peer, request.headers()).await;
             // Loaded after the wait, so that no old snapshot stays in memory meanwhile.
@@ -90,7 +98,9 @@ pub(crate) async fn answer<B>(
     let mut response = match decision {
         Decision::Ready(response) => response,
         Decision::Wait(ContentPlan::File(plan)) => opened(plan.open(method, headers).await, request),
-        Decision::Wait(ContentPlan::Proxy(plan)) => opened(plan.open(client, method, headers).await, request),
+        Decision::Wait(ContentPlan::Proxy(plan)) => {
+            opened(plan.open(client, method, headers, peer.in_flight).await, request)
+        }
     };
     finish(request, &visitor, &mut response);
     (response, fetched)
@@ -98,7 +108,7 @@ pub(crate) async fn answer<B>(
 
 /// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_))
+    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_))
         && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
     {
         // A shared cache must not give a protected manifest to other clients.
@@ -154,11 +164,23 @@ fn decide<B>(
         return fail(api, &ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"))
             .into();
     };
+    if let Route::Metadata = route {
+        return only_read(request, api, || metadata(site)).into();
+    }
     let Some(catalog) = &site.catalog else {
         let message = "this registry has not loaded its metadata yet; try again later";
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
-    let catalog = match visitor {
+    let own;
+    let catalog: &Catalog = match visitor {
+        Visitor::Customer(visit) => match visit.view(&route, catalog) {
+            View::Whole => catalog.whole(),
+            View::Public => catalog,
+            View::Own(view) => {
+                own = view;
+                &*own
+            }
+        },
         Visitor::User(_) => catalog.whole(),
         Visitor::TokenBearer(granted) if granted.allow(&route, catalog.whole()) => catalog.whole(),
         _ => catalog,
@@ -166,8 +188,10 @@ fn decide<B>(
     if let Visitor::Throttled(wait) = visitor {
         return wait_first(api, *wait).into();
     }
-    if let (Route::Token, Some(users)) = (&route, &site.access.users) {
-        return only_read(request, api, || token::answer(users, visitor)).into();
+    if route == Route::Token
+        && let Some(response) = token::answer(&site.access, visitor, uri.query())
+    {
+        return only_read(request, api, || response).into();
     }
     let site_request = SiteRequest {
         site,
@@ -189,13 +213,17 @@ fn decide<B>(
             ApiError::new(ApiErrorCode::Unauthorized, "the user name, the password or the token is wrong");
         return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
     }
+    if let Visitor::RefusedKey(reason) = visitor {
+        let failure = ApiError::new(ApiErrorCode::Unauthorized, reason.as_str());
+        return site_request.challenge(api, &failure, None, Some("invalid_token")).into();
+    }
     match route {
         Route::V2(route) => v2::answer(&site_request, route),
         Route::V1(route) => v1::answer(&site_request, route),
         Route::Page => only_read(request, api, || page::answer(&site_request)).into(),
         Route::Crane { v2 } => only_read(request, api, || crane::answer(&site_request, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
-        Route::Health | Route::Ready | Route::Token | Route::Unknown(_) => {
+        Route::Health | Route::Ready | Route::Metadata | Route::Token | Route::Unknown(_) => {
             fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")).into()
         }
     }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 mod client_ca;
+mod customers;
 mod issuer;
 mod password_queue;
 mod policy;
@@ -19,6 +20,7 @@ mod users;
 
 pub use client_ca::check_client_ca;
 pub(crate) use client_ca::{ClientCa, PresentedCertificates};
+pub(crate) use customers::{Asked, CustomerKeys, CustomerVisit, View};
 pub use issuer::TokenIssuer;
 pub(crate) use issuer::{Grants, Issuer};
 pub(crate) use policy::{AccessConfig, AccessPolicy};
@@ -30,6 +32,9 @@ pub(crate) use users::Users;
 /// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
 /// begun.
 pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// How far the clocks of servers with the same token key may differ.
+const LEEWAY: Duration = Duration::from_secs(60);
 
 /// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,10 @@ pub(crate) enum Visitor {
     User(Login),
     /// A token of another issuer. It grants access to the repositories that it names.
     TokenBearer(Arc<Grants>),
+    /// A customer, with a key or with a token for it.
+    Customer(CustomerVisit),
+    /// A customer's key that is not valid any longer, or a token for it, with the reason.
+    RefusedKey(String),
     /// A wrong password, or a token that is invalid or has expired.
     BadCredentials,
     /// An address that has sent too many wrong passwords or tokens, and the time until it may try again.
@@ -79,6 +88,8 @@ pub(crate) struct Peer<'a> {
     pub(crate) certificates: Option<&'a PresentedCertificates>,
     /// Whether a trusted proxy says that the client has used TLS.
     pub(crate) is_forwarded_tls: bool,
+    /// The number of requests in flight on the client's connection, this one included.
+    pub(crate) in_flight: u64,
 }
 
 /// The content of the `Authorization` header.
@@ -87,6 +98,34 @@ enum RequestCredentials<'a> {
     Basic(String, String),
     Bearer(&'a str),
     Malformed,
+}
+
+/// Identifies the visitor if that needs no wait and nothing is wrong. The fast path answers such requests.
+pub(crate) fn identify_at_once(
+    access: &AccessPolicy,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Option<Visitor> {
+    if access.client_ca.is_some() {
+        return None;
+    }
+    if !access.reads_authorization() {
+        return Some(Visitor::Anonymous);
+    }
+    match request_credentials(headers) {
+        RequestCredentials::Missing => Some(Visitor::Anonymous),
+        RequestCredentials::Malformed => None,
+        RequestCredentials::Bearer(token) => match access.check_token(token, now) {
+            TokenVerdict::Valid(visitor) => Some(visitor),
+            TokenVerdict::Stale | TokenVerdict::Forged => None,
+        },
+        RequestCredentials::Basic(name, password) => {
+            match access.customers.as_ref()?.login(&name, &password, now) {
+                customers::Login::Valid(visitor) | customers::Login::Refused(visitor) => Some(visitor),
+                customers::Login::Unknown => None,
+            }
+        }
+    }
 }
 
 /// Identifies the visitor. An accepted client certificate is enough. Only checking a password takes long.
@@ -127,6 +166,14 @@ pub(crate) async fn identify(
             TokenVerdict::Forged => wrong(),
         },
         RequestCredentials::Basic(name, password) => {
+            let login = access.customers.as_ref().map(|keys| keys.login(&name, &password, SystemTime::now()));
+            match login {
+                Some(customers::Login::Valid(visitor) | customers::Login::Refused(visitor)) => {
+                    return visitor;
+                }
+                Some(customers::Login::Unknown) if access.users.is_none() => return wrong(),
+                Some(customers::Login::Unknown) | None => {}
+            }
             // Without users no password is right, and there is nothing to guess.
             let Some(users) = &access.users else { return Visitor::BadCredentials };
             match users.verify(from, name, password, || throttle.check(from, Instant::now())).await {

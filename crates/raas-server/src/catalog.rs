@@ -8,6 +8,7 @@ use bytes::Bytes;
 use raas_types::{ImageId, RepositoryName, Utc};
 
 mod budget;
+mod customers;
 mod facts;
 mod legacy;
 mod load;
@@ -15,8 +16,10 @@ mod manifest;
 mod pool;
 mod repository;
 mod v1;
+mod view;
 
 pub(crate) use budget::{MemoryBudget, MemoryCharge, OverBudget};
+pub(crate) use customers::{Customers, FoundSecret, ServedCustomer};
 pub(crate) use facts::{Child, Facts};
 pub(crate) use legacy::{AcceptedSchemas, LegacyRepository};
 pub(crate) use load::{Fault, LoadedDocument, Loader, MetadataFiles, load, load_as_crane};
@@ -42,6 +45,8 @@ pub(crate) struct Catalog {
     images: BTreeMap<ImageId, Arc<V1Repository>>,
     /// The catalog with the protected repositories. None if no repository is protected.
     whole: Option<Arc<Catalog>>,
+    /// The customers of the site.
+    pub(crate) customers: Arc<Customers>,
 }
 
 /// A document that is not served because another document has the same name.
@@ -64,10 +69,11 @@ impl Catalog {
         let hidden: BTreeSet<&RepositoryName> = documents
             .clone()
             .filter(|(_, loaded)| matches!(loaded, LoadedDocument::Protected(..)))
-            .map(|(_, loaded)| loaded.name())
+            .filter_map(|(_, loaded)| loaded.name())
             .collect();
         let mut catalog = Self { revision, published, ..Self::default() };
-        let public = documents.clone().filter(|(_, loaded)| !hidden.contains(loaded.name()));
+        let is_hidden = |loaded: &LoadedDocument| loaded.name().is_some_and(|name| hidden.contains(name));
+        let public = documents.clone().filter(|(_, loaded)| !is_hidden(loaded));
         let mut conflicts = catalog.add_all(public);
         if !hidden.is_empty() {
             let mut whole = Self { revision: catalog.revision.clone(), published, ..Self::default() };
@@ -87,12 +93,12 @@ impl Catalog {
     ) -> Vec<NameConflict<K>> {
         let mut conflicts = Vec::new();
         for (document, loaded) in documents {
-            let name = loaded.name();
+            let Some(name) = loaded.name() else { continue };
             let taken = match loaded {
                 LoadedDocument::V2(repository) => !insert(&mut self.repositories, name, repository),
                 LoadedDocument::V1(repository) => !insert(&mut self.v1, name, repository),
                 LoadedDocument::Legacy(repository) => !insert(&mut self.legacy, name, repository),
-                LoadedDocument::Protected(..) => false,
+                LoadedDocument::Protected(..) | LoadedDocument::Customer(_) => false,
             };
             if taken {
                 conflicts.push(NameConflict { document, name: name.clone() });
@@ -107,6 +113,14 @@ impl Catalog {
     /// The catalog that users see.
     pub(crate) fn whole(&self) -> &Self {
         self.whole.as_deref().unwrap_or(self)
+    }
+
+    /// Whether a repository is protected. `self` is the public catalog.
+    pub(crate) fn is_protected(&self, repository: &RepositoryName) -> bool {
+        self.whole.is_some()
+            && !self.repositories.contains_key(repository)
+            && !self.legacy.contains_key(repository)
+            && !self.v1.contains_key(repository)
     }
 
     /// Decides which repository serves a v1 image. Requests name only the image's id, and several repositories may have

@@ -4,6 +4,7 @@
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use raas_types::{Utc, Validity};
 
@@ -119,10 +120,36 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
             page.line(name, &of(site), value(site));
         }
     }
+    page.family(
+        "raas_customer_keys",
+        "gauge",
+        "Keys of customers that are not revoked, by the days that are left: at most so many, and more than the bound before.",
+    );
+    let now = Utc::of(SystemTime::now());
+    for site in &snapshot.sites {
+        let customers = site.catalog.as_ref().map(|catalog| &catalog.customers);
+        for customers in customers.into_iter().filter(|customers| !customers.is_empty()) {
+            for (days, keys) in customers.by_days_left(now) {
+                let labels = labels(&[("vendor", site.vendor.as_str()), ("days_left", days)]);
+                page.line("raas_customer_keys", &labels, keys);
+            }
+        }
+    }
     page.family("raas_metadata_refusals_total", "counter", "How often the metadata of a bucket was refused.");
     for site in &snapshot.sites {
         if let Some(health) = &site.health {
             page.line("raas_metadata_refusals_total", &of(site), health.refusals());
+        }
+    }
+    const EARLIER: &str = "raas_metadata_rollbacks_refused_total";
+    page.family(
+        EARLIER,
+        "counter",
+        "How often a pointer to an earlier publication than the served one was refused.",
+    );
+    for site in &snapshot.sites {
+        if let Some(health) = &site.health {
+            page.line(EARLIER, &of(site), health.earlier());
         }
     }
     page.0

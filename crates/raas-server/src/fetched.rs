@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use raas_types::access::CustomerName;
 use raas_types::pulls::{Kind, UNTAGGED};
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
@@ -15,6 +16,8 @@ pub(crate) struct Fetched {
     pub(crate) vendor: VendorName,
     pub(crate) repository: RepositoryName,
     pub(crate) item: FetchedItem,
+    /// The customer who made the request, if it had a key or a token of one.
+    pub(crate) customer: Option<CustomerName>,
 }
 
 /// An item of a repository.

@@ -25,8 +25,33 @@ const ANSWER: Duration = Duration::from_secs(30);
 const TIMES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// About how many bytes of an answer a connection buffers.
-const MAX_BUFFER: usize = 64 * 1024;
+/// How much of an answer a connection of the client buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Buffering {
+    /// For an answer to a client with few others in flight.
+    Full,
+    /// For a client with many answers in flight on one connection, so that all of them take not much more memory than a
+    /// few.
+    Small,
+}
+
+impl Buffering {
+    /// The buffering of an answer beside this many others on the client's connection.
+    pub(crate) fn beside(in_flight: u64) -> Self {
+        /// More than a client needs to fill a line.
+        const FULL: u64 = 4;
+        if in_flight <= FULL { Self::Full } else { Self::Small }
+    }
+
+    /// About the number of bytes.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Full => 64 * 1024,
+            // The least that hyper takes.
+            Self::Small => 8 * 1024,
+        }
+    }
+}
 
 /// A client with its connections. They are created at the first request, so a server that needs none reads no root
 /// certificates.
@@ -35,15 +60,18 @@ pub(crate) struct HttpClient {
     proxies: Arc<ForwardProxies>,
     /// For the hosts that the operator has configured.
     configured: OnceLock<Client>,
+    /// The same, with small buffers.
+    configured_small: OnceLock<Client>,
     /// For the locations that vendors choose. Sites with the same list share connections: a connection that was allowed
     /// for one list may not be allowed for another.
-    locations: Mutex<BTreeMap<AllowedHosts, Client>>,
+    locations: Mutex<BTreeMap<(AllowedHosts, Buffering), Client>>,
 }
 
 impl HttpClient {
     /// A client that sends its requests through these proxies.
     pub(crate) fn new(proxies: Arc<ForwardProxies>) -> Self {
-        Self { proxies, configured: OnceLock::new(), locations: Mutex::default() }
+        let (configured, configured_small) = (OnceLock::new(), OnceLock::new());
+        Self { proxies, configured, configured_small, locations: Mutex::default() }
     }
 
     /// Sends a request, and again if the service is busy or the connection breaks before an answer.
@@ -52,8 +80,9 @@ impl HttpClient {
         method: &Method,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
+        buffering: Buffering,
     ) -> Result<Response<Incoming>, ClientError> {
-        fetch(self.configured(), method, url, headers).await
+        fetch(self.configured(buffering), method, url, headers).await
     }
 
     /// Sends a POST once, and returns the status of the answer.
@@ -69,39 +98,45 @@ impl HttpClient {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let answer = self.configured().send(request.body(Full::new(body))?).await?;
+        let answer = self.configured(Buffering::Full).send(request.body(Full::new(body))?).await?;
         let status = answer.status();
         // Only the status matters.
         let _ = tokio::time::timeout(CONNECT, Limited::new(answer.into_body(), MAX).collect()).await;
         Ok(status)
     }
 
-    fn configured(&self) -> &Client {
-        self.configured.get_or_init(|| self.client(None))
+    fn configured(&self, buffering: Buffering) -> &Client {
+        let client = match buffering {
+            Buffering::Full => &self.configured,
+            Buffering::Small => &self.configured_small,
+        };
+        client.get_or_init(|| self.client(None, buffering))
     }
 
     /// The client for locations at the allowed hosts.
-    fn for_locations(&self, allowed: &AllowedHosts) -> Client {
+    fn for_locations(&self, allowed: &AllowedHosts, buffering: Buffering) -> Client {
         /// Enough for the lists of all sites. Lists that are no longer configured are forgotten beyond it.
         const MAX: usize = 1000;
         let mut locations = self.locations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = locations.get(allowed) {
+        let key = (allowed.clone(), buffering);
+        if let Some(client) = locations.get(&key) {
             return client.clone();
         }
         if locations.len() >= MAX {
             locations.clear();
         }
         let rule = allowed.clone();
-        let client = self.client(Some(AddressFilter::new(move |address| rule.allows_address(address))));
-        locations.insert(allowed.clone(), client.clone());
+        let addresses = AddressFilter::new(move |address| rule.allows_address(address));
+        let client = self.client(Some(addresses), buffering);
+        locations.insert(key, client.clone());
         client
     }
 
-    fn client(&self, addresses: Option<AddressFilter>) -> Client {
+    fn client(&self, addresses: Option<AddressFilter>, buffering: Buffering) -> Client {
         Client::new(&ClientOptions {
             connect: CONNECT,
             answer: ANSWER,
-            buffer: MAX_BUFFER,
+            buffer: buffering.bytes(),
             proxies: Arc::clone(&self.proxies),
             addresses,
             ..ClientOptions::default()

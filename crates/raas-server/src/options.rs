@@ -53,6 +53,9 @@ pub struct Options {
     /// The most memory that the metadata of one site may take, in bytes: what is served, and what is being loaded beside
     /// it. A site beyond that keeps its last good metadata. A site of 100,000 manifests takes 150 MiB.
     pub site_memory: u64,
+    /// Whether a bucket's pointer to an earlier publication is followed. raas itself never publishes one: also a rollback is
+    /// a new publication. A bucket that was restored from a backup has one.
+    pub allow_rollback: bool,
     /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
     /// one. Without certificates the server speaks plain HTTP.
     pub certificates: Vec<CertificateFiles>,
@@ -100,6 +103,7 @@ impl Default for Options {
             max_connections: 10_000,
             max_connections_per_address: Some(2_000),
             site_memory: 1024 * 1024 * 1024,
+            allow_rollback: false,
             certificates: Vec::new(),
             certificate_folder: None,
             acme: None,

@@ -1,7 +1,7 @@
 //! Origins: where objects are available over HTTP. All URLs are computed here, without a request.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hyper::Method;
 use raas_types::ObjectKey;
@@ -21,6 +21,7 @@ pub use cdn::{Cdn, CdnError, CdnToken};
 pub use cloudfront::CloudFront;
 pub use credentials::{CredentialError, CredentialSource, Credentials};
 pub use signer::Signer;
+use signer::{MIN_LIFETIME, size_for};
 
 /// Where objects are available over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,22 @@ impl Origin {
         }
     }
 
+    /// The URL of an object of a protected repository. It ends within a quarter of an hour, whatever the size is, unless
+    /// the operator has set longer tokens of a CDN. A client that needs longer asks the registry again.
+    pub(crate) fn short_url(
+        &self,
+        method: &Method,
+        key: &ObjectKey,
+        size: Option<u64>,
+    ) -> Result<String, CredentialError> {
+        let longest = match self {
+            // A signature of CloudFront is used for five minutes, and its lifetime is rounded up to a power of two.
+            Origin::Cdn(cdn) if cdn.rounds_up() => size_for(Duration::from_secs(512) - MIN_LIFETIME),
+            _ => size_for(Duration::from_secs(15 * 60) - MIN_LIFETIME),
+        };
+        self.url(method, key, size.map(|size| size.min(longest)))
+    }
+
     /// The base URL, which holds no secret.
     pub(crate) fn display_name(&self) -> &str {
         match self {
@@ -62,3 +79,37 @@ impl Origin {
 ///
 /// Source: AWS, "Signature Version 4 signing process", `UriEncode()`.
 const SIGNED_PATH: &SafeBytes = &safe_bytes(b"/");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_protected_content_ends_within_a_quarter_of_an_hour() {
+        let credentials = Credentials {
+            access_key_id: "KEY".into(),
+            secret_access_key: "secret".into(),
+            session_token: None,
+            expires: None,
+        };
+        let location = S3Location {
+            endpoint: Some("http://127.0.0.1:9".into()),
+            region: "x".into(),
+            bucket: "acme".into(),
+            prefix: None,
+            path_style: true,
+        };
+        let signer = Signer::new(&location, Arc::new(Arc::new(credentials))).unwrap();
+        let origin = Origin::Signed(Arc::new(signer));
+        let key = ObjectKey::Blob("app".parse().unwrap(), raas_types::Digest::of(b""));
+        let lifetime = |url: String| -> u64 {
+            let (_, rest) = url.split_once("X-Amz-Expires=").unwrap();
+            rest.split('&').next().unwrap().parse().unwrap()
+        };
+        let mib = 1024 * 1024;
+        for (size, long, short) in [(0, 300, 300), (10 * mib, 340, 340), (1024 * mib, 4396, 900)] {
+            assert_eq!(lifetime(origin.url(&Method::GET, &key, Some(size)).unwrap()), long);
+            assert_eq!(lifetime(origin.short_url(&Method::GET, &key, Some(size)).unwrap()), short);
+        }
+    }
+}

@@ -103,6 +103,7 @@ mod tests {
                 vendor: "acme".parse().unwrap(),
                 repository: "app".parse().unwrap(),
                 item: FetchedItem::Tags,
+                customer: None,
             },
             got: true,
             client: Ipv4Addr::LOCALHOST.into(),

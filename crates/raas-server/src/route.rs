@@ -28,6 +28,8 @@ pub(crate) enum Route<'a> {
     Ready,
     /// `/-/revision`: the commit that the site serves.
     Revision,
+    /// `/-/metadata`: the commit, and why nothing newer is served.
+    Metadata,
     /// `/token`: a token for a user or a guest.
     Token,
     /// `/`: the page for people.
@@ -109,6 +111,7 @@ impl Route<'_> {
             Route::Health
             | Route::Ready
             | Route::Revision
+            | Route::Metadata
             | Route::Token
             | Route::Page
             | Route::Crane { .. } => Api::Plain,
@@ -150,6 +153,7 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
         "/-/healthz" => Route::Health,
         "/-/readyz" => Route::Ready,
         "/-/revision" => Route::Revision,
+        "/-/metadata" => Route::Metadata,
         _ => Route::Unknown(api(path)),
     }
 }
@@ -223,6 +227,7 @@ mod tests {
             ("/-/healthz".into(), Route::Health),
             ("/-/readyz".into(), Route::Ready),
             ("/-/revision".into(), Route::Revision),
+            ("/-/metadata".into(), Route::Metadata),
             ("/crane/repositories".into(), Route::Crane { v2: false }),
             ("/crane/repositories/".into(), Route::Crane { v2: false }),
             ("/crane/repositories/v1".into(), Route::Crane { v2: false }),

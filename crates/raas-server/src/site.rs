@@ -141,7 +141,13 @@ pub(crate) enum ObjectSource {
 impl Bucket {
     /// Where the object with this key is. Keys consist of valid names and digests, so no request can name anything
     /// outside the folder or the bucket.
-    fn locate(&self, method: &Method, key: &ObjectKey, size: Option<u64>) -> Result<ObjectSource, ApiError> {
+    fn locate(
+        &self,
+        method: &Method,
+        key: &ObjectKey,
+        size: Option<u64>,
+        is_protected: bool,
+    ) -> Result<ObjectSource, ApiError> {
         match self {
             Bucket::Folder(folder) => Ok(ObjectSource::File(ConfinedFile {
                 folder: folder.clone(),
@@ -150,7 +156,11 @@ impl Bucket {
             })),
             Bucket::Nowhere => Ok(ObjectSource::Missing),
             Bucket::Proxy(origin) => Ok(ObjectSource::Proxy(origin.clone())),
-            Bucket::Redirect(origin) => match origin.url(method, key, size) {
+            Bucket::Redirect(origin) => match if is_protected {
+                origin.short_url(method, key, size)
+            } else {
+                origin.url(method, key, size)
+            } {
                 Ok(url) => {
                     let url = HeaderValue::try_from(url);
                     Ok(ObjectSource::Redirect(
@@ -196,7 +206,11 @@ impl Site {
     ) -> Result<ObjectSource, ApiError> {
         match (self.proxy_rules_for(repository).and_then(|rules| rules.origin.as_ref()), &self.bucket) {
             (Some(origin), Bucket::Redirect(_)) => Ok(ObjectSource::Proxy(origin.clone())),
-            (_, bucket) => bucket.locate(method, key, size),
+            (_, bucket) => {
+                let is_protected =
+                    self.catalog.as_ref().is_some_and(|catalog| catalog.is_protected(repository));
+                bucket.locate(method, key, size, is_protected)
+            }
         }
     }
 

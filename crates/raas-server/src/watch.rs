@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::auth::{AccessPolicy, TokenKey};
+use crate::auth::{AccessPolicy, CustomerKeys, TokenKey};
 use crate::catalog::Catalog;
 use crate::http::host::HostName;
 use crate::http_client::HttpClient;
@@ -78,6 +78,8 @@ pub(crate) struct WatchContext {
     pub(crate) slots: UnpackingSlots,
     /// The most memory that the metadata of a site may take, in bytes.
     pub(crate) site_memory: u64,
+    /// Whether a pointer to an earlier publication is followed.
+    pub(crate) allow_rollback: bool,
     /// Notified when a bucket has a new catalog.
     pub(crate) changed: Arc<Notify>,
     /// The secret of the server's own tokens.
@@ -279,7 +281,9 @@ impl<S: SiteSource> Watcher<S> {
         let site = |site: &WatchedSite| Site {
             vendor: site.config.vendor.clone(),
             bucket: site.config.bucket.clone(),
-            access: site.access.clone(),
+            access: site.access.with_customers(site.metadata.catalog().and_then(|catalog| {
+                CustomerKeys::new(&catalog.customers, &site.config.vendor, &self.context.token_key)
+            })),
             proxy_rules: site.config.proxy_rules.clone(),
             crane: site.config.crane.clone(),
             catalog: site.metadata.catalog(),

@@ -4,8 +4,11 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use raas_server::{Bucket, Metadata, Options, SiteConfig, serve};
-use raas_types::Digest;
+use raas_types::access::{Customer, CustomerKey, SecretHash};
+use raas_types::{Digest, Utc};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Default)]
@@ -51,6 +54,7 @@ fn each_request_has_one_log_line_without_its_query() {
         "GET /v2/app/manifests/1.0 HTTP/1.1\r\nhost: x\r\n",
         &format!("GET /v2/app/manifests/{digest} HTTP/1.1\r\nhost: x\r\n"),
         "GET /v2/app/tags/list HTTP/1.1\r\nhost: x\r\n",
+        &format!("GET /v2/app/tags/list HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n", login()),
     ] {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "{request}connection: close\r\n\r\n").unwrap();
@@ -65,7 +69,11 @@ fn each_request_has_one_log_line_without_its_query() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let access: Vec<_> =
         lines.iter().filter(|line| line["target"] == "access").map(|line| &line["fields"]).collect();
-    let [first, second, tag, by_digest, tags] = access.as_slice() else { panic!("five lines: {text}") };
+    let [first, second, tag, by_digest, tags, of_customer] = access.as_slice() else {
+        panic!("six lines: {text}")
+    };
+    assert_eq!(of_customer["customer"], "bigbank");
+    assert!(tags.get("customer").is_none(), "{tags}");
     assert_eq!(first["method"], "GET");
     assert_eq!(first["host"], "acme.localhost");
     assert_eq!(first["path"], "/-/healthz");
@@ -90,6 +98,13 @@ fn each_request_has_one_log_line_without_its_query() {
     }
 }
 
+const SECRET: &str = "raas_secret";
+
+/// The header of a customer's login.
+fn login() -> String {
+    format!("Basic {}", STANDARD.encode(format!("bigbank:{SECRET}")))
+}
+
 /// A repository with one tag, and that tag's manifest.
 fn publish(folder: &std::path::Path) -> Digest {
     let manifest = br#"{"schemaVersion":2}"#;
@@ -107,6 +122,11 @@ fn publish(folder: &std::path::Path) -> Digest {
     std::fs::create_dir_all(&manifests).unwrap();
     std::fs::write(manifests.join(digest.hex()), manifest).unwrap();
     std::fs::write(folder.join("crane/data/app.json"), document.to_string()).unwrap();
+    let mut customer = Customer::new(Vec::new());
+    let key = CustomerKey::new(SecretHash::of(SECRET), Utc::from_unix(0), None);
+    customer.keys.insert("ci".parse().unwrap(), key);
+    std::fs::create_dir_all(folder.join("crane/data/_access/customers")).unwrap();
+    std::fs::write(folder.join("crane/data/_access/customers/bigbank"), customer.to_bytes()).unwrap();
     std::fs::write(folder.join("revision"), "one\n").unwrap();
     digest
 }

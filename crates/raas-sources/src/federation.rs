@@ -17,5 +17,5 @@ mod web;
 
 pub use base_images::BaseLayer;
 pub use masks::{Mask, MaskedLayerName, Masks};
-pub use settings::{BaseImage, DocumentsAddress, FederationSettings};
+pub use settings::{BaseImage, DocumentsAddress, FederationSettings, MaskedWithoutLocation};
 pub use sources::{OperatorDocument, Sources, Workspace};

@@ -9,6 +9,8 @@ use raas_http::{Agent, AgentOptions, ClientError, ClientOptions, ForwardProxies,
 
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How long an answer may take that is only good to know, and how long a connection.
+const IMPATIENT: Duration = Duration::from_secs(5);
 /// How long an archive may take to begin: a server may have to make it first.
 const ARCHIVE: Duration = Duration::from_secs(60);
 
@@ -20,6 +22,18 @@ const ARCHIVE: Duration = Duration::from_secs(60);
 pub fn agent() -> Result<Agent, Failure> {
     static AGENT: OnceLock<Result<Agent, ProxyError>> = OnceLock::new();
     shared(&AGENT, ANSWER).map_err(|error| {
+        Failure::new(Kind::Usage, error.to_string())
+            .hint("correct the variable, or unset it to ask without a proxy")
+    })
+}
+
+/// As [`agent`], but a server that does not answer soon is given up: for questions whose answer is only good to know.
+///
+/// # Errors
+/// As for [`agent`].
+pub fn impatient_agent() -> Result<Agent, Failure> {
+    static AGENT: OnceLock<Result<Agent, ProxyError>> = OnceLock::new();
+    shared(&AGENT, IMPATIENT).map_err(|error| {
         Failure::new(Kind::Usage, error.to_string())
             .hint("correct the variable, or unset it to ask without a proxy")
     })
@@ -62,7 +76,8 @@ fn shared(
 ) -> Result<Agent, ProxyError> {
     let made = agent.get_or_init(|| {
         let proxies = Arc::new(ForwardProxies::from_environment()?);
-        let client = ClientOptions { answer, proxies, ..ClientOptions::default() };
+        let connect = answer.min(ClientOptions::default().connect);
+        let client = ClientOptions { connect, answer, proxies, ..ClientOptions::default() };
         Ok(Agent::new(AgentOptions { client, ..AgentOptions::default() }))
     });
     made.clone()

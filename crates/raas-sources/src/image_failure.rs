@@ -1,18 +1,22 @@
 //! Failures for errors of reading an image.
 
-use std::io;
-
 use raas_base::failure::{Failure, Kind};
 use raas_image::ImageError;
 
+use crate::registry_error::RegistryError;
+
 /// The failure for an error of reading an image, with its hint.
 pub fn image_failure(error: ImageError) -> Failure {
+    let error = match of_registry(error) {
+        Ok(registry) => return registry.into(),
+        Err(error) => error,
+    };
     let message = error.to_string();
     let (kind, hint) = match &error {
-        ImageError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            (Kind::Environment, Some("check the path: it is relative to the current folder"))
-        }
-        ImageError::Read { .. } => (Kind::Environment, None),
+        ImageError::Read { source, .. } => match Kind::of_named_file(source) {
+            Kind::Usage => (Kind::Usage, Some("check the path: it is relative to the current folder")),
+            kind => (kind, None),
+        },
         ImageError::Write { .. } => (
             Kind::Environment,
             Some("solve that and push again: the earlier publication is served unchanged"),
@@ -33,4 +37,14 @@ pub fn image_failure(error: ImageError) -> Failure {
         ImageError::Write { source, .. } => failure.caused_by(source),
         _ => failure,
     }
+}
+
+/// The error of a registry in the error of reading an image from it, which says more.
+fn of_registry(error: ImageError) -> Result<RegistryError, ImageError> {
+    if let ImageError::Read { source, .. } = &error
+        && let Some(registry) = source.get_ref().and_then(|inner| inner.downcast_ref::<RegistryError>())
+    {
+        return Ok(registry.clone());
+    }
+    Err(error)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,12 +54,28 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body for GET.
     pub body: Vec<u8>,
+    /// What happens at the end of the body.
+    pub end: End,
+}
+
+/// What a scripted server does after the body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum End {
+    /// It waits for the next request.
+    #[default]
+    Next,
+    /// It closes the connection, whatever length the head of the answer says.
+    Close,
+    /// It sends nothing more, and keeps the connection open, until the client closes it.
+    Hang,
+    /// It sends the body again and again, until the client closes the connection.
+    Repeat,
 }
 
 impl Reply {
     /// An answer without headers.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }
+        Self { status, headers: Vec::new(), body: body.into(), end: End::Next }
     }
 
     /// Sets a header, in place of one with the same name.
@@ -70,12 +86,30 @@ impl Reply {
         self
     }
 
+    /// Sets what happens after the body.
+    #[must_use]
+    pub fn then(self, end: End) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Cuts the body short after this many bytes, with a head for the whole of it.
+    #[must_use]
+    pub fn cut(self, bytes: usize) -> Self {
+        let whole = self.body.len();
+        let mut reply = self.with("Content-Length", whole).then(End::Close);
+        reply.body.truncate(bytes);
+        reply
+    }
+
     fn head(&self) -> String {
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        // A body without an end has no length: it ends with the connection.
+        if self.end != End::Repeat
+            && !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        {
             head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
         head.push_str("\r\n");
@@ -217,12 +251,18 @@ impl State {
                 }
                 // One write: a second would wait until the client acknowledges the first.
                 writer.write_all(&bytes)?;
-                let closes =
-                    reply.headers.iter().any(|(name, value)| name == "Connection" && value == "close");
-                if closes {
-                    break;
+                match reply.end {
+                    End::Next => continue,
+                    End::Close => return Ok(()),
+                    End::Hang => {
+                        // The client sends nothing more before it has the answer.
+                        drop(reader.read_line(&mut String::new()));
+                        return Ok(());
+                    }
+                    End::Repeat => loop {
+                        writer.write_all(&reply.body)?;
+                    },
                 }
-                continue;
             }
             let (status, more, body) = self.answer(&head);
             let method = method.clone();
@@ -304,7 +344,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
             _ => {}
         }
     }
-    io::Read::take(&mut *reader, length).read_to_end(&mut head.asked.body)?;
+    io::Read::read_to_end(&mut io::Read::take(&mut *reader, length), &mut head.asked.body)?;
     Ok(Some(head))
 }
 
@@ -314,6 +354,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn ask(server: &Server, method: &str, path: &str) -> String {

@@ -55,6 +55,7 @@ impl Exchange {
             status: status.expect("an answer has a status"),
             headers: headers.into_iter().filter(|(name, _)| kept(name)).collect(),
             body: body.into_bytes(),
+            ..Reply::new(0, "")
         };
         Self { method, target, sent: sent.trim().to_owned(), reply }
     }

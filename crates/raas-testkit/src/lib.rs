@@ -12,6 +12,8 @@ pub mod layers;
 pub mod oci;
 pub mod openshift2;
 pub mod pulp2;
+pub mod pulp3;
+pub mod registry;
 pub mod s3;
 pub mod snapshot;
 pub mod tar;

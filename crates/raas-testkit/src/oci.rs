@@ -160,6 +160,11 @@ impl Layout {
         &self.blobs[digest]
     }
 
+    /// All blobs, manifests included.
+    pub fn blobs(&self) -> impl Iterator<Item = (Digest, &[u8])> {
+        self.blobs.iter().map(|(digest, bytes)| (*digest, bytes.as_slice()))
+    }
+
     /// Replaces the bytes of a blob, which then have another digest.
     pub fn falsify(&mut self, digest: &Digest, bytes: impl Into<Vec<u8>>) {
         self.blobs.insert(*digest, bytes.into()).expect("the blob was there");

@@ -39,6 +39,10 @@ pub struct Export {
     pub images: Vec<Image>,
     /// Each tag's image id.
     pub tags: BTreeMap<String, String>,
+    /// The URL of the document. Images are served below it.
+    pub url: String,
+    /// Whether only users may see the repository.
+    pub protected: bool,
 }
 
 impl Export {
@@ -72,6 +76,8 @@ impl Export {
             registry_id: repository.to_owned(),
             images,
             tags: tags.into_iter().collect(),
+            url: format!("https://pulp.example.com/pulp/docker/{repository}/"),
+            protected: false,
         }
     }
 
@@ -127,7 +133,7 @@ impl Export {
         let document = json!({
             "type": "pulp-docker-redirect", "version": 1, "repository": self.repository,
             "repo-registry-id": self.registry_id,
-            "url": format!("https://pulp.example.com/pulp/docker/{}/", self.repository), "protected": false,
+            "url": self.url, "protected": self.protected,
             "images": self.images.iter().rev().map(|image| json!({"id": image.id})).collect::<Vec<_>>(),
             "tags": self.tags,
         });

@@ -3,6 +3,7 @@
 
 mod answer;
 mod fault;
+mod quirk;
 mod request;
 mod state;
 mod time;
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use fault::{Fault, What};
+pub use quirk::Quirk;
 use state::State;
 
 /// A service on a free port of this machine. It ends when it is dropped.
@@ -107,6 +109,17 @@ impl Server {
         assert_eq!(talk.connections, 0, "somebody is still connected");
     }
 
+    /// Makes the service differ from AWS.
+    pub fn set_quirk(&self, quirk: Quirk) {
+        self.state().quirk = Some(quirk);
+    }
+
+    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum nor
+    /// a hash of the payload.
+    pub fn unverified(&self) -> Vec<(String, String)> {
+        self.state().unverified.clone()
+    }
+
     /// Sets the number of keys in a page of a listing.
     pub fn set_page(&self, page: usize) {
         self.state().page = page;
@@ -115,6 +128,11 @@ impl Server {
     /// Sets whether answers have checksums, as those of AWS do. The service verifies them in either case.
     pub fn set_tells_checksums(&self, tells: bool) {
         self.state().tells_checksums = tells;
+    }
+
+    /// Sets whether the service heeds the conditions of writes, as AWS does. A service that does not ignores them.
+    pub fn set_heeds_conditions(&self, heeds: bool) {
+        self.state().heeds_conditions = heeds;
     }
 
     /// Makes all unfinished uploads older by this time.

@@ -39,6 +39,7 @@ impl Snapshot {
             vendor: None,
             parts: archives.iter().map(part).collect(),
             history: Vec::new(),
+            unknown: Default::default(),
         };
         Self { pointer, archives }
     }

@@ -41,6 +41,21 @@ fn every_test_in_the_threat_model_exists() {
     assert!(named > 50, "{named}");
 }
 
+#[test]
+fn every_alert_has_a_section_in_the_runbook() {
+    let rules = fs::read_to_string(root().join("deploy/prometheus/raas.rules.yml")).unwrap();
+    let runbook = fs::read_to_string(root().join("docs/runbook.md")).unwrap();
+    let alerts: BTreeSet<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let sections: BTreeSet<&str> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .filter(|title| title.starts_with("Raas"))
+        .collect();
+    assert!(!alerts.is_empty());
+    assert_eq!(alerts, sections);
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

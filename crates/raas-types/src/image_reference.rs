@@ -39,6 +39,17 @@ pub struct ImageReferenceError {
     reason: String,
 }
 
+impl ImageReferenceError {
+    /// The error for a text whose last part is neither a tag nor a digest.
+    pub fn neither_tag_nor_digest(text: &str) -> Self {
+        Self::new(text, "the part behind the name is neither a tag nor a digest")
+    }
+
+    fn new(text: &str, reason: &str) -> Self {
+        Self { text: without_credentials(text).chars().take(200).collect(), reason: reason.to_owned() }
+    }
+}
+
 impl ImageReference {
     /// The host and port of the registry's API.
     pub fn api_host(&self) -> &str {
@@ -73,10 +84,7 @@ impl FromStr for ImageReference {
     type Err = ImageReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ImageReferenceError> {
-        let wrong = |reason: &str| ImageReferenceError {
-            text: without_credentials(text).chars().take(200).collect(),
-            reason: reason.to_owned(),
-        };
+        let wrong = |reason: &str| ImageReferenceError::new(text, reason);
         let plain = text.strip_prefix("docker://").unwrap_or(text);
         let (host, rest) = plain.split_once('/').ok_or_else(|| wrong("it names no host"))?;
         let is_host = !host.is_empty()
@@ -100,8 +108,7 @@ impl FromStr for ImageReference {
         // The errors of the parts quote them, and a part may hold the signature of a URL.
         let name = name.parse().map_err(|_| wrong("the part behind the host is not a repository name"))?;
         let reference = digest.unwrap_or(tag).parse();
-        let reference =
-            reference.map_err(|_| wrong("the part behind the name is neither a tag nor a digest"))?;
+        let reference = reference.map_err(|_| ImageReferenceError::neither_tag_nor_digest(text))?;
         Ok(Self { host: host.to_owned(), name, reference })
     }
 }

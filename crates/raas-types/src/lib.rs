@@ -3,8 +3,10 @@
 //! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one of
 //! these types is proof that the text was valid. This crate does no input or output.
 
+pub mod access;
 mod bucket_access;
 mod certificate;
+mod checksum_policy;
 pub mod crane;
 mod digest;
 mod host_name;
@@ -24,6 +26,7 @@ mod utc;
 
 pub use bucket_access::BucketAccess;
 pub use certificate::Validity;
+pub use checksum_policy::ChecksumPolicy;
 pub use digest::{Digest, DigestError, Sha256};
 pub use host_name::{HostName, HostNameError};
 pub use image_id::{ImageId, ImageIdError};

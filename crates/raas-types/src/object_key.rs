@@ -77,7 +77,7 @@ pub enum ObjectKey {
         digest: Digest,
     },
     /// A publish lease: `_turns/<name>`
-    Turn(String),
+    PublishLease(String),
 }
 
 impl ObjectKey {
@@ -97,10 +97,10 @@ impl ObjectKey {
     }
 
     /// The prefix of publish leases.
-    pub const TURNS: &str = "_turns/";
+    pub const PUBLISH_LEASES: &str = "_turns/";
 
     /// The prefix of publish leases that their holders have released after an interruption.
-    pub const DEAD_TURNS: &str = "_turns/dead-";
+    pub const DEAD_PUBLISH_LEASES: &str = "_turns/dead-";
 
     /// The prefix of the pointer and of the parts of snapshots.
     pub const SNAPSHOTS: &str = "_metadata/";
@@ -162,7 +162,7 @@ impl ObjectKey {
             | ObjectKey::Probe(_) => "application/octet-stream",
             ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry)
             | ObjectKey::TagsList(_)
-            | ObjectKey::Turn(_)
+            | ObjectKey::PublishLease(_)
             | ObjectKey::Pointer => "application/json",
             ObjectKey::Snapshot(_) => "application/gzip",
             ObjectKey::Manifest { media_type, .. } => media_type,
@@ -183,7 +183,7 @@ impl ObjectKey {
             ObjectKey::Manifest { reference: Reference::Tag(_), .. }
             | ObjectKey::TagsList(_)
             | ObjectKey::Pointer => "no-cache",
-            ObjectKey::Probe(_) | ObjectKey::Turn(_) => "no-store",
+            ObjectKey::Probe(_) | ObjectKey::PublishLease(_) => "no-store",
         }
     }
 
@@ -212,7 +212,7 @@ impl ObjectKey {
             ObjectKey::Snapshot(digest) => write!(out, "_metadata/{}.tar.gz", digest.hex()),
             ObjectKey::Pointer => out.write_str("_metadata/current"),
             ObjectKey::History { tip, digest } => write!(out, "{}{tip}-{}.pack", Self::RECORD, digest.hex()),
-            ObjectKey::Turn(name) => write!(out, "{}{name}", Self::TURNS),
+            ObjectKey::PublishLease(name) => write!(out, "{}{name}", Self::PUBLISH_LEASES),
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
                 ObjectKey::History { tip: "beef".repeat(10), digest },
                 format!("_record/{}-{}.pack", "beef".repeat(10), digest.hex()),
             ),
-            (ObjectKey::Turn("x".into()), "_turns/x".to_owned()),
+            (ObjectKey::PublishLease("x".into()), "_turns/x".to_owned()),
         ];
         for (key, path) in table {
             assert_eq!(key.to_string(), path);

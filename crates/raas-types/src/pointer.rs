@@ -1,6 +1,7 @@
 //! The pointer object of a bucket, which names the snapshot that servers follow.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::crane::partition;
 use crate::{Digest, ObjectKey, VendorName};
@@ -31,6 +32,9 @@ pub struct Pointer {
     /// not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
+    /// Keys that this raas does not know. A later version wrote them, and they stay.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// A part of a snapshot: an archive of files.
@@ -80,12 +84,15 @@ impl Pointer {
     /// The longest snapshot, in bytes of all its parts, that raas reads.
     pub const MAX_SNAPSHOT: u64 = 256 * 1024 * 1024;
 
-    /// Reads a pointer. Unknown keys are ignored, so that later versions may add some.
+    /// Reads a pointer. Unknown keys are kept, so that later versions may add some.
     ///
     /// # Errors
-    /// The bytes are not JSON of that form, the format is newer than this raas knows, or the snapshot is longer than servers
-    /// read.
+    /// The bytes are not JSON of that form, the format is newer than this raas knows, the checksum is wrong, or pointer or
+    /// snapshot are longer than servers read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
+        if bytes.len() as u64 > Self::MAX_SIZE {
+            return Err(PointerError::Size);
+        }
         /// Read first, since a newer format may lack keys or have other types.
         #[derive(Deserialize)]
         struct Formats {
@@ -93,8 +100,9 @@ impl Pointer {
             format: u32,
             #[serde(default)]
             parts_format: u32,
+            checksum: Option<Digest>,
         }
-        let Formats { format, parts_format } = serde_json::from_slice(bytes)?;
+        let Formats { format, parts_format, checksum } = serde_json::from_slice(bytes)?;
         for (of, found, known) in
             [("pointer", format, Self::FORMAT), ("parts", parts_format, Self::PARTS_FORMAT)]
         {
@@ -102,7 +110,15 @@ impl Pointer {
                 return Err(PointerError::Newer { of, found, known });
             }
         }
-        let pointer: Self = serde_json::from_slice(bytes)?;
+        // Older versions wrote no checksum.
+        if let Some(checksum) = checksum
+            && !is_checksum_of(&checksum, bytes)
+        {
+            return Err(PointerError::Checksum);
+        }
+        let mut pointer: Self = serde_json::from_slice(bytes)?;
+        // Of these, two are of the single archive that older versions named.
+        pointer.unknown.retain(|key, _| !["checksum", "digest", "size"].contains(&key.as_str()));
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
             return Err(PointerError::Revision);
@@ -122,12 +138,36 @@ impl Pointer {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
     }
 
-    /// The pointer's bytes.
+    /// The pointer's bytes. They end with a checksum of all of them, which counts itself as zeros.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("a pointer has text keys only");
-        bytes.push(b'\n');
-        bytes
+        #[derive(Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            pointer: &'a Pointer,
+            checksum: &'a str,
+        }
+        let written = |checksum: &str| {
+            let written = Written { pointer: self, checksum };
+            let mut bytes = serde_json::to_vec_pretty(&written).expect("a pointer has text keys only");
+            bytes.push(b'\n');
+            bytes
+        };
+        written(&Digest::of(&written(NO_CHECKSUM)).to_string())
     }
+}
+
+/// What stands for the checksum while it is computed.
+const NO_CHECKSUM: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Whether the bytes, which contain the checksum, are those that it was computed from.
+fn is_checksum_of(checksum: &Digest, bytes: &[u8]) -> bool {
+    let text = checksum.to_string();
+    let Some(at) = bytes.windows(text.len()).rposition(|window| window == text.as_bytes()) else {
+        return false;
+    };
+    let mut without = bytes.to_vec();
+    without[at..at + text.len()].copy_from_slice(NO_CHECKSUM.as_bytes());
+    Digest::of(&without) == *checksum
 }
 
 fn is_commit(id: &str) -> bool {
@@ -150,6 +190,12 @@ pub enum PointerError {
         /// The newest format that this raas knows.
         known: u32,
     },
+    /// The pointer itself is too long.
+    #[error("it is longer than {max} bytes", max = Pointer::MAX_SIZE)]
+    Size,
+    /// The bytes are not those that were written.
+    #[error("its checksum does not fit its content")]
+    Checksum,
     /// `revision`, or a `tip` of the history, is not the id of a commit.
     #[error("its `revision` or a `tip` of its history is not the id of a commit")]
     Revision,
@@ -175,6 +221,7 @@ mod tests {
             vendor: Some("acme".parse().unwrap()),
             parts: vec![Part { digest: Digest::of(b"archive"), size: 7 }],
             history: vec![HistoryPiece { digest: Digest::of(b"pack"), size: 4, tip: "beef".into() }],
+            unknown: Map::new(),
         }
     }
 
@@ -182,7 +229,7 @@ mod tests {
     fn a_pointer_is_written_without_loss_and_nonsense_is_rejected() {
         let pointer = pointer();
         assert_eq!(Pointer::parse(&pointer.to_bytes()).unwrap(), pointer);
-        let text = String::from_utf8(pointer.to_bytes()).unwrap();
+        let text = serde_json::to_string_pretty(&pointer).unwrap();
         for (from, to) in [
             ("0123abc", "../0123"),
             ("0123abc", ""),
@@ -195,7 +242,28 @@ mod tests {
         ] {
             assert!(Pointer::parse(text.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
         }
-        assert!(Pointer::parse(text.replacen('{', "{\"later\": [1],", 1).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn unknown_keys_stay() {
+        let text = serde_json::to_string(&pointer()).unwrap().replacen('{', "{\"later\": [1],", 1);
+        let read = Pointer::parse(text.as_bytes()).unwrap();
+        assert_eq!(read.unknown["later"], serde_json::json!([1]));
+        let again = Pointer::parse(&read.to_bytes()).unwrap();
+        assert_eq!(again, read);
+        assert!(!again.unknown.contains_key("checksum"));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_byte_is_found() {
+        let bytes = pointer().to_bytes();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            // A flip in the name of the key `checksum` makes it an unknown key, and a pointer without a checksum.
+            let text = String::from_utf8_lossy(&flipped);
+            assert!(Pointer::parse(&flipped).is_err() || !text.contains("\"checksum\""), "byte {at}: {text}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use raas_publish::catch_up;
 use raas_publish::history::{self, Entry};
 use raas_publish::record::Record;
 use raas_publish::registry::Registry;
+use raas_publish::repair::Files;
 
 /// The most publications of an image that are searched for in the logs.
 const MOST_MISSING: usize = 20;
@@ -34,7 +35,7 @@ pub(crate) fn back_up(
     config: &Config,
     registry: &Registry<'_>,
     commit: &CommitId,
-    name: &RepositoryName,
+    name: Option<&RepositoryName>,
     say: &dyn Fn(&str),
 ) -> Result<bool, Failure> {
     let ConfigSource::Repository(repository) = &config.source else { return Ok(false) };
@@ -63,26 +64,53 @@ pub(crate) fn back_up(
         Ok(true) => say("Backed up in the configuration repository"),
         Ok(false) => say("The configuration repository has the backup already"),
         Err(failure) => {
-            return Err(failure.preceded_by(
-                "the image is published, but not backed up in the configuration repository; the next push of the image \
-                 backs it up",
-            ));
+            let statement = match name {
+                Some(_) => {
+                    "the image is published, but not backed up in the configuration repository; the next push of the image \
+                     backs it up"
+                }
+                None => {
+                    "the change is published, but not backed up in the configuration repository; the next change of access \
+                     backs it up"
+                }
+            };
+            return Err(failure.preceded_by(statement));
         }
     }
     Ok(true)
 }
 
+/// The vendor's own documents of the last backup, by their paths in the record. There are none without a configuration
+/// repository. The operator's documents are not among them: the next push publishes them again.
+pub(crate) fn documents_of_backup(config: &Config, vendor: &VendorName) -> Result<Files, Failure> {
+    let ConfigSource::Repository(repository) = &config.source else { return Ok(Files::new()) };
+    let folder = format!("{vendor}/metadata/");
+    let files = repository.files_below(&folder)?.into_iter();
+    Ok(files
+        .filter_map(|(path, bytes)| Some((published_path(path.strip_prefix(&folder)?)?, bytes)))
+        .collect())
+}
+
+/// The path in the record of the backup of a document, of a customer, or of the protected patterns. `None` for the
+/// operator's documents and for other files.
+fn published_path(name: &str) -> Option<String> {
+    let path = format!("{}/{}", tree::DATA, name.replace('+', "/"));
+    let is_own = name.ends_with(".json") && !name.starts_with('+');
+    (is_own || tree::is_access(&path)).then_some(path)
+}
+
 /// The paths of the image's documents, and of the operator's documents that these publications changed.
 fn documents(
     record: &Record,
-    name: &RepositoryName,
+    name: Option<&RepositoryName>,
     entry: &Entry,
     missing: &[Entry],
 ) -> Result<BTreeSet<String>, Failure> {
-    let mut paths: BTreeSet<String> = [tree::document(name), tree::v1_document(name)].into();
+    let own = name.map(|name| [tree::document(name), tree::v1_document(name)]);
+    let mut paths: BTreeSet<String> = own.into_iter().flatten().collect();
     for entry in missing.iter().chain([entry]) {
         let touched = history::touched(record, &entry.commit)?;
-        paths.extend(touched.into_iter().filter(|path| path.ends_with(".json")));
+        paths.extend(touched.into_iter().filter(|path| path.ends_with(".json") || tree::is_access(path)));
     }
     Ok(paths)
 }
@@ -92,11 +120,12 @@ fn documents(
 fn missing(
     record: &Record,
     entry: &Entry,
-    name: &RepositoryName,
+    name: Option<&RepositoryName>,
     logs: &mut Logs<'_>,
 ) -> Result<Vec<Entry>, Failure> {
     let mut missing = Vec::new();
-    for earlier in history::entries(record, &entry.commit, &history::paths_of(name), Some(MOST_MISSING))? {
+    let paths = name.map_or_else(|| vec![tree::ACCESS.trim_end_matches('/').to_owned()], history::paths_of);
+    for earlier in history::entries(record, &entry.commit, &paths, Some(MOST_MISSING))? {
         if logs.has(&earlier)? {
             break;
         }

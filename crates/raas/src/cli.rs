@@ -10,13 +10,17 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, diff, doctor, gc, lint, list, log, pulls, push, rollback, serve, setup, status, teardown,
-    unpublish,
+    access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
+    setup, status, sync, tag, teardown, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
+use crate::output;
+use crate::storage::say_on_stderr;
 use raas_base::failure::Failure;
+use raas_base::interrupt;
 use raas_publish::home::Home;
+use raas_types::VendorName;
 
 /// Give vendors a container registry of their own, and publish images to it
 #[derive(Debug, Parser)]
@@ -48,7 +52,9 @@ struct Globals {
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// Read this configuration [default: that of --config-repo, or else raas.cfg in the current folder]
+    /// Read this configuration [default: that of --config-repo, or the first raas.cfg that is found]
+    ///
+    /// raas looks for `raas.cfg` in the current folder, in `$XDG_CONFIG_HOME/raas` (`~/.config/raas`), and in `/etc/raas`.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -63,6 +69,14 @@ struct Globals {
     /// Let one git command wait this long for the network
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 120, hide_short_help = true)]
     git_timeout: u64,
+
+    /// Print no notes and no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+
+    /// Print which home and which configuration are used
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
 impl Globals {
@@ -85,13 +99,20 @@ impl Globals {
 enum Command {
     Setup(setup::Arguments),
     Push(push::Arguments),
+    Sync(sync::Arguments),
     Serve(Box<serve::Arguments>),
     Status(status::Arguments),
     List(list::Arguments),
     Log(log::Arguments),
     Diff(diff::Arguments),
     Rollback(rollback::Arguments),
+    Tag(tag::Arguments),
     Unpublish(unpublish::Arguments),
+    Retire(retire::Arguments),
+    Remove(remove::Arguments),
+    Protect(protect::Arguments),
+    Unprotect(unprotect::Arguments),
+    Access(access::Arguments),
     Gc(gc::Arguments),
     Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
@@ -100,14 +121,112 @@ enum Command {
     Lint(lint::Arguments),
 }
 
+impl Command {
+    /// Whether the command may publish something. `setup` and `serve` complete what a killed run has published.
+    fn may_publish(&self) -> bool {
+        match self {
+            Command::Push(_)
+            | Command::Sync(_)
+            | Command::Rollback(_)
+            | Command::Tag(_)
+            | Command::Unpublish(_)
+            | Command::Retire(_)
+            | Command::Remove(_)
+            | Command::Protect(_)
+            | Command::Unprotect(_)
+            | Command::Access(_)
+            | Command::Setup(_)
+            | Command::Gc(_) => true,
+            Command::Status(_)
+            | Command::List(_)
+            | Command::Log(_)
+            | Command::Diff(_)
+            | Command::Serve(_)
+            | Command::Teardown(_)
+            | Command::Doctor(_)
+            | Command::Pulls(_)
+            | Command::Config(_)
+            | Command::Lint(_) => false,
+        }
+    }
+
+    /// The vendor that the command is for, if it is for one.
+    fn vendor(&self) -> Option<&VendorName> {
+        match self {
+            Command::Setup(arguments) => Some(&arguments.vendor),
+            Command::Push(arguments) => Some(&arguments.vendor),
+            Command::Status(arguments) => arguments.vendor.as_ref(),
+            Command::Sync(arguments) => arguments.vendor.as_ref(),
+            Command::List(arguments) => arguments.vendor.as_ref(),
+            Command::Log(arguments) => Some(&arguments.vendor),
+            Command::Diff(arguments) => Some(&arguments.vendor),
+            Command::Rollback(arguments) => Some(&arguments.vendor),
+            Command::Tag(arguments) => Some(&arguments.vendor),
+            Command::Unpublish(arguments) => Some(&arguments.vendor),
+            Command::Retire(arguments) => Some(&arguments.vendor),
+            Command::Remove(arguments) => Some(&arguments.vendor),
+            Command::Protect(arguments) => Some(&arguments.vendor),
+            Command::Unprotect(arguments) => Some(&arguments.vendor),
+            Command::Gc(arguments) => Some(&arguments.vendor),
+            Command::Teardown(arguments) => Some(&arguments.vendor),
+            Command::Serve(arguments) => match arguments.vendors.as_slice() {
+                [one] => Some(one),
+                _ => None,
+            },
+            Command::Access(_)
+            | Command::Doctor(_)
+            | Command::Pulls(_)
+            | Command::Config(_)
+            | Command::Lint(_) => None,
+        }
+    }
+}
+
 impl Cli {
+    /// Whether the command is a push of a vendor that the home or the configuration knows. `None` for other commands, and if
+    /// that cannot be known.
+    pub(crate) fn push_of_known_vendor(&self) -> Option<bool> {
+        let Command::Push(arguments) = &self.command else { return None };
+        let home = Home::new(self.globals.home.clone()).ok()?;
+        let is_known = || Some(self.globals.config().ok()?.names(&arguments.vendor));
+        if home.vendor(&arguments.vendor).exists() { Some(true) } else { is_known() }
+    }
+
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let vendor = self.command.vendor().map(ToString::to_string);
+        self.run_command().map_err(|failure| match vendor {
+            Some(vendor) => failure.of_vendor(&vendor),
+            None => failure,
+        })
+    }
+
+    fn run_command(self) -> Result<ExitCode, Failure> {
         let globals = self.globals;
-        let home = || Home::new(globals.home.clone());
-        let config = || globals.config();
+        interrupt::watch(&say_on_stderr());
+        if self.command.may_publish() {
+            interrupt::may_publish();
+        }
+        if globals.quiet {
+            output::be_quiet();
+        }
+        let home = || {
+            let home = Home::new(globals.home.clone())?;
+            if globals.verbose {
+                output::note(&format!("Home: {}", home.root().display()));
+            }
+            Ok::<_, Failure>(home)
+        };
+        let config = || {
+            let config = globals.config()?;
+            if globals.verbose {
+                output::note(&format!("Configuration: {}", config.origin));
+            }
+            Ok(config)
+        };
         match self.command {
             Command::Setup(arguments) => setup::run(&home()?, config()?, &arguments),
             Command::Push(arguments) => push::run(&home()?, &config()?, arguments),
+            Command::Sync(arguments) => sync::run(&home()?, &config()?, &arguments),
             // A server may run for months, and without a home: nothing of the source is kept.
             Command::Serve(arguments) => {
                 let config = config()?.without_source();
@@ -120,7 +239,13 @@ impl Cli {
             Command::Log(arguments) => log::run(&home()?, &config()?, &arguments),
             Command::Diff(arguments) => diff::run(&home()?, &config()?, &arguments),
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
+            Command::Tag(arguments) => tag::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
+            Command::Retire(arguments) => retire::run(&home()?, &config()?, &arguments),
+            Command::Remove(arguments) => remove::run(&home()?, &config()?, &arguments),
+            Command::Protect(arguments) => protect::run(&home()?, &config()?, &arguments),
+            Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
+            Command::Access(arguments) => access::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),

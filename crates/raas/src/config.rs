@@ -15,11 +15,15 @@ mod issuer;
 mod key;
 #[cfg(test)]
 mod reference;
+mod registry_address;
 mod repository;
 mod sections;
 mod separation;
 mod source;
+mod tag_pattern;
 mod values;
+mod variables;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,15 +32,20 @@ use std::time::Duration;
 use raas_sources::federation::{FederationSettings, Workspace};
 use raas_types::VendorName;
 
+use crate::sync_rule::SyncRule;
 pub(crate) use crane::CraneConf;
 pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
+pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
 use raas_base::{Secret, redact};
 use raas_publish::home::Home;
+pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
 pub(crate) use sections::{Aws, Openshift, PlatformName, Pulpserver, VendorSettings};
-pub(crate) use source::{ConfigRequest, ConfigSource};
+pub(crate) use source::{ConfigRequest, ConfigSource, search_path};
+pub(crate) use tag_pattern::TagPattern;
+use variables::Variables;
 
 /// The configuration. Everything has a default, so no file is needed.
 #[derive(Debug, Clone, Default)]
@@ -48,11 +57,12 @@ pub(crate) struct Config {
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
     /// The Pulp server.
-    #[expect(dead_code, reason = "checked when it is read; images come from files and addresses so far")]
     pub(crate) pulpserver: Pulpserver,
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where the configuration comes from.
     pub(crate) source: ConfigSource,
+    /// The name of that, for people in any folder. It stays when the source is let go of.
+    pub(crate) origin: String,
     /// How long one git command may wait for the network.
     pub(crate) git_timeout: Duration,
     /// Every key that is set, as it may be shown.
@@ -68,6 +78,8 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// The value, `***` for a secret.
     pub(crate) value: String,
+    /// Whether a secret is written in the file, and not the name of a variable or of a file.
+    pub(crate) has_secret: bool,
 }
 
 impl Config {
@@ -82,7 +94,8 @@ impl Config {
     ) -> Result<Self, Failure> {
         let source = ConfigSource::find(request, home)?;
         let config = Self::parse(&source.read()?, &source)?;
-        Ok(Self { source, git_timeout: request.git_timeout, ..config })
+        let origin = source.whole_name();
+        Ok(Self { source, origin, git_timeout: request.git_timeout, ..config })
     }
 
     /// The configuration with these settings of a vendor, as [`remember`](Self::remember) would leave it.
@@ -99,7 +112,7 @@ impl Config {
             None => Ok(self),
             Some(text) => {
                 let config = Self::parse(text.as_bytes(), &self.source)?;
-                Ok(Self { source: self.source, git_timeout: self.git_timeout, ..config })
+                Ok(Self { source: self.source, origin: self.origin, git_timeout: self.git_timeout, ..config })
             }
         }
     }
@@ -133,6 +146,16 @@ impl Config {
     /// The settings of a vendor. Without a section of that name, all have their defaults.
     pub(crate) fn vendor(&self, name: &VendorName) -> VendorSettings {
         self.vendors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The vendors that have a section, in the order of their names.
+    pub(crate) fn vendors(&self) -> impl Iterator<Item = &VendorName> {
+        self.vendors.keys()
+    }
+
+    /// Whether the vendor has a section.
+    pub(crate) fn names(&self, vendor: &VendorName) -> bool {
+        self.vendors.contains_key(vendor)
     }
 
     /// Reads the files of the vendors' access policies: keys of token issuers, authorities of client certificates.
@@ -173,24 +196,27 @@ impl Config {
         self.vendors.iter().filter(|(_, settings)| settings.s3_bucket.is_some())
     }
 
+    /// The images that are kept like their sources, by vendors.
+    pub(crate) fn sync_rules(&self) -> impl Iterator<Item = (&VendorName, &SyncRule)> {
+        self.vendors
+            .iter()
+            .flat_map(|(vendor, settings)| settings.sync.iter().map(move |rule| (vendor, rule)))
+    }
+
     /// Lets go of the source, so that a private clone is removed now and not when the command ends.
     pub(crate) fn without_source(self) -> Self {
         Self { source: ConfigSource::None, ..self }
     }
 
     fn parse(bytes: &[u8], source: &ConfigSource) -> Result<Self, Failure> {
-        let environment = |name: &str| std::env::var(name).ok();
+        let environment = Variables::of_process();
         Self::read(bytes, &source.path(), &environment).map_err(|error| {
             Failure::new(Kind::Usage, format!("{source}, line {}: {}", error.line, error.message))
         })
     }
 
-    fn read(
-        bytes: &[u8],
-        path: &Path,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, IniError> {
-        let ini = Ini::parse(bytes, environment)?;
+    fn read(bytes: &[u8], path: &Path, variables: &Variables<'_>) -> Result<Self, IniError> {
+        let ini = Ini::parse_guarded(bytes, &|section, key, name| variables.value(section, key, name))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let vendors = VendorSettings::read_all(&ini, folder)?;
         separation::check(&ini, &vendors)?;
@@ -198,9 +224,10 @@ impl Config {
             redhat: sections::federation(&ini, folder)?,
             openshift: Openshift::read(&ini, folder)?,
             aws: Aws::read(&ini)?,
-            pulpserver: Pulpserver::read(&ini)?,
+            pulpserver: Pulpserver::read(&ini, folder)?,
             vendors: vendors.into_iter().collect(),
             source: ConfigSource::None,
+            origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
             settings: settings(&ini),
             values: values(&ini),
@@ -230,11 +257,17 @@ fn settings(ini: &Ini) -> Vec<Setting> {
         // A value from the environment is shown by the variable's name.
         redact::text(value.written.as_ref().unwrap_or(&value.text))
     };
+    let is_file = |key: &str, text: &str| {
+        key == "cdn_cloudfront_key" && matches!(KeySource::new(text, Path::new("")), KeySource::File(_))
+    };
     let of_section = |section: &str| {
         let setting = |(key, value): (&str, &ini::Value)| Setting {
             section: section.to_owned(),
             key: key.to_owned(),
             value: shown(section, key, value),
+            has_secret: sections::is_secret(section, key)
+                && value.written.is_none()
+                && !is_file(key, &value.text),
         };
         ini.section(section).map(setting).collect::<Vec<_>>()
     };
@@ -243,13 +276,18 @@ fn settings(ini: &Ini) -> Vec<Setting> {
 
 #[cfg(test)]
 mod tests {
-    use raas_types::BucketAccess;
+    use raas_types::{BucketAccess, ChecksumPolicy};
 
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        let environment = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
-        let read = Config::read(text.as_bytes(), Path::new("conf/raas.cfg"), &environment);
+        parse_with(text, None)
+    }
+
+    fn parse_with(text: &str, allowed: Option<&str>) -> Result<Config, String> {
+        let get = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
+        let variables = Variables::new(&get, allowed);
+        let read = Config::read(text.as_bytes(), Path::new("conf/raas.cfg"), &variables);
         read.map_err(|error| format!("line {}: {}", error.line, error.message))
     }
 
@@ -285,12 +323,14 @@ mod tests {
     #[test]
     fn a_vendor_has_a_section_of_its_own() {
         let config =
-            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\n")
+            parse("[acme]\ns3_bucket = bbb\ns3_prefix = /x/y/\ns3_path_style = yes\naccess = public\ns3_checksums = off\n")
                 .unwrap();
         let acme = config.vendor(&"acme".parse().unwrap());
         assert_eq!((acme.s3_bucket.as_deref(), acme.s3_prefix.as_deref()), (Some("bbb"), Some("x/y")));
         assert_eq!((acme.s3_path_style, acme.access), (true, BucketAccess::Public));
-        assert_eq!(config.vendor(&"other".parse().unwrap()).s3_bucket, None);
+        assert_eq!(acme.s3_checksums, ChecksumPolicy::Off);
+        let other = config.vendor(&"other".parse().unwrap());
+        assert_eq!((other.s3_bucket, other.s3_checksums), (None, ChecksumPolicy::Auto));
     }
 
     #[test]
@@ -323,6 +363,7 @@ mod tests {
                 "[acme]\naccess = open",
                 "line 2: `open` is no access: expected presigned, public, cdn or proxy",
             ),
+            ("[acme]\ns3_checksums = yes", "line 2: `yes` is no setting of checksums"),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
             ("[acme]\ncdn_akamai_algo = rot13", "line 2: `rot13` is no algorithm"),
@@ -350,6 +391,16 @@ mod tests {
                 "line 5: r.b is the `registry_host` of [acme] already",
             ),
             ("[acme]\ns3_path_style = perhaps", "line 2: `perhaps`"),
+            ("[pulpserver]\nhost = https://u:p@pulp.x/", "line 2: expected a host such as pulp.example.com"),
+            ("[pulpserver]\nhost = pulp.x/path", "line 2: expected a host such as pulp.example.com"),
+            (
+                "[pulpserver]\nhost = a.x\nurl = https://b.x",
+                "line 3: `host` and `url` name different servers",
+            ),
+            ("[pulpserver]\nusername = a", "line 2: `username` needs `host`"),
+            ("[pulpserver]\nhost = a.x\nusername = a", "line 3: `username` needs `password`"),
+            ("[pulpserver]\nhost = a.x\nbase_path = {isv}", "line 3: `{isv}` is not a base path"),
+            ("[pulpserver]\nhost = a.x\ndomain = a/b", "line 3: `a/b` is not the name of a domain"),
             ("[openshift]\nauth_token = ${NOWHERE}", "line 2: the environment has no NOWHERE"),
         ];
         for (text, message) in table {
@@ -368,8 +419,9 @@ mod tests {
 
     #[test]
     fn settings_are_shown_without_secrets() {
-        let config = parse(
+        let config = parse_with(
             "[openshift]\npassword = ${TOKEN}\napp_git_url = https://u:p@x.org/a\nusername = a-${TOKEN}\n",
+            Some("TOKEN"),
         );
         let config = config.unwrap();
         let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();

@@ -8,9 +8,8 @@ use arc_swap::ArcSwap;
 use raas_s3::CredentialChain;
 use raas_server::{CredentialError, CredentialSource, Credentials};
 
-use crate::storage::s3::aws_settings;
-
 use crate::config::Aws;
+use crate::storage::s3::{aws_settings, proxies};
 use raas_base::failure::Failure;
 
 /// How long before their expiry credentials are renewed: a signed URL expires with its credentials.
@@ -41,7 +40,7 @@ pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Arc<dyn Credential
         let none = CredentialError("no bucket needs credentials".into());
         return Ok(Arc::new(Renewed(Arc::new(ArcSwap::from_pointee(Err(none))))));
     }
-    let chain = CredentialChain::load(&aws_settings(aws)).await?;
+    let chain = CredentialChain::load(&aws_settings(aws), &proxies()?).await?;
     let first = find(&chain).await;
     let latest = Arc::new(ArcSwap::from_pointee(first));
     tokio::spawn(keep(chain, Arc::clone(&latest)));

@@ -4,7 +4,6 @@
 
 mod blob;
 mod connection;
-mod credentials;
 mod manifest;
 mod session;
 mod signed;
@@ -19,10 +18,9 @@ use serde::Serialize;
 
 use crate::status::{Check, Outcome};
 use blob::Blob;
-pub(crate) use credentials::{find as find_credentials, host_key};
-use raas_base::Secret;
 use raas_base::failure::Failure;
 use raas_base::parallel;
+use raas_sources::credentials::Login;
 use session::Session;
 use web::Web;
 
@@ -35,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) reference: Reference,
     /// Whether to speak without TLS to any host.
     pub(crate) plain_http: bool,
-    pub(crate) credentials: Option<(String, Secret)>,
+    pub(crate) login: Option<Login>,
     pub(crate) all_platforms: bool,
     /// Whether to download and hash every byte.
     pub(crate) deep: bool,

@@ -12,7 +12,6 @@ use raas_types::VendorName;
 use crate::config::{Config, ConfigRequest, VendorSettings};
 use crate::sites::{self, Buckets, LocationArgument};
 use raas_base::failure::{Failure, Kind};
-use raas_base::interrupt;
 
 /// How often the server checks a file for changes, and a repository for a new commit.
 const FILE_EVERY: Duration = Duration::from_millis(200);
@@ -69,8 +68,6 @@ impl Fleet {
             return Err(Failure::new(Kind::Usage, "no vendor of the configuration can be served")
                 .hint("set `s3_bucket` in the sections of the vendors in raas.cfg"));
         }
-        // The server handles signals itself, also while a repository is cloned.
-        interrupt::caller_exits();
         std::thread::Builder::new()
             .name("configuration".into())
             .spawn(move || follow(&reload, &latest))

@@ -1,22 +1,28 @@
 //! The steps after a publication: wait until servers serve it, and back it up in the configuration repository.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use raas_base::failure::Failure;
 use raas_git::CommitId;
 use raas_platform::{Local, Platform as _, Revision, Server, ServerRegistration};
-use raas_publish::home::Home;
+use raas_publish::home::{Home, Vendor};
+use raas_publish::record::Record;
 use raas_publish::registry::Registry;
 use raas_types::RepositoryName;
 
 use crate::backup;
-use crate::config::Config;
+use crate::config::{Config, RegistryAddress};
 use crate::platform;
+use crate::registry;
 
 /// Waits until servers serve a publication, and backs it up in the configuration repository.
 pub(crate) struct FollowUp<'a> {
     pub(crate) home: &'a Home,
     pub(crate) config: &'a Config,
     pub(crate) registry: Registry<'a>,
-    pub(crate) name: &'a RepositoryName,
+    /// The repository that was published; `None` for settings of the vendor.
+    pub(crate) name: Option<&'a RepositoryName>,
     /// `--nocommit`
     pub(crate) no_backup: bool,
     pub(crate) say: &'a dyn Fn(&str),
@@ -24,33 +30,108 @@ pub(crate) struct FollowUp<'a> {
 
 /// The result of the steps after a publication.
 pub(crate) struct Followed {
-    /// The servers that serve the publication.
+    /// The servers of this machine that serve the publication.
     pub(crate) servers: Vec<ServerRegistration>,
+    /// Whether the registry serves it at the address that people pull from. `None` if no address is known.
+    pub(crate) registry: Option<Served>,
     /// Whether the configuration repository has the backup.
     pub(crate) backed_up: bool,
 }
 
+/// Whether a registry serves a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// Every address of the registry does.
+    Yes,
+    /// An address does not, within the time limit, and why.
+    No(String),
+}
+
+impl Followed {
+    /// Whether people can pull the publication now.
+    pub(crate) fn is_served(&self) -> bool {
+        match &self.registry {
+            Some(served) => *served == Served::Yes,
+            None => !self.servers.is_empty(),
+        }
+    }
+}
+
+/// How long a push waits for servers elsewhere. They look for publications every second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause between two requests to a server elsewhere.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
 impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
-        let platform = Local::new(self.home.servers());
-        let servers = platform.servers(vendor.name())?;
-        let record = vendor.record();
-        let is_served_by = |served: &str| match CommitId::parse(served) {
-            Ok(served) if served == *commit => true,
-            // Another push may have published on top of the commit. A server of another home may answer at the address with a
-            // commit that this record does not have.
-            Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
-            Err(_) => false,
-        };
-        let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
-        let running: Vec<Server> = servers.iter().map(Server::from).collect();
-        let served = platform.await_revision(vendor.name(), &running, &revision, self.say);
+        let servers = Local::new(self.home.servers()).servers(vendor.name())?;
+        let served = await_served(self.home, vendor, &servers, commit, self.say);
         // The publication is backed up even if a server does not serve it.
         let backed_up =
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
         platform::deliver(self.home, self.config, vendor, self.say)?;
-        Ok(Followed { servers, backed_up })
+        let settings = self.config.vendor(vendor.name());
+        let registry = settings
+            .registry_addresses
+            .first()
+            .map(|registry| self.registry(registry, &|served| is_served(&vendor.record(), commit, served)));
+        Ok(Followed { servers, registry, backed_up })
     }
+
+    /// Waits until each address of the registry serves the publication. A registry that does not answer is no failure: it may
+    /// be out of reach from here, and the publication is made.
+    fn registry(&self, registry: &RegistryAddress, is_served_by: &dyn Fn(&str) -> bool) -> Served {
+        let endpoints = match registry::endpoints(registry) {
+            Ok(endpoints) => endpoints,
+            Err(why) => return Served::No(why),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        for endpoint in &endpoints {
+            loop {
+                let why = match endpoint.revision() {
+                    Ok(served) if is_served_by(&served) => break,
+                    Ok(served) => format!("it serves revision `{served}`"),
+                    // Only a server that answers can become current.
+                    Err(error) => return Served::No(format!("{}: {error}", endpoint.shown())),
+                };
+                if Instant::now() > deadline {
+                    return Served::No(format!("{}: {why}", endpoint.shown()));
+                }
+                thread::sleep(POLL_INTERVAL);
+            }
+            (self.say)(&format!("Served on {}", endpoint.shown()));
+        }
+        Served::Yes
+    }
+}
+
+/// Whether a server that reports this revision serves the publication.
+fn is_served(record: &Record, commit: &CommitId, served: &str) -> bool {
+    match CommitId::parse(served) {
+        Ok(served) if served == *commit => true,
+        // Another push may have published on top of the commit. A server of another home may answer at the address with a
+        // commit that this record does not have.
+        Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
+/// Waits until these servers of a home serve a publication.
+///
+/// # Errors
+/// A server does not serve it in time.
+pub(crate) fn await_served(
+    home: &Home,
+    vendor: &Vendor,
+    servers: &[ServerRegistration],
+    commit: &CommitId,
+    say: &dyn Fn(&str),
+) -> Result<(), Failure> {
+    let is_served_by = |served: &str| is_served(&vendor.record(), commit, served);
+    let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
+    let servers: Vec<Server> = servers.iter().map(Server::from).collect();
+    Local::new(home.servers()).await_revision(vendor.name(), &servers, &revision, say)
 }

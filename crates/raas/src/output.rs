@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use raas_base::failure::Failure;
+use raas_types::Utc;
 use serde::Serialize;
 
 /// The first error of writing results.
@@ -58,10 +60,49 @@ static IS_BRIEF: AtomicBool = AtomicBool::new(false);
 /// How long a line waits for its reader then.
 const BRIEF: Duration = Duration::from_secs(1);
 
+/// Whether lines on standard error are JSON, as the log of a server.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard error gets failures only.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on a line on standard error is a JSON object with the keys of the server's log.
+pub(crate) fn as_json_log() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// From now on standard error gets failures only, and no notes or progress.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// Writes a note or progress to standard error, unless the user wants none.
+pub(crate) fn note(text: &str) {
+    if !is_quiet() {
+        stderr_line("INFO", text);
+    }
+}
+
 /// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to report
 /// it.
 pub(crate) fn error(text: &str) {
-    let text = harmless(text).into_owned();
+    stderr_line("ERROR", text);
+}
+
+/// A line of a server's log.
+fn log_line(level: &str, message: &str) -> String {
+    let timestamp = Utc::of(SystemTime::now()).to_string();
+    serde_json::json!({"timestamp": timestamp, "level": level, "message": message, "target": "raas"})
+        .to_string()
+}
+
+fn stderr_line(level: &str, text: &str) {
+    let text =
+        if IS_JSON.load(Ordering::Relaxed) { log_line(level, text) } else { harmless(text).into_owned() };
     let write = move || drop(writeln!(io::stderr().lock(), "{text}"));
     if !IS_BRIEF.load(Ordering::Relaxed) {
         return write();
@@ -88,6 +129,33 @@ pub(crate) fn json(value: &impl Serialize) {
     write(&serde_json::to_string_pretty(value).expect("all keys of results are strings"));
 }
 
+/// The failure of a command, for scripts.
+#[derive(Serialize)]
+struct FailureReport<'a> {
+    error: FailureText<'a>,
+}
+
+#[derive(Serialize)]
+struct FailureText<'a> {
+    /// What failed, and on what.
+    message: &'a str,
+    /// Why, the nearest cause first.
+    causes: Vec<String>,
+    /// What to do, the first thing to try first.
+    hints: &'a [String],
+    exit_code: u8,
+}
+
+/// Writes a failure: for people to standard error, and with `json` as one JSON object to standard output too.
+pub(crate) fn failure(failure: &Failure, json: bool) {
+    error(&failure.to_string());
+    if json {
+        let (causes, exit_code) = (failure.causes(), failure.kind().exit_code());
+        let (message, hints) = (failure.message(), failure.hints());
+        self::json(&FailureReport { error: FailureText { message, causes, hints, exit_code } });
+    }
+}
+
 /// A number of things: `1 object`, `2 objects`.
 pub(crate) fn number(count: impl TryInto<u64>, thing: &str) -> String {
     let count: u64 = count.try_into().unwrap_or(u64::MAX);
@@ -103,6 +171,15 @@ mod tests {
     fn control_characters_are_shown_by_their_number() {
         assert_eq!(harmless("a\u{1b}[31mb\u{202e}c\rd"), "a\\u{1b}[31mb\\u{202e}c\\u{d}d");
         assert!(matches!(harmless("plain ü\nline"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_one_json_object() {
+        let line = log_line("INFO", "two\nlines \u{1b}");
+        assert!(!line.contains('\n'), "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"INFO".into(), &"two\nlines \u{1b}".into()));
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn git(home: &Home, config: &Config, vendor: &VendorName) -> Result<Git, Failure
         branch: settings.git_branch,
         application: config.openshift.app_git_url.clone().map(remote),
     };
-    let url = settings.registry_hosts.first().map(|host| format!("https://{host}"));
+    let url = settings.registry_addresses.first().map(|address| format!("https://{address}"));
     Ok(Git::new(deployed, home.deployed_clones(), url))
 }
 

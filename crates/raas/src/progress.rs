@@ -25,6 +25,9 @@ pub(crate) struct Bar {
 impl Progress {
     /// Progress on standard error. There are bars only if it is a terminal.
     pub(crate) fn shown() -> Self {
+        if output::is_quiet() {
+            return Self::quiet();
+        }
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { bars: MultiProgress::with_draw_target(target), lines: true, terminal }
@@ -48,7 +51,7 @@ impl Progress {
             // The line appears above the bars. If the terminal has gone away, the push continues.
             drop(self.bars.println(harmless(line)));
         } else {
-            output::error(line);
+            output::note(line);
         }
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use raas_types::access::CustomerName;
 use raas_types::pulls::Counter;
 use raas_types::{RepositoryName, Utc, VendorName};
 
@@ -21,6 +22,8 @@ pub(crate) use report::{Report, day};
 pub(crate) struct PullFilter {
     pub(crate) vendor: Option<VendorName>,
     pub(crate) image: Option<RepositoryName>,
+    /// Only requests of this customer.
+    pub(crate) customer: Option<CustomerName>,
     /// The first second to count.
     pub(crate) since: Option<Utc>,
     /// The last second to count.
@@ -31,6 +34,7 @@ impl PullFilter {
     fn has_image(&self, line: &Line<'_>) -> bool {
         self.vendor.as_ref().is_none_or(|vendor| line.vendor.as_deref() == Some(vendor.as_str()))
             && self.image.as_ref().is_none_or(|image| line.repository.as_deref() == Some(image.as_str()))
+            && self.customer.as_ref().is_none_or(|name| line.customer.as_deref() == Some(name.as_str()))
     }
 
     fn has_time(&self, time: Utc) -> bool {
@@ -67,7 +71,7 @@ fn open(log: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 fn cannot_read(name: &str, error: io::Error) -> Failure {
-    Failure::new(Kind::Environment, format!("cannot read {name}"))
+    Failure::new(Kind::of_named_file(&error), format!("cannot read {name}"))
         .caused_by(error)
         .hint("name access logs of `raas serve --log json`, or `-` for standard input")
 }
@@ -112,7 +116,7 @@ fn count_one(
         // Requests before the first second are counted too, since this request may belong to a pull that began earlier.
         let counted = counter.count(&fetch);
         if filter.has_time(fetch.time) {
-            report.add(&fetch, &counted);
+            report.add(&fetch, line.customer.as_deref(), &counted);
         }
     }
     Ok(text > 0 && json == 0)
@@ -189,6 +193,34 @@ mod tests {
             ])
         );
         assert_eq!(shown["lines"], json!({"access": 11, "other": 1, "unreadable": 1}));
+    }
+
+    #[test]
+    fn pulls_are_counted_by_customer() {
+        let of = |customer: Option<&str>, time: &str| {
+            let mut more =
+                json!({"kind": "manifest", "tag": "1.0", "remote": format!("192.0.2.{}:1", time.len())});
+            if let Some(customer) = customer {
+                more["customer"] = customer.into();
+            }
+            get(time, "docker", more)
+        };
+        let log = [
+            of(Some("bigbank"), "24T09:00:00"),
+            of(Some("bigbank"), "24T19:00:00"),
+            of(Some("smallshop"), "24T12:00:00"),
+            of(None, "24T15:00:00"),
+        ]
+        .concat();
+        let all = serde_json::to_value(counted(log.as_bytes(), &PullFilter::default()).unwrap()).unwrap();
+        let row = |customer: &str, pulls: u64| json!({"customer": customer, "image": "app", "pulls": pulls, "vendor": "acme"});
+        assert_eq!(all["customers"], json!([row("", 1), row("bigbank", 2), row("smallshop", 1)]));
+        let customer = Some("bigbank".parse().unwrap());
+        let one = counted(log.as_bytes(), &PullFilter { customer, ..PullFilter::default() }).unwrap();
+        assert_eq!(one.pulls(), 2);
+        let nobody = self::log();
+        let none = serde_json::to_value(counted(nobody.as_bytes(), &PullFilter::default()).unwrap()).unwrap();
+        assert!(none.get("customers").is_none(), "a log without customers has no rows of them");
     }
 
     #[test]

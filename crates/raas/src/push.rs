@@ -13,13 +13,18 @@ mod earlier;
 mod image_failure;
 mod lookup;
 mod masked_layer;
+mod moved;
 mod operator_documents;
 mod plan;
+mod presence;
 mod protection;
 mod publish;
+mod pulp_source;
 mod reference;
+mod registry_source;
 mod report;
 mod source;
+mod source_login;
 mod transfer;
 mod transfer_v1;
 
@@ -27,15 +32,20 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use raas_image::{Image, Limits, SourceKind};
-use raas_types::{Digest, ImageArgument, Platform, VendorName};
+use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
-use crate::follow_up::FollowUp;
+use crate::exposure::{self, OpenAccess};
+use crate::follow_up::{FollowUp, Served};
+use crate::immutable::ImmutableTags;
 use crate::progress::Progress;
-use crate::storage::OpenRegistry;
+use crate::storage::{OpenRegistry, check_storage};
+use crate::vendors;
 use lookup::PublishedContent;
+pub(crate) use moved::MovedTag;
 use operator_documents::OperatorDocuments;
 use plan::{Plan, Planner};
+use protection::Birth;
 use publish::Publisher;
 use raas_base::failure::Failure;
 use raas_platform::ServerRegistration;
@@ -45,9 +55,11 @@ use raas_publish::publication::{Current, published_keys};
 use raas_publish::registry::Registry;
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
+pub(crate) use registry_source::RegistryAccess;
 pub(crate) use report::{Counted, Report};
 pub(crate) use source::SourceArgument;
 use source::SourceImage;
+pub(crate) use source_login::SourceLogin;
 use transfer::Transfer;
 
 /// What the command line asks `raas push` for.
@@ -59,16 +71,26 @@ pub(crate) struct Options {
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
     pub(crate) from: SourceArgument,
+    /// How a registry is asked.
+    pub(crate) access: RegistryAccess,
     /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
+    /// The tag in the source, if the image is published under another one.
+    pub(crate) source_tag: Option<Tag>,
     /// The image in the source, if the source has several.
     pub(crate) digest: Option<Digest>,
     /// The platforms of an index to publish. If it is empty, all platforms are published.
     pub(crate) platforms: Vec<Platform>,
     /// Whether the push makes the repository equal to the source. Otherwise it adds the source to the repository.
     pub(crate) prune: bool,
+    /// Whether the push may move tags that must not move.
+    pub(crate) force_tag: bool,
+    /// Whether the push protects the repository.
+    pub(crate) protected: bool,
     /// Whether the push only reports what it would do.
     pub(crate) dry_run: bool,
+    /// Whether the push asks no location of a masked layer.
+    pub(crate) offline: bool,
     /// Whether the push leaves the configuration repository as it is.
     pub(crate) no_backup: bool,
 }
@@ -88,20 +110,47 @@ pub(crate) fn push(
     let name = &options.image.name;
     let limits = Limits::default();
     name.check_publishable()?;
+    let vendor = vendors::to_publish(home, config, &options.vendor)?;
+    check_storage(&vendor, config)?;
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
-    let SourceImage { source, kind, image } = source::read_image(home, options, &limits, progress)?;
+    let SourceImage { source, kind, image, private } =
+        source::read_image(home, config, options, &limits, progress)?;
+    if private || image.is_protected() {
+        progress.say(&format!("Note: {name} is protected, as its source says: only users may see it"));
+    }
 
-    let vendor = run.vendor()?;
     let open = OpenRegistry::open(&vendor, config, progress.as_say())?;
+    run.create_vendor(&vendor, &open)?;
+    if !options.dry_run {
+        open.remember_storage()?;
+    }
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
+    // Before anything is stored where everybody could read it.
+    let birth = Birth { registry: &registry, config, name, asked: options.protected };
+    birth.check()?;
     let held = run.list_repository(&registry, &image)?;
-    let plan = run.plan(kind, image, &masks, &held)?;
+    let protected = private || image.is_protected();
+    let mut plan = run.plan(kind, image, &masks, &held)?;
+    if !options.offline {
+        presence::check(&mut plan.masked, progress)?;
+    }
     let mut report = Report::new(source, &plan.masked, options);
+    report.protected = protected;
+    run.foresee(&registry, &plan, &mut report)?;
+    let open_access = OpenAccess::of(&config.vendor(vendor.name()));
+    if let (Some(open), true) = (open_access, report.protected) {
+        // Everybody could read the content as soon as it is stored.
+        return Err(open.failure(&vendor, &[name.to_string()]));
+    }
+    let immutable = ImmutableTags::new(config, &options.vendor, options.force_tag);
+    immutable.check(report.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from)))?;
     if options.dry_run {
-        return run.foresee(&registry, &plan, report);
+        plan.foresee(name, &mut report);
+        return Ok(run.finish(report, &registry, None));
     }
 
     let transfer = Transfer {
@@ -114,13 +163,28 @@ pub(crate) fn push(
     };
     let stored = transfer.run(plan, &mut report)?;
 
-    let publisher = Publisher { registry, options, stored: &stored, operator: &operator, progress };
+    let publisher = Publisher {
+        registry,
+        options,
+        stored: &stored,
+        protected,
+        immutable: &immutable,
+        operator: &operator,
+        birth,
+        progress,
+        open_access,
+    };
     let done = publisher.publish(&mut report)?;
 
     let say = |line: &str| progress.say(line);
-    let follow_up = FollowUp { home, config, registry, name, no_backup: options.no_backup, say: &say };
+    let (no_backup, name) = (options.no_backup, Some(name));
+    let follow_up = FollowUp { home, config, registry, name, no_backup, say: &say };
     let followed = follow_up.run(&done.commit)?;
     report.backed_up = followed.backed_up;
+    report.served = followed.is_served();
+    if let Some(Served::No(why)) = &followed.registry {
+        progress.say(&format!("Note: the registry does not serve it yet: {why}"));
+    }
     Ok(run.finish(report, &registry, followed.servers.first()))
 }
 
@@ -141,14 +205,21 @@ impl Run<'_> {
         masks
     }
 
-    /// The vendor in the home. A push creates a missing vendor, a dry run does not.
-    fn vendor(&self) -> Result<Vendor, Failure> {
-        let vendor = self.home.vendor(&self.options.vendor);
+    /// Creates a missing vendor, and its bucket if the configuration says so. A dry run does not.
+    fn create_vendor(&self, vendor: &Vendor, open: &OpenRegistry<'_>) -> Result<(), Failure> {
         if !vendor.exists() && !self.options.dry_run {
+            if self.config.vendor(vendor.name()).create_bucket {
+                let prepared = open.storage().capabilities().prepare(true)?;
+                prepared.iter().for_each(|line| self.progress.say(line));
+            }
             vendor.create()?;
             self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
         }
-        Ok(vendor)
+        if vendor.exists() {
+            // Nothing is stored for a publication that cannot be made.
+            vendor.confirm_evidence()?;
+        }
+        Ok(())
     }
 
     /// Makes the home current, decides about the operator's documents, and removes what killed runs left.
@@ -187,7 +258,7 @@ impl Run<'_> {
     /// Decides for each layer, and prints the layers that are skipped.
     fn plan(
         &self,
-        kind: SourceKind,
+        kind: Option<SourceKind>,
         image: Image,
         masks: &Masks,
         held: &RepositoryListing<'_>,
@@ -204,18 +275,21 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    /// The report of a dry run.
-    fn foresee(&self, registry: &Registry<'_>, plan: &Plan, mut report: Report) -> Result<Report, Failure> {
+    /// Adds to the report what the plan will change of the publication. Another push may still publish before this one.
+    fn foresee(&self, registry: &Registry<'_>, plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         let name = &self.options.image.name;
-        plan.foresee(name, &mut report);
-        if self.options.prune && registry.vendor.exists() {
-            let record = registry.vendor.record();
-            let current = record.head()?.map(|head| Current::read(&record, &head, name)).transpose()?;
-            let current = current.unwrap_or_default();
-            report.removed_tags =
-                current.tags().filter(|tag| !report.tags.contains_key(*tag)).cloned().collect();
+        let tags = plan.tags();
+        let record = registry.vendor.record();
+        let head = if registry.vendor.exists() { record.head()? } else { None };
+        if let Some(head) = head {
+            let current = Current::read(&record, &head, name)?;
+            report.protected |= current.protected;
+            report.moved_tags = moved::foresee(&record, &head, name, &current, plan)?;
+            if self.options.prune {
+                report.removed_tags = current.tags().filter(|tag| !tags.contains(tag)).cloned().collect();
+            }
         }
-        Ok(self.finish(report, registry, None))
+        Ok(())
     }
 
     /// Adds to the report what is known only at the end.
@@ -225,8 +299,9 @@ impl Run<'_> {
         registry: &Registry<'_>,
         server: Option<&ServerRegistration>,
     ) -> Report {
-        report.reference = reference::reference(self.home, server, self.options, &report);
-        report.served = server.is_some();
+        let addresses = self.config.vendor(&self.options.vendor).registry_addresses;
+        report.reference = reference::reference(self.home, addresses.first(), server, self.options, &report);
+        report.registry = addresses.first().map(ToString::to_string);
         report.requests = registry.storage.capabilities().requests();
         report.seconds = self.begun.elapsed().as_secs_f64();
         report

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use raas_base::Say;
 use raas_base::failure::Failure;
+use raas_publish::difference::RepositoryChange;
 use raas_publish::home::Home;
 use raas_publish::registry::Registry;
 use raas_publish::republish::Republished;
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 use serde::Serialize;
 
+use crate::changes;
 use crate::config::Config;
 use crate::follow_up::FollowUp;
 use crate::output;
 use crate::storage::OpenRegistry;
+use crate::vendors;
 
 /// Changes the publication of an image.
 pub(crate) struct Republish<'a> {
@@ -34,6 +37,8 @@ pub(crate) struct RepublishReport {
     what: String,
     /// The tags that the image has now.
     tags: BTreeMap<Tag, Digest>,
+    /// What changed in the image.
+    change: RepositoryChange,
     commit: String,
     /// Whether the command made the commit.
     changed: bool,
@@ -50,19 +55,22 @@ impl Republish<'_> {
         publish: impl FnOnce(&Registry<'_>, &RepositoryName) -> Result<Republished, Failure>,
     ) -> Result<RepublishReport, Failure> {
         let Self { home, config, name, no_backup, quiet, .. } = *self;
-        let vendor = home.existing(self.vendor)?;
-        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let vendor = vendors::existing(home, config, self.vendor)?;
+        let say = if quiet { Say::nothing() } else { Say::new(output::note) };
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
+        open.remember_storage()?;
         let registry = open.registry();
-        let Republished { what, tags, done } = publish(&registry, name)?;
+        let Republished { what, tags, change, done } = publish(&registry, name)?;
+        let name = Some(name);
         let follow_up = FollowUp { home, config, registry, name, no_backup, say: &|line| say.line(line) };
         let followed = follow_up.run(&done.commit)?;
         Ok(RepublishReport {
             what,
             tags,
+            change,
             commit: done.commit.to_string(),
             changed: done.changed,
-            served: !followed.servers.is_empty(),
+            served: followed.is_served(),
             backed_up: followed.backed_up,
         })
     }
@@ -76,9 +84,7 @@ impl RepublishReport {
             return;
         }
         output::line(&self.what);
-        for (tag, digest) in &self.tags {
-            output::line(&format!("  {tag}  {digest}"));
-        }
+        changes::lines(&self.change).iter().for_each(|line| output::line(line));
         let published = if self.changed { "Published" } else { "Nothing changed: it is published already," };
         output::line(&format!("{published} as commit {}", &self.commit[..12]));
     }

@@ -1,6 +1,6 @@
 //! Makes the sites of the server from the operator's configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,16 +8,19 @@ use raas_server::{AddressError, Bucket, CdnError, Metadata, Origin, ProxyRules, 
 use raas_types::VendorName;
 
 use crate::config::{Aws, Config, CraneConf, VendorSettings};
+use crate::storage::other_storage;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::{Home, Vendor};
 use raas_types::BucketAccess;
 
 mod buckets;
 mod delivery;
+mod served_vendors;
 mod stateless;
 
 pub(crate) use buckets::Buckets;
 use buckets::cdn;
+use served_vendors::ServedVendors;
 pub(crate) use stateless::{LocationArgument, stateless};
 
 /// The file of users in a vendor's folder, as `htpasswd -B` writes it.
@@ -32,6 +35,9 @@ pub(crate) struct HomeSites {
     buckets: Buckets,
     /// The deliveries that were made from the vendors' sections.
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
+    /// The vendors that the log says are not served.
+    refused: Mutex<BTreeSet<VendorName>>,
+    served: Mutex<ServedVendors>,
 }
 
 /// How a vendor's bytes reach its clients.
@@ -54,7 +60,8 @@ impl HomeSites {
         buckets: Buckets,
     ) -> Result<Self, Failure> {
         let (home, config, deliveries) = (home.clone(), config.clone(), Mutex::default());
-        let sites = Self { home, config, only, buckets, deliveries };
+        let (refused, served) = (Mutex::default(), Mutex::default());
+        let sites = Self { home, config, only, buckets, deliveries, refused, served };
         for name in &sites.only {
             sites.delivery(name)?;
         }
@@ -66,6 +73,27 @@ impl HomeSites {
             return self.home.vendors();
         }
         Ok(self.only.iter().map(|name| self.home.vendor(name)).collect())
+    }
+
+    /// Whether the vendor's objects are where the configuration says. A vendor that was set up with another configuration
+    /// while the server runs is not served, since the server cannot find its objects.
+    fn has_storage(&self, vendor: &Vendor) -> io::Result<bool> {
+        let other =
+            other_storage(vendor, &self.config).map_err(|failure| io::Error::other(failure.to_string()))?;
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(other) = other else {
+            refused.remove(vendor.name());
+            return Ok(true);
+        };
+        if refused.insert(vendor.name().clone()) {
+            tracing::error!(
+                vendor = %vendor.name(),
+                objects = %other,
+                configuration = self.config.origin,
+                "cannot serve a vendor: its objects are in another storage than the server's configuration says"
+            );
+        }
+        Ok(false)
     }
 
     fn site(&self, vendor: &Vendor) -> io::Result<SiteConfig> {
@@ -103,7 +131,14 @@ impl HomeSites {
 
 impl SiteSource for HomeSites {
     fn sites(&self) -> io::Result<Vec<SiteConfig>> {
-        self.vendors()?.iter().map(|vendor| self.site(vendor)).collect()
+        let mut found = Vec::new();
+        for vendor in self.vendors()?.into_iter().filter(Vendor::exists) {
+            if self.has_storage(&vendor)? {
+                found.push(self.site(&vendor)?);
+            }
+        }
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(served.update(self.home.root(), found))
     }
 }
 

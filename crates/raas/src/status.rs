@@ -1,11 +1,14 @@
 //! The checks of `raas status`, from the vendor's folder to the server.
 
+mod access;
 mod check;
 mod deep;
 pub(crate) mod egress;
 mod elsewhere;
 pub(crate) mod federation;
+pub(crate) mod metrics;
 mod server;
+pub(crate) mod source;
 mod storage;
 
 use std::fs;
@@ -15,50 +18,63 @@ use raas_types::{Pointer, RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure::{self, OpenAccess};
 use crate::output::number;
 use crate::platform;
-use crate::progress::{Progress, bytes};
+use crate::progress::bytes;
 use crate::storage::say_on_stderr;
+use crate::vendors;
 pub(crate) use check::{Check, Outcome};
+pub(crate) use deep::{Deep, ScrubProgress};
 use raas_base::failure::Failure;
 use raas_base::files;
 use raas_git::CommitId;
 use raas_publish::catch_up;
 use raas_publish::home::{Home, Vendor};
+use raas_publish::reading::Reading;
 use raas_publish::registry::Registry;
 use raas_publish::storage::Storage;
-use raas_publish::{inventory, snapshot};
+use raas_publish::{integrity, inventory, snapshot};
 use server::PublishedRepositories;
 use storage::CheckedStorage;
 
 /// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
     platform: &'static str,
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
     pub(crate) checks: Vec<Check>,
+    /// The reading of all stored objects, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reading: Option<ScrubProgress>,
 }
 
 /// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte is
-/// read, and its value shows the progress.
+/// read.
 pub(crate) fn check(
     home: &Home,
     config: &Config,
     name: &VendorName,
     image: Option<&RepositoryName>,
-    deep: Option<&Progress>,
+    deep: Option<&Deep<'_>>,
 ) -> Status {
     let vendor = home.vendor(name);
+    let mut reading = None;
     let checks = if vendor.exists() {
-        Checks { home, config, vendor: &vendor, image, deep }.all()
+        let mut checks = Checks { home, config, vendor: &vendor, image, deep, reading: None };
+        let all = checks.all();
+        reading = checks.reading;
+        all
     } else {
-        let found = format!("there is no vendor {name} in {}", home.root().display());
-        vec![Check::failed("domain", found, format!("raas setup {name}"))]
+        vec![vendors::existing(home, config, name).err().map_or_else(
+            || Check::failed("domain", format!("{name} was set up just now"), "run the command again"),
+            |failure| Check::unable("domain", &failure),
+        )]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
-    Status { vendor: name.clone(), platform: platform::name(config), healthy, checks }
+    Status { vendor: name.clone(), platform: platform::name(config), healthy, checks, reading }
 }
 
 /// The checks of a vendor that is set up.
@@ -67,24 +83,28 @@ struct Checks<'a> {
     config: &'a Config,
     vendor: &'a Vendor,
     image: Option<&'a RepositoryName>,
-    deep: Option<&'a Progress>,
+    deep: Option<&'a Deep<'a>>,
+    reading: Option<ScrubProgress>,
 }
 
 impl Checks<'_> {
     /// All checks, from the folder to the server.
-    fn all(&self) -> Vec<Check> {
+    fn all(&mut self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
-        let domain =
-            Check::ok("domain", format!("{} is set up in {}", vendor.name(), vendor.folder().display()));
-        let (storage, checked) = storage::check(vendor, config);
+        let domain = check_folder(vendor);
+        let (storage, checked) = storage::check(vendor, config, self.deep.is_some());
         let shared = config.is_shared(vendor.name());
         if shared {
             self.catch_up(&checked);
         }
         let mut checks = vec![domain, storage, self.record()];
+        if self.deep.is_some() {
+            checks.push(check_integrity(vendor));
+        }
         if shared {
             checks.extend(checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)]));
         }
+        checks.extend(check_exposure(vendor, config));
         let documents = documents(vendor, image);
         match &documents {
             Ok(documents) => {
@@ -93,10 +113,13 @@ impl Checks<'_> {
             }
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
+        checks.extend(access::check(vendor, config));
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        match platform::is_local(config) {
-            true => checks.extend(server::check(home, vendor, &PublishedRepositories::of(parsed))),
-            false => checks.extend(elsewhere::check(home, config, vendor)),
+        if platform::is_local(config) {
+            let registry = config.vendor(vendor.name()).registry_addresses;
+            checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
+        } else {
+            checks.extend(elsewhere::check(home, config, vendor));
         }
         checks
     }
@@ -120,14 +143,34 @@ impl Checks<'_> {
     }
 
     /// The checks of what the bucket holds. An image without documents has none.
-    fn images(&self, checked: &CheckedStorage, documents: &[DeployedDocument]) -> Vec<Check> {
+    fn images(&mut self, checked: &CheckedStorage, documents: &[DeployedDocument]) -> Vec<Check> {
         let Self { vendor, image, deep, .. } = *self;
         if image.is_some() && documents.is_empty() {
             return Vec::new();
         }
         let names: &[_] = if deep.is_some() { &["images", "content"] } else { &["images"] };
-        checked.check(names, |storage| check_images(vendor, storage, documents, image, deep))
+        checked
+            .check(names, |storage| check_images(vendor, storage, documents, image, deep, &mut self.reading))
     }
+}
+
+/// The check of the vendor's folder. An older raas made it readable for everybody.
+fn check_folder(vendor: &Vendor) -> Check {
+    let folder = vendor.folder().display();
+    let found = format!("{} is set up in {folder}", vendor.name());
+    match vendor.is_open_to_others() {
+        Ok(true) => Check::warning("domain", format!("{found}, and every user of this machine may read it"))
+            .fix(format!("chmod 700 {folder}")),
+        _ => Check::ok("domain", found),
+    }
+}
+
+/// The failed check of protected repositories whose objects everybody may read.
+fn check_exposure(vendor: &Vendor, config: &Config) -> Option<Check> {
+    let open = OpenAccess::of(&config.vendor(vendor.name()))?;
+    // The check of the metadata reports a checkout that cannot be read.
+    let names = exposure::protected(vendor).ok().filter(|names| !names.is_empty())?;
+    Some(Check::failed("protected", open.message(vendor, &names), open.hint(vendor)))
 }
 
 /// The failed check of a checkout that cannot be read.
@@ -139,9 +182,31 @@ fn unreadable_checkout(check: &'static str, vendor: &Vendor, error: &std::io::Er
     )
 }
 
+/// Checks that the record is a sound repository. This reads all of it.
+fn check_integrity(vendor: &Vendor) -> Check {
+    match integrity::record(vendor) {
+        Ok(found) if found.is_empty() => {
+            Check::ok("integrity", "every object of the record is as it was written")
+        }
+        Ok(found) => Check::failed(
+            "integrity",
+            format!("the record in {} is damaged", vendor.record().git().folder().display()),
+            repair(vendor),
+        )
+        .details(found),
+        Err(failure) => Check::unable("integrity", &failure),
+    }
+}
+
+/// What to do about damage.
+fn repair(vendor: &Vendor) -> String {
+    format!("run `raas setup {} --repair`, which mends it from whatever copy is good", vendor.name())
+}
+
 fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
+    vendor.confirm_evidence()?;
     let head = vendor.record().head()?;
-    let deployed = vendor.checkout().revision()?;
+    let deployed = vendor.checkout().revision().to_replace();
     let Some(head) = head else { return Ok(Check::ok("record", "nothing is published yet")) };
     let complete = format!("run `raas setup {}`, which completes it", vendor.name());
     if deployed.as_ref() != Some(&head) {
@@ -159,44 +224,54 @@ fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
     Ok(Check::failed("record", found, fix).details(missing.chain(unexpected).collect()))
 }
 
-/// Checks that the snapshot for servers elsewhere has the last publication.
+/// Checks that the snapshot for servers elsewhere has the last publication. A deep check reads all of it.
 fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<Check, Failure> {
-    let Some(head) = vendor.record().head()? else {
-        return Ok(Check::ok("snapshot", "nothing is published yet"));
-    };
+    let head = vendor.record().head()?;
     let complete = format!("run `raas setup {}`, which writes it", vendor.name());
-    Ok(match snapshot::read_pointer(storage)?.pointer() {
-        Some(pointer) if pointer.revision == head.as_str() => {
-            if pointer.parts.is_empty() {
-                let found = "an older raas wrote the bucket's metadata, and servers cannot read it any more";
-                Check::failed("snapshot", found, complete)
-            } else if !snapshot::has_parts(storage, &pointer)?
-                || (deep && !snapshot::are_sound(storage, &pointer)?)
-            {
-                let found = "a part of the bucket's metadata is missing or damaged";
-                Check::failed("snapshot", found, complete)
-            } else if !snapshot::has_history(storage, &pointer)? {
-                let found = "the bucket lacks history that other homes need to publish";
-                Check::failed("snapshot", found, complete)
-            } else {
-                Check::ok("snapshot", "the bucket's metadata has the last publication")
-            }
+    let pointer = match (snapshot::read_pointer(storage)?, &head) {
+        (Reading::Absent, None) => return Ok(Check::ok("snapshot", "nothing is published yet")),
+        (Reading::Absent, Some(_)) => {
+            let found = "the bucket has no metadata for servers elsewhere";
+            return Ok(Check::failed("snapshot", found, complete));
         }
-        Some(pointer) if !is_known(vendor, &pointer)? => {
-            Check::unable("snapshot", &snapshot::another_record(storage, &pointer))
+        (Reading::Unreadable(failure), _) => {
+            let check = Check::unable("snapshot", &failure);
+            return Ok(check.fix(repair(vendor)));
         }
-        Some(pointer) => {
-            let found =
-                format!("the bucket's metadata has commit {}, not the last publication", pointer.revision);
-            Check::failed("snapshot", found, complete)
+        (Reading::There(pointer), _) => pointer,
+    };
+    if !is_known(vendor, &pointer)? {
+        return Ok(Check::unable("snapshot", &snapshot::another_record(storage, &pointer)));
+    }
+    if head.is_none_or(|head| pointer.revision != head.as_str()) {
+        let found =
+            format!("the bucket's metadata has commit {}, not the last publication", pointer.revision);
+        return Ok(Check::failed("snapshot", found, complete));
+    }
+    if pointer.parts.is_empty() {
+        let found = "an older raas wrote the bucket's metadata, and servers cannot read it any more";
+        return Ok(Check::failed("snapshot", found, complete));
+    }
+    if deep {
+        let say = say_on_stderr();
+        let registry = Registry { vendor, storage, shared: true, say: &say };
+        let found = integrity::bucket_metadata(&registry)?;
+        if !found.is_empty() {
+            let what = "the bucket's metadata is damaged";
+            return Ok(Check::failed("snapshot", what, repair(vendor)).details(found));
         }
-        None => Check::failed("snapshot", "the bucket has no metadata for servers elsewhere", complete),
+    }
+    Ok(if !snapshot::has_parts(storage, &pointer)? {
+        Check::failed("snapshot", "a part of the bucket's metadata is missing or damaged", complete)
+    } else if !snapshot::has_history(storage, &pointer)? {
+        Check::failed("snapshot", "the bucket lacks history that other homes need to publish", complete)
+    } else {
+        Check::ok("snapshot", "the bucket's metadata has the last publication")
     })
 }
 
 fn is_known(vendor: &Vendor, pointer: &Pointer) -> Result<bool, Failure> {
-    // A damaged pointer names no commit. `raas setup` writes it again.
-    CommitId::parse(&pointer.revision).map_or(Ok(true), |commit| vendor.record().has(&commit))
+    vendor.record().has(&CommitId::parse(&pointer.revision)?)
 }
 
 /// A document in the checkout, from which servers read.
@@ -252,7 +327,8 @@ fn check_images(
     storage: &dyn Storage,
     documents: &[DeployedDocument],
     image: Option<&RepositoryName>,
-    deep: Option<&Progress>,
+    deep: Option<&Deep<'_>>,
+    reading: &mut Option<ScrubProgress>,
 ) -> Vec<Check> {
     // The operator's documents have no objects in the bucket. The lint reports documents that do not parse.
     let own = documents.iter().filter(|document| !tree::is_operators(&document.path));
@@ -273,12 +349,18 @@ fn check_images(
         Check::failed(
             "images",
             format!("published objects that are missing or damaged in the bucket: {count}"),
-            "push the images again, which stores what is missing",
+            format!("{}; or push the images again, which stores what differs", repair(vendor)),
         )
         .details(compared.wrong)
     });
-    if let Some(progress) = deep {
-        checks.push(check_content(storage, &parsed, progress));
+    if let Some(deep) = deep {
+        match deep.read(vendor, &parsed, storage) {
+            Ok(read) => {
+                checks.push(check_content(vendor, &read));
+                *reading = Some(read);
+            }
+            Err(failure) => checks.push(Check::unable("content", &failure)),
+        }
     }
     if !compared.unreferenced.is_empty() {
         let found = format!("stored objects that no publication needs: {}", compared.unreferenced.len());
@@ -291,18 +373,17 @@ fn check_images(
     checks
 }
 
-fn check_content(storage: &dyn Storage, documents: &[Document], progress: &Progress) -> Check {
-    match deep::read_all(documents, storage, progress) {
-        Ok(read) if read.wrong.is_empty() => Check::ok(
-            "content",
-            format!("{} ({}) read, all as published", number(read.objects, "object"), bytes(read.bytes)),
-        ),
-        Ok(read) => Check::failed(
-            "content",
-            format!("of {}, damaged: {}", number(read.objects, "object"), read.wrong.len()),
-            "delete them and push the images again, which stores what is missing",
-        )
-        .details(read.wrong),
-        Err(failure) => Check::unable("content", &failure),
+fn check_content(vendor: &Vendor, read: &ScrubProgress) -> Check {
+    let ScrubProgress { objects, bytes: count, wrong, finished, .. } = read;
+    let when = finished.as_ref().map_or_else(String::new, |time| format!(" by {time}"));
+    let all = format!("{} ({}) read{when}", number(*objects, "object"), bytes(*count));
+    if wrong.is_empty() {
+        return Check::ok("content", format!("{all}, all as published"));
     }
+    let fix = format!(
+        "{}; what has no other copy is removed, and stored anew when its image is pushed again",
+        repair(vendor)
+    );
+    let details = wrong.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+    Check::failed("content", format!("{all}, damaged: {}", wrong.len()), fix).details(details)
 }

@@ -210,11 +210,14 @@ fn a_store_that_is_no_archive_is_read_in_the_same_way() {
     let signature = layout.artifact(&image, "application/vnd.acme.signature", b"s");
     let of_other = layout.artifact(&other, "application/vnd.acme.signature", b"t");
     let images = [(image.digest, vec!["1".parse().unwrap(), "latest".parse().unwrap()])].into();
-    let attachments = [signature.digest, of_other.digest];
+    let cosign = layout.cosign_signature(&image);
+    let tag = format!("sha256-{}.sig", image.digest.hex()).parse().unwrap();
+    let attachments = [(signature.digest, None), (of_other.digest, None), (cosign.digest, Some(tag))];
+    let attachments = attachments.map(|(digest, tag)| raas_image::Attachment { digest, tag });
     let limits = raas_image::Limits::default();
     let set = raas_image::read_store(&Registry(layout), &images, &attachments, &[], &limits).unwrap();
-    assert_eq!((tags(&set).len(), set.manifests.len()), (2, 2));
-    assert!(set.manifests.contains_key(&signature.digest));
+    assert_eq!((tags(&set).len(), set.manifests.len()), (3, 3));
+    assert!(set.manifests.contains_key(&signature.digest) && set.manifests.contains_key(&cosign.digest));
 }
 
 #[test]

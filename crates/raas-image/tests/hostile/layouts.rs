@@ -145,6 +145,10 @@ fn malformed_documents() {
         unknown_name.trim_start_matches("blobs/sha256/"),
     );
     assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    // Clients cannot use it either; the message names the digest.
+    let said = failure("another algorithm", &sha512, &Limits::default()).to_string();
+    let digest = format!("`sha512:{}`", "a".repeat(128));
+    assert!(said.contains(&digest) && said.contains("only sha256 is"), "{said}");
     let set = manifests(&unknown, None).unwrap();
     assert!(set.tags.len() == 1 && set.notes[0].contains("not a manifest"), "{:?}", set.notes);
     check(
@@ -495,4 +499,40 @@ fn a_stream_that_gives_a_few_bytes_at_a_time() {
         let archive = open_stream(stream, &Limits::default()).unwrap();
         assert_eq!(archive.kind(), SourceKind::Oci);
     }
+}
+
+#[test]
+fn an_index_that_lists_a_manifest_again_and_again() {
+    let layout_of = |times: usize| {
+        let (mut layout, image) = one();
+        layout.untag();
+        let index = layout.index(&vec![image; times]);
+        layout.tag(&index, "1.0");
+        (layout, index)
+    };
+    let (layout, index) = layout_of(3);
+    let set = manifests(&layout.tar(), None).unwrap();
+    assert_eq!(set.manifests.len(), 2);
+    let noted = format!("{} lists 1 of its 1 manifests more than once", blob_name(&index.digest));
+    assert!(set.notes.iter().any(|note| note.starts_with(&noted)), "{:?}", set.notes);
+    let (layout, index) = layout_of(1000);
+    let said = failure("repeats", &layout.tar(), &Limits::default()).to_string();
+    assert!(said.contains("1000 times; raas publishes at most 100"), "{said}");
+    assert!(said.contains(&index.digest.hex()), "{said}");
+}
+
+#[test]
+fn a_manifest_with_absurdly_many_layers() {
+    let (mut layout, image) = one();
+    layout.untag();
+    let (config, layer) = parts(&layout, &image);
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+        "config": {"mediaType": "application/x", "digest": config.digest, "size": config.size},
+        "layers": vec![layer; 10_001],
+    });
+    let manifest = layout.document(media_type::OCI_MANIFEST, &artifact);
+    layout.tag(&manifest, "1.0");
+    let said = failure("layers", &layout.tar(), &Limits::default()).to_string();
+    assert!(said.contains("lists 10001 entries, more than the 10000"), "{said}");
 }

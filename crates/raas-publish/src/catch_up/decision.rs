@@ -64,6 +64,8 @@ pub(super) enum LastCommit {
 pub(super) enum Step {
     /// Nothing: nobody has published yet, or another home is making the first publication at this moment.
     NothingPublished,
+    /// Fail: the pointer cannot be read, and only a home with the lease may replace it.
+    RefuseUnreadable,
     /// Find the last commit by the history in the bucket.
     FollowHistory,
     /// Nothing: the record has everything.
@@ -86,6 +88,8 @@ pub(super) fn decide(facts: &Facts) -> Step {
     let (relation, has_history) = match facts.pointed {
         // Without the lease, another home may be at its first publication.
         Pointed::Nothing if facts.lease == Lease::NotHeld => return Step::NothingPublished,
+        // Without the lease, the end of the history may be a commit that its home has not published yet.
+        Pointed::Unreadable if facts.lease == Lease::NotHeld => return Step::RefuseUnreadable,
         Pointed::Nothing | Pointed::Unreadable => return Step::FollowHistory,
         Pointed::OtherVendor => return Step::RefuseOtherVendor,
         Pointed::Commit { relation, has_history } => (relation, has_history),
@@ -130,7 +134,14 @@ mod tests {
             row("nobody has published", NotHeld, Pointed::Nothing, none, Step::NothingPublished),
             row("nobody has published, with the lease", Held, Pointed::Nothing, none, Step::FollowHistory),
             row("the pointer was removed", Held, Pointed::Nothing, ours, Step::FollowHistory),
-            row("the pointer is damaged", NotHeld, Pointed::Unreadable, ours, Step::FollowHistory),
+            row("the pointer is damaged", NotHeld, Pointed::Unreadable, ours, Step::RefuseUnreadable),
+            row(
+                "the pointer is damaged, with the lease",
+                Held,
+                Pointed::Unreadable,
+                ours,
+                Step::FollowHistory,
+            ),
             row("another vendor", NotHeld, Pointed::OtherVendor, ours, Step::RefuseOtherVendor),
             row("the same commit", NotHeld, at(Same), ours, Step::UpToDate),
             row("the same commit, without history", Held, without_history(Same), ours, Step::UpToDate),

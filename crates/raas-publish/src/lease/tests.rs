@@ -1,11 +1,16 @@
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use super::*;
-use crate::storage::Directory;
+use crate::storage::{Directory, PutOptions, Version};
 
 const SHORT: LeaseTiming = LeaseTiming {
     lease: Duration::from_secs(60),
+    short_lease: Duration::from_secs(20),
     quiet_wait: Duration::from_secs(60),
     longest_pause: Duration::from_millis(10),
     longest_wait: Duration::from_secs(60),
@@ -26,7 +31,8 @@ impl Bench {
     fn acquire(&self, home: &str, timing: &LeaseTiming) -> Result<PublishLease<'_>, Failure> {
         let holder = LeaseHolder::new(Some(&home.parse().unwrap()));
         let note = self.folder.path().join(home);
-        PublishLease::acquire(&self.storage, &holder, &note, timing, &Say::nothing())
+        let place = LeasePlace { storage: &self.storage, conditional: None, note: note.clone() };
+        PublishLease::acquire(&place, &holder, timing, &Say::nothing())
     }
 
     fn left(&self) -> usize {
@@ -92,6 +98,146 @@ fn a_killed_holder_is_reclaimed_and_its_repositories_are_named() {
 }
 
 #[test]
+fn kills_in_a_row_do_not_make_a_home_wait_for_itself() {
+    let bench = Bench::new();
+    let impatient = LeaseTiming { longest_wait: Duration::from_millis(30), ..SHORT };
+    // The second run is killed when it has stored its own lease, and has not reclaimed that of the first.
+    std::mem::forget(bench.acquire("one", &SHORT).unwrap());
+    let note = bench.folder.path().join("one");
+    let place = LeasePlace { storage: &bench.storage, conditional: None, note: note.clone() };
+    let holder = LeaseHolder::new(None);
+    std::mem::forget(PublishLease::store(&place, &holder, &SHORT, &Say::nothing()).unwrap());
+    assert_eq!(bench.left(), 2);
+    assert!(bench.acquire("two", &impatient).is_err(), "another home must wait");
+    let mut lease = bench.acquire("one", &impatient).unwrap();
+    assert_eq!(lease.unrepaired(), ["one".parse().unwrap()]);
+    lease.mark_repaired();
+    lease.release().unwrap();
+    assert_eq!((bench.left(), note.exists()), (0, false));
+}
+
+#[test]
+fn a_lease_that_cannot_be_released_is_an_error() {
+    let bench = Bench::new();
+    let lease = bench.acquire("one", &SHORT).unwrap();
+    // A folder of this name cannot be removed as a file.
+    let path = bench.folder.path().join("bucket").join(lease.key.to_string());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("x"), "").unwrap();
+    let failed = lease.release().unwrap_err().to_string();
+    assert!(
+        failed.contains("keeps other homes waiting for 60 s") && failed.contains("hint: run"),
+        "{failed}"
+    );
+    assert!(bench.folder.path().join("one").exists(), "the next run of this home reclaims it");
+}
+
+/// A folder with conditional writes.
+struct Service {
+    storage: Directory,
+    lock: Arc<std::sync::Mutex<()>>,
+}
+
+impl Service {
+    fn new(root: &Path) -> Self {
+        Self { storage: Directory::new(root.to_owned()), lock: Arc::default() }
+    }
+
+    fn version(bytes: &[u8]) -> Version {
+        Version(raas_types::Digest::of(bytes).to_string())
+    }
+}
+
+impl ConditionalWrites for Service {
+    fn try_put_if(
+        &self,
+        key: &ObjectKey,
+        content: &[u8],
+        expected: Option<&Version>,
+    ) -> Result<Option<Version>, StorageError> {
+        let _lock = self.lock.lock().unwrap();
+        let found = self.read_version(key, u64::MAX)?.map(|(_, version)| version);
+        if found.as_ref() != expected {
+            return Ok(None);
+        }
+        let mut upload = self.storage.create(PutOptions::default())?;
+        upload.write_all(content).unwrap();
+        upload.commit(key)?;
+        Ok(Some(Self::version(content)))
+    }
+
+    fn read_version(&self, key: &ObjectKey, _: u64) -> Result<Option<(Vec<u8>, Version)>, StorageError> {
+        let Some(mut content) = self.storage.read(key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).unwrap();
+        let version = Self::version(&bytes);
+        Ok(Some((bytes, version)))
+    }
+
+    fn handle(&self) -> Arc<dyn ConditionalWrites> {
+        let mut other = Self::new(Path::new(&self.storage.display_name()));
+        other.lock = self.lock.clone();
+        Arc::new(other)
+    }
+}
+
+#[test]
+fn conditional_writes_renew_a_lease_and_never_put_back_a_reclaimed_one() {
+    let bench = Bench::new();
+    let service = Service::new(&bench.folder.path().join("bucket"));
+    let note = bench.folder.path().join("one");
+    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note: note.clone() };
+    let timing = LeaseTiming { short_lease: Duration::from_millis(80), ..SHORT };
+    let mut lease = PublishLease::acquire(&place, &LeaseHolder::new(None), &timing, &Say::nothing()).unwrap();
+    let (key, since) = (lease.key.clone(), lease.keeper.as_ref().unwrap().since());
+    let soon = |holds: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    soon(&|| lease.keeper.as_ref().unwrap().since() > since);
+    lease.renew().unwrap();
+    assert_eq!(lease.key, key, "the object keeps its name");
+    bench.storage.delete(&key).unwrap();
+    soon(&|| lease.keeper.as_ref().unwrap().is_lost());
+    assert!(lease.renew().is_err() && lease.ensure_held().is_err());
+    drop(lease);
+    assert_eq!(bench.left(), 0);
+}
+
+#[test]
+fn a_short_lease_ends_early_and_one_of_an_older_raas_does_not() {
+    let bench = Bench::new();
+    let service = Service::new(&bench.folder.path().join("bucket"));
+    let timing = LeaseTiming {
+        lease: LEASE,
+        short_lease: SHORT_LEASE,
+        longest_wait: Duration::from_millis(30),
+        ..SHORT
+    };
+    let note = bench.folder.path().join("dead");
+    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note: note.clone() };
+    let dead = PublishLease::acquire(&place, &LeaseHolder::new(None), &timing, &Say::nothing()).unwrap();
+    let key = dead.key.clone();
+    std::mem::forget(dead);
+    bench.age(&key, Duration::from_secs(50));
+    assert!(bench.acquire("one", &timing).is_err());
+    bench.age(&key, Duration::from_secs(70));
+    drop(bench.acquire("one", &timing).unwrap());
+    assert_eq!(bench.left(), 0);
+    let old = bench.acquire("old", &timing).unwrap();
+    let key = old.key.clone();
+    std::mem::forget(old);
+    bench.age(&key, Duration::from_secs(70));
+    assert!(bench.acquire("one", &timing).is_err(), "it lasts five minutes");
+    bench.age(&key, Duration::from_secs(310));
+    drop(bench.acquire("one", &timing).unwrap());
+}
+
+#[test]
 fn a_copied_home_waits_for_the_original() {
     let bench = Bench::new();
     let original = bench.acquire("home", &SHORT).unwrap();
@@ -128,4 +274,24 @@ fn an_error_names_the_holder_that_was_waited_for() {
     let failed = bench.acquire("two", &impatient).map(drop).unwrap_err().to_string();
     assert!(failed.contains(&format!("process {}", std::process::id())), "{failed}");
     assert_eq!(bench.left(), 1);
+}
+
+#[test]
+fn a_dead_lease_that_cannot_be_read_may_have_left_any_repository_half_changed() {
+    let bench = Bench::new();
+    for content in ["", "{", "[1]"] {
+        let key = ObjectKey::PublishLease("dead-x".into());
+        let mut upload = bench.storage.create(PutOptions::default()).unwrap();
+        std::io::Write::write_all(&mut upload, content.as_bytes()).unwrap();
+        upload.commit(&key).unwrap();
+        let lease = bench.acquire("one", &SHORT).unwrap();
+        assert!(lease.is_any_unrepaired(), "{content}");
+        // The lease ends without a repair, so the next holder knows it too.
+        drop(lease);
+        let mut lease = bench.acquire("two", &SHORT).unwrap();
+        assert!(lease.is_any_unrepaired(), "{content}");
+        lease.mark_repaired();
+        drop(lease);
+        assert_eq!(bench.left(), 0);
+    }
 }

@@ -12,6 +12,7 @@ use super::tag_objects::TagObjects;
 use super::{acquire_lease, published_keys};
 use crate::catch_up::catch_up;
 use crate::lease::{Lease, PublishLease};
+use crate::reading::Reading;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::repository_listing::RepositoryListing;
@@ -61,10 +62,10 @@ pub(super) fn find_unfinished(
         });
     }
     let Some(head) = record.head()? else { return Ok(None) };
-    Ok(match registry.vendor.checkout().revision()? {
-        Some(revision) if revision == head => None,
-        Some(revision) if record.has(&revision)? => Some(FinishedUpTo::Commit(revision)),
-        _ => Some(FinishedUpTo::Unknown),
+    Ok(match registry.vendor.checkout().revision() {
+        Reading::There(revision) if revision == head => None,
+        Reading::There(revision) if record.has(&revision)? => Some(FinishedUpTo::Commit(revision)),
+        Reading::There(_) | Reading::Absent | Reading::Unreadable(_) => Some(FinishedUpTo::Unknown),
     })
 }
 
@@ -96,7 +97,13 @@ pub fn repair_reclaimed(
 ) -> Result<(), Failure> {
     // Before the first publication, no commit says what the objects should be.
     if let Some(head) = head {
-        repair_tags(storage, record, head, &lease.unrepaired(), &mut || lease.renew())?;
+        let mut names = lease.unrepaired();
+        if lease.is_any_unrepaired() {
+            names.extend(repositories(record, head)?);
+            names.sort();
+            names.dedup();
+        }
+        repair_tags(storage, record, head, &names, &mut || lease.renew())?;
     }
     lease.mark_repaired();
     Ok(())
@@ -121,13 +128,13 @@ pub(super) fn repair_tags(
 /// Checks and repairs everything that follows from the last publication: the objects named by tag, the snapshot in the
 /// bucket, the checkout. It trusts none of them.
 pub fn reconcile(registry: &Registry<'_>) -> Result<(), Failure> {
-    let _lock = registry.vendor.lock()?;
+    let _lock = registry.vendor.lock_saying(registry.say)?;
     finish(registry, |_| FinishedUpTo::Unknown)
 }
 
 /// Finishes what an interrupted run has left, and repairs the checkout.
 pub fn recover(registry: &Registry<'_>) -> Result<(), Failure> {
-    let _lock = registry.vendor.lock()?;
+    let _lock = registry.vendor.lock_saying(registry.say)?;
     let record = registry.vendor.record();
     let checkout = registry.vendor.checkout();
     if registry.shared
@@ -167,7 +174,8 @@ fn finish(registry: &Registry<'_>, from: impl FnOnce(FinishedUpTo) -> FinishedUp
         publisher.publish(SnapshotCheck::Full, lease.as_mut())?;
         record.mark_unconfirmed(None)?;
     }
-    vendor.checkout().repair(&record, &head)
+    vendor.checkout().repair(&record, &head)?;
+    PublishLease::release_if_any(lease)
 }
 
 /// The vendor's own repositories.

@@ -5,21 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
 use raas_types::{ObjectKey, Reference, RepositoryName, Tag};
-use serde::Serialize;
 
 use super::{Current, OnObject};
+use crate::inventory;
 use crate::record::Record;
 use crate::repository_listing::RepositoryListing;
 use crate::storage::Storage;
 use raas_base::failure::Failure;
 use raas_git::CommitId;
-
-/// `tags/list` as a registry answers it.
-#[derive(Serialize)]
-struct TagsList<'a> {
-    name: &'a RepositoryName,
-    tags: Vec<&'a Tag>,
-}
 
 /// The objects named by tag of one repository, as a commit has them.
 pub(super) struct TagObjects<'a> {
@@ -84,8 +77,7 @@ fn expected(
     record.read_each(&files, |file, bytes| {
         by_path.get(&file.path).into_iter().flatten().try_for_each(|key| each(key, &bytes))
     })?;
-    let list = TagsList { name, tags: v2.tags.keys().collect() };
-    let list = serde_json::to_vec(&list).expect("names are text");
+    let list = inventory::tags_list(name, v2.tags.keys());
     let list_key = ObjectKey::TagsList(name.clone());
     expected.insert(list_key.to_string());
     each(&list_key, &list)?;

@@ -39,10 +39,12 @@ impl Record {
         Ok(self.git().pass(&arguments, Stdio::from(file), Stdio::null())?)
     }
 
-    /// Checks a commit of another home, since its files become files of this machine. `storage` names where it came from.
+    /// Checks a commit of another home, since its files become files of this machine. `storage` names where it came from. A
+    /// file that this raas does not know may be a newer raas's, and stays.
     ///
     /// # Errors
-    /// The commit has a file that is not metadata.
+    /// The commit has a file that cannot be metadata: no plain file, too long, or at a path that leaves the folder or is the
+    /// checkout's own.
     pub fn check_tree(&self, commit: &CommitId, storage: &str) -> Result<(), Failure> {
         let wrong = |what: &str| {
             Failure::new(Kind::Environment, format!("commit {} of {storage} {what}", commit.short()))
@@ -55,8 +57,8 @@ impl Record {
             let Some((facts, path)) = line.split_once('\t') else { return Err(wrong("cannot be read")) };
             let mut facts = facts.split_ascii_whitespace();
             let (mode, size) = (facts.next(), facts.nth(2).and_then(|size| size.parse::<u64>().ok()));
-            let known = path.starts_with(&format!("{}/", tree::DATA)) && is_safe_path(path);
-            if mode != Some("100644") || !known || size.is_none_or(|size| size > Document::MAX_SIZE) {
+            let is_free = is_safe_path(path) && !tree::is_of_checkout(path);
+            if mode != Some("100644") || !is_free || size.is_none_or(|size| size > Document::MAX_SIZE) {
                 return Err(wrong(&format!("has `{path}`, which is no metadata")));
             }
         }
@@ -91,6 +93,12 @@ impl Record {
         let name = format!("refs/raas/aside/{commit}");
         self.git().run(&["update-ref", &name, commit.as_str()])?;
         Ok(name)
+    }
+
+    /// Whether a commit was [set aside](Self::set_aside).
+    pub fn is_set_aside(&self, commit: &CommitId) -> Result<bool, Failure> {
+        let name = format!("refs/raas/aside/{commit}");
+        Ok(self.git().ask(&["rev-parse", "--verify", "--quiet", &name])?.is_some())
     }
 
     /// Whether two commits have a common ancestor.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use raas_git::CommitId;
 use raas_types::{Digest, RepositoryName, Tag};
 
 /// The message of a commit.
@@ -33,6 +34,32 @@ impl Message {
             notes: Vec::new(),
         }
     }
+}
+
+/// The beginning of the first line of a rollback's message.
+const ROLL_BACK: &str = "Roll back ";
+
+/// The beginning of the line of a rollback's message that names the publication whose content it has.
+const AS_IN: &str = "As in commit ";
+
+impl Message {
+    /// The message of a rollback of an image to the publication of this commit, which was made at this time.
+    pub fn roll_back(name: &RepositoryName, to: &CommitId, time: &str) -> Self {
+        Self {
+            subject: format!("{ROLL_BACK}{name} to {} of {time}", to.short()),
+            name: name.clone(),
+            tags: BTreeMap::new(),
+            notes: vec![format!("{AS_IN}{to}")],
+        }
+    }
+}
+
+/// The publication whose content a rollback has, by the rollback's message. `None` for the message of anything else.
+pub fn rolled_back_to(message: &str) -> Option<CommitId> {
+    let mut lines = message.lines();
+    // Only raas writes the first line. Another line may come from a name in the source.
+    lines.next().filter(|subject| subject.starts_with(ROLL_BACK))?;
+    lines.rev().find_map(|line| CommitId::parse(line.strip_prefix(AS_IN)?).ok())
 }
 
 impl fmt::Display for Message {

@@ -12,7 +12,7 @@ use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 use super::{SnapshotPublisher, has_all, put};
 use crate::home::Vendor;
 use crate::record::Record;
-use crate::storage::Storage;
+use crate::storage::{ListedObject, Storage};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
@@ -69,6 +69,21 @@ pub(super) fn store(
 pub(super) fn is_whole(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
     let pieces = pointer.history.iter().map(|piece| (piece.key().to_string(), piece.size));
     Ok(!pointer.history.is_empty() && has_all(storage, ObjectKey::RECORD, pieces.collect())?)
+}
+
+/// Whether each piece of a pointer's history has the digest and the length that the pointer says. This reads all of it.
+pub(super) fn is_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failure> {
+    for piece in &pointer.history {
+        let key = piece.key();
+        let Some(content) = storage.read(&key)? else { return Ok(false) };
+        let mut found = Sha256::default();
+        let read = io::copy(&mut content.take(piece.size.saturating_add(1)), &mut found);
+        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
+        if found.length() != piece.size || found.finish() != piece.digest {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads all history of a bucket without a pointer, and moves the record to its last commit. Returns whether the history has
@@ -140,6 +155,26 @@ pub fn fetch_history(
     Err(Failure::new(Kind::Environment, message).hint(
         "publish anything from the home that published last, with this raas, and try again: an older raas stored no history",
     ))
+}
+
+/// Takes a pack of the bucket into a record. Returns whether that was possible: a damaged pack, or a pack on top of commits that
+/// the record does not have, is left.
+///
+/// # Errors
+/// The storage fails.
+pub(crate) fn take_piece(
+    record: &Record,
+    storage: &dyn Storage,
+    listed: &ListedObject,
+    spool: &Path,
+) -> Result<bool, Failure> {
+    let Some((tip, digest)) = ObjectKey::history(&listed.key) else { return Ok(false) };
+    let piece = HistoryPiece { digest, size: listed.size, tip: tip.to_owned() };
+    // A storage that fails is asked for the length first, so that its failure is not taken for damage.
+    if storage.stat(&piece.key())?.is_none() {
+        return Ok(false);
+    }
+    Ok(fetch(storage, &piece, spool).and_then(|file| record.take_pack(file)).is_ok())
 }
 
 fn fetch(storage: &dyn Storage, piece: &HistoryPiece, spool: &Path) -> Result<File, Failure> {

@@ -55,6 +55,7 @@ pub(super) fn store(
         vendor: Some(vendor.clone()),
         parts: packed.iter().map(|(part, _)| *part).collect(),
         history,
+        unknown: current.map(|current| current.unknown.clone()).unwrap_or_default(),
     };
     if pointer.size() > Pointer::MAX_SNAPSHOT {
         let size = pointer.size();

@@ -2,6 +2,7 @@
 
 use raas_types::{ObjectKey, Pointer, PointerError, VendorName};
 
+use crate::reading::Reading;
 use crate::storage::Storage;
 use raas_base::failure::{Failure, Kind};
 
@@ -47,18 +48,29 @@ pub(super) fn newer_format(storage: &dyn Storage, error: PointerError) -> Failur
     Failure::new(Kind::Environment, message).caused_by(error).hint("upgrade this raas; nothing was written")
 }
 
+/// A pointer that cannot be read.
+pub(super) fn damaged(storage: &dyn Storage, error: PointerError) -> Reading<Pointer> {
+    let message = format!("{} of {} is damaged", ObjectKey::Pointer, storage.display_name());
+    Reading::Unreadable(Failure::new(Kind::Environment, message).caused_by(error))
+}
+
+/// The failure for a command that needs the pointer, and must not guess what it said.
+pub fn unreadable_pointer(failure: Failure) -> Failure {
+    failure.hint(
+        "run the command again, in case the service answered with something else once; then run `raas setup ISV --repair`, \
+         which finds the last publication by the history in the bucket and writes the pointer; nothing was changed",
+    )
+}
+
 /// The failure for a bucket without a readable pointer whose history has several ends: nobody can know what is published.
-pub fn without_pointer(storage: &dyn Storage, damage: Option<PointerError>) -> Failure {
+pub fn without_pointer(storage: &dyn Storage, damage: Option<Failure>) -> Failure {
     let (pointer, storage) = (ObjectKey::Pointer, storage.display_name());
-    let failure = match damage {
-        Some(error) => {
-            Failure::new(Kind::Environment, format!("{pointer} of {storage} is damaged")).caused_by(error)
-        }
-        None => Failure::new(
+    let failure = damage.unwrap_or_else(|| {
+        Failure::new(
             Kind::Environment,
             format!("{storage} holds the history of a registry, and no {pointer}"),
-        ),
-    };
+        )
+    });
     failure.hint(format!(
         "restore the pointer from a version or a backup of the bucket; or, if the registry is lost, {GIVE_UP}"
     ))

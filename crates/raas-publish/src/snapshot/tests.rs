@@ -32,7 +32,7 @@ impl Bench {
     }
 
     fn pointer(&self) -> Pointer {
-        read_pointer(&self.storage).unwrap().pointer().unwrap()
+        read_pointer(&self.storage).unwrap().readable().unwrap().unwrap()
     }
 
     fn archives(&self) -> usize {
@@ -80,7 +80,7 @@ fn commit(record: &Record, files: &[(&str, &str)]) -> CommitId {
 fn a_publication_is_an_archive_and_a_pointer_to_it() {
     let bench = Bench::new();
     bench.publish();
-    assert!(read_pointer(&bench.storage).unwrap().pointer().is_none(), "nothing is published yet");
+    assert!(matches!(read_pointer(&bench.storage).unwrap(), Reading::Absent), "nothing is published yet");
     let long = format!("crane/data/{}.json", "long/".repeat(60));
     bench.commit(&[("crane/data/app.json", "one"), (&long, "long"), ("logs/today.log", "not served")]);
     let two = bench.commit(&[("crane/data/app.json", "two")]);
@@ -111,10 +111,87 @@ fn publishing_again_changes_nothing_and_stores_what_is_missing() {
         let mut upload = bench.storage.create(PutOptions::default()).unwrap();
         upload.write_all(nonsense.as_bytes()).unwrap();
         upload.commit(&ObjectKey::Pointer).unwrap();
-        assert!(matches!(read_pointer(&bench.storage).unwrap(), PointerState::Damaged(_)), "{nonsense}");
+        assert!(matches!(read_pointer(&bench.storage).unwrap(), Reading::Unreadable(_)), "{nonsense}");
         bench.publish();
         assert_eq!(bench.pointer().parts, pointer.parts);
     }
+}
+
+/// A storage that answers the first reads of the pointer with something else.
+struct Garbling<'a> {
+    storage: &'a Directory,
+    garbage: Mutex<usize>,
+}
+
+impl Storage for Garbling<'_> {
+    fn create(&self, options: PutOptions) -> Result<Box<dyn Upload>, StorageError> {
+        self.storage.create(options)
+    }
+
+    fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
+        self.storage.stat(key)
+    }
+
+    fn read(&self, key: &ObjectKey) -> Result<Option<Box<dyn Read + Send>>, StorageError> {
+        let mut garbage = self.garbage.lock().unwrap();
+        if *garbage == 0 {
+            return self.storage.read(key);
+        }
+        *garbage -= 1;
+        Ok(Some(Box::new(b"<html>busy</html>".as_slice())))
+    }
+
+    fn copy(&self, from: &ObjectKey, to: &ObjectKey, size: u64) -> Result<(), StorageError> {
+        self.storage.copy(from, to, size)
+    }
+
+    fn delete_key(&self, key: &str) -> Result<(), StorageError> {
+        self.storage.delete_key(key)
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(ListedObject)) -> Result<(), StorageError> {
+        self.storage.list(prefix, each)
+    }
+
+    fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
+        self.storage.abort_stale_uploads()
+    }
+
+    fn base_url(&self) -> String {
+        self.storage.base_url()
+    }
+
+    fn display_name(&self) -> String {
+        self.storage.display_name()
+    }
+}
+
+#[test]
+fn absence_garbage_and_a_pointer_are_three_things() {
+    let bench = Bench::new();
+    let after = |garbage| {
+        let garbling = Garbling { storage: &bench.storage, garbage: Mutex::new(garbage) };
+        read_pointer(&garbling).unwrap()
+    };
+    assert!(matches!(after(0), Reading::Absent));
+    assert!(matches!(after(1), Reading::Unreadable(_)), "it said something, and then nothing");
+    bench.commit(&[("crane/data/app.json", "one")]);
+    bench.publish();
+    assert!(matches!(after(2), Reading::There(_)), "one bad answer is no damage");
+    assert!(matches!(after(3), Reading::Unreadable(_)));
+}
+
+#[test]
+fn unknown_keys_of_the_pointer_stay() {
+    let bench = Bench::new();
+    bench.commit(&[("crane/data/app.json", "one")]);
+    bench.publish();
+    let mut pointer = bench.pointer();
+    pointer.unknown.insert("later".into(), serde_json::json!({"a": 1}));
+    replace(&bench.storage, &pointer).unwrap();
+    bench.commit(&[("crane/data/app.json", "two")]);
+    bench.publish();
+    assert_eq!(bench.pointer().unknown, pointer.unknown);
 }
 
 /// So many documents make two parts.

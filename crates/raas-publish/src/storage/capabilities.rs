@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use raas_types::ObjectKey;
 
-use super::StorageError;
+use super::{ConditionalWrites, StorageError};
 
 /// What a storage can do beyond [`Storage`](super::Storage). A capability that is `None` is missing; the methods then do
 /// what is right without it.
@@ -18,6 +18,9 @@ pub struct Capabilities<'a> {
     pub service: Option<&'a dyn ServiceStatus>,
     /// Replaces objects if the run is interrupted. Without it, an interrupted run leaves them as they are.
     pub interrupt_guard: Option<&'a dyn InterruptGuard>,
+    /// Sends writes with conditions. Whether the service behind it heeds them is another question: see
+    /// [`probe_conditional_writes`](super::probe_conditional_writes).
+    pub conditional_writes: Option<&'a dyn ConditionalWrites>,
 }
 
 /// How many layers to upload at once. More of them would only share the same disk or line.

@@ -19,6 +19,7 @@ use raas_types::ObjectKey;
 
 use super::{ListedObject, ObjectMeta, OnStored, PutOptions, Storage, StorageError, Upload, escaped};
 use raas_base::files;
+use raas_base::interrupt::PrivateFolder;
 use raas_base::run_folder::{self, RunFolder};
 
 const UPLOADS: &str = "_uploads";
@@ -35,6 +36,7 @@ pub struct Directory {
 #[derive(Debug)]
 struct Run {
     folder: RunFolder,
+    _interrupted: Option<PrivateFolder>,
     next: AtomicU64,
 }
 
@@ -59,8 +61,11 @@ impl Directory {
 
 impl Run {
     fn begin(uploads: &Path) -> io::Result<Self> {
-        fs::create_dir_all(uploads)?;
-        Ok(Self { folder: RunFolder::begin(uploads, 0o755, |_| {})?, next: AtomicU64::new(0) })
+        files::make_folders(uploads)?;
+        let mut interrupted = None;
+        let register = |folder: &Path| interrupted = Some(PrivateFolder::new(folder.to_owned()));
+        let folder = RunFolder::begin(uploads, 0o755, register)?;
+        Ok(Self { folder, _interrupted: interrupted, next: AtomicU64::new(0) })
     }
 
     /// The path of a file that does not exist yet.

@@ -1,13 +1,16 @@
 //! A test of a real storage: whether it does all that raas needs.
 
 use std::io::{self, Read, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use raas_types::ObjectKey;
 
-use super::{PutOptions, Storage, StorageError};
+use super::{ListedObject, PutOptions, Storage, StorageError};
 
-/// Writes, reads, lists and deletes an object, and leaves nothing behind.
+/// An older object was left by a probe that was killed.
+const LEFT_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Writes, reads, lists and deletes an object, and leaves nothing behind. Also removes what killed probes have left.
 pub fn probe(storage: &dyn Storage) -> Result<(), StorageError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let key = ObjectKey::Probe(format!("{}-{now}", std::process::id()));
@@ -33,9 +36,18 @@ fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<()
     if found != content {
         return Err(wrong("a stored object reads back with other bytes"));
     }
-    let mut listed = false;
-    storage.list("_probe/", &mut |object| listed |= object.key == key.to_string())?;
-    if listed { Ok(()) } else { Err(wrong("a stored object is not listed")) }
+    let (mut own, mut others) = (None, Vec::new());
+    storage.list("_probe/", &mut |object| {
+        if object.key == key.to_string() {
+            own = Some(object.modified);
+        } else {
+            others.push(object);
+        }
+    })?;
+    let Some(now) = own else { return Err(wrong("a stored object is not listed")) };
+    // A probe takes seconds: older objects are of runs that were killed.
+    let is_left = |other: &ListedObject| now.duration_since(other.modified).is_ok_and(|age| age > LEFT_AFTER);
+    others.iter().filter(|other| is_left(other)).try_for_each(|other| storage.delete_key(&other.key))
 }
 
 fn wrong(message: &str) -> StorageError {
@@ -55,6 +67,22 @@ mod tests {
         let mut left = 0;
         storage.list("", &mut |_| left += 1).unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn objects_of_killed_probes_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Directory::new(folder.path().to_owned());
+        for (name, age) in [("killed", 2 * LEFT_AFTER), ("alive", Duration::from_secs(60))] {
+            storage.create(PutOptions::default()).unwrap().commit(&ObjectKey::Probe(name.into())).unwrap();
+            let file =
+                std::fs::File::options().append(true).open(folder.path().join("_probe").join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        probe(&storage).unwrap();
+        let mut left = Vec::new();
+        storage.list("", &mut |object| left.push(object.key)).unwrap();
+        assert_eq!(left, ["_probe/alive"]);
     }
 
     #[test]

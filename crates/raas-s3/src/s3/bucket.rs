@@ -1,7 +1,9 @@
 //! Making a bucket, and setting it up as the vendor's `access` says.
 
+use aws_sdk_s3::client::customize::CustomizableOperation;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::put_bucket_policy::{PutBucketPolicyError, PutBucketPolicyOutput};
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
     CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
@@ -10,6 +12,7 @@ use aws_sdk_s3::types::{
 };
 
 use super::Shared;
+use super::checksums::{ContentMd5, Integrity};
 use super::errors::{Action, FailedRequest};
 use super::leftovers::GRACE;
 use super::policy::{self, Remaining};
@@ -54,6 +57,8 @@ impl Shared {
             self.create_bucket(&mut prepared).await?;
         }
         if create {
+            // The service may have learned to take checksums.
+            self.checksums.forget();
             self.set_encryption(&mut prepared).await?;
             self.set_lifecycle(&mut prepared).await?;
             self.set_access_block(&mut prepared).await?;
@@ -61,6 +66,17 @@ impl Shared {
         }
         self.refuse_public_writes(&mut prepared).await?;
         Ok(prepared.lines)
+    }
+}
+
+/// A request that sets something of the bucket. S3 demands a checksum or `Content-MD5`, and the SDK adds a checksum.
+fn set<T, E, B>(
+    request: CustomizableOperation<T, E, B>,
+    integrity: Integrity,
+) -> CustomizableOperation<T, E, B> {
+    match integrity {
+        Integrity::Checksum => request,
+        Integrity::SignedPayload => request.interceptor(ContentMd5),
     }
 }
 
@@ -76,7 +92,7 @@ impl Prepared {
         shared: &Shared,
         what: &str,
         action: Action,
-        result: Result<T, SdkError<E, HttpResponse>>,
+        result: Result<T, Box<SdkError<E, HttpResponse>>>,
     ) -> Result<Option<T>, StorageError> {
         let error = match result {
             Ok(value) => return Ok(Some(value)),
@@ -98,7 +114,7 @@ impl Shared {
     async fn bucket_exists(&self) -> Result<bool, StorageError> {
         // A listing and no HEAD: a refused HEAD has no body with the reason.
         let request =
-            self.client.list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
+            self.client().list_objects_v2().bucket(&self.location.bucket).prefix(&self.location.prefix);
         match request.max_keys(1).send().await {
             Ok(_) => Ok(true),
             Err(error) if FailedRequest::of(&error).is("NoSuchBucket") => Ok(false),
@@ -108,7 +124,7 @@ impl Shared {
 
     async fn create_bucket(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let region = self.location.region.as_str();
-        let mut request = self.client.create_bucket().bucket(&self.location.bucket);
+        let mut request = self.client().create_bucket().bucket(&self.location.bucket);
         // AWS refuses its first region as a location constraint.
         if region != "us-east-1" {
             let location = CreateBucketConfiguration::builder()
@@ -132,7 +148,7 @@ impl Shared {
     }
 
     async fn set_encryption(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
-        if self.client.get_bucket_encryption().bucket(&self.location.bucket).send().await.is_ok() {
+        if self.client().get_bucket_encryption().bucket(&self.location.bucket).send().await.is_ok() {
             return Ok(());
         }
         let by_default = ServerSideEncryptionByDefault::builder()
@@ -142,13 +158,12 @@ impl Shared {
         let rule =
             ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by_default).build();
         let rules = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is set");
-        let result = self
-            .client
+        let request = self
+            .client()
             .put_bucket_encryption()
             .bucket(&self.location.bucket)
-            .server_side_encryption_configuration(rules)
-            .send()
-            .await;
+            .server_side_encryption_configuration(rules);
+        let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
         let done = prepared.try_to(self, "Encryption by default", SET_ENCRYPTION, result).await?;
         if done.is_some() {
             prepared.say("Objects are encrypted by default (SSE-S3)");
@@ -159,7 +174,7 @@ impl Shared {
     /// Lets the service remove unfinished uploads, even if raas never runs again.
     async fn set_lifecycle(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let found =
-            self.client.get_bucket_lifecycle_configuration().bucket(&self.location.bucket).send().await;
+            self.client().get_bucket_lifecycle_configuration().bucket(&self.location.bucket).send().await;
         let mut rules = found.ok().and_then(|found| found.rules).unwrap_or_default();
         let is_ours = |rule: &LifecycleRule| rule.id().is_some_and(|id| id.starts_with(RULE));
         let below = |rule: &LifecycleRule| {
@@ -183,13 +198,12 @@ impl Shared {
         rules.extend(self.lifecycle_rules(days));
         let rules =
             BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("rules are set");
-        let result = self
-            .client
+        let request = self
+            .client()
             .put_bucket_lifecycle_configuration()
             .bucket(&self.location.bucket)
-            .lifecycle_configuration(rules)
-            .send()
-            .await;
+            .lifecycle_configuration(rules);
+        let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
         let done = prepared.try_to(self, "Removal of unfinished uploads", SET_LIFECYCLE, result).await?;
         if done.is_some() {
             prepared.say(format!("Unfinished uploads are removed after {days} days"));
@@ -215,7 +229,7 @@ impl Shared {
     async fn set_access_block(&self, prepared: &mut Prepared) -> Result<(), StorageError> {
         let public = self.location.access == BucketAccess::Public;
         let by_acl = self.location.by_acl;
-        let found = self.client.get_public_access_block().bucket(&self.location.bucket).send().await;
+        let found = self.client().get_public_access_block().bucket(&self.location.bucket).send().await;
         let found = found.ok().and_then(|found| found.public_access_block_configuration);
         let others = if public { Vec::new() } else { self.other_public_reads().await? };
         // Another vendor of this bucket may need public reads. So a missing block stays missing, and a block stays.
@@ -241,13 +255,12 @@ impl Shared {
             // First removes the statement of an earlier `access = public`.
             self.set_policy(&mut Prepared::default()).await?;
         }
-        let result = self
-            .client
+        let request = self
+            .client()
             .put_public_access_block()
             .bucket(&self.location.bucket)
-            .public_access_block_configuration(block)
-            .send()
-            .await;
+            .public_access_block_configuration(block);
+        let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
         let done = prepared.try_to(self, "Blocking of public access", SET_BLOCK, result).await?;
         if done.is_some() {
             prepared.say(if by_acl {
@@ -281,25 +294,25 @@ impl Shared {
             {
                 None => Ok(()),
                 Some(Remaining::Nothing) => {
-                    let result = self.client.delete_bucket_policy().bucket(bucket).send().await;
+                    let result = self.client().delete_bucket_policy().bucket(bucket).send().await;
+                    let result = result.map_err(Box::new);
                     prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
                 }
                 Some(Remaining::Policy(policy)) => {
-                    let result = self.client.put_bucket_policy().bucket(bucket).policy(policy).send().await;
+                    let result = self.put_policy(&policy).await;
                     prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
                 }
             };
         }
         let Some(policy) = policy::with_public_read(found.as_deref(), &self.location) else { return Ok(()) };
-        let put = || self.client.put_bucket_policy().bucket(bucket).policy(&policy).send();
-        let mut result = put().await;
+        let mut result = self.put_policy(&policy).await;
         // A removed block of public policies has an effect for a while.
         for doubling in 0..4 {
             if !result.as_ref().is_err_and(|error| FailedRequest::of(error).denied()) {
                 break;
             }
             tokio::time::sleep(self.retry_policy.first_backoff * 2_u32.pow(doubling)).await;
-            result = put().await;
+            result = self.put_policy(&policy).await;
         }
         match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
             Some(_) => prepared.say(format!("Everybody may read {}", self.location.name())),
@@ -312,12 +325,34 @@ impl Shared {
         Ok(())
     }
 
+    async fn put_policy(
+        &self,
+        policy: &str,
+    ) -> Result<PutBucketPolicyOutput, Box<SdkError<PutBucketPolicyError, HttpResponse>>> {
+        let request = self.client().put_bucket_policy().bucket(&self.location.bucket).policy(policy);
+        self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await
+    }
+
+    /// Sends a setting of the bucket, with a checksum or with the older `Content-MD5`.
+    async fn send_setting<T, E, F>(
+        &self,
+        send: impl Fn(Integrity) -> F,
+    ) -> Result<T, Box<SdkError<E, HttpResponse>>>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let (answer, _) = self.send_verified(self.checksums.integrity(), send).await?;
+        Ok(answer)
+    }
+
     /// The bucket's policy; `None` if it has none, or if the credentials may not read it.
     async fn bucket_policy(&self, prepared: &mut Prepared) -> Result<Option<String>, StorageError> {
-        let result = self.client.get_bucket_policy().bucket(&self.location.bucket).send().await;
+        let result = self.client().get_bucket_policy().bucket(&self.location.bucket).send().await;
         if result.as_ref().is_err_and(|error| FailedRequest::of(error).is("NoSuchBucketPolicy")) {
             return Ok(None);
         }
+        let result = result.map_err(Box::new);
         let found = prepared.try_to(self, "Reading the bucket's policy", GET_POLICY, result).await?;
         Ok(found.and_then(|found| found.policy))
     }
@@ -327,7 +362,8 @@ impl Shared {
         let mut unreadable = Prepared::default();
         let policy = self.bucket_policy(&mut unreadable).await?;
         let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
-        let acl = self.client.get_bucket_acl().bucket(&self.location.bucket).send().await;
+        let acl = self.client().get_bucket_acl().bucket(&self.location.bucket).send().await;
+        let acl = acl.map_err(Box::new);
         let acl = unreadable.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
         for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {
             let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri());
@@ -346,11 +382,30 @@ impl Shared {
             }
         }
         if found.is_empty() {
-            return Ok(());
+            return self.refuse_public_metadata(policy.as_deref());
         }
         let message = format!("everybody may write to bucket {}: {}", self.location.bucket, found.join(", "));
         let error = std::io::Error::other("everybody could replace the vendor's images");
         Err(StorageError::new(message, error)
             .hint("remove that permission from the bucket's policy or ACL, and run this again"))
+    }
+
+    /// Refuses a policy by which everybody may read which repositories there are.
+    fn refuse_public_metadata(&self, policy: Option<&str>) -> Result<(), StorageError> {
+        let found = policy.map(|policy| policy::public_metadata(policy, &self.location)).unwrap_or_default();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "everybody may read the metadata in bucket {}: {}",
+            self.location.bucket,
+            found.join(", ")
+        );
+        let error = std::io::Error::other("it names protected repositories, and who has published what");
+        Err(StorageError::new(message, error).hint(format!(
+            "run `raas setup {} --create`, which repairs a statement of raas, or remove that permission from the bucket's \
+             policy",
+            self.location.vendor
+        )))
     }
 }

@@ -55,9 +55,16 @@ impl BucketLocation {
         self.path_style
     }
 
-    /// The ACL of an object, if access is by ACL. Objects for publishers only stay private.
+    /// The ACL of an object, if access is by ACL. Objects for servers and publishers stay private.
     pub(super) fn acl(&self, key: &ObjectKey) -> Option<ObjectCannedAcl> {
-        let private = matches!(key, ObjectKey::History { .. } | ObjectKey::Turn(_) | ObjectKey::Probe(_));
+        let private = matches!(
+            key,
+            ObjectKey::Snapshot(_)
+                | ObjectKey::Pointer
+                | ObjectKey::History { .. }
+                | ObjectKey::PublishLease(_)
+                | ObjectKey::Probe(_)
+        );
         (self.by_acl && !private).then_some(ObjectCannedAcl::PublicRead)
     }
 

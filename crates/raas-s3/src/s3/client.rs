@@ -14,7 +14,7 @@ use aws_sdk_s3::config::interceptors::{
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{
     Builder, ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
-    StalledStreamProtectionConfig,
+    SharedAsyncSleep, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_s3::operation::put_object::PutObjectError;
@@ -22,6 +22,8 @@ use aws_sdk_s3::operation::upload_part::UploadPartError;
 
 use super::bucket_location::BucketLocation;
 use super::errors;
+use super::patience::{LONGEST_BACKOFF, Patience, PatientClient, SayingSleep, Stalled, Waits};
+use raas_base::Say;
 
 /// How long the client waits and how often it tries.
 #[derive(Debug, Clone)]
@@ -30,36 +32,37 @@ pub(super) struct RetryPolicy {
     pub(super) attempts: u32,
     /// The longest wait before the second attempt. It doubles with each attempt; the client waits a random part of it.
     pub(super) first_backoff: Duration,
-    /// How long a small request may take.
-    pub(super) response_timeout: Duration,
-    /// How long a transfer may stand still.
-    pub(super) stall_timeout: Duration,
+    /// How long a request may stand still.
+    pub(super) patience: Patience,
+    /// How long all requests together may stand still, if that is limited.
+    pub(super) budget: Option<Duration>,
 }
+
+/// How long a request may stand still if nothing else is set.
+const STALL: Duration = Duration::from_secs(60);
 
 impl RetryPolicy {
-    /// For commands that can go on without the service.
-    pub(super) const QUICK: Self = Self {
-        attempts: 2,
-        first_backoff: Duration::from_millis(500),
-        response_timeout: Duration::from_secs(10),
-        stall_timeout: Duration::from_secs(10),
-    };
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
+    /// For commands that need the service. `stall` is how long a request may stand still, if the operator has set that.
+    pub(super) fn many(stall: Option<Duration>) -> Self {
         Self {
             attempts: 7,
             first_backoff: Duration::from_millis(500),
-            response_timeout: Duration::from_secs(60),
-            stall_timeout: Duration::from_secs(20),
+            patience: Patience::of(stall.unwrap_or(STALL)),
+            budget: None,
+        }
+    }
+
+    /// For commands that can go on without the service. A check of `raas status` makes a few requests: together they stand
+    /// still for 12 s at most.
+    pub(super) fn few(stall: Option<Duration>) -> Self {
+        Self {
+            attempts: 2,
+            patience: Patience::of(stall.unwrap_or(STALL)).quick(),
+            budget: Some(Duration::from_secs(12)),
+            ..Self::many(stall)
         }
     }
 }
-
-/// How long a request may take that carries bytes, or makes the service copy bytes. A transfer that stands still fails
-/// sooner.
-const TRANSFER: Duration = Duration::from_secs(15 * 60);
 
 /// What the answers of the service show.
 #[derive(Debug, Default)]
@@ -81,54 +84,79 @@ impl ServiceObservations {
     }
 }
 
-pub(super) fn client(
-    config: &SdkConfig,
-    location: &BucketLocation,
-    retry_policy: &RetryPolicy,
-    observations: &Arc<ServiceObservations>,
-) -> Client {
-    let retry = RetryConfig::standard()
-        .with_max_attempts(retry_policy.attempts)
-        .with_initial_backoff(retry_policy.first_backoff)
-        .with_max_backoff(Duration::from_secs(20).max(retry_policy.first_backoff));
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(retry_policy.response_timeout)
-        .build();
-    let mut builder = Builder::from(config)
-        .force_path_style(location.path_style())
-        .retry_config(retry)
-        .timeout_config(timeouts)
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled().grace_period(retry_policy.stall_timeout).build(),
-        )
-        // raas sends a checksum of its own: the SHA-256, as a header.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .retry_classifier(DamagedOnTheWay)
-        .interceptor(Watch(observations.clone()));
-    if let Some(endpoint) = &location.endpoint {
-        builder = builder.endpoint_url(endpoint);
+/// The client, and what the settings of single requests are made of.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) client: Client,
+    http: PatientClient,
+}
+
+impl Requests {
+    pub(super) fn new(
+        config: &SdkConfig,
+        location: &BucketLocation,
+        retry_policy: &RetryPolicy,
+        observations: &Arc<ServiceObservations>,
+        say: &Say,
+    ) -> Self {
+        let waits = Arc::new(Waits::new(
+            say.clone(),
+            location.service(),
+            retry_policy.patience.quiet,
+            retry_policy.budget,
+        ));
+        let http = PatientClient {
+            inner: config.http_client().expect("`aws::load` sets a client"),
+            patience: retry_policy.patience,
+            waits: waits.clone(),
+        };
+        let retry = RetryConfig::standard()
+            .with_max_attempts(retry_policy.attempts)
+            .with_initial_backoff(retry_policy.first_backoff)
+            .with_max_backoff(LONGEST_BACKOFF.max(retry_policy.first_backoff));
+        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build();
+        let mut builder = Builder::from(config)
+            .force_path_style(location.path_style())
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            .http_client(http.clone())
+            .sleep_impl(SharedAsyncSleep::new(SayingSleep(waits)))
+            // `PatientClient` does this for requests and answers alike.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // raas sends a checksum of its own: the SHA-256, as a header.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_classifier(DamagedOnTheWay)
+            .retry_classifier(Refused)
+            .retry_classifier(StandsStill)
+            .interceptor(Watch(observations.clone()));
+        if let Some(endpoint) = &location.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        Self { client: Client::from_conf(builder.build()), http }
     }
-    Client::from_conf(builder.build())
-}
 
-/// The settings for requests that carry bytes, or make the service copy bytes.
-pub(super) fn transfer() -> Builder {
-    Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRANSFER).build())
-}
+    /// The settings for all other requests.
+    pub(super) fn patient(&self) -> Builder {
+        self.with(self.http.patience)
+    }
 
-/// The settings for requests that are useless if they come late: writes of a lease or of the pointer.
-pub(super) fn timely() -> Builder {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(20)).build();
-    Builder::new().timeout_config(timeouts).retry_config(RetryConfig::standard().with_max_attempts(4))
-}
+    /// The settings for requests that are useless if they come late: writes of a lease or of the pointer.
+    pub(super) fn timely(&self) -> Builder {
+        self.with(self.http.patience.timely()).retry_config(RetryConfig::standard().with_max_attempts(4))
+    }
 
-/// The settings for requests of an interrupted run, and for finding out whether the service answers: at most two attempts.
-pub(super) fn quick() -> Builder {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(5)).build();
-    let retry = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
-    Builder::new().timeout_config(timeouts).retry_config(retry)
+    /// The settings for requests of an interrupted run, and for finding out whether the service answers: at most two
+    /// attempts.
+    pub(super) fn quick(&self) -> Builder {
+        let retry =
+            RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
+        self.with(self.http.patience.quick()).retry_config(retry)
+    }
+
+    fn with(&self, patience: Patience) -> Builder {
+        Builder::new().http_client(PatientClient { patience, ..self.http.clone() })
+    }
 }
 
 #[derive(Debug)]
@@ -182,10 +210,43 @@ impl ClassifyRetry for DamagedOnTheWay {
             error.downcast_ref::<UploadPartError>().map_or_else(put, ProvideErrorMetadata::code)
         });
         match code {
-            Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest") => {
-                RetryAction::transient_error()
-            }
+            Some(code) if errors::DAMAGED.contains(&code) => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
+    }
+}
+
+/// Retries a request that the service had no time for. The SDK retries 500, 502, 503 and 504 itself, and 429 only with an
+/// error code, which an answer to HEAD never has.
+#[derive(Debug)]
+struct Refused;
+
+impl ClassifyRetry for Refused {
+    fn name(&self) -> &'static str {
+        "Refused"
+    }
+
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(429) => RetryAction::throttling_error(),
+            Some(408) => RetryAction::transient_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+}
+
+/// Ends the attempts of an operation that has stood still for too long.
+#[derive(Debug)]
+struct StandsStill;
+
+impl ClassifyRetry for StandsStill {
+    fn name(&self) -> &'static str {
+        "StandsStill"
+    }
+
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err);
+        let is_over = error.and_then(|error| Stalled::among(error)).is_some_and(|stalled| stalled.is_over());
+        if is_over { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }
 }

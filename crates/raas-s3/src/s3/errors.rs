@@ -11,6 +11,7 @@ use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
 use super::Shared;
 use super::bucket_location::BucketLocation;
+use super::patience::{Stalled, Waited};
 use raas_publish::storage::StorageError;
 
 /// An operation that needs a permission.
@@ -44,6 +45,10 @@ impl Action {
     }
 }
 
+/// The error codes for other bytes than were sent.
+pub(super) const DAMAGED: [&str; 4] =
+    ["BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"];
+
 /// What is known of a failed request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FailedRequest {
@@ -59,6 +64,8 @@ pub(super) struct FailedRequest {
     dates: Option<(SystemTime, SystemTime)>,
     /// Why there are no credentials, if that is the reason.
     no_credentials: Option<String>,
+    /// How long the operation stood still, if that ended it.
+    waited: Option<Waited>,
 }
 
 impl FailedRequest {
@@ -71,6 +78,7 @@ impl FailedRequest {
             code: service.and_then(|error| error.code()).map(str::to_owned),
             region: header("x-amz-bucket-region").map(str::to_owned),
             dates: header("date").and_then(date).map(|theirs| (theirs, SystemTime::now())),
+            waited: Stalled::among(error).map(|stalled| stalled.waited),
             ..FailedRequest::default()
         };
         if let Some(body) = response.and_then(|response| response.body().bytes()) {
@@ -93,6 +101,27 @@ impl FailedRequest {
             Some(code) => matches!(code, "NoSuchKey" | "NotFound" | "NoSuchUpload"),
             None => self.status == Some(404),
         }
+    }
+
+    /// Whether the reason may be the checksum of the request. Other bytes than were sent are another reason.
+    pub(super) fn may_refuse_checksum(&self) -> bool {
+        let code = self.code.as_deref();
+        match self.status {
+            Some(501) => true,
+            Some(400) if code.is_some_and(|code| DAMAGED.contains(&code)) => false,
+            Some(400) => {
+                matches!(
+                    code,
+                    None | Some("InvalidArgument" | "InvalidRequest" | "NotImplemented" | "BadRequest")
+                ) || self.names_checksum()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the service's message is about checksums.
+    pub(super) fn names_checksum(&self) -> bool {
+        self.said.to_ascii_lowercase().contains("checksum")
     }
 
     /// Whether the service does not have this operation.
@@ -212,8 +241,9 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
         );
     }
     let Some(status) = failed.status else {
+        let waited = failed.waited.map(|waited| format!(" ({waited})")).unwrap_or_default();
         return (
-            format!("{} does not answer", location.service()),
+            format!("{} does not answer{waited}", location.service()),
             format!(
                 "check the network, the proxy, and `s3_endpoint` in section [{vendor}] of raas.cfg; then do the same again"
             ),
@@ -244,11 +274,21 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
             moved(location, failed)
         }
-        "SlowDown" | "Throttling" | "ServiceUnavailable" | "RequestLimitExceeded" => (
-            "the service asks for a slower pace, again and again".into(),
-            "do the same again later: what is stored is not sent again".into(),
+        _ if status < 300 && failed.waited.is_some() => {
+            let waited = failed.waited.unwrap_or_default();
+            (
+                format!("{} began to answer and then stood still ({waited})", location.service()),
+                "check the network and the proxy; then do the same again".into(),
+            )
+        }
+        code if status < 300 && !code.is_empty() => (
+            format!("{} began to answer as if all were well, and then failed with {code}", location.service()),
+            "do the same again later: what is stored is not sent again. If it goes on, look into the service's own log"
+                .into(),
         ),
-        "BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest" => (
+        "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "TooManyRequestsException"
+        | "ServiceUnavailable" | "RequestLimitExceeded" => slower(),
+        code if DAMAGED.contains(&code) => (
             "the service got other bytes than were sent, again and again".into(),
             "look for a proxy, a line or memory that damages what passes".into(),
         ),
@@ -272,10 +312,17 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
                 if action.objects { location.objects_arn() } else { location.arn() }
             ),
         ),
+        _ if failed.may_refuse_checksum() && failed.names_checksum() => (
+            format!("{} refuses the checksum of the request", location.service()),
+            format!(
+                "set `s3_checksums = auto` in section [{vendor}] of raas.cfg: then the signature covers the bytes instead"
+            ),
+        ),
         _ if failed.unsupported() => (
             format!("{} does not have this operation ({})", location.service(), action.permission),
             "use a service that has it".into(),
         ),
+        _ if matches!(status, 408 | 429) => slower(),
         _ if status >= 500 => (
             format!("the service failed with status {status}, again and again"),
             "do the same again later: what is stored is not sent again".into(),
@@ -289,6 +336,13 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
             format!("check the settings of bucket {bucket} in section [{vendor}] of raas.cfg"),
         ),
     }
+}
+
+fn slower() -> (String, String) {
+    (
+        "the service asks for a slower pace, again and again".into(),
+        "do the same again later: what is stored is not sent again".into(),
+    )
 }
 
 fn moved(location: &BucketLocation, failed: &FailedRequest) -> (String, String) {
@@ -385,6 +439,11 @@ mod tests {
                 "no credentials to ask with (nothing found)",
             ),
             (coded(501, "NotImplemented"), "does not have this operation"),
+            (coded(200, "InternalError"), "as if all were well, and then failed with InternalError"),
+            (coded(200, "SlowDown"), "look into the service's own log"),
+            (FailedRequest { status: Some(200), ..FailedRequest::default() }, "may be no S3 service"),
+            (coded(429, "TooManyRequests"), "slower pace"),
+            (FailedRequest { status: Some(429), ..FailedRequest::default() }, "slower pace"),
             (FailedRequest { status: Some(403), ..FailedRequest::default() }, "lack the permission"),
         ];
         for (failed, part) in table {

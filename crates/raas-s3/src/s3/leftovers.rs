@@ -1,25 +1,18 @@
 //! Removing unfinished uploads: of this run if it is interrupted, and of runs that were killed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::errors::{Action, FailedRequest};
-use super::{Engine, Shared, client};
+use super::{Engine, Shared};
 use raas_base::interrupt;
 use raas_publish::storage::StorageError;
 
 /// How old an unfinished upload of another run must be. A younger one may be of a live run, or may be resumed.
 pub(super) const GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
-/// The exit code of a program that was interrupted.
-const INTERRUPTED: i32 = 130;
 
 /// An unfinished upload, or an object under a temporary name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +27,7 @@ pub(super) struct Leftover {
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
     state: Mutex<State>,
-    watching: OnceLock<()>,
+    watching: OnceLock<interrupt::CleanUp>,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +53,8 @@ impl Leftovers {
     /// Waits for ever if the run is interrupted. Otherwise a request could fail because its upload was removed, and end the
     /// program before everything is removed.
     pub(super) async fn hold_if_interrupted(&self) {
-        let interrupted = self.state().interrupted;
-        if interrupted {
+        let removing = self.state().interrupted;
+        if removing || interrupt::is_interrupted() {
             std::future::pending::<()>().await;
         }
     }
@@ -92,58 +85,24 @@ impl Leftovers {
 impl Engine {
     /// From now on, an interruption removes this run's unfinished uploads before the program ends.
     pub(super) fn watch_for_interrupts(&self) {
-        let shared = self.shared.clone();
         self.shared.leftovers.watching.get_or_init(|| {
-            interrupt::caller_exits();
-            self.handle().spawn(async move {
-                if interrupted().await.is_ok() {
-                    // A second interruption ends the program at once.
-                    tokio::select! {
-                        () = shared.remove_all() => {}
-                        _ = interrupted() => {}
-                    }
-                    interrupt::clean_up_and_exit(INTERRUPTED);
-                }
-            });
+            let (shared, handle) = (Arc::downgrade(&self.shared), self.handle().clone());
+            interrupt::CleanUp::new(move || {
+                let shared = shared.upgrade()?;
+                handle.block_on(shared.remove_all())
+            })
         });
     }
 }
 
-/// Waits for Ctrl-C, a request to end, or the end of the terminal.
-async fn interrupted() -> io::Result<()> {
-    let mut listening = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        // `nohup` and the like ask to ignore the signal.
-        if !is_ignored(kind) {
-            listening.push(signal(kind)?);
-        }
-    }
-    std::future::poll_fn(|context| {
-        let came = listening.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-        if came { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    Ok(())
-}
-
-/// Whether the parent process has asked to ignore a signal. Source: proc_pid_status(5), `SigIgn`.
-fn is_ignored(kind: SignalKind) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (kind.as_raw_value() - 1) & 1 == 1
-}
-
 impl Shared {
-    /// Removes everything that this run would leave behind.
-    async fn remove_all(self: &Arc<Self>) {
-        self.say.line(
-            "Interrupted: removing unfinished uploads; the next push does not send again what is stored",
-        );
+    /// Removes everything that this run would leave behind, and says what stays.
+    async fn remove_all(self: &Arc<Self>) -> Option<String> {
+        let (mut removed, mut left) = (0, 0);
         loop {
             let open = self.leftovers.interrupt();
             if open.is_empty() {
-                return;
+                break;
             }
             let mut removing = JoinSet::new();
             for leftover in open {
@@ -151,8 +110,9 @@ impl Shared {
                 let replacement = self.leftovers.take_replacement(&leftover);
                 removing.spawn(async move {
                     if let Some((key, content)) = replacement {
-                        let put = shared.client.put_object().bucket(&shared.location.bucket).key(key);
-                        let put = put.body(content.into()).customize().config_override(client::quick());
+                        let put = shared.client().put_object().bucket(&shared.location.bucket).key(key);
+                        let put =
+                            put.body(content.into()).customize().config_override(shared.requests.quick());
                         // If storing the replacement fails, the old object must stay: it says the same after its time.
                         if put.send().await.is_err() {
                             return false;
@@ -161,7 +121,17 @@ impl Shared {
                     shared.remove_leftover(&leftover).await
                 });
             }
-            removing.join_all().await;
+            for done in removing.join_all().await {
+                *(if done { &mut removed } else { &mut left }) += 1;
+            }
+        }
+        let name = self.location.name();
+        match (removed, left) {
+            (0, 0) => None,
+            (_, 0) => Some(format!("what was unfinished in {name} is removed")),
+            _ => Some(format!(
+                "{left} unfinished objects or uploads stay in {name}, and a later run removes them"
+            )),
         }
     }
 
@@ -171,13 +141,13 @@ impl Shared {
         match &leftover.upload {
             Some(id) => {
                 let request =
-                    self.client.abort_multipart_upload().bucket(bucket).key(&leftover.key).upload_id(id);
-                let aborted = request.customize().config_override(client::quick()).send().await;
+                    self.client().abort_multipart_upload().bucket(bucket).key(&leftover.key).upload_id(id);
+                let aborted = request.customize().config_override(self.requests.quick()).send().await;
                 aborted.is_ok()
             }
             None => {
-                let request = self.client.delete_object().bucket(bucket).key(&leftover.key);
-                request.customize().config_override(client::quick()).send().await.is_ok()
+                let request = self.client().delete_object().bucket(bucket).key(&leftover.key);
+                request.customize().config_override(self.requests.quick()).send().await.is_ok()
             }
         }
     }
@@ -188,7 +158,14 @@ impl Shared {
         // A failure only means that no upload is resumed.
         drop(self.upload_notes.take_over());
         let Some(before) = SystemTime::now().checked_sub(GRACE) else { return Ok(0) };
-        let mut stale = self.stale_uploads(before).await?;
+        let uploads = self.unfinished_uploads().await?;
+        let known = uploads.as_ref().map(|uploads| {
+            uploads.iter().filter_map(|(leftover, _)| leftover.upload.clone()).collect::<BTreeSet<_>>()
+        });
+        self.upload_notes.forget_ended(known.as_ref(), GRACE);
+        let uploads = uploads.unwrap_or_default().into_iter();
+        let mut stale: Vec<_> =
+            uploads.filter(|(_, initiated)| *initiated < before).map(|(leftover, _)| leftover).collect();
         stale.extend(self.stale_objects(before).await?);
         let mut removed = 0;
         for leftover in &stale {
@@ -197,12 +174,13 @@ impl Shared {
         Ok(removed)
     }
 
-    async fn stale_uploads(&self, before: SystemTime) -> Result<Vec<Leftover>, StorageError> {
-        let mut stale = Vec::new();
+    /// All unfinished uploads, with the time when each began; `None` if the service does not say.
+    async fn unfinished_uploads(&self) -> Result<Option<Vec<(Leftover, SystemTime)>>, StorageError> {
+        let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
             let request = self
-                .client
+                .client()
                 .list_multipart_uploads()
                 .bucket(&self.location.bucket)
                 .prefix(&self.location.prefix)
@@ -213,8 +191,9 @@ impl Shared {
                 Err(error) => {
                     let failed = FailedRequest::of(&error);
                     // Nothing else needs this permission, so a run without it must not fail.
-                    if failed.denied() || failed.unsupported() {
-                        return Ok(stale);
+                    // Services without this operation answer 501, 405 or 400.
+                    if failed.denied() || failed.unsupported() || failed.status == Some(400) {
+                        return Ok(None);
                     }
                     return Err(self
                         .explain("cannot look for unfinished uploads", Action::LIST_UPLOADS, &error)
@@ -223,14 +202,12 @@ impl Shared {
             };
             for upload in page.uploads.unwrap_or_default() {
                 let initiated = upload.initiated.and_then(|at| SystemTime::try_from(at).ok());
-                if let (Some(key), Some(id), Some(initiated)) = (upload.key, upload.upload_id, initiated)
-                    && initiated < before
-                {
-                    stale.push(Leftover { key, upload: Some(id) });
+                if let (Some(key), Some(id), Some(initiated)) = (upload.key, upload.upload_id, initiated) {
+                    found.push((Leftover { key, upload: Some(id) }, initiated));
                 }
             }
             if page.is_truncated != Some(true) || page.next_key_marker.is_none() {
-                return Ok(stale);
+                return Ok(Some(found));
             }
             (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
         }

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use md5::{Digest as _, Md5};
 use raas_types::{Digest, ObjectKey};
 use tokio::task::JoinSet;
 
+use super::checksums::Integrity;
 use super::errors::{Action, FailedRequest};
 use super::leftovers::Leftover;
 use super::pool::Buffer;
 use super::upload::base64_of;
-use super::{Engine, Shared, client, etag_md5};
+use super::upload_notes::OpenUpload;
+use super::{Engine, Shared, etag_md5};
 use raas_publish::storage::{OnStored, StorageError};
 
 /// The most parts of an upload.
@@ -50,6 +53,8 @@ pub(super) struct Multipart {
 struct UploadSession {
     key: String,
     id: String,
+    /// Whether its parts have checksums. A service wants them for all parts of an upload, or for none.
+    checksums: AtomicBool,
     shared: Arc<Shared>,
 }
 
@@ -80,13 +85,13 @@ impl Multipart {
             if let UploadTarget::Final(_) = target
                 && let Some((id, parts)) = shared.resumable(&key, part_size).await
             {
-                return Ok((UploadSession { key, id, shared: shared.clone() }, parts));
+                return Ok((UploadSession::new(key, id, shared.checksums.integrity(), shared), parts));
             }
-            let id = shared.create_upload(&target, &key).await?;
+            let (id, integrity) = shared.create_upload(&target, &key).await?;
             if let UploadTarget::Final(_) = target {
-                shared.upload_notes.begun(&key, &id);
+                shared.upload_notes.begun(&key, &id, integrity == Integrity::Checksum);
             }
-            Ok::<_, StorageError>((UploadSession { key, id, shared: shared.clone() }, BTreeMap::new()))
+            Ok::<_, StorageError>((UploadSession::new(key, id, integrity, shared), BTreeMap::new()))
         })?;
         engine.block_on(shared.leftovers.add(session.leftover()));
         Ok(Self {
@@ -150,17 +155,17 @@ impl Multipart {
         engine.shared.upload_notes.ended(&self.session.id);
         match &self.target {
             UploadTarget::Final(_) => Ok(()),
-            UploadTarget::Temporary(_) => engine.block_on(self.put_in_place(key)),
+            UploadTarget::Temporary(_) => self.put_in_place(key),
         }
     }
 
     /// Moves the object from its temporary name to its key.
-    async fn put_in_place(&self, key: &ObjectKey) -> Result<(), StorageError> {
+    fn put_in_place(&self, key: &ObjectKey) -> Result<(), StorageError> {
         let shared = &self.engine.shared;
         let object = Leftover { key: self.session.key.clone(), upload: None };
-        shared.leftovers.add(object.clone()).await;
-        let copied = shared.copy(&self.session.key, key, self.size).await;
-        let removed = shared.remove(&self.session.key).await;
+        self.engine.block_on(shared.leftovers.add(object.clone()));
+        let copied = self.engine.copy(&self.session.key, key, self.size);
+        let removed = self.engine.block_on(shared.remove(&self.session.key));
         shared.leftovers.remove(&object);
         copied.and(removed)
     }
@@ -204,6 +209,15 @@ impl Drop for Multipart {
 }
 
 impl UploadSession {
+    fn new(key: String, id: String, integrity: Integrity, shared: &Arc<Shared>) -> Self {
+        let checksums = AtomicBool::new(integrity == Integrity::Checksum);
+        Self { key, id, checksums, shared: shared.clone() }
+    }
+
+    fn integrity(&self) -> Integrity {
+        if self.checksums.load(Ordering::Relaxed) { Integrity::Checksum } else { Integrity::SignedPayload }
+    }
+
     fn leftover(&self) -> Leftover {
         Leftover { key: self.key.clone(), upload: Some(self.id.clone()) }
     }
@@ -215,30 +229,38 @@ impl UploadSession {
         buffer: Buffer,
         earlier: Option<SentPart>,
     ) -> Result<CompletedPart, StorageError> {
-        let checksum = base64_of(&Digest::of(&buffer));
-        let part = CompletedPart::builder().part_number(number).checksum_sha256(&checksum);
-        if let Some(earlier) = earlier.filter(|earlier| earlier.is(&buffer, &checksum)) {
-            return Ok(part.e_tag(earlier.etag).build());
+        let bytes = buffer.into_bytes();
+        let part = CompletedPart::builder().part_number(number);
+        let integrity = self.integrity();
+        let is_needed = integrity == Integrity::Checksum || earlier.is_some();
+        let checksum = is_needed.then(|| base64_of(&Digest::of(&bytes)));
+        let of_part = |integrity| checksum.clone().filter(|_| integrity == Integrity::Checksum);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.is(&bytes, checksum.as_deref())) {
+            return Ok(part.e_tag(earlier.etag).set_checksum_sha256(of_part(integrity)).build());
         }
         let shared = &self.shared;
-        let sent = shared
-            .client
-            .upload_part()
-            .bucket(&shared.location.bucket)
-            .key(&self.key)
-            .upload_id(&self.id)
-            .part_number(number)
-            .content_length(buffer.len() as i64)
-            .checksum_sha256(checksum)
-            .body(buffer.into_body())
-            .customize()
-            // The signature covers the checksum, and the checksum covers the body.
-            .disable_payload_signing()
-            .config_override(client::transfer())
-            .send()
-            .await;
-        match sent {
-            Ok(sent) => Ok(part.set_e_tag(sent.e_tag).build()),
+        let sent = shared.send_verified(integrity, |integrity| {
+            let request = shared
+                .client()
+                .upload_part()
+                .bucket(&shared.location.bucket)
+                .key(&self.key)
+                .upload_id(&self.id)
+                .part_number(number)
+                .content_length(bytes.len() as i64)
+                .set_checksum_sha256(of_part(integrity))
+                .body(bytes.clone().into())
+                .customize();
+            match integrity {
+                Integrity::Checksum => request.disable_payload_signing().send(),
+                Integrity::SignedPayload => request.send(),
+            }
+        });
+        match sent.await {
+            Ok((sent, integrity)) => {
+                self.checksums.fetch_and(integrity == Integrity::Checksum, Ordering::Relaxed);
+                Ok(part.set_e_tag(sent.e_tag).set_checksum_sha256(of_part(integrity)).build())
+            }
             Err(error) => {
                 let what = format!("cannot store part {number} of {}", self.key);
                 Err(shared.explain(what, Action::PUT, &error).await)
@@ -254,14 +276,13 @@ impl UploadSession {
     ) -> Result<(), StorageError> {
         let shared = &self.shared;
         let completed = shared
-            .client
+            .client()
             .complete_multipart_upload()
             .bucket(&shared.location.bucket)
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .customize()
-            .config_override(client::transfer())
             .send()
             .await;
         let Err(error) = completed else { return Ok(()) };
@@ -278,35 +299,45 @@ impl UploadSession {
 
 impl SentPart {
     /// Whether the part has these bytes.
-    fn is(&self, bytes: &[u8], checksum: &str) -> bool {
+    fn is(&self, bytes: &[u8], checksum: Option<&str>) -> bool {
         self.size == bytes.len() as u64
             && match &self.sha256 {
-                Some(sha256) => sha256 == checksum,
+                Some(sha256) => Some(sha256.as_str()) == checksum,
                 None => etag_md5(&self.etag).is_some_and(|md5| md5 == <[u8; 16]>::from(Md5::digest(bytes))),
             }
     }
 }
 
 impl Shared {
-    async fn create_upload(&self, target: &UploadTarget, key: &str) -> Result<String, StorageError> {
-        let request = self
-            .client
-            .create_multipart_upload()
-            .bucket(&self.location.bucket)
-            .key(key)
-            .checksum_algorithm(ChecksumAlgorithm::Sha256);
-        let request = match target {
-            UploadTarget::Final(key) => request
-                .content_type(key.content_type())
-                .cache_control(key.cache_control())
-                .set_acl(self.location.acl(key)),
-            UploadTarget::Temporary(_) => request,
-        };
+    /// Begins an upload. Returns its id, and how its parts are verified.
+    async fn create_upload(
+        &self,
+        target: &UploadTarget,
+        key: &str,
+    ) -> Result<(String, Integrity), StorageError> {
+        let created = self.send_verified(self.checksums.integrity(), |integrity| {
+            let request = self
+                .client()
+                .create_multipart_upload()
+                .bucket(&self.location.bucket)
+                .key(key)
+                .set_checksum_algorithm(integrity.algorithm());
+            let request = match target {
+                UploadTarget::Final(key) => request
+                    .content_type(key.content_type())
+                    .cache_control(key.cache_control())
+                    .set_acl(self.location.acl(key)),
+                UploadTarget::Temporary(_) => request,
+            };
+            request.send()
+        });
         let what = || format!("cannot begin to store {key}");
-        match request.send().await {
-            Ok(created) => created.upload_id.ok_or_else(|| {
-                StorageError::new(what(), io::Error::other("the answer has no id of an upload"))
-            }),
+        match created.await {
+            Ok((created, integrity)) => {
+                let none =
+                    || StorageError::new(what(), io::Error::other("the answer has no id of an upload"));
+                Ok((created.upload_id.ok_or_else(none)?, integrity))
+            }
             Err(error) => Err(self.explain(what(), Action::PUT, &error).await),
         }
     }
@@ -315,17 +346,18 @@ impl Shared {
     /// removed. Resuming only saves time: if the parts cannot be listed, the object is uploaded anew.
     async fn resumable(&self, key: &str, part_size: usize) -> Option<(String, BTreeMap<i32, SentPart>)> {
         let mut found: Option<(String, BTreeMap<i32, SentPart>)> = None;
-        for id in self.upload_notes.take(key) {
-            let Ok(parts) = self.parts(key, &id).await else {
-                self.upload_notes.ended(&id);
-                continue;
-            };
+        let checksums = self.checksums.integrity() == Integrity::Checksum;
+        for OpenUpload { id, checksums: has_checksums } in self.upload_notes.take(key) {
+            // Without a list, the parts are of no use.
+            let parts = if has_checksums == checksums { self.parts(key, &id).await.ok() } else { None };
+            let is_usable = parts.is_some();
+            let parts = parts.unwrap_or_default();
             let last = parts.keys().next_back().copied();
             let fits = |(number, part): (&i32, &SentPart)| {
                 part.size == part_size as u64 || (Some(*number) == last && part.size < part_size as u64)
             };
             let best = found.as_ref().is_none_or(|(_, best)| best.len() < parts.len());
-            let unfit = if best && parts.iter().all(fits) {
+            let unfit = if is_usable && best && parts.iter().all(fits) {
                 found.replace((id, parts)).map(|(id, _)| id)
             } else {
                 Some(id)
@@ -339,7 +371,7 @@ impl Shared {
     }
 
     async fn parts(&self, key: &str, id: &str) -> Result<BTreeMap<i32, SentPart>, StorageError> {
-        let request = self.client.list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
+        let request = self.client().list_parts().bucket(&self.location.bucket).key(key).upload_id(id);
         let mut pages = request.into_paginator().send();
         let mut parts = BTreeMap::new();
         while let Some(page) = pages.next().await {

@@ -1,19 +1,25 @@
 //! Bucket policies: letting everybody read, and finding out whether everybody may write.
 
+mod reads;
+
 use raas_types::Digest;
 use serde_json::{Value, json};
 
 use super::bucket_location::BucketLocation;
+pub(super) use reads::public_metadata;
 
 /// The name of the statement that raas writes for a bucket without a prefix. The name for a prefix begins with it. Older
 /// versions used this name for every prefix.
 const SID: &str = "RaasPublicRead";
 
-/// What everybody may read in a public bucket: images, and metadata for servers without credentials. The history in
-/// `_record/` is for publishers only.
-const PUBLIC: [&str; 5] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry", "_metadata/*"];
+/// What everybody may read in a public bucket: images. The metadata in `_metadata/` is for servers only, and the history in
+/// `_record/` for publishers.
+const PUBLIC: [&str; 4] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry"];
 
-/// Adds the permission for everybody to read images and metadata. All other statements stay. `None` if the policy has the
+/// What statements of older versions had beside: the metadata, or everything.
+const OLDER: [&str; 2] = ["_metadata/*", "*"];
+
+/// Adds the permission for everybody to read images. All other statements stay. `None` if the policy has the
 /// permission already.
 pub(super) fn with_public_read(policy: Option<&str>, location: &BucketLocation) -> Option<String> {
     let ours = json!({
@@ -93,8 +99,7 @@ fn prefix_of(statement: &Value, location: &BucketLocation) -> Option<String> {
     let bucket = format!("{}/", location.arn());
     let prefix = |resource: &String| {
         let path = resource.strip_prefix(&bucket)?;
-        // Older versions had the pattern `*` alone.
-        let prefix = PUBLIC.iter().chain(["*"].iter()).find_map(|pattern| path.strip_suffix(pattern))?;
+        let prefix = PUBLIC.iter().chain(&OLDER).find_map(|pattern| path.strip_suffix(pattern))?;
         (prefix.is_empty() || prefix.ends_with('/')).then(|| prefix.to_owned())
     };
     let resources = words(&statement["Resource"]);

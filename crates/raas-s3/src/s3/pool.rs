@@ -3,7 +3,6 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -95,9 +94,9 @@ impl Buffer {
         self.bytes.len() == self.room
     }
 
-    /// The bytes as a request's body. The buffer returns to the pool when no request needs it.
-    pub(super) fn into_body(self) -> ByteStream {
-        ByteStream::from(Bytes::from_owner(self))
+    /// The bytes for requests. The buffer returns to the pool when no request needs it.
+    pub(super) fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
     }
 }
 
@@ -140,7 +139,7 @@ mod tests {
         assert_eq!((one.fill(&chunk), one.is_full()), (PART - 1, false));
         assert_eq!((one.fill(&chunk), one.is_full()), (1, true));
         let address = one.as_ptr();
-        drop(one.into_body());
+        drop(one.into_bytes());
         let mut again = runtime.block_on(pool.take(PART));
         assert!(again.is_empty());
         again.fill(b"x");

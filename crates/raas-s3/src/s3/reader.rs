@@ -74,22 +74,25 @@ impl Read for S3Reader {
 }
 
 impl Shared {
-    async fn get(
+    pub(super) async fn get(
         &self,
         key: &str,
         from: Option<u64>,
         etag: Option<&str>,
     ) -> Result<Option<GetObjectOutput>, StorageError> {
         let request = self
-            .client
+            .client()
             .get_object()
             .bucket(&self.location.bucket)
             .key(key)
             .set_range(from.map(|from| format!("bytes={from}-")))
             .set_if_match(etag.map(str::to_owned));
+        let request = request.customize();
+        // A read that goes on has waited for bytes before.
+        let request = if from.is_some() { request.config_override(self.requests.timely()) } else { request };
         match request.send().await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if FailedRequest::of(&error).absent() => Ok(None),
+            Err(error) if self.is_absent(key, &FailedRequest::of(&error)).await => Ok(None),
             Err(error) => Err(self.explain(format!("cannot read {key}"), Action::GET, &error).await),
         }
     }

@@ -1,5 +1,9 @@
 //! The storage against a service that works, and against one that fails.
 
+mod patience;
+mod proxies;
+mod quirks;
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raas_testkit::s3::{Fault, Server, What};
 use raas_types::{Digest, ObjectKey};
 
+use super::patience::Patience;
 use super::*;
 use raas_base::Secret;
 use raas_types::BucketAccess;
 
 use crate::settings::{AwsSettings, S3Settings};
 use raas_base::failure::Failure;
-use raas_publish::storage::{probe, suite};
+use raas_publish::storage::{probe, probe_conditional_writes, put_if, suite};
 
 const BUCKET: &str = "bytes";
 
@@ -45,27 +50,43 @@ fn connect(endpoint: &str, settings: &S3Settings) -> S3 {
 
 /// A run of a home that keeps its notes in this folder.
 fn run_of(notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
+    run_through(ForwardProxies::none(), notes, endpoint, settings)
+}
+
+/// The same behind these proxies.
+fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: &S3Settings) -> S3 {
+    let policy = RetryPolicy {
+        attempts: 4,
+        first_backoff: Duration::from_millis(4),
+        patience: Patience::of(Duration::from_secs(2)),
+        budget: None,
+    };
+    with_policy(&policy, &Say::nothing(), proxies, (notes, endpoint, settings))
+}
+
+fn with_policy(
+    policy: &RetryPolicy,
+    say: &Say,
+    proxies: ForwardProxies,
+    (notes, endpoint, settings): (&Path, &str, &S3Settings),
+) -> S3 {
     let aws = AwsSettings {
         access_key_id: Some("AKIAEXAMPLE".into()),
         secret_access_key: Some(Secret::new("hunter2")),
         ..AwsSettings::default()
     };
     let settings = S3Settings { endpoint: Some(endpoint.to_owned()), ..settings.clone() };
-    let policy = RetryPolicy {
-        attempts: 4,
-        first_backoff: Duration::from_millis(4),
-        response_timeout: Duration::from_secs(2),
-        stall_timeout: Duration::from_secs(1),
-    };
     let options = S3Options {
         vendor: &"acme".parse().unwrap(),
         settings: &settings,
         aws: &aws,
         uploads: notes.to_owned(),
+        service_note: notes.join("service.json"),
+        proxies: Arc::new(proxies),
         retries: Retries::Few,
-        say: &Say::nothing(),
+        say,
     };
-    S3::with_policy(&options, &policy, PART).unwrap()
+    S3::with_policy(&options, policy, PART).unwrap()
 }
 
 fn service() -> (S3, Server) {
@@ -115,6 +136,28 @@ fn a_good_service_passes_the_probe_and_nothing_is_left() {
     probe(&storage).unwrap();
     assert!(server.keys(BUCKET).is_empty());
     assert_eq!(storage.requests(), server.asked().len() as u64);
+}
+
+#[test]
+fn conditional_writes_are_found_out_by_a_probe() {
+    let (storage, server) = service();
+    assert!(probe_conditional_writes(&storage).unwrap());
+    // An attempt whose answer is lost has written.
+    server.fail(Fault::once("PutObject", What::LoseAnswer));
+    let key = ObjectKey::Probe("x".into());
+    let first = put_if(&storage, &key, b"one", None).unwrap().unwrap();
+    server.fail(Fault::once("PutObject", What::LoseAnswer));
+    assert!(put_if(&storage, &key, b"two", Some(&first)).unwrap().is_some());
+    assert!(put_if(&storage, &key, b"three", Some(&first)).unwrap().is_none());
+    storage.delete(&key).unwrap();
+    server.set_heeds_conditions(false);
+    assert!(!probe_conditional_writes(&storage).unwrap(), "it ignores the conditions");
+    server.fail(Fault::always("PutObject", What::Refuse(501, "NotImplemented")));
+    assert!(!probe_conditional_writes(&storage).unwrap());
+    server.behave();
+    server.fail(Fault::always("PutObject", What::Reset));
+    assert!(probe_conditional_writes(&storage).unwrap_err().is_unanswered(), "nobody knows");
+    assert!(server.keys(BUCKET).is_empty());
 }
 
 #[test]
@@ -280,12 +323,12 @@ fn an_object_too_large_for_one_request_is_copied_in_parts() {
     let content = noise(1, 2500);
     store(&storage, &content, known(&content)).unwrap();
     let to = ObjectKey::Blob("other".parse().unwrap(), Digest::of(&content));
-    let shared = storage.shared();
-    storage.engine.block_on(shared.copy_in_parts(&full(&content), &to, 2500, 1000)).unwrap();
+    let sizes = copy::CopySizes { whole: 2000, part: 1000 };
+    storage.engine.copy_by(&full(&content), &to, 2500, sizes).unwrap();
     assert_eq!(server.count("UploadPartCopy"), 3);
     assert_eq!(server.object(BUCKET, &format!("reg/{to}")), Some(content.clone()));
     server.fail(Fault::always("UploadPartCopy", What::Refuse(403, "AccessDenied")));
-    assert!(storage.engine.block_on(shared.copy_in_parts(&full(&content), &to, 2500, 1000)).is_err());
+    assert!(storage.engine.copy_by(&full(&content), &to, 2500, sizes).is_err());
     assert!(server.uploads(BUCKET).is_empty());
 }
 

@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use raas_types::{Digest, ObjectKey, Reference};
 
+use super::checksums::Integrity;
 use super::errors::Action;
 use super::multipart::{Multipart, UploadTarget};
 use super::pool::Buffer;
-use super::{Engine, Shared, client};
+use super::{Engine, Shared};
 use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
 /// An object of a known length up to so many parts is one request.
@@ -124,29 +124,31 @@ impl Upload for S3Upload {
 impl Shared {
     /// Stores a small object.
     async fn put(&self, key: &ObjectKey, buffer: Option<Buffer>) -> Result<(), StorageError> {
-        let content = buffer.as_deref().unwrap_or_default();
-        // If the key has a digest, the service checks the bytes against that digest.
-        let digest = digest_of(key).unwrap_or_else(|| Digest::of(content));
-        let length = content.len() as i64;
-        let body = buffer.map_or_else(|| ByteStream::from_static(b""), Buffer::into_body);
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.location.bucket)
-            .set_acl(self.location.acl(key))
-            .key(self.location.key(key))
-            .content_type(key.content_type())
-            .cache_control(key.cache_control())
-            .content_length(length)
-            .checksum_sha256(base64_of(&digest))
-            .body(body);
-        // The signature covers the checksum, and the checksum covers the body.
-        let settings = match key {
-            ObjectKey::Pointer | ObjectKey::Turn(_) => client::timely(),
-            _ => client::transfer(),
+        let bytes = buffer.map(Buffer::into_bytes).unwrap_or_default();
+        let settings = || match key {
+            ObjectKey::Pointer | ObjectKey::PublishLease(_) => self.requests.timely(),
+            _ => self.requests.patient(),
         };
-        let sent = request.customize().disable_payload_signing().config_override(settings).send().await;
-        match sent {
+        let sent = self.send_verified(self.checksums.integrity(), |integrity| {
+            let request = self
+                .client()
+                .put_object()
+                .bucket(&self.location.bucket)
+                .set_acl(self.location.acl(key))
+                .key(self.location.key(key))
+                .content_type(key.content_type())
+                .cache_control(key.cache_control())
+                .content_length(bytes.len() as i64)
+                .body(bytes.clone().into());
+            if integrity == Integrity::SignedPayload {
+                return request.customize().config_override(settings()).send();
+            }
+            // If the key has a digest, the service checks the bytes against that digest.
+            let digest = digest_of(key).unwrap_or_else(|| Digest::of(&bytes));
+            let request = request.checksum_sha256(base64_of(&digest)).customize();
+            request.disable_payload_signing().config_override(settings()).send()
+        });
+        match sent.await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(format!("cannot store {key}"), Action::PUT, &error).await),
         }

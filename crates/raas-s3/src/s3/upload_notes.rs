@@ -15,6 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +28,39 @@ const ENDING: &str = "jsonl";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Note {
-    Begun { key: String, upload: String },
-    Ended { upload: String },
+    Begun {
+        key: String,
+        upload: String,
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        checksums: bool,
+        /// When, in seconds since 1970. An older raas wrote no time.
+        #[serde(default)]
+        at: u64,
+    },
+    Ended {
+        upload: String,
+    },
+}
+
+/// An upload that can be resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenUpload {
+    pub(super) id: String,
+    /// Whether its parts have checksums.
+    pub(super) checksums: bool,
+}
+
+/// An upload that has not ended.
+#[derive(Debug)]
+struct Begun {
+    key: String,
+    checksums: bool,
+    /// When, in seconds since 1970.
+    at: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The uploads of this run, and the uploads of killed runs that it has taken over.
@@ -42,8 +74,8 @@ pub(super) struct UploadNotes {
 struct State {
     /// The file of this run's notes; the first note makes it.
     notes: Option<(PathBuf, File)>,
-    /// The key of each upload that has not ended, by the upload's id.
-    open: BTreeMap<String, String>,
+    /// The uploads that have not ended, by their ids.
+    open: BTreeMap<String, Begun>,
     /// The uploads that can be resumed.
     free: BTreeSet<String>,
 }
@@ -55,10 +87,16 @@ impl UploadNotes {
     }
 
     /// Notes that this run has begun an upload.
-    pub(super) fn begun(&self, key: &str, upload: &str) {
+    pub(super) fn begun(&self, key: &str, upload: &str, checksums: bool) {
+        self.add(upload, Begun { key: key.to_owned(), checksums, at: now() });
+    }
+
+    fn add(&self, upload: &str, begun: Begun) {
         let mut state = self.state();
-        state.open.insert(upload.to_owned(), key.to_owned());
-        let note = Note::Begun { key: key.to_owned(), upload: upload.to_owned() };
+        let Begun { key, checksums, at } = &begun;
+        let note =
+            Note::Begun { key: key.clone(), upload: upload.to_owned(), checksums: *checksums, at: *at };
+        state.open.insert(upload.to_owned(), begun);
         // A failure is ignored: resuming only saves time.
         drop(state.note(&self.folder, &note));
     }
@@ -78,18 +116,33 @@ impl UploadNotes {
     }
 
     /// Takes the uploads of a key that can be resumed.
-    pub(super) fn take(&self, key: &str) -> Vec<String> {
+    pub(super) fn take(&self, key: &str) -> Vec<OpenUpload> {
         let mut state = self.state();
         let State { open, free, .. } = &mut *state;
         let mut taken = Vec::new();
-        free.retain(|upload| {
-            let other = open.get(upload).is_none_or(|of| of != key);
-            if !other {
-                taken.push(upload.clone());
+        free.retain(|upload| match open.get(upload).filter(|begun| begun.key == key) {
+            Some(begun) => {
+                taken.push(OpenUpload { id: upload.clone(), checksums: begun.checksums });
+                false
             }
-            other
+            None => true,
         });
         taken
+    }
+
+    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has removed
+    /// by their age. `known` are all unfinished uploads that the service has, if it says that.
+    pub(super) fn forget_ended(&self, known: Option<&BTreeSet<String>>, longest: Duration) {
+        let oldest = now().saturating_sub(longest.as_secs());
+        let ended: Vec<String> = {
+            let state = self.state();
+            let is_over = |upload: &&String| match known {
+                Some(known) => !known.contains(*upload),
+                None => state.open.get(*upload).is_none_or(|open| open.at < oldest),
+            };
+            state.free.iter().filter(is_over).cloned().collect()
+        };
+        ended.iter().for_each(|upload| self.ended(upload));
     }
 
     /// Takes over the uploads of killed runs.
@@ -122,12 +175,16 @@ impl UploadNotes {
         // The last line may be incomplete.
         for note in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match note {
-                Note::Begun { key, upload } => drop(left.insert(upload, key)),
+                Note::Begun { key, upload, checksums, at } => {
+                    drop(left.insert(upload, Begun { key, checksums, at }));
+                }
                 Note::Ended { upload } => drop(left.remove(&upload)),
             }
         }
-        for (upload, key) in left {
-            self.begun(&key, &upload);
+        for (upload, begun) in left {
+            // An older raas wrote no time: the upload is taken for one of now.
+            let at = if begun.at == 0 { now() } else { begun.at };
+            self.add(&upload, Begun { at, ..begun });
             self.free(&upload);
         }
         fs::remove_file(path)
@@ -148,6 +205,11 @@ impl State {
         line.push(b'\n');
         file.write_all(&line)
     }
+}
+
+/// The time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Makes the file for a run's notes.
@@ -178,6 +240,10 @@ impl Drop for UploadNotes {
 mod tests {
     use super::*;
 
+    fn open(id: &str, checksums: bool) -> OpenUpload {
+        OpenUpload { id: id.into(), checksums }
+    }
+
     fn files(folder: &Path) -> usize {
         fs::read_dir(folder).map_or(0, Iterator::count)
     }
@@ -188,30 +254,64 @@ mod tests {
         let folder = folder.path().join("uploads");
         let run = || UploadNotes::new(folder.clone());
         let living = run();
-        living.begun("app/one", "1");
+        living.begun("app/one", "1", true);
         let killed = run();
-        killed.begun("app/one", "2");
-        killed.begun("app/two", "3");
-        killed.begun("app/two", "4");
+        killed.begun("app/one", "2", false);
+        killed.begun("app/two", "3", true);
+        killed.begun("app/two", "4", true);
         killed.ended("3");
         drop(killed);
         let (next, other) = (run(), run());
         next.take_over().unwrap();
         other.take_over().unwrap();
-        assert_eq!(next.take("app/one"), ["2"]);
+        assert_eq!(next.take("app/one"), [open("2", false)]);
         assert!(next.take("app/one").is_empty() && other.take("app/one").is_empty());
         // This run is killed too, while it resumes one upload and has not touched the other.
         drop(next);
         other.take_over().unwrap();
-        assert_eq!((other.take("app/one"), other.take("app/two")), (vec!["2".into()], vec!["4".into()]));
+        assert_eq!(other.take("app/one"), [open("2", false)]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("2");
         other.free("4");
-        assert_eq!(other.take("app/two"), ["4"]);
+        assert_eq!(other.take("app/two"), [open("4", true)]);
         other.ended("4");
         drop(other);
         living.ended("1");
         drop(living);
         assert_eq!(files(&folder), 0);
+    }
+
+    fn ids(run: &UploadNotes, key: &str) -> Vec<String> {
+        run.take(key).into_iter().map(|upload| upload.id).collect()
+    }
+
+    #[test]
+    fn notes_of_uploads_that_are_over_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let killed = |at: u64| {
+            let run = UploadNotes::new(folder.path().to_owned());
+            run.add("1", Begun { key: "a".into(), checksums: true, at });
+            run.begun("a", "2", true);
+        };
+        // The service says which uploads it still has.
+        killed(now());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.begun("b", "own", true);
+        run.take_over().unwrap();
+        run.forget_ended(Some(&BTreeSet::from(["2".to_owned()])), day);
+        assert_eq!(ids(&run, "a"), ["2"]);
+        assert!(run.state().open.contains_key("own"), "an upload of this run may be too new for the answer");
+        run.ended("2");
+        run.ended("own");
+        drop(run);
+        assert_eq!(files(folder.path()), 0);
+        // It does not say that: then the age counts.
+        killed(now() - 2 * day.as_secs());
+        let run = UploadNotes::new(folder.path().to_owned());
+        run.take_over().unwrap();
+        run.forget_ended(None, day);
+        assert_eq!(ids(&run, "a"), ["2"]);
     }
 
     #[test]
@@ -221,7 +321,7 @@ mod tests {
         fs::write(folder.path().join("x.jsonl"), notes).unwrap();
         let run = UploadNotes::new(folder.path().to_owned());
         run.take_over().unwrap();
-        assert_eq!(run.take("a"), ["1"]);
+        assert_eq!(run.take("a"), [open("1", true)]);
         run.ended("1");
         drop(run);
         assert_eq!(files(folder.path()), 0);

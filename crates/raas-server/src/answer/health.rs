@@ -10,7 +10,7 @@ use crate::error::{ApiError, ApiErrorCode};
 use crate::exposition;
 use crate::response::Response;
 use crate::route::Api;
-use crate::site::Snapshot;
+use crate::site::{Site, Snapshot};
 use crate::state::ServerState;
 
 /// Answers a request on the operators' port.
@@ -40,7 +40,18 @@ pub(super) fn revision(catalog: &Catalog) -> Response {
     reply(StatusCode::OK, "text/plain; charset=utf-8", catalog.revision.clone())
 }
 
+/// The commit of the metadata that a site serves, and why nothing newer is served.
+pub(super) fn metadata(site: &Site) -> Response {
+    let revision = site.catalog.as_ref().map(|catalog| catalog.whole().revision.clone()).unwrap_or_default();
+    let revision = String::from_utf8_lossy(&revision);
+    let body = serde_json::json!({"revision": revision, "problem": site.stats.problem()});
+    reply(StatusCode::OK, "application/json", body.to_string())
+}
+
 /// Whether at least one site has metadata. The answer counts sites and never names them.
+///
+/// A site whose place has no pointer is not ready: the place may be another one than the publications go to, such as one
+/// without the bucket's prefix.
 ///
 /// A site whose new metadata is refused serves its last good metadata, and counts as ready: clients are better served
 /// with that than with nothing.
@@ -55,18 +66,23 @@ pub(super) fn ready(state: &ServerState, snapshot: &Snapshot) -> Response {
     let healths = || snapshot.sites.iter().filter_map(|site| site.health.as_ref());
     let behind = healths().filter(|health| !health.is_current()).count();
     let refusals: u64 = healths().map(|health| health.refusals()).sum();
-    let (status, word) = if sites > 0 && loaded == 0 {
+    let without_pointer = healths().filter(|health| health.lacks_pointer()).count();
+    let (status, word) = if sites > 0 && loaded.saturating_sub(without_pointer) == 0 {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     } else {
         (StatusCode::OK, "ok")
     };
-    if behind == 0 && loaded == sites && refusals == 0 {
+    if behind == 0 && loaded == sites && refusals == 0 && without_pointer == 0 {
         return text(status, format!("{word}\n"));
     }
-    text(
-        status,
-        format!(
-            "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
-        ),
-    )
+    let mut lines = format!(
+        "{word}\n{loaded} of {sites} sites loaded, {behind} behind their bucket, {refusals} snapshots refused\n"
+    );
+    if without_pointer > 0 {
+        lines.push_str(&format!(
+            "{without_pointer} without `_metadata/current`: nothing is published in that place yet, or the place lacks the \
+             `s3_prefix` of the publications\n"
+        ));
+    }
+    text(status, lines)
 }

@@ -76,12 +76,26 @@ impl<'a> SiteRequest<'a> {
             // A token of another issuer grants only the repositories that it names. Another token may grant this one. A
             // guest may log in as a user.
             Visitor::TokenBearer(_) | Visitor::Guest => Some(Some("insufficient_scope")),
+            // So may another token of the customer, if the client did not ask for this repository.
+            Visitor::Customer(visit) if visit.has_token() => Some(Some("insufficient_scope")),
             _ => None,
+        }
+    }
+
+    /// As [`challenge_reason`](Self::challenge_reason), for a request to a repository.
+    pub(super) fn challenge_reason_for(&self, name: Option<&str>) -> Option<Option<&'static str>> {
+        match (self.visitor, name) {
+            // The client has asked for just this repository, and the customer may not see it: it does not exist.
+            (Visitor::Customer(visit), Some(name)) if visit.asked_for(name) => None,
+            _ => self.challenge_reason(),
         }
     }
 
     /// Whether the visitor's list of repositories is what it has asked for: a guest's list is the public one.
     pub(super) fn sees_whole_catalog(&self) -> bool {
+        if let Visitor::Customer(visit) = self.visitor {
+            return visit.lists_catalog();
+        }
         let whole = self.site.catalog.as_ref().map(|catalog| catalog.whole());
         *self.visitor == Visitor::Guest || whole.is_some_and(|whole| std::ptr::eq(whole, self.catalog))
     }
@@ -107,7 +121,11 @@ impl<'a> SiteRequest<'a> {
             return;
         }
         let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
-        self.fetched.set(Some(Fetched { vendor, repository, item }));
+        let customer = match self.visitor {
+            Visitor::Customer(visit) => Some(visit.customer.name.clone()),
+            _ => None,
+        };
+        self.fetched.set(Some(Fetched { vendor, repository, item, customer }));
     }
 
     /// Counts the bytes of a redirect: `size`, or the length of the range that the request names.

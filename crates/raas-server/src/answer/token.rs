@@ -1,4 +1,4 @@
-//! `/token`: issues tokens to users and to guests.
+//! `/token`: issues tokens to users, customers and guests.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use raas_types::Utc;
 use serde::Serialize;
 
 use super::reply::{NO_STORE, fail, reply};
-use crate::auth::{Login, TOKEN_LIFETIME, Users, Visitor};
+use crate::auth::{AccessPolicy, Asked, Login, TOKEN_LIFETIME, Visitor};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::response::Response;
 use crate::route::Api;
@@ -22,23 +22,33 @@ struct Token<'a> {
     issued_at: String,
 }
 
-/// A token for a right password, or a guest's token without credentials and with a client certificate, which needs none.
-pub(super) fn answer(users: &Users, visitor: &Visitor) -> Response {
-    // A user's token gives no other token.
-    if matches!(visitor, Visitor::BadCredentials | Visitor::User(Login::Token)) {
-        let failure = ApiError::new(ApiErrorCode::Unauthorized, "the user name or the password is wrong");
+/// A token for a right password or a customer's key, or a guest's token without credentials and with a client certificate, which needs none.
+pub(super) fn answer(access: &AccessPolicy, visitor: &Visitor, query: Option<&str>) -> Option<Response> {
+    // A user's token gives no other token, and neither does a customer's.
+    let refused = match visitor {
+        Visitor::BadCredentials | Visitor::User(Login::Token) => {
+            Some("the user name or the password is wrong")
+        }
+        Visitor::Customer(visit) if visit.has_token() => {
+            Some("log in with the key: a token gives no other token")
+        }
+        Visitor::RefusedKey(reason) => Some(reason.as_str()),
+        _ => None,
+    };
+    let now = SystemTime::now();
+    let token = access.token(visitor, &Asked::of_query(query), now)?;
+    if let Some(reason) = refused {
+        let failure = ApiError::new(ApiErrorCode::Unauthorized, reason);
         let mut response = fail(Api::V2, &failure);
         let basic = HeaderValue::from_static("Basic realm=\"registry\", charset=\"UTF-8\"");
         response.headers.insert(header::WWW_AUTHENTICATE, basic);
-        return response;
+        return Some(response);
     }
-    let now = SystemTime::now();
-    let token = users.token(visitor, now);
     let issued_at = Utc::of(now).to_string();
     let token =
         Token { token: &token, access_token: &token, expires_in: TOKEN_LIFETIME.as_secs(), issued_at };
     let json = serde_json::to_vec(&token).expect("a token is text");
     let mut response = reply(StatusCode::OK, "application/json", json);
     response.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    response
+    Some(response)
 }

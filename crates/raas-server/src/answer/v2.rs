@@ -47,7 +47,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         return unauthorized(Some(Scope::Catalog), error);
     }
     let name = route.name().map(Scope::Repository);
-    match (decide(request, &route), request.challenge_reason()) {
+    match (decide(request, &route), request.challenge_reason_for(route.name())) {
         // The answer must not tell a missing repository from a protected one.
         (Err(failure), Some(error)) if failure.code == ApiErrorCode::NameUnknown => unauthorized(name, error),
         // Artifacts may be attached before anything else is in a repository, so this list is empty and not missing.

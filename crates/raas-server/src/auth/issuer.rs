@@ -33,6 +33,11 @@ pub struct TokenIssuer {
 }
 
 impl TokenIssuer {
+    /// The URL where clients ask for tokens.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
     /// `realm` is the URL where clients ask for tokens. `service` is the registry's name there, and the audience of its
     /// tokens. `issuer` is the `iss` claim. `keys` is a file: a JSON Web Key Set, or PEM with certificates and public
     /// keys.

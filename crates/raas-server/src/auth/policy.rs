@@ -6,7 +6,10 @@ use std::time::SystemTime;
 
 use hyper::header::HeaderValue;
 
-use super::{ClientCa, Issuer, Scope, TokenIssuer, TokenKey, TokenVerdict, Users, challenge};
+use super::{
+    Asked, ClientCa, CustomerKeys, Issuer, Scope, TokenIssuer, TokenKey, TokenVerdict, Users, Visitor,
+    challenge,
+};
 
 /// Decides who may read the protected repositories of a site. An empty policy admits nobody.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +17,8 @@ pub(crate) struct AccessPolicy {
     pub(crate) users: Option<Arc<Users>>,
     pub(crate) issuer: Option<Arc<Issuer>>,
     pub(crate) client_ca: Option<Arc<ClientCa>>,
+    /// The customers that the metadata names.
+    pub(crate) customers: Option<CustomerKeys>,
 }
 
 /// The configured sources of an [`AccessPolicy`].
@@ -58,13 +63,33 @@ impl AccessPolicy {
         changed
     }
 
+    /// The same policy with the customers of the current metadata.
+    pub(crate) fn with_customers(&self, customers: Option<CustomerKeys>) -> Self {
+        Self { customers, ..self.clone() }
+    }
+
+    /// A token for a visitor who has logged in, or for a guest. None if this server issues no tokens.
+    pub(crate) fn token(&self, visitor: &Visitor, asked: &Asked, now: SystemTime) -> Option<String> {
+        match (&self.users, &self.customers, visitor) {
+            (None, None, _) => None,
+            (_, Some(customers), Visitor::Customer(_)) | (None, Some(customers), _) => {
+                Some(customers.token(visitor, asked, now))
+            }
+            (Some(users), ..) => Some(users.token(visitor, now)),
+        }
+    }
+
     /// Whether any visitor may read protected repositories.
     pub(crate) fn admits_anyone(&self) -> bool {
         self.reads_authorization() || self.client_ca.is_some()
     }
 
-    /// The verdict about a token. Tokens of this server have two parts, tokens of other issuers three.
+    /// The verdict about a token. A customer's token says so. Tokens of this server have two parts, tokens of other issuers
+    /// three.
     pub(super) fn check_token(&self, token: &str, now: SystemTime) -> TokenVerdict {
+        if let Some(customers) = self.customers.as_ref().filter(|_| CustomerKeys::reads(token)) {
+            return customers.check_token(token, now);
+        }
         match (&self.issuer, &self.users) {
             (Some(issuer), _) if token.matches('.').count() == 2 => issuer.check_token(token, now),
             (_, Some(users)) => users.check_token(token, now),
@@ -74,7 +99,7 @@ impl AccessPolicy {
 
     /// Whether the `Authorization` header has a meaning.
     pub(crate) fn reads_authorization(&self) -> bool {
-        self.users.is_some() || self.issuer.is_some()
+        self.users.is_some() || self.issuer.is_some() || self.customers.is_some()
     }
 
     /// The challenge that tells a client where to get a token: from the issuer, or from this server.

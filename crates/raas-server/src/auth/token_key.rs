@@ -78,6 +78,14 @@ impl TokenKey {
         let derived = hmac(&self.0).chain_update(b"raas token ").chain_update(text).finalize().into_bytes();
         hmac(&derived)
     }
+
+    /// The key for the tokens of a vendor's customers. Another key for another vendor, so no token of one vendor's customer
+    /// is valid for another vendor.
+    pub(super) fn for_customers(&self, vendor: &str) -> Hmac<Sha256> {
+        let hmac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+        let derived = hmac(&self.0).chain_update(b"raas customer token ").chain_update(vendor);
+        hmac(&derived.finalize().into_bytes())
+    }
 }
 
 fn random() -> [u8; 32] {

@@ -19,7 +19,7 @@ use raas_types::{Digest, Utc};
 use tokio::task::spawn_blocking;
 
 use super::password_queue::PasswordQueue;
-use super::{Login, TOKEN_LIFETIME, TokenKey, TokenVerdict, Visitor, decode, encode};
+use super::{LEEWAY, Login, TOKEN_LIFETIME, TokenKey, TokenVerdict, Visitor, decode, encode};
 use crate::files::FileVersion;
 
 /// The longest file, in bytes.
@@ -27,9 +27,6 @@ const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
 /// A hash that no password has, for a file without users.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
-
-/// How far the clocks of servers with the same token key may differ.
-const LEEWAY: Duration = Duration::from_secs(60);
 
 /// How long a right password is accepted again without hashing it.
 const PASSWORD_CACHE_LIFETIME: Duration = Duration::from_secs(5 * 60);

@@ -6,14 +6,15 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use raas_types::access::{AccessFileError, Customer, CustomerName};
 use raas_types::crane::{
     Content, Document, DocumentError, ManifestEntry, V1Content, V2Content, V2Extension, tree,
 };
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
 use super::{
-    Blob, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository, V1Image,
-    V1Repository, V1Source,
+    Blob, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository, ServedCustomer,
+    V1Image, V1Repository, V1Source,
 };
 
 /// The repository of a document.
@@ -27,16 +28,27 @@ pub(crate) enum LoadedDocument {
     Legacy(Arc<LegacyRepository>),
     /// A repository that only users see. Its content is None if the document does not load.
     Protected(RepositoryName, Option<Box<LoadedDocument>>),
+    /// A customer, from a file beside the documents.
+    Customer(Arc<LoadedCustomer>),
+}
+
+/// A customer, with the memory that it takes.
+#[derive(Debug)]
+pub(crate) struct LoadedCustomer {
+    pub(crate) customer: Arc<ServedCustomer>,
+    _charge: MemoryCharge,
 }
 
 impl LoadedDocument {
-    pub(crate) fn name(&self) -> &RepositoryName {
-        match self {
+    /// The repository. None for a customer.
+    pub(crate) fn name(&self) -> Option<&RepositoryName> {
+        Some(match self {
             LoadedDocument::V1(repository) => &repository.name,
             LoadedDocument::V2(repository) => &repository.name,
             LoadedDocument::Legacy(repository) => &repository.name,
             LoadedDocument::Protected(name, _) => name,
-        }
+            LoadedDocument::Customer(_) => return None,
+        })
     }
 }
 
@@ -47,6 +59,8 @@ pub(crate) enum Fault {
     Read(#[from] io::Error),
     #[error(transparent)]
     Document(#[from] DocumentError),
+    #[error("the customer has no access: {0}")]
+    Customer(#[from] AccessFileError),
     #[error("tag `{0}` names manifest {1}, which the document does not list")]
     Tag(Tag, Digest),
     #[error("tag `{0}` names image {1}, which the document does not list")]
@@ -93,16 +107,27 @@ pub(crate) struct Loader<'a> {
     pub(crate) pool: &'a ManifestPool,
 }
 
-/// Loads a document. `before` is the repository that the document had before; unchanged manifests are taken from it.
+/// Loads the file at a path of the metadata tree. `before` is the repository that the document had before; unchanged manifests are taken from it.
 pub(crate) fn load(
     loader: &Loader<'_>,
+    path: &str,
     bytes: &[u8],
     before: Option<&LoadedDocument>,
 ) -> Result<LoadedDocument, Fault> {
+    if let Some(name) = tree::customer_of(path) {
+        return load_customer(loader.pool, name, bytes);
+    }
     let _parsing = charge_parsing(loader.pool, bytes)?;
     with_protection(Document::parse(bytes)?, before, |document, before| {
         load_content(loader, document, before)
     })
+}
+
+fn load_customer(pool: &ManifestPool, name: CustomerName, bytes: &[u8]) -> Result<LoadedDocument, Fault> {
+    let _parsing = charge_parsing(pool, bytes)?;
+    let customer = Arc::new(ServedCustomer::new(name, &Customer::parse(bytes)?));
+    let charge = charge(pool, customer.memory())?;
+    Ok(LoadedDocument::Customer(Arc::new(LoadedCustomer { customer, _charge: charge })))
 }
 
 /// Charges a document's memory while it is parsed.

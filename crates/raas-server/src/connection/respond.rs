@@ -48,14 +48,15 @@ pub(super) fn respond(client: &Arc<ClientConnection>, request: Request<Incoming>
         client.progress.has_body();
     }
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, Instant::now());
-    match answer_from_memory(&client.state, &request, tracked) {
+    match answer_from_memory(&client.state, &request, tracked, client.remote) {
         Ok((response, fetched)) => Answering::Ready(Some(trace.end(request, response, fetched))),
         Err(pending) => Answering::Pending(Box::pin(async move {
-            let ClientConnection { state, certificates, .. } = &*trace.in_flight.client;
+            let ClientConnection { state, certificates, progress, .. } = &*trace.in_flight.client;
             let is_forwarded_tls =
                 forwarded::is_tls(&state.trusted_proxies, trace.in_flight.client.remote, request.headers());
             let certificates = certificates.as_ref();
-            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls };
+            let in_flight = progress.in_flight();
+            let peer = Peer { address: trace.remote.ip(), certificates, is_forwarded_tls, in_flight };
             let (response, fetched) = answer(pending, state, &request, &peer, tracked).await;
             trace.end(request, response, fetched)
         })),
@@ -69,7 +70,7 @@ pub(super) fn respond_from_memory(
     now: Instant,
 ) -> Option<Response> {
     let (trace, tracked) = RequestTrace::begin(Arc::clone(client), &request, now);
-    let (response, fetched) = answer_from_memory(&client.state, &request, tracked).ok()?;
+    let (response, fetched) = answer_from_memory(&client.state, &request, tracked, client.remote).ok()?;
     Some(trace.end(request, response, fetched))
 }
 

@@ -10,7 +10,7 @@ use crate::body::{Body, ProxyStream};
 use crate::error::{ApiError, ApiErrorCode};
 use crate::http::byte_range::{self, ByteRange, number_text};
 use crate::http::headers::Headers;
-use crate::http_client::{AllowedHosts, HttpClient};
+use crate::http_client::{AllowedHosts, Buffering, HttpClient};
 use crate::origin::Origin;
 use crate::response::Response;
 
@@ -49,14 +49,15 @@ impl ProxySource {
         method: &Method,
         size: Option<u64>,
         headers: &[(HeaderName, HeaderValue)],
+        buffering: Buffering,
     ) -> Result<hyper::Response<Incoming>, String> {
         match self {
             ProxySource::Object(origin, key) => {
                 let url = origin.url(method, key, size).map_err(|error| error.to_string())?;
-                client.fetch(method, &url, headers).await.map_err(|error| error.to_string())
+                client.fetch(method, &url, headers, buffering).await.map_err(|error| error.to_string())
             }
             ProxySource::Location { url, hosts, .. } => {
-                let answer = client.fetch_location(hosts, method, url, headers).await;
+                let answer = client.fetch_location(hosts, method, url, headers, buffering).await;
                 answer.map_err(|error| error.to_string())
             }
         }
@@ -65,7 +66,14 @@ impl ProxySource {
 
 impl ProxyPlan {
     /// Fetches the object, or the range of it that the request names, and answers with it.
-    pub(crate) async fn open(self, client: &HttpClient, method: &Method, request: &HeaderMap) -> Opened {
+    /// The memory that it takes depends on the number of answers in flight on the connection.
+    pub(crate) async fn open(
+        self,
+        client: &HttpClient,
+        method: &Method,
+        request: &HeaderMap,
+        in_flight: u64,
+    ) -> Opened {
         let ProxyPlan { source, size, limit, mut headers } = self;
         // An object of unknown length is small and is always answered whole.
         let mut part = None;
@@ -84,10 +92,11 @@ impl ProxyPlan {
             Opened::Error(ApiError::new(code, message))
         };
         let range = part.as_ref().filter(|part| part.status == StatusCode::PARTIAL_CONTENT).map(range);
-        let answer = match source.fetch(client, method, size, range.as_slice()).await {
-            Ok(answer) => answer,
-            Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
-        };
+        let answer =
+            match source.fetch(client, method, size, range.as_slice(), Buffering::beside(in_flight)).await {
+                Ok(answer) => answer,
+                Err(fault) => return failed(ApiErrorCode::Unavailable, &fault),
+            };
         let (head, incoming) = answer.into_parts();
         let length = head.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
         let part = match (head.status, part, length) {

@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Response, Uri};
 use raas_http::ClientError;
 
-use super::{AllowedHosts, HttpClient, fetch};
+use super::{AllowedHosts, Buffering, HttpClient, fetch};
 
 /// The maximal number of redirects: a registry redirects to its storage, and storage does not redirect.
 const MAX_REDIRECTS: u32 = 3;
@@ -32,8 +32,9 @@ impl HttpClient {
         method: &Method,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
+        buffering: Buffering,
     ) -> Result<Response<Incoming>, LocationError> {
-        let client = self.for_locations(allowed);
+        let client = self.for_locations(allowed, buffering);
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let answer = fetch(&client, method, &url, headers).await?;

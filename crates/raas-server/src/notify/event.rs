@@ -51,9 +51,12 @@ struct Request {
     useragent: String,
 }
 
-/// Always empty, as in distribution without authentication.
+/// The customer who has pulled, by id. Empty for everybody else, as in distribution without authentication.
 #[derive(Debug, Serialize)]
-struct Actor {}
+struct Actor {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
 
 /// The server that sends the event.
 #[derive(Debug, Serialize)]
@@ -101,7 +104,7 @@ impl PullEvent {
                 method: "GET",
                 useragent: request.user_agent.as_deref().unwrap_or_default().to_owned(),
             },
-            actor: Actor {},
+            actor: Actor { name: request.fetched.customer.as_ref().map(ToString::to_string) },
         }
     }
 }

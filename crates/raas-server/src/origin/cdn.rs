@@ -62,6 +62,11 @@ impl Cdn {
         &self.base
     }
 
+    /// Whether lifetimes are rounded up.
+    pub(super) fn rounds_up(&self) -> bool {
+        matches!(self.token, CdnToken::CloudFront(_))
+    }
+
     /// The URL of an object. It is valid long enough for a slow client to download `size` bytes.
     pub(super) fn url(&self, key: &ObjectKey, size: u64, now: SystemTime) -> Result<String, CredentialError> {
         let mut url = self.base.of(key);

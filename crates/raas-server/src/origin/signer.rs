@@ -189,11 +189,17 @@ fn keyed(key: &[u8]) -> HmacSha256 {
 /// The shortest lifetime of a URL.
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
+/// The slowest client that URLs last for, in bytes per second.
+const SLOWEST: u64 = 256 * 1024;
+
+/// The size whose URLs last so much longer than the shortest.
+pub(super) fn size_for(longer: Duration) -> u64 {
+    longer.as_secs() * SLOWEST
+}
+
 /// The lifetime of a URL: `least`, and the time that a slow client needs for `size` bytes. At most 12 hours.
 pub(super) fn lasting(least: Duration, size: u64) -> Duration {
     const MAX: Duration = Duration::from_secs(12 * 60 * 60);
-    /// The slowest client that URLs last for, in bytes per second.
-    const SLOWEST: u64 = 256 * 1024;
     (least + Duration::from_secs(size / SLOWEST)).min(MAX.max(least))
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn load<S: SiteSource>(
         runtime: Handle::current(),
         slots: UnpackingSlots::new(processors),
         site_memory: options.site_memory,
+        allow_rollback: options.allow_rollback,
         changed: Arc::default(),
         token_key: options.token_key.clone(),
     };

@@ -17,6 +17,8 @@ pub(crate) struct MetadataHealth {
     catalog: ArcSwapOption<Catalog>,
     /// How often the bucket's metadata was refused.
     refusals: AtomicU64,
+    /// How often a pointer to an earlier publication was refused.
+    earlier: AtomicU64,
     stats: Arc<LoadStats>,
     status: Mutex<Status>,
     tried: AtomicBool,
@@ -29,13 +31,22 @@ struct Status {
     /// When the served metadata was last confirmed to be the bucket's.
     confirmed: Option<Instant>,
     sequence: u64,
+    /// Whether there was a pointer when the bucket was last read.
+    has_pointer: bool,
 }
 
 impl MetadataHealth {
     /// Nothing was read yet.
     pub(crate) fn new(stats: Arc<LoadStats>) -> Self {
         let (status, tried) = (Mutex::default(), AtomicBool::new(false));
-        Self { catalog: ArcSwapOption::empty(), refusals: AtomicU64::new(0), stats, status, tried }
+        Self {
+            catalog: ArcSwapOption::empty(),
+            refusals: AtomicU64::new(0),
+            earlier: AtomicU64::new(0),
+            stats,
+            status,
+            tried,
+        }
     }
 
     /// Confirms that the bucket's metadata is served. `catalog` is set if it has changed.
@@ -47,6 +58,7 @@ impl MetadataHealth {
             status.refusal = None;
             status.confirmed = Some(Instant::now());
             status.sequence = pointer.map_or(0, |pointer| pointer.sequence);
+            status.has_pointer = pointer.is_some();
         });
         self.tried.store(true, Ordering::Relaxed);
     }
@@ -63,6 +75,16 @@ impl MetadataHealth {
         new
     }
 
+    /// Records that the pointer names an earlier publication.
+    pub(crate) fn refused_earlier(&self) {
+        self.earlier.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a pointer to an earlier publication was refused.
+    pub(crate) fn earlier(&self) -> u64 {
+        self.earlier.load(Ordering::Relaxed)
+    }
+
     /// The catalog that is served. None until the bucket was read for the first time.
     pub(crate) fn catalog(&self) -> Option<Arc<Catalog>> {
         self.catalog.load_full()
@@ -76,6 +98,11 @@ impl MetadataHealth {
     /// Whether the served metadata was the bucket's when the bucket was last asked.
     pub(crate) fn is_current(&self) -> bool {
         self.with_status(|status| status.refusal.is_none() && status.confirmed.is_some())
+    }
+
+    /// Whether the bucket was read and has no pointer: nothing is published there, or the metadata is in another place.
+    pub(crate) fn lacks_pointer(&self) -> bool {
+        self.with_status(|status| status.confirmed.is_some() && !status.has_pointer)
     }
 
     /// The time since the served metadata was last confirmed to be the bucket's.

@@ -118,10 +118,10 @@ impl UnpackedPart {
         &self.paths[member.path.clone()]
     }
 
-    /// Every document with its path, in the order of the paths.
+    /// Every document and every customer with its path, in the order of the paths.
     pub(super) fn documents(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let all = self.files.iter().map(|member| (self.path(member), &self.bytes[member.bytes.clone()]));
-        all.filter(|(path, _)| is_document(path))
+        all.filter(|(path, _)| is_document(path) || tree::customer_of(path).is_some())
     }
 }
 

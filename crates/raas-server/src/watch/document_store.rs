@@ -9,7 +9,7 @@ use bytes::Bytes;
 use raas_types::Utc;
 use raas_types::crane::tree;
 
-use crate::catalog::{Catalog, Fault, LoadedDocument, ManifestPool, MemoryCharge};
+use crate::catalog::{Catalog, Customers, Fault, LoadedDocument, ManifestPool, MemoryCharge};
 use crate::site::LoadStats;
 
 /// The documents of a site, by path. `S` identifies the version of a document.
@@ -198,14 +198,14 @@ impl<S: PartialEq + Send> DocumentStore<S> {
     pub(super) fn compare<'a>(
         &self,
         there: impl Iterator<Item = (&'a str, S, &'a [u8])>,
-        load: impl Fn(&[u8], Option<&LoadedDocument>) -> Result<LoadedDocument, Fault>,
+        load: impl Fn(&str, &[u8], Option<&LoadedDocument>) -> Result<LoadedDocument, Fault>,
     ) -> DocumentChanges<S> {
         let mut found = DocumentChanges::default();
         for (path, version, content) in there {
             if self.is_same(path, &version) {
                 found.same.push(path.to_owned());
             } else {
-                let load = |path: &str, _: &mut S| load(content, self.valid(path));
+                let load = |path: &str, _: &mut S| load(path, content, self.valid(path));
                 found.loaded.push(LoadResult::of(&self.pool, path.to_owned(), version, load));
             }
         }
@@ -261,6 +261,12 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             }
             Err(error) => {
                 let reason = error.reason();
+                // The last valid version of a customer may grant what the current one does not.
+                let valid = valid.filter(|valid| {
+                    let is_customer = matches!(valid, LoadedDocument::Customer(_));
+                    outcome.changed |= is_customer;
+                    !is_customer
+                });
                 if fault.as_ref() != Some(&reason) || before.as_ref() != Some(&version) {
                     let serves = if valid.is_some() { "its last valid version" } else { "nothing" };
                     if outcome.logged < LOGGED {
@@ -289,7 +295,17 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         let (mut documents, elsewhere): (Vec<(&str, &LoadedDocument)>, Vec<_>) =
             valid.partition(|(path, valid)| is_home(path, valid));
         documents.extend(elsewhere);
-        let (catalog, conflicts) = Catalog::new(revision, published, documents.iter().copied());
+        let (mut catalog, conflicts) = Catalog::new(revision, published, documents.iter().copied());
+        let customers = documents.iter().filter_map(|(_, loaded)| match loaded {
+            LoadedDocument::Customer(loaded) => Some(Arc::clone(&loaded.customer)),
+            _ => None,
+        });
+        let customers: Vec<_> = customers.collect();
+        // Their index is as large as they are many, so it is made only if they have changed.
+        catalog.customers = match self.catalog.customers.are(&customers) {
+            true => Arc::clone(&self.catalog.customers),
+            false => Arc::new(Customers::new(customers)),
+        };
         let mut conflicting = BTreeSet::new();
         let mut logged = 0;
         for conflict in conflicts {
@@ -315,6 +331,6 @@ fn is_home(path: &str, valid: &LoadedDocument) -> bool {
         LoadedDocument::V2(repository) => path == tree::document(&repository.name),
         LoadedDocument::Legacy(repository) => path == tree::document(&repository.name),
         LoadedDocument::Protected(_, Some(valid)) => is_home(path, valid),
-        LoadedDocument::Protected(_, None) => true,
+        LoadedDocument::Protected(_, None) | LoadedDocument::Customer(_) => true,
     }
 }

@@ -4,6 +4,8 @@ use std::fs::{self, ReadDir};
 use std::io;
 use std::path::Path;
 
+use raas_types::crane::tree;
+
 use crate::files::FileVersion;
 
 /// The content of a metadata folder.
@@ -34,6 +36,9 @@ pub(super) enum Scope {
 pub(super) fn find(root: &Path, folder: &str, scope: Scope) -> io::Result<FolderListing> {
     let mut found = FolderListing::default();
     let mut folders = Vec::new();
+    if scope == Scope::Published {
+        find_customers(root, &mut found);
+    }
     look(folder, fs::read_dir(root.join(folder))?, scope, &mut folders, &mut found);
     while let Some(folder) = folders.pop() {
         match fs::read_dir(root.join(&folder)) {
@@ -44,6 +49,27 @@ pub(super) fn find(root: &Path, folder: &str, scope: Scope) -> io::Result<Folder
         }
     }
     Ok(found)
+}
+
+/// Finds the files of customers. There need not be any.
+fn find_customers(root: &Path, found: &mut FolderListing) {
+    let folder = tree::CUSTOMERS.trim_end_matches('/');
+    let entries = match fs::read_dir(root.join(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return found.unreadable.push(format!("{folder}: {error}")),
+        Ok(entries) => entries,
+    };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{folder}/{name}");
+        // Fails for a file that was removed since it was listed.
+        if tree::customer_of(&path).is_some()
+            && let Ok(metadata) = entry.metadata()
+            && metadata.is_file()
+        {
+            found.documents.push((path, FileVersion::from(&metadata)));
+        }
+    }
 }
 
 fn look(folder: &str, entries: ReadDir, scope: Scope, folders: &mut Vec<String>, found: &mut FolderListing) {

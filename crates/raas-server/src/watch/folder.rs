@@ -18,7 +18,7 @@ use raas_types::crane::{Document, tree};
 
 use super::document_store::{DocumentStore, Missing};
 use super::documents::{self, FolderListing, Scope};
-use crate::catalog::{Catalog, Fault, Loader, MetadataFiles, load, load_as_crane};
+use crate::catalog::{Catalog, Fault, Loader, MetadataFiles, OverBudget, load, load_as_crane};
 use crate::files::FileVersion;
 use crate::site::LoadStats;
 
@@ -43,6 +43,8 @@ pub(super) struct MetadataFolder {
     last_error: Option<String>,
     /// The folders below that cannot be read. Each is logged once.
     unreadable: Vec<String>,
+    /// Set while documents are not served because they would take too much memory.
+    over_memory: Option<OverBudget>,
 }
 
 impl MetadataFolder {
@@ -55,6 +57,7 @@ impl MetadataFolder {
             settled: None,
             last_error: None,
             unreadable: Vec::new(),
+            over_memory: None,
         }
     }
 
@@ -78,9 +81,14 @@ impl MetadataFolder {
         match self.try_poll() {
             Ok(changed) => {
                 self.last_error = None;
+                match self.over_memory {
+                    Some(error) => self.stats.refused(format!("{error}; some documents are not served")),
+                    None => self.stats.read(),
+                }
                 changed
             }
             Err(error) => {
+                self.stats.refused("the metadata folder cannot be read; what was last read is served".into());
                 let last_error = error.to_string();
                 if self.last_error.as_ref() != Some(&last_error) {
                     let folder = self.root.display();
@@ -127,9 +135,10 @@ impl MetadataFolder {
                     loaded
                 });
             }
-            load(&Loader { files: &Beside(root), pool }, &bytes, before)
+            load(&Loader { files: &Beside(root), pool }, path, &bytes, before)
         });
         if let Some(error) = pool.budget.take_exceeded() {
+            self.over_memory = Some(error);
             pool.sweep_now();
             tracing::error!(folder = %root.display(), reason = error.to_string(), "some documents are not served");
         }
@@ -140,6 +149,9 @@ impl MetadataFolder {
             }
             _ => Missing::Overlooked,
         });
+        if outcome.faulty == 0 {
+            self.over_memory = None;
+        }
         let faulty = outcome.faulty > 0 || !self.unreadable.is_empty();
         self.settled = version.filter(|_| !faulty);
         // A new error may come from reading while the publisher writes, and be gone at the next poll. Publishers wait

@@ -54,21 +54,29 @@ pub(super) async fn follow(
                 pause = every;
                 let is_new = changed.is_some();
                 health.confirmed(changed, reader.pointer.as_ref());
+                health.stats().read();
                 if is_new {
                     watcher.notify_one();
                 }
                 if reader.pointer.is_none() && !empty {
                     empty = true;
                     let bucket = reader.remote.origin.display_name();
-                    tracing::info!(bucket, "nothing is published in the bucket yet; the registry is empty");
+                    tracing::warn!(
+                        bucket,
+                        "the place has no `_metadata/current`: nothing is published there yet, or the publications have \
+                         another `s3_prefix`; the registry is empty and not ready"
+                    );
                 }
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
+                let serves = if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
+                health.stats().refused(format!("{}; {serves} is served", refusal.for_everybody()));
+                if matches!(refusal, Refusal::Earlier { .. }) {
+                    health.refused_earlier();
+                }
                 if health.refused(&reason) {
                     let bucket = reader.remote.origin.display_name();
-                    let serves =
-                        if health.catalog().is_some() { "the last good metadata" } else { "nothing" };
                     tracing::error!(bucket, reason, serves, "the metadata in the bucket is refused");
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE.max(every));
@@ -87,6 +95,8 @@ fn scattered(pause: Duration) -> Duration {
 struct RefusedContent {
     parts: Vec<Part>,
     reason: String,
+    /// The reason for everybody.
+    for_everybody: String,
     at: Instant,
 }
 
@@ -99,6 +109,8 @@ struct SnapshotReader {
     used: Vec<PartSize>,
     /// The entity tag of the pointer.
     etag: Option<HeaderValue>,
+    /// Whether a pointer to an earlier publication is followed.
+    allow_rollback: bool,
     slots: SiteSlots,
     refused: Option<RefusedContent>,
     /// The documents that are served. The readers of new parts compare with them.
@@ -110,7 +122,17 @@ impl SnapshotReader {
         let store = Arc::new(RwLock::new(DocumentStore::new(origin.display_name().to_owned(), stats)));
         let remote = BucketReader { origin, client: Arc::clone(&context.client) };
         let slots = context.slots.site();
-        Self { remote, pointer: None, used: Vec::new(), etag: None, slots, refused: None, store }
+        let allow_rollback = context.allow_rollback;
+        Self {
+            remote,
+            pointer: None,
+            used: Vec::new(),
+            etag: None,
+            allow_rollback,
+            slots,
+            refused: None,
+            store,
+        }
     }
 
     /// The catalog, if it has changed.
@@ -138,6 +160,9 @@ impl SnapshotReader {
         }
         let etag = answer.headers().get(ETAG).cloned();
         let pointer = Pointer::parse(&read(answer, &ObjectKey::Pointer, Pointer::MAX_SIZE).await?.0)?;
+        if let Some(refusal) = self.check_order(&pointer) {
+            return Err(refusal);
+        }
         let changed = match &self.pointer {
             Some(served) if served.parts == pointer.parts && served.revision == pointer.revision => None,
             _ => Some(self.load_unless_refused(&pointer).await?),
@@ -148,6 +173,24 @@ impl SnapshotReader {
         Ok(changed)
     }
 
+    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
+    /// a rollback makes the number of publications smaller.
+    fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
+        let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
+        let (found, served) = (pointer.sequence, served.sequence);
+        if !self.allow_rollback {
+            return Some(Refusal::Earlier { found, served });
+        }
+        let bucket = self.remote.origin.display_name();
+        tracing::warn!(
+            bucket,
+            found,
+            served,
+            "following the pointer to an earlier publication, as --allow-rollback says"
+        );
+        None
+    }
+
     /// Like [`load`](Self::load), but parts whose content was refused are not read again for a while: it is the same
     /// content, and reading it may take seconds of a processor.
     async fn load_unless_refused(&mut self, pointer: &Pointer) -> Result<Arc<Catalog>, Refusal> {
@@ -155,12 +198,16 @@ impl SnapshotReader {
             && refused.parts == pointer.parts
             && refused.at.elapsed() < REST
         {
-            return Err(Refusal::Again(refused.reason.clone()));
+            return Err(Refusal::Again(refused.reason.clone(), refused.for_everybody.clone()));
         }
         let loaded = self.load(pointer).await;
-        self.refused = loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| {
-            RefusedContent { parts: pointer.parts.clone(), reason: refusal.to_string(), at: Instant::now() }
-        });
+        self.refused =
+            loaded.as_ref().err().filter(|refusal| refusal.is_of_content()).map(|refusal| RefusedContent {
+                parts: pointer.parts.clone(),
+                reason: refusal.to_string(),
+                for_everybody: refusal.for_everybody(),
+                at: Instant::now(),
+            });
         loaded
     }
 

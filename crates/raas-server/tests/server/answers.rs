@@ -345,6 +345,7 @@ fn operations() {
         get("/-/healthz", 200).is("ok\n"),
         get("/-/readyz", 200).is("ok\n"),
         get("/-/revision", 200).is("0123abc").header("content-type", TEXT),
+        get("/-/metadata", 200).has("\"revision\":\"0123abc\"").header("content-type", "application/json"),
         head("/-/healthz", 200).header("content-length", "3"),
     ]);
 }

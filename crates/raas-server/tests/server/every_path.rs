@@ -6,7 +6,7 @@ use crate::answers::ask;
 use crate::support::Answer;
 
 /// A path of each kind.
-const PATHS: [&str; 36] = [
+const PATHS: [&str; 37] = [
     "/",
     "/?image=tools/app",
     "/?image=tools/app&tag=multi",
@@ -14,6 +14,7 @@ const PATHS: [&str; 36] = [
     "/-/healthz",
     "/-/readyz",
     "/-/revision",
+    "/-/metadata",
     "/crane/repositories",
     "/crane/repositories/v2",
     "/nothing",

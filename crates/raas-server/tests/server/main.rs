@@ -5,6 +5,7 @@ mod attachments;
 mod buckets;
 mod client_certificates;
 mod crane;
+mod customers;
 mod deploy;
 mod documentation;
 mod every_path;

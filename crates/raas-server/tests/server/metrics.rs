@@ -9,8 +9,8 @@ use raas_types::media_type::{DOCKER_MANIFEST, OCI_INDEX};
 use crate::support::{Answer, Folders, Published, Server, ask, image_id, soon, v1_document};
 use crate::upstream::Upstream;
 
-struct Counted {
-    server: Server,
+pub(crate) struct Counted {
+    pub(crate) server: Server,
     metrics: std::net::SocketAddr,
 }
 
@@ -19,7 +19,7 @@ impl Counted {
         Self::start_with(sites, Options::default())
     }
 
-    fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
+    pub(crate) fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
         let secure = options.is_secure();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -43,7 +43,7 @@ impl Counted {
     }
 
     /// The value of the line with this beginning.
-    fn number(&self, line: &str) -> Option<f64> {
+    pub(crate) fn number(&self, line: &str) -> Option<f64> {
         let text = self.asked("/metrics").text().to_owned();
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(str::to_owned);
         found.map(|number| number.parse().unwrap())

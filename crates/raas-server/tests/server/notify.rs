@@ -5,9 +5,12 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use raas_server::{Notify, Options};
-use raas_types::Digest;
+use raas_types::access::{Customer, CustomerKey, SecretHash};
 use raas_types::media_type::DOCKER_MANIFEST;
+use raas_types::{Digest, Utc};
 use serde_json::Value;
 
 use crate::support::{Folders, Published, Server, soon};
@@ -62,6 +65,22 @@ fn site() -> (Folders, Digest) {
     folders.publish(&app);
     folders.revision("one");
     (folders, one)
+}
+
+/// "Customers", 8
+#[test]
+fn a_notification_names_the_customer() {
+    let (folders, _) = site();
+    let mut customer = Customer::new(Vec::new());
+    let key = CustomerKey::new(SecretHash::of("raas_x"), Utc::from_unix(0), None);
+    customer.keys.insert("ci".parse().unwrap(), key);
+    folders.write("crane/data/_access/customers/bigbank", &customer.to_bytes());
+    let collector = Collector::start(&[]);
+    let server = serve(&folders, &collector.url);
+    let login = format!("Basic {}", STANDARD.encode("bigbank:raas_x"));
+    server.ask("GET", "/v2/tools/app/manifests/1.0", &[("authorization", &login)]);
+    assert!(soon(|| !collector.events().is_empty()));
+    assert_eq!(collector.events()[0]["actor"], serde_json::json!({"name": "bigbank"}));
 }
 
 fn serve(folders: &Folders, url: &str) -> Server {

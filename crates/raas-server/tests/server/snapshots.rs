@@ -10,6 +10,7 @@ use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{Digest, ObjectKey, Part, Pointer};
 
 use crate::buckets::{open, with_key};
+use crate::metrics::Counted;
 use crate::support::{Published, Server, soon};
 use crate::upstream::{Fault, Upstream};
 
@@ -172,6 +173,41 @@ fn incomplete_metadata_is_refused_and_the_last_good_metadata_stays() {
     assert!(soon(|| server.get("/-/readyz").text().contains("0 behind")));
 }
 
+/// "Metadata in a bucket"
+#[test]
+fn a_pointer_to_an_earlier_publication_is_followed_only_if_the_operator_allows_it() {
+    let at = |revision: &str, version: &str, sequence: u64| {
+        let mut snapshot = Snapshot::of(revision, &files(&app(version)), 1);
+        snapshot.pointer.sequence = sequence;
+        snapshot
+    };
+    for allow_rollback in [false, true] {
+        let upstream = Upstream::start(false);
+        put(&upstream, &at("bb22", "2", 2));
+        let origin = open(&upstream);
+        let (metadata, bucket) = (Metadata::Snapshots(origin.clone()), Bucket::Redirect(origin));
+        let site = SiteConfig::new("acme".parse().unwrap(), metadata, bucket);
+        let counted = Counted::start_with(vec![site], Options { allow_rollback, ..Options::default() });
+        let server = &counted.server;
+        assert!(serves(server, &app("2")));
+        put(&upstream, &at("aa11", "1", 1));
+        let refused =
+            || counted.number("raas_metadata_rollbacks_refused_total{vendor=\"acme\"}").expect("it is shown");
+        if allow_rollback {
+            assert!(soon(|| serves(server, &app("1"))));
+            assert_eq!(refused(), 0.0);
+        } else {
+            assert!(soon(|| refused() > 1.0));
+            assert!(serves(server, &app("2")));
+            assert!(server.get("/-/readyz").text().contains("1 behind"));
+        }
+        // A rollback by raas is a later publication of earlier content.
+        put(&upstream, &at("cc33", "1", 3));
+        assert!(soon(|| server.get("/-/revision").text() == "cc33"));
+        assert!(serves(server, &app("1")));
+    }
+}
+
 /// Names of repositories that are in different parts of eight.
 fn apart(count: usize) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -328,7 +364,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     assert_eq!(server.get("/v2/app/manifests/latest").status, 503);
     // A missing key is not a missing bucket. A bucket that is created later is served.
     upstream.fail(POINTER, Fault::Says(404, "NoSuchKey"), usize::MAX);
-    assert!(soon(|| server.get("/-/readyz").status == 200));
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 without `_metadata/current`")));
     assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
     upstream.fail(POINTER, Fault::Status(0), 0);
     publish(&upstream, "aa11", &files(&app("1")));
@@ -337,6 +373,27 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     upstream.fail(POINTER, Fault::Says(404, "NoSuchBucket"), usize::MAX);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded, 1 behind")));
     assert!(serves(&server, &app("1")));
+}
+
+#[test]
+fn a_place_without_a_pointer_is_not_ready_and_the_reason_is_said() {
+    let upstream = Upstream::start(true);
+    let origin = with_key(&upstream);
+    let site = SiteConfig::new(
+        "acme".parse().unwrap(),
+        Metadata::Snapshots(origin.clone()),
+        Bucket::Redirect(origin),
+    );
+    let options = Options { remote_poll: Duration::from_millis(20), ..Options::default() };
+    let server = Server::start_unready(vec![site], options);
+    assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded")));
+    let ready = server.get("/-/readyz");
+    assert_eq!(ready.status, 503);
+    let reason = "\n1 without `_metadata/current`: nothing is published in that place yet, or the place lacks the `s3_prefix`";
+    assert!(ready.text().starts_with("not ready\n") && ready.text().contains(reason), "{}", ready.text());
+    publish(&upstream, "aa11", &files(&app("1")));
+    assert!(soon(|| server.get("/-/readyz").status == 200));
+    assert_eq!(server.get("/-/readyz").text(), "ok\n");
 }
 
 #[test]
@@ -426,15 +483,22 @@ fn metadata_that_takes_too_much_memory_is_refused() {
     let status = |host: &str| server.ask("GET", "/v2/app/manifests/latest", &[("host", host)]).status;
     // A server that starts serves all others.
     assert_eq!((status("modest.localhost"), status("greedy.localhost")), (200, 503));
+    let metadata = |host: &str| server.ask("GET", "/-/metadata", &[("host", host)]).text().to_owned();
+    assert_eq!(metadata("modest.localhost"), r#"{"problem":null,"revision":"bb22"}"#);
+    let told = metadata("greedy.localhost");
+    assert!(told.contains("more than 3000000 bytes of memory; nothing is served"), "{told}");
     publish(&greedy, "cc33", &files(&long(1)));
     assert!(soon(|| status("greedy.localhost") == 200), "a publication that fits is served");
     publish(&greedy, "dd44", &many);
+    let told = "bytes of memory; the last good metadata is served";
+    assert!(soon(|| metadata("greedy.localhost").contains(told)), "{}", metadata("greedy.localhost"));
     assert!(soon(|| server.get("/-/readyz").text() != "ok\n"), "{}", server.get("/-/readyz").text());
     let revision = server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]);
     assert_eq!((revision.text(), status("greedy.localhost")), ("cc33", 200), "the last good metadata stays");
     publish(&greedy, "ee55", &files(&long(2)));
     let revision = || server.ask("GET", "/-/revision", &[("host", "greedy.localhost")]).text().to_owned();
     assert!(soon(|| revision() == "ee55"), "the next good publication is served");
+    assert!(soon(|| metadata("greedy.localhost").contains("null")), "{}", metadata("greedy.localhost"));
 }
 
 /// The same repository with another name.

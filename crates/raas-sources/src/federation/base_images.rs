@@ -38,14 +38,18 @@ pub(super) fn layers(
     workspace: &Workspace,
     notes: &mut Vec<String>,
 ) -> Result<Vec<BaseLayer>, Failure> {
-    let credentials = settings.registry_username.clone().zip(settings.registry_password.clone());
-    let client = Client::new(credentials)?;
+    let client = Client::new(settings.credentials()?)?;
     let mut layers = Vec::new();
     for image in &settings.mask_images {
         let before = layers.len();
         let shown = match image {
             BaseImage::Registry(image) => {
-                layers.extend(in_registry(&client, image)?);
+                let found = in_registry(&client, image);
+                // Where a password went is said in any case.
+                let told = |failure: Failure| {
+                    client.notes().iter().fold(failure, |failure, note| failure.preceded_by(note))
+                };
+                layers.extend(found.map_err(told)?);
                 image.to_string()
             }
             BaseImage::Layout(path) => {
@@ -65,6 +69,7 @@ pub(super) fn layers(
         };
         notes.push(format!("{} layers of {shown} are masked", layers.len() - before));
     }
+    notes.extend(client.notes());
     Ok(layers)
 }
 

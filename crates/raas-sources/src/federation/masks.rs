@@ -7,7 +7,7 @@ use raas_types::crane::{Content, Document};
 use raas_types::{Digest, ImageId, Location};
 
 use super::base_images::BaseLayer;
-use super::settings::FederationSettings;
+use super::settings::{FederationSettings, MaskedWithoutLocation};
 use super::sources::{OperatorDocument, Sources};
 
 /// An entry of `mask_layers`: the 64 hex digits of an image id or a digest.
@@ -37,6 +37,7 @@ impl From<&Digest> for MaskedLayerName {
 pub struct Masks {
     named: BTreeSet<MaskedLayerName>,
     base_url: Option<String>,
+    without_location: MaskedWithoutLocation,
     /// The folder URL of each Docker v1 image of the operator's documents.
     images: BTreeMap<ImageId, String>,
     /// The blobs of the operator's documents and base images.
@@ -69,6 +70,7 @@ impl Masks {
         let mut masks = Masks {
             named: redhat.mask_layers.iter().copied().collect(),
             base_url: redhat.layer_url.clone(),
+            without_location: redhat.masked_without_location,
             ..Masks::default()
         };
         masks.notes.clone_from(&sources.notes);
@@ -82,6 +84,11 @@ impl Masks {
             }
         }
         masks
+    }
+
+    /// What a push does with a masked layer without a location.
+    pub fn when_without_location(&self) -> MaskedWithoutLocation {
+        self.without_location
     }
 
     /// Notes for people about documents and base images.

@@ -95,7 +95,12 @@ impl Sources {
 
     fn read_path(&mut self, path: &Path) -> Result<(), Failure> {
         let cannot = || format!("cannot read the operator's metadata in {}", path.display());
-        if !fs::metadata(path).context(cannot)?.is_dir() {
+        let found = fs::metadata(path).map_err(|error| {
+            Failure::new(Kind::of_named_file(&error), cannot())
+                .caused_by(error)
+                .hint("check `metadata` in [redhat]: it is relative to the folder of raas.cfg")
+        })?;
+        if !found.is_dir() {
             return self.read_file(path);
         }
         let mut names = Vec::new();
@@ -128,7 +133,7 @@ impl Sources {
             .context(|| format!("cannot make a private folder in {}", parent.display()))?;
         let clone = scratch.folder().join("clone");
         remote.clone_into(&clone, None)?;
-        let shown = redact::text(&remote.address);
+        let shown = redact::address(&remote.address);
         let record = Repository::at_head(clone.join(".git"));
         let listed = match record.head()? {
             Some(head) => record.files(&head, folder.unwrap_or_default())?,

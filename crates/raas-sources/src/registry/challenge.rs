@@ -9,8 +9,14 @@ pub enum Challenge {
     Basic,
     /// A token from a token server.
     Bearer {
-        /// The URL of the token.
+        /// The URL of the token: the realm with service and scope.
         token_url: String,
+        /// The URL of the token server.
+        realm: String,
+        /// The name that the token server knows the registry by.
+        service: Option<String>,
+        /// What the token is for.
+        scope: Option<String>,
     },
 }
 
@@ -38,7 +44,12 @@ impl Challenge {
             (false, true) => "&",
             (false, false) => "?",
         };
-        Some(Challenge::Bearer { token_url: format!("{realm}{separator}{}", query.join("&")) })
+        Some(Challenge::Bearer {
+            token_url: format!("{realm}{separator}{}", query.join("&")),
+            realm: realm.clone(),
+            service: parameters.get("service").cloned(),
+            scope: parameters.get("scope").cloned(),
+        })
     }
 }
 
@@ -57,7 +68,8 @@ fn parameters(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-fn escaped(text: &str) -> String {
+/// A value for the query of a URL or for a form.
+pub(crate) fn escaped(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/,".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
@@ -68,9 +80,9 @@ mod tests {
 
     #[test]
     fn challenges_are_read() {
-        let bearer = |url: &str| Some(Challenge::Bearer { token_url: url.to_owned() });
+        let bearer = |url: &str| Some(url.to_owned());
         let table = [
-            ("Basic realm=\"x\"", Some(Challenge::Basic)),
+            ("Basic realm=\"x\"", Some("Basic".to_owned())),
             (
                 "Bearer realm=\"https://a.org/token\",service=\"r e\",scope=\"repository:a/b:pull,push\"",
                 bearer("https://a.org/token?service=r%20e&scope=repository:a/b:pull,push"),
@@ -81,7 +93,11 @@ mod tests {
             ("Negotiate", None),
         ];
         for (header, expected) in table {
-            assert_eq!(Challenge::parse(header), expected, "{header}");
+            let found = Challenge::parse(header).map(|challenge| match challenge {
+                Challenge::Basic => "Basic".to_owned(),
+                Challenge::Bearer { token_url, .. } => token_url,
+            });
+            assert_eq!(found, expected, "{header}");
         }
     }
 }

@@ -1,36 +1,47 @@
 //! Reading manifests and configs from a registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use raas_http::{Agent, Response};
 use raas_types::{Digest, Manifest, Reference, media_type};
 use serde::Deserialize;
 
 use super::ImageReference;
 use super::challenge::Challenge;
+use crate::credentials::{Credentials, Login};
 use crate::http;
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::redact;
 
-/// A client of registries, with one name and password for those that ask.
+/// A client of registries. A registry that asks for a login gets the login of its own host.
 pub struct Client {
     agent: Agent,
-    credentials: Option<(String, Secret)>,
+    credentials: Credentials,
     /// `Authorization` headers that were accepted, by the repository's URL.
     accepted: Mutex<BTreeMap<String, String>>,
+    /// Which passwords went to a host other than the registry's, for people.
+    notes: Mutex<BTreeSet<String>>,
 }
+
+/// What to do about a login that is missing or refused.
+const LOGIN_HINT: &str = "log in with `podman login HOST`, or set `registry_host`, `registry_username` and \
+                          `registry_password` in [redhat]";
 
 /// The longest config that is read.
 const MAX_CONFIG: u64 = 8 * 1024 * 1024;
 
 impl Client {
-    /// A client with these credentials, or an anonymous one.
-    pub fn new(credentials: Option<(String, Secret)>) -> Result<Self, Failure> {
-        Ok(Self { agent: http::agent()?, credentials, accepted: Mutex::default() })
+    /// A client with these credentials.
+    pub fn new(credentials: Credentials) -> Result<Self, Failure> {
+        let (accepted, notes) = (Mutex::default(), Mutex::default());
+        Ok(Self { agent: http::agent()?, credentials, accepted, notes })
+    }
+
+    /// Which passwords went to a host other than the registry's, one sentence for each, for people.
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A manifest of the image's repository, its digest checked where it was asked for by one.
@@ -82,7 +93,7 @@ impl Client {
         if !status.is_success() {
             let message = format!("{url} answers {status}");
             let hint = match status.as_u16() {
-                401 | 403 => "set `registry_username` and `registry_password` in [redhat], or check them",
+                401 | 403 => LOGIN_HINT,
                 404 => "check the name and the tag in `mask_images`",
                 _ => "run the command again when the registry is well",
             };
@@ -115,18 +126,21 @@ impl Client {
     ) -> Result<String, Failure> {
         let headers = refusal.headers().get_all("www-authenticate").iter();
         let challenge = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?)).next();
-        let basic = self.credentials.as_ref().map(|(name, password)| {
-            format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose())))
-        });
+        let login = || self.credentials.find(image.api_host(), &image.name);
         match challenge {
-            Some(Challenge::Basic) => basic.ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("{url} asks for a name and a password"))
-                    .hint("set `registry_username` and `registry_password` in [redhat]")
-            }),
-            Some(Challenge::Bearer { token_url }) => {
+            Some(Challenge::Basic) => match login()? {
+                Some(login) => Ok(login.authorization().expose().to_owned()),
+                None => Err(Failure::new(Kind::Usage, format!("{url} asks for a name and a password"))
+                    .hint(LOGIN_HINT)),
+            },
+            Some(Challenge::Bearer { token_url, .. }) => {
                 // A registry that is spoken to over TLS must not have the password sent elsewhere without.
                 let insecure = token_url.starts_with("http://") && image.base_url().starts_with("https://");
-                self.token(&token_url, basic.filter(|_| !insecure).as_deref())
+                let login = if insecure { None } else { login()? };
+                if let Some(login) = &login {
+                    self.note_issuer(image, &token_url, login);
+                }
+                self.token(&token_url, login.map(|login| login.authorization()).as_ref())
             }
             None => Err(Failure::new(
                 Kind::Environment,
@@ -135,18 +149,32 @@ impl Client {
         }
     }
 
-    fn token(&self, url: &str, basic: Option<&str>) -> Result<String, Failure> {
+    /// Notes a password that goes to another host: the registry alone says that this is its token server.
+    fn note_issuer(&self, image: &ImageReference, token_url: &str, login: &Login) {
+        let authority = token_url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+        let issuer = authority.map_or("", |text| text.rsplit('@').next().unwrap_or_default());
+        if issuer.eq_ignore_ascii_case(image.api_host()) {
+            return;
+        }
+        let note = format!(
+            "the password of `{}` for {} is sent to {issuer}, which that registry names as its token server",
+            login.user,
+            image.api_host()
+        );
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(note);
+    }
+
+    fn token(&self, url: &str, basic: Option<&Secret>) -> Result<String, Failure> {
         #[derive(Deserialize)]
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
         }
         let shown = redact::url(url);
-        let response = self.ask(url, "application/json", basic)?;
+        let response = self.ask(url, "application/json", basic.map(Secret::expose))?;
         if !response.status().is_success() {
             let message = format!("{shown} gives no token: it answers {}", response.status());
-            return Err(Failure::new(Kind::Environment, message)
-                .hint("set `registry_username` and `registry_password` in [redhat], or check them"));
+            return Err(Failure::new(Kind::Environment, message).hint(LOGIN_HINT));
         }
         let body = response.into_body().read_all(1024 * 1024);
         let answer: Answer = serde_json::from_slice(&body.context(|| format!("cannot read {shown}"))?)

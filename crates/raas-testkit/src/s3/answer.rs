@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use md5::{Digest as _, Md5};
 use raas_types::Digest;
 
 use super::request::{Request, decoded};
 use super::state::{Part, State, etag, etag_of_parts};
-use super::{Shared, What, time};
+use super::{Quirk, Shared, What, time};
 
 struct Answer {
     status: u16,
@@ -35,12 +36,33 @@ impl Answer {
     }
 
     fn refuse(status: u16, code: &str) -> Self {
-        let body = format!("<Error><Code>{code}</Code><Message>told to say {code}</Message></Error>");
+        Self::refuse_with(status, code, &format!("told to say {code}"))
+    }
+
+    fn refuse_with(status: u16, code: &str, message: &str) -> Self {
+        let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
         Self { status, headers: vec![("Content-Type", "application/xml".into())], body: body.into_bytes() }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same answer without quotation marks around entity tags.
+    fn with_bare_etags(mut self) -> Self {
+        for (name, value) in &mut self.headers {
+            if *name == "ETag" {
+                *value = value.replace('"', "");
+            }
+        }
+        if let Ok(text) = String::from_utf8(self.body.clone())
+            && text.contains("<ETag>")
+        {
+            let text =
+                text.replace("&quot;", "").replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+            self.body = text.into_bytes();
+        }
         self
     }
 
@@ -90,6 +112,10 @@ impl Shared {
             let mut now = SystemTime::now();
             let answer = match &fault {
                 Some(What::Refuse(status, code)) => Answer::refuse(*status, code),
+                Some(What::Later(status, seconds)) => {
+                    Answer::empty(*status).with("Retry-After", seconds.to_string())
+                }
+                Some(What::Fail200(code)) => Answer::refuse(200, code),
                 Some(What::Moved(region)) => {
                     Answer::refuse(301, "PermanentRedirect").with("x-amz-bucket-region", *region)
                 }
@@ -97,11 +123,17 @@ impl Shared {
                     now += *by;
                     Answer::refuse(403, "RequestTimeTooSkewed")
                 }
-                _ => self.state().answer(&request, body),
+                _ => self.state().answer_with_quirk(&request, body),
             };
             let head_only = request.operation.starts_with("Head");
             match fault {
                 Some(What::LoseAnswer) => return stream.shutdown(Shutdown::Both),
+                Some(What::Head(by)) => {
+                    let length = answer.body.len().to_string();
+                    answer.with("Content-Length", length).write(stream, true, now)?;
+                    self.take_time(by);
+                    return stream.shutdown(Shutdown::Both);
+                }
                 Some(What::Truncate) => {
                     let length = answer.body.len();
                     let mut answer = answer.with("Content-Length", length.to_string());
@@ -123,6 +155,21 @@ impl State {
         self.faults.iter_mut().find_map(|fault| fault.takes(&name, &request.key).then(|| fault.what.clone()))
     }
 
+    fn answer_with_quirk(&mut self, request: &Request, body: Vec<u8>) -> Answer {
+        let Some(quirk) = self.quirk else { return self.answer(request, body) };
+        if let Some((status, code, message)) = quirk.refusal(request) {
+            return Answer::refuse_with(status, code, &message);
+        }
+        let answer = self.answer(request, body);
+        match quirk {
+            _ if answer.status == 404 && quirk.hides_missing(request.operation) => {
+                Answer::refuse(403, "AccessDenied")
+            }
+            Quirk::BareEtags => answer.with_bare_etags(),
+            _ => answer,
+        }
+    }
+
     fn answer(&mut self, request: &Request, body: Vec<u8>) -> Answer {
         let Request { operation, bucket, key, .. } = request;
         if *operation == "CreateBucket" {
@@ -134,9 +181,15 @@ impl State {
         if let Some(refused) = wrong_checksum(request, &body) {
             return refused;
         }
+        if ["PutObject", "UploadPart"].contains(operation) && !is_verified(request) {
+            self.unverified.push(((*operation).to_owned(), key.clone()));
+        }
         match *operation {
             "HeadBucket" => Answer::empty(200),
             "PutObject" => {
+                if let Some(refused) = self.unmet_condition(request) {
+                    return refused;
+                }
                 let etag = self.put(bucket, key, body, headers(request));
                 Answer::empty(200).with("ETag", etag)
             }
@@ -152,13 +205,17 @@ impl State {
                 }
                 None => Answer::refuse(404, "NoSuchKey"),
             },
-            "ListObjectsV2" => self.list(request),
+            "ListObjectsV2" | "ListObjects" => self.list(request),
             "CreateMultipartUpload" => {
-                let id = self.begin(bucket, key, headers(request));
+                let checksums = request.headers.contains_key("x-amz-checksum-algorithm");
+                let id = self.begin(bucket, key, headers(request), checksums);
                 let content = format!("<Bucket>{bucket}</Bucket><Key>{key}</Key><UploadId>{id}</UploadId>");
                 Answer::xml("InitiateMultipartUploadResult", &content)
             }
-            "UploadPart" => self.part(request, body),
+            "UploadPart" => match self.unfit_checksum(request) {
+                Some(refused) => refused,
+                None => self.part(request, body),
+            },
             "UploadPartCopy" => match self.source(request) {
                 Some(bytes) => {
                     let answer = self.part(request, bytes);
@@ -180,6 +237,22 @@ impl State {
         }
     }
 
+    /// The refusal of a write whose condition does not hold.
+    fn unmet_condition(&self, request: &Request) -> Option<Answer> {
+        let found =
+            self.buckets[&request.bucket].objects.get(&request.key).map(|object| object.etag.as_str());
+        let header = |name: &str| request.headers.get(name).map(String::as_str);
+        let unmet = match (header("if-match"), header("if-none-match")) {
+            (Some(_), _) if self.heeds_conditions && found.is_none() => {
+                return Some(Answer::refuse(404, "NoSuchKey"));
+            }
+            (Some(etag), _) => found != Some(etag),
+            (_, Some(_)) => found.is_some(),
+            (None, None) => false,
+        };
+        (unmet && self.heeds_conditions).then(|| Answer::refuse(412, "PreconditionFailed"))
+    }
+
     fn create_bucket(&mut self, name: &str, body: &[u8]) -> Answer {
         if self.buckets.contains_key(name) {
             return Answer::refuse(409, "BucketAlreadyOwnedByYou");
@@ -197,6 +270,10 @@ impl State {
         };
         let range = request.headers.get("range").and_then(|text| text.strip_prefix("bytes="));
         let from = range.and_then(|text| text.trim_end_matches('-').parse().ok()).unwrap_or(0_usize);
+        let expected = request.headers.get("if-match").map(|etag| etag.trim_matches('"'));
+        if expected.is_some_and(|etag| etag != object.etag.trim_matches('"')) {
+            return Answer::refuse(412, "PreconditionFailed");
+        }
         let bytes = object.bytes[from.min(object.bytes.len())..].to_vec();
         let status = if range.is_some() { 206 } else { 200 };
         Answer { status, headers: Vec::new(), body: bytes }
@@ -220,7 +297,19 @@ impl State {
 
     fn list(&self, request: &Request) -> Answer {
         let text = |name: &str| request.query.get(name).cloned().unwrap_or_default();
-        let (prefix, after) = (text("prefix"), text("continuation-token"));
+        let prefix = text("prefix");
+        let version_2 = request.operation == "ListObjectsV2";
+        let after = match self.quirk {
+            Some(Quirk::ListsFirstPageOnly) => String::new(),
+            Some(Quirk::ListsAsVersion1) => text("marker"),
+            _ if !version_2 => text("marker"),
+            _ => [text("continuation-token"), text("start-after")].into_iter().max().unwrap_or_default(),
+        };
+        let gives_token = version_2
+            && !matches!(
+                self.quirk,
+                Some(Quirk::ListsAsVersion1 | Quirk::ListsWithoutToken | Quirk::ListsFirstPageOnly)
+            );
         let mut matching = self.buckets[&request.bucket]
             .objects
             .iter()
@@ -236,12 +325,11 @@ impl State {
                 object.bytes.len()
             ));
         }
-        if matching.next().is_some() {
+        let truncated = matching.next().is_some();
+        content.push_str(&format!("<IsTruncated>{truncated}</IsTruncated>"));
+        if truncated && gives_token {
             let last = page.last().map(|(key, _)| key.as_str()).unwrap_or_default();
-            content.push_str(&format!(
-                "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
-                escaped(last)
-            ));
+            content.push_str(&format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(last)));
         }
         Answer::xml("ListBucketResult", &content)
     }
@@ -257,6 +345,18 @@ impl State {
         Answer::empty(200).with("ETag", etag)
     }
 
+    /// The refusal of a part with a checksum in an upload without them, or of one without a checksum in an upload with them.
+    fn unfit_checksum(&self, request: &Request) -> Option<Answer> {
+        // A service that refuses the checksum of a part takes the part without it.
+        if self.quirk == Some(Quirk::NoChecksumOfPart) {
+            return None;
+        }
+        let upload = self.uploads.get(&request.query["uploadId"])?;
+        let has = request.headers.contains_key("x-amz-checksum-sha256");
+        let message = "the checksum type of the part is not that of the upload";
+        (upload.checksums != has).then(|| Answer::refuse_with(400, "InvalidRequest", message))
+    }
+
     fn complete(&mut self, request: &Request, body: &str) -> Answer {
         let id = &request.query["uploadId"];
         let Some(upload) = self.uploads.get(id) else { return Answer::refuse(404, "NoSuchUpload") };
@@ -266,7 +366,7 @@ impl State {
             let Some(part) = upload.parts.get(&number) else { return Answer::refuse(400, "InvalidPart") };
             let etag = element(text, "ETag").map(|etag| etag.replace("&quot;", "\""));
             let checksum = element(text, "ChecksumSHA256");
-            if etag.as_deref() != Some(&part.etag)
+            if etag.as_deref().map(|etag| etag.trim_matches('"')) != Some(part.etag.trim_matches('"'))
                 || (part.sha256.is_some() && checksum != part.sha256.as_deref())
             {
                 return Answer::refuse(400, "InvalidPart");
@@ -353,10 +453,34 @@ fn headers(request: &Request) -> (String, String) {
     (header("content-type"), header("cache-control"))
 }
 
+/// The refusal of a body that is not what a checksum, or the hash of the payload, says.
 fn wrong_checksum(request: &Request, body: &[u8]) -> Option<Answer> {
-    let told = request.headers.get("x-amz-checksum-sha256")?;
-    let found = BASE64_STANDARD.encode(Digest::of(body).bytes());
-    (*told != found).then(|| Answer::refuse(400, "BadDigest"))
+    let header = |name: &str| request.headers.get(name).map(String::as_str);
+    let digest = Digest::of(body);
+    if header("x-amz-checksum-sha256").is_some_and(|told| told != BASE64_STANDARD.encode(digest.bytes())) {
+        return Some(Answer::refuse(400, "BadDigest"));
+    }
+    if payload_hash(request).is_some_and(|told| told != digest.hex().as_str()) {
+        return Some(Answer::refuse(400, "XAmzContentSHA256Mismatch"));
+    }
+    let md5 = || BASE64_STANDARD.encode(Md5::digest(body));
+    if header("content-md5").is_some_and(|told| told != md5()) {
+        return Some(Answer::refuse(400, "BadDigest"));
+    }
+    let has_checksum = request.headers.keys().any(|name| name.starts_with("x-amz-checksum-"));
+    let needs = request.operation == "PutBucketSetting" && header("content-md5").is_none();
+    (needs && !has_checksum).then(|| Answer::refuse(400, "InvalidRequest"))
+}
+
+/// The SHA-256 of the payload that the signature covers, in hex digits.
+fn payload_hash(request: &Request) -> Option<&str> {
+    let hash = request.headers.get("x-amz-content-sha256")?;
+    (hash.len() == 64).then_some(hash)
+}
+
+/// Whether the service can tell that it has the bytes that the client has sent.
+fn is_verified(request: &Request) -> bool {
+    request.headers.contains_key("x-amz-checksum-sha256") || payload_hash(request).is_some()
 }
 
 /// The text of an XML element.

@@ -22,6 +22,12 @@ pub struct Fault {
 pub enum What {
     /// The answer is an error with this status and code, and the bucket's region if it matters.
     Refuse(u16, &'static str),
+    /// The answer is an error with this status, and asks to try again after this number of seconds.
+    Later(u16, u64),
+    /// The answer's status is 200, and its body is an error with this code.
+    Fail200(&'static str),
+    /// The answer's head arrives, and its body never.
+    Head(Duration),
     /// The bucket is in this region.
     Moved(&'static str),
     /// The service resets the connection after half of the request's body.

@@ -90,6 +90,7 @@ impl Request {
             "GET" if self.setting().is_some() => "GetBucketSetting",
             "PUT" if self.setting().is_some() => "PutBucketSetting",
             "DELETE" if self.setting().is_some() => "DeleteBucketSetting",
+            "GET" => "ListObjects",
             "PUT" => "CreateBucket",
             _ => "Unknown",
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use md5::{Digest as _, Md5};
 
-use super::Fault;
+use super::{Fault, Quirk};
 
 /// The whole state.
 pub(super) struct State {
@@ -17,6 +17,9 @@ pub(super) struct State {
     pub(super) asked: Vec<(String, String)>,
     pub(super) page: usize,
     pub(super) tells_checksums: bool,
+    pub(super) heeds_conditions: bool,
+    pub(super) quirk: Option<Quirk>,
+    pub(super) unverified: Vec<(String, String)>,
     next: usize,
 }
 
@@ -43,6 +46,8 @@ pub(super) struct Multipart {
     pub(super) key: String,
     pub(super) initiated: SystemTime,
     pub(super) headers: (String, String),
+    /// Whether each part has a checksum.
+    pub(super) checksums: bool,
     pub(super) parts: BTreeMap<u32, Part>,
 }
 
@@ -64,6 +69,9 @@ impl State {
             asked: Vec::new(),
             page: 1000,
             tells_checksums: true,
+            heeds_conditions: true,
+            quirk: None,
+            unverified: Vec::new(),
             next: 0,
         }
     }
@@ -94,7 +102,13 @@ impl State {
         }
     }
 
-    pub(super) fn begin(&mut self, bucket: &str, key: &str, headers: (String, String)) -> String {
+    pub(super) fn begin(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        headers: (String, String),
+        checksums: bool,
+    ) -> String {
         self.next += 1;
         let id = format!("upload-{}", self.next);
         let upload = Multipart {
@@ -102,6 +116,7 @@ impl State {
             key: key.to_owned(),
             initiated: SystemTime::now(),
             headers,
+            checksums,
             parts: BTreeMap::new(),
         };
         self.uploads.insert(id.clone(), upload);

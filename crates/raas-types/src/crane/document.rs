@@ -211,6 +211,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
 }
 
 impl Document {
+    /// The tags of v2 content with the digest of each. `None` for v1 content, and for content that another program wrote.
+    pub fn tags(&self) -> Option<&BTreeMap<Tag, Digest>> {
+        match &self.content {
+            Content::V2(v2) => v2.raas.as_ref().map(|raas| &raas.tags),
+            Content::V1(_) => None,
+        }
+    }
+
     /// The longest document, in bytes, that raas reads: some hundred thousand tags.
     pub const MAX_SIZE: u64 = 64 * 1024 * 1024;
 

@@ -69,6 +69,12 @@ mod tests {
     }
 
     #[test]
+    fn each_customer_has_a_place_of_its_own() {
+        assert_eq!(repository("crane/data/_access/customers/big_bank"), "_access/customers/big_bank");
+        assert_eq!(repository("crane/data/_access/protected"), "_access/protected");
+    }
+
+    #[test]
     fn any_path_has_a_part() {
         for path in [
             "",

@@ -6,12 +6,15 @@
 //! crane/data/<image>/_manifests/sha256/<hex>   a manifest's exact bytes
 //! crane/data/+operator/<image>.json            the same two documents for the operator's own repositories, published
 //! crane/data/+operator/<image>/_v1.json          beside the vendor's; their manifests lie with all others
+//! crane/data/_access/protected                 the patterns of repositories that are born protected
+//! crane/data/_access/customers/<customer>      a customer: the granted repositories, and hashes of the keys
 //! revision                                     in a checkout only: the commit that it holds, written last
 //! ```
 //!
 //! No part of a repository name begins with `_` or `+`, so files of two repositories never have the same path. A legacy
 //! Crane takes every `.json` file of the tree, so it reads both documents and leaves the manifests.
 
+use crate::access::CustomerName;
 use crate::{Digest, RepositoryName};
 
 /// The folder of all documents, as in Crane's own installations.
@@ -19,6 +22,15 @@ pub const DATA: &str = "crane/data";
 
 /// The file of a checkout with the id of its commit.
 pub const REVISION: &str = "revision";
+
+/// The file of a checkout that exists while a run changes the files.
+pub const UNFINISHED: &str = "unfinished";
+
+/// Whether a path is that of a checkout's own file, of its next content, or below it. No file of a commit may be there.
+pub fn is_of_checkout(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or(path);
+    [REVISION, UNFINISHED].contains(&first.strip_suffix(".new").unwrap_or(first))
+}
 
 /// The path of a repository's version 4 document.
 pub fn document(repository: &RepositoryName) -> String {
@@ -46,6 +58,30 @@ pub fn operators_v1_document(repository: &RepositoryName) -> String {
 /// Whether the path is that of one of the operator's documents.
 pub fn is_operators(path: &str) -> bool {
     path.starts_with(OPERATOR)
+}
+
+/// The folder of the files that say who may read protected repositories, ending in a slash.
+pub const ACCESS: &str = "crane/data/_access/";
+
+/// Whether the path is that of a file that says who may read protected repositories.
+pub fn is_access(path: &str) -> bool {
+    path.starts_with(ACCESS)
+}
+
+/// The file with the patterns of protected repositories. No name has `.json`, so a legacy Crane takes none for a document.
+pub const PROTECTED: &str = "crane/data/_access/protected";
+
+/// The folder of customers, ending in a slash.
+pub const CUSTOMERS: &str = "crane/data/_access/customers/";
+
+/// The path of a customer's file.
+pub fn customer(name: &CustomerName) -> String {
+    format!("{CUSTOMERS}{name}")
+}
+
+/// The customer whose file this is. `None` for any other path.
+pub fn customer_of(path: &str) -> Option<CustomerName> {
+    path.strip_prefix(CUSTOMERS)?.parse().ok()
 }
 
 /// The folder of a repository's manifests, ending in a slash.

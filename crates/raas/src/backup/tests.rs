@@ -74,7 +74,7 @@ impl Setup {
 
     fn back_up(&self, operator: &Operator, commit: &CommitId) -> Result<bool, Failure> {
         let say = Say::nothing();
-        back_up(&operator.config, &operator.registry(&self.storage, &say), commit, &self.name, &|_| {})
+        back_up(&operator.config, &operator.registry(&self.storage, &say), commit, Some(&self.name), &|_| {})
     }
 
     fn file(&self, path: &str) -> String {
@@ -110,7 +110,7 @@ fn a_late_backup_does_not_replace_a_newer_one() {
     let storage = Directory::new(unreadable);
     let say = Say::nothing();
     let failure =
-        back_up(&slow.config, &slow.registry(&storage, &say), &one, &setup.name, &|_| {}).unwrap_err();
+        back_up(&slow.config, &slow.registry(&storage, &say), &one, Some(&setup.name), &|_| {}).unwrap_err();
     assert!(failure.to_string().contains("the image is published, but not backed up"), "{failure}");
 }
 
@@ -155,4 +155,18 @@ fn each_document_has_a_backup_path_of_its_own() {
     }
     assert_eq!(kept.len(), 2 * names.len());
     assert_eq!(backup_path(&vendor, "README"), None);
+}
+
+#[test]
+fn a_backup_has_documents_customers_and_protected_patterns() {
+    let vendor: VendorName = "acme".parse().unwrap();
+    for path in [tree::PROTECTED, "crane/data/_access/customers/big.bank", "crane/data/tools/app.json"] {
+        let backup = backup_path(&vendor, path).unwrap();
+        let name = backup.strip_prefix("acme/metadata/").unwrap();
+        assert!(!name.contains('/'), "{name}");
+        assert_eq!(published_path(name).as_deref(), Some(path));
+    }
+    for other in ["+operator+app.json", "tools+app+_manifests+sha256+ab", "README"] {
+        assert_eq!(published_path(other), None, "{other}");
+    }
 }

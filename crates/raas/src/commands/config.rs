@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigSource, search_path};
+use crate::exposure;
 use crate::output;
 use crate::sites;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
-use raas_sources::federation::{Masks, Sources};
+use raas_sources::federation::{MaskedWithoutLocation, Masks, Sources};
 
 /// Check or show the configuration
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ enum Command {
     },
     /// Print the keys that are set, secrets as `***`
     ///
+    /// The first line says which file was taken.
     /// A value from the environment is printed as it is written: `${NAME}`.
     #[command(after_long_help = "Example:\n  raas config show --json")]
     Show {
@@ -70,17 +72,18 @@ fn check(home: &Home, config: &Config, json: bool) -> Result<(), Failure> {
     let sources = Sources::gather(&config.redhat, &config.workspace(home))?;
     for (vendor, settings) in config.with_buckets() {
         sites::check(vendor, settings)?;
+        exposure::check(&home.vendor(vendor), settings)?;
     }
     config.check_access_policies()?;
     let masks = Masks::new(&config.redhat, &sources);
-    let warnings = warnings(&masks);
+    let warnings: Vec<String> = warnings(&masks).into_iter().chain(config.warnings()).collect();
     if json {
         let notes = masks.notes().to_vec();
-        let (source, keys) = (config.source.to_string(), config.settings.len());
+        let (source, keys) = (config.origin.clone(), config.settings.len());
         output::json(&CheckReport { source, keys, masks: masks.summary(), notes, warnings });
         return Ok(());
     }
-    output::line(&format!("ok: {}, {}", config.source, output::number(config.settings.len(), "key")));
+    output::line(&format!("ok: {}, {}", named(config), output::number(config.settings.len(), "key")));
     output::line(&format!("ok: {}", masks.summary()));
     for note in masks.notes() {
         output::line(&format!("note: {note}"));
@@ -95,12 +98,27 @@ fn warnings(masks: &Masks) -> Vec<String> {
     let without_location = masks.without_location();
     let warning = || {
         format!(
-            "{} of `mask_layers` without a known location: images with such a layer are rejected; set `layer_url` in \
+            "{} of `mask_layers` without a known location: {}, unless their export says a URL; set `layer_url` in \
              [redhat], or `metadata` with documents that list the layers",
-            output::number(without_location, "layer")
+            output::number(without_location, "layer"),
+            match masks.when_without_location() {
+                MaskedWithoutLocation::Refuse => "images with such a layer are rejected",
+                MaskedWithoutLocation::Warn => "clients cannot pull images with such a layer",
+            }
         )
     };
     (without_location > 0).then(warning).into_iter().collect()
+}
+
+/// The configuration that was taken, or the files that were looked for.
+fn named(config: &Config) -> String {
+    match config.source {
+        ConfigSource::None => {
+            let files: Vec<String> = search_path().iter().map(|file| file.display().to_string()).collect();
+            format!("no configuration: there is no {}", files.join(", no "))
+        }
+        _ => config.origin.clone(),
+    }
 }
 
 fn show(config: &Config, json: bool) {
@@ -110,10 +128,10 @@ fn show(config: &Config, json: bool) {
             let section = sections.entry(setting.section.clone()).or_default();
             section.insert(setting.key.clone(), setting.value.clone());
         }
-        output::json(&ShowReport { source: config.source.to_string(), sections });
+        output::json(&ShowReport { source: config.origin.clone(), sections });
         return;
     }
-    output::line(&format!("# {}", config.source));
+    output::line(&format!("# {}", named(config)));
     let mut last = "";
     for setting in &config.settings {
         if setting.section != last {

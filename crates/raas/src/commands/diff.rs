@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
+use crate::changes;
 use crate::config::Config;
 use crate::output;
-use crate::progress::bytes;
 use crate::storage::refresh_or_say;
+use crate::vendors;
 use raas_base::failure::{Failure, Kind};
-use raas_publish::difference::{self, Difference, TagChange};
+use raas_publish::difference::{self, Difference, SettingChange};
 use raas_publish::history;
 use raas_publish::home::Home;
 
@@ -20,7 +21,7 @@ use raas_publish::home::Home;
 pub(crate) struct Arguments {
     /// Compare publications of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Compare from this commit of `raas log`, or the last two publications of this image
     #[arg(value_name = "FROM|IMAGE")]
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let vendor = home.existing(&arguments.vendor)?;
+    let vendor = vendors::existing(home, config, &arguments.vendor)?;
     refresh_or_say(&vendor, config);
     let record = vendor.record();
     let nothing = || {
@@ -54,7 +55,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
             let mut last = history::entries(&record, &head, &history::paths_of(&name), Some(2))?.into_iter();
             let unknown = || {
                 Failure::new(Kind::Usage, format!("{name} has never been published"))
-                    .hint("run `raas list ISV` to list the images")
+                    .hint(format!("run `raas list {}` to list the images", vendor.name()))
             };
             let to = last.next().ok_or_else(unknown)?.commit;
             (last.next().map(|entry| entry.commit), to, Some(name))
@@ -72,22 +73,25 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 fn print(difference: &Difference) {
     let from = difference.from.as_deref().map_or("nothing", |from| &from[..12]);
     output::line(&format!("{from} -> {}", &difference.to[..12]));
-    if difference.repositories.is_empty() {
+    let Difference { repositories, customers, protected_patterns, .. } = difference;
+    if repositories.is_empty() && customers.is_empty() && protected_patterns.is_empty() {
         output::line("no difference");
+    }
+    for (what, changes) in [("customer", customers), ("protected pattern", protected_patterns)] {
+        for (name, change) in changes {
+            let sign = match change {
+                SettingChange::Added => '+',
+                SettingChange::Changed => '~',
+                SettingChange::Removed => '-',
+            };
+            output::line(&format!("{sign} {what} {name}"));
+        }
     }
     for (name, repository) in &difference.repositories {
         output::line(name.as_str());
-        for (tag, change) in &repository.tags {
-            output::line(&match change {
-                TagChange::Added { to } => format!("  + {tag}  {to}"),
-                TagChange::Moved { from, to } => format!("  ~ {tag}  {from} -> {to}"),
-                TagChange::Removed { from } => format!("  - {tag}  {from}"),
-            });
+        if let Some(protected) = repository.protected {
+            output::line(if protected { "  + protected" } else { "  - protected" });
         }
-        for (sign, layers) in [("+", &repository.layers_added), ("-", &repository.layers_removed)] {
-            for (digest, size) in layers {
-                output::line(&format!("  {sign} layer {digest}  {}", bytes(*size)));
-            }
-        }
+        changes::lines(repository).iter().for_each(|line| output::line(line));
     }
 }

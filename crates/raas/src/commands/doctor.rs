@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use raas_types::{ImageArgument, Reference, VendorName};
 
+use crate::address;
 use crate::config::Config;
 use crate::doctor::{self, Diagnosis, Options};
 use crate::output;
@@ -14,6 +15,7 @@ use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_platform::Local;
 use raas_publish::home::Home;
+use raas_sources::credentials::{Credentials, Login};
 use raas_sources::registry::ImageReference;
 
 /// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
@@ -80,21 +82,18 @@ pub(crate) fn run(
             (image.api_host().to_owned(), image.name.clone(), image.reference)
         }
     };
-    let credentials = match &arguments.username {
-        Some(user) => Some((user.clone(), password(arguments.password_stdin)?)),
-        None => doctor::find_credentials(&host).map_err(|message| {
-            Failure::new(Kind::Environment, message).hint(format!(
-                "log in again with `docker login {}`, or give --username",
-                doctor::host_key(&host)
-            ))
-        })?,
+    let login = match &arguments.username {
+        Some(user) => Some(Login { user: user.clone(), password: password(arguments.password_stdin)? }),
+        None => Credentials::of_standard_files()
+            .find(&host, &name)
+            .map_err(|failure| failure.hint("give --username and a password"))?,
     };
     let diagnosis = doctor::examine(&Options {
         host,
         name,
         reference,
         plain_http: arguments.plain_http,
-        credentials,
+        login,
         all_platforms: arguments.all_platforms,
         deep: arguments.deep,
     })?;
@@ -125,7 +124,7 @@ fn of_vendor(
         (None, Some(tag)) => Reference::Tag(tag),
         (None, None) => "latest".parse().map_err(|error| usage(&error))?,
     };
-    if let Some(host) = config()?.vendor(&vendor).registry_hosts.first() {
+    if let Some(host) = config()?.vendor(&vendor).registry_addresses.first() {
         return Ok((host.to_string(), argument.name, reference));
     }
     let home = home()?;
@@ -139,8 +138,7 @@ fn of_vendor(
             "set `registry_host` in [{vendor}] of raas.cfg, run `raas serve {vendor}`, or give HOST/IMAGE:TAG"
         ))
     })?;
-    // A server of several vendors selects the vendor by this host name.
-    Ok((format!("{vendor}.localhost:{}", server.reachable().port()), argument.name, reference))
+    Ok((address::of_server(&home, server, &vendor), argument.name, reference))
 }
 
 fn password(stdin: bool) -> Result<Secret, Failure> {

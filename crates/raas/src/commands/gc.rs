@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::bytes;
 use crate::storage::{OpenRegistry, say_on_stderr};
-use raas_base::failure::{Failure, Kind};
+use crate::vendors;
+use raas_base::failure::Failure;
 use raas_publish::gc::{Garbage, Policy, collect};
 use raas_publish::home::Home;
 
@@ -20,7 +21,7 @@ use raas_publish::home::Home;
 pub(crate) struct Arguments {
     /// Look through the storage of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Remove the content instead of listing it
     #[arg(long)]
@@ -46,13 +47,7 @@ pub(crate) struct Arguments {
 const SAFE_GRACE: u32 = 24;
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let vendor = home.vendor(&arguments.vendor);
-    if !vendor.exists() {
-        let message = format!("there is no vendor {} in {}", vendor.name(), home.root().display());
-        return Err(
-            Failure::new(Kind::Usage, message).hint(format!("run `raas setup {}` first", vendor.name()))
-        );
-    }
+    let vendor = vendors::existing(home, config, &arguments.vendor)?;
     let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3600);
     let policy = Policy {
         keep: hours(arguments.keep_days.saturating_mul(24)),
@@ -67,6 +62,9 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
     }
     let open = OpenRegistry::open(&vendor, config, say_on_stderr())?;
     vendor.check_formats()?;
+    if arguments.yes {
+        open.remember_storage()?;
+    }
     // Removes the uploads of killed runs.
     open.storage().abort_stale_uploads()?;
     let garbage = collect(&open.registry(), policy)?;

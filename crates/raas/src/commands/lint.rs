@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let more = unread.len();
         let others = if more > 0 { format!(" and {}", number(more, "other file")) } else { String::new() };
         let message = format!("cannot read {}{others}", path.display());
-        return Err(Failure::new(Kind::Environment, message)
+        return Err(Failure::new(Kind::of_named_file(&error), message)
             .caused_by(error)
             .hint("check the names and the permissions of the files"));
     }

@@ -3,24 +3,29 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::VendorName;
+use raas_types::{RepositoryName, VendorName};
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::output;
 use crate::progress::bytes;
 use crate::storage::refresh_or_say;
-use raas_base::failure::{Context as _, Failure};
+use crate::vendors;
+use raas_base::failure::{Context as _, Failure, Kind};
 use raas_publish::home::Home;
 use raas_publish::listing::{self, ListedRepository};
 
 /// List what is published: repositories, tags, digests, sizes and times
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  raas list bigdatainc")]
+#[command(after_long_help = "Example:\n  raas list bigdatainc\n  raas list bigdatainc bigdata-app")]
 pub(crate) struct Arguments {
     /// List only this vendor [default: all]
     #[arg(value_name = "ISV")]
-    vendor: Option<VendorName>,
+    pub(crate) vendor: Option<VendorName>,
+
+    /// List only this image
+    #[arg(value_name = "IMAGE")]
+    image: Option<RepositoryName>,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -40,13 +45,22 @@ struct ListedVendor {
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let vendors = match &arguments.vendor {
-        Some(name) => vec![home.existing(name)?],
+        Some(name) => vec![vendors::existing(home, config, name)?],
         None => home.vendors().context(|| format!("cannot read {}", home.root().display()))?,
     };
     let mut listing = Listing { vendors: Vec::new() };
     for vendor in vendors {
         refresh_or_say(&vendor, config);
-        let repositories = listing::repositories(&vendor.record())?;
+        let mut repositories = listing::repositories(&vendor.record())?;
+        if let Some(image) = &arguments.image {
+            repositories.retain(|repository| repository.name == *image);
+            if repositories.is_empty() {
+                let message = format!("{image} is not published by {}", vendor.name());
+                return Err(
+                    Failure::new(Kind::Usage, message).hint("run `raas list ISV` to see what is published")
+                );
+            }
+        }
         listing.vendors.push(ListedVendor { vendor: vendor.name().clone(), repositories });
     }
     if arguments.json {
@@ -65,7 +79,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
 
 fn print(repository: &ListedRepository, indent: &str) {
     let whose = if repository.operator { " (the operator's)" } else { "" };
-    output::line(&format!("{indent}{}{whose}", repository.name));
+    let protected = if repository.protected { " (protected)" } else { "" };
+    output::line(&format!("{indent}{}{whose}{protected}", repository.name));
     for tag in &repository.tags {
         let size = match tag.size {
             None => String::new(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::output;
 use crate::storage::refresh_or_say;
+use crate::vendors;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::history::{self, Entry};
 use raas_publish::home::Home;
@@ -20,7 +21,7 @@ use raas_publish::home::Home;
 pub(crate) struct Arguments {
     /// Show the publications of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Show only the publications that changed this image
     #[arg(value_name = "IMAGE")]
@@ -46,7 +47,7 @@ struct LogEntry<'a> {
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let vendor = home.existing(&arguments.vendor)?;
+    let vendor = vendors::existing(home, config, &arguments.vendor)?;
     refresh_or_say(&vendor, config);
     let record = vendor.record();
     let paths = arguments.image.as_ref().map(history::paths_of).unwrap_or_default();
@@ -58,7 +59,8 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
         && arguments.max_count != Some(0)
     {
         let message = format!("{image} was never published by {}", arguments.vendor);
-        return Err(Failure::new(Kind::Usage, message).hint("run `raas list ISV` to list what is published"));
+        return Err(Failure::new(Kind::Usage, message)
+            .hint(format!("run `raas list {}` to list what is published", arguments.vendor)));
     }
     if arguments.json {
         output::json(&entries.iter().map(log_entry).collect::<Vec<_>>());

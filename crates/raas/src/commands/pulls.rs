@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use raas_types::Utc;
+use raas_types::access::CustomerName;
 
 use crate::output::{self, number};
 use crate::pulls::{self, PullFilter, Report, day};
@@ -35,19 +36,37 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = last)]
     until: Option<Utc>,
 
+    /// Count only the pulls of this customer
+    #[arg(long, value_name = "CUSTOMER")]
+    customer: Option<CustomerName>,
+
+    /// Print the pulls by customer and image, or by image, tag and day
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "image")]
+    by: By,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
+/// What pulls are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// By image, tag and day
+    Image,
+    /// By customer and image
+    Customer,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (mut filter, logs) = parse_words(&arguments.words)?;
     (filter.since, filter.until) = (arguments.since, arguments.until);
+    filter.customer.clone_from(&arguments.customer);
     let report = pulls::count(&logs, &filter)?;
-    if arguments.json {
-        output::json(&report);
-    } else {
-        print(&report);
+    match arguments.by {
+        _ if arguments.json => output::json(&report),
+        By::Image => print(&report),
+        By::Customer => print_customers(&report),
     }
     let lines = &report.lines;
     if lines.unreadable > 0 {
@@ -93,6 +112,16 @@ fn parse_words(words: &[String]) -> Result<(PullFilter, Vec<PathBuf>), Failure> 
             .hint("run raas pulls [ISV [IMAGE]] LOG…, with `-` for standard input"));
     }
     Ok((filter, logs))
+}
+
+fn print_customers(report: &Report) {
+    for ((customer, vendor, image), pulls) in &report.customers {
+        let customer = if customer.is_empty() { "(everybody else)" } else { customer };
+        output::line(&format!("{customer:24}  {vendor} {image:32}  {pulls:>8}"));
+    }
+    if !report.has_customers() {
+        output::error("The logs name no customer: customers pull with keys of `raas access`");
+    }
 }
 
 fn print(report: &Report) {

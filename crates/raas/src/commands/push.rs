@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use raas_types::{Digest, ImageArgument, Platform, VendorName};
+use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 
 use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
-use crate::push::{self, Counted, Options, Report, SourceArgument};
+use crate::push::{self, Counted, MovedTag, Options, RegistryAccess, Report, SourceArgument, SourceLogin};
+use crate::resolver;
+use crate::url::host_of;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
 ///
-/// The source is a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a `dir:` folder of skopeo.
-/// raas recognises it by its content. Masked layers are not stored: servers redirect clients to their locations.
+/// The source is a repository in a registry, a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a
+/// `dir:` folder of skopeo. raas recognises an archive by its content. Masked layers are not stored: servers redirect clients to their locations.
 ///
 /// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
 #[derive(Debug, Args)]
@@ -23,23 +25,38 @@ use raas_publish::home::Home;
 pub(crate) struct Arguments {
     /// Publish for this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Publish under this name, and only the given tag of the source
     ///
-    /// Tags keep their names. A source without tags gets the given tag.
+    /// Tags keep their names, unless --tag names a tag of the source. A source without tags gets the given tag.
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Read this file, folder or http(s) URL, or `-` for standard input [default: IMAGE.tar]
+    /// Read this file, folder or http(s) URL, this registry, or `-` for standard input [default: IMAGE.tar]
     ///
-    /// Of an export in several files, give the table of contents or the first file.
+    /// Of an export in several files, give the table of contents or the first file. A repository in a registry is
+    /// docker://HOST/NAME, with all its tags, or docker://HOST/NAME:TAG or docker://HOST/NAME@DIGEST.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
+
+    /// Log in at the registry of --from with the `USER:PASSWORD` in this file, or `-` for standard input
+    ///
+    /// Without it, raas uses the logins of `docker login` and `podman login`.
+    #[arg(long, value_name = "FILE|-")]
+    src_creds: Option<SourceLogin>,
+
+    /// Speak http without TLS with the registry of --from
+    #[arg(long)]
+    src_plain_http: bool,
 
     /// Take this repository of a source with several [default: the name of the image]
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
+
+    /// Take the image with this tag from the source, and publish it under the tag of IMAGE:TAG
+    #[arg(long = "tag", value_name = "TAG")]
+    source_tag: Option<Tag>,
 
     /// Take the image with this digest from the source
     ///
@@ -58,9 +75,21 @@ pub(crate) struct Arguments {
     #[arg(long)]
     prune: bool,
 
+    /// Move tags that `immutable_tags` of raas.cfg protects; the log shows who did it
+    #[arg(long)]
+    force_tag: bool,
+
+    /// Let only users and customers see the repository, from this publication on
+    #[arg(long)]
+    protected: bool,
+
     /// Write no backup to the configuration repository
     #[arg(long)]
     nocommit: bool,
+
+    /// Do not ask whether the masked layers are at their locations
+    #[arg(long, env = "RAAS_OFFLINE")]
+    offline: bool,
 
     /// Say what the push would do, and do nothing
     #[arg(long)]
@@ -80,19 +109,40 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         vendor,
         image,
         from,
+        src_creds,
+        src_plain_http,
         repository,
+        source_tag,
         digest,
         platforms,
         prune,
+        force_tag,
+        protected,
         nocommit,
+        offline,
         dry_run,
         terse,
         json,
     } = arguments;
     // clap's errors would repeat the value, which may hold a password.
     let from = from.map_or(Ok(SourceArgument::Default), |text| text.parse())?;
-    let options =
-        Options { vendor, image, from, repository, digest, platforms, prune, dry_run, no_backup: nocommit };
+    let access = RegistryAccess::new(src_creds.as_ref(), src_plain_http, &from)?;
+    let options = Options {
+        vendor,
+        image,
+        from,
+        access,
+        repository,
+        source_tag,
+        digest,
+        platforms,
+        prune,
+        protected,
+        force_tag,
+        dry_run,
+        offline,
+        no_backup: nocommit,
+    };
     let progress = if terse || json { Progress::quiet() } else { Progress::shown() };
     let report = push::push(home, config, &options, &progress)?;
     if json {
@@ -106,8 +156,11 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
 }
 
 fn print(report: &Report, vendor: &VendorName) {
-    let (store, remove) =
-        if report.dry_run { ("Would store", "Would remove") } else { ("Stored", "Removed") };
+    let (store, move_tag, remove) = if report.dry_run {
+        ("Would store", "Would move", "Would remove")
+    } else {
+        ("Stored", "Moved", "Removed")
+    };
     let mut totals = format!("{store} {}", counted(&report.stored));
     if report.present.objects > 0 {
         totals.push_str(&format!("; {} already there", counted(&report.present)));
@@ -119,6 +172,10 @@ fn print(report: &Report, vendor: &VendorName) {
         totals.push_str(&format!("; {}", number(requests, "request")));
     }
     output::line(&format!("{totals}; {:.1} s", report.seconds));
+    for (tag, MovedTag { from, to }) in &report.moved_tags {
+        let to = to.map_or_else(|| "another manifest".to_owned(), |to| to.to_string());
+        output::line(&format!("{move_tag} tag {tag} from {from} to {to}"));
+    }
     for tag in &report.removed_tags {
         output::line(&format!("{remove} tag {tag}"));
     }
@@ -133,10 +190,25 @@ fn print(report: &Report, vendor: &VendorName) {
     if report.dry_run {
         output::line("Nothing was done (--dry-run)");
     } else if report.served {
-        output::line(&format!("docker pull {}", report.reference));
+        print_reference(report);
+    } else if let Some(registry) = &report.registry {
+        output::line(&format!(
+            "{registry} does not serve it yet; check it with `raas status {vendor}`, then:"
+        ));
+        print_reference(report);
     } else {
         output::line(&format!("No server of {vendor} runs; start one with `raas serve {vendor}`, then:"));
-        output::line(&format!("docker pull {}", report.reference));
+        print_reference(report);
+    }
+}
+
+/// Prints the command that pulls the image. docker resolves the name with the system's resolver, which may know no names
+/// below `localhost`.
+fn print_reference(report: &Report) {
+    output::line(&format!("docker pull {}", report.reference));
+    let host = host_of(report.reference.split('/').next().unwrap_or_default());
+    if host.ends_with(".localhost") && resolver::resolve(host, 80).is_err() {
+        output::error(&format!("hint: {}", resolver::fix(host)));
     }
 }
 

@@ -14,19 +14,22 @@ use crate::republished::Republish;
 
 /// Publish an earlier publication of an image again, as a new commit
 ///
+/// Without --to, the command publishes the publication before the one that is in effect. It walks back through earlier
+/// rollbacks, so a second rollback goes further back.
+///
 /// The command first checks that the bucket still has everything that the earlier publication needs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas rollback bigdatainc bigdata-app")]
 pub(crate) struct Arguments {
     /// Publish for this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Roll back this image
     #[arg(value_name = "IMAGE")]
     image: RepositoryName,
 
-    /// Publish this commit of `raas log` again [default: the image's last but one]
+    /// Publish this commit of `raas log` again [default: the one before that in effect]
     #[arg(long, value_name = "COMMIT")]
     to: Option<String>,
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use raas_server::{Options, SiteSource};
+use raas_server::{Options, SiteSource, TokenKey};
 use raas_types::VendorName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -31,12 +31,14 @@ use crate::follow;
 use crate::log::{self, LogFormat};
 use crate::output;
 use crate::sites::{Buckets, HomeSites};
-use crate::storage::{OpenRegistry, say_on_stderr};
+use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
+use crate::vendors;
 use auth::AuthArgs;
 use bind::bind;
 use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
+use raas_base::interrupt;
 use raas_platform::ServerRegistration;
 use raas_platform::registration::{self, Registered};
 use raas_publish::home::{Home, Vendor};
@@ -55,12 +57,12 @@ use tls::TlsArgs;
 /// in raas.cfg, and raas.cfg itself.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-registry --listen 0.0.0.0:5000"
+    after_long_help = "Example:\n  raas serve bigdatainc --listen 0.0.0.0:5000\n  raas serve --metadata bigdatainc=s3://bigdatainc-images --listen 0.0.0.0:5000"
 )]
 pub(crate) struct Arguments {
     /// Serve only these vendors [default: all]
     #[arg(value_name = "ISV")]
-    vendors: Vec<VendorName>,
+    pub(crate) vendors: Vec<VendorName>,
 
     /// Listen on this address and port, or on this port of this machine only
     ///
@@ -98,12 +100,19 @@ pub(crate) fn run(
     reload: Reload,
     arguments: Arguments,
 ) -> Result<ExitCode, Failure> {
+    if arguments.log == LogFormat::Json {
+        output::as_json_log();
+    }
     arguments.observability.check()?;
     let mut options = arguments.tls.options()?;
     arguments.limits.apply(&mut options);
+    options.allow_rollback = arguments.stateless.allow_rollback;
     let log = log::start(arguments.log, !arguments.no_access_log);
     options.lost_log_lines = log.lost();
     output::wait_briefly();
+    for warning in config.warnings() {
+        tracing::warn!(warning, "the configuration");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // These threads read files and resolve names. Hundreds of buckets may have names that no resolver answers for.
@@ -146,11 +155,13 @@ fn home_sites(
     buckets: Buckets,
 ) -> Result<HomeSites, Failure> {
     for name in vendors {
-        home.existing(name)?;
+        vendors::existing(home, config, name)?;
     }
     home.ensure()?;
     let sites = HomeSites::new(home, config, vendors.to_vec(), buckets)?;
     for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
+        // Each request for bytes of this vendor would fail.
+        check_storage(&vendor, config)?;
         // A damaged vendor does not keep the others from being served. Its checkout is served as it is.
         if let Err(failure) = recover(&vendor, config) {
             output::error(&format!("Cannot bring vendor {} up to date:\n{failure}", vendor.name()));
@@ -172,6 +183,7 @@ fn raise_descriptor_limit() {
 /// Finishes what a push left that was killed after its commit.
 fn recover(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
     let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
+    open.remember_storage()?;
     publication::recover(&open.registry())
 }
 
@@ -190,21 +202,45 @@ impl Server<'_> {
         let options = self.observability.options(self.options).await?;
         let (pid, secure) = (std::process::id(), options.is_secure());
         let registration = ServerRegistration { address, pid, vendors: only, secure };
-        let cannot_register = || format!("cannot register the server in {}", home.servers().display());
         // Other commands find the server from here on. A connection waits until the metadata is loaded.
-        let registered = registration::register(&home.servers(), &registration).context(cannot_register)?;
+        let registered = registration::register(&home.servers(), &registration);
+        // The disk may be full, or read-only. Clients do not need the registration.
+        let registered = registered.map_err(|error| {
+            output::error(&format!(
+                "Note: other commands of this machine do not find this server, and a push does not wait for it: \
+                 cannot register it in {}: {error}",
+                home.servers().display()
+            ));
+        });
         let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
         say_addresses(&registration, &vendors);
-        answer(listener, sites, options, address, Some(registered)).await
+        answer(listener, sites, options, address, registered.ok()).await
     }
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
+        warn_of_own_token_key(&self.options, &sites);
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
-        output::error(&format!("Serving {what} on {scheme}://{address}"));
+        output::note(&format!("Serving {what} on {scheme}://{address}"));
         answer(listener, sites, options, address, None).await
+    }
+}
+
+/// Warns that the tokens of this server are its own, which breaks logins if there are several servers behind one name.
+fn warn_of_own_token_key(options: &Options, sites: &impl SiteSource) {
+    if options.token_key != TokenKey::of_this_process() {
+        return;
+    }
+    // Sites that cannot be read now are reported when the server starts.
+    let sites = sites.sites().unwrap_or_default();
+    if let Some(site) = sites.iter().find(|site| site.users.is_some()) {
+        tracing::warn!(
+            vendor = %site.vendor,
+            "there are users and no --token-key: the tokens of this server are valid at no other replica, and end when it \
+             stops; give every replica the same key"
+        );
     }
 }
 
@@ -238,14 +274,14 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
     match vendors {
         [] => {
-            output::error(&format!(
+            output::note(&format!(
                 "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
             ));
         }
-        [one] => output::error(&format!("Serving {} on {scheme}://{address}", one.name())),
+        [one] => output::note(&format!("Serving {} on {scheme}://{address}", one.name())),
         several => {
             for vendor in several {
-                output::error(&format!(
+                output::note(&format!(
                     "Serving {0} on {scheme}://{0}.localhost:{1}",
                     vendor.name(),
                     address.port()
@@ -255,16 +291,27 @@ fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. The second one ends the process at once, whatever the server waits for.
+/// Resolves at the first SIGTERM, SIGINT or SIGHUP. The second one ends the process at once, whatever the server waits for.
 fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = SignalKind::hangup();
+    let mut hangup = if interrupt::is_ignored(hangup) { None } else { Some(signal(hangup)?) };
+    // From here on the server handles signals itself, also while a repository is cloned.
+    interrupt::caller_exits();
     let (sender, first) = oneshot::channel();
     tokio::spawn(async move {
         let mut next = async || {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = terminate.recv() => 143,
                 _ = interrupt.recv() => 130,
+                () = hung_up => 129,
             }
         };
         next().await;
@@ -275,7 +322,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
     Ok(async move {
         let _ = first.await;
         // Not here: a thread of the runtime must not wait for standard error.
-        tokio::task::spawn_blocking(|| output::error("Stopping after the requests in flight"));
+        tokio::task::spawn_blocking(|| output::note("Stopping after the requests in flight"));
     })
 }
 

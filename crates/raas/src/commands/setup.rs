@@ -1,5 +1,7 @@
 //! `raas setup`.
 
+mod repair;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,13 +9,18 @@ use raas_types::VendorName;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::exposure;
+use crate::follow_up::await_served;
 use crate::output;
 use crate::platform;
-use crate::storage::{OpenRegistry, say_on_stderr};
+use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
 use raas_base::failure::Failure;
-use raas_publish::home::Home;
+use raas_platform::Local;
+use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
+use raas_publish::service;
 use raas_publish::storage::probe;
+use raas_publish::storage_note;
 
 /// Set up a vendor's registry, or complete it
 ///
@@ -22,12 +29,12 @@ use raas_publish::storage::probe;
 /// serve. Running it again changes nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-registry --create\n  raas setup bigdatainc --dry-run"
+    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-images --create\n  raas setup bigdatainc --repair\n  raas setup bigdatainc --dry-run"
 )]
 pub(crate) struct Arguments {
     /// Set up this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Keep the objects in this S3 bucket, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
@@ -48,6 +55,20 @@ pub(crate) struct Arguments {
     /// Print the manifests for the cluster, with placeholders in place of secrets, and do nothing else
     #[arg(long, conflicts_with = "json")]
     print: bool,
+    /// Take the storage of this configuration, if it has all objects of the vendor's storage until now
+    ///
+    /// The home remembers where the objects of a vendor are, and no command takes another storage for it. Copy the
+    /// objects first, for example with `aws s3 sync`.
+    #[arg(long)]
+    accept_storage: bool,
+
+    /// Mend a damaged home and bucket from whatever copy is good, and say what could not be mended
+    ///
+    /// The command reads the record and all stored content. It restores the record from the history in the bucket, from the
+    /// files for servers, and from the backup in the configuration repository. It removes damaged content that has no other
+    /// copy, so that the next push of the image stores it anew.
+    #[arg(long)]
+    repair: bool,
 
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -77,12 +98,17 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Settings that some clients or users may trip over.
+    warnings: Vec<String>,
     /// Whether the vendor was set up before.
     existed: bool,
     /// Whether settings were added to the configuration.
     remembered: bool,
     /// The addresses of the vendor's servers.
     servers: Vec<String>,
+    /// With `--repair`: what was mended, and what could not be mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<repair::Repaired>,
 }
 
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -99,30 +125,63 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         }
     };
     // Contradictions in the settings are found before anything is created.
-    let open = OpenRegistry::open(&vendor, &config, say_on_stderr())?;
+    exposure::check(&vendor, &config.vendor(vendor.name()))?;
+    if !arguments.accept_storage {
+        check_storage(&vendor, &config)?;
+    }
+    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     platform::check(&config, vendor.name())?;
     let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
     if let Some(place) = &chosen.place {
         output::error(&format!("Setting up {} in {place}", vendor.name()));
     }
-    vendor.create()?;
-    let verb = if existed { "is set up in" } else { "set up in" };
-    say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
+    vendor.check_formats()?;
+    // The probe writes below this folder, which must be for its owner alone from the start.
+    vendor.make_folder()?;
+    let mut repaired = match arguments.repair {
+        true => Some(repair::metadata(&open, &vendor, &config)?),
+        false => None,
+    };
     let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
     say(format!("Storage {} can be written, read, listed and deleted from", storage.display_name()));
-    publication::reconcile(&open.registry())?;
+    if existed && arguments.accept_storage {
+        accept_storage(&vendor, &open)?;
+    }
+    complete(&vendor, &open, existed)?;
+    if config.is_shared(vendor.name()) {
+        let found = if service::learn(&vendor, storage)? {
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
+        } else {
+            "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
+        };
+        say(found.to_owned());
+    }
+    let verb = if existed { "is set up in" } else { "set up in" };
+    say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
+    if let Some(repaired) = &mut repaired {
+        repair::content(&open, repaired, arguments.json)?;
+        repaired.lines().into_iter().for_each(&say);
+    }
     let ensured = chosen.platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
     platform::unused_cluster(&config).iter().for_each(|note| output::error(note));
     platform::deliver(home, &config, &vendor, &|line| say(line.to_owned()))?;
+    let serving = Local::new(home.servers()).servers(vendor.name())?;
+    if let Some(head) = vendor.record().head()? {
+        // What the setup has completed is of use when it is served.
+        await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
+    }
     // Only settings that work are added to the configuration.
     let remembered = !settings.is_empty() && config.remember(vendor.name(), &settings)?;
     if remembered {
         say(format!("Remembered in {}", config.source));
     }
+    let warnings = config.warnings_for(vendor.name());
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     say(format!("Publish an image: raas push {} IMAGE --from FILE", vendor.name()));
+    let is_whole = repaired.as_ref().is_none_or(|repaired| repaired.lost.is_empty());
     if arguments.json {
         output::json(&SetupReport {
             vendor: vendor.name().clone(),
@@ -130,12 +189,34 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            warnings,
             existed,
             remembered,
             servers: ensured.servers.into_iter().map(|server| server.name).collect(),
+            repair: repaired,
         });
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks that the vendor's publication can move to a storage, and remembers the storage.
+fn accept_storage(vendor: &Vendor, open: &OpenRegistry<'_>) -> Result<(), Failure> {
+    let _lock = vendor.lock()?;
+    storage_note::check_complete(vendor, open.storage())?;
+    open.remember_storage()
+}
+
+/// Makes what the vendor's part of the home lacks, and brings home and storage up to date. A vendor whose setup fails does
+/// not exist afterwards: otherwise a later command could publish to it.
+fn complete(vendor: &Vendor, open: &OpenRegistry<'_>, existed: bool) -> Result<(), Failure> {
+    open.remember_storage()?;
+    vendor.create()?;
+    let reconciled = publication::reconcile(&open.registry());
+    if reconciled.is_err() && !existed {
+        // The first failure is the cause. A vendor that cannot be withdrawn has the storage of its configuration.
+        drop(vendor.withdraw());
+    }
+    reconciled
 }
 
 /// Shows what a setup would make in the cluster.

@@ -22,7 +22,7 @@ use crate::platform;
 pub(crate) struct Arguments {
     /// Remove the servers of this vendor
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Do not ask
     #[arg(long, short)]

@@ -20,7 +20,7 @@ use crate::republished::Republish;
 pub(crate) struct Arguments {
     /// Remove from this vendor's registry
     #[arg(value_name = "ISV")]
-    vendor: VendorName,
+    pub(crate) vendor: VendorName,
 
     /// Remove this image, or only this tag
     ///

@@ -60,6 +60,9 @@ impl Value {
     }
 }
 
+/// Gives the value of an environment variable for a key of a section, or says why not.
+pub(super) type Environment<'a> = dyn Fn(&str, &str, &str) -> Result<String, String> + 'a;
+
 /// An error in the file, and its line.
 #[derive(Debug)]
 pub(super) struct IniError {
@@ -76,9 +79,21 @@ impl Ini {
         bytes: &[u8],
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, IniError> {
+        Self::parse_guarded(bytes, &|_, _, name| {
+            environment(name).ok_or_else(|| format!("the environment has no {name}"))
+        })
+    }
+
+    /// Like [`parse`](Self::parse). `environment` gets the section, the key and the name of the variable, and may refuse to
+    /// give its value.
+    ///
+    /// # Errors
+    /// A line cannot be read, or a variable is missing or refused.
+    pub(super) fn parse_guarded(bytes: &[u8], environment: &Environment<'_>) -> Result<Self, IniError> {
         let mut ini = Self::parse_plain(bytes)?;
-        for Entry { value, .. } in &mut ini.entries {
-            let expanded = expand(&value.text, environment).map_err(|message| value.error(message))?;
+        for Entry { section, key, value } in &mut ini.entries {
+            let variable = |name: &str| environment(section, key, name);
+            let expanded = expand(&value.text, &variable).map_err(|message| value.error(message))?;
             let written = std::mem::replace(&mut value.text, expanded);
             value.written = Some(written).filter(|written| *written != value.text);
         }
@@ -172,7 +187,7 @@ impl Ini {
     }
 }
 
-fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expand(text: &str, variable: &dyn Fn(&str) -> Result<String, String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -185,8 +200,7 @@ fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<St
         }
         out.push_str(before);
         let name = rest.find('}').map(|end| &rest[..end]).ok_or("`${` is not closed by `}`")?;
-        let value = environment(name).ok_or_else(|| format!("the environment has no {name}"))?;
-        out.push_str(&value);
+        out.push_str(&variable(name)?);
         rest = &rest[name.len() + 1..];
     }
     out.push_str(rest);

@@ -42,11 +42,18 @@ pub(super) struct Key<T> {
     pub(super) text: KeyText,
     /// Whether `raas config show` hides the value.
     pub(super) is_secret: bool,
-    /// Reads the value. Relative paths start at the given folder.
+    /// Reads the value.
     read: Read<T>,
 }
 
-type Read<T> = fn(&mut T, &Value, &Path) -> Result<(), IniError>;
+/// How a value is read. Relative paths start at the given folder.
+#[derive(Clone, Copy)]
+enum Read<T> {
+    /// The value of one key.
+    One(fn(&mut T, &Value, &Path) -> Result<(), IniError>),
+    /// The value of any key that begins like this. The function gets the rest of the key's name.
+    Family(&'static str, fn(&mut T, &str, &Value) -> Result<(), IniError>),
+}
 
 /// What the template and the reference say about a key.
 #[cfg_attr(
@@ -68,9 +75,33 @@ impl<T> Key<T> {
         name: &'static str,
         meaning: &'static str,
         example: &'static str,
-        read: Read<T>,
+        read: fn(&mut T, &Value, &Path) -> Result<(), IniError>,
     ) -> Self {
-        Self { name, text: KeyText { meaning, default: None, example }, is_secret: false, read }
+        Self {
+            name,
+            text: KeyText { meaning, default: None, example },
+            is_secret: false,
+            read: Read::One(read),
+        }
+    }
+
+    /// Any number of keys that begin alike. `name` is an example of their names.
+    pub(super) const fn family(
+        beginning: &'static str,
+        name: &'static str,
+        meaning: &'static str,
+        example: &'static str,
+        read: fn(&mut T, &str, &Value) -> Result<(), IniError>,
+    ) -> Self {
+        let text = KeyText { meaning, default: None, example };
+        Self { name, text, is_secret: false, read: Read::Family(beginning, read) }
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        match self.read {
+            Read::One(_) => self.name == name,
+            Read::Family(beginning, _) => name.starts_with(beginning),
+        }
     }
 
     /// Hides the value from people.
@@ -99,16 +130,21 @@ impl<T> Section<T> {
         settings: &mut T,
     ) -> Result<(), IniError> {
         for (name_of_key, value) in ini.section(name) {
-            let key = self.keys.iter().find(|key| key.name == name_of_key);
+            let key = self.keys.iter().find(|key| key.is_called(name_of_key));
             let key = key.ok_or_else(|| self.unknown(name, name_of_key, value))?;
-            (key.read)(settings, value, folder)?;
+            match key.read {
+                Read::One(read) => read(settings, value, folder)?,
+                Read::Family(beginning, read) => {
+                    read(settings, name_of_key.strip_prefix(beginning).unwrap_or_default(), value)?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Whether the value of a key is hidden. An unknown key is.
     pub(super) fn is_secret(&self, key: &str) -> bool {
-        self.keys.iter().find(|known| known.name == key).is_none_or(|known| known.is_secret)
+        self.keys.iter().find(|known| known.is_called(key)).is_none_or(|known| known.is_secret)
     }
 
     fn unknown(&self, section: &str, key: &str, value: &Value) -> IniError {
@@ -123,7 +159,7 @@ impl<T> Section<T> {
 }
 
 /// The known word that a misspelt word was probably meant to be.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), *other));
     // A third of the letters may be wrong.
     distances

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::key::COMMON_SECTIONS;
 use super::sections::{KeyDescription, SectionDescription, describe};
-use super::{Config, Ini};
+use super::{Config, Ini, Variables};
 use crate::generated;
 
 /// The longest line of the template.
@@ -17,8 +17,9 @@ const TEMPLATE_HEAD: &str = "\
 # The configuration of raas. Copy this file to raas.cfg, in the current folder or in the private git repository that
 # RAAS_CONF_REPO names, and remove the `#` before each key that you set. Everything has a default: no file is needed.
 #
-# A value may go on in indented lines. ${NAME} is replaced by the environment variable, so that no secret has to be in
-# this file; $${ is a plain ${. `raas config check` says what is wrong, `raas config show` what is set.
+# A value may go on in indented lines. In keys that hold secrets, ${NAME} is replaced by the environment variable, so that
+# no secret has to be in this file; $${ is a plain ${. `raas config check` says what is wrong, `raas config show` what is
+# set.
 ";
 
 fn template() -> String {
@@ -62,7 +63,7 @@ fn tables() -> String {
     for SectionDescription { text: section, keys, .. } in describe() {
         text.push_str(&format!("\n### {}\n\n| key | meaning | default |\n|---|---|---|\n", section.heading));
         for KeyDescription { name, text: key, is_secret } in keys {
-            let secret = if is_secret { " (secret)" } else { "" };
+            let secret = if is_secret { " (secret; may be `${NAME}`)" } else { "" };
             let default = key.default.map(|default| format!("{default} ")).unwrap_or_default();
             text.push_str(&format!("| `{name}` | {}{secret} | {default}|\n", key.meaning));
         }
@@ -90,7 +91,8 @@ fn the_reference_of_keys_is_generated() {
 fn the_template_loads_as_it_is_and_with_every_key() {
     let any = |_: &str| Some("x".to_owned());
     let read = |text: &str| {
-        Config::read(text.as_bytes(), Path::new("raas.cfg"), &any).map_err(|error| error.message)
+        let variables = Variables::new(&any, None);
+        Config::read(text.as_bytes(), Path::new("raas.cfg"), &variables).map_err(|error| error.message)
     };
     read(&template()).unwrap();
     let all: String = template()

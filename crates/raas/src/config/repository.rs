@@ -46,25 +46,30 @@ impl ConfigRepository {
         let parent = home.config_clones();
         let scratch = Scratch::new(&parent)
             .context(|| format!("cannot make a private folder in {}", parent.display()))?;
-        let folder = scratch.folder().join("clone");
-        remote.clone_into(&folder, branch)?;
-        let git_folder = folder.join(".git");
+        // Beside the clone, so that no file of a commit can become a part of `.git`.
+        let folder = scratch.folder().join("files");
+        let clone = scratch.folder().join("clone");
+        remote.clone_into(&clone, branch)?;
+        let git_folder = clone.join(".git");
         let named = Repository::at_head(git_folder.clone());
         let branch = named.git().run(&["symbolic-ref", "--short", "HEAD"])?.trim().to_owned();
         let clone = Repository::of_branch(git_folder, &branch);
         let repository = Self { remote, branch, clone, folder, pace: PACE, _scratch: scratch };
         // The address may be a mistake: raas must not write into an unrelated repository.
-        if let Some(head) = repository.clone.head()?
-            && repository.clone.read(&head, FILE)?.is_none()
+        let head = repository.clone.head()?;
+        if let Some(head) = &head
+            && repository.clone.read(head, FILE)?.is_none()
         {
             let message = format!(
                 "{} has no {FILE} on branch {}: is it the configuration repository?",
-                redact::text(&repository.remote.address),
+                redact::address(&repository.remote.address),
                 repository.branch
             );
             return Err(Failure::new(Kind::Usage, message)
                 .hint("commit a raas.cfg there first; raas.cfg.template explains every key"));
         }
+        // The file may name other files of the repository by relative paths.
+        head.map_or(Ok(()), |head| repository.clone.write_files(&head, &repository.folder))?;
         Ok(repository)
     }
 
@@ -86,6 +91,17 @@ impl ConfigRepository {
             Some(head) => Ok(self.clone.read(&head, FILE)?.unwrap_or_default()),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The files below a folder, with their paths.
+    pub(crate) fn files_below(&self, folder: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let Some(head) = self.clone.head()? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.clone.read_each(&self.clone.files(&head, folder)?, |file, bytes| {
+            found.push((file.path.clone(), bytes));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Changes one file's text, and returns whether `edit` changed it.

@@ -14,7 +14,7 @@ use raas_base::redact;
 use raas_git::Remote;
 use raas_publish::home::Home;
 
-/// The name of the file: in the current folder, or at the root of the repository.
+/// The name of the file: in one of the folders of [`search_path`], or at the root of the repository.
 pub(super) const FILE: &str = "raas.cfg";
 
 /// Which configuration the command line and the environment ask for.
@@ -22,7 +22,7 @@ pub(super) const FILE: &str = "raas.cfg";
 pub(crate) struct ConfigRequest {
     /// `--config`: the file. It comes before everything else.
     pub(crate) file: Option<PathBuf>,
-    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the file in the current folder.
+    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the files of [`search_path`].
     pub(crate) repository: Option<String>,
     /// `--configenv`: the branch of the repository.
     pub(crate) branch: Option<String>,
@@ -43,9 +43,20 @@ impl ConfigRequest {
             let remote = Remote { address: address.clone(), timeout: self.git_timeout };
             return remote.head(self.branch.as_deref()).ok()?;
         }
-        let file = self.file.as_deref().unwrap_or(Path::new(FILE));
-        let metadata = fs::metadata(file).ok()?;
-        Some(format!("{} {} {}.{}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => find_file(&search_path()).ok()??,
+        };
+        let metadata = fs::metadata(&file).ok()?;
+        // Another file may come first in the search path meanwhile.
+        let name = file.display();
+        Some(format!(
+            "{name} {} {} {}.{}",
+            metadata.ino(),
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec()
+        ))
     }
 }
 
@@ -86,11 +97,7 @@ impl ConfigSource {
             (Some(file), _) => return Ok(ConfigSource::File(file.clone())),
             (None, None) => {}
         }
-        match fs::symlink_metadata(FILE) {
-            Ok(_) => Ok(ConfigSource::File(FILE.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigSource::None),
-            Err(error) => Err(unreadable(Path::new(FILE), error)),
-        }
+        Ok(find_file(&search_path())?.map_or(ConfigSource::None, ConfigSource::File))
     }
 
     /// The file's bytes. They are empty if there is no file yet.
@@ -108,6 +115,17 @@ impl ConfigSource {
             ConfigSource::None => FILE.into(),
             ConfigSource::File(path) => path.clone(),
             ConfigSource::Repository(repository) => repository.folder().join(FILE),
+        }
+    }
+
+    /// The configuration for people in any folder: a file has its whole path.
+    pub(super) fn whole_name(&self) -> String {
+        match self {
+            ConfigSource::File(path) => {
+                std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+            }
+            ConfigSource::None => "none".to_owned(),
+            other => other.to_string(),
         }
     }
 
@@ -135,10 +153,42 @@ impl fmt::Display for ConfigSource {
             ConfigSource::None => f.write_str("no configuration"),
             ConfigSource::File(path) => write!(f, "{}", path.display()),
             ConfigSource::Repository(repository) => {
-                write!(f, "{FILE} of {}, branch {}", redact::text(repository.address()), repository.branch())
+                write!(
+                    f,
+                    "{FILE} of {}, branch {}",
+                    redact::address(repository.address()),
+                    repository.branch()
+                )
             }
         }
     }
+}
+
+/// The files that are looked for, the first of which is taken: in the current folder, of the user, of the machine.
+///
+/// Source: XDG Base Directory Specification, `XDG_CONFIG_HOME`.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    search_path_of(&|name| std::env::var_os(name).map(PathBuf::from))
+}
+
+fn search_path_of(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    let user = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    let user = user.map(|folder| folder.join("raas").join(FILE));
+    let machine = Path::new("/etc/raas").join(FILE);
+    [Some(PathBuf::from(FILE)), user, Some(machine)].into_iter().flatten().collect()
+}
+
+/// The first of these files that exists. A link without a target exists: it is an error later, and no other file is taken.
+fn find_file(paths: &[PathBuf]) -> Result<Option<PathBuf>, Failure> {
+    for path in paths {
+        match fs::symlink_metadata(path) {
+            Ok(_) => return Ok(Some(path.clone())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unreadable(path, error)),
+        }
+    }
+    Ok(None)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Failure {
@@ -163,4 +213,32 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     file.as_file().sync_data()?;
     file.persist(&path).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_file_of_the_search_path_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let variable = |name: &str| match name {
+            "XDG_CONFIG_HOME" => Some(folder.path().to_owned()),
+            _ => None,
+        };
+        let user = folder.path().join("raas/raas.cfg");
+        assert_eq!(search_path_of(&variable), [Path::new(FILE), &user, Path::new("/etc/raas/raas.cfg")]);
+        let by_home = search_path_of(&|name| (name == "HOME").then(|| "/h".into()));
+        assert_eq!(by_home[1], Path::new("/h/.config/raas/raas.cfg"));
+        assert_eq!(search_path_of(&|_| Some("relative".into())).len(), 2, "a relative folder is ignored");
+
+        let machine = folder.path().join("machine.cfg");
+        let paths = [folder.path().join("none.cfg"), user.clone(), machine.clone()];
+        assert_eq!(find_file(&paths).unwrap(), None);
+        fs::write(&machine, "").unwrap();
+        assert_eq!(find_file(&paths).unwrap(), Some(machine));
+        fs::create_dir_all(user.parent().unwrap()).unwrap();
+        fs::write(&user, "").unwrap();
+        assert_eq!(find_file(&paths).unwrap(), Some(user));
+    }
 }

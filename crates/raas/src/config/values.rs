@@ -6,12 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use raas_base::Secret;
-use raas_server::{AllowedHost, AllowedHostError, HostName, HostNameError, TokenAlgorithm};
-use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName};
-use raas_types::{BucketAccess, ImageReferenceError, RepositoryPattern, RepositoryPatternError};
+use raas_server::{AllowedHost, AllowedHostError, HostNameError, TokenAlgorithm};
+use raas_sources::federation::{BaseImage, DocumentsAddress, MaskedLayerName, MaskedWithoutLocation};
+use raas_types::{
+    BucketAccess, ChecksumPolicy, ImageReference, ImageReferenceError, RepositoryName, RepositoryPattern,
+    RepositoryPatternError,
+};
 
 use super::ini::{IniError, Value};
+use super::registry_address::RegistryAddress;
 use super::sections::PlatformName;
+use super::tag_pattern::TagPattern;
 
 /// A text that is not empty.
 pub(super) fn text(value: &Value) -> Result<String, IniError> {
@@ -38,6 +43,52 @@ pub(super) fn url(value: &Value) -> Result<String, IniError> {
     }
 }
 
+/// A server: a host name with or without a port, which means https, or a URL without a path. The result is a URL.
+pub(super) fn server(value: &Value) -> Result<String, IniError> {
+    let with_scheme = match value.text.contains("://") {
+        true => value.text.clone(),
+        false => format!("https://{}", value.text),
+    };
+    let url = with_scheme.trim_end_matches('/');
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let is_host =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+    match is_host {
+        true => Ok(url.to_owned()),
+        // The value is not shown: it may hold a password.
+        false => {
+            Err(value.error("expected a host such as pulp.example.com, or https://… without a path".into()))
+        }
+    }
+}
+
+/// The name of a domain of a Pulp server.
+pub(super) fn pulp_domain(value: &Value) -> Result<String, IniError> {
+    let text = text(value)?;
+    match text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        true => Ok(text),
+        false => Err(value
+            .error(format!("`{text}` is not the name of a domain: expected letters, digits, `-` and `_`"))),
+    }
+}
+
+/// A list of base paths with `{isv}` and `{image}`.
+pub(super) fn base_paths(value: &Value) -> Result<Vec<String>, IniError> {
+    let paths: Vec<String> = words(value).map(str::to_owned).collect();
+    for path in &paths {
+        let example = path.replace("{isv}", "isv").replace("{image}", "image");
+        if !path.contains("{image}") || example.parse::<RepositoryName>().is_err() {
+            return Err(value.error(format!(
+                "`{path}` is not a base path: expected a repository name with `{{image}}` in it, such as {{isv}}/{{image}}"
+            )));
+        }
+    }
+    match paths.is_empty() {
+        true => Err(value.error("the value is empty".into())),
+        false => Ok(paths),
+    }
+}
+
 /// `yes` or `no`, in all spellings of ConfigParser.
 pub(super) fn yes_or_no(value: &Value) -> Result<bool, IniError> {
     match value.text.to_ascii_lowercase().as_str() {
@@ -56,18 +107,25 @@ pub(super) fn seconds(value: &Value) -> Result<Duration, IniError> {
     }
 }
 
-/// A list of host names, sorted. The port of a host is dropped: servers select a vendor by the name alone.
-pub(super) fn hosts(value: &Value) -> Result<Vec<HostName>, IniError> {
-    let without_port = |word: &str| match word.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
-        _ => word.to_owned(),
-    };
-    let mut hosts = words(value)
-        .map(|word| without_port(word).parse().map_err(|error: HostNameError| value.error(error.to_string())))
-        .collect::<Result<Vec<HostName>, _>>()?;
-    hosts.sort();
-    hosts.dedup();
-    Ok(hosts)
+/// A list of host names, each with or without a port.
+pub(super) fn registry_addresses(value: &Value) -> Result<Vec<RegistryAddress>, IniError> {
+    let wrong = |error: HostNameError| value.error(error.to_string());
+    words(value).map(|word| word.parse().map_err(wrong)).collect()
+}
+
+/// A list of patterns of tags.
+pub(super) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
+    words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// The host of a registry, with its port if it has one.
+pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
+    // The parser of references knows what a host is.
+    let image = format!("{}/x", value.text).parse::<ImageReference>();
+    match image {
+        Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),
+        _ => Err(value.error("expected the host of a registry, such as `registry.example.com:5000`".into())),
+    }
 }
 
 /// A list of repository names and patterns.
@@ -85,6 +143,15 @@ pub(super) fn allowed_hosts(value: &Value) -> Result<Vec<AllowedHost>, IniError>
 /// A list of image ids and digests.
 pub(super) fn masked_layers(value: &Value) -> Result<Vec<MaskedLayerName>, IniError> {
     words(value).map(|word| word.parse().map_err(|message: String| value.error(message))).collect()
+}
+
+/// What a push does with a masked layer without a location.
+pub(super) fn masked_without_location(value: &Value) -> Result<MaskedWithoutLocation, IniError> {
+    match value.text.as_str() {
+        "refuse" => Ok(MaskedWithoutLocation::Refuse),
+        "warn" => Ok(MaskedWithoutLocation::Warn),
+        other => Err(value.error(format!("`{other}` is neither refuse nor warn"))),
+    }
 }
 
 /// A list of images in registries and of paths of OCI image layouts. A path begins with `/`, `./` or `../`.
@@ -126,6 +193,18 @@ pub(super) fn bucket_access(value: &Value) -> Result<BucketAccess, IniError> {
         "proxy" => Ok(BucketAccess::Proxy),
         other => {
             Err(value.error(format!("`{other}` is no access: expected presigned, public, cdn or proxy")))
+        }
+    }
+}
+
+/// Whether uploads carry checksums.
+pub(super) fn checksum_policy(value: &Value) -> Result<ChecksumPolicy, IniError> {
+    match value.text.as_str() {
+        "auto" => Ok(ChecksumPolicy::Auto),
+        "required" => Ok(ChecksumPolicy::Required),
+        "off" => Ok(ChecksumPolicy::Off),
+        other => {
+            Err(value.error(format!("`{other}` is no setting of checksums: expected auto, required or off")))
         }
     }
 }

@@ -9,7 +9,7 @@ use super::session::{SKEW, Session, clock};
 use super::signed;
 use super::web::{Answer, resolve_location};
 use super::{Problem, check_of_problems};
-use crate::forwarding::forwards;
+use crate::forwarding::{forwards, is_refused};
 use crate::progress::bytes;
 use crate::status::Check;
 use crate::url::{authority, host_of};
@@ -145,6 +145,12 @@ fn check_redirect(
         ));
     }
     let own = authority(from);
+    if is_refused(host_of(session.host()), host_of(host)) {
+        problems.push(Problem::warning(
+            format!("clients made with go-containerregistry refuse the redirect to {host}: it is a private address"),
+            "redirect to a name: set `s3_endpoint`, `cdn_url` or `layer_url` to a host name",
+        ));
+    }
     if session.authorization.is_some() && host != own && forwards(host_of(own), host_of(host)) {
         problems.push(Problem::warning(
             format!(

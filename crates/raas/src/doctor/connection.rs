@@ -3,22 +3,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use raas_http::ForwardProxies;
 use raas_types::{Utc, Validity};
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 use super::web::is_local_name;
+use crate::resolver;
 use crate::status::Check;
+use crate::trust::roots;
 use crate::url::host_of;
 
 /// The time limit of a connection attempt.
@@ -26,21 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A certificate with less than this time left is a warning, in seconds: two weeks.
 const EXPIRES_SOON: u64 = 14 * 86_400;
-
-/// The root certificates that this machine trusts, and the certificates that docker and podman trust for the host.
-pub(super) fn roots(host: &str) -> Vec<CertificateDer<'static>> {
-    let mut roots = rustls_native_certs::load_native_certs().certs;
-    for folder in ["/etc/docker/certs.d", "/etc/containers/certs.d"] {
-        let files = fs::read_dir(Path::new(folder).join(host)).into_iter().flatten().flatten();
-        let files =
-            files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "crt"));
-        for file in files {
-            // docker reports a certificate that cannot be read.
-            roots.extend(CertificateDer::pem_file_iter(file).into_iter().flatten().flatten());
-        }
-    }
-    roots
-}
 
 /// Checks the connection. Returns whether to speak to the registry without TLS, or `None` if there is no connection.
 pub(super) fn check(host: &str, plain_http: bool, checks: &mut Vec<Check>) -> Option<bool> {
@@ -90,22 +74,15 @@ fn resolve(host: &str, name: &str, plain_http: bool, checks: &mut Vec<Check>) ->
         None if plain_http || is_local_name(name) => 80,
         None => 443,
     };
-    let unbracketed = name.trim_start_matches('[').trim_end_matches(']');
-    let found: io::Result<Vec<SocketAddr>> = if is_local_name(name) {
-        Ok(vec![([127, 0, 0, 1], port).into()])
-    } else {
-        (unbracketed, port).to_socket_addrs().map(Iterator::collect)
-    };
-    match found {
-        Ok(addresses) if !addresses.is_empty() => {
+    match resolver::resolve(name, port) {
+        Ok(addresses) => {
             let ips: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
             checks.push(Check::ok("name", format!("{name} is {}", ips.join(", "))));
             Some(addresses)
         }
-        other => {
-            let why = other.err().map_or("the name has no address".to_owned(), |error| error.to_string());
-            let fix = "check the spelling, the domain's DNS records, and this machine's resolver (/etc/resolv.conf)";
-            checks.push(Check::failed("name", format!("{name} cannot be resolved: {why}"), fix));
+        Err(error) => {
+            let found = format!("{name} cannot be resolved: {error}");
+            checks.push(Check::failed("name", found, resolver::fix(name)));
             None
         }
     }

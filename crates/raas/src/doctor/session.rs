@@ -2,15 +2,14 @@
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use raas_types::Utc;
 use serde::Deserialize;
 
 use super::Options;
 use super::web::{Answer, Web};
+use crate::forwarding::is_refused;
 use crate::status::Check;
-use crate::url::authority;
+use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_sources::registry::Challenge;
 
@@ -115,9 +114,7 @@ impl<'a> Session<'a> {
     fn log_in(&mut self, refusal: &Answer, checks: &mut Vec<Check>) -> bool {
         let headers = refusal.headers.get_all("www-authenticate").iter();
         let challenge = headers.filter_map(|value| Challenge::parse(value.to_str().ok()?)).next();
-        let basic = self.options.credentials.as_ref().map(|(name, password)| {
-            format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose())))
-        });
+        let basic = self.options.login.as_ref().map(|login| login.authorization().expose().to_owned());
         let login = format!("log in with `docker login {0}`, or give --username", self.options.host);
         match challenge {
             Some(Challenge::Basic) => match basic {
@@ -135,7 +132,7 @@ impl<'a> Session<'a> {
                     false
                 }
             },
-            Some(Challenge::Bearer { token_url }) => {
+            Some(Challenge::Bearer { token_url, .. }) => {
                 let scoped = match token_url.contains("scope=") {
                     true => token_url,
                     false => {
@@ -147,7 +144,19 @@ impl<'a> Session<'a> {
                     Ok(token) => {
                         let for_whom = if basic.is_some() { "for the user" } else { "for anybody" };
                         let issuer = authority(&scoped);
-                        checks.push(Check::ok("login", format!("{issuer} gives a token {for_whom}")));
+                        let found = format!("{issuer} gives a token {for_whom}");
+                        checks.push(if is_refused(host_of(self.host()), host_of(issuer)) {
+                            Check::warning(
+                                "login",
+                                format!(
+                                    "{found}, but clients made with go-containerregistry refuse \
+                                 a token server at a private address"
+                                ),
+                            )
+                            .fix("set the realm to a host name")
+                        } else {
+                            Check::ok("login", found)
+                        });
                         self.authorization = Some(format!("Bearer {token}"));
                         true
                     }

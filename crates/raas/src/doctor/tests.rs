@@ -12,6 +12,7 @@ use raas_types::{Digest, Utc};
 use super::{Diagnosis, Options, examine};
 use crate::status::Outcome;
 use raas_base::Secret;
+use raas_sources::credentials::Login;
 
 /// Changes a correct reply to a request.
 type Fault = fn(&Request, Reply) -> Reply;
@@ -129,7 +130,7 @@ fn diagnose(registry: Fault, bucket: Fault, change: impl Fn(&mut Options)) -> Di
         name: "app".parse().unwrap(),
         reference: "1.0".parse().unwrap(),
         plain_http: false,
-        credentials: None,
+        login: None,
         all_platforms: true,
         deep: true,
     };
@@ -164,6 +165,20 @@ fn a_correct_registry_is_healthy() {
     assert!(diagnosis.healthy);
     let text = serde_json::to_string(&diagnosis).unwrap();
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_redirect_from_a_name_to_a_private_address_is_a_warning() {
+    let named = |options: &mut Options| options.host = options.host.replace("127.0.0.1", "localhost");
+    let diagnosis = diagnose(correct, correct, named);
+    let warned: Vec<&str> = diagnosis
+        .checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Warning && check.found.contains("go-containerregistry"))
+        .map(|check| check.name)
+        .collect();
+    assert!(diagnosis.healthy, "{:#?}", diagnosis.checks);
+    assert_eq!(warned, ["config", "layer"], "{:#?}", diagnosis.checks);
 }
 
 fn is_blob(request: &Request, method: &str) -> bool {
@@ -241,7 +256,7 @@ fn guarded(request: &Request, reply: Reply) -> Reply {
 
 #[test]
 fn the_doctor_logs_in_as_clients_do() {
-    let user = |password: &str| Some(("user".to_owned(), Secret::new(password)));
+    let user = |password: &str| Some(Login { user: "user".to_owned(), password: Secret::new(password) });
     let reports = |diagnosis: &Diagnosis, name: &str, text: &str| {
         diagnosis.checks.iter().any(|check| check.name == name && check.found.contains(text))
     };
@@ -249,9 +264,9 @@ fn the_doctor_logs_in_as_clients_do() {
     let diagnosis = diagnose(guarded, correct, |_| {});
     assert!(diagnosis.healthy && reports(&diagnosis, "login", "for anybody"), "{:#?}", diagnosis.checks);
     assert!(reports(&diagnosis, "layer", "send the registry's token to"), "{:#?}", diagnosis.checks);
-    let diagnosis = diagnose(guarded, correct, |options| options.credentials = user("right"));
+    let diagnosis = diagnose(guarded, correct, |options| options.login = user("right"));
     assert!(diagnosis.healthy && reports(&diagnosis, "login", "for the user"), "{:#?}", diagnosis.checks);
-    let diagnosis = diagnose(guarded, correct, |options| options.credentials = user("wrong"));
+    let diagnosis = diagnose(guarded, correct, |options| options.login = user("wrong"));
     assert!(!diagnosis.healthy && reports(&diagnosis, "login", "refuses the name and the password"));
 
     let strict: Fault = |request, reply| match request.headers.contains_key("authorization") {
@@ -275,7 +290,7 @@ fn the_doctor_logs_in_as_clients_do() {
         "{:#?}",
         diagnosis.checks
     );
-    assert!(diagnose(basic, correct, |options| options.credentials = user("right")).healthy);
+    assert!(diagnose(basic, correct, |options| options.login = user("right")).healthy);
     let no_token: Fault = |request, reply| match request.target.starts_with("/token") {
         true => Reply::new(200, "{}"),
         false => guarded(request, reply),

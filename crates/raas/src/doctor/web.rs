@@ -7,7 +7,7 @@ use raas_http::http::header::HeaderMap;
 use raas_http::http::{Method, Uri};
 use raas_http::{Agent, AgentOptions, Body, ClientOptions, ForwardProxies, Trust};
 
-use super::connection::roots;
+use crate::trust::roots;
 use raas_base::redact;
 
 /// How long a server may take to begin its answer.
@@ -59,13 +59,7 @@ impl Web {
         let uses_local =
             url.starts_with("http://") && (is_local || host.starts_with("127.") || host == "[::1]");
         let agent = if uses_local { &self.local } else { self.agent()? };
-        let mut request = if is_local && host != "localhost" {
-            // Not every system resolves names below `localhost`. Source: RFC 6761, section 6.3.
-            let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-            agent.request(method, &url.replacen(host, "127.0.0.1", 1)).header("host", authority)
-        } else {
-            agent.request(method, url)
-        };
+        let mut request = agent.request(method, url);
         for (name, value) in headers {
             request = request.header(name, value);
         }

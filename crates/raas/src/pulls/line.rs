@@ -31,6 +31,8 @@ pub(super) struct Line<'a> {
     tags: Option<Cow<'a, str>>,
     #[serde(default)]
     digest: Option<Digest>,
+    #[serde(borrow, default)]
+    pub(super) customer: Option<Cow<'a, str>>,
 }
 
 /// Why a line is skipped.

@@ -17,6 +17,9 @@ const OTHERS: &str = "(others)";
 pub(crate) struct Report {
     #[serde(serialize_with = "images")]
     pub(crate) images: BTreeMap<(String, String), Image>,
+    /// Pulls by customer, vendor and image, if any customer has pulled. The empty name is everybody else.
+    #[serde(serialize_with = "customers", skip_serializing_if = "no_customers")]
+    pub(crate) customers: BTreeMap<(String, String, String), u64>,
     pub(crate) lines: Lines,
     #[serde(skip)]
     rows: usize,
@@ -54,9 +57,12 @@ impl Report {
         }
     }
 
-    pub(super) fn add(&mut self, fetch: &Fetch<'_>, counted: &Counted<'_>) {
+    pub(super) fn add(&mut self, fetch: &Fetch<'_>, customer: Option<&str>, counted: &Counted<'_>) {
         if matches!(counted, Counted::Again | Counted::Other) {
             return;
+        }
+        if matches!(counted, Counted::Pull(_)) {
+            self.add_customer(fetch, customer.unwrap_or_default());
         }
         let room = self.rows < MOST;
         let key = (fetch.vendor.to_owned(), fetch.repository.to_owned());
@@ -83,6 +89,21 @@ impl Report {
         }
     }
 
+    fn add_customer(&mut self, fetch: &Fetch<'_>, customer: &str) {
+        let key = (customer.to_owned(), fetch.vendor.to_owned(), fetch.repository.to_owned());
+        let is_known = self.rows < MOST || self.customers.contains_key(&key);
+        let key = if is_known { key } else { (OTHERS.into(), OTHERS.into(), OTHERS.into()) };
+        *self.customers.entry(key).or_insert_with(|| {
+            self.rows += 1;
+            0
+        }) += 1;
+    }
+
+    /// Whether any customer has pulled.
+    pub(crate) fn has_customers(&self) -> bool {
+        !no_customers(&self.customers)
+    }
+
     /// The number of pulls of all images.
     pub(crate) fn pulls(&self) -> u64 {
         self.images.values().map(|image| image.pulls).sum()
@@ -105,6 +126,29 @@ fn images<S: Serializer>(images: &BTreeMap<(String, String), Image>, to: S) -> R
         counted: &'a Image,
     }
     to.collect_seq(images.iter().map(|((vendor, image), counted)| Named { vendor, image, counted }))
+}
+
+fn no_customers(customers: &BTreeMap<(String, String, String), u64>) -> bool {
+    customers.keys().all(|(customer, ..)| customer.is_empty())
+}
+
+fn customers<S: Serializer>(
+    customers: &BTreeMap<(String, String, String), u64>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        customer: &'a str,
+        vendor: &'a str,
+        image: &'a str,
+        pulls: u64,
+    }
+    to.collect_seq(customers.iter().map(|((customer, vendor, image), pulls)| Row {
+        customer,
+        vendor,
+        image,
+        pulls: *pulls,
+    }))
 }
 
 fn tags<S: Serializer>(tags: &BTreeMap<(String, u64), u64>, to: S) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,6 @@
 //! Composes the documents of a repository from the published documents and the new content.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::{
@@ -8,6 +9,7 @@ use raas_types::crane::{
 use raas_types::{Digest, Manifest, RepositoryName, VendorName};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
+use raas_base::failure::Failure;
 use raas_publish::publication::Current;
 
 /// Composes the documents of one repository.
@@ -23,28 +25,40 @@ impl Composer<'_> {
     /// The files of the repository by path, with their bytes. `None` removes a file. The result has the published and
     /// the new content, or with `prune` only the new content. `manifest_paths` are the manifests in the record;
     /// `old_manifest` reads a manifest of the record.
+    ///
+    /// # Errors
+    /// A manifest of the record cannot be read. Without it, a tag of an index would lose its image for amd64.
     pub(super) fn compose(
         &self,
         current: &Current,
         manifest_paths: &BTreeSet<String>,
         stored: &Stored,
-        old_manifest: impl Fn(&Digest) -> Option<Vec<u8>>,
-    ) -> BTreeMap<String, Option<Vec<u8>>> {
+        old_manifest: impl Fn(&Digest) -> Result<Option<Vec<u8>>, Failure>,
+    ) -> Result<BTreeMap<String, Option<Vec<u8>>>, Failure> {
         let v2 = self.v2(current, stored);
+        let failed = Cell::new(None);
         let amd64 = |digest: &Digest| {
-            let bytes =
-                stored.manifests.get(digest).map(|m| m.bytes.clone()).or_else(|| old_manifest(digest))?;
+            let bytes = match stored.manifests.get(digest) {
+                Some(manifest) => manifest.bytes.clone(),
+                None => old_manifest(digest).unwrap_or_else(|failure| {
+                    failed.set(Some(failure));
+                    None
+                })?,
+            };
             Manifest::parse(&bytes, None).ok()?.amd64_child()
         };
         let mut files = self.manifest_files(manifest_paths, stored, &v2);
         let content = Content::V2(V2Content::new(v2, amd64));
+        if let Some(failure) = failed.take() {
+            return Err(failure);
+        }
         let document = self.document(current, format!("{}/{}/_v2/", self.base_url, self.name), content);
         files.insert(tree::document(self.name), Some(document.to_bytes()));
         let v1 = self.v1(current, stored).map(|v1| {
             self.document(current, format!("{}/{}/", self.base_url, self.name), Content::V1(v1)).to_bytes()
         });
         files.insert(tree::v1_document(self.name), v1);
-        files
+        Ok(files)
     }
 
     fn document(&self, current: &Current, url: String, content: Content) -> Document {

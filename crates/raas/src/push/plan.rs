@@ -1,14 +1,20 @@
 //! The plan of a push: an action for each layer, decided before anything is stored.
 
+use std::fmt::Display;
+
 use raas_image::{Blob, Content, Image, ManifestSet, PackedLayer, Packing, SavedSet, SourceKind, V1Set};
 use raas_types::crane::V1ImageEntry;
-use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName};
+use raas_types::{Digest, ImageId, Location, ObjectKey, RepositoryName, Tag};
 
 use super::lookup::{PublishedContent, StoredBlob};
 use super::report::{Masked, Report};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::repository_listing::RepositoryListing;
-use raas_sources::federation::Masks;
+use raas_sources::federation::{MaskedWithoutLocation, Masks};
+
+/// The base URL of masked layers whose location nobody has said, if the configuration allows them. No client can resolve
+/// the host, and its name says what is missing. Source: RFC 2606, section 2, for `.invalid`.
+pub(super) const NO_LOCATION: &str = "https://layer-url-is-not-set.invalid";
 
 /// What the push does with each layer of the image.
 pub(super) struct Plan {
@@ -50,15 +56,34 @@ pub(super) enum SavedAction {
 /// The action for the layer of a Docker v1 image.
 #[derive(Debug, Clone)]
 pub(super) enum V1Action {
-    /// Use the layer of an earlier publication, if its bytes are the same.
-    Reuse(RepositoryName, V1ImageEntry),
+    /// Use the layer of an earlier publication, if its bytes are the same and the bucket has it as it was published.
+    Reuse(PublishedImage),
     /// Store the layer as it is and, for today's clients, packed.
     Store,
     /// None: clients are sent to this URL, which is a folder of the image's three files.
     Elsewhere(String),
 }
 
+/// A Docker v1 image as an earlier publication has it.
+#[derive(Debug, Clone)]
+pub(super) struct PublishedImage {
+    /// The repository that has it.
+    pub(super) repository: RepositoryName,
+    pub(super) entry: V1ImageEntry,
+    /// The length in bytes of its packed layer, as published.
+    pub(super) blob_size: u64,
+}
+
 impl Plan {
+    /// The tags that the plan publishes.
+    pub(super) fn tags(&self) -> Vec<&Tag> {
+        match &self.image {
+            PlannedImage::Manifests(set, _) => set.tags.keys().collect(),
+            PlannedImage::Saved(set, _) => set.images.iter().flat_map(|image| &image.tags).collect(),
+            PlannedImage::V1(set, _) => set.tags.keys().collect(),
+        }
+    }
+
     /// Fills the report of a dry run with what this plan would store. The size of a packed layer is not known before
     /// packing, so the report counts the unpacked size.
     pub(super) fn foresee(&self, name: &RepositoryName, report: &mut Report) {
@@ -91,7 +116,7 @@ impl Plan {
                 for (id, action) in images {
                     let size = set.images[id].layer.as_ref().map_or(0, Content::size);
                     match action {
-                        V1Action::Reuse(repository, _) => count(repository == name, size),
+                        V1Action::Reuse(published) => count(published.repository == *name, size),
                         V1Action::Store => count(false, size),
                         V1Action::Elsewhere(_) => {}
                     }
@@ -100,6 +125,12 @@ impl Plan {
             }
         }
     }
+}
+
+/// Where the source's own document says that a Docker v1 image is. Clients must be able to follow the URL.
+fn own_location(set: &V1Set, id: &ImageId) -> Option<String> {
+    let folder = format!("{}/{id}", set.url.as_deref()?.trim_end_matches('/'));
+    folder.parse::<Location>().ok().map(String::from)
 }
 
 /// The URL of a layer that the source does not have. It must be a URL that clients can be sent to.
@@ -116,19 +147,20 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 /// Decides the action for each layer.
 pub(super) struct Planner<'a> {
     name: &'a RepositoryName,
-    kind: SourceKind,
+    /// The format of the archive; none for a repository in a registry.
+    kind: Option<SourceKind>,
     masks: &'a Masks,
     published: &'a PublishedContent,
     held: &'a RepositoryListing<'a>,
     masked: Vec<Masked>,
-    /// Masked layers without a location.
+    /// Masked layers without a location, for which the image is rejected.
     without_location: Vec<String>,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(
         name: &'a RepositoryName,
-        kind: SourceKind,
+        kind: Option<SourceKind>,
         masks: &'a Masks,
         published: &'a PublishedContent,
         held: &'a RepositoryListing<'a>,
@@ -150,9 +182,26 @@ impl<'a> Planner<'a> {
             return Err(Failure::new(Kind::Refused, message).hint(
                 "set `layer_url` in [redhat] of raas.cfg, or `metadata` with a document that lists the layers under an \
                  http or https URL; nothing was stored",
+            )
+            .hint(
+                "set `masked_without_location = warn` in [redhat] to publish the image nevertheless; clients cannot pull it \
+                 then",
             ));
         }
         Ok(Plan { image, masked: self.masked })
+    }
+
+    fn blob_location(&mut self, known: Option<String>, digest: &Digest) -> Option<String> {
+        self.location(known, digest, &format!("blobs/{digest}"))
+    }
+
+    /// The location of a masked layer, below the path `below` of its base URL. `None` rejects the image.
+    fn location(&mut self, known: Option<String>, layer: impl Display, below: &str) -> Option<String> {
+        if known.is_none() && self.masks.when_without_location() == MaskedWithoutLocation::Refuse {
+            self.without_location.push(layer.to_string());
+            return None;
+        }
+        Some(known.unwrap_or_else(|| format!("{NO_LOCATION}/{below}")))
     }
 
     fn manifests(&mut self, set: ManifestSet) -> Result<PlannedImage, Failure> {
@@ -161,10 +210,7 @@ impl<'a> Planner<'a> {
             let mask = self.masks.blob(&blob.digest).filter(|_| blob.layer);
             let action = match (mask, blob.urls.first()) {
                 (Some(mask), _) => {
-                    let Some(location) = mask.location else {
-                        self.without_location.push(blob.digest.to_string());
-                        continue;
-                    };
+                    let Some(location) = self.blob_location(mask.location, &blob.digest) else { continue };
                     self.masked.push(Masked::new(blob.digest, &location));
                     BlobAction::Elsewhere(location)
                 }
@@ -195,7 +241,7 @@ impl<'a> Planner<'a> {
                 format!("a manifest names the blob {digest}, but neither the source nor the bucket has it"),
             )
             .hint(match self.kind {
-                SourceKind::Pulp3 => {
+                Some(SourceKind::Pulp3) => {
                     "push the earlier export first if this one is incremental, or export with full=true"
                 }
                 _ => "save or copy the image again: the source is incomplete; nothing was published",
@@ -227,10 +273,7 @@ impl<'a> Planner<'a> {
         for (diff_id, content) in &set.layers {
             let action = match self.masks.blob(diff_id) {
                 Some(mask) => {
-                    let Some(location) = mask.location else {
-                        self.without_location.push(diff_id.to_string());
-                        continue;
-                    };
+                    let Some(location) = self.blob_location(mask.location, diff_id) else { continue };
                     self.masked.push(Masked::new(*diff_id, &location));
                     // A document may name the packed form of this layer. Otherwise the location serves the layer unpacked.
                     let (digest, size) = mask.blob.unwrap_or((*diff_id, content.size()));
@@ -255,10 +298,8 @@ impl<'a> Planner<'a> {
         for (id, image) in &set.images {
             let action = match self.masks.image(id) {
                 Some(mask) => {
-                    let Some(location) = mask.location else {
-                        self.without_location.push(id.to_string());
-                        continue;
-                    };
+                    let location = mask.location.or_else(|| own_location(&set, id));
+                    let Some(location) = self.location(location, id, &id.to_string()) else { continue };
                     self.masked.push(Masked::new(*id, &format!("{location}/layer")));
                     V1Action::Elsewhere(location)
                 }
@@ -271,7 +312,15 @@ impl<'a> Planner<'a> {
                     ));
                 }
                 None => match self.published.images.get(id) {
-                    Some((repository, entry)) => V1Action::Reuse(repository.clone(), entry.clone()),
+                    // Without the size that was published, nobody can know whether the bucket still has the blob.
+                    Some((repository, entry)) => match self.published.blobs.get(&entry.blob) {
+                        Some(blob) => V1Action::Reuse(PublishedImage {
+                            repository: repository.clone(),
+                            entry: entry.clone(),
+                            blob_size: blob.size,
+                        }),
+                        None => V1Action::Store,
+                    },
                     None => V1Action::Store,
                 },
             };

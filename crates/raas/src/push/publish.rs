@@ -7,11 +7,14 @@ use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
 
 use super::Options;
 use super::compose::Composer;
+use super::moved::{self, MovedTags};
 use super::operator_documents::OperatorDocuments;
-use super::protection;
+use super::protection::{self, Birth, Reason};
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
+use crate::exposure::OpenAccess;
+use crate::immutable::{FORCED, ImmutableTags};
 use crate::progress::Progress;
 use raas_base::failure::Failure;
 use raas_git::{Change, CommitId};
@@ -25,18 +28,31 @@ pub(super) struct Publisher<'a> {
     pub(super) registry: Registry<'a>,
     pub(super) options: &'a Options,
     pub(super) stored: &'a Stored,
+    /// Whether the source says that only users may see the repository. A source cannot make a repository public.
+    pub(super) protected: bool,
+    /// The tags that must not move.
+    pub(super) immutable: &'a ImmutableTags,
     pub(super) operator: &'a OperatorDocuments,
+    pub(super) birth: Birth<'a>,
     pub(super) progress: &'a Progress,
+    /// Set if everybody may read the vendor's objects.
+    pub(super) open_access: Option<OpenAccess>,
 }
 
 /// The changes of a publication.
 struct Changes {
     files: Vec<Change>,
+    /// Tags that the publication moves to another manifest.
+    moved_tags: MovedTags,
     /// Tags that the publication removes.
     removed_tags: Vec<Tag>,
+    /// Whether only users may see the repository.
+    protected: bool,
     /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
     /// protects it again.
     protected_before: Option<CommitId>,
+    /// Why the publication protects a repository that was not protected.
+    newly_protected: Option<Reason>,
 }
 
 impl Publisher<'_> {
@@ -64,7 +80,16 @@ impl Publisher<'_> {
             Some(head) if current.is_empty() => protection::before_removal(&publication.record, head, name)?,
             _ => None,
         };
-        current.protected |= protected_before.is_some();
+        current.protected |= protected_before.is_some() || self.protected;
+        let newly_protected = match current.protected {
+            true => None,
+            false => self.birth.reason(&publication.record, head, current.is_empty())?,
+        };
+        current.protected |= newly_protected.is_some();
+        // Another home may have protected it since the push began, and an unpublished image may be protected again.
+        if let (Some(open), true) = (self.open_access, current.protected) {
+            return Err(open.failure(registry.vendor, &[name.to_string()]));
+        }
         let manifests = match head {
             Some(head) => publication.record.files(head, &tree::manifests(name))?,
             None => Vec::new(),
@@ -74,13 +99,23 @@ impl Publisher<'_> {
         let base_url = registry.storage.base_url();
         let composer =
             Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
-        let mut files = composer.compose(&current, &manifests, stored, |digest| {
-            publication.record.read(head?, &tree::manifest(name, digest)).ok().flatten()
-        });
+        let mut files = composer.compose(&current, &manifests, stored, |digest| match head {
+            Some(head) => publication.record.read(head, &tree::manifest(name, digest)),
+            None => Ok(None),
+        })?;
         let tags = files.get(&tree::document(name)).map(tags_of).unwrap_or_default();
         let removed_tags = current.tags().filter(|tag| !tags.contains_key(*tag)).cloned().collect();
         files.extend(self.operator.changes(publication)?);
-        Ok(Changes { files: publication.changes(files)?, removed_tags, protected_before })
+        let protected = current.protected;
+        let moved_tags = moved::between(&current, &stored.tags);
+        Ok(Changes {
+            files: publication.changes(files)?,
+            moved_tags,
+            removed_tags,
+            protected,
+            protected_before,
+            newly_protected,
+        })
     }
 
     fn commit(
@@ -96,10 +131,14 @@ impl Publisher<'_> {
         }
         if let Some(before) = changes.protected_before {
             progress.say(&format!(
-                "Note: {name} is protected again, as in its last publication, commit {}. Set `protected` to false in its \
-                 document of the record if everybody may pull it",
-                before.short()
+                "Note: {name} is protected again, as in its last publication, commit {}. Run `raas unprotect {} {name}` if \
+                 everybody may pull it",
+                before.short(),
+                options.vendor,
             ));
+        }
+        if let Some(reason) = changes.newly_protected {
+            progress.say(&format!("Note: {name} is protected from now on: {reason}"));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);
         let mut count = |key: &ObjectKey, size: u64, written: bool| {
@@ -115,6 +154,10 @@ impl Publisher<'_> {
         }
         let mut message = Message::new("Publish", name, stored.tags.keys());
         message.tags = stored.tags.clone();
+        // Another push may have published a tag since the plan.
+        if self.immutable.check(changes.moved_tags.iter().map(|(tag, moved)| (tag, &moved.from)))? {
+            message.subject.push_str(FORCED);
+        }
         message.notes.push(source);
         if options.prune {
             message.notes.push("The repository was made equal to the source.".into());
@@ -122,7 +165,9 @@ impl Publisher<'_> {
         let done = publication.commit(&changes.files, &message, &mut count)?;
         report.changed = done.changed;
         report.tags = stored.tags.iter().map(|(tag, digest)| (tag.clone(), Some(*digest))).collect();
+        report.moved_tags = changes.moved_tags;
         report.removed_tags = changes.removed_tags;
+        report.protected = changes.protected;
         report.commit = Some(done.commit.to_string());
         Ok(done)
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use raas_types::pulls::Kind;
 use raas_types::{Digest, Tag};
 use serde::Serialize;
 
 use super::Options;
+use super::moved::MovedTags;
 
 /// What a push did, or with `--dry-run` would do.
 #[derive(Debug, Clone, Serialize)]
@@ -15,12 +17,18 @@ pub(crate) struct Report {
     pub(crate) source: Source,
     /// The repository's name, as people pull it.
     pub(crate) repository: String,
+    /// The address of the registry, if the configuration says one.
+    pub(crate) registry: Option<String>,
     /// The argument for `docker pull`.
     pub(crate) reference: String,
     /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas would make.
     pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
+    /// The published tags that the push gave, or would give, to another manifest.
+    pub(crate) moved_tags: MovedTags,
     /// The tags that `--prune` removed, or would remove.
     pub(crate) removed_tags: Vec<Tag>,
+    /// Whether only users may see the repository.
+    pub(crate) protected: bool,
     /// Objects written to the bucket. A dry run counts layers and configs only.
     pub(crate) stored: Counted,
     /// Objects that the bucket had already.
@@ -78,11 +86,29 @@ pub(crate) struct Masked {
     pub(crate) layer: String,
     /// The URL that it is served from.
     pub(crate) location: String,
+    /// Whether the layer is there.
+    pub(crate) presence: Presence,
+    /// Why it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+/// Whether a masked layer is at its location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Presence {
+    /// The location has the layer.
+    There,
+    /// The location does not answer, or does not have the layer.
+    Missing,
+    /// The location was not asked: with `--offline`, or because others took too long.
+    NotAsked,
 }
 
 impl Masked {
     pub(super) fn new(layer: impl Display, location: &str) -> Self {
-        Self { layer: layer.to_string(), location: location.to_owned() }
+        let (layer, location) = (layer.to_string(), location.to_owned());
+        Self { layer, location, presence: Presence::NotAsked, why: None }
     }
 }
 
@@ -91,9 +117,12 @@ impl Report {
         Self {
             source,
             repository: options.image.name.to_string(),
+            registry: None,
             reference: String::new(),
             tags: BTreeMap::new(),
+            moved_tags: MovedTags::new(),
             removed_tags: Vec::new(),
+            protected: false,
             stored: Counted::default(),
             present: Counted::default(),
             masked: masked.to_vec(),
@@ -107,9 +136,17 @@ impl Report {
         }
     }
 
-    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order.
+    /// The manifest of a push of attachments alone.
+    pub(super) fn only_manifest(&self) -> Option<Digest> {
+        self.tags.values().next_back().copied().flatten()
+    }
+
+    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
+    /// digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let latest = self.tags.keys().find(|tag| tag.as_str() == "latest");
-        requested.or(latest).or_else(|| self.tags.keys().next_back()).cloned()
+        let is_peoples = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
+        let mut tags = self.tags.keys().filter(is_peoples);
+        let latest = tags.clone().find(|tag| tag.as_str() == "latest");
+        requested.filter(is_peoples).or(latest).or_else(|| tags.next_back()).cloned()
     }
 }

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
-use raas_types::{RepositoryName, Tag};
+use raas_sources::registry::RegistryAddress;
+use raas_types::{ImageReferenceError, RepositoryName, Tag};
 
 use super::Options;
 use super::earlier::EarlierManifests;
 use super::image_failure::OrFail as _;
 use super::report::Source;
+use super::{pulp_source, registry_source};
+use crate::config::Config;
 use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
@@ -23,9 +26,14 @@ pub(crate) enum SourceArgument {
     Path(PathBuf),
     /// An http or https URL of an archive.
     Url(String),
+    /// A repository in a registry, or an image of it.
+    Registry(RegistryAddress),
+    /// The Pulp server of `[pulpserver]`.
+    Pulp,
     /// An archive on standard input.
     Stdin,
-    /// Without `--from`: `<name>.tar` in the current folder, where `<name>` is the last part of the image's name.
+    /// Without `--from`: the Pulp server, if one is configured. Otherwise `<name>.tar` in the current folder, where `<name>`
+    /// is the last part of the image's name.
     Default,
 }
 
@@ -37,6 +45,9 @@ impl FromStr for SourceArgument {
         match scheme {
             _ if text == "-" => Ok(SourceArgument::Stdin),
             _ if text.is_empty() => Err(SourceArgumentError::Empty),
+            _ if RegistryAddress::is_meant_by(text.trim_start()) => {
+                Ok(SourceArgument::Registry(text.trim_start().parse()?))
+            }
             Some((scheme, rest)) if rest.starts_with('/') && !scheme.contains('/') && is_scheme(scheme) => {
                 match (scheme.to_ascii_lowercase().as_str(), rest.strip_prefix("//")) {
                     (web @ ("http" | "https"), Some(rest)) => {
@@ -60,14 +71,17 @@ fn is_scheme(text: &str) -> bool {
 /// Why a value of `--from` cannot be used. The messages leave out the value: an address may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SourceArgumentError {
-    #[error("--from expects a path, an http(s) URL, or `-` for standard input")]
+    #[error("--from expects a path, an http(s) URL, `docker://HOST/NAME`, or `-` for standard input")]
     Empty,
     #[error(
-        "--from does not read addresses that begin with `{0}:`; it expects a path, an http(s) URL, or `-`"
+        "--from does not read addresses that begin with `{0}:`; it expects a path, an http(s) URL, `docker://HOST/NAME`, or \
+         `-`"
     )]
     Scheme(String),
     #[error("the URL given to --from lacks the `//` after its scheme")]
     Malformed,
+    #[error(transparent)]
+    Registry(#[from] ImageReferenceError),
 }
 
 impl From<SourceArgumentError> for Failure {
@@ -79,50 +93,82 @@ impl From<SourceArgumentError> for Failure {
 /// The image of the source, and the entry of the source in the report.
 pub(super) struct SourceImage {
     pub(super) source: Source,
-    pub(super) kind: SourceKind,
+    /// The format of the archive; none for a repository in a registry.
+    pub(super) kind: Option<SourceKind>,
     pub(super) image: Image,
+    /// Whether only some users may pull the image at its source.
+    pub(super) private: bool,
 }
 
 /// Opens the source, recognises its format, and reads the image that the options ask for. The layers stay where they
 /// are.
 pub(super) fn read_image(
     home: &Home,
+    config: &Config,
     options: &Options,
     limits: &Limits,
     progress: &Progress,
 ) -> Result<SourceImage, Failure> {
+    match &options.from {
+        SourceArgument::Registry(address) => {
+            return registry_source::read(address, options, limits, progress);
+        }
+        SourceArgument::Pulp | SourceArgument::Default => {
+            if let Some(pulp) = config.pulpserver.settings()? {
+                return pulp_source::read(&pulp, options, limits, progress);
+            }
+        }
+        _ => {}
+    }
     let archive = open(home, options, limits, progress)?;
     progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
     let wanted = Wanted {
         published_as: Some((options.vendor.clone(), options.image.name.clone())),
         repository: options.repository.clone(),
-        tag: options.image.tag.clone(),
+        tag: options.source_tag.clone().or_else(|| options.image.tag.clone()),
         digest: options.digest,
         platforms: options.platforms.clone(),
     };
     let selection = archive.choose(&wanted).or_fail()?;
     let repository = selection.repository().map(str::to_owned);
     let earlier = EarlierManifests::open(&home.vendor(&options.vendor), &options.image.name)?;
-    let image = archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
+    let mut image =
+        archive.read(&selection, earlier.as_ref().map(|earlier| earlier as &dyn Store)).or_fail()?;
     if let Some(repository) = &repository {
         progress
             .say(&format!("It has the repository {repository} with the tags {}", tag_list(&image.tags())));
     }
+    if let (Some(from), Some(to)) = (&options.source_tag, &options.image.tag) {
+        image.rename_tag(from, to);
+        progress.say(&format!("Its tag {from} is published as {to}"));
+    }
     progress.notes(image.notes());
     let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
-    Ok(SourceImage { source, kind: archive.kind(), image })
+    Ok(SourceImage { source, kind: Some(archive.kind()), image, private: false })
 }
 
-fn tag_list(tags: &[Tag]) -> String {
-    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+/// The tags for people, who do not read hundreds of them.
+pub(super) fn tag_list(tags: &[Tag]) -> String {
+    const MOST: usize = 20;
+    let mut shown: Vec<String> = tags.iter().take(MOST).map(ToString::to_string).collect();
+    if tags.len() > MOST {
+        shown.push(format!("and {} more", tags.len() - MOST));
+    }
+    shown.join(", ")
 }
 
 fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) -> Result<Archive, Failure> {
     let (input, size) = match &options.from {
         SourceArgument::Path(path) => (Input::Path(path.clone()), None),
+        SourceArgument::Pulp => {
+            return Err(
+                Failure::new(Kind::Usage, "no Pulp server is configured").hint("set `host` in [pulpserver]")
+            );
+        }
         SourceArgument::Default => (Input::Path(default_path(&options.image.name)?), None),
         SourceArgument::Stdin => (Input::Stream("standard input".into(), Box::new(io::stdin())), None),
         SourceArgument::Url(url) => download(url)?,
+        SourceArgument::Registry(_) => unreachable!("a registry is read without an archive"),
     };
     home.ensure()?;
     let bar = progress.reading(size);
@@ -131,9 +177,14 @@ fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) ->
     archive.or_fail()
 }
 
-fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
+/// The archive that is meant without `--from` and without a Pulp server. It need not exist.
+pub(super) fn default_archive(name: &RepositoryName) -> PathBuf {
     let last = name.parts().last().unwrap_or_default();
-    let path = PathBuf::from(format!("{last}.tar"));
+    PathBuf::from(format!("{last}.tar"))
+}
+
+fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
+    let path = default_archive(name);
     if path.is_file() {
         return Ok(path);
     }
@@ -141,7 +192,7 @@ fn default_path(name: &RepositoryName) -> Result<PathBuf, Failure> {
         Kind::Usage,
         format!("the current folder has no {}, and there is no --from", path.display()),
     )
-    .hint("name the source of the image with --from PATH|URL|-"))
+    .hint("name the source of the image with --from PATH|URL|-, or set `host` in [pulpserver]"))
 }
 
 /// Begins a download. Also returns its length in bytes, if the server sends it.
@@ -165,8 +216,16 @@ mod tests {
         assert_eq!("a/b.tar".parse(), Ok(SourceArgument::Path("a/b.tar".into())));
         assert_eq!("https://x/y.tar".parse(), Ok(SourceArgument::Url("https://x/y.tar".into())));
         assert_eq!("HTTPS://x/y.tar".parse(), Ok(SourceArgument::Url("https://x/y.tar".into())));
+        let registry = "docker://x.org/app:1".parse().unwrap();
+        assert_eq!("docker://x.org/app:1".parse(), Ok(SourceArgument::Registry(registry)));
         assert_eq!("./odd:/name".parse(), Ok(SourceArgument::Path("./odd:/name".into())));
-        for secret in ["ftp://u:hunter2@x/y", " ftp://u:hunter2@x", "http:/u:hunter2@x", ""] {
+        for secret in [
+            "ftp://u:hunter2@x/y",
+            "docker://u:hunter2@x.org/y",
+            " ftp://u:hunter2@x",
+            "http:/u:hunter2@x",
+            "",
+        ] {
             let error = secret.parse::<SourceArgument>().unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }

@@ -11,7 +11,7 @@ use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File};
 
 use super::image_failure::OrFail as _;
 use super::masked_layer;
-use super::plan::V1Action;
+use super::plan::{PublishedImage, V1Action};
 use super::transfer::{Stored, StoredV1, Tally, Transfer, add_to, packing};
 use raas_base::failure::{Failure, Kind};
 use raas_base::parallel;
@@ -70,9 +70,10 @@ impl Transfer<'_> {
     ) -> Result<TransferredImage, Failure> {
         match action {
             V1Action::Elsewhere(folder) => self.v1_masked(id, image, folder),
-            V1Action::Reuse(repository, entry) => {
-                let packed = self.v1_reuse(id, image, &repository, &entry, workers, tally)?;
-                let entry = V1ImageEntry { json: Some(self.v1_small_files(id, image, tally)?), ..entry };
+            V1Action::Reuse(published) => {
+                let packed = self.v1_reuse(id, image, &published, workers, tally)?;
+                let json = Some(self.v1_small_files(id, image, tally)?);
+                let entry = V1ImageEntry { json, ..published.entry };
                 Ok(TransferredImage { id, entry, layer: packed, json: None })
             }
             V1Action::Store => {
@@ -112,16 +113,17 @@ impl Transfer<'_> {
     }
 
     /// Uses the layer of an earlier publication. Its bytes are compared first, because the id of a Docker v1 image does
-    /// not depend on its content.
+    /// not depend on its content. The record says what the bucket must have: whatever differs is stored anew.
     fn v1_reuse(
         &self,
         id: ImageId,
         image: &V1Image,
-        repository: &RepositoryName,
-        entry: &V1ImageEntry,
+        published: &PublishedImage,
         workers: usize,
         tally: &Mutex<Tally>,
     ) -> Result<PackedLayer, Failure> {
+        let PublishedImage { repository, entry, blob_size } = published;
+        let blob_size = *blob_size;
         let content = image.layer.as_ref().ok_or_else(|| missing_layer(&id)).or_fail()?;
         let bar = self.progress.layer(&id.short(), content.size());
         let found = fingerprint(content, self.limits, &|bytes| bar.advance(bytes)).or_fail()?;
@@ -141,12 +143,12 @@ impl Transfer<'_> {
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
-        let blob_size = self.held.size(&blob_key(repository))?;
-        let layer_is_stored = self.held.has(&layer_key(repository), entry.size)?;
-        let (Some(blob_size), true) = (blob_size, layer_is_stored) else {
-            // The bucket has lost the published objects. Storing the layer again gives the same blob.
+        let is_stored = self.held.has(&blob_key(repository), blob_size)?
+            && self.held.has(&layer_key(repository), entry.size)?;
+        if !is_stored {
+            // The bucket has lost or damaged the published objects. Storing the layer again gives the same blob.
             return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, tally)?));
-        };
+        }
         for (from, to, size) in [
             (layer_key(repository), layer_key(self.name), entry.size),
             (blob_key(repository), blob_key(self.name), blob_size),

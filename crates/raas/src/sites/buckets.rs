@@ -50,8 +50,17 @@ impl Buckets {
         settings.s3_bucket.as_ref().map(|bucket| self.origin(settings, bucket)).transpose()
     }
 
+    /// The origin of the metadata in the bucket. Not even in a public bucket may everybody read it; only an operator without
+    /// any credentials has made it so.
+    pub(super) fn metadata(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
+        if settings.access == BucketAccess::Public && self.credentials.current().is_err() {
+            return Ok(Origin::Open(self.location(settings, bucket).base_url()?));
+        }
+        Ok(Origin::Signed(self.signer(&self.location(settings, bucket))?))
+    }
+
     /// The origin from which this machine reads the bucket.
-    pub(super) fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
+    fn origin(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
         let location = self.location(settings, bucket);
         Ok(match settings.access {
             BucketAccess::Public => Origin::Open(location.base_url()?),

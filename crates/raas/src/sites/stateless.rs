@@ -117,7 +117,7 @@ fn metadata_at(
         LocationArgument::Folder(folder) => Metadata::Folder(folder.clone()),
         LocationArgument::Url(url) => Metadata::Snapshots(open(url)?),
         LocationArgument::S3(bucket, prefix) => {
-            Metadata::Snapshots(buckets.origin(&with_bucket(settings, bucket, prefix), bucket)?)
+            Metadata::Snapshots(buckets.metadata(&with_bucket(settings, bucket, prefix), bucket)?)
         }
     })
 }

@@ -1,82 +1,102 @@
-//! Reads every stored object, and compares its content with the published digest.
+//! Reads every stored object, and compares its content with what is published. A reading of a large bucket goes on where the
+//! last one ended, and takes no more than a given rate.
+
+mod pace;
+mod scrub_progress;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::time::{Duration, SystemTime};
 
+use raas_types::Utc;
 use raas_types::crane::Document;
-use raas_types::{Digest, ObjectKey, Sha256};
 
 use crate::progress::Progress;
+use pace::Pace;
 use raas_base::failure::Failure;
 use raas_base::parallel;
-use raas_publish::inventory;
-use raas_publish::storage::{Storage, StorageError};
+use raas_publish::home::Vendor;
+use raas_publish::scrub::{self, Expectation, Expectations};
+use raas_publish::storage::Storage;
+pub(crate) use scrub_progress::ScrubProgress;
 
 /// The most objects that are read at once.
 const AT_ONCE: usize = 4;
 
-/// The result of reading.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) objects: usize,
-    pub(super) bytes: u64,
-    /// Objects with the wrong content, each with its problem.
-    pub(super) wrong: Vec<String>,
+/// How many objects are read before the progress is saved.
+const BATCH: usize = 64;
+
+/// How old a finished reading may be before the next one begins.
+const CYCLE: Duration = Duration::from_secs(28 * 24 * 3600);
+
+/// How the stored objects are read.
+pub(crate) struct Deep<'a> {
+    pub(crate) progress: &'a Progress,
+    /// The most bytes to read in a second.
+    pub(crate) rate: Option<u64>,
+    /// Whether the reading goes on where the last one ended.
+    pub(crate) resume: bool,
 }
 
-/// Reads all objects of the documents whose digest is published.
-pub(super) fn read_all(
-    documents: &[Document],
-    storage: &dyn Storage,
-    progress: &Progress,
-) -> Result<Reading, Failure> {
-    let mut objects = BTreeMap::new();
-    for document in documents {
-        inventory::objects(document, &mut |key, expected| {
-            if let (Some(digest), Some(size)) = (expected.digest, expected.size) {
-                objects.insert(key, (digest, size));
-            }
-        });
-    }
-    let total = objects.values().map(|(_, size)| size).sum();
-    let bar = progress.layer("reading", total);
-    let count = objects.len();
-    let read = parallel::each(AT_ONCE, objects.into_iter().collect(), |(key, (expected, _))| {
-        let mut bytes = 0;
-        let found = hash(storage, &key, &mut |count| {
-            bytes += count;
-            bar.advance(count);
-        })?;
-        let wrong = match found {
-            Some(found) if found == expected => None,
-            Some(found) => Some(format!("{key}: its content has the digest {found}")),
-            None => Some(format!("{key}: missing")),
+impl Deep<'_> {
+    /// Reads the objects of the documents. With `resume`, only those that this round has not read yet.
+    pub(super) fn read(
+        &self,
+        vendor: &Vendor,
+        documents: &[Document],
+        storage: &dyn Storage,
+    ) -> Result<ScrubProgress, Failure> {
+        let all = scrub::expectations(documents);
+        let now = SystemTime::now();
+        let mut reading = match self.resume {
+            true => ScrubProgress::load(vendor)?.filter(|reading| !reading.is_due(now)).unwrap_or_default(),
+            false => ScrubProgress::default(),
         };
-        Ok((bytes, wrong))
-    })?;
-    let bytes = read.iter().map(|(bytes, _)| bytes).sum();
-    let mut wrong: Vec<String> = read.into_iter().filter_map(|(_, wrong)| wrong).collect();
-    wrong.sort();
-    Ok(Reading { objects: count, bytes, wrong })
-}
-
-/// The digest of an object's content; `None` if there is no such object.
-fn hash(
-    storage: &dyn Storage,
-    key: &ObjectKey,
-    passed: &mut dyn FnMut(u64),
-) -> Result<Option<Digest>, StorageError> {
-    let Some(mut stream) = storage.read(key)? else { return Ok(None) };
-    let mut hash = Sha256::default();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let read = stream.read(&mut buffer);
-        match read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))? {
-            0 => return Ok(Some(hash.finish())),
-            got => {
-                hash.update(&buffer[..got]);
-                passed(got as u64);
+        reading.begin(now);
+        let left: Vec<(&String, &Expectation)> = match (&reading.finished, &reading.after) {
+            (Some(_), _) => Vec::new(),
+            (None, None) => all.iter().collect(),
+            (None, Some(after)) => all.iter().filter(|(key, _)| *key > after).collect(),
+        };
+        let pace = Pace::new(self.rate);
+        let bar = self.progress.layer("reading", left.iter().map(|(_, expected)| expected.size).sum());
+        let check = |(key, expected): (&String, &Expectation)| {
+            let mut bytes = 0;
+            let wrong = expected.check(storage, &mut |count| {
+                bytes += count;
+                bar.advance(count);
+                pace.passed(count);
+            })?;
+            Ok::<_, Failure>((bytes, wrong.map(|why| (key.clone(), why))))
+        };
+        for batch in left.chunks(BATCH) {
+            for (bytes, wrong) in parallel::each(AT_ONCE, batch.to_vec(), check)? {
+                reading.objects += 1;
+                reading.bytes += bytes;
+                reading.wrong.extend(wrong);
+            }
+            reading.after = batch.last().map(|(key, _)| (*key).clone());
+            if self.resume {
+                reading.save(vendor)?;
             }
         }
+        reading.wrong = still_wrong(&all, std::mem::take(&mut reading.wrong), storage)?;
+        reading.finished.get_or_insert_with(|| Utc::of(SystemTime::now()).to_string());
+        if self.resume {
+            reading.save(vendor)?;
+        }
+        Ok(reading)
     }
+}
+
+/// Reads once more what was wrong. It may have been mended since, and one bad answer of a service is no damage.
+fn still_wrong(
+    all: &Expectations,
+    wrong: BTreeMap<String, String>,
+    storage: &dyn Storage,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let wrong = wrong.into_keys().filter_map(|key| Some((all.get(&key)?, key))).collect();
+    let found = parallel::each(AT_ONCE, wrong, |(expected, key)| {
+        Ok(expected.check(storage, &mut |_| {})?.map(|why| (key, why)))
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }

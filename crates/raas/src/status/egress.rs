@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::sites;
+use crate::storage::check_storage;
 use crate::url::authority;
 use raas_base::failure::{Failure, Kind};
 use raas_git::Reader;
@@ -67,8 +68,9 @@ impl Hosts {
 /// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is asked for
 /// one layer, since it may redirect clients to another host.
 pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
+    check_storage(vendor, config)?;
     let settings = config.vendor(vendor.name());
-    let registry = match settings.registry_hosts.first() {
+    let registry = match settings.registry_addresses.first() {
         Some(host) => host.to_string(),
         None => running(home, vendor).unwrap_or_else(|| format!("(the server of {})", vendor.name())),
     };

@@ -1,4 +1,5 @@
-//! The check that the servers of this home answer, and serve what is published.
+//! The check that the servers of this home, and the registry at the address that people pull from, answer and serve what is
+//! published.
 //!
 //! The check sends anonymous requests. So it finds protected repositories that a server shows to everybody, but it cannot
 //! find out whether a server shows them to the users who may see them.
@@ -6,11 +7,15 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use raas_types::VendorName;
 use raas_types::crane::{Content, Document};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Check;
+use super::{Check, Outcome};
+use crate::config::RegistryAddress;
+use crate::registry::{self, Endpoint};
+use crate::resolver;
 use raas_platform::client::AskError;
 use raas_platform::{Local, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
@@ -47,8 +52,71 @@ impl PublishedRepositories {
     }
 }
 
-/// Checks each server of the vendor that runs on this machine.
-pub(super) fn check(home: &Home, vendor: &Vendor, published: &PublishedRepositories) -> Vec<Check> {
+/// A server that can be asked for a vendor's registry.
+trait Asked {
+    /// Asks for a path, and returns the body.
+    fn ask(&self, path: &str) -> Result<String, AskError>;
+
+    /// The name of the check.
+    fn check(&self) -> &'static str;
+
+    /// The server, for people.
+    fn shown(&self) -> String;
+
+    /// What to do if the server does not do what it should.
+    fn fix(&self) -> String;
+}
+
+/// A server that runs on this machine.
+struct LocalServer<'a> {
+    server: &'a ServerRegistration,
+    vendor: &'a VendorName,
+}
+
+impl Asked for LocalServer<'_> {
+    fn ask(&self, path: &str) -> Result<String, AskError> {
+        client::ask(self.server, self.vendor, path)
+    }
+
+    fn check(&self) -> &'static str {
+        "server"
+    }
+
+    fn shown(&self) -> String {
+        format!("the server on {}", self.server.reachable())
+    }
+
+    fn fix(&self) -> String {
+        format!("read the log of the server (process {}), or restart it", self.server.pid)
+    }
+}
+
+impl Asked for Endpoint {
+    fn ask(&self, path: &str) -> Result<String, AskError> {
+        Endpoint::ask(self, path)
+    }
+
+    fn check(&self) -> &'static str {
+        "registry"
+    }
+
+    fn shown(&self) -> String {
+        Endpoint::shown(self)
+    }
+
+    fn fix(&self) -> String {
+        "read the log of the servers there, and check the name, the firewalls and the proxies on the way"
+            .to_owned()
+    }
+}
+
+/// Checks each server of the vendor that runs on this machine, and each address of the vendor's registry.
+pub(super) fn check(
+    home: &Home,
+    vendor: &Vendor,
+    registry: &[RegistryAddress],
+    published: &PublishedRepositories,
+) -> Vec<Check> {
     let name = vendor.name();
     let serving = match Local::new(home.servers()).servers(name) {
         Ok(serving) => serving,
@@ -57,41 +125,75 @@ pub(super) fn check(home: &Home, vendor: &Vendor, published: &PublishedRepositor
             return vec![Check::unable("server", &failure)];
         }
     };
-    if serving.is_empty() {
+    if serving.is_empty() && registry.is_empty() {
         return vec![Check::failed(
             "server",
-            format!("no server of {name} runs"),
-            format!("raas serve {name}"),
+            format!("no server of {name} runs on this machine, and no `registry_host` is set"),
+            format!(
+                "raas serve {name}; or set `registry_host` in [{name}] of raas.cfg, if its servers run elsewhere"
+            ),
         )];
     }
-    serving.iter().map(|server| check_server(server, vendor, published)).collect()
+    let of_server = |server| check_server(&LocalServer { server, vendor: name }, vendor, published);
+    let mut checks: Vec<Check> = serving.iter().map(of_server).collect();
+    checks.extend(registry.iter().flat_map(|registry| check_registry(registry, vendor, published)));
+    checks
 }
 
-fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &PublishedRepositories) -> Check {
-    let address = server.reachable();
-    let restart = format!("read the log of the server (process {}), or restart it", server.pid);
+/// Checks each address of a registry.
+fn check_registry(
+    registry: &RegistryAddress,
+    vendor: &Vendor,
+    published: &PublishedRepositories,
+) -> Vec<Check> {
+    let endpoints = match registry::endpoints(registry) {
+        Ok(endpoints) => endpoints,
+        Err(error) => return vec![Check::failed("registry", error, resolver::fix(registry.host.as_str()))],
+    };
+    let of_endpoint = |endpoint: &Endpoint| {
+        let check = check_server(endpoint, vendor, published);
+        if check.outcome == Outcome::Ok && endpoint.lacks_tls() {
+            let found = format!("{}, but without TLS", check.found);
+            return Check::warning("registry", found)
+                .fix(format!("give {registry} a certificate: docker, podman and containerd require one"))
+                .details(check.details);
+        }
+        check
+    };
+    endpoints.iter().map(of_endpoint).collect()
+}
+
+fn check_server(server: &dyn Asked, vendor: &Vendor, published: &PublishedRepositories) -> Check {
+    let (name, restart) = (server.check(), server.fix());
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
-        let found = match client::ask(server, vendor.name(), path) {
+        let found = match server.ask(path) {
             Ok(answer) if answer.trim() == expected => continue,
             // A registry with users asks for a token before anything else.
             Err(AskError::Status(401)) => continue,
             Ok(answer) => format!("answers {path} with `{}`", answer.chars().take(80).collect::<String>()),
             Err(error) => format!("does not answer {path}: {error}"),
         };
-        return Check::failed("server", format!("the server on {address} {found}"), restart);
+        return Check::failed(name, format!("{} {found}", server.shown()), restart);
     }
-    let deployed =
-        vendor.checkout().revision().ok().flatten().map(|revision| revision.to_string()).unwrap_or_default();
+    // The check of the record reports a revision that cannot be read.
+    let deployed = vendor.checkout().revision().to_replace();
+    let deployed = deployed.map(|revision| revision.to_string()).unwrap_or_default();
+    // A server that does not say it answers nothing else either, and the checks below report that.
+    let problem = server.ask("/-/metadata").ok().and_then(|answer| client::problem_in(&answer));
+    let because = problem.as_ref().map(|problem| format!("; it says: {problem}")).unwrap_or_default();
     let failed =
-        |found: String| Check::failed("server", format!("the server on {address} {found}"), restart.as_str());
-    match client::revision(server, vendor.name()) {
+        |found: String| Check::failed(name, format!("{} {found}{because}", server.shown()), restart.as_str());
+    let mut hides_revision = false;
+    match server.ask("/-/revision").map(|revision| revision.trim().to_owned()) {
         Ok(revision) if revision == deployed => {}
+        // A proxy before the server may let clients ask for images only.
+        Err(AskError::Status(403 | 404)) => hides_revision = true,
         Ok(revision) => {
             return failed(format!("serves revision `{revision}`, but `{deployed}` is published"));
         }
         Err(error) => return failed(format!("does not return its revision: {error}")),
     }
-    match unserved(server, vendor, published) {
+    match unserved(server, published) {
         Ok(unserved) if unserved.is_empty() => {}
         Ok(unserved) => {
             return failed("does not serve all published repositories; its log says why".into())
@@ -99,13 +201,25 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
         }
         Err(error) => return failed(format!("does not list what it serves: {error}")),
     }
-    match protected(server, vendor, published) {
+    match protected(server, published) {
         Ok(ProtectedRepositories { open, .. }) if !open.is_empty() => {
             failed("shows protected repositories to everybody".into()).details(open)
         }
+        Ok(found) if hides_revision => {
+            let found_text =
+                format!("{} answers /v1/_ping and /v2/ and has all repositories", server.shown());
+            let hidden = "it does not answer /-/revision, so this check cannot tell whether it serves the last publication";
+            let details = [vec![hidden.to_owned()], found.details()].concat();
+            Check::ok(name, found_text).details(details)
+        }
+        Ok(found) if problem.is_some() => Check::warning(
+            name,
+            format!("{} answers /v1/_ping and /v2/ and serves the last publication{because}", server.shown()),
+        )
+        .details(found.details()),
         Ok(found) => Check::ok(
-            "server",
-            format!("{address} answers /v1/_ping and /v2/ and serves the last publication"),
+            name,
+            format!("{} answers /v1/_ping and /v2/ and serves the last publication", server.shown()),
         )
         .details(found.details()),
         Err(error) => failed(format!("does not answer requests for protected repositories: {error}")),
@@ -113,11 +227,7 @@ fn check_server(server: &ServerRegistration, vendor: &Vendor, published: &Publis
 }
 
 /// The public repositories that a server does not show.
-fn unserved(
-    server: &ServerRegistration,
-    vendor: &Vendor,
-    published: &PublishedRepositories,
-) -> Result<Vec<String>, Box<dyn Error>> {
+fn unserved(server: &dyn Asked, published: &PublishedRepositories) -> Result<Vec<String>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Catalog {
         repositories: BTreeSet<String>,
@@ -133,8 +243,8 @@ fn unserved(
     let names = |results: Vec<SearchResult>| -> BTreeSet<String> {
         results.into_iter().map(|result| result.name).collect()
     };
-    let search = || read(server, vendor, "/v1/search?n=1000000").map(|Search { results }| names(results));
-    let names_of_v2 = match read(server, vendor, "/v2/_catalog?n=1000000") {
+    let search = || read(server, "/v1/search?n=1000000").map(|Search { results }| names(results));
+    let names_of_v2 = match read(server, "/v2/_catalog?n=1000000") {
         Ok(Catalog { repositories }) => repositories,
         // A registry with protected repositories asks for a login here. The search needs none.
         Err(error) if matches!(error.downcast_ref(), Some(AskError::Status(401))) => search()?,
@@ -148,12 +258,8 @@ fn unserved(
     Ok(missing.into_iter().collect())
 }
 
-fn read<T: DeserializeOwned>(
-    server: &ServerRegistration,
-    vendor: &Vendor,
-    path: &str,
-) -> Result<T, Box<dyn Error>> {
-    Ok(serde_json::from_str(&client::ask(server, vendor.name(), path)?)?)
+fn read<T: DeserializeOwned>(server: &dyn Asked, path: &str) -> Result<T, Box<dyn Error>> {
+    Ok(serde_json::from_str(&server.ask(path)?)?)
 }
 
 /// How a server answers anonymous requests for protected repositories.
@@ -184,15 +290,14 @@ impl ProtectedRepositories {
 }
 
 fn protected(
-    server: &ServerRegistration,
-    vendor: &Vendor,
+    server: &dyn Asked,
     published: &PublishedRepositories,
 ) -> Result<ProtectedRepositories, AskError> {
     let mut found = ProtectedRepositories::default();
     for name in &published.protected {
         let mut statuses = BTreeSet::new();
         for path in [format!("/v2/{name}/tags/list?n=1"), format!("/v1/repositories/{name}/tags")] {
-            statuses.insert(match client::ask(server, vendor.name(), &path) {
+            statuses.insert(match server.ask(&path) {
                 Ok(_) => 200,
                 Err(AskError::Status(status @ (401 | 404))) => status,
                 Err(error) => return Err(error),
@@ -215,7 +320,6 @@ mod tests {
     use raas_types::crane::{V1Content, V2Content};
 
     use super::*;
-    use crate::status::Outcome;
 
     fn published() -> PublishedRepositories {
         let document = |name: &str, protected, content| Document {
@@ -240,11 +344,22 @@ mod tests {
 
     /// The check of a server with these lists, which answers all other requests with the status `otherwise`.
     fn serving(v2: &'static str, all: &'static str, otherwise: u16) -> Check {
+        serving_with(v2, all, otherwise, "", "null")
+    }
+
+    fn serving_with(
+        v2: &'static str,
+        all: &'static str,
+        otherwise: u16,
+        revision: &'static str,
+        problem: &'static str,
+    ) -> Check {
         let server = Server::scripted(move |asked: &Asked| match asked.target.split('?').next().unwrap() {
             "/v1/_ping" => Reply::new(200, "true"),
             "/v2/" if otherwise == 401 => Reply::new(401, ""),
             "/v2/" => Reply::new(200, "{}"),
-            "/-/revision" => Reply::new(200, ""),
+            "/-/revision" => Reply::new(200, revision),
+            "/-/metadata" => Reply::new(200, format!("{{\"problem\":{problem}}}")),
             "/v2/_catalog" => Reply::new(200, format!("{{\"repositories\":[{v2}]}}")),
             "/v1/search" => Reply::new(200, format!("{{\"results\":[{all}]}}")),
             "/v2/half/tags/list" | "/v1/repositories/secret/tags" => Reply::new(404, ""),
@@ -255,7 +370,7 @@ mod tests {
         let vendor = home.vendor(&"acme".parse().unwrap());
         let registration =
             ServerRegistration { address: server.address(), pid: 1, vendors: Vec::new(), secure: false };
-        check_server(&registration, &vendor, &published())
+        check_server(&LocalServer { server: &registration, vendor: vendor.name() }, &vendor, &published())
     }
 
     #[test]
@@ -276,6 +391,28 @@ mod tests {
             let found = serving(v2, all, otherwise);
             assert_eq!(found.outcome, outcome, "{found:?}");
             assert!(found.details.join("; ").contains(detail), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_server_that_is_behind_is_told() {
+        let (v2, all) = (r#""app""#, r#"{"name":"app"},{"name":"old"}"#);
+        let reason =
+            r#""the metadata would take more than 10 bytes of memory; the last good metadata is served""#;
+        let table = [
+            (
+                "0ld",
+                reason,
+                Outcome::Failed,
+                "serves revision `0ld`, but `` is published; it says: the metadata would",
+            ),
+            ("", reason, Outcome::Warning, "it says: the metadata would take more than 10 bytes of memory"),
+            ("", "null", Outcome::Ok, "serves the last publication"),
+        ];
+        for (revision, problem, outcome, found) in table {
+            let check = serving_with(v2, all, 404, revision, problem);
+            assert_eq!(check.outcome, outcome, "{check:?}");
+            assert!(check.found.contains(found), "{check:?}");
         }
     }
 }

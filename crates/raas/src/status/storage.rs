@@ -35,9 +35,11 @@ impl CheckedStorage {
     }
 }
 
-/// Checks the storage of a vendor.
-pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, CheckedStorage) {
-    let storage = match storage::open(vendor, config, &storage::say_on_stderr()) {
+/// Checks the storage of a vendor. All checks together wait about 12 s for a service that hangs. With `deep`, every byte is
+/// read, which may take long: if the storage is good, the other checks are patient.
+pub(super) fn check(vendor: &Vendor, config: &Config, deep: bool) -> (Check, CheckedStorage) {
+    let say = storage::say_on_stderr();
+    let storage = match storage::open_in_a_hurry(vendor, config, &say) {
         Ok(storage) => storage,
         Err(failure) => return (Check::unable("storage", &failure), CheckedStorage::Unopened),
     };
@@ -51,7 +53,8 @@ pub(super) fn check(vendor: &Vendor, config: &Config) -> (Check, CheckedStorage)
             } else {
                 Check::warning("storage", found).details(warnings)
             };
-            (check, CheckedStorage::Answers(storage))
+            let patient = if deep { storage::open(vendor, config, &say) } else { Ok(storage) };
+            (check, patient.map_or(CheckedStorage::Unopened, CheckedStorage::Answers))
         }
         Err(error) => {
             let silent = error.is_unanswered();
@@ -82,23 +85,46 @@ mod tests {
     use raas_publish::home::Home;
     use raas_publish::registry::Registry;
 
-    #[test]
-    fn a_service_that_does_not_answer_gets_no_further_requests() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(Some(folder.path().join("home"))).unwrap();
-        let server = Server::new(&["shared"]);
-        let file = folder.path().join("raas.cfg");
+    /// A home with a vendor whose bucket is in this service.
+    fn vendor_of(server: &Server, folder: &std::path::Path) -> (Home, Config) {
+        let home = Home::new(Some(folder.join("home"))).unwrap();
+        let file = folder.join("raas.cfg");
         let text = format!(
             "[aws]\naws_access_key_id = KEY\naws_secret_access_key = secret\n[acme]\ns3_bucket = shared\n\
-             s3_path_style = yes\ns3_endpoint = {}\n",
+             s3_path_style = yes\ns3_stall_timeout = 1\ns3_endpoint = {}\n",
             server.url()
         );
         std::fs::write(&file, text).unwrap();
         let asked = ConfigRequest { file: Some(file), ..ConfigRequest::default() };
         let config = Config::load(&asked, &|| Ok(home.clone())).unwrap();
+        home.vendor(&"acme".parse().unwrap()).create().unwrap();
+        (home, config)
+    }
+
+    #[test]
+    fn a_service_that_always_fails_is_reported_soon() {
+        for what in [What::Refuse(500, "InternalError"), What::Refuse(503, "SlowDown"), What::Later(429, 60)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let server = Server::new(&["shared"]);
+            let (home, config) = vendor_of(&server, folder.path());
+            server.fail(Fault::always("*", what.clone()));
+            let begun = std::time::Instant::now();
+            let status = status::check(&home, &config, &"acme".parse().unwrap(), None, None);
+            assert!(!status.healthy);
+            // Each request is tried twice, and a pause that the service asks for is short.
+            let limit = if matches!(what, What::Later(..)) { 15 } else { 5 };
+            assert!(begun.elapsed().as_secs() < limit, "{what:?}: {:?}", begun.elapsed());
+        }
+    }
+
+    #[test]
+    fn a_service_that_does_not_answer_gets_no_further_requests() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::new(&["shared"]);
+        let (home, config) = vendor_of(&server, folder.path());
         let name = "acme".parse().unwrap();
         let vendor = home.vendor(&name);
-        vendor.create().unwrap();
         server.fail(Fault::always("*", What::Reset));
         let status = status::check(&home, &config, &name, None, None);
         let found = |name: &str| status.checks.iter().find(|check| check.name == name).unwrap();

@@ -1,7 +1,10 @@
 //! Opens the S3 bucket of a vendor.
 
+use std::sync::Arc;
+
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
+use raas_http::ForwardProxies;
 use raas_publish::home::Vendor;
 use raas_publish::storage::Storage;
 use raas_s3::{AwsSettings, Retries, S3, S3Options, S3Settings};
@@ -29,6 +32,8 @@ pub(crate) fn open(
         settings: &bucket,
         aws: &aws,
         uploads: vendor.uploads(),
+        service_note: vendor.service_note(),
+        proxies: proxies()?,
         retries: if hurry == Hurry::Yes { Retries::Few } else { Retries::Many },
         say,
     })?;
@@ -40,6 +45,15 @@ pub(crate) fn open(
     Ok(Box::new(storage))
 }
 
+/// The proxies that the environment names, for requests to AWS and to services like it.
+///
+/// # Errors
+/// A variable is not the URL of a proxy.
+pub(crate) fn proxies() -> Result<Arc<ForwardProxies>, Failure> {
+    let proxies = ForwardProxies::from_environment();
+    proxies.map(Arc::new).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
+}
+
 fn settings_of(settings: &VendorSettings) -> S3Settings {
     S3Settings {
         bucket: settings.s3_bucket.clone().unwrap_or_default(),
@@ -48,6 +62,8 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
         region: settings.s3_region.clone(),
         path_style: settings.s3_path_style,
         public_acl: settings.s3_public_acl,
+        checksums: settings.s3_checksums,
+        stall_timeout: settings.s3_stall_timeout,
         access: settings.access,
         cdn_url: settings.cdn_url.clone(),
     }
@@ -124,6 +140,8 @@ mod tests {
                 settings: &settings,
                 aws: &aws,
                 uploads: "/dev/null/x".into(),
+                service_note: "/dev/null/y".into(),
+                proxies: Arc::new(ForwardProxies::none()),
                 retries: Retries::Many,
                 say: &Say::nothing(),
             };

@@ -121,3 +121,31 @@ fn signatures_attestations_and_artifacts_are_served_byte_for_byte() {
     assert_eq!(attached["manifests"][0]["digest"], json!(bundle.digest));
     assert_eq!(sandbox.json(&["status", "acme", "--json"])["healthy"], true);
 }
+
+#[test]
+fn an_attachment_is_never_the_reference_to_pull() {
+    let mut layout = Layout::new();
+    let image = layout.simple_image("app");
+    layout.tag(&image, "1.0");
+    let config = layout.document(media_type::OCI_CONFIG, &json!({"architecture": "", "os": ""}));
+    let payload = layout.blob("application/vnd.dev.cosign.simplesigning.v1+json", "{}");
+    let signature = manifest(&mut layout, &config, json!(payload), json!({}));
+    for end in [".sig", ".att", ".sbom", ""] {
+        layout.tag(&signature, &format!("sha256-{}{end}", image.digest.hex()));
+    }
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("layout.tar", layout.tar());
+    let push = |more: &[&str]| sandbox.ok(&[&["push", "acme", "app", "--from", &path], more].concat());
+    let told = push(&[]);
+    let pull = told.lines().find(|line| line.starts_with("docker pull ")).unwrap();
+    assert!(pull.ends_with("/app:1.0"), "{told}");
+    assert!(push(&["--terse"]).trim().ends_with("/app:1.0"));
+    assert!(push(&["--dry-run", "--terse"]).trim().ends_with("/app:1.0"));
+    // The tag of an attachment is not suggested even if it was asked for.
+    layout.untag();
+    layout.untagged(&signature);
+    let path = sandbox.write("signature.tar", layout.tar());
+    let named = format!("app:sha256-{}.sig", image.digest.hex());
+    let told = sandbox.ok(&["push", "acme", &named, "--from", &path, "--terse"]);
+    assert!(told.trim().ends_with(&format!("/app@{}", signature.digest)), "{told}");
+}

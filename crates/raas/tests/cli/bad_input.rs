@@ -283,8 +283,42 @@ fn the_error_of_an_unwritable_home_names_its_path() {
     let arguments = ["--home", file.as_str(), "push", "acme", "app", "--from", archive.to_str().unwrap()];
     let failure = sandbox.fails(4, &arguments);
     assert!(failure.contains("home-is-a-file"), "{failure}");
-    let failure = sandbox.fails(4, &["push", "acme", "app", "--from", "nowhere.tar"]);
-    assert!(failure.contains("nowhere.tar") && failure.contains("No such file"), "{failure}");
+}
+
+#[test]
+fn a_missing_file_is_the_same_exit_code_however_it_was_named() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["push", "acme", "app", "--from", "nowhere.tar"][..],
+        &["push", "acme", "nowhere"],
+        &["push", "acme", "app", "--config", "nowhere.tar"],
+        &["lint", "nowhere.tar"],
+        &["pulls", "nowhere.tar"],
+    ] {
+        let failure = sandbox.fails(2, arguments);
+        assert!(failure.contains("nowhere.tar"), "{arguments:?}: {failure}");
+    }
+    sandbox.write("raas.cfg", "[redhat]\nmetadata = nowhere\n");
+    assert!(sandbox.fails(2, &["config", "check"]).contains("nowhere"));
+}
+
+#[test]
+fn hints_name_the_vendor_of_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["push", "bigdatainc", "app", "--from", fixtures::pulp2().to_str().unwrap()]);
+    for arguments in [
+        &["diff", "bigdatainc", "ffff", "ffff"][..],
+        &["diff", "bigdatainc", "nothing"],
+        &["rollback", "bigdatainc", "nothing"],
+        &["rollback", "bigdatainc", "app", "--to", "ffff"],
+        &["unpublish", "bigdatainc", "nothing"],
+        &["log", "bigdatainc", "nothing"],
+        &["log", "nobody"],
+    ] {
+        let failure = sandbox.fails(2, arguments);
+        let hints: Vec<&str> = failure.lines().filter(|line| line.starts_with("hint: ")).collect();
+        assert!(!hints.is_empty() && hints.iter().all(|hint| !hint.contains("ISV")), "{failure}");
+    }
 }
 
 /// A limit on the length of files replaces a full disk here. Both fail a write in the middle of an object.

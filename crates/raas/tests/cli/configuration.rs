@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_testkit::oci::Layout;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, send, succeeded};
 
 /// A bare configuration repository, as a service hosts it.
 struct Repository {
@@ -360,7 +361,7 @@ fn a_silent_host_times_out_and_an_interrupted_run_leaves_nothing() {
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(left_behind(&sandbox), 0);
 
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let child = silent(&[]).spawn().unwrap();
         wait_for(|| left_behind(&sandbox) > 1);
         let mut folder =
@@ -368,8 +369,7 @@ fn a_silent_host_times_out_and_an_interrupted_run_leaves_nothing() {
         let folder = folder.find(|path| path.is_dir()).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         thread::sleep(Duration::from_millis(100));
-        let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        send(child.id(), signal);
         assert_eq!(child.wait_with_output().unwrap().status.code(), Some(code));
         assert_eq!(left_behind(&sandbox), 0);
     }
@@ -399,8 +399,9 @@ fn end_orphans(script: &str) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(script) {
-            let pid = entry.file_name().into_string().unwrap();
-            drop(Command::new("kill").args(["-s", "KILL", &pid]).status());
+            let pid = entry.file_name().into_string().unwrap().parse().unwrap();
+            // The process may have ended by itself.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
         }
     }
     assert!(Path::new(script).exists());
@@ -452,4 +453,43 @@ fn the_key_of_a_cdn_is_checked_and_never_shown() {
     sandbox.ok(&["config", "check"]);
     let shown = sandbox.ok(&["config", "show"]);
     assert!(shown.contains("cdn_akamai_secret = ***") && !shown.contains("abc123"), "{shown}");
+}
+
+#[test]
+fn no_filter_runs_for_files_of_the_configuration_repository() {
+    let sandbox = Sandbox::new();
+    let repository = Repository::empty(&sandbox);
+    let work = sandbox.path("conf-work");
+    git(&["clone", "--quiet", repository.folder.to_str().unwrap(), work.to_str().unwrap()]);
+    fs::write(work.join(".gitattributes"), "* filter=evil\n").unwrap();
+    fs::write(work.join("raas.cfg"), "[redhat]\nmetadata = ./operator\n").unwrap();
+    fs::create_dir(work.join("operator")).unwrap();
+    fs::write(work.join("operator/index.json"), "[]").unwrap();
+    let work_text = work.to_str().unwrap();
+    git(&["-C", work_text, "add", "."]);
+    git(&["-C", work_text, "commit", "--quiet", "-m", "Configure"]);
+    git(&["-C", work_text, "push", "--quiet", "origin", "HEAD:main"]);
+    // The machine has a filter of that name, such as that of git-lfs.
+    let ran = sandbox.path("ran");
+    let filter = format!("[filter \"evil\"]\nsmudge = touch {}; cat\nrequired = true\n", ran.display());
+    let settings = sandbox.write("gitconfig", filter);
+    let mut command = with_repository(&sandbox, &repository.url(), &["config", "check"]);
+    // The relative path leads to a file of the repository.
+    succeeded(&command.env("GIT_CONFIG_GLOBAL", &settings).output().unwrap());
+    assert!(!ran.exists());
+}
+
+#[test]
+fn a_file_with_secrets_that_everybody_may_read_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("raas.cfg", "[openshift]\npassword = hunter2\n");
+    let warned = |mode: u32| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        sandbox.ok(&["config", "check"]).contains("every user of this machine may read")
+    };
+    assert!(warned(0o644) && !warned(0o640) && !warned(0o600));
+    sandbox.write("raas.cfg", "[openshift]\nusername = operator\n");
+    assert!(!warned(0o644), "there is no secret");
+    sandbox.write("raas.cfg", "[acme]\ncdn_cloudfront_key = /etc/raas/key.pem\ncdn_cloudfront_key_id = K2\n");
+    assert!(!warned(0o644), "the key is in another file");
 }

@@ -1,5 +1,7 @@
 //! Image federation: the operator's documents and base images in the vendor's registry.
 
+use std::sync::{Arc, Mutex};
+
 use raas_testkit::layers::{Pack, layer};
 use raas_testkit::oci::{Layer, Layout};
 use raas_testkit::pulp2::Export;
@@ -153,6 +155,77 @@ fn a_registry_that_asks_for_a_token_gets_one() {
     sandbox.write("raas.cfg", format!("[redhat]\nmask_images = {host}/ubi9:9.4\n{named}"));
     let failure = sandbox.fails(2, &["push", "acme", "other", "--from", &path]);
     assert!(failure.contains("would be refused"), "{failure}");
+}
+
+/// A registry that redirects, asks for a password by this challenge, and records what it was sent.
+fn curious_registry(challenge: &str) -> (http::Server, Arc<Mutex<Vec<String>>>) {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (recorded, challenge) = (Arc::clone(&sent), challenge.to_owned());
+    let server = http::Server::scripted(move |asked| {
+        recorded.lock().unwrap().extend(asked.headers.get("authorization").cloned());
+        http::Reply::new(401, "").with("WWW-Authenticate", &challenge)
+    });
+    (server, sent)
+}
+
+#[test]
+fn a_registry_never_gets_the_password_of_another() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let registry = base.registry();
+    let host = registry.address().to_string();
+    // "puller:hunter2"
+    registry.protect("/v2/ubi9/manifests/", "Basic realm=\"x\"", "Basic cHVsbGVyOmh1bnRlcjI=");
+    let (curious, sent) = curious_registry("Basic realm=\"x\"");
+    let other = curious.address().to_string();
+    let write = |more: &str| {
+        let images = format!("mask_images = {host}/ubi9:9.4 {other}/ubi9:9.4\n");
+        let named = "registry_username = puller\nregistry_password = hunter2\n";
+        sandbox.write("raas.cfg", format!("[redhat]\n{images}{named}{more}"));
+    };
+    write("");
+    let failure = sandbox.fails(2, &["config", "check"]);
+    assert!(failure.contains("is for one registry") && failure.contains("registry_host"), "{failure}");
+    write(&format!("registry_host = {host}\n"));
+    let failure = sandbox.fails(2, &["config", "check"]);
+    assert!(failure.contains(&other) && failure.contains("asks for a name and a password"), "{failure}");
+    assert_eq!(sent.lock().unwrap().as_slice(), [""; 0]);
+    // Each has its own login. "guest:hunter3"
+    let auths = format!(r#"{{"auths":{{"{other}":{{"auth":"Z3Vlc3Q6aHVudGVyMw=="}}}}}}"#);
+    sandbox.write("auth.json", auths);
+    write(&format!("registry_host = {host}\nregistry_auth_file = auth.json\n"));
+    let failure = sandbox.fails(4, &["config", "check"]);
+    assert!(failure.contains("answers 401") && !failure.contains("hunter"), "{failure}");
+    assert_eq!(sent.lock().unwrap().as_slice(), ["Basic Z3Vlc3Q6aHVudGVyMw=="]);
+}
+
+#[test]
+fn a_password_for_a_token_server_elsewhere_is_reported() {
+    let sandbox = Sandbox::new();
+    let base = base();
+    let registry = base.registry();
+    let host = registry.address().to_string();
+    let issuer = http::Server::of([("/token", r#"{"token":"t0ken"}"#)]);
+    issuer.protect("/token", "Basic realm=\"x\"", "Basic cHVsbGVyOmh1bnRlcjI=");
+    let challenge = |issuer: &str| format!("Bearer realm=\"http://{issuer}/token\",service=\"s\"");
+    registry.protect("/v2/ubi9/manifests/", &challenge(&issuer.address().to_string()), "Bearer t0ken");
+    let named = "registry_username = puller\nregistry_password = hunter2\n";
+    sandbox.write("raas.cfg", format!("[redhat]\nmask_images = {host}/ubi9:9.4\n{named}"));
+    let checked = sandbox.ok(&["config", "check"]);
+    let note = format!("the password of `puller` for {host} is sent to {}", issuer.address());
+    assert!(checked.contains(&note) && !checked.contains("hunter2"), "{checked}");
+    let (layout, _) = base.app();
+    let path = sandbox.write("app.tar", layout.tar());
+    let pushed = sandbox.run(&["push", "acme", "app", "--from", &path]);
+    assert!(String::from_utf8_lossy(&pushed.stderr).contains(&note), "{pushed:?}");
+    // A token server that sends the request on does not send the password on.
+    let (curious, sent) = curious_registry("Basic realm=\"x\"");
+    let to = curious.url("/token");
+    let forwarding = http::Server::scripted(move |_| http::Reply::new(307, "").with("Location", &to));
+    registry.protect("/v2/ubi9/manifests/", &challenge(&forwarding.address().to_string()), "Bearer t0ken");
+    let failure = sandbox.fails(4, &["config", "check"]);
+    assert!(failure.contains(&format!("is sent to {}", forwarding.address())), "{failure}");
+    assert_eq!(sent.lock().unwrap().as_slice(), [""; 0]);
 }
 
 /// A version 4 document as Pulp writes it, and the operator's server with its content.

@@ -123,10 +123,32 @@ fn rollback_publishes_an_earlier_publication_completely() {
     assert!(said.contains("Nothing changed"), "{said}");
     // A rollback adds a commit and rewrites no history.
     assert_eq!(sandbox.commits("acme"), 6);
-    assert!(sandbox.ok(&["log", "acme", "app"]).contains("Roll back app: 1.0"));
+    let to = format!("Roll back app to {} of 20", &commit[..12]);
+    assert!(sandbox.ok(&["log", "acme", "app"]).contains(&to));
     // A rollback to the later publication restores the complete image.
     sandbox.ok(&["rollback", "acme", "app", "--to", outcome["commit"].as_str().unwrap()]);
     client.pull("app", "1.0");
+}
+
+#[test]
+fn a_second_rollback_does_not_bring_the_bad_version_back() {
+    let sandbox = Sandbox::new();
+    let one = push(&sandbox, "app", "1.0", "one");
+    let two = push(&sandbox, "app", "1.0", "two");
+    let three = push(&sandbox, "app", "1.0", "three");
+    let digest = |report: &Value| report["tags"]["1.0"].as_str().unwrap().to_owned();
+    let said = sandbox.ok(&["rollback", "acme", "app"]);
+    let commit = |report: &Value| report["commit"].as_str().unwrap()[..12].to_owned();
+    assert!(said.contains(&format!("Rolled app back to commit {} of 20", commit(&two))), "{said}");
+    assert!(said.contains(": Publish app: 1.0"), "{said}");
+    assert!(said.contains(&format!("~ 1.0  {} -> {}", digest(&three), digest(&two))), "{said}");
+    let again = sandbox.json(&["rollback", "acme", "app", "--json"]);
+    assert_eq!(again["tags"]["1.0"], one["tags"]["1.0"]);
+    assert_eq!(again["change"]["tags"]["1.0"]["from"], two["tags"]["1.0"]);
+    assert!(sandbox.fails(2, &["rollback", "acme", "app"]).contains("is the first publication of app"));
+    let log = sandbox.json(&["log", "acme", "app", "--json"]);
+    let what = log[0]["what"].as_str().unwrap();
+    assert!(what.starts_with(&format!("Roll back app to {} of 20", commit(&one))), "{what}");
 }
 
 #[test]

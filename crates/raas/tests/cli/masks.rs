@@ -2,6 +2,7 @@
 
 use raas_testkit::layers::{Pack, gzip, layer};
 use raas_testkit::oci::Layout;
+use raas_testkit::pulp2::Export;
 use raas_testkit::{fixtures, http};
 
 use crate::client::Client;
@@ -83,14 +84,101 @@ fn a_push_of_a_masked_docker_v1_image_prints_the_expected_lines() {
     assert_eq!((&again["stored"]["objects"], &again["changed"]), (&0.into(), &false.into()));
 }
 
+/// The configuration of the original tool has no `layer_url`: the export itself says where its layers are.
+#[test]
+fn the_transcript_of_the_original_tool_runs_with_its_own_configuration() {
+    let sandbox = Sandbox::new();
+    let archive = brief(&sandbox, include_str!("../../../../fixtures/raas.cfg"));
+    std::fs::copy(archive, sandbox.path("bigdata-app.tar")).unwrap();
+    let output = sandbox.run(&["push", "bigdatainc", "bigdata-app"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let location = format!("https://pulp.example.com/pulp/docker/bigdata-app/{MASKED}/layer");
+    assert!(
+        said.contains(&format!("Skipping layer {MASKED} (masked: it is served from {location})")),
+        "{said}"
+    );
+    assert!(!sandbox.files("bigdatainc/bucket").iter().any(|key| key.contains(MASKED)));
+}
+
+/// An export whose own URL no client can follow.
+fn export_without_url() -> Vec<u8> {
+    let mut export = Export::chain("app", 2);
+    export.url = "file:///var/lib/pulp/app/".to_owned();
+    export.tar()
+}
+
 #[test]
 fn a_masked_layer_without_a_location_rejects_the_push() {
     let sandbox = Sandbox::new();
-    let archive = brief(&sandbox, include_str!("../../../../fixtures/raas.cfg"));
-    let failure = sandbox.fails(3, &["push", "bigdatainc", "bigdata-app", "--from", &archive]);
-    assert!(failure.contains(MASKED) && failure.contains("layer_url"), "{failure}");
-    assert_eq!(sandbox.files("bigdatainc/bucket"), Vec::<String>::new());
-    assert_eq!(sandbox.commits("bigdatainc"), 0);
+    let base = Export::chain("app", 2).id(0);
+    sandbox.write("raas.cfg", format!("[redhat]\nmask_layers = {base}\n"));
+    let path = sandbox.write("app.tar", export_without_url());
+    let failure = sandbox.fails(3, &["push", "acme", "app", "--from", &path]);
+    assert!(failure.contains(&base) && failure.contains("layer_url"), "{failure}");
+    assert!(failure.contains("masked_without_location = warn"), "{failure}");
+    assert_eq!(sandbox.files("acme/bucket"), Vec::<String>::new());
+    assert_eq!(sandbox.commits("acme"), 0);
+}
+
+#[test]
+fn a_masked_layer_without_a_location_can_be_published_with_a_warning() {
+    let sandbox = Sandbox::new();
+    let base = Export::chain("app", 2).id(0);
+    let configuration = format!("[redhat]\nmask_layers = {base}\n");
+    sandbox.write("raas.cfg", format!("{configuration}masked_without_location = warn\n"));
+    let path = sandbox.write("app.tar", export_without_url());
+    let push = ["push", "acme", "app", "--from", &path];
+    let output = sandbox.command(&push).env_remove("RAAS_OFFLINE").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let warning =
+        "Warning: 1 of 1 masked layers are not at their locations, so clients cannot pull the image";
+    assert!(said.contains(warning) && said.contains("set `layer_url` in [redhat]"), "{said}");
+    // The Docker v1 metadata is published, and clients are sent nowhere.
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    assert_eq!(client.get("/v1/repositories/app/tags").status, 200);
+    let answer = client.get(&format!("/v1/images/{base}/layer"));
+    assert!(answer.headers["location"].starts_with("https://layer-url-is-not-set.invalid/"));
+    // With the location, the same push makes the image whole.
+    sandbox.write("raas.cfg", format!("{configuration}layer_url = https://cdn.example.com/rhel\n"));
+    sandbox.ok(&push);
+    let answer = client.get(&format!("/v1/images/{base}/layer"));
+    assert_eq!(answer.headers["location"], format!("https://cdn.example.com/rhel/{base}/layer"));
+}
+
+#[test]
+fn masked_layers_are_asked_for_at_push_and_the_outcome_is_shown() {
+    let sandbox = Sandbox::new();
+    let cdn = cdn();
+    let archive =
+        brief(&sandbox, &format!("[redhat]\nmask_layers = {MASKED}\nlayer_url = {}\n", cdn.url("/rhel7/")));
+    let push = |name: &str, more: &[&str]| {
+        let arguments =
+            [&["push", "bigdatainc", name, "--repository", "bigdata-app", "--from", &archive], more];
+        let output = sandbox.command(&arguments.concat()).env_remove("RAAS_OFFLINE").output().unwrap();
+        assert!(output.status.success());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (_, said) = push("one", &[]);
+    assert!(said.contains("All masked layers are at their locations (1 asked)"), "{said}");
+    let path = format!("/rhel7/{MASKED}/layer");
+    assert_eq!((cdn.count("HEAD", &path), cdn.count("GET", &path)), (1, 0));
+    push("two", &["--offline"]);
+    assert_eq!(cdn.count("HEAD", &path), 1);
+    // A layer that is not there is no reason to refuse the image: the operator may open the location later.
+    sandbox
+        .write("raas.cfg", format!("[redhat]\nmask_layers = {MASKED}\nlayer_url = {}\n", cdn.url("/other")));
+    let (_, said) = push("three", &[]);
+    assert!(said.contains("Warning: 1 of 1 masked layers are not at their locations"), "{said}");
+    assert!(
+        said.contains(&format!("{}: it answers 404", cdn.url(&format!("/other/{MASKED}/layer")))),
+        "{said}"
+    );
+    let (out, _) = push("three", &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["masked"][0]["presence"], "missing");
 }
 
 #[test]

@@ -10,9 +10,10 @@ use raas_testkit::layers::{Pack, layer, noise};
 use raas_testkit::oci::Layout;
 use raas_testkit::pulp2::Export;
 use raas_testkit::s3::{Fault, Server, What};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, send};
 
 pub(crate) const BUCKET: &str = "acme-images";
 
@@ -339,11 +340,14 @@ fn an_interruption_leaves_no_unfinished_upload() {
     let sandbox = sandbox(&server, "");
     let path = sandbox.write("app.tar", layout(1, 34 << 20));
     let child = push_midway(&sandbox, &server, &path, &[]);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(
+        said.contains("Interrupted by SIGINT: nothing was published; what was unfinished in s3://"),
+        "{said}"
+    );
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(sandbox.commits("acme"), 0);
 }
@@ -365,11 +369,14 @@ fn an_interruption_leaves_no_clone_of_the_configuration_either() {
     let address = format!("file://{}", folder.display());
     let child = push_midway(&sandbox, &server, &path, &["--config-repo", &address]);
     assert!(fs::read_dir(sandbox.home().join("_config")).unwrap().count() > 0);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("Interrupted: removing unfinished uploads"), "{said}");
+    assert!(
+        said.contains("Interrupted by SIGINT: nothing was published; what was unfinished in s3://"),
+        "{said}"
+    );
     assert!(server.uploads(BUCKET).is_empty());
     assert_eq!(fs::read_dir(sandbox.home().join("_config")).unwrap().count(), 0);
 }
@@ -421,4 +428,73 @@ fn setup_adds_a_given_bucket_to_the_configuration() {
     assert!(said.contains(&format!("s3://{BUCKET}")) && said.contains("Remembered in raas.cfg"), "{said}");
     let after = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
     assert_eq!(after, format!("{before}\n[acme]\ns3_bucket = {BUCKET}\n"));
+}
+
+#[test]
+fn protected_images_are_never_behind_open_access() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "");
+    let path = sandbox.write("app.tar", layout(3, 1000));
+    for name in ["app", "secret"] {
+        sandbox.ok(&["push", "acme", name, "--from", &path]);
+    }
+    let private = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    let document = sandbox.home().join("acme/checkout/crane/data/secret.json");
+    let text = fs::read_to_string(&document).unwrap();
+    fs::write(&document, text.replace("\"protected\": false", "\"protected\": true")).unwrap();
+    let open = ["access = public\n", "access = cdn\ncdn_url = https://cdn.example.com\n"];
+    for access in open {
+        sandbox.write("raas.cfg", format!("{private}{access}"));
+        server.forget();
+        for arguments in [
+            &["config", "check"][..],
+            &["setup", "acme"],
+            &["setup", "acme", "--create"],
+            &["push", "acme", "app", "--from", &path],
+            &["push", "acme", "other", "--from", &path],
+        ] {
+            let failure = sandbox.fails(2, arguments);
+            assert!(failure.contains("lets everybody read the manifests and layers"), "{failure}");
+            assert!(
+                failure.contains("repositories: secret\n") && failure.contains("hint: set "),
+                "{failure}"
+            );
+        }
+        assert!(server.asked().is_empty(), "nothing was stored: {:?}", server.asked());
+        let status: Value =
+            serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
+        assert_eq!(check(&status, "protected")["outcome"], "failed", "{status:#}");
+    }
+    // A CDN that checks tokens, and access through the server, open nothing.
+    for access in [&format!("{}cdn_akamai_secret = 0a\n", open[1]), "access = proxy\n"] {
+        sandbox.write("raas.cfg", format!("{private}{access}"));
+        sandbox.ok(&["config", "check"]);
+    }
+}
+
+#[test]
+fn metadata_that_everybody_may_read_is_a_failed_check_with_the_repair() {
+    let server = Server::new(&[BUCKET]);
+    let sandbox = sandbox(&server, "access = public\n");
+    sandbox.ok(&["setup", "acme", "--create"]);
+    let policy = server.setting(BUCKET, "policy").unwrap();
+    assert!(!policy.contains("_metadata") && !policy.contains("_record"), "{policy}");
+    let storage = || {
+        let status: Value =
+            serde_json::from_slice(&sandbox.run(&["status", "acme", "--json"]).stdout).unwrap();
+        check(&status, "storage").clone()
+    };
+    assert_eq!(storage()["outcome"], "ok");
+    // The policy of an older raas.
+    let ancestry = "arn:aws:s3:::acme-images/reg/*/ancestry";
+    let older = policy
+        .replace(ancestry, &format!("{ancestry}\",\"{}", ancestry.replace("*/ancestry", "_metadata/*")));
+    assert_ne!(older, policy);
+    server.set(BUCKET, "policy", &older);
+    let failed = storage();
+    assert_eq!(failed["outcome"], "failed");
+    assert!(failed["fix"].as_str().unwrap().contains("raas setup acme --create"), "{failed}");
+    sandbox.ok(&["setup", "acme", "--create"]);
+    assert_eq!(storage()["outcome"], "ok");
+    assert_eq!(server.setting(BUCKET, "policy").unwrap(), policy);
 }

@@ -1,14 +1,15 @@
 //! A home and a working folder for one test, and the command that runs in them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::thread;
+use std::sync::{Once, OnceLock};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -27,6 +28,7 @@ fn authority() -> &'static str {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
+        reset_interrupts();
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
         fs::write(folder.path().join(AUTHORITY), authority()).unwrap();
@@ -40,6 +42,20 @@ impl Sandbox {
     /// A file in the working folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)
+    }
+
+    /// The file of the user's configuration.
+    pub(crate) fn user_config(&self) -> PathBuf {
+        self.folder.path().join(".config/raas/raas.cfg")
+    }
+
+    /// Prepares a command to run in another folder, which has no configuration.
+    pub(crate) fn elsewhere(&self, arguments: &[&str]) -> Command {
+        let folder = self.folder.path().join("elsewhere");
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = self.command(arguments);
+        command.current_dir(folder);
+        command
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
@@ -64,6 +80,14 @@ impl Sandbox {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .env_remove("RAAS_CONF_REPO")
+            // Tests name locations elsewhere, and ask only this machine.
+            .env("RAAS_OFFLINE", "true")
+            // Logins of the user's docker and podman.
+            .env("HOME", self.folder.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("DOCKER_CONFIG")
+            .env_remove("REGISTRY_AUTH_FILE")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -155,7 +179,7 @@ impl Sandbox {
             assert!(begun.elapsed() < Duration::from_secs(20), "the server does not start");
             thread::sleep(Duration::from_millis(10));
         };
-        Server { child, address }
+        Server { child, address, log: None }
     }
 }
 
@@ -176,10 +200,33 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
     }
 }
 
+/// Sends a signal to a process that the test has started.
+pub(crate) fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Lets programs that the tests start be interrupted. A shell starts `nohup … &` with SIGINT ignored, and programs inherit
+/// that; a signal that has a handler is not ignored by the programs that a process starts.
+fn reset_interrupts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        if ignored & (1 << (Signal::INT.as_raw() - 1)) != 0 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap());
+        }
+    });
+}
+
 /// A running server, which is killed at the end of the test.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    /// Reads the log of a stateless server to its end.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -187,22 +234,33 @@ impl Server {
     pub(crate) fn started(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut log) = (String::new(), String::new());
         // The server logs notes about its configuration before.
         while !line.starts_with("Serving") {
+            log.push_str(&line);
             line.clear();
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
         }
         let address = line.trim().rsplit("http://").next().unwrap().parse();
-        // The rest of the output is read and dropped, so that the server never waits for the test.
-        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-        Self { child, address: address.unwrap_or_else(|_| panic!("{line}")) }
+        // The rest of the output is read too, so that the server never waits for the test.
+        let log = thread::spawn(move || {
+            // The log of a killed server may end in the middle of a character.
+            drop(said.read_to_string(&mut log));
+            log
+        });
+        Self { child, address: address.unwrap_or_else(|_| panic!("{line}")), log: Some(log) }
     }
 
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
-        let killed = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
+        send(self.child.id(), Signal::TERM);
+    }
+
+    /// Asks a stateless server to stop. Returns its log.
+    pub(crate) fn stop_and_log(mut self) -> String {
+        self.signal();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap()
     }
 
     /// Asks the server to stop. Returns its exit code.

@@ -123,8 +123,9 @@ fn a_damaged_vendor_does_not_affect_the_others() {
     for vendor in ["acme", "broken"] {
         Client::of(server.address, &format!("{vendor}.localhost")).pull("app", "latest");
     }
-    // A new record does not have the content of the checkout, and the vendor can push to it.
-    sandbox.ok(&["setup", "broken"]);
+    // A new record would withdraw what is served. It gets the content of the checkout, and the vendor can push to it.
+    assert!(sandbox.fails(4, &["setup", "broken"]).contains("setup broken --repair"));
+    sandbox.ok(&["setup", "broken", "--repair"]);
     sandbox.ok(&["push", "broken", "app", "--from", &path]);
     Client::of(server.address, "broken.localhost").pull("app", "latest");
 }

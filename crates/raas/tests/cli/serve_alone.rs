@@ -200,3 +200,19 @@ fn a_crane_is_replaced_with_its_own_configuration() {
     assert_eq!(tags.status, 307);
     assert!(!sandbox.home().exists());
 }
+
+#[test]
+fn a_replica_with_users_and_without_a_token_key_is_a_warning() {
+    let sandbox = published();
+    let vendor = sandbox.home().join("acme");
+    let (metadata, bucket) = (vendor.join("checkout"), vendor.join("bucket"));
+    let users = sandbox.write("users", "");
+    let key = sandbox.write("key", "0123456789abcdef".repeat(4));
+    let place = ["acme", "--metadata", metadata.to_str().unwrap(), "--bucket", bucket.to_str().unwrap()];
+    let warned = |more: &[&str]| {
+        sandbox.serve_alone(&[&place, more].concat()).stop_and_log().contains("no --token-key")
+    };
+    assert!(warned(&["--htpasswd", &users]));
+    assert!(!warned(&["--htpasswd", &users, "--token-key", &key]));
+    assert!(!warned(&[]));
+}

@@ -37,7 +37,8 @@ fn setup_can_be_run_again_and_reports_what_it_found() {
 #[test]
 fn status_is_healthy_only_if_every_check_holds() {
     let sandbox = Sandbox::new();
-    assert_eq!(check(&status(&sandbox, 1, &[]), "domain")["fix"], "raas setup acme");
+    let domain = status(&sandbox, 1, &[]);
+    assert!(check(&domain, "domain")["fix"].as_str().unwrap().contains("`raas setup acme`"), "{domain}");
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
     sandbox.ok(&["push", "acme", "app", "--from", &path]);
     sandbox.ok(&["push", "acme", "app/tools", "--from", &path]);
@@ -100,7 +101,7 @@ fn lint_reports_every_problem_with_its_location() {
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(findings["-"][0]["severity"], "error");
     let output = sandbox.run(&["lint", "nowhere.json", data.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said.matches(": ok").count(), 2, "a folder's documents, and what can be read first: {said}");
 }

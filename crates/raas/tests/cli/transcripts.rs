@@ -1,6 +1,8 @@
 //! What the commands print, word for word: transcripts of runs, kept as files beside this one.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use raas_testkit::oci::Layout;
@@ -136,7 +138,10 @@ fn a_session_prints_what_it_printed_before() {
     let sandbox = Sandbox::new();
     sandbox.write("one.tar", image(&["1.0"], "one"));
     sandbox.write("two.tar", image(&["1.0", "2.0"], "two"));
-    sandbox.write("raas.cfg", "[openshift]\nauth_token = secret\nserver_url = https://u.example.com\n");
+    let config =
+        sandbox.write("raas.cfg", "[openshift]\nauth_token = secret\nserver_url = https://u.example.com\n");
+    // Whether other users may read it depends on the umask, and a warning on that.
+    std::fs::set_permissions(config, Permissions::from_mode(0o600)).unwrap();
     let mut session = Transcript::new(&sandbox);
     for line in [
         "setup acme",

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use raas_testkit::docker_save::{self, LayerPlaces, Saved};
 use raas_testkit::layers::{layer, noise};
 use raas_testkit::s3::{Fault, Server, What};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::s3::{BUCKET, assert_stored, layout, sandbox};
-use crate::sandbox::{Sandbox, succeeded};
+use crate::sandbox::{Sandbox, send, succeeded};
 
 fn two_homes() -> (Server, Sandbox, Sandbox) {
     let server = Server::new(&[BUCKET]);
@@ -195,7 +196,7 @@ fn an_interrupted_run_releases_its_lease_for_the_next_home() {
     }
     thread::sleep(Duration::from_millis(50));
     server.behave();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(child.id(), Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let path = two.write("two.tar", layout(3, 1000));
     let begun = Instant::now();
@@ -240,6 +241,9 @@ fn another_registry_in_the_bucket_is_left_unchanged() {
     let path = two.write("app.tar", layout(2, 1000));
     two.ok(&["push", "acme", "two", "--from", &path]);
     two.write("raas.cfg", bucket);
+    assert!(two.fails(2, &["push", "acme", "two", "--from", &path]).contains("this command would use s3://"));
+    // Somebody has told the home that the bucket is its storage.
+    std::fs::copy(one.home().join("acme/storage.json"), two.home().join("acme/storage.json")).unwrap();
     let before = server.keys(BUCKET);
     for arguments in [
         &["push", "acme", "two", "--from", &path][..],

@@ -80,8 +80,9 @@ fn load(
     let held = UnpackedPart::unpack(&packed, part_index, allowance, pool.budget.empty_charge())?;
     drop(packed);
     let there = held.documents().map(|(path, bytes)| (path, Digest::of(bytes), bytes));
-    let found =
-        store.compare(there, |bytes, before| catalog::load(&Loader { files: &held, pool }, bytes, before));
+    let found = store.compare(there, |path, bytes, before| {
+        catalog::load(&Loader { files: &held, pool }, path, bytes, before)
+    });
     Ok(ReadPart { part_index, used: held.used(), found })
 }
 

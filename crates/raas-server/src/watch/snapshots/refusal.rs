@@ -26,6 +26,11 @@ pub(in crate::watch) enum Refusal {
     TooLong(ObjectKey, u64),
     #[error("the pointer has been removed from the bucket")]
     Gone,
+    #[error(
+        "the pointer is at publication {found} again, and {served} is served: start the server with --allow-rollback if the \
+         bucket was restored on purpose"
+    )]
+    Earlier { found: u64, served: u64 },
     #[error("the pointer: {0}")]
     Pointer(#[from] PointerError),
     #[error(
@@ -38,8 +43,9 @@ pub(in crate::watch) enum Refusal {
     Digest(ObjectKey, Digest),
     #[error("{0}: {1}")]
     Archive(ObjectKey, ArchiveError),
+    /// The same content was refused before. The values are the reason, and the reason for everybody.
     #[error("{0}")]
-    Again(String),
+    Again(String, String),
     #[error(transparent)]
     Memory(#[from] OverBudget),
     #[error("the reader of the metadata failed; see the log")]
@@ -47,6 +53,24 @@ pub(in crate::watch) enum Refusal {
 }
 
 impl Refusal {
+    /// The reason for everybody. It names no repository: a protected one may be hidden.
+    pub(super) fn for_everybody(&self) -> String {
+        match self {
+            Refusal::Memory(error) => error.to_string(),
+            Refusal::Again(_, reason) => reason.clone(),
+            Refusal::Older | Refusal::Earlier { .. } | Refusal::NoBucket | Refusal::Gone => self.to_string(),
+            Refusal::Sign(_) | Refusal::Ask(..) | Refusal::Status(..) | Refusal::Broken(..) => {
+                "the bucket cannot be read; the server's log says why".into()
+            }
+            Refusal::TooLong(..)
+            | Refusal::Pointer(_)
+            | Refusal::Size(..)
+            | Refusal::Digest(..)
+            | Refusal::Archive(..)
+            | Refusal::Reader => "the metadata in the bucket is not valid; the server's log says why".into(),
+        }
+    }
+
     /// Whether the same content will be refused again. Bytes with the right digest are always the same.
     pub(super) fn is_of_content(&self) -> bool {
         matches!(self, Refusal::Archive(..) | Refusal::Memory(_))

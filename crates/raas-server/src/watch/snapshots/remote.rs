@@ -12,7 +12,7 @@ use raas_types::{Digest, ObjectKey, Part, Sha256};
 use super::super::archive::room;
 use super::super::error_code::ErrorCode;
 use super::refusal::Refusal;
-use crate::http_client::HttpClient;
+use crate::http_client::{Buffering, HttpClient};
 use crate::origin::Origin;
 
 /// How long a bucket may be silent in the middle of an object.
@@ -34,7 +34,7 @@ impl BucketReader {
     ) -> Result<Response<Incoming>, Refusal> {
         let url = self.origin.url(&Method::GET, key, None)?;
         let headers = unless.map(|etag| (IF_NONE_MATCH, etag.clone()));
-        let response = self.client.fetch(&Method::GET, &url, headers.as_slice()).await;
+        let response = self.client.fetch(&Method::GET, &url, headers.as_slice(), Buffering::Full).await;
         response.map_err(|error| Refusal::Ask(key.clone(), error))
     }
 

@@ -66,6 +66,13 @@ pub(super) struct StatelessArgs {
     /// Put the bucket into the path and not into the host name
     #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
     s3_path_style: bool,
+
+    /// Follow a bucket also back to an earlier publication, as after a restored backup
+    ///
+    /// The server otherwise keeps what it serves if the pointer in the bucket is put back to an earlier publication. A
+    /// rollback by raas is a new publication and needs no option.
+    #[arg(long, env = "RAAS_ALLOW_ROLLBACK")]
+    pub(super) allow_rollback: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -1,5 +1,6 @@
 //! Options of `raas serve` for how clients reach it: TLS, ACME, trusted proxies, tokens, and how it stops.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use raas_server::{Acme, BaseUrl, CertificateFiles, ForwardProxies, IpNet, Options, TokenKey};
 
+use crate::output;
 use raas_base::failure::{Failure, Kind};
 
 #[derive(Debug, Args)]
@@ -116,10 +118,27 @@ impl TlsArgs {
             return Ok(given);
         }
         let file = home.join("_token_key");
-        TokenKey::read_or_create(&file).map_err(|error| {
-            Failure::new(Kind::Environment, format!("cannot keep the key for tokens in {}", file.display()))
-                .caused_by(error)
-        })
+        match TokenKey::read_or_create(&file) {
+            Ok(key) => Ok(key),
+            // A server starts on a full or read-only disk, and in a folder of another user: the key is a convenience then. A key
+            // that is there and cannot be read is an error.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::ReadOnlyFilesystem)
+                    || (error.kind() == ErrorKind::PermissionDenied && !file.exists()) =>
+            {
+                output::error(&format!(
+                    "Note: the tokens of this server end with it, and other servers do not accept them: cannot keep \
+                     their key in {}: {error}",
+                    file.display()
+                ));
+                Ok(given)
+            }
+            Err(error) => Err(Failure::new(
+                Kind::Environment,
+                format!("cannot keep the key for tokens in {}", file.display()),
+            )
+            .caused_by(error)),
+        }
     }
 
     /// The server's options that these arguments set.

@@ -1,42 +1,121 @@
 //! `[pulpserver]`: the Pulp server.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use raas_base::Secret;
+use raas_base::failure::{Failure, Kind};
+use raas_http::ClientIdentity;
+use raas_sources::pulp::PulpSettings;
 
 use crate::config::ini::{Ini, IniError};
 use crate::config::key::{Key, Section, SectionText};
-use crate::config::values::{secret, text, url};
+use crate::config::values::{base_paths, pulp_domain, secret, server, text, yes_or_no};
 
 /// The Pulp server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pulpserver {
-    pub(crate) url: Option<String>,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<Secret>,
+    url: Option<String>,
+    username: Option<String>,
+    password: Option<Secret>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    any_certificate: bool,
+    domain: Option<String>,
+    base_paths: Vec<String>,
+    katello: bool,
 }
 
 impl Pulpserver {
-    pub(in crate::config) fn read(ini: &Ini) -> Result<Self, IniError> {
+    pub(in crate::config) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
         let mut pulp = Self::default();
-        SECTION.read(ini, SECTION.name, Path::new(""), &mut pulp)?;
+        SECTION.read(ini, SECTION.name, folder, &mut pulp)?;
+        if let Some(key) = ["username", "password", "client_certificate", "client_key", "domain", "base_path"]
+            .iter()
+            .find(|key| pulp.url.is_none() && ini.value(SECTION.name, key).is_some())
+            && let Some(value) = ini.value(SECTION.name, key)
+        {
+            return Err(value.error(format!("`{key}` needs `host`, the Pulp server")));
+        }
+        for (key, other) in [
+            ("username", "password"),
+            ("password", "username"),
+            ("client_certificate", "client_key"),
+            ("client_key", "client_certificate"),
+        ] {
+            if let (Some(value), None) = (ini.value(SECTION.name, key), ini.value(SECTION.name, other)) {
+                return Err(value.error(format!("`{key}` needs `{other}`")));
+            }
+        }
         Ok(pulp)
     }
+
+    /// The settings of the server; none if no server is set.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub(crate) fn settings(&self) -> Result<Option<PulpSettings>, Failure> {
+        let Some(url) = self.url.clone() else { return Ok(None) };
+        let identity = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(identity(certificate, key)?)),
+            _ => None,
+        };
+        Ok(Some(PulpSettings {
+            url,
+            login: self.username.clone().zip(self.password.clone()),
+            identity,
+            any_certificate: self.any_certificate,
+            domain: self.domain.clone(),
+            base_paths: self.base_paths.clone(),
+            katello: self.katello,
+        }))
+    }
+}
+
+fn identity(certificate: &Path, key: &Path) -> Result<ClientIdentity, Failure> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| {
+            Failure::new(Kind::Usage, format!("cannot read {} of [pulpserver]", path.display()))
+                .caused_by(error)
+        })
+    };
+    ClientIdentity::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
+        let message = format!("cannot use `client_certificate` of [pulpserver], {}", certificate.display());
+        Failure::new(Kind::Usage, message).caused_by(error)
+    })
 }
 
 pub(super) static SECTION: Section<Pulpserver> = Section {
     name: "pulpserver",
     text: SectionText {
         heading: "[pulpserver]: the Pulp server",
-        comment: "The Pulp server. raas checks these keys and does not use them yet.",
+        comment: "The Pulp server that `raas push` reads images from if there is no --from.",
     },
     keys: &[
         Key::<Pulpserver>::new(
+            "host",
+            "the server: a host name with or without a port, or a URL without a path",
+            "pulp.example.com",
+            |pulp, value, _| {
+                let url = server(value)?;
+                if pulp.url.as_ref().is_some_and(|other| *other != url) {
+                    return Err(value.error("`host` and `url` name different servers".into()));
+                }
+                pulp.url = Some(url);
+                Ok(())
+            },
+        ),
+        Key::<Pulpserver>::new(
             "url",
-            "the server's address",
+            "another name of `host`, for older files",
             "https://pulp.example.com",
             |pulp, value, _| {
-                pulp.url = Some(url(value)?);
+                let url = server(value)?;
+                if pulp.url.as_ref().is_some_and(|other| *other != url) {
+                    return Err(value.error("`host` and `url` name different servers".into()));
+                }
+                pulp.url = Some(url);
                 Ok(())
             },
         ),
@@ -54,5 +133,66 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
             },
         )
         .secret(),
+        Key::<Pulpserver>::new(
+            "client_certificate",
+            "the file of a certificate in PEM, in place of a password",
+            "/etc/raas/pulp-client.pem",
+            |pulp, value, folder| {
+                pulp.client_certificate = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        ),
+        Key::<Pulpserver>::new(
+            "client_key",
+            "the file of the key of `client_certificate`, in PEM",
+            "/etc/raas/pulp-client.key",
+            |pulp, value, folder| {
+                pulp.client_key = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        ),
+        Key::<Pulpserver>::new(
+            "verify_ssl",
+            "whether to check the server's certificate; its authority may also lie in \
+             `/etc/containers/certs.d/<host>/ca.crt`",
+            "no",
+            |pulp, value, _| {
+                pulp.any_certificate = !yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("yes"),
+        Key::<Pulpserver>::new(
+            "domain",
+            "the domain, for a server with domains",
+            "acme",
+            |pulp, value, _| {
+                pulp.domain = Some(pulp_domain(value)?);
+                Ok(())
+            },
+        )
+        .default("default"),
+        Key::<Pulpserver>::new(
+            "base_path",
+            "the base paths of an image's distribution, the first that exists counts; `{isv}` and `{image}` stand for \
+             the vendor and the image",
+            "{isv}/{image}, {isv}-{image}",
+            |pulp, value, _| {
+                pulp.base_paths = base_paths(value)?;
+                Ok(())
+            },
+        )
+        .default("`{isv}/{image}, {isv}-{image}`"),
+        Key::<Pulpserver>::new(
+            "katello",
+            "whether Katello, Satellite or Foreman stands before Pulp; it needs one `base_path`, and raas takes all \
+             repositories for private",
+            "no",
+            |pulp, value, _| {
+                pulp.katello = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
     ],
 };

@@ -3,7 +3,10 @@
 use raas_sources::federation::FederationSettings;
 
 use crate::config::key::{Key, Section, SectionText};
-use crate::config::values::{base_images, documents, folder_in_repository, masked_layers, secret, text, url};
+use crate::config::values::{
+    base_images, documents, folder_in_repository, masked_layers, masked_without_location, registry_host,
+    secret, text, url,
+};
 
 pub(super) static SECTION: Section<FederationSettings> = Section {
     name: "redhat",
@@ -32,6 +35,17 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
             },
         ),
         Key::<FederationSettings>::new(
+            "masked_without_location",
+            "what a push does with a masked layer without a location: `refuse` rejects the image, `warn` publishes it with \
+             a warning, and clients cannot pull it until `layer_url` is set and it is pushed again",
+            "warn",
+            |settings, value, _| {
+                settings.masked_without_location = masked_without_location(value)?;
+                Ok(())
+            },
+        )
+        .default("`refuse`"),
+        Key::<FederationSettings>::new(
             "mask_images",
             "base images; all their layers are masked, of every platform: \
              `[docker://]host[:port]/name[:tag][@digest]` in a registry, or the path of an OCI image layout, which \
@@ -43,8 +57,19 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
             },
         ),
         Key::<FederationSettings>::new(
+            "registry_host",
+            "the registry, `host[:port]`, that gets the next two keys if it requires a login for its manifests; no other \
+             registry gets them",
+            "registry.example.com",
+            |settings, value, _| {
+                settings.registry_host = Some(registry_host(value)?);
+                Ok(())
+            },
+        )
+        .default("the one registry that `mask_images` names"),
+        Key::<FederationSettings>::new(
             "registry_username",
-            "the user name for registries of `mask_images` that require a login for their manifests",
+            "the user name at `registry_host`",
             "puller",
             |settings, value, _| {
                 settings.registry_username = Some(text(value)?);
@@ -61,6 +86,16 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
             },
         )
         .secret(),
+        Key::<FederationSettings>::new(
+            "registry_auth_file",
+            "the file with the logins of other registries, as `podman login` and `docker login` write it",
+            "/etc/raas/auth.json",
+            |settings, value, folder| {
+                settings.registry_auth_file = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        )
+        .default("the files where podman and docker keep them"),
         Key::<FederationSettings>::new(
             "metadata",
             "the operator's metadata documents: a file, a folder with everything below it, the URL of a document, or \

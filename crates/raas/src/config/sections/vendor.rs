@@ -4,15 +4,19 @@ mod keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raas_server::{HostName, TokenIssuer};
-use raas_types::{BucketAccess, VendorName};
+use raas_types::{BucketAccess, ChecksumPolicy, RepositoryPattern, VendorName};
 
 use crate::config::bucket;
 use crate::config::delivery::Delivery;
 use crate::config::ini::{Ini, IniError, SectionName};
 use crate::config::issuer::IssuerKeys;
 use crate::config::key::COMMON_SECTIONS;
+use crate::config::registry_address::RegistryAddress;
+use crate::config::tag_pattern::TagPattern;
+use crate::sync_rule::SyncRule;
 
 pub(super) use keys::SECTION;
 
@@ -24,18 +28,30 @@ pub(crate) struct VendorSettings {
     /// The S3 service, if it is not AWS.
     pub(crate) s3_endpoint: Option<String>,
     pub(crate) s3_region: Option<String>,
+    /// Whether the first push creates a missing bucket.
+    pub(crate) create_bucket: bool,
     /// The beginning of all keys, without a slash at the end.
     pub(crate) s3_prefix: Option<String>,
     /// Whether the bucket stands in the path and not in the host name.
     pub(crate) s3_path_style: bool,
     /// Whether objects of `access = public` are stored with an ACL that lets everybody read them.
     pub(crate) s3_public_acl: bool,
+    /// Whether uploads carry checksums.
+    pub(crate) s3_checksums: ChecksumPolicy,
+    /// How long a request to the bucket may stand still before it is tried again.
+    pub(crate) s3_stall_timeout: Option<Duration>,
     /// How clients get objects.
     pub(crate) access: BucketAccess,
     /// The base URL before the bucket, for `access = cdn`.
     pub(crate) cdn_url: Option<String>,
-    /// The hosts that people pull from.
+    /// The addresses that people pull from, as they are written.
+    pub(crate) registry_addresses: Vec<RegistryAddress>,
+    /// The hosts of these addresses, sorted: a server selects the vendor by the name alone.
     pub(crate) registry_hosts: Vec<HostName>,
+    /// The tags that must not move once they are published.
+    pub(crate) immutable_tags: Vec<TagPattern>,
+    /// The repositories that are protected from their first publication.
+    pub(crate) protected_repositories: Vec<RepositoryPattern>,
     /// The file of users who may read protected repositories, for a server without a home.
     pub(crate) htpasswd: Option<PathBuf>,
     /// Another issuer of tokens for protected repositories.
@@ -52,6 +68,8 @@ pub(crate) struct VendorSettings {
     pub(crate) openshift_domain: Option<String>,
     /// Tokens of a CDN, and what the server proxies.
     pub(crate) delivery: Delivery,
+    /// The images that are kept like their sources.
+    pub(crate) sync: Vec<SyncRule>,
 }
 
 /// A section while its keys are read. The four keys of a token issuer make sense only together.
@@ -82,6 +100,13 @@ impl VendorSettings {
         let settings = Self { token_issuer: issuer.issuer(folder)?, ..settings };
         settings.check(ini, section)?;
         Ok(settings)
+    }
+
+    fn set_registry_addresses(&mut self, addresses: Vec<RegistryAddress>) {
+        self.registry_hosts = addresses.iter().map(|address| address.host.clone()).collect();
+        self.registry_hosts.sort();
+        self.registry_hosts.dedup();
+        self.registry_addresses = addresses;
     }
 
     /// Checks what a value alone does not show.

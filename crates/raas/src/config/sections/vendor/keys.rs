@@ -5,9 +5,10 @@ use crate::config::bucket;
 use crate::config::delivery::KeySource;
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    allowed_hosts, bucket_access, hosts, repository_patterns, seconds, secret, text, token_algorithm, url,
-    yes_or_no,
+    allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds, secret,
+    tag_patterns, text, token_algorithm, url, yes_or_no,
 };
+use crate::sync_rule::SyncRule;
 
 pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
     name: "bigdatainc",
@@ -20,13 +21,23 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             "s3_bucket",
             "the vendor's bucket, as `raas setup --s3bucket` writes it: 3 to 63 lower-case letters, digits, \
              `-` and `.`; with `s3_endpoint` also capitals and `_`",
-            "bigdatainc-registry",
+            "bigdatainc-images",
             |draft, value, _| {
                 draft.settings.s3_bucket = Some(text(value)?);
                 Ok(())
             },
         )
         .default("a folder of the home"),
+        Key::<Draft>::new(
+            "create_bucket",
+            "whether the push that sets the vendor up creates a missing bucket, as `raas setup --create` does: yes or no",
+            "yes",
+            |draft, value, _| {
+                draft.settings.create_bucket = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
         Key::<Draft>::new("s3_endpoint", "the S3 service", "https://s3.example.com", |draft, value, _| {
             draft.settings.s3_endpoint = Some(url(value)?);
             Ok(())
@@ -68,6 +79,28 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("no"),
+        Key::<Draft>::new(
+            "s3_checksums",
+            "whether uploads carry checksums in headers: `auto` (unless the service refuses them), `required` or \
+             `off`; without them, the signature of each upload covers its bytes",
+            "auto",
+            |draft, value, _| {
+                draft.settings.s3_checksums = checksum_policy(value)?;
+                Ok(())
+            },
+        )
+        .default("`auto`"),
+        Key::<Draft>::new(
+            "s3_stall_timeout",
+            "after how many seconds without a byte a request to the bucket is tried again; the fifth such wait is \
+             an error",
+            "120",
+            |draft, value, _| {
+                draft.settings.s3_stall_timeout = Some(seconds(value)?);
+                Ok(())
+            },
+        )
+        .default("60"),
         Key::<Draft>::new(
             "access",
             "how clients get objects: `presigned`, `public`, `cdn` or `proxy`",
@@ -169,16 +202,36 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "registry_host",
-            "the hosts that people pull from, by which a server of many vendors selects the vendor: no two \
-             vendors have the same one, and the host that clients are redirected to for the bytes is not \
-             below any of them",
+            "the hosts that people pull from, each with its port if it is not 443, by which a server of many vendors \
+             selects the vendor: no two vendors have the same one, and the host that clients are redirected to for the \
+             bytes is not below any of them; `raas push` prints the first one, and `raas status` asks all",
             "registry.bigdatainc.example, images.bigdatainc.example",
             |draft, value, _| {
-                draft.settings.registry_hosts = hosts(value)?;
+                draft.settings.set_registry_addresses(registry_addresses(value)?);
                 Ok(())
             },
         )
         .default("`ISV.localhost`"),
+        Key::<Draft>::new(
+            "immutable_tags",
+            "the tags that must not move once they are published, with `*` for any characters: a push that would move such \
+             a tag is rejected, unless it has `--force-tag`",
+            "v*, *.*.*",
+            |draft, value, _| {
+                draft.settings.immutable_tags = tag_patterns(value)?;
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "protected_repositories",
+            "the repositories that a push protects from their first publication: names, `NAME/*` for \
+             everything below a name, `*` for all",
+            "appliance/*",
+            |draft, value, _| {
+                draft.settings.protected_repositories = repository_patterns(value)?;
+                Ok(())
+            },
+        ),
         Key::<Draft>::new(
             "htpasswd",
             "the file of users who may read protected repositories, as `htpasswd -B` writes it, for a server \
@@ -283,5 +336,18 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("`domain` of `[openshift]`"),
+        Key::<Draft>::family(
+            "sync.",
+            "sync.bigdata-app",
+            "the source that `raas sync` keeps the image `bigdata-app` like: `pulp` or docker://HOST/NAME; in lines of \
+             their own, `tags = …` chooses by patterns, ranges of versions, `!` before what is not wanted and `newest N`, \
+             and `prune = N` removes up to N tags at once that the source lacks",
+            "docker://registry.example.com/bigdata/app\ntags = >=1.2 <2, latest, !*-rc*\nprune = 5",
+            |draft, image, value| {
+                let rule = SyncRule::parse(image, &value.text).map_err(|message| value.error(message))?;
+                draft.settings.sync.push(rule);
+                Ok(())
+            },
+        ),
     ],
 };

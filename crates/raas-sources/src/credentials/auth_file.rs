@@ -1,4 +1,6 @@
-//! Finds the user name and password that docker and podman would use.
+//! The files in which docker and podman keep logins.
+//!
+//! Sources: docker, `config.json`; containers-auth.json(5).
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,9 +11,11 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use raas_base::Secret;
+use raas_types::RepositoryName;
 use serde::Deserialize;
 
-use raas_base::Secret;
+use super::Login;
 
 /// A file that `docker login` or `podman login` writes.
 #[derive(Deserialize, Default)]
@@ -31,20 +35,23 @@ struct Entry {
 }
 
 /// The name under which docker stores the credentials of a host.
-pub(crate) fn host_key(host: &str) -> &str {
+pub(super) fn host_key(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "docker.io" => "index.docker.io",
         other => other,
     }
 }
 
-/// Searches the files of docker and podman. The first file with credentials for the host counts.
+/// Searches the files of docker and podman. The first file with a login counts.
 ///
 /// # Errors
 /// A file cannot be read, or a credential helper fails. The error is a message for people.
-pub(crate) fn find(host: &str) -> Result<Option<(String, Secret)>, String> {
+pub(super) fn find_in_standard_files(
+    host: &str,
+    repository: &RepositoryName,
+) -> Result<Option<Login>, String> {
     for file in files(&|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
-        if let Some(found) = read(&file, host)? {
+        if let Some(found) = read(&file, host, repository)? {
             return Ok(Some(found));
         }
     }
@@ -52,13 +59,17 @@ pub(crate) fn find(host: &str) -> Result<Option<(String, Secret)>, String> {
 }
 
 fn files(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
-    let docker = environment("DOCKER_CONFIG").or_else(|| Some(environment("HOME")?.join(".docker")));
+    let at_home = |folder: &str| environment("HOME").map(|home| home.join(folder));
+    let docker = environment("DOCKER_CONFIG").or_else(|| at_home(".docker"));
     let podman = environment("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
+    let kept = environment("XDG_CONFIG_HOME").or_else(|| at_home(".config"));
     let docker = docker.map(|folder| folder.join("config.json"));
-    environment("REGISTRY_AUTH_FILE").into_iter().chain(docker).chain(podman).collect()
+    let kept = kept.map(|folder| folder.join("containers/auth.json"));
+    environment("REGISTRY_AUTH_FILE").into_iter().chain(docker).chain(podman).chain(kept).collect()
 }
 
-fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
+/// The login in one file, if the file is there and has one.
+pub(super) fn read(file: &Path, host: &str, repository: &RepositoryName) -> Result<Option<Login>, String> {
     let shown = file.display();
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
@@ -68,19 +79,19 @@ fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
     // The error of the parser is left out, since it may quote a secret.
     let file: AuthFile = serde_json::from_slice(&bytes)
         .map_err(|_| format!("cannot read {shown}: it is not JSON as docker writes it"))?;
-    let is_host = |key: &str| {
-        let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-        key.split('/').next() == Some(host_key(host))
-    };
-    let helper = file.helpers.iter().find(|(key, _)| is_host(key)).map(|(_, helper)| helper);
-    let entry = file.auths.iter().find(|(key, _)| is_host(key));
+    // The longest key is for the fewest repositories.
+    let of_repository = |key: &&String| specificity(key, host, repository);
+    let entry = file.auths.iter().filter(|(key, _)| of_repository(key).is_some());
+    let entry = entry.max_by_key(|(key, _)| of_repository(key));
+    let helper = file.helpers.iter().find(|(key, _)| of_repository(key).is_some()).map(|(_, helper)| helper);
     if let Some((_, Entry { auth })) = entry
         && !auth.is_empty()
     {
         let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (name, password) = pair.ok_or_else(|| format!("cannot read the entry for {host} in {shown}"))?;
-        return Ok(Some((name.to_owned(), Secret::new(password.trim_end_matches('\0')))));
+        let (user, password) = pair.ok_or_else(|| format!("cannot read the entry for {host} in {shown}"))?;
+        let password = Secret::new(password.trim_end_matches('\0'));
+        return Ok(Some(Login { user: user.to_owned(), password }));
     }
     // With a credential store, an empty entry means that the store has the password.
     match helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
@@ -89,10 +100,29 @@ fn read(file: &Path, host: &str) -> Result<Option<(String, Secret)>, String> {
     }
 }
 
+/// How many parts of a repository's name a key has. None if the key is for others.
+fn specificity(key: &str, host: &str, repository: &RepositoryName) -> Option<usize> {
+    let without_scheme = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let (key_host, path) = match without_scheme.unwrap_or(key).split_once('/') {
+        // A URL, as docker writes it, is for the whole host, whatever its path.
+        Some((key_host, path)) if without_scheme.is_none() => (key_host, path),
+        Some((key_host, _)) => (key_host, ""),
+        None => (without_scheme.unwrap_or(key), ""),
+    };
+    if host_key(key_host) != host_key(host) {
+        return None;
+    }
+    if path.is_empty() {
+        return Some(0);
+    }
+    let rest = repository.as_str().strip_prefix(path)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| path.split('/').count())
+}
+
 /// Asks a credential helper.
 ///
 /// Source: docker/docker-credential-helpers, "Development": `get` reads the address from standard input.
-fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
+fn ask_helper(helper: &str, address: &str) -> Result<Login, String> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "Username")]
@@ -122,7 +152,7 @@ fn ask_helper(helper: &str, address: &str) -> Result<(String, Secret), String> {
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not JSON"))?;
-    Ok((answer.name, Secret::new(answer.secret)))
+    Ok(Login { user: answer.name, password: Secret::new(answer.secret) })
 }
 
 #[cfg(test)]
@@ -134,24 +164,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.json");
         let auth = STANDARD.encode("user:pass:word");
+        let own = STANDARD.encode("own:secret");
         let text = format!(
             r#"{{"auths":{{"registry.x.org":{{"auth":"{auth}"}},"https://index.docker.io/v1/":{{"auth":"{auth}"}},
-            "bad.org":{{"auth":"?"}},"kept.org":{{}}}},"credHelpers":{{"helped.org":"no such"}}}}"#
+            "bad.org":{{"auth":"?"}},"kept.org":{{}},"shared.org/a":{{"auth":"{auth}"}},
+            "shared.org/a/b":{{"auth":"{own}"}}}},"credHelpers":{{"helped.org":"no such"}}}}"#
         );
         fs::write(&file, text).unwrap();
-        let found = |host: &str| {
-            read(&file, host).map(|found| found.map(|(name, secret)| (name, secret.expose().to_owned())))
+        let of = |host: &str, name: &str| {
+            let found = read(&file, host, &name.parse().unwrap());
+            found.map(|found| found.map(|login| (login.user, login.password.expose().to_owned())))
         };
+        let found = |host: &str| of(host, "tools/backup");
         let pair = Ok(Some(("user".to_owned(), "pass:word".to_owned())));
         assert_eq!(found("registry.x.org"), pair);
         assert_eq!(found("registry-1.docker.io"), pair);
         assert_eq!(found("x.org"), Ok(None));
+        assert_eq!(found("registry.x.org:5000"), Ok(None));
+        assert_eq!(found("shared.org"), Ok(None));
+        assert_eq!(of("shared.org", "ab"), Ok(None));
+        assert_eq!(of("shared.org", "a/c"), pair);
+        assert_eq!(of("shared.org", "a/b/c"), Ok(Some(("own".into(), "secret".into()))));
         assert_eq!(found("kept.org"), Ok(None));
         assert!(found("bad.org").unwrap_err().contains("cannot read the entry for bad.org"));
         assert!(found("helped.org").unwrap_err().contains("helper"));
         fs::write(&file, "{hunter2").unwrap();
         assert!(!found("x.org").unwrap_err().contains("hunter2"));
-        assert_eq!(read(&folder.path().join("none"), "x.org").unwrap(), None);
+        assert_eq!(read(&folder.path().join("none"), "x.org", &"a".parse().unwrap()).unwrap(), None);
     }
 
     #[test]

@@ -1,0 +1,243 @@
+//! Repairing a home and its bucket from whatever copy is good.
+//!
+//! ```text
+//! objects of the record ◀── its loose objects and packs, the history in the bucket, the checkout, the backup
+//! branch of the record  ◀── its own file, its log, the checkout's revision, the pointer in the bucket
+//! content               ◀── the record (manifests, tag lists), other repositories of the vendor
+//! ```
+//!
+//! The objects are collected first, in a folder of their own, and only good ones. The record gets them as one new pack, then
+//! its branch is restored, then the checkout. What was damaged is moved aside and not removed. So a killed repair has lost
+//! nothing, and is run again.
+
+mod content;
+mod evidence;
+mod restored;
+mod salvage;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use raas_types::Utc;
+
+use crate::home::Vendor;
+use crate::integrity;
+use crate::record::Record;
+use crate::registry::Registry;
+use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::files;
+use raas_git::CommitId;
+
+pub use content::content;
+use evidence::Evidence;
+use salvage::Salvage;
+
+/// Files of the record by path.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a repair did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is right again, a sentence each.
+    pub mended: Vec<String>,
+    /// What could not be mended, each with what to do.
+    pub lost: Vec<String>,
+}
+
+/// Repairs the record and the checkout of a home. `backup` gives the published documents of the configuration repository, by
+/// their paths in the record.
+///
+/// # Errors
+/// No good copy of the last publication can be found. Then the home is as it was.
+pub fn record(
+    registry: &Registry<'_>,
+    backup: &dyn Fn() -> Result<Files, Failure>,
+) -> Result<Report, Failure> {
+    let vendor = registry.vendor;
+    let mut report = Report::default();
+    if vendor.mend_formats()? {
+        report.mended.push("The format numbers of the home or of the record were damaged".to_owned());
+    }
+    let _lock = vendor.lock_for_repair()?;
+    let record = vendor.record();
+    make_usable(&record, &mut report)?;
+    let evidence = Evidence::collect(registry, &record)?;
+    let damage = integrity::record(vendor)?;
+    let is_new = evidence.is_empty();
+    if damage.is_empty() && !is_new && evidence.unknown_to(&record)?.is_empty() {
+        return Ok(report);
+    }
+    let salvage = Salvage::collect(registry, &record)?;
+    let newest = evidence.newest(registry, &salvage)?;
+    let complete = match &newest {
+        Some(newest) if salvage.lacks(newest)?.is_empty() => true,
+        Some(_) | None => false,
+    };
+    let missing = evidence.unknown_to(salvage.record())?;
+    let (base, restored) = if complete && missing.is_empty() {
+        (newest, None)
+    } else if is_new {
+        (None, restored::from_backup(registry, backup()?)?)
+    } else {
+        if registry.shared {
+            return Err(lost_in_bucket(registry, missing.first().or(newest.as_ref())));
+        }
+        let base = evidence.last_complete(&salvage)?;
+        let last = missing.last().or(newest.as_ref());
+        let files = restored::files(registry, &salvage, last, backup)?;
+        (base, Some(files.ok_or_else(|| lost(vendor, last))?))
+    };
+    if is_new && restored.is_none() {
+        return Ok(report);
+    }
+    if !damage.is_empty() {
+        report.mended.push(format!("The record has all objects again; it had {} damaged", damage.len()));
+    }
+    let mut kept: Vec<&CommitId> = base.iter().collect();
+    for commit in evidence.set_aside() {
+        if salvage.record().has(commit)? && salvage.lacks(commit)?.is_empty() {
+            kept.push(commit);
+        }
+    }
+    let aside = set_damaged_aside(vendor, &record, &salvage, &kept)?;
+    if let Some(aside) = aside {
+        report.mended.push(format!("What was damaged is kept in {aside}"));
+    }
+    restore_branch(&record, base.as_ref())?;
+    for commit in kept.into_iter().filter(|commit| evidence.set_aside().contains(commit)) {
+        record.set_aside(commit)?;
+    }
+    let mut head = base;
+    if let Some(files) = restored {
+        let changes = restored::changes(&record, head.as_ref(), files)?;
+        if !changes.is_empty() {
+            head = Some(record.commit(head.as_ref(), &changes, restored::MESSAGE)?);
+            report
+                .mended
+                .push("The last publication was made again, as a new commit: its own is lost".to_owned());
+        }
+    }
+    let Some(head) = head else { return Ok(report) };
+    begin_log(&record)?;
+    report.mended.push(format!("The last publication is commit {head}"));
+    vendor.checkout().repair(&record, &head)?;
+    Ok(report)
+}
+
+/// Makes the folder of the record a repository that git opens.
+fn make_usable(record: &Record, report: &mut Report) -> Result<(), Failure> {
+    let folder = record.git().folder();
+    let cannot = || format!("cannot repair {}", folder.display());
+    for name in ["objects", "refs/heads"] {
+        fs::create_dir_all(folder.join(name)).context(cannot)?;
+    }
+    let head = folder.join("HEAD");
+    if fs::read(&head).is_ok_and(|found| found != b"ref: refs/heads/main\n") {
+        fs::remove_file(&head).context(cannot)?;
+        report.mended.push("HEAD of the record was damaged".to_owned());
+    }
+    let config = folder.join("config");
+    let is_usable = record.git().ask(&["config", "--type=bool", "--get", "core.bare"]);
+    if config.exists() && !is_usable.is_ok_and(|bare| bare.is_some_and(|bare| bare.trim() == "true")) {
+        fs::remove_file(&config).context(cannot)?;
+        report.mended.push("The settings of the record were damaged".to_owned());
+    }
+    record.create()
+}
+
+/// Gives the record the salvaged objects of these commits as one pack, and moves all other objects into a folder beside it.
+/// Returns that folder. A repair that is killed after that finds them there.
+fn set_damaged_aside(
+    vendor: &Vendor,
+    record: &Record,
+    salvage: &Salvage,
+    commits: &[&CommitId],
+) -> Result<Option<String>, Failure> {
+    let folder = record.git().folder();
+    let cannot = || format!("cannot repair {}", folder.display());
+    let new = salvage.install(commits, &folder.join("objects/pack"))?;
+    let time = Utc::of(SystemTime::now()).to_string().replace(':', "");
+    let aside = vendor.folder().join(format!("damaged-{time}"));
+    let mut moved = false;
+    for entry in fs::read_dir(folder.join("objects")).context(cannot)? {
+        let path = entry.context(cannot)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let files = match name.as_str() {
+            // Only caches, which git makes again.
+            "info" => {
+                fs::remove_dir_all(&path).context(cannot)?;
+                continue;
+            }
+            _ => files_of(&path).context(cannot)?,
+        };
+        for file in files.into_iter().filter(|file| !new.as_ref().is_some_and(|new| file.starts_with(new))) {
+            let to = aside.join(&name);
+            fs::create_dir_all(&to).context(cannot)?;
+            fs::rename(path.join(&file), to.join(&file)).context(cannot)?;
+            moved = true;
+        }
+    }
+    Ok(moved.then(|| aside.display().to_string()))
+}
+
+fn files_of(folder: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect()
+}
+
+/// Moves the branch to a commit that the record has, whatever its file says.
+fn restore_branch(record: &Record, to: Option<&CommitId>) -> Result<(), Failure> {
+    let folder = record.git().folder();
+    // git does not replace a reference that it cannot read.
+    for name in ["refs/heads/main", "packed-refs"] {
+        let path = folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    match to {
+        Some(to) => record.advance(None, to),
+        None => Ok(()),
+    }
+}
+
+/// Leaves only the last entry of the branch's log: the others name commits that may be lost.
+fn begin_log(record: &Record) -> Result<(), Failure> {
+    // git logs `HEAD` as well, and nobody reads that.
+    drop(fs::remove_file(record.git().folder().join("logs/HEAD")));
+    let path = record.git().folder().join("logs/refs/heads/main");
+    let cannot = || format!("cannot write {}", path.display());
+    let log = fs::read(&path).context(cannot)?;
+    let entries: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
+    let Some(last) = entries.last().filter(|_| entries.len() > 1) else { return Ok(()) };
+    files::replace(&path, last).context(cannot)
+}
+
+fn lost(vendor: &Vendor, commit: Option<&CommitId>) -> Failure {
+    let what = commit.map_or_else(|| "the last publication".to_owned(), |commit| format!("commit {commit}"));
+    let message = format!("there is no good copy of {what} of {}", vendor.name());
+    Failure::new(Kind::Environment, message).hint(format!(
+        "restore {} from a backup, or push all images again after you have moved that folder away; nothing was changed",
+        vendor.folder().display()
+    ))
+}
+
+fn lost_in_bucket(registry: &Registry<'_>, commit: Option<&CommitId>) -> Failure {
+    let what = commit.map_or_else(|| "the last publication".to_owned(), |commit| format!("commit {commit}"));
+    let message =
+        format!("neither this home nor {} has all history of {what}", registry.storage.display_name());
+    Failure::new(Kind::Environment, message).hint(format!(
+        "run `raas setup {0} --repair` in another home of the bucket first, which stores its history there, and then here; \
+         nothing was changed",
+        registry.vendor.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! Requests to one server, with login, redirects, pauses and bounds.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use raas_base::Say;
+use raas_http::http::Method;
+use raas_http::{ClientIdentity, Response};
+
+use super::authorization::{Asking, Authorization, Header, LoginSource};
+use super::hosts::{self, Hosts, Special};
+use super::patience::{Patience, retry_after};
+use super::url::{host_of, same_origin};
+use crate::registry_error::{RegistryError, said};
+
+/// Whether a registry is asked with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// With TLS, unless the registry is on this machine and there are no certificates for it, as other clients do.
+    Usual,
+    /// Without TLS.
+    Plain,
+    /// With TLS.
+    Tls,
+}
+
+/// How a registry is asked.
+#[derive(Debug, Clone)]
+pub struct RemoteOptions {
+    /// Whether to use TLS.
+    pub transport: Transport,
+    /// Whether to take any certificate of the registry's host.
+    pub any_certificate: bool,
+    /// The certificate to show to the registry's host.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Where the login comes from.
+    pub login: LoginSource,
+    /// The folders with certificates for hosts; `None` for those of docker and podman.
+    pub certificate_folders: Option<Vec<PathBuf>>,
+    /// The bounds of waiting.
+    pub patience: Patience,
+    /// Takes lines for the user.
+    pub say: Say,
+}
+
+impl Default for RemoteOptions {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Usual,
+            any_certificate: false,
+            identity: None,
+            login: LoginSource::Files,
+            certificate_folders: None,
+            patience: Patience::default(),
+            say: Say::nothing(),
+        }
+    }
+}
+
+/// A server that is asked as registries are.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Scheme, host and port, without a slash at the end.
+    base: String,
+    host: String,
+    hosts: Hosts,
+    authorization: Authorization,
+    patience: Patience,
+    say: Say,
+    requests: AtomicU64,
+}
+
+/// A small answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) media_type: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) links: Vec<String>,
+    /// The length that the head of the answer says.
+    pub(crate) length: Option<u64>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    /// The path and query.
+    pub(crate) path: &'a str,
+    pub(crate) accept: &'a str,
+    /// The first byte that is wanted.
+    pub(crate) offset: u64,
+    /// What messages call it.
+    pub(crate) what: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// A request for a whole document.
+    pub(crate) fn get(path: &'a str, accept: &'a str, what: &'a str) -> Self {
+        Self { method: &Method::GET, path, accept, offset: 0, what }
+    }
+}
+
+/// A failed attempt.
+pub(super) struct Failed {
+    error: Box<RegistryError>,
+    /// The pause that the registry asks for.
+    pause: Option<Duration>,
+    again: bool,
+}
+
+impl From<RegistryError> for Failed {
+    fn from(error: RegistryError) -> Self {
+        let again = error.may_pass();
+        Self { error: Box::new(error), pause: None, again }
+    }
+}
+
+/// The longest body of an error that is read for its words.
+const MAX_ERROR: u64 = 64 * 1024;
+
+/// The most redirects in a row.
+const MAX_REDIRECTS: usize = 10;
+
+impl Connection {
+    /// A server that is not asked yet. `is_local` says whether it is this machine, and `repository` what a token is for.
+    ///
+    /// # Errors
+    /// A variable of the environment names a proxy that is none.
+    pub(crate) fn new(
+        host: &str,
+        is_local: bool,
+        repository: &str,
+        options: RemoteOptions,
+    ) -> Result<Self, RegistryError> {
+        let RemoteOptions { transport, any_certificate, identity, login, certificate_folders, patience, say } =
+            options;
+        let special = Special { host: host.to_owned(), any_certificate, identity };
+        let hosts = Hosts::new(certificate_folders.unwrap_or_else(hosts::folders), patience, special)?;
+        let plain = match transport {
+            Transport::Usual => is_local && !hosts.has_certificates(host),
+            Transport::Plain => true,
+            Transport::Tls => false,
+        };
+        let base = format!("{}://{host}", if plain { "http" } else { "https" });
+        let authorization = Authorization::new(host, repository, login);
+        let (host, requests) = (host.to_owned(), AtomicU64::new(0));
+        Ok(Self { base, host, hosts, authorization, patience, say, requests })
+    }
+
+    /// The host and port.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The number of requests so far, with those of token servers and redirects left out.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Reads an answer to its end. `None` if the registry does not have it.
+    ///
+    /// # Errors
+    /// There is no good answer after all attempts, or it has more than `most` bytes.
+    pub(crate) fn read(&self, request: &Request<'_>, most: u64) -> Result<Option<Document>, RegistryError> {
+        self.retry(|| {
+            let response = self.send(request)?;
+            let status = response.status().as_u16();
+            let header = |name: &str| response.header(name).map(str::to_owned);
+            let media_type = header("content-type");
+            let media_type = media_type.and_then(|text| Some(text.split(';').next()?.trim().to_owned()));
+            let digest = header("docker-content-digest");
+            let links = response.headers().get_all("link").iter();
+            let links = links.filter_map(|link| Some(link.to_str().ok()?.to_owned())).collect();
+            let length = response.content_length();
+            let is_head = request.method == Method::HEAD;
+            if !is_head && status < 300 && length.is_some_and(|length| length > most) {
+                return Err(self.content(request, format!("it has more than {most} bytes")).into());
+            }
+            let limit = if status < 300 { most } else { MAX_ERROR };
+            let bytes = if is_head { Vec::new() } else { self.bytes(response, request, limit, status)? };
+            match status {
+                200..=299 => Ok(Some(Document { media_type, digest, links, length, bytes })),
+                404 => Ok(None),
+                401 | 403 => Err(self.authorization.error(request.what, &bytes).into()),
+                _ => Err(self.status(request, status, &bytes).into()),
+            }
+        })
+    }
+
+    fn bytes(
+        &self,
+        response: Response,
+        request: &Request<'_>,
+        limit: u64,
+        status: u16,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let length = response.content_length();
+        let mut bytes = Vec::new();
+        let read = response.into_body().take(limit + 1).read_to_end(&mut bytes);
+        if status >= 300 {
+            // The words of an error are worth nothing more than a try.
+            bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            return Ok(bytes);
+        }
+        let cut = |why: String| RegistryError::Cut { what: request.what.to_owned(), why };
+        read.map_err(|error| cut(error.to_string()))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.content(request, format!("it has more than {limit} bytes")));
+        }
+        match length {
+            Some(length) if length != bytes.len() as u64 => {
+                Err(cut(format!("{} of {length} bytes have come", bytes.len())))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    pub(super) fn denied(&self, what: &str) -> RegistryError {
+        self.authorization.error(what, &[])
+    }
+
+    pub(crate) fn content(&self, request: &Request<'_>, why: String) -> RegistryError {
+        RegistryError::Content { what: request.what.to_owned(), why }
+    }
+
+    fn status(&self, request: &Request<'_>, status: u16, body: &[u8]) -> RegistryError {
+        let (what, host) = (request.what.to_owned(), self.host.clone());
+        RegistryError::Status { what, host, status, said: said(body) }
+    }
+
+    /// Tries until it succeeds, fails for good, or the attempts are used up.
+    pub(super) fn retry<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Failed>,
+    ) -> Result<T, RegistryError> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let Failed { error, pause, again } = match attempt() {
+                Ok(found) => return Ok(found),
+                Err(failed) => failed,
+            };
+            match self.patience.pause_after(number, pause).filter(|_| again) {
+                Some(pause) => thread::sleep(pause),
+                None => return Err(*error),
+            }
+        }
+    }
+
+    /// Sends a request once, with the login that the registry asks for, and follows redirects. The answer has any status,
+    /// but none that may pass by itself.
+    pub(super) fn send(&self, request: &Request<'_>) -> Result<Response, Failed> {
+        let asking = Asking { hosts: &self.hosts, base: &self.base, say: &self.say };
+        let mut header = self.authorization.current(&asking)?;
+        let mut renewed = false;
+        loop {
+            let Followed { response, elsewhere } = self.follow(request, header.as_ref())?;
+            let status = response.status().as_u16();
+            if status == 401 && elsewhere.is_none() && !renewed {
+                let challenges = response.headers().get_all("www-authenticate").iter();
+                let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
+                header = Some(self.authorization.renew(header.as_ref(), &challenges, &asking)?);
+                renewed = true;
+                continue;
+            }
+            let host = elsewhere.as_deref().unwrap_or(&self.host);
+            // A signed URL that is rejected may have been signed too long ago: the next attempt gets another one.
+            let stale = elsewhere.is_some() && matches!(status, 401 | 403 | 404);
+            if stale || matches!(status, 408 | 429 | 500 | 502 | 503 | 504) {
+                let pause =
+                    response.header("retry-after").and_then(|text| retry_after(text, SystemTime::now()));
+                let host = host.to_owned();
+                let body = self.bytes(response, request, MAX_ERROR, status)?;
+                let what = request.what.to_owned();
+                let error = RegistryError::Status { what, host, status, said: said(&body) };
+                return Err(Failed { error: Box::new(error), pause, again: true });
+            }
+            return Ok(response);
+        }
+    }
+
+    fn follow(&self, request: &Request<'_>, header: Option<&Header>) -> Result<Followed, RegistryError> {
+        let mut url = format!("{}{}", self.base, request.path);
+        let mut header = header;
+        let mut elsewhere = None;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..=MAX_REDIRECTS {
+            let host = host_of(&url);
+            let agent = self.hosts.agent(&host)?;
+            let mut builder = agent.request(request.method.clone(), &url);
+            builder = builder.header("accept", request.accept).header("accept-encoding", "identity");
+            if request.offset > 0 {
+                builder = builder.header("range", &format!("bytes={}-", request.offset));
+            }
+            if let Some(header) = header {
+                builder = builder.header("authorization", header.expose());
+            }
+            let response = builder.call().map_err(|error| RegistryError::of_client(&host, error))?;
+            let next = response.redirect().map_err(|error| self.content(request, error.to_string()))?;
+            let Some(next) = next else { return Ok(Followed { response, elsewhere }) };
+            url = next.to_string();
+            if !same_origin(&self.base, &url) {
+                // From here on, also if a later redirect leads back.
+                header = None;
+                elsewhere = Some(host_of(&url));
+            }
+        }
+        Err(self.content(request, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+struct Followed {
+    response: Response,
+    /// The host that answered, if it is not the registry.
+    elsewhere: Option<String>,
+}

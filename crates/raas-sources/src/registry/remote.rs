@@ -1,0 +1,78 @@
+//! A repository in a registry.
+
+use raas_http::http::Method;
+use raas_types::{Digest, Manifest, RepositoryName, Tag};
+
+use super::address::RegistryAddress;
+use super::connection::{Connection, RemoteOptions, Request};
+use crate::registry_error::RegistryError;
+
+/// A repository in a registry.
+#[derive(Debug)]
+pub struct Remote {
+    pub(super) connection: Connection,
+    name: RepositoryName,
+}
+
+/// The media types of manifests, and everything else: raas reads the type from the manifest itself.
+pub(super) const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+
+impl Remote {
+    /// A repository, which is not asked yet.
+    ///
+    /// # Errors
+    /// A variable of the environment names a proxy that is none.
+    pub fn open(address: &RegistryAddress, options: RemoteOptions) -> Result<Self, RegistryError> {
+        let name = address.name.clone();
+        let connection = Connection::new(&address.host, address.is_local(), name.as_str(), options)?;
+        Ok(Self { connection, name })
+    }
+
+    /// The host and port of the registry.
+    pub fn host(&self) -> &str {
+        self.connection.host()
+    }
+
+    /// The repository in the registry.
+    pub fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    /// The number of requests so far, with those of token servers and redirects left out.
+    pub fn requests(&self) -> u64 {
+        self.connection.requests()
+    }
+
+    /// What messages call the content of this digest.
+    pub(super) fn called(&self, digest: &Digest) -> String {
+        format!("{}/{}@{digest}", self.host(), self.name)
+    }
+
+    /// The length of a blob; `None` if the registry does not have it, or does not say its length.
+    pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        let what = self.called(digest);
+        let path = format!("/v2/{}/blobs/{digest}", self.name);
+        let request = Request { method: &Method::HEAD, path: &path, accept: "*/*", offset: 0, what: &what };
+        Ok(self.connection.read(&request, 0)?.and_then(|document| document.length))
+    }
+
+    /// The digest that a tag has now; `None` if the registry does not have the tag. The registry is asked with HEAD, or
+    /// with GET if its answer has no digest.
+    ///
+    /// # Errors
+    /// There is no good answer after all attempts.
+    pub fn digest_of(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let what = format!("{}/{}:{tag}", self.host(), self.name);
+        let path = format!("/v2/{}/manifests/{tag}", self.name);
+        let request =
+            Request { method: &Method::HEAD, path: &path, accept: MANIFESTS, offset: 0, what: &what };
+        let Some(head) = self.connection.read(&request, 0)? else { return Ok(None) };
+        if let Some(digest) = head.digest.and_then(|digest| digest.parse().ok()) {
+            return Ok(Some(digest));
+        }
+        let whole = self.connection.read(&Request { method: &Method::GET, ..request }, Manifest::MAX_SIZE)?;
+        Ok(whole.map(|whole| Digest::of(&whole.bytes)))
+    }
+}

@@ -1,0 +1,13 @@
+//! Customers and their keys: what the `raas access` commands have in common.
+
+mod change;
+mod credential;
+mod lookup;
+mod secret;
+mod time;
+
+pub(crate) use change::Change;
+pub(crate) use credential::{Credential, CredentialFormat};
+pub(crate) use lookup::{AccessListing, ListedCustomer};
+pub(crate) use secret::SecretSource;
+pub(crate) use time::{Expiry, Period};

@@ -1,0 +1,117 @@
+//! Changing a customer: one publication, and what follows from it.
+
+use raas_base::Say;
+use raas_base::failure::{Failure, Kind};
+use raas_publish::access;
+use raas_publish::home::Home;
+use raas_types::VendorName;
+use raas_types::access::{Customer, CustomerName, KeyName};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::follow_up::FollowUp;
+use crate::output;
+use crate::storage::OpenRegistry;
+
+/// A change of one customer.
+pub(crate) struct Change<'a> {
+    pub(crate) home: &'a Home,
+    pub(crate) config: &'a Config,
+    pub(crate) vendor: &'a VendorName,
+    pub(crate) customer: &'a CustomerName,
+    /// `--nocommit`
+    pub(crate) no_backup: bool,
+    /// Whether standard output has something else than a report.
+    pub(crate) quiet: bool,
+}
+
+/// The result for scripts.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeReport {
+    /// What was done, in a sentence.
+    pub(crate) what: String,
+    pub(crate) commit: String,
+    /// Whether the command made the commit.
+    pub(crate) changed: bool,
+    /// Whether a server serves the commit.
+    pub(crate) served: bool,
+    /// Whether the configuration repository has the backup.
+    pub(crate) backed_up: bool,
+}
+
+impl Change<'_> {
+    /// Publishes the change that `edit` makes, calls `published`, and waits until servers serve it. `edit` gets the
+    /// customer as published, and returns it with a sentence for the log.
+    ///
+    /// # Errors
+    /// `edit` refuses, or publishing fails. If a server does not serve the change in time, it is published nevertheless.
+    pub(crate) fn run(
+        &self,
+        edit: impl FnOnce(Option<Customer>) -> Result<(Customer, String), Failure>,
+        published: impl FnOnce(),
+    ) -> Result<ChangeReport, Failure> {
+        let Self { home, config, no_backup, quiet, .. } = *self;
+        let vendor = home.existing(self.vendor)?;
+        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let open = OpenRegistry::open(&vendor, config, say.clone())?;
+        let registry = open.registry();
+        let mut what = String::new();
+        let done = access::change_customer(&registry, self.customer, |before| {
+            let (customer, subject) = edit(before)?;
+            what.clone_from(&subject);
+            Ok((customer, subject))
+        })?;
+        published();
+        let follow_up =
+            FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
+        let followed = follow_up.run(&done.commit)?;
+        Ok(ChangeReport {
+            what,
+            commit: done.commit.to_string(),
+            changed: done.changed,
+            served: !followed.servers.is_empty(),
+            backed_up: followed.backed_up,
+        })
+    }
+
+    /// The customer, who must exist.
+    pub(crate) fn known(&self, customer: Option<Customer>) -> Result<Customer, Failure> {
+        let Self { vendor, customer: name, .. } = *self;
+        customer.ok_or_else(|| {
+            Failure::new(Kind::Usage, format!("{vendor} has no customer {name}"))
+                .hint(format!("run `raas access list {vendor}` to see the customers"))
+        })
+    }
+
+    /// The keys that a command means: the named one, or the only one.
+    ///
+    /// # Errors
+    /// There is no such key, or there are several and none is named.
+    pub(crate) fn key(&self, customer: &Customer, key: Option<&KeyName>) -> Result<KeyName, Failure> {
+        let Self { vendor, customer: name, .. } = *self;
+        let keys: Vec<&str> = customer.keys.keys().map(KeyName::as_str).collect();
+        let list = keys.join(", ");
+        match (key, keys.as_slice()) {
+            (Some(key), _) if customer.keys.contains_key(key) => Ok(key.clone()),
+            (Some(key), _) => Err(Failure::new(Kind::Usage, format!("{name} has no key `{key}`"))
+                .hint(format!("take one of these keys: {list}"))),
+            (None, [only]) => only.parse().map_err(|error| Failure::new(Kind::Usage, format!("{error}"))),
+            (None, []) => Err(Failure::new(Kind::Usage, format!("{name} has no key"))
+                .hint(format!("run `raas access add {vendor} {name}` to make a key"))),
+            (None, _) => Err(Failure::new(Kind::Usage, format!("{name} has several keys: {list}"))
+                .hint("name one of them with `--key`")),
+        }
+    }
+}
+
+impl ChangeReport {
+    /// Prints the result.
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            return output::json(self);
+        }
+        output::line(&self.what);
+        let published = if self.changed { "Published" } else { "Nothing changed: it is published already," };
+        output::line(&format!("{published} as commit {}", &self.commit[..12]));
+    }
+}

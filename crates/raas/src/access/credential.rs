@@ -1,0 +1,122 @@
+//! A credential as clients read it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use raas_base::Secret;
+use raas_base::failure::{Failure, Kind};
+use raas_types::access::{CustomerName, KeyName};
+use raas_types::{Utc, VendorName};
+use serde_json::{Map, Value, json};
+
+use crate::output;
+
+/// The form of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CredentialFormat {
+    /// User name and password, each in a line
+    Plain,
+    /// Docker's `config.json`
+    DockerConfig,
+    /// A manifest of a Kubernetes secret for `imagePullSecrets`
+    K8sSecret,
+    /// The `auth.json` of podman, skopeo and buildah
+    Podman,
+    /// One JSON object with all parts
+    Json,
+}
+
+/// A customer's new credential.
+pub(crate) struct Credential<'a> {
+    pub(crate) vendor: &'a VendorName,
+    pub(crate) customer: &'a CustomerName,
+    pub(crate) key: &'a KeyName,
+    pub(crate) secret: &'a Secret,
+    pub(crate) expires: Option<Utc>,
+    /// The hosts that the customer pulls from.
+    pub(crate) hosts: &'a [String],
+}
+
+impl CredentialFormat {
+    /// Checks that the hosts are known if the format needs them.
+    ///
+    /// # Errors
+    /// The format needs a host, and there is none.
+    pub(crate) fn check_hosts(self, vendor: &VendorName, hosts: &[String]) -> Result<(), Failure> {
+        if !hosts.is_empty() || matches!(self, Self::Plain | Self::Json) {
+            return Ok(());
+        }
+        Err(Failure::new(Kind::Usage, "this format names the registry's host, and the host is not known")
+            .hint(format!("give `--host HOST`, or set `registry_host` in section [{vendor}] of raas.cfg")))
+    }
+}
+
+impl Credential<'_> {
+    /// Prints the credential to standard output.
+    pub(crate) fn print(&self, format: CredentialFormat) {
+        match format {
+            CredentialFormat::Plain => {
+                output::line(&format!("username: {}", self.customer));
+                output::line(&format!("password: {}", self.secret.expose()));
+            }
+            CredentialFormat::DockerConfig | CredentialFormat::Podman => output::json(&self.auths()),
+            CredentialFormat::K8sSecret => output::line(self.k8s_secret().trim_end()),
+            CredentialFormat::Json => output::json(&json!({
+                "vendor": self.vendor,
+                "customer": self.customer,
+                "key": self.key,
+                "username": self.customer,
+                "password": self.secret.expose(),
+                "expires": self.expires.map(|at| at.to_string()),
+                "hosts": self.hosts,
+            })),
+        }
+        output::error("The password is shown only once: raas keeps no more than its hash");
+    }
+
+    /// Source: docker's `config.json`, and containers-auth.json(5).
+    fn auths(&self) -> Value {
+        let auth = STANDARD.encode(format!("{}:{}", self.customer, self.secret.expose()));
+        let entry = |host: &String| (host.clone(), json!({ "auth": auth }));
+        json!({ "auths": self.hosts.iter().map(entry).collect::<Map<String, Value>>() })
+    }
+
+    /// Source: Kubernetes, "Pull an Image from a Private Registry", `kubernetes.io/dockerconfigjson`.
+    fn k8s_secret(&self) -> String {
+        // A name of Kubernetes has no `_`.
+        let name = format!("{}-{}-{}", self.vendor, self.customer, self.key).replace('_', "-");
+        let config = STANDARD.encode(self.auths().to_string());
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\ntype: kubernetes.io/dockerconfigjson\n\
+             data:\n  .dockerconfigjson: {config}\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_read_the_credential() {
+        let (vendor, customer, key) =
+            ("acme".parse().unwrap(), "big_bank".parse().unwrap(), "ci".parse().unwrap());
+        let (secret, hosts) = (Secret::new("s3cret"), ["r.example".to_owned()]);
+        let credential = Credential {
+            vendor: &vendor,
+            customer: &customer,
+            key: &key,
+            secret: &secret,
+            expires: None,
+            hosts: &hosts,
+        };
+        let auth = STANDARD.encode("big_bank:s3cret");
+        assert_eq!(credential.auths(), json!({"auths": {"r.example": {"auth": auth}}}));
+        let manifest = credential.k8s_secret();
+        assert!(manifest.contains("name: acme-big-bank-ci\n"), "{manifest}");
+        let config = manifest.lines().last().unwrap().strip_prefix("  .dockerconfigjson: ").unwrap();
+        assert_eq!(STANDARD.decode(config).unwrap(), credential.auths().to_string().into_bytes());
+        CredentialFormat::DockerConfig.check_hosts(&vendor, &[]).unwrap_err();
+        CredentialFormat::Plain.check_hosts(&vendor, &[]).unwrap();
+    }
+}

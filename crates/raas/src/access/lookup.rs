@@ -1,0 +1,119 @@
+//! The customers of a vendor, for people and scripts.
+
+use std::time::SystemTime;
+
+use raas_base::failure::Failure;
+use raas_publish::access;
+use raas_publish::record::Record;
+use raas_types::Utc;
+use raas_types::access::{Customer, CustomerKey, CustomerName, KeyName, KeyState};
+use serde::Serialize;
+
+use crate::output;
+
+/// What `raas access list` prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct AccessListing {
+    /// The patterns of repositories that are born protected.
+    pub(crate) protected_patterns: Vec<String>,
+    pub(crate) customers: Vec<ListedCustomer>,
+}
+
+/// A customer.
+#[derive(Debug, Serialize)]
+pub(crate) struct ListedCustomer {
+    pub(crate) customer: CustomerName,
+    /// The patterns of the granted repositories.
+    pub(crate) repositories: Vec<String>,
+    pub(crate) keys: Vec<ListedKey>,
+}
+
+/// A key. It has no part of a secret or of its hash.
+#[derive(Debug, Serialize)]
+pub(crate) struct ListedKey {
+    pub(crate) key: KeyName,
+    /// `valid`, `expired` or `revoked`.
+    pub(crate) state: &'static str,
+    pub(crate) created: String,
+    pub(crate) expires: Option<String>,
+    pub(crate) revoked: Option<String>,
+    /// When an earlier secret of a rotation ends.
+    pub(crate) overlap_until: Option<String>,
+    #[serde(skip)]
+    end: Option<Utc>,
+}
+
+impl AccessListing {
+    /// All customers of the last publication.
+    ///
+    /// # Errors
+    /// A file of the record cannot be read.
+    pub(crate) fn read(record: &Record, now: SystemTime) -> Result<Self, Failure> {
+        let head = record.head()?;
+        let customers = head.as_ref().map(|head| access::customers(record, head)).transpose()?;
+        let customers = customers.unwrap_or_default();
+        let patterns = access::patterns(record, head.as_ref())?.patterns;
+        Ok(Self {
+            protected_patterns: patterns.iter().map(ToString::to_string).collect(),
+            customers: customers
+                .into_iter()
+                .map(|(name, found)| ListedCustomer::new(name, &found, now))
+                .collect(),
+        })
+    }
+
+    /// Keeps only the valid keys that expire before a time, and the customers with such a key.
+    pub(crate) fn retain_expiring(&mut self, before: Utc) {
+        for customer in &mut self.customers {
+            let expires = |key: &ListedKey| key.state == "valid" && key.end.is_some_and(|end| end <= before);
+            customer.keys.retain(expires);
+        }
+        self.customers.retain(|customer| !customer.keys.is_empty());
+    }
+}
+
+impl ListedCustomer {
+    pub(crate) fn new(name: CustomerName, customer: &Customer, now: SystemTime) -> Self {
+        let keys = customer.keys.iter().map(|(name, key)| ListedKey::new(name.clone(), key, Utc::of(now)));
+        let repositories = customer.repositories.iter().map(ToString::to_string).collect();
+        Self { customer: name, repositories, keys: keys.collect() }
+    }
+
+    /// Prints the customer: a line, and a line for each key.
+    pub(crate) fn print(&self) {
+        let granted =
+            if self.repositories.is_empty() { "nothing".into() } else { self.repositories.join(", ") };
+        output::line(&format!("{}: {granted}", self.customer));
+        for key in &self.keys {
+            let until = match (&key.revoked, &key.expires) {
+                (Some(at), _) => format!("revoked {at}"),
+                (None, Some(at)) if key.state == "expired" => format!("expired {at}"),
+                (None, Some(at)) => format!("until {at}"),
+                (None, None) => "without an end".to_owned(),
+            };
+            let overlap = key.overlap_until.as_ref().map(|at| format!("; an earlier secret until {at}"));
+            output::line(&format!("  {:16}  {until}{}", key.key, overlap.unwrap_or_default()));
+        }
+    }
+}
+
+impl ListedKey {
+    fn new(name: KeyName, key: &CustomerKey, now: Utc) -> Self {
+        let state = match key.state(now) {
+            KeyState::Valid => "valid",
+            KeyState::Expired(_) => "expired",
+            KeyState::Revoked(_) => "revoked",
+        };
+        let overlap = key.secrets.iter().filter_map(|secret| secret.until).filter(|until| *until > now).max();
+        let text = |time: Utc| time.to_string();
+        Self {
+            key: name,
+            state,
+            created: key.created.to_string(),
+            expires: key.expires.map(text),
+            revoked: key.revoked.map(text),
+            overlap_until: overlap.filter(|_| state == "valid").map(text),
+            end: key.expires,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The address that people pull from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use raas_types::{HostName, HostNameError};
+
+/// The host of a registry, with the port if people name one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RegistryAddress {
+    pub(crate) host: HostName,
+    pub(crate) port: Option<u16>,
+}
+
+impl FromStr for RegistryAddress {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = parts.map_or((text, None), |(host, port)| (host, Some(port)));
+        // The port of https is none for people: a reference without a port means it.
+        Ok(Self { host: host.parse()?, port: port.filter(|port| *port != 443) })
+    }
+}
+
+impl fmt::Display for RegistryAddress {
+    /// As it stands before the image in a reference.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => write!(f, "{}", self.host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_kept_for_people() {
+        for (text, shown) in [
+            ("R.acme.com.", "r.acme.com"),
+            ("r.acme.com:5000", "r.acme.com:5000"),
+            ("r.acme.com:443", "r.acme.com"),
+        ] {
+            assert_eq!(text.parse::<RegistryAddress>().unwrap().to_string(), shown);
+        }
+        for bad in ["r.acme.com:x", "r.acme.com:70000", "https://r.acme.com", "r.acme.com:"] {
+            assert!(bad.parse::<RegistryAddress>().is_err(), "{bad}");
+        }
+    }
+}

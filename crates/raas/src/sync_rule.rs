@@ -1,0 +1,107 @@
+//! What is kept like its source: one `sync.<image>` key of a vendor's section.
+
+mod tag_filter;
+mod version;
+
+use raas_sources::registry::RegistryAddress;
+use raas_types::RepositoryName;
+
+pub(crate) use tag_filter::TagFilter;
+
+/// An image that is kept like its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyncRule {
+    /// The image in the vendor's registry.
+    pub(crate) image: RepositoryName,
+    /// Its source.
+    pub(crate) source: SyncSource,
+    /// The wanted tags.
+    pub(crate) tags: TagFilter,
+    /// How many published tags that the source lacks are removed at once at most; none are removed without it.
+    pub(crate) prune: Option<usize>,
+}
+
+/// The source of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SyncSource {
+    /// The Pulp server of `[pulpserver]`.
+    Pulp,
+    /// A repository in a registry.
+    Registry(RegistryAddress),
+}
+
+impl SyncRule {
+    /// Reads the value: the source in the first line, and `tags = …` and `prune = …` in lines of their own.
+    ///
+    /// # Errors
+    /// A line cannot be used. The message shows no password.
+    pub(crate) fn parse(image: &str, value: &str) -> Result<Self, String> {
+        let image: RepositoryName =
+            image.parse().map_err(|error: raas_types::NameError| error.to_string())?;
+        image.check_publishable().map_err(|error| error.to_string())?;
+        let mut lines = value.lines().map(str::trim).filter(|line| !line.is_empty());
+        let source = match lines.next() {
+            Some("pulp") => SyncSource::Pulp,
+            Some(text) if RegistryAddress::is_meant_by(text) => {
+                let address: RegistryAddress =
+                    text.parse().map_err(|error: raas_types::ImageReferenceError| error.to_string())?;
+                if address.tag.is_some() || address.digest.is_some() {
+                    return Err(format!(
+                        "`{address}` names one image: name its repository, and choose with `tags`"
+                    ));
+                }
+                SyncSource::Registry(address)
+            }
+            _ => return Err("expected `pulp` or docker://HOST/NAME in the first line".into()),
+        };
+        let mut rule = Self { image, source, tags: TagFilter::default(), prune: None };
+        for line in lines {
+            let (key, value) =
+                line.split_once('=').map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
+            match key {
+                "tags" => rule.tags = TagFilter::parse(value)?,
+                "prune" => {
+                    let most = value.parse().ok();
+                    rule.prune = Some(most.ok_or_else(|| {
+                        format!("`prune` is the most tags to remove at once, not `{value}`")
+                    })?);
+                }
+                _ => {
+                    let shown: String = key.chars().take(50).collect();
+                    return Err(format!("`{shown}` is not one of `tags` and `prune`"));
+                }
+            }
+        }
+        Ok(rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_a_source_with_a_choice_of_tags() {
+        let rule = SyncRule::parse("tools/app", "docker://x.org/team/app\n tags = 1.*, !*-rc*\n\tprune = 3")
+            .unwrap();
+        assert_eq!(rule.image.as_str(), "tools/app");
+        assert_eq!(rule.source, SyncSource::Registry("docker://x.org/team/app".parse().unwrap()));
+        assert_eq!((rule.tags, rule.prune), (TagFilter::parse("1.*,!*-rc*").unwrap(), Some(3)));
+        let plain = SyncRule::parse("app", "pulp").unwrap();
+        assert_eq!((plain.source, plain.tags, plain.prune), (SyncSource::Pulp, TagFilter::default(), None));
+        for (image, value) in [
+            ("App", "pulp"),
+            ("a.json", "pulp"),
+            ("app", ""),
+            ("app", "https://x.org/app"),
+            ("app", "docker://x.org/app:1"),
+            ("app", "pulp\ncolour = red"),
+            ("app", "pulp\nprune = yes"),
+            ("app", "pulp\ntags = a b"),
+        ] {
+            assert!(SyncRule::parse(image, value).is_err(), "{image}: {value}");
+        }
+        let error = SyncRule::parse("app", "docker://u:hunter2@x.org/app").unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

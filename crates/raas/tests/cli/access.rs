@@ -1,0 +1,236 @@
+//! `raas access`: customers, their keys, and what a server answers to them.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use raas_testkit::oci::Layout;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::s3;
+use crate::sandbox::{Sandbox, succeeded};
+
+/// A home with the repositories `open`, `appliance/ui` and `tools`, the last two protected.
+fn vendor() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for name in ["open", "appliance/ui", "tools"] {
+        let mut layout = Layout::new();
+        let image = layout.simple_image(name);
+        layout.tag(&image, "1.0");
+        let path = sandbox.write("source.tar", layout.tar());
+        let protected: &[&str] = if name == "open" { &[] } else { &["--protected"] };
+        sandbox.ok(&[&["push", "acme", name, "--from", &path], protected].concat());
+    }
+    sandbox
+}
+
+/// Adds a key, and returns the header of its logins.
+fn add(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let all = [&["access", "add", "acme", "bigbank", "--format", "json"], arguments].concat();
+    login(&sandbox.json(&all))
+}
+
+fn login(credential: &Value) -> String {
+    let (name, secret) = (credential["username"].as_str().unwrap(), credential["password"].as_str().unwrap());
+    format!("Basic {}", STANDARD.encode(format!("{name}:{secret}")))
+}
+
+#[test]
+fn a_customer_sees_what_was_granted_until_the_key_is_revoked() {
+    let sandbox = vendor();
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let key = add(&sandbox, &["--repositories", "appliance/*"]);
+    let status = |name: &str, key: &str| client.get_with(&format!("/v2/{name}/tags/list"), key).status;
+    assert_eq!((status("open", &key), status("appliance/ui", &key), status("tools", &key)), (200, 200, 404));
+    let ci = add(&sandbox, &["--key", "ci", "--expires", "90d"]);
+    sandbox.ok(&["access", "grant", "acme", "bigbank", "tools"]);
+    assert_eq!((status("tools", &key), status("tools", &ci)), (200, 200));
+    sandbox.ok(&["access", "deny", "acme", "bigbank", "appliance/*"]);
+    assert_eq!((status("appliance/ui", &key), status("tools", &ci)), (404, 200));
+    // Publishing waits for the servers of the home, so the revocation holds when the command ends.
+    sandbox.ok(&["access", "revoke", "acme", "bigbank", "--key", "ci"]);
+    assert_eq!((status("tools", &key), status("tools", &ci)), (200, 401));
+    let told = client.get_with("/v2/tools/tags/list", &ci);
+    assert!(String::from_utf8_lossy(&told.body).contains("the key `ci` of bigbank was revoked"));
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    assert_eq!(status("tools", &key), 401);
+    let log = sandbox.json(&["log", "acme", "--json"]);
+    let subjects: Vec<&str> =
+        log.as_array().unwrap().iter().take(6).map(|e| e["what"].as_str().unwrap()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "Revoke all keys of customer bigbank",
+            "Revoke key ci of customer bigbank",
+            "Deny appliance/* to customer bigbank",
+            "Grant tools to customer bigbank",
+            "Add key ci of customer bigbank",
+            "Add key default of customer bigbank",
+        ]
+    );
+    let commit = |at: usize| log[at]["commit"].as_str().unwrap();
+    let diff = sandbox.json(&["diff", "acme", commit(5), commit(0), "--json"]);
+    assert_eq!(diff["customers"], json!({"bigbank": "changed"}));
+}
+
+#[test]
+fn a_rotation_keeps_the_old_secret_for_the_overlap() {
+    let sandbox = vendor();
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let status = |key: &str| client.get_with("/v2/tools/tags/list", key).status;
+    let old = add(&sandbox, &["--repositories", "*"]);
+    let rotate = |overlap: &str| {
+        let all = ["access", "rotate", "acme", "bigbank", "--overlap", overlap, "--format", "json"];
+        login(&sandbox.json(&all))
+    };
+    let new = rotate("14d");
+    assert_eq!((status(&old), status(&new)), (200, 200));
+    let shown = sandbox.json(&["access", "show", "acme", "bigbank", "--json"]);
+    assert!(shown["keys"][0]["overlap_until"].is_string(), "{shown}");
+    let newest = rotate("0d");
+    assert_eq!((status(&old), status(&new), status(&newest)), (401, 401, 200));
+}
+
+#[test]
+fn a_secret_is_printed_once_and_is_nowhere_else() {
+    let sandbox = vendor();
+    let output = sandbox.run(&["access", "add", "acme", "bigbank", "--repositories", "*"]);
+    let said = succeeded(&output);
+    let secret = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    assert!(said.starts_with("username: bigbank\n") && secret.starts_with("raas_"), "{said}");
+    let noted = String::from_utf8(output.stderr).unwrap();
+    assert!(noted.contains("shown only once") && !noted.contains(secret), "{noted}");
+    let hash = raas_types::Digest::of(secret.as_bytes()).hex().to_string();
+    for arguments in [
+        &["access", "list", "acme", "--json"][..],
+        &["access", "show", "acme", "bigbank"],
+        &["log", "acme", "--json"],
+        &["list", "acme", "--json"],
+    ] {
+        let said = sandbox.ok(arguments);
+        assert!(!said.contains(secret) && !said.contains(&hash), "{said}");
+    }
+    for name in sandbox.files("") {
+        let bytes = std::fs::read(sandbox.home().join(&name)).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn clients_get_a_credential_in_their_own_form() {
+    let sandbox = vendor();
+    sandbox.write("raas.cfg", "[acme]\nregistry_host = registry.acme.example\n");
+    let secret = "k3Jd82hfLsQwe91mNbVcXz4Rt6Yu8Io0";
+    let add = |key: &str, format: &str, secret: &str| {
+        let all =
+            ["access", "add", "acme", "bigbank", "--repositories", "*", "--key", key, "--format", format];
+        sandbox.fed(secret.as_bytes(), &[&all[..], &["--stdin-secret"]].concat())
+    };
+    let config: Value =
+        serde_json::from_str(&succeeded(&add("a", "docker-config", &format!("{secret}\n")))).unwrap();
+    let auth = config["auths"]["registry.acme.example"]["auth"].as_str().unwrap();
+    assert_eq!(STANDARD.decode(auth).unwrap(), format!("bigbank:{secret}").into_bytes());
+    let manifest = succeeded(&add("b", "k8s-secret", &format!("b{secret}")));
+    assert!(
+        manifest.contains("type: kubernetes.io/dockerconfigjson\n") && manifest.contains("acme-bigbank-b")
+    );
+    let weak = add("c", "plain", "hunter2");
+    let error = String::from_utf8(weak.stderr).unwrap();
+    assert!(
+        weak.status.code() == Some(2) && error.contains("7 characters") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let same = add("d", "plain", secret);
+    assert!(String::from_utf8(same.stderr).unwrap().contains("is one of this customer's already"));
+}
+
+#[test]
+fn every_server_of_a_bucket_obeys_a_revocation() {
+    let bucket = raas_testkit::s3::Server::new(&[s3::BUCKET]);
+    let sandbox = s3::sandbox(&bucket, "");
+    let path = sandbox.write("app.tar", s3::layout(1, 1000));
+    sandbox.ok(&["push", "acme", "tools", "--protected", "--from", &path]);
+    let key = add(&sandbox, &["--repositories", "*"]);
+    let token_key = sandbox.write("token-key", "0123456789abcdef0123456789abcdef");
+    let servers = [0, 1].map(|_| sandbox.serve_alone(&["--from-config", "--token-key", &token_key]));
+    let clients = servers.each_ref().map(|server| Client::new(server.address));
+    let token = clients[0].get_with("/token?scope=repository:tools:pull", &key).json();
+    let token = format!("Bearer {}", token["token"].as_str().unwrap());
+    let statuses = || -> Vec<u16> {
+        let asks = clients.iter().flat_map(|client| [&key, &token].map(|by| (client, by)));
+        asks.map(|(client, by)| client.get_with("/v2/tools/tags/list", by).status).collect()
+    };
+    assert_eq!(statuses(), [200, 200, 200, 200], "one server's token is accepted by the other");
+    let names: Vec<String> = bucket.keys(s3::BUCKET);
+    assert!(names.iter().all(|name| !name.contains("bigbank")), "{names:?}");
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    // Servers look about once a second; a busy machine takes longer.
+    let revoked = Instant::now();
+    while statuses() != [401, 401, 401, 401] {
+        assert!(revoked.elapsed() < Duration::from_secs(10), "{:?}", statuses());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn customers_are_refused_with_public_content() {
+    let bucket = raas_testkit::s3::Server::new(&[s3::BUCKET]);
+    let sandbox = s3::sandbox(&bucket, "");
+    let path = sandbox.write("app.tar", s3::layout(1, 1000));
+    sandbox.ok(&["push", "acme", "app", "--from", &path]);
+    add(&sandbox, &["--repositories", "*"]);
+    let config = std::fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    sandbox.write("raas.cfg", format!("{config}access = public\n"));
+    for arguments in [
+        &["setup", "acme"][..],
+        &["push", "acme", "app", "--from", &path],
+        &["access", "add", "acme", "smallshop", "--repositories", "*"],
+    ] {
+        let error = sandbox.fails(2, arguments);
+        assert!(error.contains("cannot protect the names of customers"), "{error}");
+    }
+    let error = sandbox.fails(2, &["push", "acme", "other", "--protected", "--from", &path]);
+    assert!(error.contains("access = public"), "{error}");
+    // A key can always be taken back.
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+}
+
+#[test]
+fn commands_refuse_what_would_be_a_mistake() {
+    let sandbox = vendor();
+    let refuses = |arguments: &[&str], why: &str| {
+        let commits = sandbox.commits("acme");
+        let error = sandbox.fails(2, &[&["access"], arguments].concat());
+        assert!(error.contains(why), "{arguments:?}: {error}");
+        assert_eq!(sandbox.commits("acme"), commits, "{arguments:?}");
+    };
+    refuses(&["add", "acme", "bigbank"], "give `--repositories");
+    refuses(&["add", "acme", "bigbank", "--repositories", "*", "--expires", "2001-01-01"], "is in the past");
+    refuses(&["add", "acme", "bigbank", "--repositories", "*", "--format", "podman"], "--host HOST");
+    refuses(&["revoke", "acme", "bigbank"], "acme has no customer bigbank");
+    refuses(&["show", "acme", "bigbank"], "acme has no customer bigbank");
+    add(&sandbox, &["--repositories", "appliance/*"]);
+    refuses(&["add", "acme", "bigbank"], "has a valid key `default`");
+    refuses(
+        &["add", "acme", "bigbank", "--key", "b", "--repositories", "tools"],
+        "raas access grant acme bigbank",
+    );
+    refuses(&["deny", "acme", "bigbank", "appliance/ui"], "is not granted");
+    refuses(&["revoke", "acme", "bigbank", "--key", "x"], "has no key `x`");
+    add(&sandbox, &["--key", "b", "--expires", "10d"]);
+    refuses(&["rotate", "acme", "bigbank", "--overlap", "1d"], "has several keys: b, default");
+    sandbox.ok(&["access", "revoke", "acme", "bigbank", "--key", "b"]);
+    refuses(&["extend", "acme", "bigbank", "--key", "b", "--expires", "never"], "was revoked");
+    refuses(&["rotate", "acme", "bigbank", "--key", "b", "--overlap", "1d"], "was revoked");
+    // A new key may take the name of a revoked one.
+    add(&sandbox, &["--key", "b", "--expires", "10d"]);
+    let expiring = sandbox.json(&["access", "list", "acme", "--expiring", "30d", "--json"]);
+    assert_eq!(expiring["customers"][0]["keys"].as_array().unwrap().len(), 1);
+    assert_eq!(expiring["customers"][0]["keys"][0]["key"], "b");
+    sandbox.ok(&["access", "extend", "acme", "bigbank", "--key", "b", "--expires", "90d"]);
+    let none = sandbox.json(&["access", "list", "acme", "--expiring", "30d", "--json"]);
+    assert_eq!(none["customers"], json!([]));
+}

@@ -1,0 +1,158 @@
+//! Images that are kept like their sources.
+
+use raas_testkit::http::Reply;
+use raas_testkit::oci::Layout;
+use raas_testkit::pulp3::Pulp;
+use raas_testkit::registry::{Registry, error};
+use raas_types::Descriptor;
+use serde_json::{Value, json};
+
+use crate::sandbox::Sandbox;
+
+/// A registry with an image under each of these tags.
+fn filled(registry: &Registry, layout: &mut Layout, tags: &[&str]) -> Vec<Descriptor> {
+    let images: Vec<Descriptor> = tags.iter().map(|tag| layout.simple_image(tag)).collect();
+    registry.fill(layout);
+    tags.iter().zip(&images).for_each(|(tag, image)| registry.tag(tag, &image.digest));
+    images
+}
+
+fn configure(sandbox: &Sandbox, rules: &[(&str, String)]) {
+    let rules = rules.iter().map(|(image, value)| format!("sync.{image} = {value}\n"));
+    sandbox.write("raas.cfg", format!("[acme]\n{}", rules.collect::<String>()));
+}
+
+/// The report of a run with this exit code.
+fn sync(sandbox: &Sandbox, code: i32, arguments: &[&str]) -> Value {
+    let output = sandbox.run(&[&["sync", "--json"], arguments].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"))
+}
+
+#[test]
+fn what_is_new_or_moved_is_published_and_nothing_else_is_fetched() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::new("team/app");
+    let mut layout = Layout::new();
+    let images = filled(&registry, &mut layout, &["1.0", "1.1", "2.0-rc1"]);
+    configure(&sandbox, &[("app", format!("{}\n    tags = !*-rc*", registry.address()))]);
+
+    let foreseen = sync(&sandbox, 0, &["--dry-run"]);
+    assert_eq!(foreseen["images"][0]["changed"], json!(["1.0", "1.1"]));
+    assert_eq!(sandbox.commits("acme"), 0);
+    let report = sync(&sandbox, 0, &["acme", "app"]);
+    assert_eq!(report["images"][0]["outcome"], json!("changed"));
+    assert_eq!(sandbox.commits("acme"), 1);
+
+    // Nothing new: the list and one HEAD for each tag.
+    drop(registry.take_log());
+    let report = sync(&sandbox, 0, &[]);
+    assert_eq!(report["images"][0]["outcome"], json!("unchanged"));
+    assert_eq!(report["images"][0]["requests"], json!(3));
+    let log = registry.take_log();
+    assert_eq!(
+        log.iter().filter(|line| line.starts_with("HEAD /v2/team/app/manifests/")).count(),
+        2,
+        "{log:?}"
+    );
+    assert_eq!(log.len(), 3);
+
+    // A tag moves, and another is signed.
+    let newer = layout.simple_image("newer");
+    let signature = layout.cosign_signature(&images[1]);
+    registry.fill(&layout);
+    registry.tag("1.0", &newer.digest);
+    registry.tag(&format!("sha256-{}.sig", images[1].digest.hex()), &signature.digest);
+    let report = sync(&sandbox, 0, &[]);
+    assert_eq!(report["images"][0]["changed"], json!(["1.0", "1.1"]));
+    assert_eq!(sandbox.commits("acme"), 2);
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+}
+
+#[test]
+fn tags_are_removed_only_as_far_as_prune_allows() {
+    let sandbox = Sandbox::new();
+    let (registry, all) = (Registry::new("app"), Registry::new("app"));
+    let mut layout = Layout::new();
+    filled(&all, &mut layout, &["1", "2", "3", "4"]);
+    sandbox.ok(&["push", "acme", "app", "--from", &all.address()]);
+    let images = filled(&registry, &mut Layout::new(), &["1", "2"]);
+    drop(images);
+    configure(&sandbox, &[("app", format!("{}\n    prune = 1", registry.address()))]);
+    let report = sync(&sandbox, 1, &[]);
+    let error = report["images"][0]["error"].as_str().unwrap();
+    assert!(error.contains("lacks 2 published tags, and `prune` allows to remove 1: 3, 4"), "{error}");
+    assert_eq!(sandbox.commits("acme"), 1);
+    let report = sync(&sandbox, 0, &["--force"]);
+    assert_eq!(report["images"][0]["removed"], json!(["3", "4"]));
+    assert_eq!(sandbox.commits("acme"), 2);
+    // A source without any wanted tag removes nothing, whatever is forced.
+    registry.change(|_, _, _| Reply::new(200, r#"{"tags":[]}"#));
+    let report = sync(&sandbox, 1, &["--force"]);
+    assert!(report["images"][0]["error"].as_str().unwrap().contains("none of the tags"));
+    assert_eq!(sandbox.commits("acme"), 2);
+}
+
+#[test]
+fn a_failure_of_one_image_does_not_stop_the_others() {
+    let sandbox = Sandbox::new();
+    let (bad, good) = (Registry::new("bad"), Registry::new("good"));
+    filled(&good, &mut Layout::new(), &["1"]);
+    bad.change(|_, _, _| error(403, "DENIED"));
+    configure(&sandbox, &[("bad", bad.address()), ("good", good.address())]);
+    let metrics = sandbox.path("raas.prom");
+    let report = sync(&sandbox, 1, &["--metrics", metrics.to_str().unwrap()]);
+    assert_eq!(report["images"][0]["outcome"], json!("failed"));
+    assert!(report["images"][0]["error"].as_str().unwrap().contains("DENIED"));
+    assert_eq!(report["images"][1]["outcome"], json!("changed"));
+    let metrics = std::fs::read_to_string(metrics).unwrap();
+    assert!(metrics.contains("raas_sync_failed{isv=\"acme\",image=\"bad\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("raas_sync_failed{isv=\"acme\",image=\"good\"} 0\n"), "{metrics}");
+}
+
+#[test]
+fn two_runs_at_once_and_runs_without_a_rule_are_refused() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.fails(2, &["sync"]).contains("no section of the configuration has a `sync.IMAGE`"));
+    configure(&sandbox, &[("app", "docker://x.invalid/app".into())]);
+    assert!(sandbox.fails(2, &["sync", "acme", "other"]).contains("has no `sync.other`"));
+    std::fs::create_dir_all(sandbox.home()).unwrap();
+    let lock = std::fs::File::create(sandbox.home().join("_sync")).unwrap();
+    lock.lock().unwrap();
+    assert!(sandbox.fails(4, &["sync"]).contains("another `raas sync`"));
+    sandbox.write("raas.cfg", "[acme]\nsync.app = docker://u:hunter2@x.org/app\n");
+    let error = sandbox.fails(2, &["sync"]);
+    assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn status_compares_an_image_with_its_source() {
+    let sandbox = Sandbox::new();
+    let pulp = Pulp::new("acme/app");
+    let mut layout = Layout::new();
+    let images = filled(&pulp.registry, &mut layout, &["1", "2"]);
+    sandbox.write("raas.cfg", format!("{}\n[acme]\nsync.app = pulp\n", pulp.section()));
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("changed"));
+    let _server = sandbox.serve(&["acme"]);
+    let check = |code: i32, arguments: &[&str]| {
+        let output = sandbox.run(&[&["status", "acme", "app", "--json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "source").unwrap().clone()
+    };
+    let healthy = check(0, &["--pulp"]);
+    assert_eq!(healthy["outcome"], json!("ok"), "{healthy}");
+    pulp.registry.tag("1", &images[1].digest);
+    pulp.registry.tag("3", &images[1].digest);
+    for arguments in [vec!["--pulp".to_owned()], vec!["--source".into(), pulp.registry.address()]] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let different = check(1, &arguments);
+        let details = different["details"].to_string();
+        assert!(details.contains("tag 1: sha256") && details.contains("tag 3: sha256"), "{details}");
+        assert!(!details.contains("tag 2"), "{details}");
+    }
+    pulp.set(|facts| facts.base_path = "elsewhere".into());
+    let gone = check(1, &["--pulp"]);
+    assert!(gone["found"].as_str().unwrap().contains("no distribution with the base path"), "{gone}");
+}

@@ -1,0 +1,99 @@
+"""Servers on one core, for comparisons: any program, and nginx with the bytes of raas in files."""
+
+import contextlib
+import dataclasses
+import pathlib
+
+from harness import measure, metadata
+from harness.packages import program
+from harness.process import Process, free_port, listens, running
+
+SERVER_CORE, LOAD_CORE = "0", "1"
+# As Debian ships it: each request opens the file, and sendfile needs a system call of its own after the head.
+PLAIN = "sendfile on; tcp_nopush on;"
+# At its best for small files: files stay open, and head and body leave in one system call.
+CACHED = "sendfile off; open_file_cache max=1000 inactive=10m; open_file_cache_valid 10m;"
+# At its best for large files: files stay open, and the kernel sends them.
+SENDFILE = "sendfile on; tcp_nopush on; open_file_cache max=1000 inactive=10m; open_file_cache_valid 10m;"
+
+
+@dataclasses.dataclass
+class Server:
+    """A program on one core."""
+
+    name: str
+    port: int
+    process: Process
+    scheme: str = "http"
+
+    def url(self, path):
+        return f"{self.scheme}://127.0.0.1:{self.port}{path}"
+
+    def processor_seconds(self):
+        """Of the program and its children."""
+        return sum(measure.processor_seconds(pid) for pid in family(self.process.pid))
+
+
+def family(pid):
+    """A process and its descendants."""
+    yield pid
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from family(int(child))
+
+
+@contextlib.contextmanager
+def on_one_core(command, folder, name, port, environment=None, scheme="http"):
+    first, *rest = command
+    first = first if "/" in str(first) else program(first)
+    pinned = ["taskset", "-c", SERVER_CORE, first, *rest]
+    with running(pinned, folder / f"{name}.log", environment, ready=lambda: listens(port)) as process:
+        yield Server(name, port, process, scheme)
+
+
+@contextlib.contextmanager
+def nginx(folder, repository, digest, blob, *, log="off", files=CACHED, tls=None, layer=None):
+    """nginx that answers with the headers of raas. `tls` is a certificate and a key; `layer` a file."""
+    port = free_port()
+    content = folder / "files"
+    content.mkdir(exist_ok=True)
+    (content / "manifest").write_bytes(repository.bytes[digest])
+    base = f"/v2/{repository.name}"
+    version = "add_header Docker-Distribution-API-Version registry/2.0;"
+    of_manifest = f"""alias {content}/manifest; default_type {metadata.MANIFEST}; {version}
+      add_header Docker-Content-Digest {digest}; add_header X-Content-Type-Options nosniff;"""
+    of_blob = f"{version} add_header Docker-Content-Digest {blob};"
+    if layer:
+        of_blob += f" default_type application/octet-stream; alias {layer};"
+    else:
+        target = f"https://acme-images.s3.eu-central-1.amazonaws.com/{repository.name}/_v2/blobs/{blob}"
+        of_blob += f" add_header Cache-Control no-store; return 307 '{target}';"
+    listen, keys = f"listen 127.0.0.1:{port}", ""
+    if tls:
+        certificate, key = tls
+        listen += " ssl http2"
+        keys = f"""ssl_certificate {certificate}; ssl_certificate_key {key};
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:raas:10m; ssl_session_tickets on;"""
+    config = folder / f"nginx-{port}.conf"
+    config.write_text(f"""
+user root; worker_processes 1; daemon off; pid {folder}/nginx-{port}.pid;
+error_log {folder}/nginx-{port}.error;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {log}; {files} keepalive_requests 1000000000; types {{ }}
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{
+    {listen};
+    {keys}
+    location = /v2/ {{ default_type application/json; {version} return 200 '{{}}'; }}
+    location = {base}/manifests/1.0 {{ {of_manifest} add_header Cache-Control no-cache; }}
+    location = {base}/manifests/{digest} {{
+      {of_manifest} add_header Cache-Control "public, max-age=31536000, immutable";
+    }}
+    location = {base}/blobs/{blob} {{ {of_blob} }}
+  }}
+}}
+""")
+    name, scheme = f"nginx-{port}", "https" if tls else "http"
+    with on_one_core(["nginx", "-c", config], folder, name, port, scheme=scheme) as server:
+        yield server
