@@ -381,16 +381,16 @@ impl State {
         let manager = target.query.get("fieldManager").expect("an apply names its manager");
         let body: Value = serde_json::from_slice(&asked.body).expect("the body is JSON");
         assert_eq!(body["metadata"]["name"].as_str(), target.name, "path and body name the same object");
-        if self.schemas.of(&body).is_some() {
-            if let Some(field) = self.schemas.unknown_field(&body) {
-                let kind = format!("{}, Kind={}", body["apiVersion"], body["kind"]).replace('"', "");
-                let message = format!(
-                    "failed to create typed patch object ({}/{}; {kind}): {field}: field not declared in schema",
-                    target.namespace.unwrap_or_default(),
-                    target.name.unwrap_or_default()
-                );
-                return status(500, "", &message, Value::Null);
-            }
+        if self.schemas.of(&body).is_some()
+            && let Some(field) = self.schemas.unknown_field(&body)
+        {
+            let kind = format!("{}, Kind={}", body["apiVersion"], body["kind"]).replace('"', "");
+            let message = format!(
+                "failed to create typed patch object ({}/{}; {kind}): {field}: field not declared in schema",
+                target.namespace.unwrap_or_default(),
+                target.name.unwrap_or_default()
+            );
+            return status(500, "", &message, Value::Null);
         }
         let force = target.query.get("force").is_some_and(|force| force == "true");
         let wanted = fields::of(&self.schemas, &body);

@@ -75,6 +75,7 @@ fn the_deployed_arguments_and_files_start_a_server_that_serves_the_vendor() {
     for (name, value) in secret["data"].as_object().unwrap() {
         fs::write(folder.join(name), STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
     }
+    // The test reads the address of the server from its log in text.
     let here = |text: &str| {
         text.replace("/etc/raas", folder.to_str().unwrap()).replace("0.0.0.0:5000", "127.0.0.1:0")
     };
@@ -82,8 +83,10 @@ fn the_deployed_arguments_and_files_start_a_server_that_serves_the_vendor() {
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let arguments: Vec<String> =
         container["args"].as_array().unwrap().iter().map(|one| here(one.as_str().unwrap())).collect();
-    let arguments: Vec<String> =
-        arguments.into_iter().map(|one| one.replace("0.0.0.0:9090", "127.0.0.1:0")).collect();
+    let arguments: Vec<String> = arguments
+        .into_iter()
+        .map(|one| one.replace("0.0.0.0:9090", "127.0.0.1:0").replace("json", "text"))
+        .collect();
     let environment = object("/api/v1/namespaces/mydomain/configmaps/raas-acme");
     let mut command = sandbox.command(&[]);
     command.args(&arguments).env_remove("RAAS_HOME").env("HOME", "/nonexistent");
