@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Publishing from a registry, beside skopeo.
 
-The source is Debian's docker-registry on a folder. The image of 1 GiB in sixteen layers goes to a folder and to
-a bucket in Garage; skopeo copies it to a second docker-registry on a folder or on the same Garage. Then come a
-repository of 200 tags that share layers, and a run of `raas sync` over 1,000 tags that have not changed, beside
-`skopeo sync`. Prints wall time and peak memory, and the parts of skopeo's time that raas may take at most.
+The source is Debian's docker-registry on a folder. The image of 1 GiB in sixteen layers goes to a folder and
+to a bucket in Garage; skopeo copies it to a second docker-registry on a folder or on the same Garage. Then
+come a repository of 200 tags that share layers, and a run of `raas sync` over 1,000 unchanged tags,
+beside `skopeo sync`. Prints wall time and peak memory, and the parts of skopeo's time that raas may take at
+most.
 
 usage: bench_sources.py [ROUNDS]
 """

@@ -10,13 +10,13 @@
 //! A killed run must not block others for ever:
 //!
 //! - The holder *renews* its lease. Where the service has conditional writes, a thread writes the object again every 15 s,
-//!   only if it is as it was written last, and the lease lasts 60 s ([`keeper`]). Elsewhere the holder replaces its object by
+//!   only if it is as it was written last, and the lease lasts 60 s (`keeper`). Elsewhere the holder replaces its object by
 //!   a new one between its steps ([`PublishLease::renew`]), and the lease lasts five minutes. The object says how long.
 //! - Another home *reclaims* a lease that was not renewed for that long, by the service's clock: it removes the object, and
 //!   lists again before it goes on.
 //! - A holder whose object is gone has lost its lease and publishes nothing more. It checks that right before it writes
 //!   the pointer ([`PublishLease::ensure_held`]).
-//! - A home notes the keys of its own objects in a file ([`note`]). So it knows the leases of its own killed runs, however
+//! - A home notes the keys of its own objects in a file (`note`). So it knows the leases of its own killed runs, however
 //!   many, and reclaims them at once.
 //! - A run that fails in the middle *abandons* its lease: it marks the object as `dead-`, and nobody waits for it.
 //!

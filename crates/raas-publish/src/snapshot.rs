@@ -203,7 +203,7 @@ impl FoundPointer {
     fn bytes(
         storage: &dyn Storage,
         conditional: Option<&dyn ConditionalWrites>,
-    ) -> Result<Option<(Vec<u8>, Option<Version>)>, Failure> {
+    ) -> Result<Option<VersionedBytes>, Failure> {
         const LONGEST: u64 = Pointer::MAX_SIZE + 1;
         let key = ObjectKey::Pointer;
         if let Some(writes) = conditional {
@@ -217,6 +217,9 @@ impl FoundPointer {
         Ok(Some((bytes, None)))
     }
 }
+
+/// The bytes of an object, with its version if the storage has versions.
+type VersionedBytes = (Vec<u8>, Option<Version>);
 
 /// Reads the bucket's pointer.
 ///

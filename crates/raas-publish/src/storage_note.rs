@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(failure.kind(), Kind::Refused);
         assert!(failure.to_string().contains("app/_v2/tags/list: missing"), "{failure}");
         fs::create_dir_all(folder.path().join("new/app/_v2/tags")).unwrap();
-        fs::write(folder.path().join("new/app/_v2/tags/list"), "{}").unwrap();
+        fs::write(folder.path().join("new/app/_v2/tags/list"), r#"{"name":"app","tags":[]}"#).unwrap();
         check_complete(&vendor, &storage).unwrap();
     }
 

@@ -47,6 +47,10 @@ pub(crate) enum Pending {
 
 /// Answers a request from memory, and returns what it was for. Fails if something must be waited for: the content of a
 /// layer, or the visitor of a site that has an access policy.
+#[expect(
+    clippy::result_large_err,
+    reason = "the error is moved once; a box would cost each waiting request an allocation"
+)]
 pub(crate) fn answer_from_memory<B>(
     state: &ServerState,
     request: &Request<B>,
@@ -178,7 +182,7 @@ fn decide<B>(
             View::Public => catalog,
             View::Own(view) => {
                 own = view;
-                &*own
+                &own
             }
         },
         Visitor::User(_) => catalog.whole(),

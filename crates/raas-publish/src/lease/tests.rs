@@ -31,7 +31,7 @@ impl Bench {
     fn acquire(&self, home: &str, timing: &LeaseTiming) -> Result<PublishLease<'_>, Failure> {
         let holder = LeaseHolder::new(Some(&home.parse().unwrap()));
         let note = self.folder.path().join(home);
-        let place = LeasePlace { storage: &self.storage, conditional: None, note: note.clone() };
+        let place = LeasePlace { storage: &self.storage, conditional: None, note };
         PublishLease::acquire(&place, &holder, timing, &Say::nothing())
     }
 
@@ -187,7 +187,7 @@ fn conditional_writes_renew_a_lease_and_never_put_back_a_reclaimed_one() {
     let bench = Bench::new();
     let service = Service::new(&bench.folder.path().join("bucket"));
     let note = bench.folder.path().join("one");
-    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note: note.clone() };
+    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note };
     let timing = LeaseTiming { short_lease: Duration::from_millis(80), ..SHORT };
     let mut lease = PublishLease::acquire(&place, &LeaseHolder::new(None), &timing, &Say::nothing()).unwrap();
     let (key, since) = (lease.key.clone(), lease.keeper.as_ref().unwrap().since());
@@ -219,7 +219,7 @@ fn a_short_lease_ends_early_and_one_of_an_older_raas_does_not() {
         ..SHORT
     };
     let note = bench.folder.path().join("dead");
-    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note: note.clone() };
+    let place = LeasePlace { storage: &bench.storage, conditional: Some(&service), note };
     let dead = PublishLease::acquire(&place, &LeaseHolder::new(None), &timing, &Say::nothing()).unwrap();
     let key = dead.key.clone();
     std::mem::forget(dead);

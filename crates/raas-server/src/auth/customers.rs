@@ -301,7 +301,8 @@ mod tests {
         let made = token(&valid, "scope=repository:appliance/ui:pull", now);
         assert!(matches!(valid.check_token(&made, now), TokenVerdict::Valid(Visitor::Customer(_))));
         assert_eq!(valid.check_token(&made, now + TOKEN_LIFETIME), TokenVerdict::Stale);
-        let table: [(fn(&mut CustomerKey), &str); 3] = [
+        type Edit = fn(&mut CustomerKey);
+        let table: [(Edit, &str); 3] = [
             (|key| key.expires = Some(Utc::from_unix(5)), "has expired at 1970-01-01T00:00:05Z"),
             (|key| key.revoked = Some(Utc::from_unix(5)), "was revoked"),
             (|key| key.secrets[0].until = Some(Utc::from_unix(5)), "was replaced"),

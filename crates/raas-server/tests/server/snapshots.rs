@@ -49,6 +49,12 @@ fn publish(upstream: &Upstream, revision: &str, files: &[(String, Vec<u8>)]) {
 }
 
 fn server(origin: Origin) -> Server {
+    let server = unready_server(origin);
+    assert!(soon(|| server.get("/-/readyz").status == 200));
+    server
+}
+
+fn unready_server(origin: Origin) -> Server {
     let site = SiteConfig::new(
         "acme".parse().unwrap(),
         Metadata::Snapshots(origin.clone()),
@@ -60,7 +66,7 @@ fn server(origin: Origin) -> Server {
         start_timeout: Duration::from_secs(5),
         ..Options::default()
     };
-    Server::start_with(vec![site], options)
+    Server::start_unready(vec![site], options)
 }
 
 fn serves(server: &Server, app: &Published) -> bool {
@@ -330,8 +336,8 @@ fn a_document_that_does_not_load_keeps_its_last_valid_version() {
 #[test]
 fn a_bucket_without_a_pointer_is_an_empty_registry() {
     let upstream = Upstream::start(true);
-    let server = server(with_key(&upstream));
-    assert_eq!(server.get("/v2/").status, 200);
+    let server = unready_server(with_key(&upstream));
+    assert!(soon(|| server.get("/v2/").status == 200));
     assert_eq!(server.get("/v2/_catalog").text(), r#"{"repositories":[]}"#);
     publish(&upstream, "aa11", &files(&app("1")));
     assert!(soon(|| serves(&server, &app("1"))));
@@ -365,7 +371,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
     // A missing key is not a missing bucket. A bucket that is created later is served.
     upstream.fail(POINTER, Fault::Says(404, "NoSuchKey"), usize::MAX);
     assert!(soon(|| server.get("/-/readyz").text().contains("1 without `_metadata/current`")));
-    assert_eq!(server.get("/v2/app/manifests/latest").status, 404);
+    assert!(soon(|| server.get("/v2/app/manifests/latest").status == 404));
     upstream.fail(POINTER, Fault::Status(0), 0);
     publish(&upstream, "aa11", &files(&app("1")));
     assert!(soon(|| serves(&server, &app("1"))));

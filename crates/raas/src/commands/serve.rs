@@ -198,6 +198,7 @@ impl Server<'_> {
     /// Serves the vendors of a home. The home has a registration of the server for as long as the server accepts
     /// connections.
     async fn serve_home(self, home: &Home, sites: HomeSites, only: Vec<VendorName>) -> Result<(), Failure> {
+        let stop = stop_signal().context(|| "cannot listen for signals".into())?;
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let (pid, secure) = (std::process::id(), options.is_secure());
@@ -214,17 +215,18 @@ impl Server<'_> {
         });
         let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
         say_addresses(&registration, &vendors);
-        answer(listener, sites, options, address, registered.ok()).await
+        answer(listener, sites, options, registered.ok(), stop).await
     }
 
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
+        let stop = stop_signal().context(|| "cannot listen for signals".into())?;
         warn_of_own_token_key(&self.options, &sites);
         let (listener, address) = bind(self.listen).await?;
         let options = self.observability.options(self.options).await?;
         let scheme = registration::scheme(options.is_secure());
         output::note(&format!("Serving {what} on {scheme}://{address}"));
-        answer(listener, sites, options, address, None).await
+        answer(listener, sites, options, None, stop).await
     }
 }
 
@@ -257,10 +259,10 @@ async fn answer(
     listener: TcpListener,
     sites: impl SiteSource,
     options: Options,
-    address: SocketAddr,
     registered: Option<Registered>,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    let stop = stop_signal().context(|| "cannot listen for signals".into())?;
+    let address = listener.local_addr().context(|| "cannot tell the server's address".into())?;
     let stop = async move {
         stop.await;
         // A push must not wait for a server that stops.

@@ -103,7 +103,7 @@ fn a_secret_is_printed_once_and_is_nowhere_else() {
     assert!(said.starts_with("username: bigbank\n") && secret.starts_with("raas_"), "{said}");
     let noted = String::from_utf8(output.stderr).unwrap();
     assert!(noted.contains("shown only once") && !noted.contains(secret), "{noted}");
-    let hash = raas_types::Digest::of(secret.as_bytes()).hex().to_string();
+    let hash = raas_types::Digest::of(secret.as_bytes()).hex();
     for arguments in [
         &["access", "list", "acme", "--json"][..],
         &["access", "show", "acme", "bigbank"],

@@ -83,7 +83,10 @@ fn rollback_undoes_a_change_of_protection_and_nothing_else_makes_an_image_public
     let said = sandbox.ok(&["rollback", "acme", "app"]);
     assert!(said.contains("everybody may pull it again"), "{said}");
     assert_eq!(protected(&sandbox), [""; 0]);
-    sandbox.ok(&["rollback", "acme", "app"]);
+    // A second rollback goes further back, where nothing is. The protected publication is chosen by its commit.
+    sandbox.fails(2, &["rollback", "acme", "app"]);
+    let log: Value = sandbox.json(&["log", "acme", "--json"]);
+    sandbox.ok(&["rollback", "acme", "app", "--to", log[1]["commit"].as_str().unwrap()]);
     assert_eq!(protected(&sandbox), ["app"]);
     // The content differs too: the rollback is of the content, and today's protection stays.
     let mut layout = Layout::new();

@@ -220,7 +220,7 @@ fn a_private_distribution_is_never_published_for_everybody() {
     pulp.set(|facts| facts.private = true);
     let output = sandbox.run(&["push", "acme", "app"]);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("Note: app is protected, since its repository is private"), "{said}");
+    assert!(said.contains("Note: app is protected, as its source says"), "{said}");
     assert!(is_protected(&sandbox));
     // The distribution decides about protecting an image, and the operator about opening it again.
     pulp.set(|facts| facts.private = false);

@@ -52,6 +52,8 @@ impl<'a> Transcript<'a> {
     fn lines(&self, output: Vec<u8>) -> Vec<String> {
         let text = String::from_utf8(output).unwrap();
         let text = text.replace(self.sandbox.home().to_str().unwrap(), "HOME");
+        let file = self.sandbox.path("raas.cfg");
+        let text = text.replace(file.parent().unwrap().to_str().unwrap(), "WORK");
         text.lines().map(str::to_owned).collect()
     }
 

@@ -165,9 +165,8 @@ fn the_next_home_repairs_half_stored_tags() {
 fn a_failed_first_publication_blocks_nobody() {
     let (server, one, two) = two_homes();
     let first = one.write("first.tar", saved(1, "first:1"));
-    // The service accepts the layer, the config, the lease and the manifest. The commit is made, but its metadata does not
-    // reach the bucket.
-    server.fail(Fault { after: 4, ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) });
+    // The commit is made, but its history does not reach the bucket.
+    server.fail(Fault { key: "_record/", ..Fault::always("PutObject", What::Refuse(403, "AccessDenied")) });
     one.fails(4, &["push", "acme", "first", "--from", &first]);
     server.behave();
     assert_eq!(one.commits("acme"), 1);
