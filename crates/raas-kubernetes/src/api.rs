@@ -28,7 +28,7 @@ const PAUSES: [Duration; 3] =
 pub(crate) enum ApiError {
     /// The API server says no.
     #[error("the API server answered {}: {}", .0.code, .0.message)]
-    Refused(Status),
+    Refused(Box<Status>),
     /// There is no answer, or it broke off.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
@@ -160,7 +160,7 @@ async fn answer(client: &Client, request: Request<Body>) -> Result<Vec<u8>, ApiE
         body.map_err(|error| ApiError::Unreachable(format!("the answer broke off: {error}")))?.to_bytes();
     match code.is_success() {
         true => Ok(body.to_vec()),
-        false => Err(ApiError::Refused(Status::read(code.as_u16(), &body))),
+        false => Err(ApiError::Refused(Box::new(Status::read(code.as_u16(), &body)))),
     }
 }
 

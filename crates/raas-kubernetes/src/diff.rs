@@ -93,16 +93,16 @@ fn walk(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut
             }
         }
         (Some(Value::Array(one)), Some(Value::Array(other))) if named(one) && named(other) => {
-            let names = |list: &[Value]| list.iter().map(|item| item["name"].to_string()).collect::<Vec<_>>();
-            let mut all = names(one);
-            all.extend(names(other));
-            all.sort();
-            all.dedup();
-            for name in all {
+            let mut names: Vec<&str> =
+                one.iter().chain(other).filter_map(|item| item["name"].as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let (one, other) = (one.iter(), other.iter());
                 let find =
-                    |list: &'_ [Value]| list.iter().find(|item| item["name"].to_string() == name).cloned();
+                    |mut list: std::slice::Iter<'_, Value>| list.find(|item| item["name"] == name).cloned();
                 let (one, other) = (find(one), find(other));
-                walk(&format!("{path}[name={name}]"), one.as_ref(), other.as_ref(), changes);
+                walk(&format!("{path}[name=\"{name}\"]"), one.as_ref(), other.as_ref(), changes);
             }
         }
         (before, after) => changes.push(FieldChange {

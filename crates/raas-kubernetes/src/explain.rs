@@ -142,7 +142,7 @@ mod tests {
         for (name, cause, hint) in table {
             let reply = Exchange::recorded(name).reply;
             let status = Status::read(reply.status, &reply.body);
-            let failure = attempt.failed(ApiError::Refused(status));
+            let failure = attempt.failed(ApiError::Refused(Box::new(status)));
             let text = failure.to_string();
             assert!(
                 text.starts_with("error: cannot apply Thing raas in demo\n  because: "),
@@ -159,7 +159,7 @@ mod tests {
         let status = Status::read(502, page.as_bytes());
         assert_eq!(status.message.chars().count(), 300);
         let attempt = Attempt { verb: "read", object: "Route x", namespace: "demo" };
-        let text = attempt.failed(ApiError::Refused(status)).to_string();
+        let text = attempt.failed(ApiError::Refused(Box::new(status))).to_string();
         assert!(text.contains("the API server answered 502: <html> <b>502</b> bad"), "{text}");
     }
 }
