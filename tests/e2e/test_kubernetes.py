@@ -1,4 +1,4 @@
-"""The manifests for clusters, held to published schemas; and a setup in a real cluster, the one that KUBECONFIG names."""
+"""The manifests for clusters, held to published schemas; and a setup in the cluster that KUBECONFIG names."""
 
 import os
 import secrets
@@ -11,7 +11,11 @@ import yaml
 from harness.packages import program
 
 DIGEST = "dd3ba91ae52eb5a99b1cbcd70b06c4ee2b1c84ffdca4e5b7d9e6df7e5d4b1a7f"
-ELSEWHERE = {"Route", "HTTPRoute", "ServiceMonitor"}  # kinds of operators, which kubernetes-validate does not know
+ELSEWHERE = {
+    "Route",
+    "HTTPRoute",
+    "ServiceMonitor",
+}  # kinds of operators, which kubernetes-validate does not know
 
 CONFIG = """
 [aws]
@@ -49,9 +53,13 @@ def test_printed_manifests_are_valid(raas, tmp_path, more, version):
 def cluster():
     """What a test in a real cluster needs. Nothing is skipped in silence: what is missing is an error."""
     names = ["KUBECONFIG", "RAAS_E2E_IMAGE", "RAAS_E2E_BUCKET", "RAAS_E2E_S3_ENDPOINT"]
-    missing = [name for name in [*names, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] if not os.environ.get(name)]
+    missing = [
+        name for name in [*names, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] if not os.environ.get(name)
+    ]
     if missing:
-        pytest.fail(f"set {', '.join(missing)}: a cluster, the image of raas in it, and a bucket that it reaches")
+        pytest.fail(
+            f"set {', '.join(missing)}: a cluster, the image of raas in it, and a bucket that it reaches"
+        )
     return {name: os.environ[name] for name in names}
 
 
