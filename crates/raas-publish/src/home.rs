@@ -110,6 +110,11 @@ impl Home {
         self.root.join("_config")
     }
 
+    /// The folder of the commands' clones of deployed applications. No vendor's name begins with `_`.
+    pub fn deployed_clones(&self) -> PathBuf {
+        self.root.join("_deployed")
+    }
+
     /// The folder of the registrations of running servers. No vendor's name begins with `_`.
     pub fn servers(&self) -> PathBuf {
         self.root.join("_servers")

@@ -354,8 +354,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
-    use std::io::Read;
 
     fn ask(server: &Server, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(server.address()).unwrap();

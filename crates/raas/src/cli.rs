@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
-    setup, status, sync, tag, unprotect, unpublish,
+    setup, status, sync, tag, teardown, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -114,6 +114,7 @@ enum Command {
     Unprotect(unprotect::Arguments),
     Access(access::Arguments),
     Gc(gc::Arguments),
+    Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
     Config(config::Arguments),
@@ -141,6 +142,7 @@ impl Command {
             | Command::Log(_)
             | Command::Diff(_)
             | Command::Serve(_)
+            | Command::Teardown(_)
             | Command::Doctor(_)
             | Command::Pulls(_)
             | Command::Config(_)
@@ -166,6 +168,7 @@ impl Command {
             Command::Protect(arguments) => Some(&arguments.vendor),
             Command::Unprotect(arguments) => Some(&arguments.vendor),
             Command::Gc(arguments) => Some(&arguments.vendor),
+            Command::Teardown(arguments) => Some(&arguments.vendor),
             Command::Serve(arguments) => match arguments.vendors.as_slice() {
                 [one] => Some(one),
                 _ => None,
@@ -244,6 +247,7 @@ impl Cli {
             Command::Unprotect(arguments) => unprotect::run(&home()?, &config()?, &arguments),
             Command::Access(arguments) => access::run(&home()?, &config()?, arguments),
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
+            Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),

@@ -19,5 +19,6 @@ pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod tag;
+pub(crate) mod teardown;
 pub(crate) mod unprotect;
 pub(crate) mod unpublish;

@@ -9,6 +9,7 @@ mod bucket;
 mod crane;
 mod delivery;
 mod edit;
+mod excerpt;
 mod ini;
 mod issuer;
 mod key;
@@ -37,11 +38,11 @@ pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
 pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
-use raas_base::redact;
+use raas_base::{Secret, redact};
 use raas_publish::home::Home;
 pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
-pub(crate) use sections::{Aws, Openshift, Pulpserver, VendorSettings};
+pub(crate) use sections::{Aws, Openshift, PlatformName, Pulpserver, VendorSettings};
 pub(crate) use source::{ConfigRequest, ConfigSource, search_path};
 pub(crate) use tag_pattern::TagPattern;
 use variables::Variables;
@@ -52,10 +53,6 @@ pub(crate) struct Config {
     /// What the operator serves.
     pub(crate) redhat: FederationSettings,
     /// The platform that registries run on.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "checked when it is read; the one platform so far is this machine")
-    )]
     pub(crate) openshift: Openshift,
     /// Overrides of the standard chain of AWS credentials.
     pub(crate) aws: Aws,
@@ -70,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) git_timeout: Duration,
     /// Every key that is set, as it may be shown.
     pub(crate) settings: Vec<Setting>,
+    /// Every key that is set, as it is used.
+    values: Vec<excerpt::Entry>,
 }
 
 /// A key that is set, as it may be shown.
@@ -223,7 +222,7 @@ impl Config {
         separation::check(&ini, &vendors)?;
         Ok(Self {
             redhat: sections::federation(&ini, folder)?,
-            openshift: Openshift::read(&ini)?,
+            openshift: Openshift::read(&ini, folder)?,
             aws: Aws::read(&ini)?,
             pulpserver: Pulpserver::read(&ini, folder)?,
             vendors: vendors.into_iter().collect(),
@@ -231,8 +230,22 @@ impl Config {
             origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
             settings: settings(&ini),
+            values: values(&ini),
         })
     }
+}
+
+/// Every key of the file, as it is used.
+fn values(ini: &Ini) -> Vec<excerpt::Entry> {
+    let of_section = |section: &str| {
+        let entry = |(key, value): (&str, &ini::Value)| excerpt::Entry {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value: Secret::new(value.text.clone()),
+        };
+        ini.section(section).map(entry).collect::<Vec<_>>()
+    };
+    ini.sections().flat_map(|section| of_section(section.name)).collect()
 }
 
 /// Every key of the file, as it may be shown.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use raas_base::failure::Failure;
 use raas_git::CommitId;
-use raas_platform::{Local, Platform as _, Revision, ServerRegistration};
+use raas_platform::{Local, Platform as _, Revision, Server, ServerRegistration};
 use raas_publish::home::{Home, Vendor};
 use raas_publish::record::Record;
 use raas_publish::registry::Registry;
@@ -13,6 +13,7 @@ use raas_types::RepositoryName;
 
 use crate::backup;
 use crate::config::{Config, RegistryAddress};
+use crate::platform;
 use crate::registry;
 
 /// Waits until servers serve a publication, and backs it up in the configuration repository.
@@ -65,12 +66,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 impl FollowUp<'_> {
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
-        let servers = Local::new(self.home.servers()).observe(vendor.name())?;
+        let servers = Local::new(self.home.servers()).servers(vendor.name())?;
         let served = await_served(self.home, vendor, &servers, commit, self.say);
         // The publication is backed up even if a server does not serve it.
         let backed_up =
             !self.no_backup && backup::back_up(self.config, &self.registry, commit, self.name, self.say)?;
         served?;
+        platform::deliver(self.home, self.config, vendor, self.say)?;
         let settings = self.config.vendor(vendor.name());
         let registry = settings
             .registry_addresses
@@ -130,5 +132,6 @@ pub(crate) fn await_served(
 ) -> Result<(), Failure> {
     let is_served_by = |served: &str| is_served(&vendor.record(), commit, served);
     let revision = Revision { short: commit.short(), is_served_by: &is_served_by };
-    Local::new(home.servers()).await_revision(vendor.name(), servers, &revision, say)
+    let servers: Vec<Server> = servers.iter().map(Server::from).collect();
+    Local::new(home.servers()).await_revision(vendor.name(), &servers, &revision, say)
 }

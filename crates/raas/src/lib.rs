@@ -28,6 +28,7 @@ mod immutable;
 mod log;
 mod old_form;
 mod output;
+mod platform;
 mod progress;
 mod protect;
 mod pulls;

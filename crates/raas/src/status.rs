@@ -4,6 +4,7 @@ mod access;
 mod check;
 mod deep;
 pub(crate) mod egress;
+mod elsewhere;
 pub(crate) mod federation;
 pub(crate) mod metrics;
 mod server;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::exposure::{self, OpenAccess};
 use crate::output::number;
+use crate::platform;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
 use crate::vendors;
@@ -72,7 +74,7 @@ pub(crate) fn check(
         )]
     };
     let healthy = checks.iter().all(|check| check.outcome != Outcome::Failed);
-    Status { vendor: name.clone(), platform: "local", healthy, checks, reading }
+    Status { vendor: name.clone(), platform: platform::name(config), healthy, checks, reading }
 }
 
 /// The checks of a vendor that is set up.
@@ -113,8 +115,12 @@ impl Checks<'_> {
         }
         checks.extend(access::check(vendor, config));
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
-        let registry = config.vendor(vendor.name()).registry_addresses;
-        checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
+        if platform::is_local(config) {
+            let registry = config.vendor(vendor.name()).registry_addresses;
+            checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
+        } else {
+            checks.extend(elsewhere::check(home, config, vendor));
+        }
         checks
     }
 

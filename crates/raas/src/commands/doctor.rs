@@ -13,7 +13,7 @@ use crate::output;
 use crate::status::Outcome;
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
-use raas_platform::{Local, Platform as _};
+use raas_platform::Local;
 use raas_publish::home::Home;
 use raas_sources::credentials::{Credentials, Login};
 use raas_sources::registry::ImageReference;
@@ -128,7 +128,7 @@ fn of_vendor(
         return Ok((host.to_string(), argument.name, reference));
     }
     let home = home()?;
-    let serving = Local::new(home.servers()).observe(&vendor)?;
+    let serving = Local::new(home.servers()).servers(&vendor)?;
     let server = serving.first().ok_or_else(|| {
         Failure::new(
             Kind::Usage,

@@ -12,9 +12,10 @@ use crate::config::Config;
 use crate::exposure;
 use crate::follow_up::await_served;
 use crate::output;
+use crate::platform;
 use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
 use raas_base::failure::Failure;
-use raas_platform::{Local, Platform as _};
+use raas_platform::Local;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
 use raas_publish::service;
@@ -24,10 +25,11 @@ use raas_publish::storage_note;
 /// Set up a vendor's registry, or complete it
 ///
 /// The command makes the vendor's folder, and tests the storage with an object that it writes, reads, lists and
-/// deletes. Running it again changes nothing.
+/// deletes. With `platform = kubernetes` it also brings the vendor's servers into the cluster, and waits until they
+/// serve. Running it again changes nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-images --create\n  raas setup bigdatainc --repair"
+    after_long_help = "Example:\n  raas setup bigdatainc --s3bucket bigdatainc-images --create\n  raas setup bigdatainc --repair\n  raas setup bigdatainc --dry-run"
 )]
 pub(crate) struct Arguments {
     /// Set up this vendor
@@ -42,10 +44,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
-    /// Create the bucket if it is missing, and set it up for the vendor's `access`
+    /// Create the bucket if it is missing, set up for the vendor's `access`, and the cluster's project
     #[arg(long)]
     create: bool,
 
+    /// Show what would change in the cluster, which checks it, and change nothing anywhere
+    #[arg(long, conflicts_with = "print")]
+    dry_run: bool,
+
+    /// Print the manifests for the cluster, with placeholders in place of secrets, and do nothing else
+    #[arg(long, conflicts_with = "json")]
+    print: bool,
     /// Take the storage of this configuration, if it has all objects of the vendor's storage until now
     ///
     /// The home remembers where the objects of a vendor are, and no command takes another storage for it. Copy the
@@ -105,6 +114,9 @@ struct SetupReport {
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = arguments.settings();
     let config = config.with_settings(&arguments.vendor, &settings)?;
+    if arguments.dry_run || arguments.print {
+        return inspect(&config, arguments);
+    }
     let vendor = home.vendor(&arguments.vendor);
     let existed = vendor.exists();
     let say = |line: String| {
@@ -119,6 +131,11 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     }
     let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
+    platform::check(&config, vendor.name())?;
+    let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
+    if let Some(place) = &chosen.place {
+        output::error(&format!("Setting up {} in {place}", vendor.name()));
+    }
     vendor.check_formats()?;
     // The probe writes below this folder, which must be for its owner alone from the start.
     vendor.make_folder()?;
@@ -148,8 +165,10 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         repair::content(&open, repaired, arguments.json)?;
         repaired.lines().into_iter().for_each(&say);
     }
-    let platform = Local::new(home.servers());
-    let serving = platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
+    let ensured = chosen.platform.ensure(vendor.name(), &|line| say(line.to_owned()))?;
+    platform::unused_cluster(&config).iter().for_each(|note| output::error(note));
+    platform::deliver(home, &config, &vendor, &|line| say(line.to_owned()))?;
+    let serving = Local::new(home.servers()).servers(vendor.name())?;
     if let Some(head) = vendor.record().head()? {
         // What the setup has completed is of use when it is served.
         await_served(home, &vendor, &serving, &head, &|line| say(line.to_owned()))?;
@@ -166,14 +185,14 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if arguments.json {
         output::json(&SetupReport {
             vendor: vendor.name().clone(),
-            platform: platform.name(),
+            platform: chosen.platform.name(),
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
             warnings,
             existed,
             remembered,
-            servers: serving.iter().map(|server| server.reachable().to_string()).collect(),
+            servers: ensured.servers.into_iter().map(|server| server.name).collect(),
             repair: repaired,
         });
     }
@@ -198,4 +217,21 @@ fn complete(vendor: &Vendor, open: &OpenRegistry<'_>, existed: bool) -> Result<(
         drop(vendor.withdraw());
     }
     reconciled
+}
+
+/// Shows what a setup would make in the cluster.
+fn inspect(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { vendor, create, json, print, .. } = arguments;
+    if *print {
+        output::line(platform::manifests(config, vendor)?.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    platform::expect_cluster(config, "--dry-run")?;
+    let changes = platform::preview(config, vendor, *create)?;
+    if *json {
+        output::json(&serde_json::json!({ "vendor": vendor, "changes": changes }));
+    } else {
+        changes.iter().for_each(|line| output::line(line));
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ mod redhat;
 mod vendor;
 
 pub(crate) use aws::Aws;
-pub(crate) use openshift::Openshift;
+pub(crate) use openshift::{Openshift, PlatformName};
 pub(crate) use pulpserver::Pulpserver;
 pub(crate) use vendor::VendorSettings;
 

@@ -15,6 +15,7 @@ use raas_types::{
 
 use super::ini::{IniError, Value};
 use super::registry_address::RegistryAddress;
+use super::sections::PlatformName;
 use super::tag_pattern::TagPattern;
 
 /// A text that is not empty.
@@ -216,6 +217,25 @@ pub(super) fn token_algorithm(value: &Value) -> Result<TokenAlgorithm, IniError>
         "md5" => Ok(TokenAlgorithm::Md5),
         other => Err(value.error(format!("`{other}` is no algorithm: expected sha256, sha1 or md5"))),
     }
+}
+
+/// What registries run on.
+pub(super) fn platform(value: &Value) -> Result<PlatformName, IniError> {
+    match value.text.to_ascii_lowercase().as_str() {
+        "local" => Ok(PlatformName::Local),
+        "kubernetes" | "openshift" => Ok(PlatformName::Kubernetes),
+        "git" => Ok(PlatformName::Git),
+        "openshift2" => Ok(PlatformName::OpenShift2),
+        other => {
+            Err(value
+                .error(format!("`{other}` is no platform: expected local, kubernetes, git or openshift2")))
+        }
+    }
+}
+
+/// A list of words.
+pub(super) fn word_list(value: &Value) -> Vec<String> {
+    words(value).map(str::to_owned).collect()
 }
 
 fn words(value: &Value) -> impl Iterator<Item = &str> {

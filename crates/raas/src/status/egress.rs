@@ -12,7 +12,7 @@ use crate::storage::check_storage;
 use crate::url::authority;
 use raas_base::failure::{Failure, Kind};
 use raas_git::Reader;
-use raas_platform::{Local, Platform as _};
+use raas_platform::Local;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::published;
 use raas_sources::http;
@@ -112,7 +112,7 @@ pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Re
 }
 
 fn running(home: &Home, vendor: &Vendor) -> Option<String> {
-    let serving = Local::new(home.servers()).observe(vendor.name()).ok()?;
+    let serving = Local::new(home.servers()).servers(vendor.name()).ok()?;
     serving.first().map(|server| server.reachable().to_string())
 }
 

@@ -17,7 +17,7 @@ use crate::config::RegistryAddress;
 use crate::registry::{self, Endpoint};
 use crate::resolver;
 use raas_platform::client::AskError;
-use raas_platform::{Local, Platform as _, ServerRegistration, client};
+use raas_platform::{Local, ServerRegistration, client};
 use raas_publish::home::{Home, Vendor};
 
 /// The published repositories.
@@ -118,7 +118,7 @@ pub(super) fn check(
     published: &PublishedRepositories,
 ) -> Vec<Check> {
     let name = vendor.name();
-    let serving = match Local::new(home.servers()).observe(name) {
+    let serving = match Local::new(home.servers()).servers(name) {
         Ok(serving) => serving,
         Err(failure) => {
             let failure = failure.hint("give the user of raas access to that folder");

@@ -151,23 +151,8 @@ impl Sandbox {
     /// Starts a stateless server, which has no registration. It prints its address.
     pub(crate) fn serve_alone(&self, arguments: &[&str]) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let (mut line, mut log) = (String::new(), String::new());
-        // The server logs notes about its configuration before.
-        while !line.starts_with("Serving") {
-            log.push_str(&line);
-            line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
-        }
-        let address = line.trim().rsplit("http://").next().unwrap().parse();
-        // The rest of the output is read too, so that the server never waits for the test.
-        let log = thread::spawn(move || {
-            // The log of a killed server may end in the middle of a character.
-            drop(said.read_to_string(&mut log));
-            log
-        });
-        Server { child, address: address.unwrap_or_else(|_| panic!("{line}")), log: Some(log) }
+        command.args(arguments);
+        Server::started(command)
     }
 
     pub(crate) fn serve(&self, arguments: &[&str]) -> Server {
@@ -245,6 +230,27 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Starts a server that prints its address.
+    pub(crate) fn started(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let (mut line, mut log) = (String::new(), String::new());
+        // The server logs notes about its configuration before.
+        while !line.starts_with("Serving") {
+            log.push_str(&line);
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended");
+        }
+        let address = line.trim().rsplit("http://").next().unwrap().parse();
+        // The rest of the output is read too, so that the server never waits for the test.
+        let log = thread::spawn(move || {
+            // The log of a killed server may end in the middle of a character.
+            drop(said.read_to_string(&mut log));
+            log
+        });
+        Self { child, address: address.unwrap_or_else(|_| panic!("{line}")), log: Some(log) }
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
         send(self.child.id(), Signal::TERM);

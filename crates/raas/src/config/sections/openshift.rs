@@ -1,12 +1,26 @@
 //! `[openshift]`: the platform that registries run on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use raas_base::Secret;
 
 use crate::config::ini::{Ini, IniError};
 use crate::config::key::{Key, Section, SectionText};
-use crate::config::values::{secret, text, url};
+use crate::config::values::{platform, secret, text, url, word_list, yes_or_no};
+
+/// What registries run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum PlatformName {
+    /// This machine.
+    #[default]
+    Local,
+    /// Kubernetes, OpenShift 3 and later included.
+    Kubernetes,
+    /// Whatever deploys from a git repository.
+    Git,
+    /// OpenShift 2, with its broker.
+    OpenShift2,
+}
 
 /// The platform that registries run on.
 #[derive(Debug, Clone, Default)]
@@ -18,12 +32,33 @@ pub(crate) struct Openshift {
     pub(crate) password: Option<Secret>,
     pub(crate) domain: Option<String>,
     pub(crate) cartridge: Option<String>,
+    /// What registries run on.
+    pub(crate) platform: PlatformName,
+    /// Whether the certificate of `server_url` is not verified.
+    pub(crate) insecure: bool,
+    /// The authorities of that certificate.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    pub(crate) context: Option<String>,
+    /// How many servers run, such as `2` or `2-5`.
+    pub(crate) servers: Option<String>,
+    /// Secrets of the project with which the cluster pulls the image.
+    pub(crate) pull_secrets: Vec<String>,
+    /// A secret of the project whose keys become environment variables of the servers.
+    pub(crate) server_secret: Option<String>,
+    /// A service account of the project for the servers.
+    pub(crate) service_account: Option<String>,
+    /// The class of an ingress controller.
+    pub(crate) ingress_class: Option<String>,
+    /// A gateway, `NAMESPACE/NAME` or `NAME`.
+    pub(crate) gateway: Option<String>,
 }
 
 impl Openshift {
-    pub(in crate::config) fn read(ini: &Ini) -> Result<Self, IniError> {
+    /// Reads the section. Relative paths start at `folder`.
+    pub(in crate::config) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
         let mut openshift = Self::default();
-        SECTION.read(ini, SECTION.name, Path::new(""), &mut openshift)?;
+        SECTION.read(ini, SECTION.name, folder, &mut openshift)?;
         Ok(openshift)
     }
 }
@@ -32,21 +67,34 @@ pub(super) static SECTION: Section<Openshift> = Section {
     name: "openshift",
     text: SectionText {
         heading: "[openshift]: the platform",
-        comment: "The platform that registries run on. raas checks these keys and does not use them yet.",
+        comment: "The platform that registries run on.",
     },
     keys: &[
         Key::<Openshift>::new(
+            "platform",
+            "what registries run on: `local`, which is this machine; `kubernetes`, which includes OpenShift; `git`, for \
+             whatever deploys from a repository; or `openshift2`",
+            "kubernetes",
+            |openshift, value, _| {
+                openshift.platform = platform(value)?;
+                Ok(())
+            },
+        )
+        .default("`local`"),
+        Key::<Openshift>::new(
             "server_url",
-            "the platform's API",
-            "https://openshift.example.com",
+            "the cluster's API server",
+            "https://api.openshift.example.com:6443",
             |openshift, value, _| {
                 openshift.server_url = Some(url(value)?);
                 Ok(())
             },
-        ),
+        )
+        .default("the cluster of the kubeconfig"),
         Key::<Openshift>::new(
             "app_git_url",
-            "the application that an OpenShift 2 gear starts from",
+            "the repository of the application that a new application of OpenShift 2, or a `git_url` without commits, \
+             starts from",
             "https://github.com/aweiteka/crane",
             |openshift, value, _| {
                 openshift.app_git_url = Some(text(value)?);
@@ -55,7 +103,7 @@ pub(super) static SECTION: Section<Openshift> = Section {
         ),
         Key::<Openshift>::new(
             "auth_token",
-            "a token for the platform's API",
+            "a token for the cluster's API server, or for the broker of OpenShift 2",
             "${OPENSHIFT_TOKEN}",
             |openshift, value, _| {
                 openshift.auth_token = Some(secret(value)?);
@@ -65,7 +113,7 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .secret(),
         Key::<Openshift>::new(
             "username",
-            "the user name for the platform's API",
+            "the user name for a login at OpenShift's OAuth server, in place of a token",
             "operator",
             |openshift, value, _| {
                 openshift.username = Some(text(value)?);
@@ -93,10 +141,100 @@ pub(super) static SECTION: Section<Openshift> = Section {
         ),
         Key::<Openshift>::new(
             "cartridge",
-            "what an OpenShift 2 gear runs",
-            "python-2.7",
+            "the image of the server, best by its digest: mirrors of a cluster apply to digests only; on OpenShift 2, what \
+             the gear runs",
+            "registry.example.com/raas@sha256:dd3ba91ae52eb5a99b1cbcd70b06c4ee2b1c84ffdca4e5b7d9e6df7e5d4b1a7f",
             |openshift, value, _| {
                 openshift.cartridge = Some(text(value)?);
+                Ok(())
+            },
+        ),
+        Key::<Openshift>::new(
+            "verify_ssl",
+            "whether the certificate of `server_url` is verified: yes or no",
+            "yes",
+            |openshift, value, _| {
+                openshift.insecure = !yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("yes"),
+        Key::<Openshift>::new(
+            "ca_file",
+            "the PEM file of the authorities of that certificate",
+            "/etc/raas/cluster-ca.pem",
+            |openshift, value, folder| {
+                openshift.ca_file = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        )
+        .default("the authorities that this machine trusts"),
+        Key::<Openshift>::new(
+            "context",
+            "the context of the kubeconfig, where there is no `server_url`",
+            "operator@production",
+            |openshift, value, _| {
+                openshift.context = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("its current context"),
+        Key::<Openshift>::new(
+            "servers",
+            "how many servers each vendor has: a number, or a range to scale by load",
+            "2-5",
+            |openshift, value, _| {
+                openshift.servers = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("2"),
+        Key::<Openshift>::new(
+            "pull_secrets",
+            "the secrets of the project with which the cluster pulls the image",
+            "registry-pull",
+            |openshift, value, _| {
+                openshift.pull_secrets = word_list(value);
+                Ok(())
+            },
+        ),
+        Key::<Openshift>::new(
+            "server_secret",
+            "a secret of the project whose keys become environment variables of the servers, such as \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            "raas-bucket-keys",
+            |openshift, value, _| {
+                openshift.server_secret = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("the keys of `[aws]`"),
+        Key::<Openshift>::new(
+            "service_account",
+            "a service account of the project that has an identity of the cloud",
+            "raas-bucket-reader",
+            |openshift, value, _| {
+                openshift.service_account = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("one without permissions, which raas makes"),
+        Key::<Openshift>::new(
+            "ingress_class",
+            "the class of the ingress controller that clients come through",
+            "nginx",
+            |openshift, value, _| {
+                openshift.ingress_class = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("a Route on OpenShift, else the cluster's default class"),
+        Key::<Openshift>::new(
+            "gateway",
+            "the gateway (Gateway API) that clients come through, `NAMESPACE/NAME` or `NAME`",
+            "infra/public",
+            |openshift, value, _| {
+                openshift.gateway = Some(text(value)?);
                 Ok(())
             },
         ),

@@ -58,6 +58,12 @@ pub(crate) struct VendorSettings {
     pub(crate) token_issuer: Option<TokenIssuer>,
     /// The file of the authorities whose client certificates open protected repositories.
     pub(crate) client_ca: Option<PathBuf>,
+    /// The files of the certificate of these hosts and of its key, for the router of a cluster.
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The repository of the deployed application, and its deployed branch.
+    pub(crate) git_url: Option<String>,
+    pub(crate) git_branch: Option<String>,
     /// The platform's domain or project.
     pub(crate) openshift_domain: Option<String>,
     /// Tokens of a CDN, and what the server proxies.

@@ -289,6 +289,44 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         ),
         Key::<Draft>::new(
+            "tls_certificate",
+            "the PEM file of the certificate of `registry_host`, for the router of a cluster; needs `tls_key`",
+            "/etc/raas/bigdatainc-registry.pem",
+            |draft, value, folder| {
+                draft.settings.tls_certificate = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        )
+        .default("the router's own"),
+        Key::<Draft>::new(
+            "tls_key",
+            "the PEM file of its private key",
+            "/etc/raas/bigdatainc-registry-key.pem",
+            |draft, value, folder| {
+                draft.settings.tls_key = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "git_url",
+            "the repository of the deployed application, for `platform = git`: each push brings the documents there",
+            "git@git.example.com:bigdatainc/registry.git",
+            |draft, value, _| {
+                draft.settings.git_url = Some(text(value)?);
+                Ok(())
+            },
+        ),
+        Key::<Draft>::new(
+            "git_branch",
+            "the branch of `git_url` that is deployed",
+            "production",
+            |draft, value, _| {
+                draft.settings.git_branch = Some(text(value)?);
+                Ok(())
+            },
+        )
+        .default("its default branch"),
+        Key::<Draft>::new(
             "openshift_domain",
             "the platform's domain or project, as `raas setup --oodomain` writes it",
             "bigdatainc",

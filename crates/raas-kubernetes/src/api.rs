@@ -1,0 +1,179 @@
+//! Requests to an API server: each with a time limit, a bounded answer and a bounded number of attempts.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use kube::Client;
+use kube::client::Body;
+use raas_http::http::header::CONTENT_TYPE;
+use raas_http::http::{Method, Request};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::status::Status;
+
+/// How long a request may take, its answer included.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest answer, in bytes. A list of events may be long.
+const MAX_SIZE: usize = 16 * 1024 * 1024;
+
+/// The pauses before further attempts. Every request of this crate may be sent twice.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
+
+/// Why a request has no success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// The API server says no.
+    #[error("the API server answered {}: {}", .0.code, .0.message)]
+    Refused(Box<Status>),
+    /// There is no answer, or it broke off.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The answer did not come in time.
+    #[error("no answer of the API server within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The answer is not what the API promises.
+    #[error("the answer is no {0}")]
+    Unreadable(&'static str),
+}
+
+impl ApiError {
+    /// Whether the object or the API is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code == 404)
+    }
+
+    /// Whether another attempt may succeed. An unknown field is 500 too, without a reason.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(status) => match status.code {
+                429 | 502..=504 => true,
+                500 => !status.message.contains("field not declared in schema"),
+                _ => false,
+            },
+            Self::Unreachable(_) => true,
+            // The time is spent.
+            Self::Silent(_) | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// A client of an API server.
+pub(crate) struct Api {
+    runtime: Runtime,
+    client: Client,
+    pauses: [Duration; 3],
+    timeout: Duration,
+}
+
+impl Api {
+    pub(crate) fn new(runtime: Runtime, client: Client) -> Self {
+        Self { runtime, client, pauses: PAUSES, timeout: TIMEOUT }
+    }
+
+    /// Sets the time limit and leaves the pauses out, for tests.
+    #[cfg(test)]
+    pub(crate) fn hurry(&mut self, timeout: Duration) {
+        self.pauses = [Duration::from_millis(1); 3];
+        self.timeout = timeout;
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Result<Value, ApiError> {
+        self.json(&Method::GET, target, None)
+    }
+
+    /// An object, or nothing if it is not there.
+    pub(crate) fn find(&self, target: &str) -> Result<Option<Value>, ApiError> {
+        match self.get(target) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A text, such as a log.
+    pub(crate) fn text(&self, target: &str) -> Result<String, ApiError> {
+        self.send(&Method::GET, target, None).map(|body| String::from_utf8_lossy(&body).into_owned())
+    }
+
+    pub(crate) fn create(&self, target: &str, body: &Value) -> Result<Value, ApiError> {
+        self.json(&Method::POST, target, Some(("application/json", body)))
+    }
+
+    pub(crate) fn apply(&self, target: &str, body: &Value) -> Result<Value, ApiError> {
+        self.json(&Method::PATCH, target, Some(("application/apply-patch+yaml", body)))
+    }
+
+    /// Removes an object; an object that is not there is removed.
+    pub(crate) fn delete(&self, target: &str) -> Result<(), ApiError> {
+        match self.send(&Method::DELETE, target, None) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn json(&self, method: &Method, target: &str, body: Option<(&str, &Value)>) -> Result<Value, ApiError> {
+        let answer = self.send(method, target, body)?;
+        serde_json::from_slice(&answer).map_err(|_| ApiError::Unreadable("JSON"))
+    }
+
+    fn send(&self, method: &Method, target: &str, body: Option<(&str, &Value)>) -> Result<Vec<u8>, ApiError> {
+        let mut pauses = self.pauses.iter();
+        loop {
+            match (self.send_once(method, target, body), pauses.next()) {
+                (Err(error), Some(pause)) if error.is_passing() => std::thread::sleep(*pause),
+                (result, _) => return result,
+            }
+        }
+    }
+
+    fn send_once(
+        &self,
+        method: &Method,
+        target: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let mut request = Request::builder().method(method).uri(target);
+        if let Some((content_type, _)) = body {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let bytes = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
+        let request = request.body(Body::from(bytes)).map_err(|_| ApiError::Unreadable("address"))?;
+        self.runtime.block_on(async {
+            match tokio::time::timeout(self.timeout, answer(&self.client, request)).await {
+                Ok(result) => result,
+                Err(_) => Err(ApiError::Silent(self.timeout)),
+            }
+        })
+    }
+}
+
+async fn answer(client: &Client, request: Request<Body>) -> Result<Vec<u8>, ApiError> {
+    let response = client.send(request).await.map_err(|error| ApiError::Unreachable(causes(&error)))?;
+    let code = response.status();
+    let body = Limited::new(response.into_body(), MAX_SIZE).collect().await;
+    let body =
+        body.map_err(|error| ApiError::Unreachable(format!("the answer broke off: {error}")))?.to_bytes();
+    match code.is_success() {
+        true => Ok(body.to_vec()),
+        false => Err(ApiError::Refused(Box::new(Status::read(code.as_u16(), &body)))),
+    }
+}
+
+/// The causes of an error in one line. No text of the client holds a token.
+fn causes(error: &kube::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! How clients and Prometheus reach the servers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{METRICS_PORT, PORT, labels, pod_selector};
+use crate::object::{Kind, Object, merge};
+use crate::plan::{Entry, Plan};
+
+/// How long OpenShift's router waits for an answer. A layer that a server proxies takes its time.
+const ROUTER_TIMEOUT: &str = "10m";
+
+/// The service.
+pub(super) fn service(plan: &Plan) -> Object {
+    let spec = json!({
+        "selector": pod_selector(plan),
+        "ports": [
+            { "name": "http", "port": 80, "targetPort": "http", "protocol": "TCP" },
+            { "name": "metrics", "port": METRICS_PORT, "targetPort": "metrics", "protocol": "TCP" },
+        ],
+    });
+    Object::new(Kind::Service, &plan.name(), &labels(plan), json!({ "spec": spec }))
+}
+
+/// Who may connect to the servers. Connections that the servers make are not limited: they need DNS and the bucket.
+pub(super) fn policy(plan: &Plan) -> Object {
+    let from_namespaces =
+        |label: &str, value: &str| json!([{ "namespaceSelector": { "matchLabels": { label: value } } }]);
+    let http = json!([{ "port": PORT, "protocol": "TCP" }]);
+    let metrics = json!([{ "port": METRICS_PORT, "protocol": "TCP" }]);
+    let ingress = match plan.entry {
+        // The label covers routers on the network of their hosts too.
+        Entry::Route => json!([
+            { "from": from_namespaces("policy-group.network.openshift.io/ingress", ""), "ports": http },
+            { "from": from_namespaces("network.openshift.io/policy-group", "monitoring"), "ports": metrics },
+        ]),
+        // No label tells where an ingress controller, a gateway or Prometheus runs.
+        Entry::Ingress(_) | Entry::Gateway { .. } => json!([{ "ports": http }, { "ports": metrics }]),
+    };
+    let spec = json!({
+        "podSelector": { "matchLabels": pod_selector(plan) },
+        "policyTypes": ["Ingress"],
+        "ingress": ingress,
+    });
+    Object::new(Kind::NetworkPolicy, &plan.name(), &labels(plan), json!({ "spec": spec }))
+}
+
+/// The secret with the certificate, for an ingress. A route holds its certificate itself, and a gateway is its owner's.
+pub(super) fn certificate(plan: &Plan) -> Option<Object> {
+    let certificate = plan.certificate.as_ref().filter(|_| matches!(plan.entry, Entry::Ingress(_)))?;
+    let data = json!({
+        "tls.crt": STANDARD.encode(&certificate.chain),
+        "tls.key": STANDARD.encode(certificate.key.expose()),
+    });
+    let content = json!({ "type": "kubernetes.io/tls", "data": data });
+    Some(Object::new(Kind::Secret, &certificate_name(plan), &labels(plan), content))
+}
+
+fn certificate_name(plan: &Plan) -> String {
+    format!("{}-tls", plan.name())
+}
+
+/// The objects that let clients in from outside the cluster.
+pub(super) fn entries(plan: &Plan) -> Vec<Object> {
+    match &plan.entry {
+        Entry::Route if plan.hosts.is_empty() => vec![route(plan, &plan.name(), None)],
+        Entry::Route => {
+            let named = |host: &raas_types::HostName| {
+                route(plan, &format!("{}.{host}", plan.name()), Some(host.as_str()))
+            };
+            plan.hosts.iter().map(named).collect()
+        }
+        Entry::Ingress(class) => vec![ingress(plan, class.as_deref())],
+        Entry::Gateway { namespace, name } => vec![http_route(plan, namespace.as_deref(), name)],
+    }
+}
+
+fn route(plan: &Plan, name: &str, host: Option<&str>) -> Object {
+    let mut spec = json!({
+        "to": { "kind": "Service", "name": plan.name() },
+        "port": { "targetPort": "http" },
+        "tls": { "termination": "edge", "insecureEdgeTerminationPolicy": "Redirect" },
+    });
+    if let Some(host) = host {
+        merge(&mut spec, json!({ "host": host }));
+    }
+    if let Some(certificate) = &plan.certificate {
+        let tls = json!({ "certificate": certificate.chain, "key": certificate.key.expose() });
+        merge(&mut spec, json!({ "tls": tls }));
+    }
+    let annotations = json!({ "haproxy.router.openshift.io/timeout": ROUTER_TIMEOUT });
+    let content = json!({ "metadata": { "annotations": annotations }, "spec": spec });
+    Object::new(Kind::Route, name, &labels(plan), content)
+}
+
+fn ingress(plan: &Plan, class: Option<&str>) -> Object {
+    let backend = json!({ "service": { "name": plan.name(), "port": { "name": "http" } } });
+    let rule = |host: &raas_types::HostName| {
+        json!({
+            "host": host.as_str(),
+            "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] },
+        })
+    };
+    let rules: Vec<Value> = plan.hosts.iter().map(rule).collect();
+    let mut spec = json!({ "rules": rules });
+    if let Some(class) = class {
+        merge(&mut spec, json!({ "ingressClassName": class }));
+    }
+    if plan.certificate.is_some() {
+        let hosts: Vec<&str> = plan.hosts.iter().map(raas_types::HostName::as_str).collect();
+        merge(&mut spec, json!({ "tls": [{ "hosts": hosts, "secretName": certificate_name(plan) }] }));
+    }
+    Object::new(Kind::Ingress, &plan.name(), &labels(plan), json!({ "spec": spec }))
+}
+
+fn http_route(plan: &Plan, namespace: Option<&str>, gateway: &str) -> Object {
+    let mut parent = json!({ "name": gateway });
+    if let Some(namespace) = namespace {
+        merge(&mut parent, json!({ "namespace": namespace }));
+    }
+    let hosts: Vec<&str> = plan.hosts.iter().map(raas_types::HostName::as_str).collect();
+    let spec = json!({
+        "parentRefs": [parent],
+        "hostnames": hosts,
+        "rules": [{ "backendRefs": [{ "name": plan.name(), "port": 80 }] }],
+    });
+    Object::new(Kind::HttpRoute, &plan.name(), &labels(plan), json!({ "spec": spec }))
+}
+
+/// What Prometheus's operator is to scrape.
+pub(super) fn monitor(plan: &Plan) -> Object {
+    let spec = json!({
+        "selector": { "matchLabels": pod_selector(plan) },
+        "endpoints": [{ "port": "metrics", "interval": "30s" }],
+    });
+    Object::new(Kind::ServiceMonitor, &plan.name(), &labels(plan), json!({ "spec": spec }))
+}

@@ -1,0 +1,185 @@
+//! What raas is to make in a cluster: checked settings, before anything is asked of the cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use raas_base::Secret;
+use raas_types::{HostName, VendorName};
+
+/// A vendor's registry in a cluster.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The vendor.
+    pub vendor: VendorName,
+    /// The project (OpenShift) or namespace.
+    pub namespace: Namespace,
+    /// The image of the server.
+    pub image: String,
+    /// The names of existing secrets with which the cluster pulls the image.
+    pub pull_secrets: Vec<String>,
+    /// How many servers run.
+    pub scale: Scale,
+    /// The files that the server reads: `raas.cfg` and what it names. They are the content of a secret.
+    pub files: BTreeMap<String, Secret>,
+    /// The name of an existing secret whose keys become environment variables, such as `AWS_ACCESS_KEY_ID`.
+    pub environment_secret: Option<String>,
+    /// The name of an existing service account that the servers use. Without it, raas makes one without permissions.
+    pub service_account: Option<String>,
+    /// The hosts that people pull from. Empty for the one that OpenShift makes of the project's name.
+    pub hosts: Vec<HostName>,
+    /// The certificate of these hosts. Without it, the router shows its own.
+    pub certificate: Option<Certificate>,
+    /// How clients outside the cluster reach the servers.
+    pub entry: Entry,
+    /// Whether Prometheus's operator is told of the servers.
+    pub monitored: bool,
+}
+
+/// How many servers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// So many.
+    Fixed(u32),
+    /// By their load.
+    Auto {
+        /// At least so many.
+        min: u32,
+        /// At most so many.
+        max: u32,
+    },
+}
+
+impl FromStr for Scale {
+    type Err = String;
+
+    /// `3`, or `2-5` by load.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("`{text}` is no number of servers: expected a number such as 2, or a range such as 2-5")
+        };
+        let number = |text: &str| text.parse().ok().filter(|n| (1..=100).contains(n)).ok_or_else(wrong);
+        match text.split_once('-') {
+            None => Ok(Self::Fixed(number(text)?)),
+            Some((min, max)) => {
+                let (min, max) = (number(min)?, number(max)?);
+                if min < max { Ok(Self::Auto { min, max }) } else { Err(wrong()) }
+            }
+        }
+    }
+}
+
+/// A certificate for the router.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The chain in PEM, the server's own certificate first.
+    pub chain: String,
+    /// The private key in PEM.
+    pub key: Secret,
+}
+
+/// How clients outside the cluster reach the servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// By OpenShift's router.
+    Route,
+    /// By an ingress controller of this class, or of the cluster's default class.
+    Ingress(Option<String>),
+    /// By this gateway of the Gateway API.
+    Gateway {
+        /// The gateway's namespace.
+        namespace: Option<String>,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The name of a project or namespace: a DNS label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = String;
+
+    /// Source: RFC 1123, labels; OpenShift keeps `openshift-` and `kube-` for itself.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty()
+            || text.len() > 63
+            || !text.bytes().all(good)
+            || text.starts_with('-')
+            || text.ends_with('-')
+        {
+            return Err(format!(
+                "`{text}` is not the name of a project: expected lower-case letters, digits and inner hyphens, at most \
+                 63 characters"
+            ));
+        }
+        if ["openshift-", "kube-"].iter().any(|begin| text.starts_with(begin)) || text == "default" {
+            return Err(format!("`{text}` is a project of the cluster itself"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Plan {
+    /// The name of the vendor's objects. Names of services are at most 63 characters long, so a long vendor's name is
+    /// shortened, and its hash keeps two vendors apart.
+    pub fn name(&self) -> String {
+        object_name(&self.vendor)
+    }
+}
+
+/// The name of a vendor's objects.
+pub(crate) fn object_name(vendor: &VendorName) -> String {
+    const MOST: usize = 52; // Pods' names add a dash and 10 characters for their replica set.
+    let name = format!("raas-{vendor}");
+    if name.len() <= MOST {
+        return name;
+    }
+    let hash = crate::hash(vendor.as_str().as_bytes());
+    format!("{}-{}", name[..MOST - 9].trim_end_matches('-'), &hash[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_a_number_or_a_range() {
+        assert_eq!("2".parse(), Ok(Scale::Fixed(2)));
+        assert_eq!("2-5".parse(), Ok(Scale::Auto { min: 2, max: 5 }));
+        for wrong in ["0", "5-2", "2-2", "-3", "many", "2-", "101", ""] {
+            assert!(wrong.parse::<Scale>().unwrap_err().contains("expected a number"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_s_own_projects_are_not_taken() {
+        assert_eq!("my-domain".parse::<Namespace>().unwrap().as_str(), "my-domain");
+        for wrong in ["", "-a", "a-", "A", "a.b", "a/b", "kube-system", "openshift-ingress", "default"] {
+            assert!(wrong.parse::<Namespace>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_objects_are_short_and_differ() {
+        let name = |vendor: &str| object_name(&vendor.parse().unwrap());
+        assert_eq!(name("bigdatainc"), "raas-bigdatainc");
+        let (one, other) = (name(&format!("{}1", "a".repeat(62))), name(&format!("{}2", "a".repeat(62))));
+        assert!(one != other && one.len() <= 52, "{one} {other}");
+    }
+}

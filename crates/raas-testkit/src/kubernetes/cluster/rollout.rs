@@ -1,0 +1,144 @@
+//! How the controllers of the scripted cluster carry out a deployment.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Stored, Target, json_reply, missing};
+use crate::http::Reply;
+use crate::kubernetes::Exchange;
+
+/// How deployments go.
+#[derive(Debug, Clone)]
+pub enum Rollout {
+    /// All pods run at once.
+    Good,
+    /// The new pod waits, for a reason and with a message of the kubelet.
+    Waiting {
+        /// `ImagePullBackOff`, `CrashLoopBackOff`
+        reason: String,
+        /// The kubelet's message.
+        message: String,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The cluster makes no pod, with this message of the replica set.
+    NoPod(String),
+    /// A pod runs and does not become ready, with this message of its probe.
+    NotReady(String),
+    /// Nothing happens, and no condition says so: controllers are away.
+    Stuck,
+}
+
+impl Rollout {
+    /// The status of a deployment.
+    pub(super) fn status(&self, body: &Value) -> Value {
+        let generation = body["metadata"]["generation"].as_u64().unwrap_or(1);
+        let replicas = body["spec"]["replicas"].as_u64().unwrap_or(1);
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "type": kind, "status": status, "reason": reason, "message": message });
+        let late = condition(
+            "Progressing",
+            "False",
+            "ProgressDeadlineExceeded",
+            "ReplicaSet \"raas-bigdatainc-7df94f5596\" has timed out progressing.",
+        );
+        match self {
+            Self::Good => json!({
+                "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
+                "readyReplicas": replicas, "availableReplicas": replicas,
+                "conditions": [condition("Progressing", "True", "NewReplicaSetAvailable", "done")],
+            }),
+            Self::Waiting { .. } | Self::NotReady(_) => json!({
+                "observedGeneration": generation, "replicas": replicas + 1, "updatedReplicas": 1,
+                "readyReplicas": replicas, "availableReplicas": replicas, "unavailableReplicas": 1,
+                "conditions": [late],
+            }),
+            Self::NoPod(message) => json!({
+                "observedGeneration": generation, "unavailableReplicas": replicas,
+                "conditions": [late, condition("ReplicaFailure", "True", "FailedCreate", message)],
+            }),
+            Self::Stuck => json!({}),
+        }
+    }
+
+    /// Pods, their logs, and events.
+    pub(super) fn answer(&self, target: &Target<'_>, objects: &BTreeMap<String, Stored>) -> Reply {
+        if target.sub == Some("log") {
+            return self.log(target);
+        }
+        if target.resource == "events" {
+            return json_reply(200, &json!({ "kind": "EventList", "items": self.events() }));
+        }
+        let selector = target.query.get("labelSelector").cloned().unwrap_or_default();
+        let deployments = objects.values().filter(|stored| {
+            let name = stored.body["metadata"]["name"].as_str().unwrap_or_default();
+            stored.body["kind"] == "Deployment" && selector.contains(&format!("instance={name}"))
+        });
+        let items: Vec<Value> = deployments.flat_map(|stored| self.pods(&stored.body)).collect();
+        match target.name {
+            None => json_reply(200, &json!({ "kind": "PodList", "items": items })),
+            Some(_) => missing(target),
+        }
+    }
+
+    fn pods(&self, deployment: &Value) -> Vec<Value> {
+        let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+        let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
+        let pod = |suffix: &str, ready: bool, state: Value| {
+            let status = json!({
+                "phase": if ready { "Running" } else { "Pending" },
+                "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
+                "containerStatuses": [{ "name": "raas", "ready": ready, "restartCount": 0, "state": state }],
+            });
+            json!({ "metadata": { "name": format!("{name}-{suffix}") }, "status": status })
+        };
+        let running = json!({ "running": {} });
+        match self {
+            Self::Good => {
+                (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), true, running.clone())).collect()
+            }
+            Self::Waiting { reason, message, .. } => {
+                let waiting = json!({ "waiting": { "reason": reason, "message": message } });
+                vec![pod("55d8d54949-pod0", true, running), pod("7df94f5596-9hbfm", false, waiting)]
+            }
+            Self::NotReady(_) => vec![pod("7df94f5596-9hbfm", false, running)],
+            Self::NoPod(_) | Self::Stuck => Vec::new(),
+        }
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let event = |kind: &str, name: &str, reason: &str, message: &str| {
+            json!({
+                "involvedObject": { "kind": kind, "name": name }, "type": "Warning", "reason": reason,
+                "message": message, "lastTimestamp": "2026-11-28T17:43:36Z",
+            })
+        };
+        // Events of somebody else's pod, which explain nothing here.
+        let mut events = vec![event("Pod", "other-1", "Failed", "the other pod's own trouble")];
+        match self {
+            Self::Waiting { message, .. } => {
+                events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Failed", message));
+            }
+            Self::NoPod(message) => {
+                events.push(event("ReplicaSet", "raas-bigdatainc-7df94f5596", "FailedCreate", message));
+            }
+            Self::NotReady(message) => {
+                events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Unhealthy", message));
+            }
+            Self::Good | Self::Stuck => {}
+        }
+        events
+    }
+
+    fn log(&self, target: &Target<'_>) -> Reply {
+        match self {
+            Self::Waiting { reason, .. } if reason.contains("Pull") => {
+                Exchange::recorded("34-log-of-waiting-container").reply
+            }
+            Self::Waiting { log, .. } if target.query.contains_key("previous") => {
+                Reply::new(200, log.clone()).with("Content-Type", "text/plain")
+            }
+            _ => Reply::new(200, "").with("Content-Type", "text/plain"),
+        }
+    }
+}
