@@ -340,7 +340,7 @@ def operate(place, seed, homes=8):
         raise Violated(
             f"of eight operators' images, {sorted(missing)} are missing; {IMAGE} is {published.get(IMAGE)}"
         )
-    place.must_leave_nothing()
+    place.must_leave_nothing(killed_probes=True)
 
 
 # Flipped bits

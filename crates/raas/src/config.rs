@@ -9,6 +9,7 @@ mod bucket;
 mod crane;
 mod delivery;
 mod edit;
+#[cfg(feature = "kubernetes")]
 mod excerpt;
 mod ini;
 mod issuer;
@@ -38,7 +39,7 @@ pub(crate) use delivery::{Delivery, KeySource};
 use ini::{Ini, IniError};
 pub(crate) use key::nearest;
 use raas_base::failure::{Failure, Kind};
-use raas_base::{Secret, redact};
+use raas_base::redact;
 use raas_publish::home::Home;
 pub(crate) use registry_address::RegistryAddress;
 pub(crate) use repository::ReadFile;
@@ -68,6 +69,7 @@ pub(crate) struct Config {
     /// Every key that is set, as it may be shown.
     pub(crate) settings: Vec<Setting>,
     /// Every key that is set, as it is used.
+    #[cfg(feature = "kubernetes")]
     values: Vec<excerpt::Entry>,
 }
 
@@ -230,22 +232,10 @@ impl Config {
             origin: ConfigSource::None.whole_name(),
             git_timeout: Duration::default(),
             settings: settings(&ini),
-            values: values(&ini),
+            #[cfg(feature = "kubernetes")]
+            values: excerpt::values(&ini),
         })
     }
-}
-
-/// Every key of the file, as it is used.
-fn values(ini: &Ini) -> Vec<excerpt::Entry> {
-    let of_section = |section: &str| {
-        let entry = |(key, value): (&str, &ini::Value)| excerpt::Entry {
-            section: section.to_owned(),
-            key: key.to_owned(),
-            value: Secret::new(value.text.clone()),
-        };
-        ini.section(section).map(entry).collect::<Vec<_>>()
-    };
-    ini.sections().flat_map(|section| of_section(section.name)).collect()
 }
 
 /// Every key of the file, as it may be shown.

@@ -7,6 +7,7 @@ use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 use raas_types::VendorName;
 
+use super::ini::{self, Ini};
 use super::{Config, sections};
 
 /// A key that is set. Its value may be a password.
@@ -15,6 +16,19 @@ pub(super) struct Entry {
     pub(super) section: String,
     pub(super) key: String,
     pub(super) value: Secret,
+}
+
+/// Every key of the file, as it is used.
+pub(super) fn values(ini: &Ini) -> Vec<Entry> {
+    let of_section = |section: &str| {
+        let entry = |(key, value): (&str, &ini::Value)| Entry {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value: Secret::new(value.text.clone()),
+        };
+        ini.section(section).map(entry).collect::<Vec<_>>()
+    };
+    ini.sections().flat_map(|section| of_section(section.name)).collect()
 }
 
 /// The folder of these files where the servers run.
