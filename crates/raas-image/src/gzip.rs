@@ -1,8 +1,10 @@
 //! Gzip on all cores. The output does not depend on the number of cores.
 //!
-//! As in pigz, each block of fixed length is deflated on its own and ends at a byte boundary, and the deflated blocks make
-//! one ordinary gzip member (RFC 1952). The output depends on the input and the block length alone, so a layer has the same
-//! digest whenever and wherever it is packed.
+//! Each block of fixed length is packed on its own and becomes a gzip member. A gzip file is any number of members (RFC 1952,
+//! section 2.2), and every client reads such layers: eStargz makes them too. The output depends on the input alone, so a layer has
+//! the same digest whenever and wherever it is packed. A test holds that digest: another release of libdeflate may pack
+//! otherwise, and then the same layer of two vendors would have two names. Published layers stay, since the record knows the
+//! packed layer of each plain one.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,36 +12,32 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
-use flate2::{Compress, Compression, FlushCompress};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// Long enough that the blocks cost less than a percent of the ratio, short enough that some blocks for each core take a few
 /// megabytes.
 const BLOCK: usize = 512 * 1024;
 
-/// RFC 1952, section 2.3: deflate, no name, no time, no hint of the level, unknown operating system. A time would make the
-/// output differ between runs.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// libdeflate's level. docs/performance.md has speed and size of the levels beside it.
+const LEVEL: i32 = 3;
+
+/// Samples of a block, their length, and the part of it that must remain of an incompressible block, as a percentage.
+const SAMPLES: usize = 4;
+const SAMPLE: usize = 4 * 1024;
+const INCOMPRESSIBLE: usize = 99;
 
 struct Job {
     block: Vec<u8>,
-    last: bool,
-    done: SyncSender<Piece>,
-}
-
-struct Piece {
-    deflated: Vec<u8>,
-    sum: crc32fast::Hasher,
+    done: SyncSender<Vec<u8>>,
 }
 
 /// A writer that gzips its input into another writer. [`finish`](Self::finish) writes the end.
 pub(crate) struct GzipWriter<W: Write> {
     sink: W,
     jobs: Sender<Job>,
-    waiting: VecDeque<Receiver<Piece>>,
+    waiting: VecDeque<Receiver<Vec<u8>>>,
     most_waiting: usize,
     block: Vec<u8>,
-    sum: crc32fast::Hasher,
-    length: u64,
     begun: bool,
 }
 
@@ -59,33 +57,30 @@ impl<W: Write> GzipWriter<W> {
             waiting: VecDeque::new(),
             most_waiting: workers + 1,
             block: Vec::with_capacity(BLOCK),
-            sum: crc32fast::Hasher::new(),
-            length: 0,
             begun: false,
         }
     }
 
-    /// Writes the last block and the trailer, and returns the sink.
+    /// Writes the last block, and returns the sink. An empty input makes one member, for a file without members is no gzip.
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        self.submit(true)?;
+        if !self.block.is_empty() || !self.begun {
+            self.submit()?;
+        }
         while !self.waiting.is_empty() {
             self.collect()?;
         }
-        // RFC 1952: the CRC-32 and the length modulo 2^32 of the plain bytes.
-        self.sink.write_all(&self.sum.finalize().to_le_bytes())?;
-        self.sink.write_all(&(self.length as u32).to_le_bytes())?;
         Ok(self.sink)
     }
 
-    fn submit(&mut self, last: bool) -> io::Result<()> {
+    fn submit(&mut self) -> io::Result<()> {
         if self.waiting.len() >= self.most_waiting {
             self.collect()?;
         }
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(if last { 0 } else { BLOCK }));
-        self.length += block.len() as u64;
-        let (done, piece) = sync_channel(1);
-        self.waiting.push_back(piece);
-        self.jobs.send(Job { block, last, done }).map_err(|_| worker_gone())
+        self.begun = true;
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        let (done, member) = sync_channel(1);
+        self.waiting.push_back(member);
+        self.jobs.send(Job { block, done }).map_err(|_| worker_gone())
     }
 
     /// Waits for the oldest block, then writes it.
@@ -93,13 +88,8 @@ impl<W: Write> GzipWriter<W> {
         let Some(oldest) = self.waiting.pop_front() else {
             return Ok(());
         };
-        let piece = oldest.recv().map_err(|_| worker_gone())?;
-        if !self.begun {
-            self.sink.write_all(&HEADER)?;
-            self.begun = true;
-        }
-        self.sum.combine(&piece.sum);
-        self.sink.write_all(&piece.deflated)
+        let member = oldest.recv().map_err(|_| worker_gone())?;
+        self.sink.write_all(&member)
     }
 }
 
@@ -109,7 +99,7 @@ impl<W: Write> Write for GzipWriter<W> {
         let taken = room.min(bytes.len());
         self.block.extend_from_slice(&bytes[..taken]);
         if self.block.len() == BLOCK {
-            self.submit(false)?;
+            self.submit()?;
         }
         Ok(taken)
     }
@@ -124,42 +114,56 @@ fn worker_gone() -> io::Error {
 }
 
 fn work(queue: &Mutex<Receiver<Job>>) {
-    let mut deflate = Compress::new(Compression::default(), false);
+    let mut packer = Packer::new();
     loop {
         // A worker holds the lock while it waits for a job; the other workers have no job then either.
         let job = match queue.lock() {
             Ok(queue) => queue.recv(),
             Err(_) => return,
         };
-        let Ok(Job { block, last, done }) = job else {
+        let Ok(Job { block, done }) = job else {
             return;
         };
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&block);
-        let deflated = deflate_block(&mut deflate, &block, last);
         // The receiver is gone if the writer was dropped after an error.
-        drop(done.send(Piece { deflated, sum }));
+        drop(done.send(packer.member(&block)));
     }
 }
 
-fn deflate_block(deflate: &mut Compress, block: &[u8], last: bool) -> Vec<u8> {
-    deflate.reset();
-    let mut out = Vec::with_capacity(block.len() / 2 + 64);
-    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
-    loop {
-        let taken = deflate.total_in() as usize;
-        let status = deflate.compress_vec(&block[taken..], &mut out, flush);
-        let taken = deflate.total_in() as usize;
-        let complete = match status {
-            Ok(flate2::Status::StreamEnd) => true,
-            // A sync flush is complete if the encoder had more room than it needed.
-            Ok(_) => !last && taken == block.len() && out.len() < out.capacity(),
-            Err(error) => unreachable!("deflate refuses no input: {error}"),
-        };
-        if complete {
-            return out;
+/// Makes a gzip member of a block. What does not compress is stored: to search it for repetitions costs the most and gains
+/// nothing.
+struct Packer {
+    probe: Compressor,
+    deflate: Compressor,
+    store: Compressor,
+    out: Vec<u8>,
+}
+
+impl Packer {
+    fn new() -> Self {
+        let level = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
+        Self { probe: level(1), deflate: level(LEVEL), store: level(0), out: Vec::new() }
+    }
+
+    fn member(&mut self, block: &[u8]) -> Vec<u8> {
+        let packer = if self.compresses(block) { &mut self.deflate } else { &mut self.store };
+        self.out.resize(packer.gzip_compress_bound(block.len()), 0);
+        match packer.gzip_compress(block, &mut self.out) {
+            Ok(length) => self.out[..length].to_vec(),
+            Err(error) => unreachable!("the bound suffices for every input: {error}"),
         }
-        out.reserve(block.len() / 4 + 64);
+    }
+
+    /// Whether samples of the block compress.
+    fn compresses(&mut self, block: &[u8]) -> bool {
+        if block.len() < SAMPLES * SAMPLE * 4 {
+            return true;
+        }
+        self.out.resize(self.probe.deflate_compress_bound(SAMPLE), 0);
+        let mut packed = 0;
+        for sample in block.chunks(block.len() / SAMPLES).take(SAMPLES) {
+            packed += self.probe.deflate_compress(&sample[..SAMPLE], &mut self.out).unwrap_or(0);
+        }
+        packed * 100 < SAMPLES * SAMPLE * INCOMPRESSIBLE
     }
 }
 
@@ -193,8 +197,8 @@ mod tests {
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 5 * BLOCK + 17] {
             let input = noise(length);
             let mut output = Vec::new();
-            // This decoder reads a single member: the blocks must make one.
-            flate2::read::GzDecoder::new(&gzip(&input, 3, 100_000)[..]).read_to_end(&mut output).unwrap();
+            let packed = gzip(&input, 3, 100_000);
+            flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut output).unwrap();
             assert!(output == input, "{length} bytes");
         }
     }
@@ -205,6 +209,35 @@ mod tests {
         let one = gzip(&input, 1, 4096);
         assert!(gzip(&input, 2, 65_536) == one);
         assert!(gzip(&input, 7, 1_000_003) == one);
+    }
+
+    #[test]
+    fn the_packed_bytes_are_those_of_every_release() {
+        // If this fails, layers that are pushed to two vendors by two releases no longer have one name.
+        let mut input = noise(2 * BLOCK + 99);
+        input.extend(random(BLOCK));
+        let packed = raas_types::Digest::of(&gzip(&input, 2, 65_536)).to_string();
+        assert_eq!(packed, "sha256:369464c0f5c76b998b2195fa14efc530e0f2353d0d5f35f5da269e35f52b308e");
+    }
+
+    #[test]
+    fn what_does_not_compress_is_stored() {
+        let (random, text) = (random(2 * BLOCK), noise(2 * BLOCK));
+        let overhead = gzip(&random, 2, 65_536).len() - random.len();
+        assert!(overhead < 200, "{overhead} bytes more");
+        assert!(gzip(&text, 2, 65_536).len() < text.len() * 3 / 4);
+    }
+
+    /// Bytes that do not compress.
+    fn random(length: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let next = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        (0..length).map(next).collect()
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use raas_types::Sha256;
 use zstd::stream::raw::{self, Operation as _};
 
-use crate::{ImageError, Limits, Rule};
+use crate::{ImageError, Rule};
 
 /// The packings of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,28 +139,52 @@ impl<R: Read> Read for Judging<'_, R> {
 /// windows of `zstd -19` and of every image builder.
 const MAX_WINDOW_LOG: u32 = 25;
 
-/// Computes the digest of a layer's plain bytes from the packed bytes.
-pub(crate) struct DiffIdWriter {
-    decoder: Decoder,
-    name: String,
+/// Unpacks what is written to it into another writer.
+pub(crate) enum Unpacker<W: Write> {
+    Plain(W),
+    Gzip(Box<flate2::write::MultiGzDecoder<W>>),
+    Zstd(Box<ZstdWriter<W>>),
 }
 
-enum Decoder {
-    Plain(Plain),
-    Gzip(Box<flate2::write::MultiGzDecoder<Plain>>),
-    Zstd(ZstdWriter),
+impl<W: Write> Unpacker<W> {
+    pub(crate) fn new(coding: Coding, plain: W) -> io::Result<Self> {
+        Ok(match coding {
+            Coding::Plain => Unpacker::Plain(plain),
+            Coding::Gzip => Unpacker::Gzip(Box::new(flate2::write::MultiGzDecoder::new(plain))),
+            Coding::Zstd => Unpacker::Zstd(Box::new(ZstdWriter::new(plain)?)),
+        })
+    }
+
+    /// Takes the next packed bytes.
+    pub(crate) fn update(&mut self, packed: &[u8]) -> io::Result<()> {
+        match self {
+            Unpacker::Plain(plain) => plain.write_all(packed),
+            Unpacker::Gzip(decoder) => decoder.write_all(packed),
+            Unpacker::Zstd(decoder) => decoder.update(packed),
+        }
+    }
+
+    /// The writer, once the packed bytes have come to their end.
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Unpacker::Plain(plain) => Ok(plain),
+            Unpacker::Gzip(decoder) => decoder.finish(),
+            Unpacker::Zstd(decoder) if decoder.complete => Ok(decoder.plain),
+            Unpacker::Zstd(_) => Err(io::Error::other("its last frame is incomplete")),
+        }
+    }
 }
 
 /// Like zstd's own writing decoder, which does not report an incomplete last frame.
-struct ZstdWriter {
+pub(crate) struct ZstdWriter<W> {
     decoder: raw::Decoder<'static>,
     buffer: Vec<u8>,
     complete: bool,
-    plain: Plain,
+    plain: W,
 }
 
-impl ZstdWriter {
-    fn new(plain: Plain) -> io::Result<Self> {
+impl<W: Write> ZstdWriter<W> {
+    fn new(plain: W) -> io::Result<Self> {
         let mut decoder = raw::Decoder::new()?;
         decoder.set_parameter(raw::DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
         Ok(Self { decoder, buffer: vec![0; 128 * 1024], complete: false, plain })
@@ -180,67 +203,6 @@ impl ZstdWriter {
             if all_in && (self.complete || made < self.buffer.len()) {
                 return Ok(());
             }
-        }
-    }
-}
-
-struct Plain {
-    hash: Sha256,
-    limit: u64,
-}
-
-impl Write for Plain {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hash.update(bytes);
-        if self.hash.length() > self.limit {
-            return Err(io::Error::other(ImageError::refused("", Rule::Inflates(self.limit))));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl DiffIdWriter {
-    pub(crate) fn new(coding: Coding, name: &str, limits: &Limits) -> io::Result<Self> {
-        let plain = Plain { hash: Sha256::default(), limit: limits.unpacked_layer };
-        let decoder = match coding {
-            Coding::Plain => Decoder::Plain(plain),
-            Coding::Gzip => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(plain))),
-            Coding::Zstd => Decoder::Zstd(ZstdWriter::new(plain)?),
-        };
-        Ok(Self { decoder, name: name.to_owned() })
-    }
-
-    pub(crate) fn update(&mut self, packed: &[u8]) -> Result<(), ImageError> {
-        let result = match &mut self.decoder {
-            Decoder::Plain(plain) => plain.write_all(packed),
-            Decoder::Gzip(decoder) => decoder.write_all(packed),
-            Decoder::Zstd(decoder) => decoder.update(packed),
-        };
-        result.map_err(|error| self.refused(error))
-    }
-
-    /// The plain bytes' digest and length.
-    pub(crate) fn finish(mut self) -> Result<Sha256, ImageError> {
-        let plain = match &mut self.decoder {
-            Decoder::Plain(plain) => Ok(std::mem::take(&mut plain.hash)),
-            Decoder::Gzip(decoder) => {
-                decoder.try_finish().map(|()| std::mem::take(&mut decoder.get_mut().hash))
-            }
-            Decoder::Zstd(decoder) if decoder.complete => Ok(std::mem::take(&mut decoder.plain.hash)),
-            Decoder::Zstd(_) => Err(io::Error::other("its last frame is incomplete")),
-        };
-        plain.map_err(|error| self.refused(error))
-    }
-
-    fn refused(&self, error: io::Error) -> ImageError {
-        match error.downcast::<ImageError>() {
-            Ok(ImageError::Refused { rule, .. }) => ImageError::refused(&self.name, rule),
-            Ok(other) => other,
-            Err(error) => ImageError::refused(&self.name, Rule::Unpack(error.to_string())),
         }
     }
 }

@@ -12,6 +12,7 @@ mod archive;
 mod assemble;
 mod bytes;
 mod config_facts;
+mod diff_id;
 mod dir;
 mod docker_save;
 mod docker_v1;

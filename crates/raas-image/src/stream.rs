@@ -1,11 +1,13 @@
 //! Streams a layer or config to its destination: each byte is read once, and hashed and checked on the way.
 
 use std::io::{self, Read, Write};
+use std::thread::Scope;
 
 use raas_types::{Digest, Sha256};
 
+use crate::diff_id::DiffIdWriter;
 use crate::gzip::GzipWriter;
-use crate::inflate::{Coding, DiffIdWriter, SNIFF};
+use crate::inflate::{Coding, SNIFF};
 use crate::model::Blob;
 use crate::{Content, ImageError, Limits, Rule};
 
@@ -70,27 +72,35 @@ pub fn copy(
         return Err(ImageError::refused(content.name(), rule));
     }
     let mut hash = Sha256::default();
-    let mut unpack = None;
-    each_piece(content, |piece, first| {
-        if first && blob.diff_id.is_some() {
-            let coding = Coding::sniff(piece).map_err(|rule| ImageError::refused(content.name(), rule))?;
-            unpack = Some(diff_id_writer(coding, content, limits)?);
-        }
-        hash.update(piece);
-        write(sink, piece, content)?;
-        if let Some(unpack) = &mut unpack {
-            unpack.update(piece)?;
-        }
-        progress(piece.len() as u64);
-        Ok(())
+    let plain = std::thread::scope(|scope| {
+        let mut unpack = None;
+        each_piece(content, |piece, first| {
+            if first && blob.diff_id.is_some() {
+                let coding =
+                    Coding::sniff(piece).map_err(|rule| ImageError::refused(content.name(), rule))?;
+                // The diff id of a plain layer is the digest of its bytes, which need no second hash.
+                if coding == Coding::Plain {
+                    check_plain_size(content, limits)?;
+                } else {
+                    unpack = Some(diff_id_writer(coding, content, limits, scope)?);
+                }
+            }
+            if let Some(unpack) = &mut unpack {
+                unpack.update(piece)?;
+            }
+            hash.update(piece);
+            write(sink, piece, content)?;
+            progress(piece.len() as u64);
+            Ok(())
+        })?;
+        unpack.map(DiffIdWriter::finish).transpose()
     })?;
     let found = hash.finish();
     if found != blob.digest {
         return Err(ImageError::refused(content.name(), Rule::Digest { expected: blob.digest, found }));
     }
     if let Some(expected) = blob.diff_id {
-        // An empty layer unpacks to nothing, whose digest is that of the layer.
-        let found = unpack.map_or_else(|| Ok(found), |unpack| Ok(unpack.finish()?.finish()))?;
+        let found = plain.map_or(found, Sha256::finish);
         if found != expected {
             return Err(ImageError::refused(content.name(), Rule::DiffId { expected, found }));
         }
@@ -125,11 +135,12 @@ pub fn pack(
     }
     let mut plain_hash = Sha256::default();
     let mut counted = Tee { hash: Sha256::default(), sink: blob };
-    let mut raw_hash = Sha256::default();
+    // The plain bytes of a plain layer are those of the source, which need no second hash.
+    let mut raw_hash = (first != Coding::Plain).then(Sha256::default);
     std::thread::scope(|scope| {
         let mut gzip = GzipWriter::new(&mut counted, workers, scope);
         let stream = content.open().map_err(ImageError::read(content.name()))?;
-        let tapped = Tap { stream, hash: &mut raw_hash, sink: raw, progress };
+        let tapped = Tap { stream, hash: raw_hash.as_mut(), sink: raw, progress };
         let mut plain = first.reader(tapped, content.name()).map_err(ImageError::read(content.name()))?;
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -147,11 +158,13 @@ pub fn pack(
         Ok(())
     })?;
     let (blob_size, blob_hash) = (counted.hash.length(), counted.hash);
+    let (plain_size, diff_id) = (plain_hash.length(), plain_hash.finish());
+    let (raw_size, raw) = raw_hash.map_or((plain_size, diff_id), |hash| (hash.length(), hash.finish()));
     Ok(Packed {
-        raw_size: raw_hash.length(),
-        raw: raw_hash.finish(),
+        raw_size,
+        raw,
         raw_packing: first.into(),
-        diff_id: plain_hash.finish(),
+        diff_id,
         blob_size,
         blob: blob_hash.finish(),
         packing: Packing::Gzip,
@@ -167,34 +180,34 @@ fn pass(
     progress: &dyn Fn(u64),
 ) -> Result<Packed, ImageError> {
     let coding = sniff(content)?;
-    if coding == Coding::Plain && content.size() > limits.unpacked_layer {
-        return Err(ImageError::refused(content.name(), Rule::Inflates(limits.unpacked_layer)));
+    if coding == Coding::Plain {
+        check_plain_size(content, limits)?;
     }
     let mut hash = Sha256::default();
-    // The diff id of a plain layer is the digest of its bytes, which need no second hash.
-    let mut unpack = match coding {
-        Coding::Plain => None,
-        packed => Some(diff_id_writer(packed, content, limits)?),
-    };
-    each_piece(content, |piece, _| {
-        hash.update(piece);
-        if let Some(unpack) = &mut unpack {
-            unpack.update(piece)?;
-        }
-        if let Some(raw) = &mut raw {
-            write(*raw, piece, content)?;
-        }
-        if let Some(blob) = &mut blob {
-            write(*blob, piece, content)?;
-        }
-        progress(piece.len() as u64);
-        Ok(())
+    let plain = std::thread::scope(|scope| {
+        // The diff id of a plain layer is the digest of its bytes, which need no second hash.
+        let mut unpack = match coding {
+            Coding::Plain => None,
+            packed => Some(diff_id_writer(packed, content, limits, scope)?),
+        };
+        each_piece(content, |piece, _| {
+            if let Some(unpack) = &mut unpack {
+                unpack.update(piece)?;
+            }
+            hash.update(piece);
+            if let Some(raw) = &mut raw {
+                write(*raw, piece, content)?;
+            }
+            if let Some(blob) = &mut blob {
+                write(*blob, piece, content)?;
+            }
+            progress(piece.len() as u64);
+            Ok(())
+        })?;
+        unpack.map(DiffIdWriter::finish).transpose()
     })?;
     let (size, raw) = (hash.length(), hash.finish());
-    let diff_id = match unpack {
-        Some(unpack) => unpack.finish()?.finish(),
-        None => raw,
-    };
+    let diff_id = plain.map_or(raw, Sha256::finish);
     let packing = coding.into();
     Ok(Packed { raw, raw_size: size, raw_packing: packing, diff_id, blob: raw, blob_size: size, packing })
 }
@@ -212,8 +225,20 @@ fn sniff(content: &Content) -> Result<Coding, ImageError> {
     Coding::sniff(&start[..have]).map_err(|rule| ImageError::refused(content.name(), rule))
 }
 
-fn diff_id_writer(coding: Coding, content: &Content, limits: &Limits) -> Result<DiffIdWriter, ImageError> {
-    DiffIdWriter::new(coding, content.name(), limits).map_err(ImageError::read(content.name()))
+fn check_plain_size(content: &Content, limits: &Limits) -> Result<(), ImageError> {
+    if content.size() > limits.unpacked_layer {
+        return Err(ImageError::refused(content.name(), Rule::Inflates(limits.unpacked_layer)));
+    }
+    Ok(())
+}
+
+fn diff_id_writer<'scope>(
+    coding: Coding,
+    content: &Content,
+    limits: &Limits,
+    scope: &'scope Scope<'scope, '_>,
+) -> Result<DiffIdWriter<'scope>, ImageError> {
+    DiffIdWriter::new(coding, content, limits, scope).map_err(ImageError::read(content.name()))
 }
 
 /// Reads the content to its end. `take` gets each piece, and whether it is the first. The first piece has at least
@@ -287,7 +312,7 @@ impl Write for Tee<'_> {
 /// Hashes, copies and reports the bytes that are read.
 struct Tap<'a, 's, R> {
     stream: R,
-    hash: &'a mut Sha256,
+    hash: Option<&'a mut Sha256>,
     sink: Option<&'a mut (dyn Write + 's)>,
     progress: &'a dyn Fn(u64),
 }
@@ -300,7 +325,9 @@ struct TapError(io::Error);
 impl<R: Read> Read for Tap<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.stream.read(buffer)?;
-        self.hash.update(&buffer[..got]);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..got]);
+        }
         if let Some(sink) = &mut self.sink {
             sink.write_all(&buffer[..got]).map_err(|error| io::Error::other(TapError(error)))?;
         }
