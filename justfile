@@ -103,6 +103,10 @@ alerts:
     promtool check rules deploy/prometheus/raas.rules.yml
     promtool test rules deploy/prometheus/raas.test.yml
 
+# Publishing to a folder beside skopeo with docker-registry; root, Debian
+bench-push *words:
+    {{packages}} bench && python3 tests/bench/bench_push.py {{words}}
+
 # Publishing to S3 beside skopeo with docker-registry, and beside aws s3 cp; builds Garage; root, Debian
 bench-s3 *words:
     {{packages}} bench && python3 tests/bench/bench_s3.py {{words}}

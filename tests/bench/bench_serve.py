@@ -4,10 +4,12 @@
 nginx is configured in two ways: at its best for small files (files stay open, no sendfile), which the goals
 are about, and as Debian ships it.
 
-One more row shows how fast hyper is that does nothing (crates/raas-server/examples/bare.rs), to see what of
-the time is HTTP. One core for the server, one for `wrk` with 64 connections; the servers take turns in each
-round, and the median of the rounds counts. Beside each rate stands the server's processor time for a request,
-which the load generator does not bound and other work on the machine moves little.
+Two more rows show the floor: hyper that does nothing (crates/raas-server/examples/bare.rs), and a loop of
+epoll that reads a request and writes the bytes of an answer of raas (crates/raas-server/examples/floor.rs).
+
+One core for the server, one for `wrk` with 64 connections; the servers take turns in each round, and the
+median of the rounds counts. Beside each rate stands the server's processor time for a request, which the load
+generator does not bound and other work on the machine moves little.
 
 Access logs are off, except in the row that says so: there both write to a file.
 
@@ -20,6 +22,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -66,9 +69,9 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 4
     wanted = sys.argv[3:] or [""]
-    hyper, raas = bare(), build()
+    hyper, floor, raas = example("bare"), example("floor"), build()
     with tempfile.TemporaryDirectory(prefix="raas-bench-") as folder, contextlib.ExitStack() as stack:
-        rows = start(stack, pathlib.Path(folder), raas, hyper)
+        rows = start(stack, pathlib.Path(folder), raas, hyper, floor)
         rows = [row for row in rows if any(part in row.name for part in wanted)]
         results = {row.name: ([], []) for row in rows}
         for _ in range(rounds):
@@ -78,7 +81,7 @@ def main():
     report(results, rounds, seconds)
 
 
-def start(stack, work, raas, hyper):
+def start(stack, work, raas, hyper, floor):
     """Starts all servers, and returns the rows."""
     repository = metadata.typical(1)
     metadata.write(work / "tree", [repository], "0" * 40)
@@ -101,10 +104,15 @@ def start(stack, work, raas, hyper):
     nothing = stack.enter_context(on_one_core([hyper, port], work, "bare", port))
     registry = stack.enter_context(docker_registry(work, repository.name))
     manifests = f"/v2/{repository.name}/manifests"
+    answer = work / "answer"
+    answer.write_bytes(raw_answer(ours.port, f"{manifests}/1.0"))
+    port = free_port()
+    loop = stack.enter_context(on_one_core([floor, port, answer], work, "floor", port))
     blobs = f"/v2/{repository.name}/blobs"
     return [
         Row("manifest by tag", ours, best, f"{manifests}/1.0"),
         Row("manifest by tag, nginx as shipped", ours, plain, f"{manifests}/1.0"),
+        Row("manifest by tag, epoll loop", ours, loop, f"{manifests}/1.0"),
         Row("manifest by digest", ours, best, f"{manifests}/{digest}"),
         Row("HEAD by tag", ours, best, f"{manifests}/1.0", "HEAD"),
         Row("/v2/", ours, best, "/v2/"),
@@ -141,11 +149,22 @@ def docker_registry(folder, name):
         yield server
 
 
-def bare():
-    """Builds the program that is hyper and nothing else."""
-    build = ["cargo", "build", "--release", "--locked", "--package", "raas-server", "--example", "bare"]
+def raw_answer(port, path):
+    """The bytes of an answer, head and body."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {ACCEPT}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(request.encode())
+        content = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = content.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def example(name):
+    """Builds an example of raas-server."""
+    build = ["cargo", "build", "--release", "--locked", "--package", "raas-server", "--example", name]
     subprocess.run(build, cwd=ROOT, check=True)
-    return TARGET / "release" / "examples" / "bare"
+    return TARGET / "release" / "examples" / name
 
 
 def load(server, path, method, seconds, authorization=""):
