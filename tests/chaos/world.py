@@ -214,8 +214,8 @@ class Place:
     def must_leave_nothing(self, killed_probes=False):
         """No lease and no probe stays, and in a folder no upload. In S3, uploads stay for two days.
 
-        With `killed_probes`, a run may have been killed in its first test of the service. What it was testing with stays until a
-        `setup` finds it an hour old: nothing younger can be told from the test of an operator who is alive.
+        With `killed_probes`, a run may have been killed in its first test of the service. Its object stays
+        until a `setup` finds it an hour old: a younger one may be that of an operator who is alive.
         """
         if self.service:
             kinds = ("_turns/",) if killed_probes else ("_turns/", "_probe/")

@@ -49,6 +49,19 @@ def test_skopeo_reads_the_same_layers(skopeo, tmp_path, name):
     assert skopeo.copy_all(one.peer.format(path=one.write(tmp_path))) == platforms
 
 
+@pytest.mark.parametrize("name", INPUTS)
+def test_docker_load_reads_the_same_layers_or_no_image(docker, tmp_path, name):
+    """raas takes everything that docker takes, and asks only where an archive holds several images."""
+    one = INPUTS[name]
+    loaded = docker.load(one.write(tmp_path)) or []
+    if one.tags:
+        wanted = [layers for platforms in one.tags.values() for layers in platforms.values()]
+        # A push with words of its own takes one of several images.
+        assert one.push or [layers for layers in loaded if layers not in wanted] == []
+    else:
+        assert not loaded or "--digest" in " ".join(one.says) or "--repository" in " ".join(one.says)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_image_is_refused_with_the_reason(raas, tmp_path, name):
     one = INPUTS[name]

@@ -26,6 +26,16 @@ class Docker:
         run(*self.command("pull", "-q", "--platform", platform, reference))
         return saved(self, reference, self.command("save", "-o", self.folder / "saved.tar", reference))
 
+    def load(self, archive):
+        """Loads an archive; returns the digests of each image's plain layers, or None if docker refuses."""
+        if result(*self.command("load", "-q", "-i", archive)).returncode != 0:
+            return None
+        images = sorted(set(run(*self.command("images", "-a", "-q", "--no-trunc")).split()))
+        loaded = [json.loads(run(*self.command("image", "inspect", image)))[0] for image in images]
+        if images:
+            run(*self.command("rmi", "-f", *images))
+        return [image["RootFS"]["Layers"] for image in loaded]
+
 
 @contextlib.contextmanager
 def docker_daemon(folder):
