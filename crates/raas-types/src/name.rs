@@ -46,7 +46,7 @@ pub enum NameError {
     /// The text breaks the grammar of vendor names, or is reserved.
     #[error(
         "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
-         as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are none"
+         as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are reserved"
     )]
     Vendor(String),
 }
@@ -123,8 +123,8 @@ impl VendorName {
     }
 }
 
-/// Clients treat `localhost.localhost` in ways of their own. The other names are sections of the configuration, where
-/// each vendor has a section of its own name.
+/// Names that no vendor can have. Clients treat `localhost.localhost` in ways of their own. The other names are
+/// sections of the configuration, where each vendor has a section of its own name.
 const NO_VENDORS: [&str; 5] = ["localhost", "aws", "openshift", "pulpserver", "redhat"];
 
 impl FromStr for VendorName {

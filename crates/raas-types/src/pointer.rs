@@ -53,7 +53,7 @@ impl Part {
     }
 }
 
-/// A part of the record's history, as git packs it.
+/// A piece of the record's history, as git packs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryPiece {
     /// The pack's digest, which is in its key.
@@ -117,7 +117,7 @@ impl Pointer {
             return Err(PointerError::Checksum);
         }
         let mut pointer: Self = serde_json::from_slice(bytes)?;
-        // Of these, two are of the single archive that older versions named.
+        // `digest` and `size` are keys of older versions, for the single archive that they named.
         pointer.unknown.retain(|key, _| !["checksum", "digest", "size"].contains(&key.as_str()));
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
@@ -138,7 +138,7 @@ impl Pointer {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
     }
 
-    /// The pointer's bytes. They end with a checksum of all of them, which counts itself as zeros.
+    /// The pointer's bytes. The last key is a checksum of all bytes, computed with zeros in its own place.
     pub fn to_bytes(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Written<'a> {
@@ -178,7 +178,7 @@ fn is_commit(id: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum PointerError {
     /// The bytes are not JSON, a key is missing, or a value has the wrong type.
-    #[error("it is no pointer: {0}")]
+    #[error("it is not a pointer: {0}")]
     Json(#[from] serde_json::Error),
     /// A format that only a newer raas knows.
     #[error("the format of the {of} is {found}; this raas knows formats up to {known}")]

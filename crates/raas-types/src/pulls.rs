@@ -22,7 +22,7 @@ use crate::{Digest, Utc};
 /// The time, in seconds, in which further requests of a client belong to the same pull.
 pub const WINDOW: u64 = 600;
 
-/// A client that requests manifests of more tags of one repository within [`WINDOW`] is a mirror.
+/// A client that requests manifests of more than this number of tags of one repository within [`WINDOW`] is a mirror.
 pub const MOST_TAGS: u32 = 16;
 
 /// The label of a pull by a digest without a tag.
