@@ -173,8 +173,8 @@ pub fn hold_if_interrupted() {
 /// Whether the caller exits after an interrupt: see [`caller_exits`].
 static CALLER_EXITS: AtomicBool = AtomicBool::new(false);
 
-/// Leaves the exit to the caller, which handles signals too, as a server does that first answers the requests in flight. The
-/// clean-ups are done all the same.
+/// Leaves the exit to a caller that handles signals itself, such as a server, which first answers the requests in
+/// flight. The clean-ups are done all the same.
 pub fn caller_exits() {
     CALLER_EXITS.store(true, Ordering::SeqCst);
 }
