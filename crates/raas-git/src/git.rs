@@ -90,7 +90,7 @@ impl Git {
         if output.status.success() { Ok(()) } else { Err(self.failed(arguments[0], &output)) }
     }
 
-    /// Like [`run`](Self::run), for commands that answer no by exit code 1: `None`.
+    /// Like [`run`](Self::run), for commands that answer "no" with exit code 1, which is `None` here.
     pub fn ask(&self, arguments: &[&str]) -> Result<Option<String>, GitError> {
         let output = self.command().args(arguments).output().map_err(GitError::no_git)?;
         match output.status.code() {
@@ -117,7 +117,7 @@ impl Git {
         Ok(found)
     }
 
-    /// The error of an answer that git never gives: `what` says what is wrong with it.
+    /// The error of an answer that raas does not expect from git: `what` says what is wrong with it.
     pub fn unexpected(&self, what: &str) -> GitError {
         GitError::unexpected(&self.folder, what)
     }
