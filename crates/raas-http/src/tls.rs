@@ -111,8 +111,9 @@ fn of(authorities: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-/// What the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
-/// The certificates are read once for the process: reading and parsing hundreds of them takes a while.
+/// The authorities that the machine trusts, and `more`, which an operator adds. A container without any certificates
+/// trusts the web's. The certificates are read once for the process: reading and parsing hundreds of them takes a
+/// while.
 fn system(more: &[CertificateDer<'static>]) -> RootCertStore {
     static READ: OnceLock<RootCertStore> = OnceLock::new();
     let read = || {
