@@ -18,7 +18,7 @@ use crate::{
     Image, ImageError, Limits, Rule, Selection, Store, Wanted, dir, docker_save, docker_v1, oci, pulp2, pulp3,
 };
 
-/// The place of a source.
+/// Where a source is read from.
 pub enum Input {
     /// A file or a folder.
     Path(PathBuf),

@@ -89,7 +89,7 @@ pub struct ManifestSet {
 pub struct ManifestItem {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Their meaning.
+    /// The bytes, parsed.
     pub manifest: Manifest,
     /// What the image runs on, by its index or its config.
     pub platform: Option<Platform>,
@@ -147,7 +147,7 @@ pub struct V1Set {
     pub images: BTreeMap<ImageId, V1Image>,
     /// Whether the source says that only users may see the repository.
     pub protected: bool,
-    /// The URL in the source's own document: the folder of the folders of all its images.
+    /// The URL in the source's own document, below which each image has a folder.
     pub url: Option<String>,
     /// What the user should know.
     pub notes: Vec<String>,

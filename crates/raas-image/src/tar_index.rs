@@ -121,7 +121,7 @@ impl TarIndex {
             }
             last.clone_from(&name);
             if let Member::File { size, .. } = member {
-                // Padded, the size of a hostile header may exceed every number; so does its member every archive.
+                // The size in a hostile header may overflow with its padding. Such a member is longer than any archive.
                 let padded = size
                     .checked_next_multiple_of(BLOCK)
                     .ok_or_else(|| ImageError::refused(&name, Rule::Truncated))?;
