@@ -139,7 +139,7 @@ impl Requests {
         Self { client: Client::from_conf(builder.build()), http }
     }
 
-    /// The settings for all other requests.
+    /// The settings for requests that are neither timely nor quick.
     pub(super) fn patient(&self) -> Builder {
         self.with(self.http.patience)
     }

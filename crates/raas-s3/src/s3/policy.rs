@@ -16,7 +16,7 @@ const SID: &str = "RaasPublicRead";
 /// `_record/` for publishers.
 const PUBLIC: [&str; 4] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry"];
 
-/// What statements of older versions had beside: the metadata, or everything.
+/// What the statements of older versions named too: the metadata, or everything.
 const OLDER: [&str; 2] = ["_metadata/*", "*"];
 
 /// Adds the permission for everybody to read images. All other statements stay. `None` if the policy has the

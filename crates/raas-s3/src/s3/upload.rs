@@ -14,7 +14,7 @@ use super::pool::Buffer;
 use super::{Engine, Shared};
 use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
-/// An object of a known length up to so many parts is one request.
+/// An object of a known length up to this number of parts is one request.
 const SINGLE: u64 = 2;
 
 /// The most parts that a known length is divided into. S3 takes 10,000; the rest is a margin for other services.

@@ -182,7 +182,7 @@ impl UploadNotes {
             }
         }
         for (upload, begun) in left {
-            // An older raas wrote no time: the upload is taken for one of now.
+            // An older raas wrote no time: the upload counts as begun now.
             let at = if begun.at == 0 { now() } else { begun.at };
             self.add(&upload, Begun { at, ..begun });
             self.free(&upload);
