@@ -100,15 +100,15 @@ impl Server {
         let asked = last.write_all(b"HEAD /none HTTP/1.1\r\nConnection: close\r\n\r\n");
         asked.and_then(|()| last.read_exact(&mut [0])).expect("the service answers");
         drop(last);
-        let mut now = self.shared.connections();
-        now.hurried += 1;
+        let mut connections = self.shared.connections();
+        connections.hurried += 1;
         self.shared.connections_changed.notify_all();
         let waited =
             self.shared
                 .connections_changed
-                .wait_timeout_while(now, Duration::from_secs(20), |now| now.open > 0);
-        let (now, _) = waited.expect("no thread panics while it holds this");
-        assert_eq!(now.open, 0, "somebody is still connected");
+                .wait_timeout_while(connections, Duration::from_secs(20), |now| now.open > 0);
+        let (connections, _) = waited.expect("no thread panics while it holds this");
+        assert_eq!(connections.open, 0, "somebody is still connected");
     }
 
     /// Makes the service differ from AWS.
@@ -242,9 +242,9 @@ impl Drop for Server {
 impl Shared {
     /// Waits for this time, or until a test waits for the last client.
     fn take_time(&self, by: Duration) {
-        let now = self.connections();
-        let before = now.hurried;
-        drop(self.connections_changed.wait_timeout_while(now, by, |now| now.hurried == before));
+        let connections = self.connections();
+        let before = connections.hurried;
+        drop(self.connections_changed.wait_timeout_while(connections, by, |now| now.hurried == before));
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
