@@ -53,8 +53,8 @@ pub struct Options {
     /// The most memory that the metadata of one site may take, in bytes: what is served, and what is being loaded beside
     /// it. A site beyond that keeps its last good metadata. A site of 100,000 manifests takes 150 MiB.
     pub site_memory: u64,
-    /// Whether a bucket's pointer to an earlier publication is followed. raas itself never publishes one: also a rollback is
-    /// a new publication. A bucket that was restored from a backup has one.
+    /// Whether a bucket's pointer to an earlier publication is followed. raas itself never writes such a pointer: a
+    /// rollback is a new publication too. A bucket that was restored from a backup has such a pointer.
     pub allow_rollback: bool,
     /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
     /// one. Without certificates the server speaks plain HTTP.
