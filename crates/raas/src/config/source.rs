@@ -31,7 +31,7 @@ pub(crate) struct ConfigRequest {
 }
 
 impl ConfigRequest {
-    /// Whether the configuration is in a repository, so that a look for changes goes over the network.
+    /// Whether the configuration is in a repository, so that [`version`](Self::version) asks over the network.
     pub(crate) fn is_in_repository(&self) -> bool {
         self.file.is_none() && self.repository.is_some()
     }
@@ -48,7 +48,7 @@ impl ConfigRequest {
             None => find_file(&search_path()).ok()??,
         };
         let metadata = fs::metadata(&file).ok()?;
-        // Another file may come first in the search path meanwhile.
+        // The path is part of the version: a new file may now come first in the search path.
         let name = file.display();
         Some(format!(
             "{name} {} {} {}.{}",
@@ -118,7 +118,7 @@ impl ConfigSource {
         }
     }
 
-    /// The configuration for people in any folder: a file has its whole path.
+    /// The name of the configuration for messages that are read in another folder: a file has its absolute path.
     pub(super) fn whole_name(&self) -> String {
         match self {
             ConfigSource::File(path) => {
@@ -164,7 +164,8 @@ impl fmt::Display for ConfigSource {
     }
 }
 
-/// The files that are looked for, the first of which is taken: in the current folder, of the user, of the machine.
+/// Where raas looks for the file, in this order: in the current folder, of the user, of the machine. It takes the first
+/// that exists.
 ///
 /// Source: XDG Base Directory Specification, `XDG_CONFIG_HOME`.
 pub(crate) fn search_path() -> Vec<PathBuf> {
@@ -179,7 +180,8 @@ fn search_path_of(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     [Some(PathBuf::from(FILE)), user, Some(machine)].into_iter().flatten().collect()
 }
 
-/// The first of these files that exists. A link without a target exists: it is an error later, and no other file is taken.
+/// The first of these files that exists. A link without a target counts as existing: reading it fails later, and raas
+/// does not silently take another file.
 fn find_file(paths: &[PathBuf]) -> Result<Option<PathBuf>, Failure> {
     for path in paths {
         match fs::symlink_metadata(path) {
@@ -197,7 +199,7 @@ fn unreadable(path: &Path, error: io::Error) -> Failure {
 
 /// Replaces a file and keeps its permissions: it may hold secrets.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // A link stays: the file that it leads to is replaced.
+    // A symbolic link stays: its target is replaced.
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         path => path?,
