@@ -17,7 +17,7 @@ pub(crate) struct Report {
     pub(crate) source: Source,
     /// The repository's name, as people pull it.
     pub(crate) repository: String,
-    /// The address of the registry, if the configuration says one.
+    /// The address of the registry, if the configuration has one.
     pub(crate) registry: Option<String>,
     /// The argument for `docker pull`.
     pub(crate) reference: String,
@@ -136,17 +136,17 @@ impl Report {
         }
     }
 
-    /// The manifest of a push of attachments alone.
-    pub(super) fn only_manifest(&self) -> Option<Digest> {
+    /// The manifest of the last tag, for the pull command of a push that has only attachments.
+    pub(super) fn last_manifest(&self) -> Option<Digest> {
         self.tags.values().next_back().copied().flatten()
     }
 
     /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
     /// digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let is_peoples = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
-        let mut tags = self.tags.keys().filter(is_peoples);
+        let is_for_people = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
+        let mut tags = self.tags.keys().filter(is_for_people);
         let latest = tags.clone().find(|tag| tag.as_str() == "latest");
-        requested.filter(is_peoples).or(latest).or_else(|| tags.next_back()).cloned()
+        requested.filter(is_for_people).or(latest).or_else(|| tags.next_back()).cloned()
     }
 }
