@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::output::number;
 use raas_base::failure::Failure;
 
-/// How long before its end a key is reported.
+/// How long before its end a key is reported, in seconds.
 const SOON: u64 = 30 * 86_400;
 
 /// The check; `None` if the vendor has neither protected repositories nor customers.
