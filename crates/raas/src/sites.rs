@@ -33,9 +33,9 @@ pub(crate) struct HomeSites {
     /// The vendors to serve. If it is empty, all vendors are served.
     only: Vec<VendorName>,
     buckets: Buckets,
-    /// The deliveries that were made from the vendors' sections.
+    /// The deliveries, kept after the first use: see [`delivery`](Self::delivery).
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
-    /// The vendors that the log says are not served.
+    /// The vendors that are not served because of their storage. The log has each of them once.
     refused: Mutex<BTreeSet<VendorName>>,
     served: Mutex<ServedVendors>,
 }
