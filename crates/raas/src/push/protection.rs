@@ -1,8 +1,8 @@
 //! Decides whether a publication protects its image. It does if the command line says so, if a pattern matches a new
 //! image, or if the image was protected when it was last published.
 //!
-//! `protected` says who may see the image, and is no part of the image. A push, a rollback, and a push after `raas
-//! unpublish` all keep it. Otherwise a protected image would become public without anybody's decision.
+//! `protected` says who may see the image, and is no part of the image. A push, a rollback, and a push after
+//! `raas unpublish` all keep it. Otherwise a protected image would become public without anybody's decision.
 
 use std::fmt;
 

@@ -86,7 +86,8 @@ impl Publisher<'_> {
             false => self.protection.reason(&publication.record, head, current.is_empty())?,
         };
         current.protected |= newly_protected.is_some();
-        // The check at the beginning of the push may not know this: another home may have protected the image since.
+        // The checks before the transfer did not know this: another home may have protected the image since, or the
+        // image is protected again after `raas unpublish`.
         if let (Some(open), true) = (self.open_access, current.protected) {
             return Err(open.failure(registry.vendor, &[name.to_string()]));
         }
