@@ -103,8 +103,8 @@ impl Failure {
         &self.message
     }
 
-    /// The causes, the nearest first. A cause is left out if the text before it ends with it: many libraries repeat their
-    /// cause in their own message.
+    /// The causes, the nearest first. A cause is left out if the text before it ends with it: many libraries repeat
+    /// their cause in their own message.
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
         let mut shown = self.message.clone();

@@ -22,8 +22,8 @@ pub fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder and the missing folders above it. Each new name is on the disk when this returns: a file in a folder whose
-/// own name was not synced is lost with the power.
+/// Makes a folder and the missing folders above it. Each new name is on the disk when this returns: a file in a folder
+/// whose own name was not synced is lost with the power.
 pub fn make_folders(folder: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut above = Some(folder);

@@ -20,8 +20,8 @@ pub enum Trust {
     SystemAnd(Vec<CertificateDer<'static>>),
     /// These authorities, in DER.
     Authorities(Vec<CertificateDer<'static>>),
-    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the names
-    /// that clients use. The request must hold no secret, unless the operator has decided otherwise.
+    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the
+    /// names that clients use. The request must hold no secret, unless the operator has decided otherwise.
     AnyCertificate,
 }
 

@@ -71,8 +71,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Adds signatures, attestations and other attachments: roots with a subject in the set, and cosign's tags that name a
-    /// digest of the set. An attachment may have attachments of its own.
+    /// Adds signatures, attestations and other attachments: roots with a subject in the set, and cosign's tags that
+    /// name a digest of the set. An attachment may have attachments of its own.
     fn attached(&mut self, roots: &[Root]) -> Result<(), ImageError> {
         let mut waiting: BTreeMap<Digest, Vec<&Root>> = BTreeMap::new();
         let mut useless = BTreeSet::new();
@@ -315,7 +315,8 @@ impl Collector<'_> {
         if found != config.digest {
             return Err(ImageError::refused(content.name(), Rule::Digest { expected: config.digest, found }));
         }
-        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the same.
+        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the
+        // same.
         let facts = serde_json::from_slice::<Option<ConfigFacts>>(&bytes).map(Option::unwrap_or_default);
         if facts.is_err() {
             self.set.notes.push(format!(

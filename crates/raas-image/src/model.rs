@@ -6,10 +6,12 @@ use raas_types::{Digest, ImageId, Manifest, Platform, Tag};
 
 use crate::Content;
 
-/// The images that were chosen of a source. Their metadata has been read and checked; the layers are still in the source.
+/// The images that were chosen of a source. Their metadata has been read and checked; the layers are still in the
+/// source.
 #[derive(Debug)]
 pub enum Image {
-    /// The source has manifests, which are published byte for byte (OCI layout, Pulp 3, a docker save of packed layers).
+    /// The source has manifests, which are published byte for byte (OCI layout, Pulp 3, a docker save of packed
+    /// layers).
     Manifests(ManifestSet),
     /// The source has configs and layer tars, from which raas makes manifests (docker save).
     Saved(SavedSet),

@@ -1,5 +1,5 @@
-//! Choosing from what a source holds. Every format lists its content in the same way, and this module alone decides which
-//! of it is meant.
+//! Choosing from what a source holds. Every format lists its content in the same way, and this module alone decides
+//! which of it is meant.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The index of a tar archive: the place of each member's bytes, from one walk over the headers.
 //!
-//! The `tar` crate reads the fields of a header. The walk is not the crate's, for two reasons: the crate reads an extended
-//! header of any length into memory, and the same walk must serve a file, where it skips the data, and a stream, where it
-//! writes the data to a file.
+//! The `tar` crate reads the fields of a header. The walk is not the crate's, for two reasons: the crate reads an
+//! extended header of any length into memory, and the same walk must serve a file, where it skips the data, and a
+//! stream, where it writes the data to a file.
 
 mod member;
 mod path;
@@ -192,8 +192,8 @@ impl TarIndex {
         &self.notes
     }
 
-    /// The offset and the size of the file with this name, with links followed; `None` if there is none or it is a folder.
-    /// `bytes` are those of the archive.
+    /// The offset and the size of the file with this name, with links followed; `None` if there is none or it is a
+    /// folder. `bytes` are those of the archive.
     pub(crate) fn file(
         &self,
         name: &str,

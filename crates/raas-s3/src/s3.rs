@@ -367,8 +367,8 @@ impl Shared {
 
     /// Whether a request failed since there is no such object.
     ///
-    /// S3 answers 403 for a missing object if the credentials may not list the bucket; some services always do. A listing
-    /// tells a missing object from a forbidden one.
+    /// S3 answers 403 for a missing object if the credentials may not list the bucket; some services always do. A
+    /// listing tells a missing object from a forbidden one.
     async fn is_absent(&self, full: &str, failed: &FailedRequest) -> bool {
         if failed.absent() {
             return true;

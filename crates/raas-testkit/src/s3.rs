@@ -1,5 +1,5 @@
-//! A small S3 service in memory with the operations that raas uses, and with faults on request. It verifies checksums, and
-//! does not verify signatures.
+//! A small S3 service in memory with the operations that raas uses, and with faults on request. It verifies checksums,
+//! and does not verify signatures.
 
 mod answer;
 mod fault;
@@ -89,8 +89,8 @@ impl Server {
         self.state().faults.clear();
     }
 
-    /// Waits until the service has handled all requests of a client that has disconnected. Answers that a fault delays are
-    /// given at once.
+    /// Waits until the service has handled all requests of a client that has disconnected. Answers that a fault delays
+    /// are given at once.
     ///
     /// # Panics
     /// A client is still connected after a while.
@@ -116,8 +116,8 @@ impl Server {
         self.state().quirk = Some(quirk);
     }
 
-    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum nor
-    /// a hash of the payload.
+    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum
+    /// nor a hash of the payload.
     pub fn unverified(&self) -> Vec<(String, String)> {
         self.state().unverified.clone()
     }

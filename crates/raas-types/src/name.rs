@@ -64,8 +64,8 @@ impl RepositoryName {
 
     /// Checks that the files of this repository cannot have the places of another repository's files.
     ///
-    /// A part of 64 hex digits would be taken for a Docker v1 image id in `<image>/<image id>/layer`. A part that ends in
-    /// `.json` would be a folder at the place of another repository's document.
+    /// A part of 64 hex digits would be taken for a Docker v1 image id in `<image>/<image id>/layer`. A part that ends
+    /// in `.json` would be a folder at the place of another repository's document.
     ///
     /// # Errors
     /// [`NameError::Unpublishable`] for such a part.

@@ -169,8 +169,8 @@ impl ObjectKey {
         }
     }
 
-    /// The `Cache-Control` to store and serve the object with. Content under its digest and the files of a v1 image never
-    /// change; a tag moves.
+    /// The `Cache-Control` to store and serve the object with. Content under its digest and the files of a v1 image
+    /// never change; a tag moves.
     pub fn cache_control(&self) -> &'static str {
         match self {
             ObjectKey::V1(..)

@@ -24,12 +24,12 @@ pub struct Pointer {
     /// The vendor, by the publisher's name for it. Pointers of older versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<VendorName>,
-    /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions named
-    /// one archive of all files, which raas does not read any more; they have no parts.
+    /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions
+    /// named one archive of all files, which raas does not read any more; they have no parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers do
-    /// not.
+    /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers
+    /// do not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
     /// Keys that this raas does not know. A later version wrote them, and they stay.
@@ -87,8 +87,8 @@ impl Pointer {
     /// Reads a pointer. Unknown keys are kept, so that later versions may add some.
     ///
     /// # Errors
-    /// The bytes are not JSON of that form, the format is newer than this raas knows, the checksum is wrong, or pointer or
-    /// snapshot are longer than servers read.
+    /// The bytes are not JSON of that form, the format is newer than this raas knows, the checksum is wrong, or pointer
+    /// or snapshot are longer than servers read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
         if bytes.len() as u64 > Self::MAX_SIZE {
             return Err(PointerError::Size);

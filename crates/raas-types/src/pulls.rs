@@ -2,8 +2,8 @@
 //!
 //! A pull is an answer to GET with a manifest, counted once for each client and tag within [`WINDOW`]. Docker and
 //! containerd send HEAD for a tag and then GET for its digest; podman and skopeo send GET for the tag. If the tag is an
-//! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull of
-//! the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
+//! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull
+//! of the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
 //!
 //! A client is an address with a `User-Agent`: machines behind one address that run the same program count as one.
 

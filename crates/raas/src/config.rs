@@ -86,8 +86,8 @@ pub(crate) struct Setting {
 }
 
 impl Config {
-    /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if the
-    /// configuration is in a repository, which is cloned there.
+    /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if
+    /// the configuration is in a repository, which is cloned there.
     ///
     /// # Errors
     /// The configuration cannot be read, or a part of it cannot be used.

@@ -20,8 +20,8 @@ use crate::storage;
 /// The pause between two rounds through the vendors.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Follows the vendors in `only`, or all vendors of a home if it is empty, for as long as the process lives. Does nothing if
-/// no vendor has a bucket.
+/// Follows the vendors in `only`, or all vendors of a home if it is empty, for as long as the process lives. Does
+/// nothing if no vendor has a bucket.
 pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
     if !config.has_buckets() {
         return;

@@ -116,8 +116,8 @@ impl FollowUp<'_> {
 fn is_served(record: &Record, commit: &CommitId, served: &str) -> bool {
     match CommitId::parse(served) {
         Ok(served) if served == *commit => true,
-        // Another push may have published on top of the commit. A server of another home may answer at the address with a
-        // commit that this record does not have.
+        // Another push may have published on top of the commit. A server of another home may answer at the address with
+        // a commit that this record does not have.
         Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
         Err(_) => false,
     }

@@ -33,8 +33,8 @@ pub(crate) fn write_error() -> Option<&'static io::Error> {
     WRITE_ERROR.get()
 }
 
-/// Makes text safe for a terminal. Names come from untrusted archives and documents. A character that would move the cursor,
-/// change colours or change the direction of writing is shown by its number.
+/// Makes text safe for a terminal. Names come from untrusted archives and documents. A character that would move the
+/// cursor, change colours or change the direction of writing is shown by its number.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
         (c.is_control() && c != '\n')
@@ -88,8 +88,8 @@ pub(crate) fn note(text: &str) {
     }
 }
 
-/// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to report
-/// it.
+/// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to
+/// report it.
 pub(crate) fn error(text: &str) {
     stderr_line("ERROR", text);
 }

@@ -51,8 +51,8 @@ pub(crate) struct Status {
     pub(crate) reading: Option<ScrubProgress>,
 }
 
-/// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte is
-/// read.
+/// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte
+/// is read.
 pub(crate) fn check(
     home: &Home,
     config: &Config,

@@ -79,8 +79,8 @@ impl Chunks {
         Ok(Self { files, checksum: toc.meta.checksum_type })
     }
 
-    /// The export whose first chunk is this file, if the file has such a name. The table of contents beside it lists the
-    /// chunks; without one they are found by their names.
+    /// The export whose first chunk is this file, if the file has such a name. The table of contents beside it lists
+    /// the chunks; without one they are found by their names.
     pub(crate) fn from_first(path: &Path) -> Result<Option<Self>, ImageError> {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             return Ok(None);
@@ -111,7 +111,8 @@ impl Chunks {
         Ok(Some(Self { files, checksum: Checksum::Sha256 }))
     }
 
-    /// Compares every file with the table of contents. Members of an export that are no artifacts have no other checksum.
+    /// Compares every file with the table of contents. Members of an export that are no artifacts have no other
+    /// checksum.
     pub(crate) fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<(), ImageError> {
         for (path, expected) in &self.files {
             let Some(expected) = expected else { continue };

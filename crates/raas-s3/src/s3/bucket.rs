@@ -43,7 +43,8 @@ const EVERYBODY: [&str; 2] = [
 ];
 
 impl Shared {
-    /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may write to.
+    /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may
+    /// write to.
     pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         let mut prepared = Prepared::default();
         if !self.bucket_exists().await? {

@@ -45,8 +45,8 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// For operations that the command needs: the last of five waits is shorter, so that an operation with its pauses ends
-    /// within five times the wait.
+    /// For operations that the command needs: the last of five waits is shorter, so that an operation with its pauses
+    /// ends within five times the wait.
     pub(super) fn of(stall: Duration) -> Self {
         Self {
             stall,
@@ -86,8 +86,8 @@ pub(super) struct Waits {
     service: String,
     /// How long each operation in flight has waited in vain, by the id that all its attempts have.
     operations: Mutex<HashMap<String, Waited>>,
-    /// How long all operations of this storage may wait together, and how long they have waited; for a command that can do
-    /// without the service.
+    /// How long all operations of this storage may wait together, and how long they have waited; for a command that can
+    /// do without the service.
     budget: Option<(Duration, Mutex<Duration>)>,
     quiet: Duration,
     last_line: Mutex<Option<Instant>>,

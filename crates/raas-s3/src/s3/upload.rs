@@ -66,8 +66,8 @@ impl S3Upload {
     }
 }
 
-/// The size in bytes of the parts of an object of this length: at least `least`, and larger if the object would have too many
-/// parts.
+/// The size in bytes of the parts of an object of this length: at least `least`, and larger if the object would have
+/// too many parts.
 fn part_size(size: Option<u64>, least: usize) -> usize {
     const MIB: u64 = 1 << 20;
     let needed = size.unwrap_or_default().div_ceil(MOST_PARTS).next_multiple_of(MIB);

@@ -173,8 +173,8 @@ impl SnapshotReader {
         Ok(changed)
     }
 
-    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
-    /// a rollback makes the number of publications smaller.
+    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back.
+    /// Not even a rollback makes the number of publications smaller.
     fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
         let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
         let (found, served) = (pointer.sequence, served.sequence);

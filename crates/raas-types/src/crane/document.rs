@@ -212,7 +212,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
 }
 
 impl Document {
-    /// The tags of v2 content with the digest of each. `None` for v1 content, and for content that another program wrote.
+    /// The tags of v2 content with the digest of each. `None` for v1 content, and for content that another program
+    /// wrote.
     pub fn tags(&self) -> Option<&BTreeMap<Tag, Digest>> {
         match &self.content {
             Content::V2(v2) => v2.raas.as_ref().map(|raas| &raas.tags),
@@ -317,8 +318,8 @@ impl Document {
         })
     }
 
-    /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff` shows
-    /// what changed.
+    /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff`
+    /// shows what changed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut raw: Raw<Vec<RawImage>, BTreeMap<Tag, ImageId>, serde_json::Value> = Raw {
             r#type: Some(DOCUMENT_TYPE.into()),

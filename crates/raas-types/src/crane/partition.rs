@@ -24,8 +24,8 @@ pub fn is_count(parts: usize) -> bool {
     parts.is_power_of_two() && parts <= MOST
 }
 
-/// The number of the part that holds a file, counted from 0. It follows from the SHA-256 of the repository's name in the
-/// path, so a document and its manifests are in one part.
+/// The number of the part that holds a file, counted from 0. It follows from the SHA-256 of the repository's name in
+/// the path, so a document and its manifests are in one part.
 ///
 /// # Panics
 /// `parts` is 0.

@@ -63,8 +63,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind of a tag made of a digest, as cosign makes them: `sha256-<hex>.sig`. The fallback of the referrers API is
-    /// such a tag without an ending. `None` for other tags.
+    /// The kind of a tag made of a digest, as cosign makes them: `sha256-<hex>.sig`. The fallback of the referrers API
+    /// is such a tag without an ending. `None` for other tags.
     ///
     /// Source: cosign, "Signature Spec"; OCI distribution-spec 1.1, "Referrers Tag Schema".
     pub fn of_tag(tag: &str) -> Option<Self> {

@@ -8,8 +8,8 @@ use crate::Utc;
 /// The most entries in each of two generations.
 const MOST: usize = 32_768;
 
-/// Values by a hash, in two generations. When the young generation is full, or older than [`WINDOW`], it becomes the old
-/// generation, and the old one is dropped.
+/// Values by a hash, in two generations. When the young generation is full, or older than [`WINDOW`], it becomes the
+/// old generation, and the old one is dropped.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     begun: Utc,

@@ -22,7 +22,8 @@ pub(super) const FILE: &str = "raas.cfg";
 pub(crate) struct ConfigRequest {
     /// `--config`: the file. It comes before everything else.
     pub(crate) file: Option<PathBuf>,
-    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the files of [`search_path`].
+    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the files of
+    /// [`search_path`].
     pub(crate) repository: Option<String>,
     /// `--configenv`: the branch of the repository.
     pub(crate) branch: Option<String>,
@@ -36,8 +37,8 @@ impl ConfigRequest {
         self.file.is_none() && self.repository.is_some()
     }
 
-    /// A text that changes with the configuration: the branch's commit, or the identity, size and time of the file. `None`
-    /// if it cannot be read now.
+    /// A text that changes with the configuration: the branch's commit, or the identity, size and time of the file.
+    /// `None` if it cannot be read now.
     pub(crate) fn version(&self) -> Option<String> {
         if let (None, Some(address)) = (&self.file, &self.repository) {
             let remote = Remote { address: address.clone(), timeout: self.git_timeout };
@@ -129,8 +130,8 @@ impl ConfigSource {
         }
     }
 
-    /// Changes the file's text, and returns whether `edit` changed it. `edit` gets the text, and is called again if somebody
-    /// else has changed the file meanwhile.
+    /// Changes the file's text, and returns whether `edit` changed it. `edit` gets the text, and is called again if
+    /// somebody else has changed the file meanwhile.
     pub(super) fn edit(
         &self,
         message: &str,

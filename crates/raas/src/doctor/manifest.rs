@@ -15,8 +15,8 @@ const ACCEPT_ALL: &str = "application/vnd.oci.image.index.v1+json, application/v
 const ACCEPT_NO_INDEX: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// Checks the manifest of a reference. Returns the manifest, and a list with it if it is an image manifest. `None` if no
-/// client can pull it.
+/// Checks the manifest of a reference. Returns the manifest, and a list with it if it is an image manifest. `None` if
+/// no client can pull it.
 pub(super) fn check(
     session: &mut Session<'_>,
     reference: &Reference,

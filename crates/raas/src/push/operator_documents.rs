@@ -88,8 +88,8 @@ impl OperatorDocuments {
         self.files.iter().map(|(path, bytes)| (path.clone(), Some(bytes.clone()))).collect()
     }
 
-    /// Rejects names that both the vendor and the operator publish. Returns the repositories that the operator publishes
-    /// now.
+    /// Rejects names that both the vendor and the operator publish. Returns the repositories that the operator
+    /// publishes now.
     fn check(&self, reader: &Reader<'_>) -> Result<Vec<RepositoryName>, Failure> {
         let published: Vec<RepositoryName> = reader.paths(tree::OPERATOR).filter_map(name_of).collect();
         self.check_image(&published)?;

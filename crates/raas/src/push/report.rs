@@ -21,7 +21,8 @@ pub(crate) struct Report {
     pub(crate) registry: Option<String>,
     /// The argument for `docker pull`.
     pub(crate) reference: String,
-    /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas would make.
+    /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas
+    /// would make.
     pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
     /// The published tags that the push gave, or would give, to another manifest.
     pub(crate) moved_tags: MovedTags,
@@ -141,8 +142,8 @@ impl Report {
         self.tags.values().next_back().copied().flatten()
     }
 
-    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
-    /// digest belongs to a signature or another attachment, which people do not pull.
+    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made
+    /// of a digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
         let is_for_people = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
         let mut tags = self.tags.keys().filter(is_for_people);

@@ -32,8 +32,8 @@ pub(crate) enum SourceArgument {
     Pulp,
     /// An archive on standard input.
     Stdin,
-    /// Without `--from`: the Pulp server, if one is configured. Otherwise `<name>.tar` in the current folder, where `<name>`
-    /// is the last part of the image's name.
+    /// Without `--from`: the Pulp server, if one is configured. Otherwise `<name>.tar` in the current folder, where
+    /// `<name>` is the last part of the image's name.
     Default,
 }
 

@@ -39,8 +39,8 @@ pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteErro
     Ok(Origin::Cdn(Arc::new(Cdn::new(base, token)?)))
 }
 
-/// The rules for bytes that the server proxies. `own` is the origin from which this machine reads the bucket. If the server
-/// proxies all of a vendor's own bytes, it also proxies masked layers from the hosts in `proxy_hosts`.
+/// The rules for bytes that the server proxies. `own` is the origin from which this machine reads the bucket. If the
+/// server proxies all of a vendor's own bytes, it also proxies masked layers from the hosts in `proxy_hosts`.
 pub(super) fn proxy_rules(settings: &VendorSettings, own: Option<Origin>) -> Option<ProxyRules> {
     let delivery = &settings.delivery;
     let mut repositories = delivery.proxy_repositories.clone();

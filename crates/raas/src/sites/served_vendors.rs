@@ -1,7 +1,8 @@
 //! The vendors of a home that a server serves. The server keeps serving a vendor that vanishes together with its home.
 //!
-//! A file system that is unmounted, or a folder that cannot be read any more, looks like a home without vendors. Clients would
-//! get 404 for images that are published. So a vendor is withdrawn only if its folder is gone from the same home.
+//! A file system that is unmounted, or a folder that cannot be read any more, looks like a home without vendors.
+//! Clients would get 404 for images that are published. So a vendor is withdrawn only if its folder is gone from the
+//! same home.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -67,8 +67,8 @@ impl Hosts {
     }
 }
 
-/// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is asked for
-/// one layer, since it may redirect clients to another host.
+/// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is
+/// asked for one layer, since it may redirect clients to another host.
 pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
     check_storage(vendor, config)?;
     let settings = config.vendor(vendor.name());

@@ -1,5 +1,5 @@
-//! The check that the servers of this home, and the registry at the address that people pull from, answer and serve what is
-//! published.
+//! The check that the servers of this home, and the registry at the address that people pull from, answer and serve
+//! what is published.
 //!
 //! The check sends anonymous requests only. So it finds a protected repository that a server shows to everybody, but it
 //! cannot tell whether a server shows it to the users who may see it.

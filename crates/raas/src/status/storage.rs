@@ -67,8 +67,8 @@ pub(super) fn check(vendor: &Vendor, config: &Config, deep: bool) -> (Check, Che
     }
 }
 
-/// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as writing
-/// for everybody.
+/// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as
+/// writing for everybody.
 fn try_storage(storage: &dyn Storage) -> Result<(), StorageError> {
     storage.ping()?;
     probe(storage)?;
