@@ -10,9 +10,9 @@ use super::SiteError;
 use crate::config::{Delivery, KeySource, VendorSettings};
 use raas_types::BucketAccess;
 
-/// The parameter of a token by default, as in Crane.
+/// The default name of the query parameter with the token, as in Crane.
 const PARAMETER: &str = "_auth_";
-/// The lifetime of a token by default, as in Crane.
+/// The default lifetime of a token, as in Crane.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// The origin at a CDN. URLs have tokens if the section sets them.
