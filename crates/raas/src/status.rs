@@ -160,7 +160,7 @@ fn check_folder(vendor: &Vendor) -> Check {
     let found = format!("{} is set up in {folder}", vendor.name());
     match vendor.is_open_to_others() {
         Ok(true) => Check::warning("domain", format!("{found}, and every user of this machine may read it"))
-            .fix(format!("chmod 700 {folder}")),
+            .fix(format!("run `chmod 700 {folder}`")),
         _ => Check::ok("domain", found),
     }
 }
@@ -302,7 +302,7 @@ fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Optio
         return Check::failed(
             "metadata",
             format!("{name} is not published"),
-            format!("raas push {} {name} --from …", vendor.name()),
+            format!("run `raas push {} {name} --from …`", vendor.name()),
         );
     }
     let mut details = Vec::new();

@@ -49,10 +49,10 @@ fn try_check(vendor: &Vendor, config: &Config) -> Result<Option<Check>, Failure>
         (false, _) => {
             Check::warning("access", format!("{found}; keys that end within 30 days: {}", ending.len()))
                 .details(ending.into_iter().chain(open).collect())
-                .fix(format!("raas access extend {name} CUSTOMER --key KEY --expires DATE"))
+                .fix(format!("run `raas access extend {name} CUSTOMER --key KEY --expires DATE`"))
         }
         (true, false) => {
-            let fix = format!("raas protect {name} REPOSITORY, or raas unprotect {name} PATTERN");
+            let fix = format!("run `raas protect {name} REPOSITORY`, or `raas unprotect {name} PATTERN`");
             Check::warning("access", found).details(open).fix(fix)
         }
     }))

@@ -130,7 +130,7 @@ pub(super) fn check(
             "server",
             format!("no server of {name} runs on this machine, and no `registry_host` is set"),
             format!(
-                "raas serve {name}; or set `registry_host` in [{name}] of raas.cfg, if its servers run elsewhere"
+                "run `raas serve {name}`, or set `registry_host` in [{name}] of raas.cfg, if its servers run elsewhere"
             ),
         )];
     }
