@@ -30,8 +30,8 @@ impl Kind {
         }
     }
 
-    /// The kind of a failure to read a file that the user named, on the command line or in the configuration. A file that is
-    /// not there is a wrong name, however it was named.
+    /// The kind of a failure to read a file that the user named, on the command line or in the configuration. A missing
+    /// file counts as a wrong name in both.
     pub fn of_named_file(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::Usage,
@@ -103,8 +103,8 @@ impl Failure {
         &self.message
     }
 
-    /// The causes, the nearest first. A cause is left out if the text before it ends with it: many libraries repeat their
-    /// cause in their own message.
+    /// The causes, the nearest first. A cause is left out if the text before it ends with it: many libraries repeat
+    /// their cause in their own message.
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
         let mut shown = self.message.clone();

@@ -22,8 +22,8 @@ pub fn move_into_place(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder and the missing folders above it. Each new name is on the disk when this returns: a file in a folder whose
-/// own name was not synced is lost with the power.
+/// Makes a folder and the missing folders above it. Each new name is on the disk when this returns: a file in a folder
+/// whose own name was not synced is lost with the power.
 pub fn make_folders(folder: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut above = Some(folder);
@@ -43,7 +43,8 @@ pub fn make_folders(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file that one process at a time writes. It goes by way of a second file, so that a reader sees the old content or the new content.
+/// Writes a file that one process at a time writes. The content goes to a second file, which then takes the name, so a
+/// reader sees either the old or the new content.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         make_folders(folder)?;

@@ -1,5 +1,5 @@
-//! Ends a run at SIGINT, SIGTERM or SIGHUP, the same way in every mode: the run cleans up, says in one line what is left,
-//! and exits with 128 and the signal's number. A second signal ends it at once.
+//! Ends a run at SIGINT, SIGTERM or SIGHUP, the same way in every mode: the run cleans up, says in one line what is
+//! left, and exits with 128 and the signal's number. A second signal ends it at once.
 //!
 //! ```text
 //! signal ──▶ end programs ──▶ wait for the step in progress ──▶ run clean-ups ──▶ remove folders ──▶ say, exit
@@ -7,9 +7,9 @@
 //!            (ProcessGroup)    whole or not at all)
 //! ```
 //!
-//! A command begins with [`watch`]. Libraries register what there is to clean up, whether somebody watches or not. A killed
-//! run cannot clean up: the next run does it instead (see `scratch`). A signal that the parent process has told this process
-//! to ignore stays ignored, as `nohup` wants it.
+//! A command begins with [`watch`]. Libraries register what there is to clean up, whether somebody watches or not. A
+//! killed run cannot clean up: the next run does it instead (see `scratch`). A signal that the parent process has told
+//! this process to ignore stays ignored, as `nohup` wants it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -162,8 +162,8 @@ pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst) && !CALLER_EXITS.load(Ordering::SeqCst)
 }
 
-/// Waits for the exit if the run is interrupted. The clean-up makes other threads fail, and their errors must not end the
-/// process first.
+/// Waits for the exit if the run is interrupted. The clean-up makes other threads fail, and their errors must not end
+/// the process first.
 pub fn hold_if_interrupted() {
     while is_interrupted() {
         thread::park();
@@ -173,8 +173,8 @@ pub fn hold_if_interrupted() {
 /// Whether the caller exits after an interrupt: see [`caller_exits`].
 static CALLER_EXITS: AtomicBool = AtomicBool::new(false);
 
-/// Leaves the exit to the caller, which handles signals too, as a server does that first answers the requests in flight. The
-/// clean-ups are done all the same.
+/// Leaves the exit to a caller that handles signals itself, such as a server, which first answers the requests in
+/// flight. The clean-ups are done all the same.
 pub fn caller_exits() {
     CALLER_EXITS.store(true, Ordering::SeqCst);
 }

@@ -33,11 +33,11 @@ pub fn text(text: &str) -> String {
     out
 }
 
-/// Where an address ends that begins a text, behind its scheme.
+/// The end of the address at the start of a text. The scheme of the address is cut off already.
 fn end_of_address(text: &str) -> usize {
     let ends = |c: char| c.is_whitespace() || "'\"`".contains(c);
     let word = |from: usize| text[from..].find(ends).map_or(text.len(), |at| from + at);
-    // A user name with a password, or a host with a port.
+    // A `:` comes before a password, or before a port.
     let authority = text.find(|c: char| ends(c) || "/?#".contains(c)).unwrap_or(text.len());
     if !text[..authority].contains(':') {
         return word(0);

@@ -5,8 +5,8 @@
 //! <parent>/<name>.lock    locked for as long as the run lives
 //! ```
 //!
-//! The folder is removed at the end of the run. After a kill, the next run removes it: the system releases a lock however
-//! its holder ends, so a folder whose lock can be taken belongs to no living run.
+//! The folder is removed at the end of the run. After a kill, the next run removes it: the system releases a lock
+//! however its holder ends, so a folder whose lock can be taken belongs to no living run.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;

@@ -13,7 +13,7 @@ pub struct GitError {
     /// The kind of the error.
     pub kind: GitErrorKind,
     message: String,
-    /// What git printed, without what repeats and without secrets.
+    /// What git printed, without its own hints and without secrets.
     output: String,
     /// Whether the repository is on another machine.
     remote: bool,
@@ -62,8 +62,8 @@ impl GitError {
         }
     }
 
-    /// The error of a command that signs. Unless the disk has failed, the reason is the key or its program: `gpg` and
-    /// `ssh-keygen` have too many words for that.
+    /// The error of a command that signs. Unless the disk has failed, the reason is the key or its program. The words
+    /// of `gpg` and `ssh-keygen` for this are too many to list.
     pub(crate) fn of_signing(self) -> Self {
         const DISK: [&str; 4] =
             ["No space left", "unable to write", "unable to create", "insufficient permission"];
@@ -80,7 +80,7 @@ impl GitError {
         }
     }
 
-    /// The error of an answer that git never gives.
+    /// The error of an answer that raas does not expect from git.
     pub(crate) fn unexpected(folder: &Path, what: &str) -> Self {
         Self {
             kind: GitErrorKind::Other,
@@ -102,7 +102,7 @@ impl GitError {
 
     fn hint(&self) -> Option<&'static str> {
         let hint = HINTS.iter().find(|(kind, _)| *kind == self.kind).map(|(_, hint)| *hint);
-        // For an unknown error of a remote, the output has to do.
+        // For an unknown error of a remote there is no hint: git's own output has to suffice.
         hint.or((!self.remote)
             .then_some("run `git fsck` in that folder: it says whether the repository is damaged"))
     }
@@ -155,9 +155,10 @@ impl GitErrorKind {
     fn of(printed: &str) -> Self {
         const WORDS: [(GitErrorKind, &[&str]); 10] = [
             (GitErrorKind::Signature, &["failed to sign the data", "signing failed"]),
-            // The remote also says that it cannot be read.
+            // Comes early: git then also prints that it could not read from the remote.
             (GitErrorKind::DubiousOwnership, &["dubious ownership"]),
-            // Rules come before credentials: a remote tells both by a refusal.
+            // Rules come before credentials: the answer to a push against the rules may hold the words for refused
+            // credentials too.
             (
                 GitErrorKind::ProtectedBranch,
                 &[
@@ -225,7 +226,7 @@ impl GitErrorKind {
     }
 }
 
-/// Whether people need the line: not a repetition, and no advice about commands that nobody has typed.
+/// Whether people need the line. git's own hints are about commands that nobody has typed.
 fn is_worth_showing(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("hint:") && !line.starts_with("Cloning into")
 }

@@ -44,7 +44,8 @@ impl Git {
     /// A git command in the repository.
     pub(crate) fn command(&self) -> Command {
         let mut command = self.foreground_command();
-        // Ctrl-C reaches the process group of the terminal. git must not die of it: raas decides what an interrupt ends.
+        // Ctrl-C reaches the process group of the terminal. git must not die of it: raas decides what an interrupt
+        // ends.
         command.process_group(0);
         command
     }
@@ -90,7 +91,7 @@ impl Git {
         if output.status.success() { Ok(()) } else { Err(self.failed(arguments[0], &output)) }
     }
 
-    /// Like [`run`](Self::run), for commands that answer no by exit code 1: `None`.
+    /// Like [`run`](Self::run), for commands that answer "no" with exit code 1, which is `None` here.
     pub fn ask(&self, arguments: &[&str]) -> Result<Option<String>, GitError> {
         let output = self.command().args(arguments).output().map_err(GitError::no_git)?;
         match output.status.code() {
@@ -117,7 +118,7 @@ impl Git {
         Ok(found)
     }
 
-    /// The error of an answer that git never gives: `what` says what is wrong with it.
+    /// The error of an answer that raas does not expect from git: `what` says what is wrong with it.
     pub fn unexpected(&self, what: &str) -> GitError {
         GitError::unexpected(&self.folder, what)
     }
@@ -165,8 +166,8 @@ pub(crate) fn plain_command() -> Command {
         .args(["-c", "safe.directory=*"])
         // Paths are printed as they are, not quoted.
         .args(["-c", "core.quotePath=false"])
-        // The log of a branch says where the branch was, if its file is lost. Bare repositories have none by default, and
-        // git would forget old entries.
+        // The log of a branch says where the branch was, if its file is lost. Bare repositories have none by default,
+        // and git would forget old entries.
         .args(["-c", "core.logAllRefUpdates=true", "-c", "gc.reflogExpire=never"])
         // Packing must not outlive the lock that raas holds, so it does not go to the background.
         .args(["-c", "gc.autoDetach=false"])

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-/// An address without user name and password, and the two apart.
+/// An address without user name and password, and these two apart from it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) address: String,

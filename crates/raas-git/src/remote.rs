@@ -26,9 +26,9 @@ pub struct Remote {
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Remote {
-    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist yet. The clone has no
-    /// files: a check-out would run the filters that the repository's `.gitattributes` names. `Repository::write_files`
-    /// writes them.
+    /// Clones the last commit of a branch, or of the default branch, into a folder that does not exist yet. The clone
+    /// has no files: a check-out would run the filters that the repository's `.gitattributes` names.
+    /// `Repository::write_files` writes them.
     pub fn clone_into(&self, folder: &Path, branch: Option<&str>) -> Result<(), GitError> {
         self.run(self.clone_command(folder, branch), "clone").map(drop)
     }
@@ -86,8 +86,9 @@ impl Remote {
 
     /// The option by which git reads a repository in a folder of this machine, whoever owns the folder.
     ///
-    /// git starts `upload-pack` there without the settings of the command, so the trust of [`plain_command`] does not reach
-    /// it. `upload-pack` runs nothing of the repository. `receive-pack` runs the repository's hooks, and gets no such trust.
+    /// git starts `upload-pack` there without the settings of the command, so the trust of [`plain_command`] does not
+    /// reach it. `upload-pack` runs nothing of the repository. `receive-pack` runs the repository's hooks, and gets no
+    /// such trust.
     fn upload_pack(&self) -> Option<&'static str> {
         is_local(&self.address).then_some("--upload-pack=git -c 'safe.directory=*' upload-pack")
     }

@@ -44,7 +44,7 @@ impl Repository {
         Self { git: Git::new(folder), reference: "HEAD".to_owned() }
     }
 
-    /// Runs git in the repository.
+    /// The git commands of the repository.
     pub fn git(&self) -> &Git {
         &self.git
     }

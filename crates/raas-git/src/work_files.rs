@@ -1,7 +1,7 @@
 //! Writes the files of a commit to a folder, as they are in the repository.
 //!
-//! `git checkout` runs programs: the filters that the commit's `.gitattributes` chooses among those of the machine. Here
-//! git only reads objects.
+//! `git checkout` runs programs: the filters that the commit's `.gitattributes` chooses among those of the machine.
+//! Here git only reads objects.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -14,7 +14,8 @@ use raas_base::failure::{Context as _, Failure};
 use crate::repository::{CommitId, CommittedFile, Repository};
 
 impl Repository {
-    /// Writes the regular files of a commit into a folder that nobody else writes to. Links and submodules are left out.
+    /// Writes the regular files of a commit into a folder that nobody else writes to. Links and submodules are left
+    /// out.
     ///
     /// # Errors
     /// git fails, a path is not safe, or a file cannot be written.

@@ -15,7 +15,7 @@ use crate::body::Body;
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::redirect::{self, Next};
 
-/// Threads that wait for the network.
+/// The number of threads that wait for the network.
 const THREADS: usize = 2;
 
 /// How an agent behaves.
@@ -209,7 +209,7 @@ impl Response {
     }
 }
 
-/// Waits for an answer, on whatever thread this is called: a thread of another runtime may not wait by itself.
+/// Waits for an answer. Any thread may call this: the runtime's own `block_on` panics on a thread of another runtime.
 fn wait(
     runtime: &Handle,
     client: Client,

@@ -79,7 +79,7 @@ impl Read for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // The task may wait for a sender that has fallen silent. Without it, the connection is closed.
+        // The task may wait for a sender that has fallen silent. Its end closes the connection.
         self.pump.abort();
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Body {
 /// Passes a body on, piece by piece, as long as there is room.
 async fn pump(mut body: Incoming, to: Sender<io::Result<Bytes>>, room: Arc<Semaphore>) {
     loop {
-        // Nobody closes it.
+        // Never an error, since nobody closes the semaphore.
         let Ok(permit) = room.acquire().await else { return };
         permit.forget();
         let piece = match body.frame().await {

@@ -1,4 +1,5 @@
-//! The asynchronous client: connections that are used again, a bound for connecting and for the first byte of an answer.
+//! The asynchronous client: connections that are used again, a time limit for connecting and for the first byte of an
+//! answer.
 
 use std::error::Error;
 use std::fmt;
@@ -21,7 +22,7 @@ use crate::fault::TlsFault;
 use crate::proxies::ForwardProxies;
 use crate::tls::{self, ClientIdentity, Trust};
 
-/// What this client calls itself.
+/// The `User-Agent` of requests that have none of their own.
 const NAME: HeaderValue = HeaderValue::from_static(concat!("raas/", env!("CARGO_PKG_VERSION")));
 
 /// How a client behaves.

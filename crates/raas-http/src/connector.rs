@@ -2,7 +2,7 @@
 //!
 //! - `https` through an HTTP proxy: a tunnel by CONNECT, in which TLS begins.
 //! - `http` through an HTTP proxy: the request itself goes to the proxy, with the whole URL in its first line.
-//! - Through a SOCKS proxy: the connection is the proxy's in both cases.
+//! - `http` and `https` through a SOCKS proxy: the proxy makes the connection, and passes its bytes on.
 
 use std::io;
 use std::pin::Pin;
@@ -74,7 +74,7 @@ impl Connector {
             |error: BoxError| -> BoxError { format!("through the proxy {}: {error}", proxy.url()).into() };
         let address = proxy.url().clone();
         if proxy.is_socks() {
-            // With the `h` the proxy resolves names. Source: curl(1), --socks5-hostname.
+            // With `socks5h`, the proxy resolves names. Source: curl(1), --socks5-hostname.
             let local_dns = address.scheme_str() == Some("socks5");
             let mut socks = SocksV5::new(address, self.tcp).local_dns(local_dns);
             if let Some((user, password)) = proxy.socks_login() {

@@ -1,5 +1,5 @@
-//! The HTTP client of everything in raas that asks somebody else: one TLS stack, proxies as curl knows them, time-outs,
-//! bounded redirects.
+//! The HTTP client for all requests that raas sends: one TLS stack, proxies as curl knows them, time-outs, bounded
+//! redirects.
 //!
 //! ```text
 //! agent (blocking, for commands) ──▶ client (asynchronous, for the server) ──▶ connector ──▶ proxies

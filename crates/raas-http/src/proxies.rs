@@ -19,7 +19,8 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 /// The proxies of the environment.
 pub struct ForwardProxies {
     matcher: Option<Matcher>,
-    /// What is asked directly at one port alone. A matcher answers for a host that is *not* in its list.
+    /// The hosts that are asked directly at one port alone. A host is in the list exactly if the matcher finds *no*
+    /// proxy for it.
     direct_at: BTreeMap<u16, Matcher>,
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Next {
     Refused(&'static str),
 }
 
-/// Reads an answer for where it leads.
+/// Where an answer leads.
 pub(crate) fn next(from: &Uri, status: StatusCode, headers: &HeaderMap) -> Next {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Next::None;
@@ -33,7 +33,7 @@ pub(crate) fn next(from: &Uri, status: StatusCode, headers: &HeaderMap) -> Next 
     }
 }
 
-/// Takes away what is for the first host alone, if the second is another one.
+/// Removes the headers that hold credentials, if the second URL has another scheme, host or port.
 pub(crate) fn strip(headers: &mut HeaderMap, from: &Uri, to: &Uri) {
     let origin = |uri: &Uri| (uri.scheme_str().map(str::to_owned), uri.host().map(str::to_owned), port(uri));
     if origin(from) != origin(to) {

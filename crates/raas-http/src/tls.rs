@@ -20,8 +20,8 @@ pub enum Trust {
     SystemAnd(Vec<CertificateDer<'static>>),
     /// These authorities, in DER.
     Authorities(Vec<CertificateDer<'static>>),
-    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the names
-    /// that clients use. The request must hold no secret, unless the operator has decided otherwise.
+    /// Any certificate, for servers on this machine: they are found by address, and their certificates are for the
+    /// names that clients use. The request must hold no secret, unless the operator has decided otherwise.
     AnyCertificate,
 }
 
@@ -111,8 +111,9 @@ fn of(authorities: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-/// What the machine trusts, which an operator may add to. A container without any certificates trusts the web's.
-/// The certificates are read once for the process: reading and parsing hundreds of them takes a while.
+/// The authorities that the machine trusts, and `more`, which an operator adds. A container without any certificates
+/// trusts the web's. The certificates are read once for the process: reading and parsing hundreds of them takes a
+/// while.
 fn system(more: &[CertificateDer<'static>]) -> RootCertStore {
     static READ: OnceLock<RootCertStore> = OnceLock::new();
     let read = || {

@@ -18,7 +18,7 @@ use crate::{
     Image, ImageError, Limits, Rule, Selection, Store, Wanted, dir, docker_save, docker_v1, oci, pulp2, pulp3,
 };
 
-/// The place of a source.
+/// Where a source is read from.
 pub enum Input {
     /// A file or a folder.
     Path(PathBuf),
@@ -37,8 +37,8 @@ pub struct Archive {
 
 /// Opens a source and recognises its format by its content.
 ///
-/// A packed or streamed archive is written to a file without a name in `spool_folder`. Such an archive, and the files of a
-/// table of contents, are read to their end: `progress` gets the number of bytes of each step.
+/// A packed or streamed archive is written to a file without a name in `spool_folder`. Such an archive, and the files
+/// of a table of contents, are read to their end: `progress` gets the number of bytes of each step.
 ///
 /// ```
 /// use raas_image::{Input, Limits, Wanted, open};
@@ -235,8 +235,8 @@ impl Archive {
             .map_err(|error| explained(error, &self.tree))
     }
 
-    /// Reads and checks the metadata of the chosen images. `earlier` has manifests and blobs that the vendor has published
-    /// before, for an incremental export that lacks them.
+    /// Reads and checks the metadata of the chosen images. `earlier` has manifests and blobs that the vendor has
+    /// published before, for an incremental export that lacks them.
     ///
     /// # Errors
     /// The metadata breaks a rule.

@@ -16,7 +16,8 @@ use crate::{ImageError, Limits, ManifestSet, Store};
 pub struct Attachment {
     /// The manifest.
     pub digest: Digest,
-    /// Its tag. The subject of a manifest without a subject of its own is in the tag: see [`cosign_subject`](crate::cosign_subject).
+    /// Its tag. The subject of a manifest without a subject of its own is in the tag: see
+    /// [`cosign_subject`](crate::cosign_subject).
     pub tag: Option<Tag>,
 }
 

@@ -175,7 +175,7 @@ impl Catalogue for Saved<'_> {
                 repositories.insert(None);
             }
         }
-        // A name such as `<none>:<none>` does not make a second, nameless image of one with a name.
+        // An image with both a name and `<none>:<none>` is no image without a repository.
         if repositories.contains(&None) && self.images.iter().all(|image| !image.is_of(None)) {
             repositories.remove(&None);
         }

@@ -7,8 +7,8 @@ use raas_types::{Digest, Manifest, ManifestBody};
 
 use crate::{ImageError, Limits};
 
-/// Checks the number of entries of a manifest, and how often an index lists the same one. Returns a note if an index lists
-/// any twice.
+/// Checks the number of entries of a manifest, and how often an index lists the same one. Returns a note if an index
+/// lists a manifest twice.
 ///
 /// # Errors
 /// There are more than the limits allow.

@@ -162,7 +162,8 @@ fn short(error: serde_json::Error) -> serde_json::Error {
     if shown == text { error } else { serde::de::Error::custom(shown) }
 }
 
-/// Text of the source for a message: of bounded length, with escapes for control characters, which a terminal would obey.
+/// Text of the source for a message: of bounded length, with escapes for control characters, which a terminal would
+/// obey.
 pub(crate) fn legible(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {

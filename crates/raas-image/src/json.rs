@@ -51,7 +51,7 @@ pub(crate) fn each<T: DeserializeOwned>(
     }
 }
 
-/// Ends the stream when one entry is longer than its limit.
+/// A stream that fails when one entry is longer than its limit.
 struct Bounded<R> {
     stream: R,
     left: Rc<Cell<u64>>,

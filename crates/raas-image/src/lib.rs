@@ -2,11 +2,11 @@
 //!
 //! [`open`] recognises a source by its content and indexes it. [`Archive::choose`] decides which image of the source is
 //! meant. [`Archive::read`] reads and checks the metadata of that image. The layers stay in the source, as [`Content`],
-//! until [`copy`] or [`pack`] streams them to their destination. Nothing is extracted, and memory does not grow with the
-//! image.
+//! until [`copy`] or [`pack`] streams them to their destination. Nothing is extracted, and memory does not grow with
+//! the image.
 //!
-//! This crate never prints: notes for the user are part of an [`Image`]. It takes every source for hostile: see [`Limits`]
-//! and [`Rule`].
+//! This crate never prints: notes for the user are part of an [`Image`]. It takes every source for hostile: see
+//! [`Limits`] and [`Rule`].
 
 mod archive;
 mod assemble;

@@ -1,7 +1,7 @@
 //! Bounds on what raas reads of a source, so that a hostile source costs no more than a large honest one.
 
-/// Bounds on what raas reads of a source. The defaults are far above the largest known images and bound memory to tens of
-/// megabytes. Tests set lower ones.
+/// Bounds on what raas reads of a source. The defaults are far above the largest known images and bound memory to tens
+/// of megabytes. Tests set lower ones.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Members of an archive.

@@ -12,7 +12,7 @@ use crate::error::legible;
 use crate::roots::{Root, cosign_subject, is_other_file, known_size};
 use crate::{Blob, Content, ImageError, Limits, ManifestItem, ManifestSet, Rule, Store, StoredManifest};
 
-/// Everything that the chosen roots lead to, and those of the other roots that are attached to it.
+/// Everything that the chosen roots lead to, and the other roots that are attached to any of it.
 pub(crate) fn collect(
     store: &dyn Store,
     chosen: &[Root],
@@ -24,7 +24,7 @@ pub(crate) fn collect(
         limits,
         set: ManifestSet::default(),
         added: Vec::new(),
-        heads: BTreeMap::new(),
+        subjects: BTreeMap::new(),
         bytes: 0,
         config_bytes: 0,
     };
@@ -39,15 +39,15 @@ struct Collector<'a> {
     set: ManifestSet,
     /// The manifests of the set, in the order in which they were added.
     added: Vec<Digest>,
-    /// The roots that were read, so that each is read once however often it is listed.
-    heads: BTreeMap<Digest, Head>,
+    /// What the roots that were read are attached to, so that each root is read once however often it is listed.
+    subjects: BTreeMap<Digest, Subject>,
     bytes: u64,
     config_bytes: u64,
 }
 
-/// What a root is to the others.
+/// What a root is attached to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Head {
+enum Subject {
     /// The root has no subject.
     Free,
     /// The root has this subject.
@@ -71,8 +71,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// Adds signatures, attestations and other attachments: roots with a subject in the set, and cosign's tags that name a
-    /// digest of the set. An attachment may have attachments of its own.
+    /// Adds signatures, attestations and other attachments: roots with a subject in the set, and cosign's tags that
+    /// name a digest of the set. An attachment may have attachments of its own.
     fn attached(&mut self, roots: &[Root]) -> Result<(), ImageError> {
         let mut waiting: BTreeMap<Digest, Vec<&Root>> = BTreeMap::new();
         let mut useless = BTreeSet::new();
@@ -80,9 +80,9 @@ impl Collector<'_> {
             if useless.contains(&root.digest) {
                 continue;
             }
-            let by_subject = match self.head(root) {
-                Ok(Head::Attached(subject)) => Some(subject),
-                Ok(Head::Free) => None,
+            let by_subject = match self.subject(root) {
+                Ok(Subject::Attached(subject)) => Some(subject),
+                Ok(Subject::Free) => None,
                 // A fault of a manifest that nobody asked for does not stop the push: an incremental export omits
                 // manifests, and old repositories have manifests that no client pulls.
                 Err(ImageError::Refused { rule: Rule::Missing(_) | Rule::Manifest(_), .. }) => {
@@ -106,15 +106,15 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn head(&mut self, root: &Root) -> Result<Head, ImageError> {
-        if let Some(head) = self.heads.get(&root.digest) {
-            return Ok(*head);
+    fn subject(&mut self, root: &Root) -> Result<Subject, ImageError> {
+        if let Some(subject) = self.subjects.get(&root.digest) {
+            return Ok(*subject);
         }
         let (_, manifest) =
             self.read(root.digest, root.media_type.as_deref(), root.size, "the source names it")?;
-        let head = manifest.subject.map_or(Head::Free, |subject| Head::Attached(subject.digest));
-        self.heads.insert(root.digest, head);
-        Ok(head)
+        let subject = manifest.subject.map_or(Subject::Free, |subject| Subject::Attached(subject.digest));
+        self.subjects.insert(root.digest, subject);
+        Ok(subject)
     }
 
     fn read(
@@ -315,7 +315,8 @@ impl Collector<'_> {
         if found != config.digest {
             return Err(ImageError::refused(content.name(), Rule::Digest { expected: config.digest, found }));
         }
-        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the same.
+        // Artifacts borrow the media type of an image's config for files that are none, and clients pull them all the
+        // same.
         let facts = serde_json::from_slice::<Option<ConfigFacts>>(&bytes).map(Option::unwrap_or_default);
         if facts.is_err() {
             self.set.notes.push(format!(

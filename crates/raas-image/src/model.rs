@@ -6,10 +6,12 @@ use raas_types::{Digest, ImageId, Manifest, Platform, Tag};
 
 use crate::Content;
 
-/// The images that were chosen of a source. Their metadata has been read and checked; the layers are still in the source.
+/// The images that were chosen of a source. Their metadata has been read and checked; the layers are still in the
+/// source.
 #[derive(Debug)]
 pub enum Image {
-    /// The source has manifests, which are published byte for byte (OCI layout, Pulp 3, a docker save of packed layers).
+    /// The source has manifests, which are published byte for byte (OCI layout, Pulp 3, a docker save of packed
+    /// layers).
     Manifests(ManifestSet),
     /// The source has configs and layer tars, from which raas makes manifests (docker save).
     Saved(SavedSet),
@@ -89,7 +91,7 @@ pub struct ManifestSet {
 pub struct ManifestItem {
     /// The exact bytes.
     pub bytes: Vec<u8>,
-    /// Their meaning.
+    /// The bytes, parsed.
     pub manifest: Manifest,
     /// What the image runs on, by its index or its config.
     pub platform: Option<Platform>,
@@ -147,7 +149,7 @@ pub struct V1Set {
     pub images: BTreeMap<ImageId, V1Image>,
     /// Whether the source says that only users may see the repository.
     pub protected: bool,
-    /// The URL in the source's own document: the folder of the folders of all its images.
+    /// The URL in the source's own document, below which each image has a folder.
     pub url: Option<String>,
     /// What the user should know.
     pub notes: Vec<String>,

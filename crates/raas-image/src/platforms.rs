@@ -13,8 +13,9 @@ use crate::{Content, ImageError, Limits, Store, StoredManifest};
 pub(crate) enum Incomplete {
     /// It is an error.
     Refuse,
-    /// If one platform alone is whole, that image is published in place of the index. docker saves an image of many
-    /// platforms as the platforms that it has pulled and the whole index, and pushes by the same rule.
+    /// If one platform alone is whole, that image is published in place of the index. When docker saves an image of
+    /// many platforms, it writes the whole index, and of the images those that it has pulled. `docker push` follows the
+    /// same rule.
     TakeTheOne,
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn narrow(
     limits: &Limits,
 ) -> Result<Narrowed, ImageError> {
     let whole = |root: &Root| Narrowed { root: root.clone(), made: None, note: None };
-    // What is missing or no manifest is an error when the root is collected.
+    // A missing or malformed manifest is an error later, when the root is collected.
     let Some(StoredManifest { bytes, media_type }) = store.manifest(&root.digest)? else {
         return Ok(whole(root));
     };
@@ -108,14 +109,14 @@ fn list<'a>(platforms: impl Iterator<Item = &'a Platform>) -> String {
 struct Index<'a> {
     root: &'a Root,
     children: Vec<Child>,
-    /// The name of the first missing manifest.
+    /// The first missing manifest, with its name in messages.
     missing: Option<(String, Child)>,
 }
 
 #[derive(Clone)]
 struct Child {
     descriptor: Descriptor,
-    /// The manifest that this attestation is about.
+    /// For an attestation: the manifest that it is about, if it names a valid digest.
     attests: Option<Option<Digest>>,
     /// Whether the source has the manifest.
     is_there: bool,

@@ -8,7 +8,7 @@ use crate::tree::Tree;
 use crate::v1::{Files, Tags, collect, list};
 use crate::{ImageError, Limits, Rule, V1Set};
 
-/// More documents than an export has: it has one for each repository.
+/// The most documents of an export, which has one for each repository.
 const MAX_DOCUMENTS: usize = 64;
 
 /// An export whose documents have been read.

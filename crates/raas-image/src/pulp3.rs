@@ -46,7 +46,8 @@ pub(crate) struct Export<'a> {
     limits: &'a Limits,
     /// The folder of each container repository's latest version.
     folders: BTreeMap<String, String>,
-    /// The folders that hold artifacts, each ending in a slash: `artifact/`, or `artifact/<domain>/` if Pulp has domains.
+    /// The folders that hold artifacts, each ending in a slash: `artifact/`, or `artifact/<domain>/` if Pulp has
+    /// domains.
     artifact_folders: Vec<String>,
 }
 
@@ -77,9 +78,9 @@ impl<'a> Export<'a> {
     }
 }
 
-/// The container repositories, each with the folder of its latest version. A folder is that of a container repository if it
-/// has any resource of pulp_container: Pulp omits the file of a resource that has no entry. A name may have slashes; the
-/// version stands behind the last underscore.
+/// The container repositories, each with the folder of its latest version. A folder is that of a container repository
+/// if it has any resource of pulp_container: Pulp omits the file of a resource that has no entry. A name may have
+/// slashes; the version stands behind the last underscore.
 fn folders(tree: &Tree) -> BTreeMap<String, String> {
     let mut folders: BTreeMap<String, (u64, &str)> = BTreeMap::new();
     for member in tree.names("repository-") {
@@ -132,8 +133,8 @@ struct Repository<'a> {
     manifests: BTreeMap<Digest, (String, Option<String>)>,
     /// For content whose artifact has another digest: the digest of the artifact.
     artifacts: BTreeMap<Digest, Digest>,
-    /// The tagged manifests, then all manifests without a tag: people pull those by digest, and signatures are attached to
-    /// them.
+    /// The tagged manifests, then all manifests without a tag: people pull those by digest, and signatures are attached
+    /// to them.
     roots: Vec<Root>,
     kept: Kept,
 }

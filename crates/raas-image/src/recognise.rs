@@ -54,9 +54,9 @@ pub(crate) fn recognise(
     Err(ImageError::NotAnImage { what: what.to_owned(), found })
 }
 
-/// docker writes two descriptions of its images: `index.json` with manifests, and `manifest.json` with configs and layers.
-/// The complete one is used. If both are, manifests are published as they are, unless all layers are plain tars of single
-/// images: these are better packed, which makes new manifests.
+/// docker writes two descriptions of its images: `index.json` with manifests, and `manifest.json` with configs and
+/// layers. The complete one is used. If both are, manifests are published as they are, unless all layers are plain tars
+/// of single images: these are better packed, which makes new manifests.
 fn saved_layout(tree: &Tree, limits: &Limits) -> Result<(SourceKind, Option<String>), ImageError> {
     let layout = described(Layout::open(tree, limits).and_then(|layout| Facts::of(&layout, limits)))?;
     let saved = described(Saved::open(tree, limits))?;

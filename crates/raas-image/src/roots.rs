@@ -80,7 +80,7 @@ pub(crate) fn list(
     }
     let is_nameless =
         |image: &ListedImage| image.role == Role::Image && image.tags.is_empty() && image.unusable.is_empty();
-    // Only a nameless root can be part of another; whether it is, takes reading them.
+    // Only a nameless root can be a child of another root, and only the bytes of the other roots tell whether it is.
     let distinct = all.iter().map(|root| root.digest).collect::<BTreeSet<_>>().len();
     let children = match distinct > 1 && listed.iter().any(is_nameless) {
         true => children(&mut reader, all)?,
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// The meaning of a manifest; `None` if it is missing or no manifest.
+    /// A manifest, parsed; `None` if it is missing or no manifest.
     fn peek(&mut self, digest: &Digest, media_type: Option<&str>) -> Result<Option<Manifest>, ImageError> {
         let Some(StoredManifest { bytes, media_type: known_as }) = self.read(digest)? else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Choosing from what a source holds. Every format lists its content in the same way, and this module alone decides which
-//! of it is meant.
+//! Choosing from what a source holds. Every format lists its content in the same way, and this module alone decides
+//! which of it is meant.
 
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ impl Chooser<'_> {
         };
         if self.wanted.repository.is_none() && selection.repository.is_some() && repositories.contains(&None)
         {
-            let nameless = images(&self.catalogue.images(None)?);
+            let nameless = describe_images(&self.catalogue.images(None)?);
             selection.notes.push(format!(
                 "the source has images without a repository too, which are not published: {nameless}"
             ));
@@ -140,7 +140,8 @@ impl Chooser<'_> {
         Ok(selection)
     }
 
-    /// The repository that is meant. "The only one" holds for a source with one repository, or without any.
+    /// The repository that is meant. If nothing in the request tells, the source must have a single repository, or only
+    /// images without one.
     fn repository(&self, repositories: &[Option<String>]) -> Result<Option<String>, ImageError> {
         let names: Vec<&str> = repositories.iter().flatten().map(String::as_str).collect();
         if let Some(wanted) = &self.wanted.repository {
@@ -204,9 +205,11 @@ impl Chooser<'_> {
         tag: Option<&Tag>,
     ) -> Result<(), ImageError> {
         let Some(image) = listed.iter().find(|image| image.digest == digest) else {
-            return Err(self.error(format!("has no image with the digest {digest}; {}", images(listed))));
+            return Err(
+                self.error(format!("has no image with the digest {digest}; {}", describe_images(listed)))
+            );
         };
-        manifest(image)?;
+        require_manifest(image)?;
         let tags = match tag {
             Some(tag) => {
                 if let Some(other) =
@@ -237,7 +240,7 @@ impl Chooser<'_> {
             if let Some(other) = tagged.next() {
                 return Err(given_twice(tag, image, other));
             }
-            manifest(image)?;
+            require_manifest(image)?;
             selection.images.push(Chosen { digest: image.digest, tags: vec![tag.clone()] });
             return Ok(());
         }
@@ -251,7 +254,7 @@ impl Chooser<'_> {
             [] => Err(self.error("names no image".into())),
             _ if has_tags => Err(self.error(format!(
                 "has no tag `{tag}`; {} (tags are published under their own names)",
-                images(listed)
+                describe_images(listed)
             ))),
             _ => Err(self.untagged(&candidates, listed)),
         }
@@ -271,8 +274,8 @@ impl Chooser<'_> {
         if candidates.iter().all(|image| image.tags.is_empty()) {
             let only = match candidates.as_slice() {
                 [] => {
-                    // An entry that was named and cannot be an image says more than that there is none.
-                    listed.iter().find(|image| !image.tags.is_empty()).map_or(Ok(()), manifest)?;
+                    // The error about a named entry that is no manifest says more than `names no image`.
+                    listed.iter().find(|image| !image.tags.is_empty()).map_or(Ok(()), require_manifest)?;
                     return Err(self.error("names no image".into()));
                 }
                 [only] if self.catalogue.unnamed() == Unnamed::Latest => *only,
@@ -329,7 +332,7 @@ impl Chooser<'_> {
             1 => "an image without a tag".to_owned(),
             n => format!("{n} images and tags none of them"),
         };
-        self.error(format!("has {count}; {}; choose with --digest sha256:…", images(listed)))
+        self.error(format!("has {count}; {}; choose with --digest sha256:…", describe_images(listed)))
     }
 
     fn error(&self, problem: String) -> ImageError {
@@ -340,7 +343,7 @@ impl Chooser<'_> {
     fn listing(&self, repositories: &[Option<String>]) -> Result<String, ImageError> {
         let mut parts: Vec<String> = repositories.iter().flatten().map(|name| format!("`{name}`")).collect();
         if repositories.contains(&None) {
-            parts.push(format!("without a repository: {}", images(&self.catalogue.images(None)?)));
+            parts.push(format!("without a repository: {}", describe_images(&self.catalogue.images(None)?)));
         }
         Ok(format!("it has {}", parts.join(", ")))
     }
@@ -351,8 +354,8 @@ fn given_twice(tag: &Tag, one: &ListedImage, other: &ListedImage) -> ImageError 
     ImageError::content(format!("tag {tag}"), message)
 }
 
-/// Whether the image is a manifest, which an image that is asked for must be.
-fn manifest(image: &ListedImage) -> Result<(), ImageError> {
+/// Rejects an image that was asked for and is a file of another type.
+fn require_manifest(image: &ListedImage) -> Result<(), ImageError> {
     match &image.role {
         Role::NotManifest(media_type) => Err(ImageError::content(
             image.digest.to_string(),
@@ -363,7 +366,7 @@ fn manifest(image: &ListedImage) -> Result<(), ImageError> {
 }
 
 /// The images of a list, for errors: tags, or digests of images without a tag.
-fn images(listed: &[ListedImage]) -> String {
+fn describe_images(listed: &[ListedImage]) -> String {
     const MOST: usize = 20;
     let all = listed.iter().filter(|image| image.role == Role::Image);
     let mut shown: Vec<String> = all

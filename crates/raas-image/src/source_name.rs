@@ -49,8 +49,8 @@ pub(crate) fn familiar(repository: &str) -> &str {
     }
 }
 
-/// The repository of a source that a vendor's image means by its name: the repository of the same name, with the vendor
-/// before it, or the only one with a registry or namespace before it.
+/// The repository of a source that has the name of a vendor's image. The first that exists of: the same name; the name
+/// with the vendor before it; the only repository with a registry or namespace before the name.
 pub(crate) fn named_like<'a>(
     repositories: &[&'a str],
     vendor: &VendorName,

@@ -8,8 +8,8 @@ use crate::{Content, ImageError};
 
 /// Manifests and blobs by their digests: those of an archive, a registry or a bucket.
 ///
-/// A store promises nothing about the bytes: [`ManifestSet`](crate::ManifestSet) holds manifests whose digests were compared, and
-/// [`copy`](crate::copy) compares those of blobs.
+/// A store promises nothing about the bytes: [`ManifestSet`](crate::ManifestSet) holds manifests whose digests were
+/// compared, and [`copy`](crate::copy) compares those of blobs.
 pub trait Store {
     /// A manifest; `None` if the store does not have it.
     ///
@@ -36,8 +36,8 @@ pub struct StoredManifest {
     pub media_type: Option<String>,
 }
 
-/// A source, the manifests that raas made of it, and what the vendor's bucket has of earlier publications. An incremental
-/// export lacks what an earlier export had.
+/// A source, the manifests that raas made of it, and what the vendor's bucket has of earlier publications. An
+/// incremental export lacks what an earlier export had.
 pub(crate) struct Layered<'a> {
     pub(crate) made: BTreeMap<Digest, StoredManifest>,
     pub(crate) source: &'a dyn Store,

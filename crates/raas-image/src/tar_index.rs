@@ -1,8 +1,8 @@
 //! The index of a tar archive: the place of each member's bytes, from one walk over the headers.
 //!
-//! The `tar` crate reads the fields of a header. The walk is not the crate's, for two reasons: the crate reads an extended
-//! header of any length into memory, and the same walk must serve a file, where it skips the data, and a stream, where it
-//! writes the data to a file.
+//! The `tar` crate reads the fields of a header. The walk is not the crate's, for two reasons: the crate reads an
+//! extended header of any length into memory, and the same walk must serve a file, where it skips the data, and a
+//! stream, where it writes the data to a file.
 
 mod member;
 mod path;
@@ -121,7 +121,7 @@ impl TarIndex {
             }
             last.clone_from(&name);
             if let Member::File { size, .. } = member {
-                // Padded, the size of a hostile header may exceed every number; so does its member every archive.
+                // The size in a hostile header may overflow with its padding. Such a member is longer than any archive.
                 let padded = size
                     .checked_next_multiple_of(BLOCK)
                     .ok_or_else(|| ImageError::refused(&name, Rule::Truncated))?;
@@ -192,8 +192,8 @@ impl TarIndex {
         &self.notes
     }
 
-    /// The offset and the size of the file with this name, with links followed; `None` if there is none or it is a folder.
-    /// `bytes` are those of the archive.
+    /// The offset and the size of the file with this name, with links followed; `None` if there is none or it is a
+    /// folder. `bytes` are those of the archive.
     pub(crate) fn file(
         &self,
         name: &str,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::select::{ListedImage, Role, Selection};
 use crate::{Content, ImageError, Limits, Rule, V1Image, V1Set, json};
 
-/// The most ancestors of an image. Daemons accepted 127; a chain of a million must be an error soon.
+/// The most ancestors of an image. Docker's daemons accepted 127; a chain of a million must fail early.
 const MAX_CHAIN: usize = 1024;
 
 /// The most ancestors of all images together. Each image keeps its list: 32 MiB of ids.
@@ -157,7 +157,7 @@ fn chain(
             let message = format!("it has more than {MAX_CHAIN} ancestors");
             return Err(ImageError::content(format!("image {top}"), message));
         }
-        // The next id of a list is this image.
+        // This image is the next id in the list.
         expected.as_mut().map(Vec::pop);
         let link = match known.links.get(&id) {
             Some(link) => *link,

@@ -24,7 +24,8 @@ use raas_base::failure::{Failure, Kind};
 /// The region if nothing sets one. Most services that are not AWS ignore it; AWS answers with the bucket's region.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Loads the configuration; `region` is the vendor's own. No source is asked for credentials before a request needs them.
+/// Loads the configuration; `region` is the vendor's own. No source is asked for credentials before a request needs
+/// them.
 ///
 /// The result always has a credentials provider and a region.
 ///

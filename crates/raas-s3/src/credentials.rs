@@ -31,7 +31,8 @@ pub struct AwsCredentials {
 }
 
 impl CredentialChain {
-    /// The chain that the settings describe; sources in the network are asked through the proxies. No source is asked yet.
+    /// The chain that the settings describe; sources in the network are asked through the proxies. No source is asked
+    /// yet.
     ///
     /// # Errors
     /// The settings have only half of a key pair.

@@ -5,11 +5,11 @@
 //! <prefix>/_uploads/<name>  a layer that is packed: its digest, and so its key, is known only at its end
 //! ```
 //!
-//! The service promises that objects appear whole. Each upload carries its SHA-256, as a checksum or in its signature, and
-//! the service verifies it. If a run
-//! is killed, the next run resumes the uploads of large layers with a known digest. Layers that are packed begin anew.
+//! The service promises that objects appear whole. Each upload carries its SHA-256, as a checksum or in its signature,
+//! and the service verifies it. If a run is killed, the next run resumes the uploads of large layers with a known
+//! digest. The uploads of packed layers begin anew.
 //!
-//! The rest of raas blocks while it waits. This module has a few threads of its own that wait for the service.
+//! The rest of raas waits by blocking. The threads of this module do the waiting for the service.
 
 mod bucket;
 mod bucket_location;
@@ -188,7 +188,7 @@ impl S3 {
 
 impl Engine {
     fn handle(&self) -> &Handle {
-        self.runtime.as_ref().expect("it goes last").handle()
+        self.runtime.as_ref().expect("only the drop takes it").handle()
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -367,8 +367,8 @@ impl Shared {
 
     /// Whether a request failed since there is no such object.
     ///
-    /// S3 answers 403 for a missing object if the credentials may not list the bucket; some services always do. A listing
-    /// tells a missing object from a forbidden one.
+    /// S3 answers 403 for a missing object if the credentials may not list the bucket; some services always do. A
+    /// listing tells a missing object from a forbidden one.
     async fn is_absent(&self, full: &str, failed: &FailedRequest) -> bool {
         if failed.absent() {
             return true;

@@ -39,7 +39,7 @@ pub(crate) use site_request::Tracked;
 
 /// What must be waited for before a request can be answered.
 pub(crate) enum Pending {
-    /// The identity of the visitor. It may take the hash of a password.
+    /// The identity of the visitor. It may take the slow hash of a password.
     Visitor(AccessPolicy),
     /// The content of the answer.
     Content(ContentPlan, Option<Fetched>, Visitor),

@@ -118,8 +118,8 @@ impl HttpBody for Body {
     }
 }
 
-/// The size of the next piece of a file. The answers in flight of a connection share a budget, so that many of them take
-/// not much more memory than a few.
+/// The size of the next piece of a file. The answers in flight of a connection share a budget, so that many of them
+/// take not much more memory than a few.
 fn file_piece(request: Option<&InFlight>) -> u64 {
     /// The bytes of all pieces of a connection. Each answer has two in memory.
     const BUDGET: u64 = 512 * 1024;

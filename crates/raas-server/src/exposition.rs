@@ -49,7 +49,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.family(
         "raas_closed_connections_total",
         "counter",
-        "Connections closed to have room for others: of an address with too many, or without a complete request.",
+        "Connections closed for want of room: their address had too many, or they had no complete request.",
     );
     for (reason, number) in metrics.closed_connections.all() {
         page.line("raas_closed_connections_total", &labels(&[("reason", reason)]), number);
@@ -123,7 +123,7 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.family(
         "raas_customer_keys",
         "gauge",
-        "Keys of customers that are not revoked, by the days that are left: at most so many, and more than the bound before.",
+        "Keys of customers that are not revoked, by days left: at most `days_left`, and more than the bound before it.",
     );
     let now = Utc::of(SystemTime::now());
     for site in &snapshot.sites {

@@ -16,7 +16,7 @@ pub(crate) struct Fetched {
     pub(crate) vendor: VendorName,
     pub(crate) repository: RepositoryName,
     pub(crate) item: FetchedItem,
-    /// The customer who made the request, if it had a key or a token of one.
+    /// The customer, if the request had a customer's key or token.
     pub(crate) customer: Option<CustomerName>,
 }
 

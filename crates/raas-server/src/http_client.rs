@@ -38,7 +38,7 @@ pub(crate) enum Buffering {
 impl Buffering {
     /// The buffering of an answer beside this many others on the client's connection.
     pub(crate) fn beside(in_flight: u64) -> Self {
-        /// More than a client needs to fill a line.
+        /// Few answers at once are enough to fill a client's line.
         const FULL: u64 = 4;
         if in_flight <= FULL { Self::Full } else { Self::Small }
     }

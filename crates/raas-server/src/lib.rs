@@ -1,11 +1,11 @@
 //! The registry server: Docker's v1 read API, and the pull and discovery parts of OCI distribution-spec 1.1.
 //!
 //! A *site* is one vendor's registry: a catalog of what the vendor publishes, an origin of the bytes, and an access
-//! policy. The server answers from memory. Only the bytes of layers come from elsewhere: the server redirects the client
-//! to them, reads them from a folder, or fetches them and passes them on.
+//! policy. The server answers from memory. Only the bytes of layers come from elsewhere: the server redirects the
+//! client to them, reads them from a folder, or fetches them and passes them on.
 //!
-//! All sites together are an immutable *snapshot*. The watcher builds the next snapshot beside the current one and swaps
-//! them, so no request waits for a reload.
+//! All sites together are an immutable *snapshot*. The watcher builds the next snapshot beside the current one and
+//! swaps them, so no request waits for a reload.
 //!
 //! # The modules
 //!
@@ -38,8 +38,8 @@
 //! ```
 //!
 //! The last line knows nothing of the server: `catalog` is what a site publishes, `route` parses paths, `error` has the
-//! specification's error codes, `files` opens and follows files, `http` has hosts, headers and ranges, `http_client` sends
-//! requests, and `shutdown` tells connections that the server stops.
+//! specification's error codes, `files` opens and follows files, `http` has hosts, headers and ranges, `http_client`
+//! sends requests, and `shutdown` tells connections that the server stops.
 //!
 //! A request goes down the first column. `docs/request-handling.md` has every decision that the server takes about it,
 //! with its test.

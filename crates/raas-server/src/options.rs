@@ -32,8 +32,8 @@ pub struct Options {
     pub metrics: Option<Arc<TcpListener>>,
     /// The receiver of pull notifications.
     pub notify: Option<Notify>,
-    /// How long the server still accepts connections after it was told to stop. Meanwhile it is not ready, so that a load
-    /// balancer sends new clients elsewhere.
+    /// How long the server still accepts connections after it was told to stop. Meanwhile it is not ready, so that a
+    /// load balancer sends new clients elsewhere.
     pub drain_delay: Duration,
     /// How long requests in flight may take when the server stops, after the drain delay.
     pub grace: Duration,
@@ -44,17 +44,17 @@ pub struct Options {
     pub header_timeout: Duration,
     /// How long a client may take no byte while bytes are ready for it.
     pub write_timeout: Duration,
-    /// The maximal number of open connections. Beyond it, the oldest connection without a complete request is closed for
-    /// a new one. If there is none, further clients wait.
+    /// The maximal number of open connections. Beyond it, the oldest connection without a complete request is closed
+    /// for a new one. If there is none, further clients wait.
     pub max_connections: usize,
     /// The maximal number of open connections of one address, or of a /64 of IPv6. Further ones are closed at once. The
     /// addresses of [`trusted_proxies`](Self::trusted_proxies) have no such limit. None is no limit at all.
     pub max_connections_per_address: Option<usize>,
-    /// The most memory that the metadata of one site may take, in bytes: what is served, and what is being loaded beside
-    /// it. A site beyond that keeps its last good metadata. A site of 100,000 manifests takes 150 MiB.
+    /// The most memory that the metadata of one site may take, in bytes: what is served, and what is being loaded
+    /// beside it. A site beyond that keeps its last good metadata. A site of 100,000 manifests takes 150 MiB.
     pub site_memory: u64,
-    /// Whether a bucket's pointer to an earlier publication is followed. raas itself never publishes one: also a rollback is
-    /// a new publication. A bucket that was restored from a backup has one.
+    /// Whether a bucket's pointer to an earlier publication is followed. raas itself never writes such a pointer: a
+    /// rollback is a new publication too. A bucket that was restored from a backup has such a pointer.
     pub allow_rollback: bool,
     /// The server's own certificates. A client is shown the certificate for the name that it asks for, or the first
     /// one. Without certificates the server speaks plain HTTP.

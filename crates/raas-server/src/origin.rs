@@ -49,8 +49,8 @@ impl Origin {
         }
     }
 
-    /// The URL of an object of a protected repository. It ends within a quarter of an hour, whatever the size is, unless
-    /// the operator has set longer tokens of a CDN. A client that needs longer asks the registry again.
+    /// The URL of an object of a protected repository. It ends within a quarter of an hour, whatever the size is,
+    /// unless the operator has set longer tokens of a CDN. A client that needs longer asks the registry again.
     pub(crate) fn short_url(
         &self,
         method: &Method,

@@ -30,7 +30,7 @@ pub(crate) enum Route<'a> {
     Revision,
     /// `/-/metadata`: the commit, and why nothing newer is served.
     Metadata,
-    /// `/token`: a token for a user or a guest.
+    /// `/token`: a token for a user, a customer or a guest.
     Token,
     /// `/`: the page for people.
     Page,

@@ -30,8 +30,8 @@ pub(crate) struct ServerState {
     pub(crate) throttle: Throttle,
     /// The URL under which clients reach the server, if it is configured.
     pub(crate) public_url: Option<BaseUrl>,
-    /// How long a client may take after the shutdown to send the first request of its connection. A client that has just
-    /// connected believes in its connection: it does not repeat the request on another one.
+    /// How long a client may take after the shutdown to send the first request of its connection. A client that has
+    /// just connected does not repeat its first request on another connection.
     pub(crate) first_request: Duration,
     /// Whether the server was told to stop. It may still accept connections for a while.
     pub(crate) is_stopping: AtomicBool,

@@ -237,7 +237,7 @@ impl State {
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut writer = stream;
-        while let Some(head) = read_head(&mut reader)? {
+        while let Some(head) = read_request(&mut reader)? {
             if self.ended.load(Ordering::SeqCst) {
                 break;
             }
@@ -318,7 +318,7 @@ impl State {
 }
 
 /// The next request. Its head and body have been read.
-fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
+fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! A cluster in place of a real one: the schemas and answers that a real API server gave, and a small API with server-side
-//! apply.
+//! A cluster in place of a real one: the schemas and answers that a real API server gave, and a small API with
+//! server-side apply.
 
 pub mod cluster;
 mod fields;

@@ -95,12 +95,12 @@ fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// A gzip stream of so many GiB of zeros, about a megabyte long for each GiB.
+/// A gzip stream of this number of GiB of zeros, about a megabyte long for each GiB.
 pub fn gzip_bomb(gib: usize) -> Vec<u8> {
     gzip(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
 }
 
-/// A Zstandard stream of so many GiB of zeros, a few dozen kilobytes long for each GiB.
+/// A Zstandard stream of this number of GiB of zeros, a few dozen kilobytes long for each GiB.
 pub fn zstd_bomb(gib: usize) -> Vec<u8> {
     zstd(&vec![0; BOMB_PART]).repeat(gib * ((1 << 30) / BOMB_PART))
 }

@@ -1,5 +1,5 @@
-//! A Pulp 3 server with one repository: its registry, and as much of its REST API as finds the repository. The answers have
-//! the form of pulpcore 3.123 and pulp_container 2.30.
+//! A Pulp 3 server with one repository: its registry, and as much of its REST API as finds the repository. The answers
+//! have the form of pulpcore 3.123 and pulp_container 2.30.
 
 use std::sync::{Arc, Mutex};
 

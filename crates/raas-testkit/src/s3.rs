@@ -1,5 +1,5 @@
-//! A small S3 service in memory with the operations that raas uses, and with faults on request. It verifies checksums, and
-//! does not verify signatures.
+//! A small S3 service in memory with the operations that raas uses, and with faults on request. It verifies checksums,
+//! and does not verify signatures.
 
 mod answer;
 mod fault;
@@ -28,15 +28,17 @@ pub struct Server {
 
 struct Shared {
     state: Mutex<State>,
-    /// Connections, and how often they were hurried.
-    talk: Mutex<Talk>,
-    talk_changed: Condvar,
+    /// The connections of clients, on which `wait_until_alone` waits.
+    connections: Mutex<Connections>,
+    connections_changed: Condvar,
     ended: AtomicBool,
 }
 
 #[derive(Default)]
-struct Talk {
-    connections: usize,
+struct Connections {
+    /// The number of open connections.
+    open: usize,
+    /// How often a test has ended the delays of faults.
     hurried: usize,
 }
 
@@ -48,8 +50,8 @@ impl Server {
         let state = State::with_buckets(buckets);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
-            talk: Mutex::default(),
-            talk_changed: Condvar::new(),
+            connections: Mutex::default(),
+            connections_changed: Condvar::new(),
             ended: AtomicBool::new(false),
         });
         let for_thread = shared.clone();
@@ -60,12 +62,12 @@ impl Server {
                 }
                 let Ok(stream) = stream else { continue };
                 let shared = for_thread.clone();
-                shared.talk().connections += 1;
+                shared.connections().open += 1;
                 std::thread::spawn(move || {
                     // An error here means that the client closed the connection.
                     drop(shared.converse(&stream));
-                    shared.talk().connections -= 1;
-                    shared.talk_changed.notify_all();
+                    shared.connections().open -= 1;
+                    shared.connections_changed.notify_all();
                 });
             }
         });
@@ -87,8 +89,8 @@ impl Server {
         self.state().faults.clear();
     }
 
-    /// Waits until the service has handled all requests of a client that has disconnected. Answers that a fault delays are
-    /// given at once.
+    /// Waits until the service has handled all requests of a client that has disconnected. Answers that a fault delays
+    /// are given at once.
     ///
     /// # Panics
     /// A client is still connected after a while.
@@ -98,15 +100,15 @@ impl Server {
         let asked = last.write_all(b"HEAD /none HTTP/1.1\r\nConnection: close\r\n\r\n");
         asked.and_then(|()| last.read_exact(&mut [0])).expect("the service answers");
         drop(last);
-        let mut talk = self.shared.talk();
-        talk.hurried += 1;
-        self.shared.talk_changed.notify_all();
-        let waited = self
-            .shared
-            .talk_changed
-            .wait_timeout_while(talk, Duration::from_secs(20), |talk| talk.connections > 0);
-        let (talk, _) = waited.expect("no thread panics while it holds this");
-        assert_eq!(talk.connections, 0, "somebody is still connected");
+        let mut connections = self.shared.connections();
+        connections.hurried += 1;
+        self.shared.connections_changed.notify_all();
+        let waited =
+            self.shared
+                .connections_changed
+                .wait_timeout_while(connections, Duration::from_secs(20), |now| now.open > 0);
+        let (connections, _) = waited.expect("no thread panics while it holds this");
+        assert_eq!(connections.open, 0, "somebody is still connected");
     }
 
     /// Makes the service differ from AWS.
@@ -114,8 +116,8 @@ impl Server {
         self.state().quirk = Some(quirk);
     }
 
-    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum nor
-    /// a hash of the payload.
+    /// The uploads of bytes that the service could not verify, in order: operation and key. They had neither a checksum
+    /// nor a hash of the payload.
     pub fn unverified(&self) -> Vec<(String, String)> {
         self.state().unverified.clone()
     }
@@ -240,13 +242,13 @@ impl Drop for Server {
 impl Shared {
     /// Waits for this time, or until a test waits for the last client.
     fn take_time(&self, by: Duration) {
-        let talk = self.talk();
-        let before = talk.hurried;
-        drop(self.talk_changed.wait_timeout_while(talk, by, |talk| talk.hurried == before));
+        let connections = self.connections();
+        let before = connections.hurried;
+        drop(self.connections_changed.wait_timeout_while(connections, by, |now| now.hurried == before));
     }
 
-    fn talk(&self) -> MutexGuard<'_, Talk> {
-        self.talk.lock().expect("no thread panics while it holds this")
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().expect("no thread panics while it holds this")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

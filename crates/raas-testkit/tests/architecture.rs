@@ -1,4 +1,4 @@
-//! The walls of the house: which crate may use which, and that no crate has a circle among its modules.
+//! The rules of the architecture: which crate may use which, and that no crate has a circle among its modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -31,7 +31,8 @@ fn every_test_in_the_threat_model_exists() {
         rust_files(&root().join("crates")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut named = 0;
     for row in text.lines().filter(|line| line.starts_with('|')) {
-        // The last column names the tests; the name of a test has several words, and a key of the configuration has fewer.
+        // The last column names the tests; the name of a test has several words, and a key of the configuration has
+        // fewer.
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
         for name in last.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)) {
             assert!(tests.contains(&format!("fn {name}(")), "the test `{name}` does not exist: {row}");

@@ -15,7 +15,7 @@ pub use secret::{SecretHash, WeakSecret};
 /// The newest format of these files that this raas knows, and the format that it writes.
 pub const FORMAT: u32 = 1;
 
-/// The longest file, in bytes: a thousand patterns and a thousand keys.
+/// The longest file that raas reads, in bytes. A thousand patterns and a thousand keys fit into it.
 pub const MAX_SIZE: u64 = 1024 * 1024;
 
 /// Why a file cannot be read.
@@ -25,14 +25,15 @@ pub enum AccessFileError {
     #[error("it is longer than {MAX_SIZE} bytes")]
     TooLong,
     /// Not JSON, a key missing, or a value of the wrong type.
-    #[error("it is not a file of access: {0}")]
+    #[error("it is not an access file: {0}")]
     Json(#[from] serde_json::Error),
     /// A newer raas has written it.
     #[error("it has format {0}; this raas knows formats up to {FORMAT}")]
     Newer(u32),
 }
 
-/// Reads a file of one of the two kinds. The format is read first: a newer file may differ in everything else.
+/// Reads a customer's file, or the file of patterns. The format is read first: a newer file may differ in everything
+/// else.
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, AccessFileError> {
     #[derive(serde::Deserialize)]
     struct Head {

@@ -1,7 +1,7 @@
 //! Types for the terms of raas: digests, names, tags, media types, manifests, object keys and Crane documents.
 //!
-//! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one of
-//! these types is proof that the text was valid. This crate does no input or output.
+//! raas parses text from outside (a command line, an archive, a document, a request) once, at its entry; a value of one
+//! of these types is proof that the text was valid. This crate does no input or output.
 
 pub mod access;
 mod bucket_access;

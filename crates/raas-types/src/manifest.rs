@@ -24,7 +24,7 @@ pub struct Descriptor {
     /// The content's length in bytes. Old manifest lists have none, which is 0 here; no manifest is empty.
     #[serde(default, deserialize_with = "null_as_default")]
     pub size: u64,
-    /// URLs outside the registry with the same content. A layer that must not be redistributed is there alone.
+    /// URLs outside the registry with the same content. A layer that must not be redistributed is available only there.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// The content itself in base64, if it is small.
@@ -41,7 +41,7 @@ pub struct Descriptor {
     pub artifact_type: Option<String>,
 }
 
-/// A platform without any value says nothing.
+/// Reads a platform. A platform without processor and operating system counts as absent.
 fn platform<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
     let platform = Option::<Platform>::deserialize(deserializer)?;
     Ok(platform.filter(|platform| !platform.architecture.is_empty() || !platform.os.is_empty()))
@@ -117,7 +117,7 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// The meaning of a manifest. raas stores and serves the bytes that it was read from.
+/// A parsed manifest. raas stores and serves the bytes that it was read from, and never writes it anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// The media type: the document's own, or that of its descriptor if the document has none.

@@ -46,7 +46,7 @@ pub enum NameError {
     /// The text breaks the grammar of vendor names, or is reserved.
     #[error(
         "`{0}` is not a vendor name: expected lower-case letters, digits and inner hyphens, at most 63 characters, \
-         as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are none"
+         as in a host name; `localhost` and the sections of raas.cfg (aws, openshift, pulpserver, redhat) are reserved"
     )]
     Vendor(String),
 }
@@ -64,8 +64,8 @@ impl RepositoryName {
 
     /// Checks that the files of this repository cannot have the places of another repository's files.
     ///
-    /// A part of 64 hex digits would be taken for a Docker v1 image id in `<image>/<image id>/layer`. A part that ends in
-    /// `.json` would be a folder at the place of another repository's document.
+    /// A part of 64 hex digits would be taken for a Docker v1 image id in `<image>/<image id>/layer`. A part that ends
+    /// in `.json` would be a folder at the place of another repository's document.
     ///
     /// # Errors
     /// [`NameError::Unpublishable`] for such a part.
@@ -123,8 +123,8 @@ impl VendorName {
     }
 }
 
-/// Clients treat `localhost.localhost` in ways of their own. The other names are sections of the configuration, where
-/// each vendor has a section of its own name.
+/// Names that no vendor can have. Clients treat `localhost.localhost` in ways of their own. The other names are
+/// sections of the configuration, where each vendor has a section of its own name.
 const NO_VENDORS: [&str; 5] = ["localhost", "aws", "openshift", "pulpserver", "redhat"];
 
 impl FromStr for VendorName {

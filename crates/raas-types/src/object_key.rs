@@ -68,8 +68,8 @@ pub enum ObjectKey {
     Snapshot(Digest),
     /// The pointer, which lists the parts that servers follow: `_metadata/current`
     Pointer,
-    /// A part of the record's history, named by its last commit and its own digest. Only publishers read it:
-    /// `_record/<commit>-<hex>.pack`
+    /// A piece of the record's history: a git pack, named by its last commit and its own digest. Only publishers read
+    /// it: `_record/<commit>-<hex>.pack`
     History {
         /// The last commit in the pack.
         tip: String,
@@ -114,12 +114,12 @@ impl ObjectKey {
         hex.is_some_and(|hex| Digest::from_hex(hex).is_ok())
     }
 
-    /// Whether the text is the key of a part of the [`History`](Self::History).
+    /// Whether the text is the key of a piece of the [`History`](Self::History).
     pub fn is_history(key: &str) -> bool {
         Self::history(key).is_some()
     }
 
-    /// The last commit and the digest in the key of a part of the [`History`](Self::History).
+    /// The last commit and the digest in the key of a piece of the [`History`](Self::History).
     pub fn history(key: &str) -> Option<(&str, Digest)> {
         let (tip, hex) = key.strip_prefix(Self::RECORD)?.strip_suffix(".pack")?.split_once('-')?;
         let is_commit = matches!(tip.len(), 40 | 64) && tip.bytes().all(|b| b.is_ascii_hexdigit());
@@ -169,8 +169,8 @@ impl ObjectKey {
         }
     }
 
-    /// The `Cache-Control` to store and serve the object with. Content under its digest and the files of a v1 image never
-    /// change; a tag moves.
+    /// The `Cache-Control` to store and serve the object with. Content under its digest and the files of a v1 image
+    /// never change; a tag moves.
     pub fn cache_control(&self) -> &'static str {
         match self {
             ObjectKey::V1(..)

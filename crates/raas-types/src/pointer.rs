@@ -24,12 +24,12 @@ pub struct Pointer {
     /// The vendor, by the publisher's name for it. Pointers of older versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<VendorName>,
-    /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions named
-    /// one archive of all files, which raas does not read any more; they have no parts.
+    /// The snapshot: archives, each with the files that [`partition::part_of`] gives it. Pointers of older versions
+    /// named one archive of all files, which raas does not read any more; they have no parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers do
-    /// not.
+    /// The history of the record up to that commit: packs, each on top of those before it. Publishers read it, servers
+    /// do not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryPiece>,
     /// Keys that this raas does not know. A later version wrote them, and they stay.
@@ -53,7 +53,7 @@ impl Part {
     }
 }
 
-/// A part of the record's history, as git packs it.
+/// A piece of the record's history, as git packs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryPiece {
     /// The pack's digest, which is in its key.
@@ -87,8 +87,8 @@ impl Pointer {
     /// Reads a pointer. Unknown keys are kept, so that later versions may add some.
     ///
     /// # Errors
-    /// The bytes are not JSON of that form, the format is newer than this raas knows, the checksum is wrong, or pointer or
-    /// snapshot are longer than servers read.
+    /// The bytes are not JSON of that form, the format is newer than this raas knows, the checksum is wrong, or pointer
+    /// or snapshot are longer than servers read.
     pub fn parse(bytes: &[u8]) -> Result<Self, PointerError> {
         if bytes.len() as u64 > Self::MAX_SIZE {
             return Err(PointerError::Size);
@@ -117,7 +117,7 @@ impl Pointer {
             return Err(PointerError::Checksum);
         }
         let mut pointer: Self = serde_json::from_slice(bytes)?;
-        // Of these, two are of the single archive that older versions named.
+        // `digest` and `size` are keys of older versions, for the single archive that they named.
         pointer.unknown.retain(|key, _| !["checksum", "digest", "size"].contains(&key.as_str()));
         let tips = pointer.history.iter().map(|piece| &piece.tip);
         if !tips.chain([&pointer.revision]).all(|id| is_commit(id)) {
@@ -138,7 +138,7 @@ impl Pointer {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.size))
     }
 
-    /// The pointer's bytes. They end with a checksum of all of them, which counts itself as zeros.
+    /// The pointer's bytes. The last key is a checksum of all bytes, computed with zeros in its own place.
     pub fn to_bytes(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Written<'a> {
@@ -178,7 +178,7 @@ fn is_commit(id: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum PointerError {
     /// The bytes are not JSON, a key is missing, or a value has the wrong type.
-    #[error("it is no pointer: {0}")]
+    #[error("it is not a pointer: {0}")]
     Json(#[from] serde_json::Error),
     /// A format that only a newer raas knows.
     #[error("the format of the {of} is {found}; this raas knows formats up to {known}")]

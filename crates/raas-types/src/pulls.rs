@@ -2,8 +2,8 @@
 //!
 //! A pull is an answer to GET with a manifest, counted once for each client and tag within [`WINDOW`]. Docker and
 //! containerd send HEAD for a tag and then GET for its digest; podman and skopeo send GET for the tag. If the tag is an
-//! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull of
-//! the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
+//! index, all of them request the manifest of their platform next, by its digest. Each of these sequences is one pull
+//! of the tag. HEAD alone is a poll. Attachments of images and requests of mirrors are counted separately.
 //!
 //! A client is an address with a `User-Agent`: machines behind one address that run the same program count as one.
 
@@ -22,7 +22,7 @@ use crate::{Digest, Utc};
 /// The time, in seconds, in which further requests of a client belong to the same pull.
 pub const WINDOW: u64 = 600;
 
-/// A client that requests manifests of more tags of one repository within [`WINDOW`] is a mirror.
+/// A client that requests manifests of more than this number of tags of one repository within [`WINDOW`] is a mirror.
 pub const MOST_TAGS: u32 = 16;
 
 /// The label of a pull by a digest without a tag.

@@ -81,7 +81,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// What a client names a manifest by.
+/// A tag or a digest: what a client names a manifest by.
 ///
 /// ```
 /// use raas_types::{Digest, Reference};
@@ -161,7 +161,7 @@ pub enum ImageArgumentError {
     #[error("an image is named by `<image>` or `<image>:<tag>`, not by its digest")]
     Digest,
     /// The text has a registry's host and port before the name.
-    #[error("the name is the one in the vendor's registry, without the registry's host before it")]
+    #[error("an image is named as in the vendor's registry, without the registry's host before the name")]
     Host,
     /// The part before the colon is not a repository name.
     #[error(transparent)]

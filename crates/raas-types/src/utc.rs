@@ -61,7 +61,7 @@ impl Utc {
         if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
             return Err(UtcError);
         }
-        // Source: as for `date`, `days_from_civil`.
+        // Source: `days_from_civil` in the text that `date` names.
         let shifted_year = year - u64::from(month <= 2);
         let (era, of_era) = (shifted_year / 400, shifted_year % 400);
         let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.saturating_sub(1);

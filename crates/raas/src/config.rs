@@ -62,7 +62,8 @@ pub(crate) struct Config {
     vendors: BTreeMap<VendorName, VendorSettings>,
     /// Where the configuration comes from.
     pub(crate) source: ConfigSource,
-    /// The name of that, for people in any folder. It stays when the source is let go of.
+    /// The name of the source for messages, with the whole path of a file.
+    /// [`without_source`](Self::without_source) keeps it.
     pub(crate) origin: String,
     /// How long one git command may wait for the network.
     pub(crate) git_timeout: Duration,
@@ -85,8 +86,8 @@ pub(crate) struct Setting {
 }
 
 impl Config {
-    /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if the
-    /// configuration is in a repository, which is cloned there.
+    /// Finds and reads the configuration. Without one, all settings have their defaults. `home` is asked for only if
+    /// the configuration is in a repository, which is cloned there.
     ///
     /// # Errors
     /// The configuration cannot be read, or a part of it cannot be used.
@@ -100,7 +101,7 @@ impl Config {
         Ok(Self { source, origin, git_timeout: request.git_timeout, ..config })
     }
 
-    /// The configuration with these settings of a vendor, as [`remember`](Self::remember) would leave it.
+    /// The configuration as [`remember`](Self::remember) would leave it. No file changes.
     ///
     /// # Errors
     /// A setting has another value in the configuration, or the result cannot be used.
@@ -119,10 +120,10 @@ impl Config {
         }
     }
 
-    /// Adds settings of a vendor to the configuration's file. Returns whether any was missing.
+    /// Adds settings of a vendor to the configuration's file. Returns whether the file changed.
     ///
     /// # Errors
-    /// A setting has another value there, or the file cannot be written.
+    /// A setting has another value in the file, or the file cannot be written.
     pub(crate) fn remember(&self, vendor: &VendorName, settings: &[(&str, String)]) -> Result<bool, Failure> {
         let message = format!("Set up {vendor}");
         self.source.edit(&message, &|text| self.edited(text, vendor, settings))
@@ -160,7 +161,8 @@ impl Config {
         self.vendors.contains_key(vendor)
     }
 
-    /// Reads the files of the vendors' access policies: keys of token issuers, authorities of client certificates.
+    /// Reads the files that the vendors' access policies need: keys of token issuers, authorities of client
+    /// certificates. Only their errors matter here.
     ///
     /// # Errors
     /// A file cannot be read or used.
@@ -179,7 +181,7 @@ impl Config {
         Ok(())
     }
 
-    /// The folders and limits for reading federation sources.
+    /// The folders that federation sources are read into, and the limit on each of their git commands.
     pub(crate) fn workspace(&self, home: &Home) -> Workspace {
         Workspace {
             private: home.config_clones(),
@@ -205,7 +207,7 @@ impl Config {
             .flat_map(|(vendor, settings)| settings.sync.iter().map(move |rule| (vendor, rule)))
     }
 
-    /// Lets go of the source, so that a private clone is removed now and not when the command ends.
+    /// The configuration without its source. A private clone is removed now and not when the command ends.
     pub(crate) fn without_source(self) -> Self {
         Self { source: ConfigSource::None, ..self }
     }
@@ -244,7 +246,7 @@ fn settings(ini: &Ini) -> Vec<Setting> {
         if sections::is_secret(section, key) {
             return "***".to_owned();
         }
-        // A value from the environment is shown by the variable's name.
+        // A value from the environment is shown as the file has it: with the name of the variable.
         redact::text(value.written.as_ref().unwrap_or(&value.text))
     };
     let is_file = |key: &str, text: &str| {

@@ -67,8 +67,8 @@ impl Problem {
     }
 }
 
-/// Makes one check of several problems. The worst problem is the result, the others are its details. `success` is added to
-/// the subject if there are none.
+/// Combines the problems of a subject into one check. The worst problem is the result, the others are its details.
+/// Without problems, `success` is added to the subject.
 fn check_of_problems(name: &'static str, subject: &str, success: &str, mut problems: Vec<Problem>) -> Check {
     problems.sort_by_key(|problem| problem.outcome != Outcome::Failed);
     let mut problems = problems.into_iter();

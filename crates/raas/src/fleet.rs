@@ -13,18 +13,19 @@ use crate::config::{Config, ConfigRequest, VendorSettings};
 use crate::sites::{self, Buckets, LocationArgument};
 use raas_base::failure::{Failure, Kind};
 
-/// How often the server checks a file for changes, and a repository for a new commit.
+/// How often the server checks a file for changes.
 const FILE_EVERY: Duration = Duration::from_millis(200);
+/// How often the server checks a repository for a new commit.
 const REPOSITORY_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads the configuration again.
 pub(crate) struct Reload {
-    /// The location of the configuration.
+    /// Which configuration to follow.
     pub(crate) request: ConfigRequest,
     pub(crate) load: Box<dyn Fn() -> Result<Config, Failure> + Send>,
 }
 
-/// The result of the last read: the configuration, or the reason why it cannot be used.
+/// The configuration as last read, or the reason why it cannot be used.
 type Latest = Arc<ArcSwap<Result<Config, String>>>;
 
 /// The sites of the vendors that have a bucket.
@@ -36,7 +37,7 @@ pub(crate) struct Fleet {
     vendors: Mutex<BTreeMap<VendorName, VendorSite>>,
 }
 
-/// A vendor's section and its site. If the section cannot be served, the site is the one of the earlier section.
+/// A vendor's section and its site. If the section cannot be served, the vendor keeps the site of its earlier section.
 #[derive(Debug, Clone)]
 struct VendorSite {
     settings: VendorSettings,
@@ -131,7 +132,7 @@ impl SiteSource for Fleet {
     }
 }
 
-/// Reads the configuration again after each change. This is a thread of its own, since a repository may be slow.
+/// Reads the configuration again after each change. This runs in a thread of its own, since a repository may be slow.
 fn follow(reload: &Reload, latest: &Latest) {
     let every = if reload.request.is_in_repository() { REPOSITORY_EVERY } else { FILE_EVERY };
     // The first round always reads: the configuration may have changed since the server read it.
@@ -143,7 +144,8 @@ fn follow(reload: &Reload, latest: &Latest) {
             continue;
         }
         let loaded = (reload.load)().map(Config::without_source).map_err(|failure| failure.to_string());
-        // A repository that could not be read is tried again.
+        // After an error, a repository is read again even without a new commit: the network may have failed.
+        // A file is not: only a change can mend it.
         seen = now.filter(|_| loaded.is_ok() || !reload.request.is_in_repository());
         latest.store(Arc::new(loaded));
     }

@@ -17,11 +17,11 @@ use raas_publish::storage::Storage;
 
 use crate::storage;
 
-/// The pause between two looks at the buckets.
+/// The pause between two rounds through the vendors.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Follows the vendors in `only`, or all vendors of a home if it is empty, for as long as the process lives. Does nothing if
-/// no vendor has a bucket.
+/// Follows the vendors in `only`, or all vendors of a home if it is empty, for as long as the process lives. Does
+/// nothing if no vendor has a bucket.
 pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
     if !config.has_buckets() {
         return;
@@ -44,6 +44,7 @@ pub(crate) fn others(home: &Home, config: &Config, only: &[VendorName]) {
 
 struct Follower {
     config: Config,
+    /// The storages that are open so far.
     open: BTreeMap<VendorName, Box<dyn Storage>>,
     /// The last reported failure of each vendor that cannot be followed.
     reported: BTreeMap<VendorName, String>,

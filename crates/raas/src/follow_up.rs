@@ -41,9 +41,9 @@ pub(crate) struct Followed {
 /// Whether a registry serves a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Served {
-    /// Every address of the registry does.
+    /// It does at every IP address of its name.
     Yes,
-    /// An address does not, within the time limit, and why.
+    /// It does not at one of the addresses within the time limit, for this reason.
     No(String),
 }
 
@@ -57,13 +57,17 @@ impl Followed {
     }
 }
 
-/// How long a push waits for servers elsewhere. They look for publications every second.
+/// How long to wait for the registry. Its servers look for publications every second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause between two requests to a server elsewhere.
+/// The pause between two requests to the registry.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl FollowUp<'_> {
+    /// Takes all steps after the publication of `commit`.
+    ///
+    /// # Errors
+    /// A server of this home does not serve the commit, or the backup or the delivery to the platform fails.
     pub(crate) fn run(&self, commit: &CommitId) -> Result<Followed, Failure> {
         let vendor = self.registry.vendor;
         let servers = Local::new(self.home.servers()).servers(vendor.name())?;
@@ -81,8 +85,8 @@ impl FollowUp<'_> {
         Ok(Followed { servers, registry, backed_up })
     }
 
-    /// Waits until each address of the registry serves the publication. A registry that does not answer is no failure: it may
-    /// be out of reach from here, and the publication is made.
+    /// Waits until each address of the registry serves the publication. A registry that does not answer is no failure:
+    /// the publication is made, and the registry may be out of reach from this machine only.
     fn registry(&self, registry: &RegistryAddress, is_served_by: &dyn Fn(&str) -> bool) -> Served {
         let endpoints = match registry::endpoints(registry) {
             Ok(endpoints) => endpoints,
@@ -94,7 +98,7 @@ impl FollowUp<'_> {
                 let why = match endpoint.revision() {
                     Ok(served) if is_served_by(&served) => break,
                     Ok(served) => format!("it serves revision `{served}`"),
-                    // Only a server that answers can become current.
+                    // Waiting makes no sense: only a server that answers can become current.
                     Err(error) => return Served::No(format!("{}: {error}", endpoint.shown())),
                 };
                 if Instant::now() > deadline {
@@ -112,8 +116,8 @@ impl FollowUp<'_> {
 fn is_served(record: &Record, commit: &CommitId, served: &str) -> bool {
     match CommitId::parse(served) {
         Ok(served) if served == *commit => true,
-        // Another push may have published on top of the commit. A server of another home may answer at the address with a
-        // commit that this record does not have.
+        // Another push may have published on top of the commit. A server of another home may answer at the address with
+        // a commit that this record does not have.
         Ok(served) => record.is_ancestor(commit, &served).unwrap_or(false),
         Err(_) => false,
     }

@@ -19,7 +19,8 @@ pub(crate) fn line(text: &str) {
     write(&harmless(text));
 }
 
-/// A reader that has gone away (`raas … | head`) is no error. Any other error is reported at the end of the command.
+/// Writes a line of results. A reader that has gone away (`raas … | head`) is no error. The first other error is kept
+/// for the end of the command.
 fn write(text: &str) {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(WRITE_ERROR.set(error)),
@@ -27,13 +28,13 @@ fn write(text: &str) {
     }
 }
 
-/// The error of writing results, if there was one.
+/// The first error of writing results, if there was one.
 pub(crate) fn write_error() -> Option<&'static io::Error> {
     WRITE_ERROR.get()
 }
 
-/// Makes text safe for a terminal. Names come from untrusted archives and documents. A character that would move the cursor,
-/// change colours or change the direction of writing is shown by its number.
+/// Makes text safe for a terminal. Names come from untrusted archives and documents. A character that would move the
+/// cursor, change colours or change the direction of writing is shown by its number.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
         (c.is_control() && c != '\n')
@@ -57,7 +58,7 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
 /// Whether a line on standard error waits only briefly for its reader.
 static IS_BRIEF: AtomicBool = AtomicBool::new(false);
 
-/// How long a line waits for its reader then.
+/// How long a line waits for its reader if [`IS_BRIEF`] is set.
 const BRIEF: Duration = Duration::from_secs(1);
 
 /// Whether lines on standard error are JSON, as the log of a server.
@@ -87,8 +88,8 @@ pub(crate) fn note(text: &str) {
     }
 }
 
-/// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to report
-/// it.
+/// Writes a line to standard error. An error is ignored: it must not end a publication, and there is no place left to
+/// report it.
 pub(crate) fn error(text: &str) {
     stderr_line("ERROR", text);
 }
@@ -110,15 +111,15 @@ fn stderr_line(level: &str, text: &str) {
     let (done, written) = mpsc::channel();
     thread::spawn(move || {
         write();
-        // The receiver is gone if it took too long.
+        // Nobody receives this after the time limit.
         let _ = done.send(());
     });
     // After the time limit the thread still waits, and ends with the process.
     let _ = written.recv_timeout(BRIEF);
 }
 
-/// From now on a line on standard error waits at most a second for its reader. A server must stop although nobody reads
-/// what it says.
+/// From now on a line on standard error waits at most a second for its reader. A server must be able to stop although
+/// nobody reads its log.
 pub(crate) fn wait_briefly() {
     IS_BRIEF.store(true, Ordering::Relaxed);
 }

@@ -1,4 +1,5 @@
-//! The progress of long work, such as a push, for people: a bar for each layer in flight on a terminal, and a line for each stored object.
+//! Shows people the progress of long work, such as a push: a bar for each layer in flight on a terminal, and a line for
+//! each stored object.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Publishing an image. The plan is made before anything is stored. Content is stored before anything refers to it. One
-//! commit at the end is the publication.
+//! Publishes an image. The push decides on a plan before it stores anything, and stores content before anything refers
+//! to it. One commit at the end is the publication.
 //!
 //! ```text
 //! source ──▶ image ──▶ plan ──▶ transfer ──▶ compose ──▶ publish ──▶ wait
@@ -45,7 +45,7 @@ use lookup::PublishedContent;
 pub(crate) use moved::MovedTag;
 use operator_documents::OperatorDocuments;
 use plan::{Plan, Planner};
-use protection::Birth;
+use protection::ProtectionRules;
 use publish::Publisher;
 use raas_base::failure::Failure;
 use raas_platform::ServerRegistration;
@@ -71,7 +71,7 @@ pub(crate) struct Options {
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
     pub(crate) from: SourceArgument,
-    /// How a registry is asked.
+    /// How to read from a registry: the login, the transport, and the tags if the caller has chosen them.
     pub(crate) access: RegistryAccess,
     /// The repository in the source, if the source has several.
     pub(crate) repository: Option<String>,
@@ -129,12 +129,12 @@ pub(crate) fn push(
     }
     let registry = open.registry();
     let operator = run.prepare(&registry, &federation)?;
-    // Before anything is stored where everybody could read it.
-    let birth = Birth { registry: &registry, config, name, asked: options.protected };
-    birth.check()?;
-    let held = run.list_repository(&registry, &image)?;
+    // This check comes before anything is stored: everybody could read it from then on.
+    let protection = ProtectionRules { registry: &registry, config, name, asked: options.protected };
+    protection.check()?;
+    let listing = run.list_repository(&registry, &image)?;
     let protected = private || image.is_protected();
-    let mut plan = run.plan(kind, image, &masks, &held)?;
+    let mut plan = run.plan(kind, image, &masks, &listing)?;
     if !options.offline {
         presence::check(&mut plan.masked, progress)?;
     }
@@ -156,7 +156,7 @@ pub(crate) fn push(
     let transfer = Transfer {
         name,
         storage: registry.storage,
-        held: &held,
+        listing: &listing,
         limits: &limits,
         progress,
         spool: home.root(),
@@ -170,7 +170,7 @@ pub(crate) fn push(
         protected,
         immutable: &immutable,
         operator: &operator,
-        birth,
+        protection,
         progress,
         open_access,
     };
@@ -188,7 +188,7 @@ pub(crate) fn push(
     Ok(run.finish(report, &registry, followed.servers.first()))
 }
 
-/// One run of a push. Its methods are the steps that need more than one call.
+/// One run of a push. Its methods are the longer steps of [`push`].
 struct Run<'a> {
     home: &'a Home,
     config: &'a Config,
@@ -216,21 +216,22 @@ impl Run<'_> {
             self.progress.say(&format!("Set up vendor {} in {}", vendor.name(), self.home.root().display()));
         }
         if vendor.exists() {
-            // Nothing is stored for a publication that cannot be made.
+            // A home that cannot publish fails here, before anything is stored.
             vendor.confirm_evidence()?;
         }
         Ok(())
     }
 
-    /// Makes the home current, decides about the operator's documents, and removes what killed runs left.
+    /// Makes the home current, chooses the operator's documents to publish, and removes the uploads that killed runs
+    /// left.
     fn prepare(&self, registry: &Registry<'_>, federation: &Sources) -> Result<OperatorDocuments, Failure> {
         if registry.vendor.exists() && registry.shared {
-            // Content that other homes have stored need not be stored again.
+            // The plan can then use the content that other homes have published, instead of storing it again.
             catch_up::try_catch_up(registry)?;
         }
         let operator = OperatorDocuments::plan(federation, registry.vendor, &self.options.image.name)?;
         if !self.options.dry_run {
-            // Runs that are still alive keep their uploads.
+            // This removes no upload of a run that is still alive.
             let swept = registry.storage.abort_stale_uploads()?;
             if swept > 0 {
                 self.progress.say(&format!("Removed the remains of {swept} interrupted uploads"));
@@ -239,7 +240,7 @@ impl Run<'_> {
         Ok(operator)
     }
 
-    /// What the bucket holds of the image's repository.
+    /// The objects that the bucket holds for the image's repository.
     fn list_repository<'r>(
         &'r self,
         registry: &Registry<'r>,
@@ -255,17 +256,17 @@ impl Run<'_> {
         Ok(RepositoryListing::read(registry.storage, name, matches!(image, Image::V1(_)), &published)?)
     }
 
-    /// Decides for each layer, and prints the layers that are skipped.
+    /// Decides what the push does with each layer, and prints the masked layers, which it skips.
     fn plan(
         &self,
         kind: Option<SourceKind>,
         image: Image,
         masks: &Masks,
-        held: &RepositoryListing<'_>,
+        listing: &RepositoryListing<'_>,
     ) -> Result<Plan, Failure> {
         let Options { vendor, image: ImageArgument { name, .. }, .. } = self.options;
         let published = PublishedContent::read(&self.home.vendor(vendor), &image)?;
-        let plan = Planner::new(name, kind, masks, &published, held).plan(image)?;
+        let plan = Planner::new(name, kind, masks, &published, listing).plan(image)?;
         for masked in &plan.masked {
             self.progress.say(&format!(
                 "Skipping layer {} (masked: it is served from {})",
@@ -275,7 +276,8 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    /// Adds to the report what the plan will change of the publication. Another push may still publish before this one.
+    /// Adds to the report what the plan will change in the repository: its protection and its tags. Another push may
+    /// still publish before this one.
     fn foresee(&self, registry: &Registry<'_>, plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         let name = &self.options.image.name;
         let tags = plan.tags();

@@ -33,9 +33,9 @@ pub(crate) struct HomeSites {
     /// The vendors to serve. If it is empty, all vendors are served.
     only: Vec<VendorName>,
     buckets: Buckets,
-    /// The deliveries that were made from the vendors' sections.
+    /// The deliveries, kept after the first use: see [`delivery`](Self::delivery).
     deliveries: Mutex<BTreeMap<VendorName, VendorDelivery>>,
-    /// The vendors that the log says are not served.
+    /// The vendors that are not served because of their storage. The log has each of them once.
     refused: Mutex<BTreeSet<VendorName>>,
     served: Mutex<ServedVendors>,
 }
@@ -75,8 +75,8 @@ impl HomeSites {
         Ok(self.only.iter().map(|name| self.home.vendor(name)).collect())
     }
 
-    /// Whether the vendor's objects are where the configuration says. A vendor that was set up with another configuration
-    /// while the server runs is not served, since the server cannot find its objects.
+    /// Whether the vendor's objects are where the configuration says. A vendor that was set up with another
+    /// configuration while the server runs is not served, since the server cannot find its objects.
     fn has_storage(&self, vendor: &Vendor) -> io::Result<bool> {
         let other =
             other_storage(vendor, &self.config).map_err(|failure| io::Error::other(failure.to_string()))?;
@@ -112,8 +112,8 @@ impl HomeSites {
         })
     }
 
-    /// The vendor's delivery. The server asks at every poll, but the delivery is made only once: reading the key of a CDN
-    /// is slow, and the configuration does not change.
+    /// The vendor's delivery. The server asks at every poll, but the delivery is made only once: reading the key of a
+    /// CDN is slow, and the configuration does not change.
     fn delivery(&self, vendor: &VendorName) -> Result<VendorDelivery, Failure> {
         let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(delivery) = deliveries.get(vendor) {

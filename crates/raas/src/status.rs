@@ -46,13 +46,13 @@ pub(crate) struct Status {
     /// Whether every check holds; warnings do not count.
     pub(crate) healthy: bool,
     pub(crate) checks: Vec<Check>,
-    /// The reading of all stored objects, if it was asked for.
+    /// The scrub of a deep check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reading: Option<ScrubProgress>,
 }
 
-/// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte is
-/// read.
+/// Makes all checks. With an image, only this image's objects and documents are checked. With `deep`, every stored byte
+/// is read.
 pub(crate) fn check(
     home: &Home,
     config: &Config,
@@ -124,7 +124,7 @@ impl Checks<'_> {
         checks
     }
 
-    /// Takes in what other homes have published. The check of the snapshot reports a failure.
+    /// Takes in what other homes have published. A failure is dropped here: the check of the snapshot reports it.
     fn catch_up(&self, checked: &CheckedStorage) {
         if let CheckedStorage::Answers(storage) = checked {
             let (vendor, storage) = (self.vendor, storage.as_ref());
@@ -142,7 +142,7 @@ impl Checks<'_> {
         check.unwrap_or_else(|failure| Check::unable("snapshot", &failure))
     }
 
-    /// The checks of what the bucket holds. An image without documents has none.
+    /// The checks of the objects in the bucket. An image without documents has none.
     fn images(&mut self, checked: &CheckedStorage, documents: &[DeployedDocument]) -> Vec<Check> {
         let Self { vendor, image, deep, .. } = *self;
         if image.is_some() && documents.is_empty() {
@@ -154,18 +154,18 @@ impl Checks<'_> {
     }
 }
 
-/// The check of the vendor's folder. An older raas made it readable for everybody.
+/// Checks that only the owner of the vendor's folder may read it. An older raas made the folder readable for everybody.
 fn check_folder(vendor: &Vendor) -> Check {
     let folder = vendor.folder().display();
     let found = format!("{} is set up in {folder}", vendor.name());
     match vendor.is_open_to_others() {
         Ok(true) => Check::warning("domain", format!("{found}, and every user of this machine may read it"))
-            .fix(format!("chmod 700 {folder}")),
+            .fix(format!("run `chmod 700 {folder}`")),
         _ => Check::ok("domain", found),
     }
 }
 
-/// The failed check of protected repositories whose objects everybody may read.
+/// The failed check of protected repositories whose objects everybody may read. `None` if there are none.
 fn check_exposure(vendor: &Vendor, config: &Config) -> Option<Check> {
     let open = OpenAccess::of(&config.vendor(vendor.name()))?;
     // The check of the metadata reports a checkout that cannot be read.
@@ -198,7 +198,7 @@ fn check_integrity(vendor: &Vendor) -> Check {
     }
 }
 
-/// What to do about damage.
+/// The fix for damage.
 fn repair(vendor: &Vendor) -> String {
     format!("run `raas setup {} --repair`, which mends it from whatever copy is good", vendor.name())
 }
@@ -224,7 +224,7 @@ fn check_record(vendor: &Vendor) -> Result<Check, Failure> {
     Ok(Check::failed("record", found, fix).details(missing.chain(unexpected).collect()))
 }
 
-/// Checks that the snapshot for servers elsewhere has the last publication. A deep check reads all of it.
+/// Checks that the bucket's snapshot is that of the last publication. A deep check reads all of it.
 fn check_snapshot(vendor: &Vendor, storage: &dyn Storage, deep: bool) -> Result<Check, Failure> {
     let head = vendor.record().head()?;
     let complete = format!("run `raas setup {}`, which writes it", vendor.name());
@@ -274,7 +274,7 @@ fn is_known(vendor: &Vendor, pointer: &Pointer) -> Result<bool, Failure> {
     vendor.record().has(&CommitId::parse(&pointer.revision)?)
 }
 
-/// A document in the checkout, from which servers read.
+/// A document in the checkout that servers read.
 struct DeployedDocument {
     path: String,
     bytes: Vec<u8>,
@@ -302,7 +302,7 @@ fn check_documents(vendor: &Vendor, documents: &[DeployedDocument], image: Optio
         return Check::failed(
             "metadata",
             format!("{name} is not published"),
-            format!("raas push {} {name} --from …", vendor.name()),
+            format!("run `raas push {} {name} --from …`", vendor.name()),
         );
     }
     let mut details = Vec::new();

@@ -79,8 +79,8 @@ impl Chunks {
         Ok(Self { files, checksum: toc.meta.checksum_type })
     }
 
-    /// The export whose first chunk is this file, if the file has such a name. The table of contents beside it lists the
-    /// chunks; without one they are found by their names.
+    /// The export whose first chunk is this file, if the file has such a name. The table of contents beside it lists
+    /// the chunks; without one they are found by their names.
     pub(crate) fn from_first(path: &Path) -> Result<Option<Self>, ImageError> {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
             return Ok(None);
@@ -111,7 +111,8 @@ impl Chunks {
         Ok(Some(Self { files, checksum: Checksum::Sha256 }))
     }
 
-    /// Compares every file with the table of contents. Members of an export that are no artifacts have no other checksum.
+    /// Compares every file with the table of contents. Members of an export that are no artifacts have no other
+    /// checksum.
     pub(crate) fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<(), ImageError> {
         for (path, expected) in &self.files {
             let Some(expected) = expected else { continue };
@@ -149,14 +150,14 @@ impl Chunks {
 
     /// All files as one.
     pub(crate) fn open(&self) -> Result<Joined, ImageError> {
-        let mut parts = Vec::new();
+        let mut files = Vec::new();
         let mut length = 0;
         for (path, _) in &self.files {
             let file = fs::metadata(path).map_err(ImageError::read(path.display().to_string()))?;
-            parts.push(Part { start: length, path: path.clone(), length: file.len() });
+            files.push(JoinedFile { start: length, path: path.clone(), length: file.len() });
             length += file.len();
         }
-        Ok(Joined { parts, length, open: Mutex::default() })
+        Ok(Joined { files, length, open: Mutex::default() })
     }
 }
 
@@ -233,14 +234,14 @@ fn beside(first: &Path, base: &str) -> Result<Vec<PathBuf>, ImageError> {
 
 /// Files read as one. An export may have more files than a process may open, so a few are open at a time.
 pub(crate) struct Joined {
-    parts: Vec<Part>,
+    files: Vec<JoinedFile>,
     length: u64,
-    /// Open files with their places in `parts`, the last used at the end.
+    /// Open files with their places in `files`, the last used at the end.
     open: Mutex<VecDeque<(usize, Arc<FileAt>)>>,
 }
 
 /// A file, and the offset of its first byte.
-struct Part {
+struct JoinedFile {
     start: u64,
     path: PathBuf,
     length: u64,
@@ -255,7 +256,7 @@ impl Joined {
         let file = match known {
             Some((_, file)) => file,
             None => {
-                let Part { path, length, .. } = &self.parts[n];
+                let JoinedFile { path, length, .. } = &self.files[n];
                 let named =
                     |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
                 let file = File::open(path).and_then(FileAt::new).map_err(named)?;
@@ -275,10 +276,10 @@ impl Joined {
 
 impl ReadAt for Joined {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let behind = self.parts.partition_point(|part| part.start <= offset);
+        let behind = self.files.partition_point(|file| file.start <= offset);
         // An empty file has the same start as the next file; the last of them has the byte.
         match behind.checked_sub(1) {
-            Some(n) => self.file(n)?.read_at(offset - self.parts[n].start, buffer),
+            Some(n) => self.file(n)?.read_at(offset - self.files[n].start, buffer),
             None => Ok(0),
         }
     }

@@ -54,8 +54,8 @@ impl Content {
         Self::new(name, Memory(bytes.into()))
     }
 
-    /// An open file, as a file of a source. Reads use offsets, so the position of the file does not matter, and the file
-    /// may have lost its name.
+    /// An open file, as a file of a source. Reads use offsets, so the position of the file does not matter, and the
+    /// file may have lost its name.
     ///
     /// # Errors
     /// The system does not tell the file's length.

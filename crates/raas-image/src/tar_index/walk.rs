@@ -68,8 +68,8 @@ const MAX_PADDING: u64 = 64 * 1024 * 1024;
 
 /// Walks over a stream and writes it to a file, from which the members are read later.
 ///
-/// The walk checks each header as it arrives: a stream that is no archive is an error at its first block, before it fills
-/// the disk.
+/// The walk checks each header as it arrives: a stream that is no archive is an error at its first block, before it
+/// fills the disk.
 pub(crate) struct SpoolWalk<'a> {
     stream: &'a mut dyn Read,
     spool: &'a mut File,
@@ -148,8 +148,8 @@ impl Walk for SpoolWalk<'_> {
         Ok(())
     }
 
-    /// Reads to the end of the stream, so that the checksum of a packed stream is compared and the sender can finish. The
-    /// rest is padding, which is not written to the file.
+    /// Reads to the end of the stream, so that the checksum of a packed stream is compared and the sender can finish.
+    /// The rest is padding, which is not written to the file.
     fn finish(&mut self) -> io::Result<()> {
         let mut padding = 0u64;
         loop {

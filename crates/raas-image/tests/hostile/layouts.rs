@@ -328,8 +328,8 @@ fn indexes_within_indexes() {
     let (layout, _) = nested(9, 1);
     let error = failure("nine", &layout.tar(), &Limits::default());
     assert_refused("nine", &error, rule!(Content(_)), "blobs/sha256/");
-    // Each index lists the next one thirty times, which would be endless to read as a tree. With docker's list beside it,
-    // the manifests are also read to recognise the format.
+    // Each index lists the next one thirty times, which would be endless to read as a tree. With docker's list beside
+    // it, the manifests are also read to recognise the format.
     let (layout, _) = nested(8, 30);
     accepted("wide", &layout.tar());
     let mut files = layout.files();

@@ -43,7 +43,8 @@ const EVERYBODY: [&str; 2] = [
 ];
 
 impl Shared {
-    /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may write to.
+    /// Checks the bucket. With `create`, makes a missing bucket and sets it up. Refuses a bucket that everybody may
+    /// write to.
     pub(super) async fn prepare(&self, create: bool) -> Result<Vec<String>, StorageError> {
         let mut prepared = Prepared::default();
         if !self.bucket_exists().await? {
@@ -85,9 +86,9 @@ impl Prepared {
         self.lines.push(line.into());
     }
 
-    /// Takes the result of an operation that some services lack and some credentials may not do. Then a line says so, and it
-    /// is no error.
-    async fn try_to<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+    /// Takes the result of an operation that raas can do without. If the service lacks the operation, or the
+    /// credentials may not do it, a line says so and the result is `None`.
+    async fn tolerate<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
         &mut self,
         shared: &Shared,
         what: &str,
@@ -104,7 +105,7 @@ impl Prepared {
         } else if failed.denied() {
             self.say(format!("{what}: the credentials lack the permission {}", action.permission()));
         } else {
-            return Err(shared.explain(format!("{what}: it does not work"), action, &error).await);
+            return Err(shared.explain(format!("{what} failed"), action, &error).await);
         }
         Ok(None)
     }
@@ -164,7 +165,7 @@ impl Shared {
             .bucket(&self.location.bucket)
             .server_side_encryption_configuration(rules);
         let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
-        let done = prepared.try_to(self, "Encryption by default", SET_ENCRYPTION, result).await?;
+        let done = prepared.tolerate(self, "Encryption by default", SET_ENCRYPTION, result).await?;
         if done.is_some() {
             prepared.say("Objects are encrypted by default (SSE-S3)");
         }
@@ -204,7 +205,7 @@ impl Shared {
             .bucket(&self.location.bucket)
             .lifecycle_configuration(rules);
         let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
-        let done = prepared.try_to(self, "Removal of unfinished uploads", SET_LIFECYCLE, result).await?;
+        let done = prepared.tolerate(self, "Removal of unfinished uploads", SET_LIFECYCLE, result).await?;
         if done.is_some() {
             prepared.say(format!("Unfinished uploads are removed after {days} days"));
         }
@@ -232,7 +233,7 @@ impl Shared {
         let found = self.client().get_public_access_block().bucket(&self.location.bucket).send().await;
         let found = found.ok().and_then(|found| found.public_access_block_configuration);
         let others = if public { Vec::new() } else { self.other_public_reads().await? };
-        // Another vendor of this bucket may need public reads. So a missing block stays missing, and a block stays.
+        // Another vendor of this bucket may need public reads, so these two settings stay as they are.
         let stands = |now: Option<bool>| !public && (others.is_empty() || now == Some(true));
         let now = found.as_ref();
         let block = PublicAccessBlockConfiguration::builder()
@@ -261,7 +262,7 @@ impl Shared {
             .bucket(&self.location.bucket)
             .public_access_block_configuration(block);
         let result = self.send_setting(|integrity| set(request.clone().customize(), integrity).send()).await;
-        let done = prepared.try_to(self, "Blocking of public access", SET_BLOCK, result).await?;
+        let done = prepared.tolerate(self, "Blocking of public access", SET_BLOCK, result).await?;
         if done.is_some() {
             prepared.say(if by_acl {
                 "Public access is by the ACL of each object"
@@ -296,17 +297,17 @@ impl Shared {
                 Some(Remaining::Nothing) => {
                     let result = self.client().delete_bucket_policy().bucket(bucket).send().await;
                     let result = result.map_err(Box::new);
-                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                    prepared.tolerate(self, "Ending public reads", SET_POLICY, result).await.map(drop)
                 }
                 Some(Remaining::Policy(policy)) => {
                     let result = self.put_policy(&policy).await;
-                    prepared.try_to(self, "Ending public reads", SET_POLICY, result).await.map(drop)
+                    prepared.tolerate(self, "Ending public reads", SET_POLICY, result).await.map(drop)
                 }
             };
         }
         let Some(policy) = policy::with_public_read(found.as_deref(), &self.location) else { return Ok(()) };
         let mut result = self.put_policy(&policy).await;
-        // A removed block of public policies has an effect for a while.
+        // A service may refuse public policies for a while after their block is removed.
         for doubling in 0..4 {
             if !result.as_ref().is_err_and(|error| FailedRequest::of(error).denied()) {
                 break;
@@ -314,7 +315,7 @@ impl Shared {
             tokio::time::sleep(self.retry_policy.first_backoff * 2_u32.pow(doubling)).await;
             result = self.put_policy(&policy).await;
         }
-        match prepared.try_to(self, "Public reads", SET_POLICY, result).await? {
+        match prepared.tolerate(self, "Public reads", SET_POLICY, result).await? {
             Some(_) => prepared.say(format!("Everybody may read {}", self.location.name())),
             None => prepared.say(format!(
                 "Set `s3_public_acl = yes` in section [{}] of raas.cfg if the service has ACLs of objects; or make the \
@@ -353,7 +354,7 @@ impl Shared {
             return Ok(None);
         }
         let result = result.map_err(Box::new);
-        let found = prepared.try_to(self, "Reading the bucket's policy", GET_POLICY, result).await?;
+        let found = prepared.tolerate(self, "Reading the bucket's policy", GET_POLICY, result).await?;
         Ok(found.and_then(|found| found.policy))
     }
 
@@ -364,7 +365,7 @@ impl Shared {
         let mut found = policy.as_deref().map(policy::public_writes).unwrap_or_default();
         let acl = self.client().get_bucket_acl().bucket(&self.location.bucket).send().await;
         let acl = acl.map_err(Box::new);
-        let acl = unreadable.try_to(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
+        let acl = unreadable.tolerate(self, "Reading the bucket's ACL", GET_ACL, acl).await?;
         for grant in acl.and_then(|acl| acl.grants).unwrap_or_default() {
             let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri());
             let everybody = uri.is_some_and(|uri| EVERYBODY.contains(&uri));

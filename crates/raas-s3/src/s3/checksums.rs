@@ -1,8 +1,8 @@
 //! How the service can verify the bytes of a request.
 //!
-//! raas sends the SHA-256 of the bytes as a checksum. Some services refuse such headers: Backblaze B2 all of them, Cloudflare
-//! R2 those of parts. Then raas signs the SHA-256 of the bytes instead, which every service must verify that knows
-//! signatures of version 4. A note in the home remembers the refusal for the next run.
+//! raas sends the SHA-256 of the bytes as a checksum. Some services refuse such headers: Backblaze B2 all of them,
+//! Cloudflare R2 those of parts. Then raas signs the SHA-256 of the bytes instead, which every service must verify that
+//! knows signatures of version 4. A note in the home remembers the refusal for the next run.
 
 use std::error::Error;
 use std::fs;
@@ -110,7 +110,8 @@ impl Checksums {
 
 impl Shared {
     /// Sends a request that the service can verify like this. If the service refuses the checksum, the request is sent
-    /// again without, and so are all others of the bucket from then on. Returns the answer, and how the request was verified.
+    /// again without, and so are all others of the bucket from then on. Returns the answer, and how the request was
+    /// verified.
     ///
     /// # Errors
     /// The request failed, and not for its checksum.

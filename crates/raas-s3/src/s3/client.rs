@@ -52,8 +52,8 @@ impl RetryPolicy {
         }
     }
 
-    /// For commands that can go on without the service. A check of `raas status` makes a few requests: together they stand
-    /// still for 12 s at most.
+    /// For commands that can go on without the service. A check of `raas status` makes a few requests: together they
+    /// stand still for 12 s at most.
     pub(super) fn few(stall: Option<Duration>) -> Self {
         Self {
             attempts: 2,
@@ -139,7 +139,7 @@ impl Requests {
         Self { client: Client::from_conf(builder.build()), http }
     }
 
-    /// The settings for all other requests.
+    /// The settings for requests that are neither timely nor quick.
     pub(super) fn patient(&self) -> Builder {
         self.with(self.http.patience)
     }
@@ -219,8 +219,8 @@ impl ClassifyRetry for DamagedOnTheWay {
     }
 }
 
-/// Retries a request that the service had no time for. The SDK retries 500, 502, 503 and 504 itself, and 429 only with an
-/// error code, which an answer to HEAD never has.
+/// Retries a request that the service had no time for. The SDK retries 500, 502, 503 and 504 itself, and 429 only with
+/// an error code, which an answer to HEAD never has.
 #[derive(Debug)]
 struct Refused;
 

@@ -59,7 +59,7 @@ impl Engine {
         }
         match self.block_on(shared.copy_whole(from, to)) {
             Ok(()) => Ok(()),
-            // Services without parts that are copies may copy an object of any length whole, or may not.
+            // A service that does not copy parts may still copy a large object whole. Some do not.
             Err(CopyError::Failed(_)) if in_parts => self.copy_through(from, to, size),
             Err(CopyError::Lacking) => self.copy_through(from, to, size),
             Err(CopyError::Failed(error)) => Err(error),

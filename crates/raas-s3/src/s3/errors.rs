@@ -328,7 +328,7 @@ fn meaning(location: &BucketLocation, action: Action, failed: &FailedRequest) ->
             "do the same again later: what is stored is not sent again".into(),
         ),
         _ if status < 300 => (
-            "the service's answer makes no sense".into(),
+            "the service's answer cannot be read".into(),
             format!("check what answers at {}: it may be no S3 service", location.service()),
         ),
         _ => (

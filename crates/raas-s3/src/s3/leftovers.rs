@@ -50,8 +50,8 @@ impl Leftovers {
         self.hold_if_interrupted().await;
     }
 
-    /// Waits for ever if the run is interrupted. Otherwise a request could fail because its upload was removed, and end the
-    /// program before everything is removed.
+    /// Waits for ever if the run is interrupted. Otherwise a request could fail because its upload was removed, and end
+    /// the program before everything is removed.
     pub(super) async fn hold_if_interrupted(&self) {
         let removing = self.state().interrupted;
         if removing || interrupt::is_interrupted() {
@@ -152,8 +152,8 @@ impl Shared {
         }
     }
 
-    /// Removes the leftovers of killed runs that are older than [`GRACE`], and returns their number. Younger uploads of killed
-    /// runs of this home are taken over, to be resumed.
+    /// Removes the leftovers of killed runs that are older than [`GRACE`], and returns their number. Younger uploads of
+    /// killed runs of this home are taken over, to be resumed.
     pub(super) async fn abort_stale_uploads(&self) -> Result<usize, StorageError> {
         // A failure only means that no upload is resumed.
         drop(self.upload_notes.take_over());

@@ -1,7 +1,7 @@
 //! Listing the objects of a bucket, whatever version of listings the service knows.
 //!
-//! A listing that ends early would look as if objects were missing, and `gc` and pushes rely on it. So a page that says that
-//! there are more is either followed by the next page, or is an error.
+//! A listing that ends early would look as if objects were missing, and `gc` and pushes rely on it. So a page that says
+//! that there are more is either followed by the next page, or is an error.
 
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects::ListObjectsOutput;

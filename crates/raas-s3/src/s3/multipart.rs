@@ -1,4 +1,5 @@
-//! Uploading a large object: parts are sent while the next ones are read, and parts that a killed run has sent are used.
+//! Uploading a large object: parts are sent while the next ones are read, and parts that a killed run has sent are
+//! used.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -191,7 +192,8 @@ impl Drop for Multipart {
         }
         let shared = &self.engine.shared;
         let leftover = self.session.leftover();
-        // If the service has failed, the parts stay for the next attempt to upload this object. Otherwise they are useless.
+        // If the service has failed, the parts stay for the next attempt to upload this object. Otherwise they are
+        // useless.
         let keep = self.failed && matches!(self.target, UploadTarget::Final(_));
         self.engine.block_on(async {
             self.sending.shutdown().await;
@@ -342,8 +344,8 @@ impl Shared {
         }
     }
 
-    /// An upload of this key that a killed run has left, with its parts, if they have this size. Uploads that do not fit are
-    /// removed. Resuming only saves time: if the parts cannot be listed, the object is uploaded anew.
+    /// An upload of this key that a killed run has left, with its parts, if they have this size. Uploads that do not
+    /// fit are removed. Resuming only saves time: if the parts cannot be listed, the object is uploaded anew.
     async fn resumable(&self, key: &str, part_size: usize) -> Option<(String, BTreeMap<i32, SentPart>)> {
         let mut found: Option<(String, BTreeMap<i32, SentPart>)> = None;
         let checksums = self.checksums.integrity() == Integrity::Checksum;

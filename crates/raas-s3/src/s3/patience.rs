@@ -45,8 +45,8 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// For operations that the command needs: the last of five waits is shorter, so that an operation with its pauses ends
-    /// within five times the wait.
+    /// For operations that the command needs: the last of five waits is shorter, so that an operation with its pauses
+    /// ends within five times the wait.
     pub(super) fn of(stall: Duration) -> Self {
         Self {
             stall,
@@ -71,8 +71,8 @@ impl Patience {
         Self { stall, stalls: 2, total, pause, ..self }
     }
 
-    /// How long an attempt waits for an answer without a body of its own to send: the service copies or assembles bytes
-    /// meanwhile.
+    /// How long an attempt of a copy, or of the end of a multipart upload, waits for its answer. The service copies or
+    /// assembles bytes meanwhile.
     fn long(self) -> Duration {
         self.stall.max(self.total / 2)
     }
@@ -84,16 +84,16 @@ pub(super) struct Waits {
     say: Say,
     /// The service, for people.
     service: String,
-    /// What each operation in flight has waited for nothing, by the id that all its attempts have.
+    /// How long each operation in flight has waited in vain, by the id that all its attempts have.
     operations: Mutex<HashMap<String, Waited>>,
-    /// How long all operations of this storage may wait together, and how long they have waited; for a command that can do
-    /// without the service.
+    /// How long all operations of this storage may wait together, and how long they have waited; for a command that can
+    /// do without the service.
     budget: Option<(Duration, Mutex<Duration>)>,
     quiet: Duration,
     last_line: Mutex<Option<Instant>>,
 }
 
-/// How long an operation has waited for nothing.
+/// How long an operation has waited in vain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Waited {
     /// In how many attempts.
@@ -205,7 +205,7 @@ impl Waits {
         let waited = operations.entry(operation.to_owned()).or_default();
         waited.attempts += 1;
         waited.time += now;
-        // The rest would be no wait worth an attempt.
+        // What is left would be too short for another attempt.
         let short = patience.total.saturating_sub(waited.time) < patience.stall / 8;
         waited.over = waited.attempts >= patience.stalls || short || spent;
         Stalled { waited: *waited, now }
@@ -318,7 +318,8 @@ impl PatientConnector {
         let response = loop {
             let left = exchange.waits.left(&exchange.operation, &self.patience);
             let last = progress.last();
-            // The last bytes are on their way for as long as the bytes before took: a slow line stands still at no time.
+            // The bytes that were handed over last may be on their way for as long as all bytes before them took. A
+            // slow line must not count as standing still.
             let limit = last + allowed.max(progress.pace()).min(left);
             let quiet = last + self.patience.quiet;
             let next = if said || quiet > limit { limit } else { quiet };

@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use super::bucket_location::BucketLocation;
 pub(super) use reads::public_metadata;
 
-/// The name of the statement that raas writes for a bucket without a prefix. The name for a prefix begins with it. Older
-/// versions used this name for every prefix.
+/// The name of the statement that raas writes for a bucket without a prefix. The name for a prefix begins with it.
+/// Older versions used this name for every prefix.
 const SID: &str = "RaasPublicRead";
 
-/// What everybody may read in a public bucket: images. The metadata in `_metadata/` is for servers only, and the history in
-/// `_record/` for publishers.
+/// What everybody may read in a public bucket: images. The metadata in `_metadata/` is for servers only, and the
+/// history in `_record/` for publishers.
 const PUBLIC: [&str; 4] = ["*/_v2/*", "*/layer", "*/json", "*/ancestry"];
 
-/// What statements of older versions had beside: the metadata, or everything.
+/// What the statements of older versions named too: the metadata, or everything.
 const OLDER: [&str; 2] = ["_metadata/*", "*"];
 
 /// Adds the permission for everybody to read images. All other statements stay. `None` if the policy has the

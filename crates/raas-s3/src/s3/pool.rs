@@ -15,15 +15,15 @@ pub(super) const PARTS: usize = 7;
 /// An object up to this size, in bytes, gets a buffer of its own length.
 const SMALL: usize = 256 << 10;
 
-/// The most parts that one buffer counts as. A small object is sent whole and has up to two parts. The parts of objects of
-/// more than 140 GiB are larger and count as two.
+/// The most parts that one buffer counts as. A small object is sent whole and has up to two parts. The parts of objects
+/// of more than 140 GiB are larger and count as two.
 const MOST_FOR_ONE: usize = 2;
 
 /// How many layers of two uploads each are uploaded at once: one upload of the layer as it is, and one of it packed.
 ///
-/// A layer of two uploads may wait for a buffer of one upload while the buffer of the other is partly filled. That buffer
-/// cannot be sent before the wait is over. If such layers held all buffers, they would wait for ever. The assertion below
-/// rules that out. A layer of one upload holds no buffer while it waits.
+/// A layer of two uploads may wait for a buffer of one upload while the buffer of the other is partly filled. That
+/// buffer cannot be sent before the wait is over. If such layers held all buffers, they would wait for ever. The
+/// assertion below rules that out. A layer of one upload holds no buffer while it waits.
 pub(super) const PAIRS: usize = 2;
 
 const _: () = assert!(PAIRS * MOST_FOR_ONE < PARTS);

@@ -88,7 +88,7 @@ impl Shared {
             .set_range(from.map(|from| format!("bytes={from}-")))
             .set_if_match(etag.map(str::to_owned));
         let request = request.customize();
-        // A read that goes on has waited for bytes before.
+        // A read that goes on after a break has waited already, so it waits less.
         let request = if from.is_some() { request.config_override(self.requests.timely()) } else { request };
         match request.send().await {
             Ok(found) => Ok(Some(found)),

@@ -14,7 +14,7 @@ use super::pool::Buffer;
 use super::{Engine, Shared};
 use raas_publish::storage::{OnStored, PutOptions, StorageError, Upload};
 
-/// An object of a known length up to so many parts is one request.
+/// An object of a known length up to this number of parts is one request.
 const SINGLE: u64 = 2;
 
 /// The most parts that a known length is divided into. S3 takes 10,000; the rest is a margin for other services.
@@ -66,8 +66,8 @@ impl S3Upload {
     }
 }
 
-/// The size in bytes of the parts of an object of this length: at least `least`, and larger if the object would have too many
-/// parts.
+/// The size in bytes of the parts of an object of this length: at least `least`, and larger if the object would have
+/// too many parts.
 fn part_size(size: Option<u64>, least: usize) -> usize {
     const MIB: u64 = 1 << 20;
     let needed = size.unwrap_or_default().div_ceil(MOST_PARTS).next_multiple_of(MIB);

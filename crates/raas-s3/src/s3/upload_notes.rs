@@ -1,13 +1,13 @@
-//! Notes of the large uploads that runs of this home have begun. A later run resumes the uploads of a killed run, and leaves
-//! the uploads of a live run alone.
+//! Notes of the large uploads that runs of this home have begun. A later run resumes the uploads of a killed run, and
+//! leaves the uploads of a live run alone.
 //!
 //! ```text
 //! <vendor>/uploads/<run>.jsonl    one note a line; locked while the run is alive
 //! ```
 //!
-//! The system releases the lock however the run ends. A run copies the notes of a killed run into its own file before it
-//! removes the other file, so each upload belongs to one run at any time. Resuming only saves time: if notes cannot be
-//! kept, layers are sent anew, and the old uploads are removed after some days.
+//! The system releases the lock however the run ends. A run copies the notes of a killed run into its own file before
+//! it removes the other file, so each upload belongs to one run at any time. Resuming only saves time: if notes cannot
+//! be kept, layers are sent anew, and the old uploads are removed after some days.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -130,8 +130,8 @@ impl UploadNotes {
         taken
     }
 
-    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has removed
-    /// by their age. `known` are all unfinished uploads that the service has, if it says that.
+    /// Forgets the uploads of killed runs that are over: of which the service knows nothing any more, or which it has
+    /// removed by their age. `known` are all unfinished uploads that the service has, if it says that.
     pub(super) fn forget_ended(&self, known: Option<&BTreeSet<String>>, longest: Duration) {
         let oldest = now().saturating_sub(longest.as_secs());
         let ended: Vec<String> = {
@@ -182,7 +182,7 @@ impl UploadNotes {
             }
         }
         for (upload, begun) in left {
-            // An older raas wrote no time: the upload is taken for one of now.
+            // An older raas wrote no time: the upload counts as begun now.
             let at = if begun.at == 0 { now() } else { begun.at };
             self.add(&upload, Begun { at, ..begun });
             self.free(&upload);

@@ -19,7 +19,7 @@ use crate::http::query;
 use crate::response::Response;
 use crate::route::Api;
 
-/// The image ids and tags of a page, if its first repository alone does not have more.
+/// The most image ids and tags on a page. A first repository with more is on a page of its own.
 const MAX_ENTRIES: usize = 20_000;
 
 /// A repository of Docker v1 images. Protected repositories are never listed.

@@ -50,8 +50,7 @@ pub(super) fn metadata(site: &Site) -> Response {
 
 /// Whether at least one site has metadata. The answer counts sites and never names them.
 ///
-/// A site whose place has no pointer is not ready: the place may be another one than the publications go to, such as one
-/// without the bucket's prefix.
+/// A site whose bucket has no pointer is not ready: the publications may go to another bucket, or below another prefix.
 ///
 /// A site whose new metadata is refused serves its last good metadata, and counts as ready: clients are better served
 /// with that than with nothing.
@@ -80,8 +79,8 @@ pub(super) fn ready(state: &ServerState, snapshot: &Snapshot) -> Response {
     );
     if without_pointer > 0 {
         lines.push_str(&format!(
-            "{without_pointer} without `_metadata/current`: nothing is published in that place yet, or the place lacks the \
-             `s3_prefix` of the publications\n"
+            "{without_pointer} without `_metadata/current`: nothing is published there yet, or the publications have \
+             another `s3_prefix`\n"
         ));
     }
     text(status, lines)

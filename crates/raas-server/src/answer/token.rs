@@ -22,7 +22,9 @@ struct Token<'a> {
     issued_at: String,
 }
 
-/// A token for a right password or a customer's key, or a guest's token without credentials and with a client certificate, which needs none.
+/// A user's token for a password, a customer's token for a key, and a guest's token for a client without credentials. A
+/// client with an accepted certificate gets a guest's token too: its certificate opens everything without a token.
+/// `None` if the site issues no tokens.
 pub(super) fn answer(access: &AccessPolicy, visitor: &Visitor, query: Option<&str>) -> Option<Response> {
     // A user's token gives no other token, and neither does a customer's.
     let refused = match visitor {

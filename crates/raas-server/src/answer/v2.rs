@@ -39,7 +39,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     if request.challenge_reason() == Some(None) && route == V2::Base {
         return unauthorized(None, None);
     }
-    // A shorter list would look like the whole one. A guest has chosen it.
+    // A client would take a shorter list for the whole one. A guest gets it, having chosen not to log in.
     if route == V2::Catalog
         && let Some(error) = request.challenge_reason()
         && !request.sees_whole_catalog()

@@ -29,7 +29,8 @@ enum ReadState {
 }
 
 impl FileStream {
-    /// The largest size of a piece in bytes: small enough for memory, and large enough to make the cost of one read negligible.
+    /// The largest size of a piece in bytes: small enough for memory, and large enough that the cost of a read does not
+    /// matter.
     pub(super) const PIECE: u64 = 64 * 1024;
 
     pub(crate) fn new(file: File, path: String, start: u64, left: u64) -> Self {

@@ -1,7 +1,7 @@
 //! Limits the memory that the metadata of a site takes.
 //!
-//! A limit on archives and documents is no limit on memory: a few bytes of an archive may become gigabytes. So what is
-//! *made* is charged, before it is made, and given back when it is freed.
+//! A limit on archives and documents is no limit on memory: a few bytes of an archive may become gigabytes. So memory
+//! is charged before anything is built in it, and given back when it is freed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

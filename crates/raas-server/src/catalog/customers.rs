@@ -34,11 +34,11 @@ pub(crate) struct Customers {
     /// Ordered by name.
     all: Box<[Arc<ServedCustomer>]>,
     /// Where each secret is, by the id of its hash.
-    secrets: HashMap<u128, Place>,
+    secrets: HashMap<u128, SecretPosition>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct SecretPosition {
     customer: u32,
     key: u16,
     secret: u16,
@@ -74,7 +74,7 @@ impl ServedCustomer {
     /// The memory that the customer takes, and the entries of its secrets in the index, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         /// An entry of a hash table that may be half empty.
-        const ENTRY: usize = 2 * (size_of::<(u128, Place)>() + 1);
+        const ENTRY: usize = 2 * (size_of::<(u128, SecretPosition)>() + 1);
         let keys = self
             .keys
             .iter()
@@ -98,17 +98,21 @@ impl Customers {
             let Ok(at) = u32::try_from(at) else { break };
             for (key_at, key) in customer.keys.iter().enumerate() {
                 for (secret_at, secret) in key.secrets.iter().enumerate() {
-                    let (Ok(key), Ok(place)) = (u16::try_from(key_at), u16::try_from(secret_at)) else {
+                    let (Ok(key), Ok(position)) = (u16::try_from(key_at), u16::try_from(secret_at)) else {
                         continue;
                     };
-                    index.entry(secret.hash.id()).or_insert(Place { customer: at, key, secret: place });
+                    index.entry(secret.hash.id()).or_insert(SecretPosition {
+                        customer: at,
+                        key,
+                        secret: position,
+                    });
                 }
             }
         }
         Self { all: all.into(), secrets: index }
     }
 
-    /// Whether these are just the customers of this list.
+    /// Whether these are exactly the customers of this list.
     pub(crate) fn are(&self, others: &[Arc<ServedCustomer>]) -> bool {
         self.all.len() == others.len() && self.all.iter().zip(others).all(|(a, b)| Arc::ptr_eq(a, b))
     }
@@ -118,8 +122,8 @@ impl Customers {
         self.all.is_empty()
     }
 
-    /// The number of keys that are not revoked: expired ones, then for each bound those with at most so many days left,
-    /// then those with more, and those without an end.
+    /// The numbers of keys that are not revoked. First the expired keys, then for each bound the keys with at most that
+    /// many days left and more than the bound before, then the keys with more days, and the keys without an end.
     pub(crate) fn by_days_left(&self, now: Utc) -> Vec<(&'static str, u64)> {
         const BOUNDS: [(&str, u64); 5] = [("1", 1), ("7", 7), ("30", 30), ("90", 90), ("365", 365)];
         let mut counts = vec![("expired", 0)];

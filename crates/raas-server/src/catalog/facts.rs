@@ -48,7 +48,7 @@ const MAX_CHILDREN: usize = 100;
 const MAX_PLATFORM: usize = 60;
 
 impl Facts {
-    /// The facts of an image manifest. Nothing of it is built but two sums.
+    /// The facts of an image manifest. Parsing builds nothing but two sums.
     pub(super) fn of_image(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Image {

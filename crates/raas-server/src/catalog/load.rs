@@ -107,7 +107,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) pool: &'a ManifestPool,
 }
 
-/// Loads the file at a path of the metadata tree. `before` is the repository that the document had before; unchanged manifests are taken from it.
+/// Loads the file at a path of the metadata tree. `before` is what the file was loaded to before; unchanged manifests
+/// are taken from it.
 pub(crate) fn load(
     loader: &Loader<'_>,
     path: &str,
@@ -132,7 +133,7 @@ fn load_customer(pool: &ManifestPool, name: CustomerName, bytes: &[u8]) -> Resul
 
 /// Charges a document's memory while it is parsed.
 fn charge_parsing(pool: &ManifestPool, bytes: &[u8]) -> Result<MemoryCharge, Fault> {
-    /// How many times as much memory as its text a document takes.
+    /// The memory of a parsed document, as a multiple of the length of its text.
     const TIMES: u64 = 3;
     if bytes.len() as u64 > Document::MAX_SIZE {
         return Err(Fault::TooLong);
@@ -149,7 +150,8 @@ fn charge(pool: &ManifestPool, bytes: u64) -> Result<MemoryCharge, OverBudget> {
 }
 
 /// Loads a document as a legacy Crane does: everything is at the document's `url`, even if raas wrote the document.
-/// Only masked layers are at their own locations. Returns with it why entries of the document are not served.
+/// Only masked layers are at their own locations. Returns the repository, and why entries of the document are not
+/// served.
 pub(crate) fn load_as_crane(
     pool: &ManifestPool,
     bytes: &[u8],
@@ -280,7 +282,7 @@ const MAX_PREALLOCATED: u64 = 256 * 1024;
 enum Source {
     /// The same manifest is in memory.
     Known(Arc<Manifest>),
-    /// Its bytes are in memory, but another document says otherwise of them.
+    /// Its bytes are in memory, for a document that names another media type or platform for them.
     Bytes(Bytes),
     /// Its bytes were read, up to this position in the new bytes.
     New(usize),
@@ -393,13 +395,15 @@ fn read_manifest(
     Ok(Source::New(into.bytes.len()))
 }
 
+/// Loads a version 1 document. `as_crane` is true if its images are served as a legacy Crane serves them: from the
+/// document's `url` if a content folder does not have them.
 fn load_v1(
     pool: &ManifestPool,
     name: RepositoryName,
     id: String,
     url: &str,
     v1: V1Content,
-    elsewhere: bool,
+    as_crane: bool,
 ) -> Result<V1Repository, Fault> {
     if let Some((tag, id)) = v1.tags.iter().find(|(_, id)| !v1.images.contains(id)) {
         return Err(Fault::V1Tag(tag.clone(), *id));
@@ -421,12 +425,12 @@ fn load_v1(
             (_, Some(entry)) => V1Image {
                 source: match &entry.location {
                     Some(url) => V1Source::Elsewhere(folder(url)?),
-                    None if elsewhere => V1Source::BucketOr(base()?),
+                    None if as_crane => V1Source::BucketOr(base()?),
                     None => V1Source::Bucket,
                 },
                 size: Some(entry.size),
             },
-            (Some(_), None) if !elsewhere => V1Image { source: V1Source::Bucket, size: None },
+            (Some(_), None) if !as_crane => V1Image { source: V1Source::Bucket, size: None },
             (_, None) => V1Image { source: V1Source::BucketOr(base()?), size: None },
         };
         images.push((image_id, image));

@@ -68,7 +68,7 @@ impl ManifestPool {
 
     /// Drops the manifests that nothing else holds, if the pool has grown enough to make that worth a look at all.
     pub(crate) fn sweep(&self) {
-        /// A few that are too many cost nothing.
+        /// A few manifests too many cost nothing.
         const FEW: usize = 64;
         let mut known = self.lock();
         if known.manifests.len() > known.swept + known.swept / 8 + FEW {

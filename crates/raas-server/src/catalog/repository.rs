@@ -70,7 +70,7 @@ impl Repository {
 
     /// About how many bytes of memory a repository with lists of these lengths takes, without the locations of blobs.
     pub(super) fn cost(tags: usize, manifests: usize, blobs: usize) -> u64 {
-        /// Of a tag that is longer than a text in place.
+        /// Of a tag whose text is too long to be stored inside the tag itself.
         const LONG: usize = 64;
         const TAG: usize = size_of::<(Tag, Arc<Manifest>)>() + 2 * size_of::<u32>() + LONG;
         const MANIFEST: usize = size_of::<Arc<Manifest>>() + size_of::<u32>();

@@ -26,8 +26,8 @@ impl Catalog {
     }
 }
 
-/// The entries of `whole` that are public or granted. A repository is protected as a whole, so an entry is public if the
-/// public catalog has its name.
+/// The entries of `whole` that are public or granted. A repository is protected as a whole, so an entry is public if
+/// the public catalog has its name.
 fn visible<T>(
     public: &BTreeMap<RepositoryName, Arc<T>>,
     whole: &BTreeMap<RepositoryName, Arc<T>>,

@@ -52,7 +52,7 @@ pub(super) async fn serve(
     let first_request = client.state.first_request;
     let stops = async {
         shutdown.requested().await;
-        // A connection without a request gets its first one. Its client has just chosen it.
+        // A connection without a request gets its first request: its client has just chosen this server.
         let until = Instant::now() + first_request;
         while !client.progress.has_begun() && Instant::now() < until {
             sleep(FIRST_REQUEST_CHECK).await;

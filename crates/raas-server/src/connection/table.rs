@@ -53,7 +53,7 @@ impl ConnectionTable {
     }
 
     /// Takes a new connection, once there is room for it. If all places are taken, the oldest connection without a
-    /// complete request gives up its place. Nothing if the address has too many connections.
+    /// complete request gives up its place. `None` if the address has too many connections.
     pub(crate) async fn admit(self: &Arc<Self>, remote: SocketAddr) -> Option<TableEntry> {
         let mut entry = self.enter(remote)?;
         entry.permit = Some(self.room().await);

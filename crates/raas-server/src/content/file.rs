@@ -35,7 +35,8 @@ pub(crate) enum IfMissing {
     NotPublished {
         /// The error.
         absent: ApiError,
-        /// A redirect to this URL, if not even the folder of all files exists: Crane takes it for not configured.
+        /// A redirect to this URL, if not even the folder of all files exists: to Crane such a folder is not
+        /// configured.
         without_folder: Option<HeaderValue>,
     },
 }
@@ -50,13 +51,13 @@ impl FilePlan {
             let has_folder = !is_missing || file.folder.is_dir();
             (file, opened, has_folder)
         });
-        let (below, opened, has_folder) = match opening.await {
+        let (confined, opened, has_folder) = match opening.await {
             Ok(opened) => opened,
             Err(_) => return Opened::Error(ApiError::new(ApiErrorCode::Unknown, "the server is stopping")),
         };
         let fault = match opened {
             Ok((file, length)) if size.is_none_or(|size| size == length) => {
-                return answer(file, below.display_name(), length, headers, method, request);
+                return answer(file, confined.display_name(), length, headers, method, request);
             }
             Ok((_, length)) => {
                 format!("the object has {length} bytes instead of {}", size.unwrap_or_default())
@@ -76,7 +77,7 @@ impl FilePlan {
         };
         // The document promises the file. The fault is the registry's, and the client may try again.
         tracing::error!(
-            path = below.display_name(),
+            path = confined.display_name(),
             fault,
             "a published object is missing from the bucket or damaged"
         );

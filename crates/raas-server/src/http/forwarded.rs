@@ -66,8 +66,8 @@ pub(crate) fn client(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap)
     client
 }
 
-/// Whether a trusted proxy says that the client has used TLS: `X-Forwarded-Proto`, or `proto` in `Forwarded` without the
-/// former. The first proxy that a client meets writes the first value.
+/// Whether a trusted proxy says that the client has used TLS: `X-Forwarded-Proto`, or `proto` in `Forwarded` without
+/// the former. The first proxy that a client meets writes the first value.
 pub(crate) fn is_tls(trusted: &[IpNet], remote: SocketAddr, headers: &HeaderMap) -> bool {
     if !trusted.iter().any(|net| net.contains(&remote.ip().to_canonical())) {
         return false;

@@ -1,7 +1,8 @@
 //! The hosts that the server may fetch masked layers from.
 //!
 //! Vendors choose the locations of masked layers, and the server may reach hosts that its clients must not reach, such
-//! as the metadata service of its cloud. So an operator lists the hosts, and addresses that are not public besides.
+//! as the metadata service of its cloud. So an operator lists the allowed hosts. A listed name must resolve to a public
+//! address, or to an address that is listed too.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

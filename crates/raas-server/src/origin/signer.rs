@@ -192,7 +192,7 @@ pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// The slowest client that URLs last for, in bytes per second.
 const SLOWEST: u64 = 256 * 1024;
 
-/// The size whose URLs last so much longer than the shortest.
+/// The size of the objects whose URLs last this much longer than the shortest lifetime.
 pub(super) fn size_for(longer: Duration) -> u64 {
     longer.as_secs() * SLOWEST
 }

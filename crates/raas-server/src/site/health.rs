@@ -100,7 +100,8 @@ impl MetadataHealth {
         self.with_status(|status| status.refusal.is_none() && status.confirmed.is_some())
     }
 
-    /// Whether the bucket was read and has no pointer: nothing is published there, or the metadata is in another place.
+    /// Whether the bucket was read and has no pointer: nothing is published there, or the publications have another
+    /// prefix.
     pub(crate) fn lacks_pointer(&self) -> bool {
         self.with_status(|status| status.confirmed.is_some() && !status.has_pointer)
     }

@@ -10,7 +10,7 @@ use crate::catalog::MemoryBudget;
 pub(crate) struct LoadStats {
     /// The number of documents that do not load.
     pub(crate) faulty: AtomicUsize,
-    /// How many entries of documents were left out, in the place of a Crane.
+    /// How many entries of documents were left out, at a site that replaces a Crane.
     pub(crate) left_out: AtomicU64,
     /// The memory of the metadata.
     pub(crate) memory: Arc<MemoryBudget>,
@@ -30,7 +30,7 @@ impl LoadStats {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets the reason for metadata that is refused as a whole.
+    /// Sets the reason why the newest metadata is not served, or not all of it.
     pub(crate) fn refused(&self, reason: String) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }

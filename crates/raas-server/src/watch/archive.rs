@@ -182,7 +182,7 @@ fn content(entry: &tar::Entry<'_, Cursor<&Vec<u8>>>, all: usize) -> Option<Range
     (end <= all).then_some(begin..end)
 }
 
-/// The capacity to allocate for so many bytes.
+/// The capacity to allocate for this number of bytes.
 ///
 /// glibc's malloc takes allocations above 32 MiB directly from the system and returns them when they are freed.
 /// Unwritten pages cost nothing. Freeing a smaller mapped allocation raises the threshold, and malloc then keeps freed

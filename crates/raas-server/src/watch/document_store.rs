@@ -103,7 +103,7 @@ pub(super) trait Load<S>:
 
 impl<S, F: Fn(&str, &mut S, Option<&LoadedDocument>) -> Result<LoadedDocument, Fault> + Sync> Load<S> for F {}
 
-/// The number of threads for so many documents. The server is not ready before they are loaded.
+/// The number of threads for this number of documents. The server is not ready before they are loaded.
 fn threads(documents: usize) -> usize {
     /// Fewer documents are not worth a thread.
     const WORTH: usize = 64;
@@ -171,7 +171,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         Arc::clone(&self.catalog)
     }
 
-    /// Whether a document is unchanged, and loaded before.
+    /// Whether a document is unchanged since it last loaded.
     fn is_same(&self, path: &str, version: &S) -> bool {
         self.documents.get(path).is_some_and(|known| known.version == *version && known.fault.is_none())
     }
@@ -181,7 +181,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
         self.documents.get(path)?.valid.as_ref()
     }
 
-    /// Loads the documents that are not unchanged.
+    /// Loads the documents that are new or changed, or did not load before.
     pub(super) fn load(&self, there: Vec<(String, S)>, load: impl Load<S>) -> DocumentChanges<S>
     where
         S: Sync,
@@ -275,7 +275,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
                             path,
                             reason,
                             serves,
-                            "a document is not served"
+                            "a document does not load"
                         );
                     }
                     outcome.logged += 1;
@@ -301,7 +301,7 @@ impl<S: PartialEq + Send> DocumentStore<S> {
             _ => None,
         });
         let customers: Vec<_> = customers.collect();
-        // Their index is as large as they are many, so it is made only if they have changed.
+        // An index of many customers takes long to build, so it is built only if they have changed.
         catalog.customers = match self.catalog.customers.are(&customers) {
             true => Arc::clone(&self.catalog.customers),
             false => Arc::new(Customers::new(customers)),

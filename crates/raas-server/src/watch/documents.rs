@@ -84,9 +84,9 @@ fn look(folder: &str, entries: ReadDir, scope: Scope, folders: &mut Vec<String>,
         // No file of a repository has a name that is not UTF-8.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Ok(kind) = entry.file_type() else { continue };
-        let is_left = name.starts_with('.') || (scope == Scope::Published && name.starts_with('_'));
+        let is_skipped = name.starts_with('.') || (scope == Scope::Published && name.starts_with('_'));
         let links = scope == Scope::Everything;
-        if kind.is_dir() && !is_left {
+        if kind.is_dir() && !is_skipped {
             folders.push(format!("{folder}/{name}"));
         } else if (kind.is_file() || (links && kind.is_symlink()))
             && name.ends_with(".json")

@@ -1,7 +1,7 @@
 //! Limits how many parts are unpacked at once, fairly among the sites.
 //!
-//! A site waits for its own slots first, and only then for a slot of the server. So a site has few places in the queue of
-//! the server, however many parts it has, and one site never takes all slots: another site waits for nothing.
+//! A site waits for its own slots first, and only then for a slot of the server. So a site has few places in the queue
+//! of the server, however many parts it has. One site never takes all slots, so another site need not wait for it.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ mod tests {
                 assert!(now(waiting).await.is_none());
             }
             let slot = now(other.acquire()).await;
-            assert!(slot.is_some(), "the other site waits for nothing");
+            assert!(slot.is_some(), "the other site does not wait");
             drop(slot);
             held.pop();
             assert!(now(&mut queued[0]).await.is_some(), "the next part of the greedy site goes on");

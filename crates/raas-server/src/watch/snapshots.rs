@@ -63,8 +63,8 @@ pub(super) async fn follow(
                     let bucket = reader.remote.origin.display_name();
                     tracing::warn!(
                         bucket,
-                        "the place has no `_metadata/current`: nothing is published there yet, or the publications have \
-                         another `s3_prefix`; the registry is empty and not ready"
+                        "the bucket has no `_metadata/current` here: nothing is published yet, or the publications \
+                         have another `s3_prefix`; the registry is empty and not ready"
                     );
                 }
             }
@@ -173,8 +173,8 @@ impl SnapshotReader {
         Ok(changed)
     }
 
-    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back. Not even
-    /// a rollback makes the number of publications smaller.
+    /// Refuses a pointer to an earlier publication than the one that is served: somebody has put an old object back.
+    /// Not even a rollback makes the number of publications smaller.
     fn check_order(&self, pointer: &Pointer) -> Option<Refusal> {
         let served = self.pointer.as_ref().filter(|served| pointer.sequence < served.sequence)?;
         let (found, served) = (pointer.sequence, served.sequence);
@@ -237,7 +237,7 @@ impl SnapshotReader {
         let changed = places.filter(|(part_index, _)| !is_kept[part_index.at]).collect();
         let mut found = DocumentChanges::default();
         let read = intake.read(changed).await;
-        // The parts were refused because of their size, whatever else the reader says.
+        // If the memory limit was exceeded, that is the reason, whatever error the reader returns.
         if read.is_err() {
             self.check_memory()?;
         }

@@ -167,7 +167,8 @@ fn what_is_not_granted_is_like_nothing() {
     });
 }
 
-/// "Customers", 3: each row asked as a stranger, a customer with a grant, without, with an expired and a revoked key.
+/// "Customers", 3: each row asked as an anonymous client, a customer with a grant, without, with an expired and a
+/// revoked key.
 #[test]
 fn every_visitor_has_an_answer_to_every_request() {
     let site = Site::new();

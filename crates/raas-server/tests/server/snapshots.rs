@@ -382,7 +382,7 @@ fn a_missing_bucket_is_not_an_empty_registry() {
 }
 
 #[test]
-fn a_place_without_a_pointer_is_not_ready_and_the_reason_is_said() {
+fn a_bucket_without_a_pointer_is_not_ready_and_the_reason_is_said() {
     let upstream = Upstream::start(true);
     let origin = with_key(&upstream);
     let site = SiteConfig::new(
@@ -395,7 +395,8 @@ fn a_place_without_a_pointer_is_not_ready_and_the_reason_is_said() {
     assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded")));
     let ready = server.get("/-/readyz");
     assert_eq!(ready.status, 503);
-    let reason = "\n1 without `_metadata/current`: nothing is published in that place yet, or the place lacks the `s3_prefix`";
+    let reason =
+        "\n1 without `_metadata/current`: nothing is published there yet, or the publications have another ";
     assert!(ready.text().starts_with("not ready\n") && ready.text().contains(reason), "{}", ready.text());
     publish(&upstream, "aa11", &files(&app("1")));
     assert!(soon(|| server.get("/-/readyz").status == 200));

@@ -1,5 +1,5 @@
-//! A small API server with server-side apply: ownership by field, conflicts with their fields, applies that change nothing
-//! and leave the version, faults where a test puts them.
+//! A small API server with server-side apply: ownership by field, conflicts with their fields, applies that change
+//! nothing and leave the version, faults where a test puts them.
 
 mod rollout;
 

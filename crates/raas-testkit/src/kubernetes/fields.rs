@@ -1,8 +1,8 @@
-//! Fields of objects as server-side apply sees them: which fields an object has, which of them conflict, and how an applied
-//! object is merged into a living one.
+//! Fields of objects as server-side apply sees them: which fields an object has, which of them conflict, and how an
+//! applied object is merged into a living one.
 //!
-//! Source: Kubernetes, "Server-Side Apply", and the list and map types of the schemas. A list or map that is atomic is one
-//! field; an item of a keyed list is named by its keys.
+//! Source: Kubernetes, "Server-Side Apply", and the list and map types of the schemas. A list or map that is atomic is
+//! one field; an item of a keyed list is named by its keys.
 
 use std::collections::BTreeMap;
 

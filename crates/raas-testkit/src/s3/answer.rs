@@ -345,7 +345,8 @@ impl State {
         Answer::empty(200).with("ETag", etag)
     }
 
-    /// The refusal of a part with a checksum in an upload without them, or of one without a checksum in an upload with them.
+    /// The refusal of a part with a checksum in an upload without them, or of one without a checksum in an upload with
+    /// them.
     fn unfit_checksum(&self, request: &Request) -> Option<Answer> {
         // A service that refuses the checksum of a part takes the part without it.
         if self.quirk == Some(Quirk::NoChecksumOfPart) {

@@ -17,7 +17,7 @@ pub struct Customer {
     pub repositories: Vec<RepositoryPattern>,
     /// The customer's keys.
     pub keys: BTreeMap<KeyName, CustomerKey>,
-    /// Keys of a newer raas.
+    /// Keys of the JSON object that only a newer raas knows.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -36,7 +36,7 @@ pub struct CustomerKey {
     pub revoked: Option<Utc>,
     /// The secrets, the newest last.
     pub secrets: Vec<KeySecret>,
-    /// Keys of a newer raas.
+    /// Keys of the JSON object that only a newer raas knows.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -52,7 +52,7 @@ pub struct KeySecret {
     /// The first second at which a rotated secret is not valid any longer.
     #[serde(default, with = "text::maybe_time", skip_serializing_if = "Option::is_none")]
     pub until: Option<Utc>,
-    /// Keys of a newer raas.
+    /// Keys of the JSON object that only a newer raas knows.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -71,7 +71,7 @@ pub enum KeyState {
 /// Whether a secret is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretState {
-    /// As its key.
+    /// The secret is as valid as its key.
     Key(KeyState),
     /// A rotation replaced it, and its overlap ended at this time.
     Replaced(Utc),
@@ -86,7 +86,7 @@ impl Customer {
     /// Reads a customer's file.
     ///
     /// # Errors
-    /// The file is not one of a customer, or is newer than this raas.
+    /// The bytes are not a customer's file, or a newer raas wrote them.
     pub fn parse(bytes: &[u8]) -> Result<Self, AccessFileError> {
         super::parse(bytes)
     }
@@ -109,8 +109,8 @@ impl CustomerKey {
         Self { created: now, expires, revoked: None, secrets, other: Map::new() }
     }
 
-    /// Adds a secret. The earlier ones stay valid until `until`, and not longer than they would have been. Secrets
-    /// without any validity left are forgotten.
+    /// Adds a secret. The earlier ones stay valid until `until`, or until an earlier end that they have already.
+    /// Secrets that are not valid any longer are removed.
     pub fn rotate(&mut self, hash: SecretHash, now: Utc, until: Utc) {
         for secret in &mut self.secrets {
             secret.until = Some(secret.until.map_or(until, |before| before.min(until)));

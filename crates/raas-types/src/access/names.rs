@@ -18,8 +18,9 @@ const MAX: usize = 63;
 )]
 pub struct AccessNameError(String);
 
-/// A letter or digit at both ends. So a name is one segment of a path, and never `.` or `..`. It has no `:`, which
-/// separates it from the password in a login. A customer's file is never taken for a document, which ends in `.json`.
+/// A name has a letter or digit at both ends, so it is one segment of a path, and never `.` or `..`. It has no `:`,
+/// which separates user name and password in a login. It does not end in `.json`, so a customer's file is never taken
+/// for a document.
 fn is_name(text: &str) -> bool {
     let outer = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();

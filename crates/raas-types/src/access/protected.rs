@@ -6,15 +6,15 @@ use serde_json::{Map, Value};
 use super::{AccessFileError, FORMAT, text};
 use crate::{RepositoryName, RepositoryPattern};
 
-/// The patterns of repositories that are protected from their first publication. Whether a published repository is
-/// protected, its document says.
+/// The patterns of repositories that are protected from their first publication. The document of a published repository
+/// says whether it is protected now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProtectedPatterns {
     format: u32,
     /// The patterns, in the order in which they were added.
     #[serde(with = "text::patterns")]
     pub patterns: Vec<RepositoryPattern>,
-    /// Keys of a newer raas.
+    /// Keys of the JSON object that only a newer raas knows.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -29,7 +29,7 @@ impl ProtectedPatterns {
     /// Reads a file.
     ///
     /// # Errors
-    /// The file is not one of patterns, or is newer than this raas.
+    /// The bytes are not a file of patterns, or a newer raas wrote them.
     pub fn parse(bytes: &[u8]) -> Result<Self, AccessFileError> {
         super::parse(bytes)
     }

@@ -11,13 +11,13 @@ use crate::Digest;
 #[serde(transparent)]
 pub struct SecretHash(Digest);
 
-/// Why a secret of the operator's own is not taken.
+/// Why raas rejects a secret that the operator has chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WeakSecret {
-    /// It can be guessed.
+    /// It is so short that it can be guessed.
     #[error("the secret has {0} characters; at least {min} random ones are needed", min = SecretHash::MIN_LENGTH)]
     Short(usize),
-    /// It can be guessed.
+    /// It repeats so few characters that it can be guessed.
     #[error("the secret has only {0} different characters, so it is not random")]
     Plain(usize),
     /// No client could send it.

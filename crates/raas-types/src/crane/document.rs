@@ -126,7 +126,8 @@ struct RawImage {
     id: ImageId,
 }
 
-/// The entries of a list that is not typed more strictly. An entry takes far more memory than its text.
+/// The highest number of entries of a list of texts, or of a map of tags. An entry in memory takes far more than its
+/// text in the file.
 const MAX_TEXTS: usize = 1_000_000;
 
 fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeSet<String>>, D::Error> {
@@ -211,7 +212,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Optional<V> {
 }
 
 impl Document {
-    /// The tags of v2 content with the digest of each. `None` for v1 content, and for content that another program wrote.
+    /// The tags of v2 content with the digest of each. `None` for v1 content, and for content that another program
+    /// wrote.
     pub fn tags(&self) -> Option<&BTreeMap<Tag, Digest>> {
         match &self.content {
             Content::V2(v2) => v2.raas.as_ref().map(|raas| &raas.tags),
@@ -240,7 +242,7 @@ impl Document {
     }
 
     /// Reads a document as a legacy Crane does: the `type` may be missing, and an image or a tag that cannot be served
-    /// does not keep the others from being served. Returns with the document why entries were left out.
+    /// does not keep the others from being served. Returns the document, and a reason for each entry that was left out.
     pub fn parse_as_crane(bytes: &[u8]) -> Result<(Self, Vec<String>), DocumentError> {
         let raw = Self::read(bytes)?;
         let mut left_out = Vec::new();
@@ -316,8 +318,8 @@ impl Document {
         })
     }
 
-    /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff` shows
-    /// what changed.
+    /// The document's bytes. Equal documents have equal bytes; each value has a line of its own, so that `git diff`
+    /// shows what changed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut raw: Raw<Vec<RawImage>, BTreeMap<Tag, ImageId>, serde_json::Value> = Raw {
             r#type: Some(DOCUMENT_TYPE.into()),

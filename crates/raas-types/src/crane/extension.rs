@@ -1,4 +1,4 @@
-//! The `raas` object of a document: what a server needs to answer from memory, and Crane's own keys do not say.
+//! The `raas` object of a document: what a server needs in order to answer from memory, and what Crane's own keys lack.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Which part of a snapshot holds a file of the metadata tree.
 //!
 //! Publishers and servers of every version must compute the same part for a path: a server keeps a part that did not
-//! change, and knows its files by their paths alone.
+//! change, and tells by a file's path alone whether the file is in that part.
 
 use crate::Digest;
 
@@ -10,11 +10,11 @@ use super::tree;
 /// The highest number of parts of a snapshot.
 pub const MOST: usize = 64;
 
-/// The average number of files in a part above which the number of parts doubles. So many files have about a megabyte,
-/// which packs to a tenth and is read in some milliseconds.
+/// The average number of files in a part above which the number of parts doubles. This number of files takes about a
+/// megabyte, which packs to a tenth and is read in some milliseconds.
 const FULL: usize = 1024;
 
-/// The number of parts for so many files: a power of two.
+/// The number of parts for this number of files: a power of two.
 pub fn count(files: usize) -> usize {
     files.div_ceil(FULL).clamp(1, MOST).next_power_of_two()
 }
@@ -24,8 +24,8 @@ pub fn is_count(parts: usize) -> bool {
     parts.is_power_of_two() && parts <= MOST
 }
 
-/// The number of the part that holds a file, counted from 0. It follows from the SHA-256 of the repository's name in the
-/// path, so a document and its manifests are in one part.
+/// The number of the part that holds a file, counted from 0. It follows from the SHA-256 of the repository's name in
+/// the path, so a document and its manifests are in one part.
 ///
 /// # Panics
 /// `parts` is 0.

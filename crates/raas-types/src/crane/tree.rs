@@ -26,7 +26,8 @@ pub const REVISION: &str = "revision";
 /// The file of a checkout that exists while a run changes the files.
 pub const UNFINISHED: &str = "unfinished";
 
-/// Whether a path is that of a checkout's own file, of its next content, or below it. No file of a commit may be there.
+/// Whether a path is a checkout's own file, the `.new` file with its next content, or a path below one of these. No
+/// file of a commit may have such a path.
 pub fn is_of_checkout(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or(path);
     [REVISION, UNFINISHED].contains(&first.strip_suffix(".new").unwrap_or(first))
@@ -55,7 +56,7 @@ pub fn operators_v1_document(repository: &RepositoryName) -> String {
     format!("{OPERATOR}{repository}/_v1.json")
 }
 
-/// Whether the path is that of one of the operator's documents.
+/// Whether the path is one of the operator's documents.
 pub fn is_operators(path: &str) -> bool {
     path.starts_with(OPERATOR)
 }
@@ -63,12 +64,13 @@ pub fn is_operators(path: &str) -> bool {
 /// The folder of the files that say who may read protected repositories, ending in a slash.
 pub const ACCESS: &str = "crane/data/_access/";
 
-/// Whether the path is that of a file that says who may read protected repositories.
+/// Whether the path is a file that says who may read protected repositories.
 pub fn is_access(path: &str) -> bool {
     path.starts_with(ACCESS)
 }
 
-/// The file with the patterns of protected repositories. No name has `.json`, so a legacy Crane takes none for a document.
+/// The file with the patterns of protected repositories. Its name does not end in `.json`, so a legacy Crane does not
+/// take it for a document.
 pub const PROTECTED: &str = "crane/data/_access/protected";
 
 /// The folder of customers, ending in a slash.

@@ -21,8 +21,8 @@ const KEYS: [&str; 12] = [
     "raas",
 ];
 
-/// Rewrites a document without losing the keys of the document before that this raas does not know: in the document, in its
-/// object `raas`, and in the entries there that the new document still has.
+/// Adds to a rewritten document the keys that the document before had and that this raas does not know: in the
+/// document, in its object `raas`, and in the entries there that the new document still has.
 ///
 /// `after` is returned unchanged if there are no such keys, or if one of the two is not a document.
 pub fn keep_unknown_keys(before: &[u8], after: Vec<u8>) -> Vec<u8> {
@@ -31,7 +31,7 @@ pub fn keep_unknown_keys(before: &[u8], after: Vec<u8>) -> Vec<u8> {
 
 /// The new document with the unknown keys; `None` if there are none.
 fn with_unknown_keys(before: &[u8], after: &[u8]) -> Option<Vec<u8>> {
-    // Reading and writing loses just the keys that this raas does not know.
+    // Reading and writing loses exactly the keys that this raas does not know.
     let known = Document::parse(before).ok()?.to_bytes();
     let known: Value = serde_json::from_slice(&known).ok()?;
     let before: Map<String, Value> = serde_json::from_slice(before).ok()?;
@@ -65,7 +65,8 @@ impl Serialize for InOrder {
     }
 }
 
-/// Adds to `after` the keys that `before` has and `known` lacks, at each depth that all three have. Whether there were any.
+/// Adds to `after` the keys that `before` has and `known` lacks, at each depth that all three have. Returns whether
+/// there were any.
 fn merge(before: &Value, known: &Value, after: &mut Value) -> bool {
     let (Value::Object(before), Value::Object(known), Value::Object(after)) = (before, known, after) else {
         return false;

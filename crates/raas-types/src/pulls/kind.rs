@@ -63,8 +63,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind of a tag made of a digest, as cosign makes them: `sha256-<hex>.sig`. The fallback of the referrers API is
-    /// such a tag without an ending. `None` for other tags.
+    /// The kind of a tag made of a digest, as cosign makes them: `sha256-<hex>.sig`. The fallback of the referrers API
+    /// is such a tag without an ending. `None` for other tags.
     ///
     /// Source: cosign, "Signature Spec"; OCI distribution-spec 1.1, "Referrers Tag Schema".
     pub fn of_tag(tag: &str) -> Option<Self> {
@@ -82,8 +82,8 @@ impl Kind {
 }
 
 /// Whether a `User-Agent` is of a program whose only work is to keep copies of registries: Harbor's replication and
-/// proxy, Artifactory, Nexus, regsync. CNCF distribution's pull-through cache calls itself as every Go program does and
-/// is told by what it does, if at all.
+/// proxy, Artifactory, Nexus, regsync. CNCF distribution's pull-through cache has the `User-Agent` of any Go program,
+/// so only its requests can tell that it is a mirror.
 pub fn is_mirror(user_agent: &str) -> bool {
     const BEGINNINGS: [&str; 4] = ["harbor-registry-client", "Artifactory/", "Nexus/", "regclient/regsync"];
     BEGINNINGS
@@ -91,7 +91,8 @@ pub fn is_mirror(user_agent: &str) -> bool {
         .any(|one| user_agent.get(..one.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(one)))
 }
 
-/// Whether a `User-Agent` is of raas itself, which reads manifests to check them or to mask their layers, and runs none.
+/// Whether a `User-Agent` is of raas itself, which reads manifests to check them or to mask their layers, and never
+/// runs an image.
 pub(super) fn is_ours(user_agent: &str) -> bool {
     user_agent.starts_with("raas/")
 }

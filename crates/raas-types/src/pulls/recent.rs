@@ -8,8 +8,8 @@ use crate::Utc;
 /// The most entries in each of two generations.
 const MOST: usize = 32_768;
 
-/// Values by a hash, in two generations. When the young generation is full, or older than [`WINDOW`], it becomes the old
-/// generation, and the old one is dropped.
+/// Values by a hash, in two generations. When the young generation is full, or older than [`WINDOW`], it becomes the
+/// old generation, and the old one is dropped.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
     begun: Utc,
@@ -32,7 +32,7 @@ impl<V: Default> Recent<V> {
 
     /// The value, or a default one. Each call renews the entry's time.
     pub(super) fn entry(&mut self, key: u64, now: Utc) -> &mut V {
-        self.turn(now);
+        self.start_generation(now);
         let known = self.old.remove(&key).filter(|(since, _)| now.distance(*since) <= WINDOW);
         let known = known.unwrap_or_else(|| (now, V::default()));
         let found = self.young.entry(key).or_insert(known);
@@ -48,13 +48,14 @@ impl<V: Default> Recent<V> {
         if self.find(key, now).is_some() {
             return false;
         }
-        self.turn(now);
+        self.start_generation(now);
         self.old.remove(&key);
         self.young.insert(key, (now, V::default()));
         true
     }
 
-    fn turn(&mut self, now: Utc) {
+    /// Starts a new young generation, if it is time.
+    fn start_generation(&mut self, now: Utc) {
         if self.young.len() >= MOST || now.distance(self.begun) > WINDOW {
             self.old = std::mem::take(&mut self.young);
             self.begun = now;

@@ -31,7 +31,7 @@ pub(super) fn check_name(value: &Value, at_another_service: bool) -> Result<(), 
     )))
 }
 
-/// The beginning of all keys, without slashes around it. `None` if nothing is left.
+/// The prefix of all keys, without slashes around it. `None` if nothing is left.
 pub(super) fn prefix(value: &Value) -> Result<Option<String>, IniError> {
     let whole = text(value)?;
     let path = whole.strip_prefix('/').unwrap_or(&whole);
@@ -53,7 +53,7 @@ pub(super) fn prefix(value: &Value) -> Result<Option<String>, IniError> {
     Ok(Some(path.to_owned()))
 }
 
-/// A value for an error: it may be long, and hold control characters.
+/// A value, shortened and escaped for an error: it may be long, and hold control characters.
 fn shown(value: &str) -> String {
     value.chars().take(80).flat_map(char::escape_default).collect()
 }

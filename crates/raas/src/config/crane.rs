@@ -17,9 +17,9 @@ use raas_base::failure::{Failure, Kind};
 pub(crate) struct CraneConf {
     /// `[general] data_dir`: the folder of the documents.
     pub(crate) data_dir: PathBuf,
-    /// `[general] data_dir_polling_interval`: the time between two looks at the folder.
+    /// `[general] data_dir_polling_interval`: how often the server looks for changed documents.
     pub(crate) every: Duration,
-    /// How its documents are served.
+    /// How the server serves the documents.
     pub(crate) rules: CraneRules,
     /// Notes for people about keys without an effect here.
     pub(crate) notes: Vec<String>,
@@ -37,7 +37,7 @@ const KEYS: [(&str, &[&str]); 5] = [
     ("solr", &["url"]),
 ];
 
-/// The values that make sense only together, while the file is read.
+/// The values read so far that have an effect only together with other values.
 struct Draft {
     url_match: String,
     url_replace: String,
@@ -101,7 +101,7 @@ impl CraneConf {
                 if value.text.contains("%(") {
                     return Err(value.error("`%(name)s` is not supported: write the value itself".into()));
                 }
-                // An empty value means none, as in Crane's own file.
+                // A key without a value counts as not set: the file that Crane ships has such keys.
                 if !value.text.is_empty() {
                     conf.take(name, key, value, &mut draft)?;
                 }
@@ -160,7 +160,7 @@ impl CraneConf {
     }
 }
 
-/// A text for URLs and headers.
+/// A text that may stand in URLs and headers.
 fn visible(value: &Value) -> Result<String, IniError> {
     if value.text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(value.text.clone())

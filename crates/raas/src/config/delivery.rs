@@ -12,7 +12,7 @@ use raas_types::RepositoryPattern;
 pub(crate) struct Delivery {
     /// The key of Akamai's tokens, in hex digits.
     pub(crate) akamai_secret: Option<Secret>,
-    /// The query parameter that has the token.
+    /// The query parameter that carries the token.
     pub(crate) akamai_param: Option<String>,
     /// How long a token is valid at least.
     pub(crate) akamai_ttl: Option<Duration>,
@@ -24,7 +24,8 @@ pub(crate) struct Delivery {
     pub(crate) cloudfront_key: Option<KeySource>,
     /// The repositories whose bytes the server proxies.
     pub(crate) proxy_repositories: Vec<RepositoryPattern>,
-    /// The hosts that the server may take their masked layers from, and addresses that are not public.
+    /// The hosts that the server may fetch masked layers of these repositories from, and the addresses that it may
+    /// connect to although they are not public.
     pub(crate) proxy_hosts: Vec<AllowedHost>,
 }
 

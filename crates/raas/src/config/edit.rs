@@ -2,7 +2,7 @@
 
 use super::ini::Ini;
 
-/// The text with these settings in the section. `None` if the text has all of them.
+/// The text with these settings in the section. `None` if the section and all settings are there already.
 ///
 /// # Errors
 /// The text cannot be read, or has a key with another value.

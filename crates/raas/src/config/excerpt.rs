@@ -1,4 +1,4 @@
-//! The part of the configuration that the servers of one vendor read elsewhere, with the files that it names.
+//! The part of the configuration that a cluster's servers of one vendor need, with the files that it names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,17 +34,17 @@ pub(super) fn values(ini: &Ini) -> Vec<Entry> {
 /// The folder of these files where the servers run.
 const SERVER_FOLDER: &str = "/etc/raas";
 
-/// What stands in place of a secret in a manifest for people.
+/// Stands in place of each secret in a manifest that people get to read.
 const PLACEHOLDER: &str = "REPLACE-ME";
 
-/// The keys of a vendor that name files which its servers read.
+/// The keys of a vendor's section that name files for its servers.
 const FILES: [&str; 4] = ["htpasswd", "token_keys", "client_ca", "cdn_cloudfront_key"];
 
 /// The keys that only the machine of the operator needs.
 const NOT_FOR_SERVERS: [&str; 6] =
     ["openshift_domain", "tls_certificate", "tls_key", "profile", "git_url", "git_branch"];
 
-/// The longest file, in bytes: all files together fit into a secret of Kubernetes, which holds 1 MiB.
+/// The most bytes of all files together: they go into one secret of Kubernetes, which holds 1 MiB.
 const MAX_SIZE: usize = 700_000;
 
 /// `raas.cfg` for the servers of one vendor, and the files that it names.
@@ -99,7 +99,7 @@ impl Config {
     }
 }
 
-/// A value as raas.cfg has it: `${` is kept from being a variable, and further lines are indented.
+/// A value as raas.cfg has it: `${` is escaped, so that it starts no variable, and further lines are indented.
 fn written(value: &str) -> String {
     value.replace("${", "$${").replace('\n', "\n    ")
 }

@@ -1,7 +1,7 @@
-//! A reader of the format of Python's ConfigParser: `[section]`, `key = value` or `key: value`, values that go on in
+//! A reader of the format of Python's ConfigParser: `[section]`, `key = value` or `key: value`, values that continue in
 //! indented lines, comments in lines of their own.
 //!
-//! No reader on crates.io both knows values that go on and says the line of a key.
+//! No parser on crates.io both supports values of several lines and tells the line of a key.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ struct Entry {
 pub(super) struct Value {
     /// The value. Its lines are separated by line feeds.
     pub(super) text: String,
-    /// The value as the file has it, if a part of it comes from the environment.
+    /// The value as the file has it, if it differs: with the names of variables, or with `$${`.
     pub(super) written: Option<String>,
     /// The line of the key, from 1.
     line: usize,
@@ -60,7 +60,8 @@ impl Value {
     }
 }
 
-/// Gives the value of an environment variable for a key of a section, or says why not.
+/// Gives the value of an environment variable. Gets the section, the key and the name of the variable; an error says
+/// why the key may not have it.
 pub(super) type Environment<'a> = dyn Fn(&str, &str, &str) -> Result<String, String> + 'a;
 
 /// An error in the file, and its line.
@@ -84,8 +85,7 @@ impl Ini {
         })
     }
 
-    /// Like [`parse`](Self::parse). `environment` gets the section, the key and the name of the variable, and may refuse to
-    /// give its value.
+    /// Like [`parse`](Self::parse). `environment` may refuse a variable to a key.
     ///
     /// # Errors
     /// A line cannot be read, or a variable is missing or refused.

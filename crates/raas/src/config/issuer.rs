@@ -20,7 +20,7 @@ pub(super) struct IssuerKeys {
 }
 
 impl IssuerKeys {
-    /// The issuer; `None` without any of the keys. A relative path of its keys starts at `folder`.
+    /// The issuer; `None` without any of the keys. A relative path in `token_keys` starts at `folder`.
     ///
     /// # Errors
     /// Some of the keys are missing, or a value cannot be used.

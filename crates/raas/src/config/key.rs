@@ -1,7 +1,7 @@
 //! The description of a key of `raas.cfg`: its name, its meaning, and how its value is read.
 //!
-//! Everything that knows the keys is made from these descriptions: the parser, the hint for a misspelt key, the secrecy
-//! of `raas config show`, `raas.cfg.template`, and the reference in `docs/configuration.md`.
+//! The descriptions are the only list of keys. The parser, the suggestion for a misspelt key, the hidden values of
+//! `raas config show`, `raas.cfg.template` and the reference in `docs/configuration.md` are made from them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub(super) const COMMON_SECTIONS: [&str; 4] = ["redhat", "openshift", "aws", "pu
 
 /// A section of `raas.cfg`, whose keys fill a `T`.
 pub(super) struct Section<T: 'static> {
-    /// The section's name, or the example of a vendor's name.
+    /// The section's name. For the sections of vendors, an example of a vendor's name.
     pub(super) name: &'static str,
     #[cfg_attr(
         not(test),
@@ -64,7 +64,7 @@ enum Read<T> {
 pub(super) struct KeyText {
     /// The meaning, in one sentence without a full stop.
     pub(super) meaning: &'static str,
-    /// What holds without the key, if that is worth saying.
+    /// What raas does without the key, unless that is plain from the meaning.
     pub(super) default: Option<&'static str>,
     /// A value as it may stand in the file.
     pub(super) example: &'static str,
@@ -104,13 +104,13 @@ impl<T> Key<T> {
         }
     }
 
-    /// Hides the value from people.
+    /// Makes `raas config show` hide the value.
     pub(super) const fn secret(mut self) -> Self {
         self.is_secret = true;
         self
     }
 
-    /// Says what holds without the key.
+    /// Sets the text that says what raas does without the key.
     pub(super) const fn default(mut self, default: &'static str) -> Self {
         self.text.default = Some(default);
         self
@@ -142,7 +142,7 @@ impl<T> Section<T> {
         Ok(())
     }
 
-    /// Whether the value of a key is hidden. An unknown key is.
+    /// Whether the value of a key is hidden. The value of an unknown key is hidden too: it may be a misspelt password.
     pub(super) fn is_secret(&self, key: &str) -> bool {
         self.keys.iter().find(|known| known.is_called(key)).is_none_or(|known| known.is_secret)
     }
@@ -161,7 +161,7 @@ impl<T> Section<T> {
 /// The known word that a misspelt word was probably meant to be.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), *other));
-    // A third of the letters may be wrong.
+    // More wrong letters than a third make another word.
     distances
         .min()
         .filter(|(distance, other)| *distance <= other.len().min(word.len()) / 3)

@@ -42,7 +42,7 @@ fn template() -> String {
     text
 }
 
-/// Adds a comment, in lines that are not too long.
+/// Adds a comment, in lines of at most [`WIDTH`] characters.
 fn comment(words: &str, text: &mut String) {
     let mut line = "#".to_owned();
     for word in words.split(' ') {

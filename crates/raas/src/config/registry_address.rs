@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use raas_types::{HostName, HostNameError};
 
-/// The host of a registry, with the port if people name one.
+/// The host of a registry, and its port if it is not the port of https.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RegistryAddress {
     pub(crate) host: HostName,
@@ -18,7 +18,7 @@ impl FromStr for RegistryAddress {
     fn from_str(text: &str) -> Result<Self, HostNameError> {
         let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let (host, port) = parts.map_or((text, None), |(host, port)| (host, Some(port)));
-        // The port of https is none for people: a reference without a port means it.
+        // A reference without a port means the port of https, so `host:443` and `host` are the same address.
         Ok(Self { host: host.parse()?, port: port.filter(|port| *port != 443) })
     }
 }

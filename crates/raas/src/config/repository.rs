@@ -31,10 +31,10 @@ pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>, Failure> 
 /// The content of `raas.cfg` in a new repository.
 const FIRST: &[u8] = b"# The configuration of raas; raas.cfg.template explains every key.\n";
 
-/// How many times a push is tried when other pushes come first.
+/// How many times raas tries a push when other pushes come first.
 const TRIES: u32 = 20;
 
-/// The longest pause after the first try: see [`pause`].
+/// The measure of the pauses between tries: see [`pause`].
 const PACE: Duration = Duration::from_millis(100);
 
 impl ConfigRepository {
@@ -169,10 +169,11 @@ impl ConfigRepository {
         }
     }
 
-    /// Moves the branch to the last commit of the remote branch.
+    /// Moves the clone's branch to the last commit of the remote branch, which drops the commit that could not be
+    /// pushed.
     fn start_over(&self, before: Option<&CommitId>) -> Result<(), Failure> {
         match self.remote.fetch(self.clone.git(), &self.branch) {
-            // The repository is still without commits, because our first push did not arrive.
+            // The remote repository still has no commit, so the clone's branch must have none either.
             Err(error) if error.kind == GitErrorKind::NotFound && before.is_none() => {
                 let reference = format!("refs/heads/{}", self.branch);
                 self.clone.git().run(&["update-ref", "-d", &reference])?;
@@ -183,7 +184,8 @@ impl ConfigRepository {
     }
 }
 
-/// A pause that grows with the tries and is random, so that two runs that collided do not collide again.
+/// The pause after a try: 1/4 to 5/4 of `pace`, doubled after the second try and again after the third. It is random,
+/// so that two runs that collided do not collide again.
 fn pause(pace: Duration, tries: u32) -> Duration {
     let most = pace * (1 << (tries.min(3) - 1));
     let chance = RandomState::new().hash_one(std::process::id()) % 1000;

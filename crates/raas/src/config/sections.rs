@@ -24,7 +24,7 @@ pub(super) fn federation(ini: &Ini, folder: &Path) -> Result<FederationSettings,
     Ok(settings)
 }
 
-/// Whether the value of a key is never shown.
+/// Whether the value of a key is a secret, which raas never shows.
 pub(super) fn is_secret(section: &str, key: &str) -> bool {
     match section {
         "redhat" => redhat::SECTION.is_secret(key),

@@ -1,11 +1,11 @@
-//! No two vendors keep their objects in the same place of a bucket: that would be one registry with two owners.
+//! Checks that no two vendors share a prefix of a bucket: each would overwrite the other's registry.
 
 use raas_types::VendorName;
 
 use super::ini::{Ini, IniError};
 use super::sections::VendorSettings;
 
-/// Checks that no vendor's objects lie within another vendor's prefix.
+/// Checks that no vendor's prefix contains another vendor's objects.
 pub(super) fn check(ini: &Ini, vendors: &[(VendorName, VendorSettings)]) -> Result<(), IniError> {
     let region = ini.value("aws", "region").map(|value| value.text.as_str());
     for (n, (vendor, settings)) in vendors.iter().enumerate() {

@@ -22,7 +22,8 @@ pub(super) const FILE: &str = "raas.cfg";
 pub(crate) struct ConfigRequest {
     /// `--config`: the file. It comes before everything else.
     pub(crate) file: Option<PathBuf>,
-    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the files of [`search_path`].
+    /// `--config-repo` or `RAAS_CONF_REPO`: the address of the repository. It comes before the files of
+    /// [`search_path`].
     pub(crate) repository: Option<String>,
     /// `--configenv`: the branch of the repository.
     pub(crate) branch: Option<String>,
@@ -31,13 +32,13 @@ pub(crate) struct ConfigRequest {
 }
 
 impl ConfigRequest {
-    /// Whether the configuration is in a repository, so that a look for changes goes over the network.
+    /// Whether the configuration is in a repository, so that [`version`](Self::version) asks over the network.
     pub(crate) fn is_in_repository(&self) -> bool {
         self.file.is_none() && self.repository.is_some()
     }
 
-    /// A text that changes with the configuration: the branch's commit, or the identity, size and time of the file. `None`
-    /// if it cannot be read now.
+    /// A text that changes with the configuration: the branch's commit, or the identity, size and time of the file.
+    /// `None` if it cannot be read now.
     pub(crate) fn version(&self) -> Option<String> {
         if let (None, Some(address)) = (&self.file, &self.repository) {
             let remote = Remote { address: address.clone(), timeout: self.git_timeout };
@@ -48,7 +49,7 @@ impl ConfigRequest {
             None => find_file(&search_path()).ok()??,
         };
         let metadata = fs::metadata(&file).ok()?;
-        // Another file may come first in the search path meanwhile.
+        // The path is part of the version: a new file may now come first in the search path.
         let name = file.display();
         Some(format!(
             "{name} {} {} {}.{}",
@@ -118,7 +119,7 @@ impl ConfigSource {
         }
     }
 
-    /// The configuration for people in any folder: a file has its whole path.
+    /// The name of the configuration for messages that are read in another folder: a file has its absolute path.
     pub(super) fn whole_name(&self) -> String {
         match self {
             ConfigSource::File(path) => {
@@ -129,8 +130,8 @@ impl ConfigSource {
         }
     }
 
-    /// Changes the file's text, and returns whether `edit` changed it. `edit` gets the text, and is called again if somebody
-    /// else has changed the file meanwhile.
+    /// Changes the file's text, and returns whether `edit` changed it. `edit` gets the text, and is called again if
+    /// somebody else has changed the file meanwhile.
     pub(super) fn edit(
         &self,
         message: &str,
@@ -164,7 +165,8 @@ impl fmt::Display for ConfigSource {
     }
 }
 
-/// The files that are looked for, the first of which is taken: in the current folder, of the user, of the machine.
+/// Where raas looks for the file, in this order: in the current folder, of the user, of the machine. It takes the first
+/// that exists.
 ///
 /// Source: XDG Base Directory Specification, `XDG_CONFIG_HOME`.
 pub(crate) fn search_path() -> Vec<PathBuf> {
@@ -179,7 +181,8 @@ fn search_path_of(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     [Some(PathBuf::from(FILE)), user, Some(machine)].into_iter().flatten().collect()
 }
 
-/// The first of these files that exists. A link without a target exists: it is an error later, and no other file is taken.
+/// The first of these files that exists. A link without a target counts as existing: reading it fails later, and raas
+/// does not silently take another file.
 fn find_file(paths: &[PathBuf]) -> Result<Option<PathBuf>, Failure> {
     for path in paths {
         match fs::symlink_metadata(path) {
@@ -197,7 +200,7 @@ fn unreadable(path: &Path, error: io::Error) -> Failure {
 
 /// Replaces a file and keeps its permissions: it may hold secrets.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // A link stays: the file that it leads to is replaced.
+    // A symbolic link stays: its target is replaced.
     let path = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         path => path?,

@@ -17,7 +17,7 @@ impl TagPattern {
         let Some(mut rest) = tag.as_str().strip_prefix(first) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            // The earliest place leaves the most for the other parts.
+            // The earliest match leaves the longest rest for the other parts.
             let Some(at) = rest.find(part) else { return false };
             rest = &rest[at + part.len()..];
         }

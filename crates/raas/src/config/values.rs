@@ -43,7 +43,8 @@ pub(super) fn url(value: &Value) -> Result<String, IniError> {
     }
 }
 
-/// A server: a host name with or without a port, which means https, or a URL without a path. The result is a URL.
+/// A server: a URL without a path, or a host name with or without a port, which is called by https. The result is a
+/// URL.
 pub(super) fn server(value: &Value) -> Result<String, IniError> {
     let with_scheme = match value.text.contains("://") {
         true => value.text.clone(),
@@ -120,7 +121,7 @@ pub(super) fn tag_patterns(value: &Value) -> Result<Vec<TagPattern>, IniError> {
 
 /// The host of a registry, with its port if it has one.
 pub(super) fn registry_host(value: &Value) -> Result<String, IniError> {
-    // The parser of references knows what a host is.
+    // The parser of image references checks the host.
     let image = format!("{}/x", value.text).parse::<ImageReference>();
     match image {
         Ok(_) if !value.text.contains('/') => Ok(value.text.to_ascii_lowercase()),

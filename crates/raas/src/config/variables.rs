@@ -1,18 +1,18 @@
 //! Which environment variables `${NAME}` may stand for.
 //!
-//! Whoever can write `raas.cfg` must not be able to read the environment of a server through a value that clients see,
-//! such as `layer_url`.
+//! A colleague who can write `raas.cfg` must not be able to read a server's environment through a value that clients
+//! see, such as `layer_url`.
 
 use super::sections;
 
-/// The variable with the names of the variables that may stand in any key. It is set where raas runs, so a colleague with
-/// the configuration repository cannot change it.
+/// The environment variable that lists the variables which may stand in any key. It is set where raas runs, so a
+/// colleague with the configuration repository cannot change it.
 const ALLOWED: &str = "RAAS_ENV_OK";
 
 /// The environment variables for values of `raas.cfg`.
 pub(super) struct Variables<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
-    /// The only variables that may be read, from any key. None: every variable, from keys that hold secrets.
+    /// The only variables that values may name, in any key. `None`: keys that hold secrets may name every variable.
     allowed: Option<Vec<String>>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Variables<'a> {
     /// The value of a variable, for a key of a section.
     ///
     /// # Errors
-    /// The variable is missing, or may not stand in this key. The message names it and shows no value.
+    /// The variable is missing, or this key may not name it. The message shows no value.
     pub(super) fn value(&self, section: &str, key: &str, name: &str) -> Result<String, String> {
         match &self.allowed {
             Some(allowed) if !allowed.iter().any(|known| known == name) => {

@@ -1,4 +1,4 @@
-//! Settings that are valid, and that a person should know of.
+//! Warnings about settings that are valid, but probably not what the operator wants.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,23 +10,24 @@ use crate::forwarding::is_private_address;
 use crate::url::{authority, host_of};
 
 impl Config {
-    /// What to know of the file and of all its sections, a sentence each.
+    /// The warnings about the file and all its sections, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let vendors = self.vendors.iter().flat_map(|(name, settings)| of_vendor(name, settings));
-        self.readable_secrets().into_iter().chain(self.private_layers()).chain(vendors).collect()
+        self.readable_secrets().into_iter().chain(self.private_layer_url()).chain(vendors).collect()
     }
 
-    /// What to know of the file and of one vendor's section.
+    /// The warnings about the file, `[redhat]` and one vendor's section.
     pub(crate) fn warnings_for(&self, vendor: &VendorName) -> Vec<String> {
         let own = of_vendor(vendor, &self.vendor(vendor));
-        self.readable_secrets().into_iter().chain(self.private_layers()).chain(own).collect()
+        self.readable_secrets().into_iter().chain(self.private_layer_url()).chain(own).collect()
     }
 
-    /// Whether every user of this machine may read secrets in the file. A repository has its own rules.
+    /// A warning if every user of this machine may read secrets in the file. Who may read a repository is not raas's to
+    /// check.
     fn readable_secrets(&self) -> Option<String> {
         let ConfigSource::File(path) = &self.source else { return None };
         let key = self.settings.iter().find(|setting| setting.has_secret)?;
-        // A file that is gone was read before.
+        // The file may be gone by now: then there is nothing to protect.
         let is_open = fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0);
         let path = path.display();
         is_open.then(|| {
@@ -37,12 +38,12 @@ impl Config {
         })
     }
 
-    fn private_layers(&self) -> Option<String> {
+    fn private_layer_url(&self) -> Option<String> {
         warning("layer_url", "redhat", self.redhat.layer_url.as_deref())
     }
 }
 
-/// What to know of the addresses in a vendor's section to which clients are sent.
+/// Warnings about the addresses in a vendor's section that the server sends clients to.
 fn of_vendor(vendor: &VendorName, settings: &VendorSettings) -> Vec<String> {
     let bucket = match settings.access {
         BucketAccess::Presigned | BucketAccess::Public => ("s3_endpoint", settings.s3_endpoint.as_deref()),

@@ -190,7 +190,7 @@ fn check_redirect(
     }
 }
 
-/// The problem of a last answer that is an error.
+/// The problem behind an error that ends the redirects.
 fn refusal(answer: Answer, at: &str, sent_token: bool, began: Option<Utc>) -> Problem {
     let (status, theirs, host) = (answer.status, clock(&answer), authority(at).to_owned());
     let signed = signed::read(at);

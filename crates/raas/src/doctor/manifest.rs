@@ -15,8 +15,8 @@ const ACCEPT_ALL: &str = "application/vnd.oci.image.index.v1+json, application/v
 const ACCEPT_NO_INDEX: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// Checks the manifest of a reference. Returns the manifest, and a list with it if it is an image manifest. `None` if no
-/// client can pull it.
+/// Checks the manifest of a reference. Returns the manifest, and a list with it if it is an image manifest. `None` if
+/// no client can pull it.
 pub(super) fn check(
     session: &mut Session<'_>,
     reference: &Reference,
@@ -46,7 +46,7 @@ pub(super) fn check(
                 .ask("GET", &by_digest, &[("accept", ACCEPT_ALL)])
                 .and_then(|answer| answer.bytes(Manifest::MAX_SIZE));
             if !same.is_ok_and(|bytes| Digest::of(&bytes) == got.digest) {
-                let found = format!("its digest {} gives other bytes than its tag", got.digest);
+                let found = format!("the digest {} gives other bytes than the tag", got.digest);
                 checks.push(Check::failed(
                     "manifest",
                     found,
@@ -123,7 +123,7 @@ fn fetch(session: &mut Session<'_>, url: &str, checks: &mut Vec<Check>) -> Optio
         )),
         None => problems.push(Problem::warning(
             "the answer has no Docker-Content-Digest",
-            "send it, so that clients need not fetch what they have; a proxy may have removed it",
+            "send Docker-Content-Digest, so that clients need not fetch what they have; a proxy may have removed it",
         )),
     }
     let plain =
@@ -203,7 +203,7 @@ fn compare(head: Result<Answer, String>, status: u16, digest: &Digest, length: u
     }
 }
 
-/// The check of what a client gets that does not know indexes.
+/// Checks what the registry sends to a client that does not know indexes.
 fn check_without_index(session: &Session<'_>, url: &str, reference: &Reference) -> Option<Check> {
     if matches!(reference, Reference::Digest(_)) {
         return None;

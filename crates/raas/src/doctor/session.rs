@@ -13,7 +13,7 @@ use crate::url::{authority, host_of};
 use raas_base::redact;
 use raas_sources::registry::Challenge;
 
-/// The difference of clocks that is a warning, in seconds. Storage services refuse signatures from 15 minutes of difference
+/// The difference of clocks from which the doctor warns, in seconds. Storage services refuse signatures from 15 minutes
 /// on.
 pub(super) const SKEW: u64 = 300;
 
@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
             None => {
                 let fix =
                     "correct WWW-Authenticate: clients know Basic, and Bearer with a realm of http or https";
-                checks.push(Check::failed("login", "clients do not know its challenge", fix));
+                checks.push(Check::failed("login", "clients do not know the registry's challenge", fix));
                 false
             }
         }

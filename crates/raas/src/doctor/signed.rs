@@ -14,7 +14,8 @@ pub(super) struct Signed {
 /// Reads the validity of a URL. `None` if the URL is not signed.
 ///
 /// Source: AWS, "Authenticating Requests: Using Query Parameters" (X-Amz-…) and the older `Expires`; Amazon CloudFront,
-/// "Create a signed URL using a canned policy"; Google, "V4 signing process" (X-Goog-…); Azure, "Create a service SAS" (se).
+/// "Create a signed URL using a canned policy"; Google, "V4 signing process" (X-Goog-…); Azure, "Create a service SAS"
+/// (se).
 pub(super) fn read(url: &str) -> Option<Signed> {
     let (_, query) = url.split_once('?')?;
     let value = |name: &str| {

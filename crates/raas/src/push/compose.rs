@@ -27,7 +27,7 @@ impl Composer<'_> {
     /// `old_manifest` reads a manifest of the record.
     ///
     /// # Errors
-    /// A manifest of the record cannot be read. Without it, a tag of an index would lose its image for amd64.
+    /// A manifest of the record cannot be read. It may be an index, whose tag would lose its image for amd64.
     pub(super) fn compose(
         &self,
         current: &Current,
@@ -76,7 +76,7 @@ impl Composer<'_> {
         v2.tags.extend(stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)));
         for (digest, manifest) in &stored.manifests {
             let StoredManifest { bytes, media_type, platform } = manifest;
-            // A source that lacks the config of a manifest does not know its platform.
+            // A source without the manifest's config does not tell the platform. The published entry may.
             let known = v2.manifests.get(digest).and_then(|entry| entry.platform.clone());
             let entry = ManifestEntry {
                 media_type: media_type.clone(),
@@ -89,7 +89,7 @@ impl Composer<'_> {
         v2
     }
 
-    /// The v1 content. A tag that this push moves to v2 content is removed from it, since Docker v1 clients would get old
+    /// The v1 content. It loses the tags that this push gives to v2 content: otherwise Docker v1 clients would get old
     /// content for the tag.
     fn v1(&self, current: &Current, stored: &Stored) -> Option<V1Content> {
         let mut v1 = if self.prune { None } else { current.v1.clone() }.unwrap_or_default();

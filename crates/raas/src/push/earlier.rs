@@ -10,8 +10,8 @@ use raas_publish::history;
 use raas_publish::home::Vendor;
 use raas_publish::record::Record;
 
-/// The manifests of a repository in all publications of the record. It has no blobs, since the plan searches for blobs in
-/// the bucket.
+/// The manifests of a repository in all publications of the record. It offers no blobs: the plan looks for them in the
+/// bucket.
 pub(super) struct EarlierManifests<'a> {
     record: Record,
     head: CommitId,
@@ -33,7 +33,8 @@ impl<'a> EarlierManifests<'a> {
         if let Some(bytes) = self.record.read(&self.head, &path)? {
             return Ok(Some(bytes));
         }
-        // The last two commits that changed the path are its removal and its addition.
+        // The manifest may be removed by now. The last two commits that changed its path are then its removal and its
+        // addition.
         for entry in history::entries(&self.record, &self.head, std::slice::from_ref(&path), Some(2))? {
             if let Some(bytes) = self.record.read(&entry.commit, &path)? {
                 return Ok(Some(bytes));

@@ -9,7 +9,7 @@ use raas_types::{Digest, ImageId, RepositoryName};
 use raas_base::failure::Failure;
 use raas_publish::home::Vendor;
 
-/// A stored blob, with the repository that has it. `size` is in bytes.
+/// A blob in the bucket, with the repository that has it. `size` is in bytes.
 #[derive(Debug, Clone)]
 pub(super) struct StoredBlob {
     pub(super) repository: RepositoryName,
@@ -69,7 +69,8 @@ impl PublishedContent {
                     if let Some(diff_id) = entry.diff_id.filter(|id| parts.diff_ids.contains(id)) {
                         self.packed.entry(diff_id).or_insert_with(|| stored.clone());
                     }
-                    // A Docker v1 image knows the digest of its blob only from the published entry.
+                    // A Docker v1 image does not tell the digest of its blob, only its published entry does. So all
+                    // blobs are kept for it.
                     if parts.blobs.contains(&digest) || !parts.images.is_empty() {
                         self.blobs.entry(digest).or_insert(stored);
                     }

@@ -10,7 +10,7 @@ use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_sources::http;
 
-/// The largest layer, in bytes. `raas-image` unpacks no more of a layer.
+/// The largest layer, in bytes: the limit of `raas-image` for an unpacked layer.
 const MAX_SIZE: u64 = 64 * 1024 * 1024 * 1024;
 
 /// Downloads a URL into a file without a name in the folder `spool`. The system removes the file when it is closed.

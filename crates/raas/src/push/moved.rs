@@ -1,4 +1,4 @@
-//! The tags that a push moves: a published tag that gets another image.
+//! Finds the tags that a push moves: published tags that get another image.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use raas_publish::record::Record;
 /// A tag that gets another manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct MovedTag {
-    /// The manifest that the tag has until now.
+    /// The manifest that the tag has before the push.
     pub(crate) from: Digest,
     /// The manifest that the push gives to the tag. A dry run does not know it if raas makes the manifest.
     pub(crate) to: Option<Digest>,
@@ -24,7 +24,7 @@ pub(crate) struct MovedTag {
 /// Moved tags by name.
 pub(crate) type MovedTags = BTreeMap<Tag, MovedTag>;
 
-/// The published tags that these tags replace with another manifest.
+/// The published tags that `new` gives another manifest.
 pub(super) fn between(current: &Current, new: &BTreeMap<Tag, Digest>) -> MovedTags {
     let published = current.v2.iter().flat_map(|v2| &v2.tags);
     let moved = published.filter_map(|(tag, from)| {
@@ -34,13 +34,13 @@ pub(super) fn between(current: &Current, new: &BTreeMap<Tag, Digest>) -> MovedTa
     moved.collect()
 }
 
-/// What a plan will give to a tag.
+/// What a tag will name. If raas makes the manifest, its digest is not known before the transfer.
 enum Foreseen {
     /// This manifest of the source.
     Manifest(Digest),
-    /// A manifest of this config, which raas makes.
+    /// A manifest that raas makes for this config.
     Config(Digest),
-    /// A manifest of this Docker v1 image, which raas makes.
+    /// A manifest that raas makes for this Docker v1 image.
     Image(ImageId),
 }
 

@@ -14,9 +14,9 @@ use raas_sources::federation::Sources;
 /// The operator's documents that a push publishes.
 #[derive(Debug, Default)]
 pub(crate) struct OperatorDocuments {
-    /// Whether the push removes other operator's documents from the record. It does so only if the configuration has a
-    /// source of documents.
-    mirror: bool,
+    /// Whether the push removes the operator's other documents from the record. It does so only if the configuration
+    /// has a source of documents: otherwise their absence says nothing.
+    removes_others: bool,
     names: BTreeSet<RepositoryName>,
     files: BTreeMap<String, Vec<u8>>,
     /// The vendor's image that the push publishes.
@@ -29,7 +29,8 @@ type Files = BTreeMap<String, Option<Vec<u8>>>;
 impl OperatorDocuments {
     /// Decides which documents are published, before anything is stored.
     pub(crate) fn plan(sources: &Sources, vendor: &Vendor, image: &RepositoryName) -> Result<Self, Failure> {
-        let mut planned = Self { mirror: sources.configured, image: Some(image.clone()), ..Self::default() };
+        let mut planned =
+            Self { removes_others: sources.configured, image: Some(image.clone()), ..Self::default() };
         let mut origins: BTreeMap<String, &str> = BTreeMap::new();
         for source in &sources.documents {
             let document = &source.document;
@@ -73,7 +74,7 @@ impl OperatorDocuments {
         // Another push may have published since the plan.
         let published = self.check(&reader)?;
         let mut files = Files::new();
-        if self.mirror {
+        if self.removes_others {
             files.extend(reader.paths(tree::OPERATOR).map(|path| (path.to_owned(), None)));
             for name in published {
                 files.extend(reader.paths(&tree::manifests(&name)).map(|path| (path.to_owned(), None)));
@@ -87,8 +88,8 @@ impl OperatorDocuments {
         self.files.iter().map(|(path, bytes)| (path.clone(), Some(bytes.clone()))).collect()
     }
 
-    /// Rejects names that both the vendor and the operator publish. Returns the repositories that the operator publishes
-    /// now.
+    /// Rejects names that both the vendor and the operator publish. Returns the repositories that the operator
+    /// publishes now.
     fn check(&self, reader: &Reader<'_>) -> Result<Vec<RepositoryName>, Failure> {
         let published: Vec<RepositoryName> = reader.paths(tree::OPERATOR).filter_map(name_of).collect();
         self.check_image(&published)?;
@@ -103,8 +104,8 @@ impl OperatorDocuments {
 
     fn check_image(&self, published: &[RepositoryName]) -> Result<(), Failure> {
         let Some(image) = &self.image else { return Ok(()) };
-        // With `mirror`, this commit removes the operator's other documents, so they cannot conflict.
-        let remains = !self.mirror && published.contains(image);
+        // With `removes_others`, this commit removes the operator's other documents, so they cannot conflict.
+        let remains = !self.removes_others && published.contains(image);
         if self.names.contains(image) || remains { Err(taken(image)) } else { Ok(()) }
     }
 }

@@ -12,8 +12,8 @@ use raas_base::failure::{Failure, Kind};
 use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{MaskedWithoutLocation, Masks};
 
-/// The base URL of masked layers whose location nobody has said, if the configuration allows them. No client can resolve
-/// the host, and its name says what is missing. Source: RFC 2606, section 2, for `.invalid`.
+/// The base URL of masked layers without a known location, if the configuration allows them. No client can resolve the
+/// host, and its name says what is missing. Source: RFC 2606, section 2, for `.invalid`.
 pub(super) const NO_LOCATION: &str = "https://layer-url-is-not-set.invalid";
 
 /// What the push does with each layer of the image.
@@ -32,13 +32,13 @@ pub(super) enum PlannedImage {
 /// The action for a blob whose digest is known before the transfer.
 #[derive(Debug, Clone)]
 pub(super) enum BlobAction {
-    /// None: the repository has the blob.
+    /// Nothing to do: the repository has the blob.
     Present,
     /// Copy the blob from another repository of the bucket.
     Copy(StoredBlob),
     /// Stream the blob from the source into the bucket.
     Store(Content),
-    /// None: clients are sent to this URL.
+    /// Nothing to store: servers send clients to this URL.
     Elsewhere(String),
 }
 
@@ -49,7 +49,7 @@ pub(super) enum SavedAction {
     Reuse(StoredBlob, BlobAction),
     /// Pack the layer and store it.
     Pack,
-    /// None: clients are sent to this URL.
+    /// Nothing to store: servers send clients to this URL.
     Elsewhere(PackedLayer, String),
 }
 
@@ -60,7 +60,7 @@ pub(super) enum V1Action {
     Reuse(PublishedImage),
     /// Store the layer as it is and, for today's clients, packed.
     Store,
-    /// None: clients are sent to this URL, which is a folder of the image's three files.
+    /// Nothing to store: servers send clients to this URL, which is a folder of the image's three files.
     Elsewhere(String),
 }
 
@@ -127,13 +127,13 @@ impl Plan {
     }
 }
 
-/// Where the source's own document says that a Docker v1 image is. Clients must be able to follow the URL.
+/// The location of a Docker v1 image in the document of its source. `None` if it is no URL for clients.
 fn own_location(set: &V1Set, id: &ImageId) -> Option<String> {
     let folder = format!("{}/{id}", set.url.as_deref()?.trim_end_matches('/'));
     folder.parse::<Location>().ok().map(String::from)
 }
 
-/// The URL of a layer that the source does not have. It must be a URL that clients can be sent to.
+/// Checks the URL of a layer that the source does not have: servers send clients to it.
 fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
     url.parse::<Location>().map(String::from).map_err(|error| {
         let message =
@@ -147,11 +147,11 @@ fn foreign(digest: &Digest, url: &str) -> Result<String, Failure> {
 /// Decides the action for each layer.
 pub(super) struct Planner<'a> {
     name: &'a RepositoryName,
-    /// The format of the archive; none for a repository in a registry.
+    /// The format of the archive; `None` for a repository in a registry.
     kind: Option<SourceKind>,
     masks: &'a Masks,
     published: &'a PublishedContent,
-    held: &'a RepositoryListing<'a>,
+    listing: &'a RepositoryListing<'a>,
     masked: Vec<Masked>,
     /// Masked layers without a location, for which the image is rejected.
     without_location: Vec<String>,
@@ -163,9 +163,9 @@ impl<'a> Planner<'a> {
         kind: Option<SourceKind>,
         masks: &'a Masks,
         published: &'a PublishedContent,
-        held: &'a RepositoryListing<'a>,
+        listing: &'a RepositoryListing<'a>,
     ) -> Self {
-        Self { name, kind, masks, published, held, masked: Vec::new(), without_location: Vec::new() }
+        Self { name, kind, masks, published, listing, masked: Vec::new(), without_location: Vec::new() }
     }
 
     /// Plans the image. Rejects an image with a masked layer without a location, and an image with a layer that neither
@@ -195,7 +195,8 @@ impl<'a> Planner<'a> {
         self.location(known, digest, &format!("blobs/{digest}"))
     }
 
-    /// The location of a masked layer, below the path `below` of its base URL. `None` rejects the image.
+    /// The location of a masked layer. A layer without a known one rejects the image (`None`), or gets the path `below`
+    /// under [`NO_LOCATION`].
     fn location(&mut self, known: Option<String>, layer: impl Display, below: &str) -> Option<String> {
         if known.is_none() && self.masks.when_without_location() == MaskedWithoutLocation::Refuse {
             self.without_location.push(layer.to_string());
@@ -214,8 +215,8 @@ impl<'a> Planner<'a> {
                     self.masked.push(Masked::new(blob.digest, &location));
                     BlobAction::Elsewhere(location)
                 }
-                // A layer that must not be redistributed. Clients fetch it from the URL in the manifest, unless the bucket
-                // has the layer.
+                // A source leaves out a layer that it may not redistribute. Clients fetch it from the URL in the
+                // manifest, unless the bucket has it.
                 (None, Some(url)) if blob.content.is_none() => {
                     match self.in_bucket(&blob.digest, blob.size, self.published.blobs.get(&blob.digest))? {
                         Some(action) => action,
@@ -257,11 +258,11 @@ impl<'a> Planner<'a> {
         size: u64,
         published: Option<&StoredBlob>,
     ) -> Result<Option<BlobAction>, Failure> {
-        if self.held.has(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
+        if self.listing.has(&ObjectKey::Blob(self.name.clone(), *digest), size)? {
             return Ok(Some(BlobAction::Present));
         }
         match published {
-            Some(blob) if self.held.has(&ObjectKey::Blob(blob.repository.clone(), *digest), size)? => {
+            Some(blob) if self.listing.has(&ObjectKey::Blob(blob.repository.clone(), *digest), size)? => {
                 Ok(Some(BlobAction::Copy(blob.clone())))
             }
             _ => Ok(None),
@@ -275,7 +276,8 @@ impl<'a> Planner<'a> {
                 Some(mask) => {
                     let Some(location) = self.blob_location(mask.location, diff_id) else { continue };
                     self.masked.push(Masked::new(*diff_id, &location));
-                    // A document may name the packed form of this layer. Otherwise the location serves the layer unpacked.
+                    // A document may name the packed form of this layer. Without one, the location serves the layer
+                    // unpacked.
                     let (digest, size) = mask.blob.unwrap_or((*diff_id, content.size()));
                     let packing = if digest == *diff_id { Packing::Plain } else { Packing::Gzip };
                     SavedAction::Elsewhere(PackedLayer { digest, size, diff_id: *diff_id, packing }, location)
@@ -312,7 +314,7 @@ impl<'a> Planner<'a> {
                     ));
                 }
                 None => match self.published.images.get(id) {
-                    // Without the size that was published, nobody can know whether the bucket still has the blob.
+                    // Without the published size, the push cannot check whether the bucket still has the blob.
                     Some((repository, entry)) => match self.published.blobs.get(&entry.blob) {
                         Some(blob) => V1Action::Reuse(PublishedImage {
                             repository: repository.clone(),

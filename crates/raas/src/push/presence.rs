@@ -1,6 +1,7 @@
-//! Asks, before a push stores anything, whether the masked layers are where clients will be sent to.
+//! Asks, before a push stores anything, whether the masked layers are at the locations that servers will send clients
+//! to.
 //!
-//! The answers are good to know and decide nothing: the operator may open a location later.
+//! The answers are printed and never stop a push: the operator may open a location later.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,13 @@ use raas_base::parallel;
 use raas_sources::http;
 use raas_sources::registry::{self, ask};
 
-/// The most locations that are asked at once.
+/// The most requests at once.
 const IN_FLIGHT: usize = 8;
 
-/// How long the push asks. Locations that are left then are not asked.
+/// How long the push starts requests. It does not ask the remaining locations.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many layers that are not there the push names. It counts the others.
+/// The most missing layers that the push names. It only counts the others.
 const MOST_NAMED: usize = 5;
 
 /// Asks for each masked layer, and prints the outcome.

@@ -1,9 +1,8 @@
-//! Tells whether a publication protects its image: the command line says so, a pattern matches a new image, or the image
-//! was protected when it was last published.
+//! Decides whether a publication protects its image. It does if the command line says so, if a pattern matches a new
+//! image, or if the image was protected when it was last published.
 //!
-//! `protected` is a decision about who may see the image, and no part of the image. A push keeps it, a rollback keeps it,
-//! and a push after `raas unpublish` keeps it too. Otherwise a protected image would become public without anybody's
-//! decision.
+//! `protected` says who may see the image, and is no part of the image. A push, a rollback, and a push after
+//! `raas unpublish` all keep it. Otherwise a protected image would become public without anybody's decision.
 
 use std::fmt;
 
@@ -20,9 +19,9 @@ use raas_publish::{access, history};
 use crate::config::Config;
 use crate::exposure;
 
-/// What decides whether a push protects an image.
+/// Everything that decides whether a push protects an image that is not protected yet.
 #[derive(Clone, Copy)]
-pub(super) struct Birth<'a> {
+pub(super) struct ProtectionRules<'a> {
     pub(super) registry: &'a Registry<'a>,
     pub(super) config: &'a Config,
     pub(super) name: &'a RepositoryName,
@@ -40,7 +39,7 @@ pub(super) enum Reason {
     Config(RepositoryPattern),
 }
 
-impl Birth<'_> {
+impl ProtectionRules<'_> {
     /// Checks what is known before anything is stored.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::Options;
 use super::compose::Composer;
 use super::moved::{self, MovedTags};
 use super::operator_documents::OperatorDocuments;
-use super::protection::{self, Birth, Reason};
+use super::protection::{self, ProtectionRules, Reason};
 use super::report::Report;
 use super::transfer::Stored;
 use super::transfer_v1;
@@ -33,7 +33,7 @@ pub(super) struct Publisher<'a> {
     /// The tags that must not move.
     pub(super) immutable: &'a ImmutableTags,
     pub(super) operator: &'a OperatorDocuments,
-    pub(super) birth: Birth<'a>,
+    pub(super) protection: ProtectionRules<'a>,
     pub(super) progress: &'a Progress,
     /// Set if everybody may read the vendor's objects.
     pub(super) open_access: Option<OpenAccess>,
@@ -48,8 +48,8 @@ struct Changes {
     removed_tags: Vec<Tag>,
     /// Whether only users may see the repository.
     protected: bool,
-    /// The earlier publication that protected the repository, if the repository is unpublished now and this publication
-    /// protects it again.
+    /// The last publication of a repository that is unpublished now, if the repository was protected in it. This
+    /// publication protects it again.
     protected_before: Option<CommitId>,
     /// Why the publication protects a repository that was not protected.
     newly_protected: Option<Reason>,
@@ -59,7 +59,7 @@ impl Publisher<'_> {
     /// Publishes the stored content and the operator's documents. Returns the commit that holds them; if nothing
     /// changes, that is the last commit.
     pub(super) fn publish(&self, report: &mut Report) -> Result<Done, Failure> {
-        // A push that changes nothing needs no publish lease, so the first attempt is without it.
+        // A push that changes nothing needs no publish lease, so the first attempt does not take it.
         for lease in [Lease::NotHeld, Lease::Held] {
             let publication = Publication::begin(&self.registry, &self.options.image.name, lease)?;
             let changes = self.changes(&publication)?;
@@ -83,10 +83,11 @@ impl Publisher<'_> {
         current.protected |= protected_before.is_some() || self.protected;
         let newly_protected = match current.protected {
             true => None,
-            false => self.birth.reason(&publication.record, head, current.is_empty())?,
+            false => self.protection.reason(&publication.record, head, current.is_empty())?,
         };
         current.protected |= newly_protected.is_some();
-        // Another home may have protected it since the push began, and an unpublished image may be protected again.
+        // The checks before the transfer did not know this: another home may have protected the image since, or the
+        // image is protected again after `raas unpublish`.
         if let (Some(open), true) = (self.open_access, current.protected) {
             return Err(open.failure(registry.vendor, &[name.to_string()]));
         }

@@ -1,4 +1,4 @@
-//! An image that is read from the Pulp server of `[pulpserver]`, through Pulp's registry.
+//! Reads an image from the Pulp server of `[pulpserver]`, through Pulp's registry.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An image that is read from a registry.
+//! Reads an image from a registry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::output::number;
 use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 
-/// How the registry of `--from` is asked.
+/// How to read from the registry of `--from`.
 #[derive(Debug, Clone)]
 pub(crate) struct RegistryAccess {
     login: LoginSource,
@@ -56,7 +56,7 @@ impl RegistryAccess {
     }
 }
 
-/// How a registry is asked for some of its tags, with the logins of docker and podman.
+/// Reads only some tags, with the logins of docker and podman.
 impl From<BTreeSet<Tag>> for RegistryAccess {
     fn from(tags: BTreeSet<Tag>) -> Self {
         Self { only: Some(tags), ..Self::default() }
@@ -101,7 +101,7 @@ pub(super) fn read_remote(
     Ok(SourceImage { source, kind: None, image, private: false })
 }
 
-/// What the address and the other arguments ask for together.
+/// The images that the address and the other arguments ask for together.
 pub(super) fn wanted(address: &RegistryAddress, options: &Options) -> Result<WantedImages, Failure> {
     if let Some(tags) = &options.access.only {
         return Ok(WantedImages::Tags(tags.clone()));

@@ -17,11 +17,12 @@ pub(crate) struct Report {
     pub(crate) source: Source,
     /// The repository's name, as people pull it.
     pub(crate) repository: String,
-    /// The address of the registry, if the configuration says one.
+    /// The address of the registry, if the configuration has one.
     pub(crate) registry: Option<String>,
     /// The argument for `docker pull`.
     pub(crate) reference: String,
-    /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas would make.
+    /// The tags of this push, with the digests of their manifests. A dry run knows no digests of manifests that raas
+    /// would make.
     pub(crate) tags: BTreeMap<Tag, Option<Digest>>,
     /// The published tags that the push gave, or would give, to another manifest.
     pub(crate) moved_tags: MovedTags,
@@ -136,17 +137,17 @@ impl Report {
         }
     }
 
-    /// The manifest of a push of attachments alone.
-    pub(super) fn only_manifest(&self) -> Option<Digest> {
+    /// The manifest of the last tag, for the pull command of a push that has only attachments.
+    pub(super) fn last_manifest(&self) -> Option<Digest> {
         self.tags.values().next_back().copied().flatten()
     }
 
-    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made of a
-    /// digest belongs to a signature or another attachment, which people do not pull.
+    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made
+    /// of a digest belongs to a signature or another attachment, which people do not pull.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let is_peoples = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
-        let mut tags = self.tags.keys().filter(is_peoples);
+        let is_for_people = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
+        let mut tags = self.tags.keys().filter(is_for_people);
         let latest = tags.clone().find(|tag| tag.as_str() == "latest");
-        requested.filter(is_peoples).or(latest).or_else(|| tags.next_back()).cloned()
+        requested.filter(is_for_people).or(latest).or_else(|| tags.next_back()).cloned()
     }
 }

@@ -32,8 +32,8 @@ pub(crate) enum SourceArgument {
     Pulp,
     /// An archive on standard input.
     Stdin,
-    /// Without `--from`: the Pulp server, if one is configured. Otherwise `<name>.tar` in the current folder, where `<name>`
-    /// is the last part of the image's name.
+    /// Without `--from`: the Pulp server, if one is configured. Otherwise `<name>.tar` in the current folder, where
+    /// `<name>` is the last part of the image's name.
     Default,
 }
 
@@ -93,15 +93,15 @@ impl From<SourceArgumentError> for Failure {
 /// The image of the source, and the entry of the source in the report.
 pub(super) struct SourceImage {
     pub(super) source: Source,
-    /// The format of the archive; none for a repository in a registry.
+    /// The format of the archive; `None` for a repository in a registry.
     pub(super) kind: Option<SourceKind>,
     pub(super) image: Image,
     /// Whether only some users may pull the image at its source.
     pub(super) private: bool,
 }
 
-/// Opens the source, recognises its format, and reads the image that the options ask for. The layers stay where they
-/// are.
+/// Opens the source, recognises its format, and reads the manifests of the image that the options ask for. The layers
+/// stay in the source.
 pub(super) fn read_image(
     home: &Home,
     config: &Config,
@@ -147,7 +147,7 @@ pub(super) fn read_image(
     Ok(SourceImage { source, kind: Some(archive.kind()), image, private: false })
 }
 
-/// The tags for people, who do not read hundreds of them.
+/// The tags for a line of progress: the first 20, and the number of the others.
 pub(super) fn tag_list(tags: &[Tag]) -> String {
     const MOST: usize = 20;
     let mut shown: Vec<String> = tags.iter().take(MOST).map(ToString::to_string).collect();
@@ -177,7 +177,7 @@ fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) ->
     archive.or_fail()
 }
 
-/// The archive that is meant without `--from` and without a Pulp server. It need not exist.
+/// The archive that a push reads without `--from` and without a Pulp server. It need not exist.
 pub(super) fn default_archive(name: &RepositoryName) -> PathBuf {
     let last = name.parts().last().unwrap_or_default();
     PathBuf::from(format!("{last}.tar"))

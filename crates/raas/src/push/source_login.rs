@@ -1,5 +1,5 @@
-//! The login of `--src-creds`, which stands in a file or comes from standard input. An argument with the password would be
-//! in every list of processes.
+//! The login of `--src-creds`, from a file or from standard input. Every user of the machine could see a password in an
+//! argument, by listing the processes.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -34,7 +34,7 @@ impl FromStr for SourceLogin {
     }
 }
 
-/// The longest file of a login.
+/// How many bytes raas reads of the file.
 const MAX_LOGIN: u64 = 64 * 1024;
 
 impl SourceLogin {
@@ -64,7 +64,8 @@ impl SourceLogin {
             Some((name, password)) if !name.is_empty() && !password.is_empty() => {
                 Ok(Login::Password { name: name.to_owned(), password: Secret::new(password) })
             }
-            _ => Err(Failure::new(Kind::Usage, "the first line of --src-creds is not USER:PASSWORD")),
+            _ => Err(Failure::new(Kind::Usage, "the first line of --src-creds is not USER:PASSWORD")
+                .hint("write the user name, a colon and the password into the first line")),
         }
     }
 }

@@ -24,7 +24,7 @@ use raas_publish::storage::{OnStored, PutOptions, Storage};
 pub(super) struct Transfer<'a> {
     pub(super) name: &'a RepositoryName,
     pub(super) storage: &'a dyn Storage,
-    pub(super) held: &'a RepositoryListing<'a>,
+    pub(super) listing: &'a RepositoryListing<'a>,
     pub(super) limits: &'a Limits,
     pub(super) progress: &'a Progress,
     /// The folder for temporary files.
@@ -56,7 +56,7 @@ pub(super) struct StoredV1 {
     pub(super) images: BTreeMap<ImageId, V1ImageEntry>,
 }
 
-/// What the push stored, and what the bucket had already. Several threads count.
+/// What the push stored, and what the bucket had already. Several threads add to it.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) stored: Counted,
@@ -64,7 +64,7 @@ pub(super) struct Tally {
 }
 
 impl Transfer<'_> {
-    /// Stores the layers, then the configs that are made from them. No document refers to them yet.
+    /// Stores the layers, then the configs that raas makes from them. No document refers to them yet.
     pub(super) fn run(&self, plan: Plan, report: &mut Report) -> Result<Stored, Failure> {
         let tally = Mutex::new(Tally::default());
         let stored = match plan.image {
@@ -167,7 +167,8 @@ impl Transfer<'_> {
         Ok(stored)
     }
 
-    /// Packs a layer and stores it. The config of the image gives the digest of the unpacked layer, `diff_id`.
+    /// Packs a layer and stores it. Fails if the unpacked layer does not have the digest `diff_id`, which the image's
+    /// config names.
     fn pack(
         &self,
         content: &Content,
@@ -197,7 +198,7 @@ impl Transfer<'_> {
         size: u64,
         tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
-        if self.held.has(key, size)? {
+        if self.listing.has(key, size)? {
             add_to(tally, |tally| tally.present.add(size));
         } else {
             upload.commit(key)?;
@@ -225,7 +226,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Stores a config that raas made, and adds the manifest that raas made under its tags.
+    /// Stores the config of an image, and adds the manifest that raas made for it under the tags.
     fn add_image(
         &self,
         stored: &mut Stored,
@@ -264,7 +265,7 @@ impl Transfer<'_> {
         tally: &Mutex<Tally>,
     ) -> Result<(), Failure> {
         let size = content.len() as u64;
-        if self.held.put(key, content)? {
+        if self.listing.put(key, content)? {
             self.count_stored(key, size, tally);
         } else {
             add_to(tally, |tally| tally.present.add(size));
@@ -278,7 +279,7 @@ impl Transfer<'_> {
     }
 }
 
-/// Advances a bar by the bytes that are stored.
+/// A callback that advances the bar by the stored bytes.
 fn advance(bar: &Arc<Bar>) -> OnStored {
     let bar = bar.clone();
     Arc::new(move |bytes| bar.advance(bytes))

@@ -113,7 +113,8 @@ impl Transfer<'_> {
     }
 
     /// Uses the layer of an earlier publication. Its bytes are compared first, because the id of a Docker v1 image does
-    /// not depend on its content. The record says what the bucket must have: whatever differs is stored anew.
+    /// not depend on its content. If the bucket does not hold the objects as the record has them, the layer is stored
+    /// anew.
     fn v1_reuse(
         &self,
         id: ImageId,
@@ -143,8 +144,8 @@ impl Transfer<'_> {
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
-        let is_stored = self.held.has(&blob_key(repository), blob_size)?
-            && self.held.has(&layer_key(repository), entry.size)?;
+        let is_stored = self.listing.has(&blob_key(repository), blob_size)?
+            && self.listing.has(&layer_key(repository), entry.size)?;
         if !is_stored {
             // The bucket has lost or damaged the published objects. Storing the layer again gives the same blob.
             return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, tally)?));
@@ -153,7 +154,7 @@ impl Transfer<'_> {
             (layer_key(repository), layer_key(self.name), entry.size),
             (blob_key(repository), blob_key(self.name), blob_size),
         ] {
-            if self.held.has(&to, size)? {
+            if self.listing.has(&to, size)? {
                 add_to(tally, |tally| tally.present.add(size));
             } else {
                 self.storage.copy(&from, &to, size)?;

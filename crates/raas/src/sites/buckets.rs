@@ -50,8 +50,9 @@ impl Buckets {
         settings.s3_bucket.as_ref().map(|bucket| self.origin(settings, bucket)).transpose()
     }
 
-    /// The origin of the metadata in the bucket. Not even in a public bucket may everybody read it; only an operator without
-    /// any credentials has made it so.
+    /// The origin of the metadata in the bucket. Requests for it are signed, since not even `access = public` lets
+    /// everybody read it. A server of such a bucket without any credentials reads it unsigned: the operator must have
+    /// opened it.
     pub(super) fn metadata(&self, settings: &VendorSettings, bucket: &str) -> Result<Origin, AddressError> {
         if settings.access == BucketAccess::Public && self.credentials.current().is_err() {
             return Ok(Origin::Open(self.location(settings, bucket).base_url()?));
@@ -88,7 +89,7 @@ pub(super) fn location(aws: &Aws, settings: &VendorSettings, bucket: &str) -> S3
     let region = settings.s3_region.clone().or_else(|| aws.region.clone()).or_else(environment);
     S3Location {
         endpoint: settings.s3_endpoint.clone(),
-        // Services without regions expect this one.
+        // The region that services without regions expect.
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
         bucket: bucket.to_owned(),
         prefix: settings.s3_prefix.clone(),

@@ -10,8 +10,9 @@ use super::SiteError;
 use crate::config::{Delivery, KeySource, VendorSettings};
 use raas_types::BucketAccess;
 
-/// Crane's defaults for the parameter and the lifetime of a token.
+/// The default name of the query parameter with the token, as in Crane.
 const PARAMETER: &str = "_auth_";
+/// The default lifetime of a token, as in Crane.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// The origin at a CDN. URLs have tokens if the section sets them.
@@ -38,8 +39,8 @@ pub(super) fn cdn(base: BaseUrl, delivery: &Delivery) -> Result<Origin, SiteErro
     Ok(Origin::Cdn(Arc::new(Cdn::new(base, token)?)))
 }
 
-/// The rules for bytes that the server proxies. `own` is the origin from which this machine reads the bucket. If the server
-/// proxies all of a vendor's own bytes, it also proxies masked layers from the hosts in `proxy_hosts`.
+/// The rules for bytes that the server proxies. `own` is the origin from which this machine reads the bucket. If the
+/// server proxies all of a vendor's own bytes, it also proxies masked layers from the hosts in `proxy_hosts`.
 pub(super) fn proxy_rules(settings: &VendorSettings, own: Option<Origin>) -> Option<ProxyRules> {
     let delivery = &settings.delivery;
     let mut repositories = delivery.proxy_repositories.clone();

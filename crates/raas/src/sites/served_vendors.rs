@@ -1,7 +1,8 @@
-//! The vendors of a home that a server serves: a vendor that vanishes with its home goes on being served.
+//! The vendors of a home that a server serves. The server keeps serving a vendor that vanishes together with its home.
 //!
-//! A file system that is unmounted, or a folder that cannot be read any more, looks like a home without vendors. Clients would
-//! get 404 for images that are published. So a vendor is withdrawn only if its folder is gone from the same home.
+//! A file system that is unmounted, or a folder that cannot be read any more, looks like a home without vendors.
+//! Clients would get 404 for images that are published. So a vendor is withdrawn only if its folder is gone from the
+//! same home.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,9 +17,9 @@ use raas_types::VendorName;
 #[derive(Default)]
 pub(super) struct ServedVendors {
     sites: BTreeMap<VendorName, SiteConfig>,
-    /// The home's folder, by device and number. Another folder at its path may be an empty mount point.
+    /// The home's folder, by device and inode. Another folder at its path may be an empty mount point.
     home: Option<(u64, u64)>,
-    /// The reason why a vendor is kept. The same reason is logged once.
+    /// The kept vendors that the log has already.
     logged: Option<String>,
 }
 
@@ -54,7 +55,7 @@ impl ServedVendors {
     }
 }
 
-/// Whether it is certain that there is no such folder.
+/// Whether the folder certainly does not exist.
 fn is_gone(folder: &Path) -> bool {
     fs::symlink_metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

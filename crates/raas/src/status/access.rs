@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::output::number;
 use raas_base::failure::Failure;
 
-/// How long before its end a key is reported.
+/// How long before its end a key is reported, in seconds.
 const SOON: u64 = 30 * 86_400;
 
 /// The check; `None` if the vendor has neither protected repositories nor customers.
@@ -49,10 +49,10 @@ fn try_check(vendor: &Vendor, config: &Config) -> Result<Option<Check>, Failure>
         (false, _) => {
             Check::warning("access", format!("{found}; keys that end within 30 days: {}", ending.len()))
                 .details(ending.into_iter().chain(open).collect())
-                .fix(format!("raas access extend {name} CUSTOMER --key KEY --expires DATE"))
+                .fix(format!("run `raas access extend {name} CUSTOMER --key KEY --expires DATE`"))
         }
         (true, false) => {
-            let fix = format!("raas protect {name} REPOSITORY, or raas unprotect {name} PATTERN");
+            let fix = format!("run `raas protect {name} REPOSITORY`, or `raas unprotect {name} PATTERN`");
             Check::warning("access", found).details(open).fix(fix)
         }
     }))

@@ -7,12 +7,12 @@ use raas_base::failure::Failure;
 /// The result of one check.
 #[derive(Debug, Serialize)]
 pub(crate) struct Check {
-    /// What was checked, in one word.
+    /// The subject of the check, in one word.
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
     /// What was found, in one sentence.
     pub(crate) found: String,
-    /// The items of `found`, if there are several.
+    /// The items that `found` sums up, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) details: Vec<String>,
     /// What the user can do about it.
@@ -63,7 +63,7 @@ impl Check {
         self
     }
 
-    /// A check that a failure prevented.
+    /// The failed check that a failure prevented.
     pub(crate) fn unable(name: &'static str, failure: &Failure) -> Self {
         let causes = failure.causes().into_iter().map(|cause| format!("; because: {cause}"));
         let found = format!("{}{}", failure.message(), causes.collect::<String>());

@@ -1,5 +1,5 @@
-//! Reads every stored object, and compares its content with what is published. A reading of a large bucket goes on where the
-//! last one ended, and takes no more than a given rate.
+//! Scrubs a bucket: reads every stored object, and compares its content with what is published. The scrub of a large
+//! bucket can continue where the last run ended, and can be limited to a rate.
 
 mod pace;
 mod scrub_progress;
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 4;
 /// How many objects are read before the progress is saved.
 const BATCH: usize = 64;
 
-/// How old a finished reading may be before the next one begins.
+/// How old a finished scrub may be before the next one begins.
 const CYCLE: Duration = Duration::from_secs(28 * 24 * 3600);
 
 /// How the stored objects are read.
@@ -33,12 +33,12 @@ pub(crate) struct Deep<'a> {
     pub(crate) progress: &'a Progress,
     /// The most bytes to read in a second.
     pub(crate) rate: Option<u64>,
-    /// Whether the reading goes on where the last one ended.
+    /// Whether the scrub continues where the last run ended.
     pub(crate) resume: bool,
 }
 
 impl Deep<'_> {
-    /// Reads the objects of the documents. With `resume`, only those that this round has not read yet.
+    /// Reads the objects of the documents. With `resume`, only those that this scrub has not read yet.
     pub(super) fn read(
         &self,
         vendor: &Vendor,

@@ -43,13 +43,15 @@ pub(crate) struct Image {
     /// The size of the configs and layers of all platforms, in bytes, if the document has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
-    /// How many of them come from which host.
+    /// How many of these bytes come from each host. Without a known size, the host alone, with 0.
     pub(crate) from: BTreeMap<String, u64>,
 }
 
-/// Where a blob of the vendor's own is, and all hosts so far.
+/// The hosts found so far.
 struct Hosts {
+    /// The host of the vendor's own blobs.
     own: String,
+    /// What clients get from each host.
     uses: BTreeMap<String, BTreeSet<&'static str>>,
     /// One URL at each host other than the bucket.
     samples: BTreeMap<String, String>,
@@ -65,8 +67,8 @@ impl Hosts {
     }
 }
 
-/// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is asked for
-/// one layer, since it may redirect clients to another host.
+/// The egress of a vendor by its publication and the configuration. With `ask`, each host other than the bucket is
+/// asked for one layer, since it may redirect clients to another host.
 pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
     check_storage(vendor, config)?;
     let settings = config.vendor(vendor.name());

@@ -15,7 +15,7 @@ pub(super) fn check(home: &Home, config: &Config, vendor: &Vendor) -> Vec<Check>
     };
     if replicas.is_empty() {
         let found = format!("no server of {name} runs on the platform {}", platform::name(config));
-        return vec![Check::failed("server", found, format!("raas setup {name}"))];
+        return vec![Check::failed("server", found, format!("run `raas setup {name}`"))];
     }
     let published = vendor.checkout().revision().to_replace().map(|revision| revision.to_string());
     replicas.iter().map(|replica| check_replica(replica, published.as_deref().unwrap_or_default())).collect()

@@ -11,22 +11,26 @@ use super::{Outcome, ScrubProgress, Status};
 /// The metrics of a vendor's status.
 pub(crate) fn render(status: &Status) -> String {
     let mut page = Page { vendor: status.vendor.as_str(), text: String::new() };
-    page.gauge("raas_status_healthy", "Whether every check holds.", u8::from(status.healthy));
+    page.gauge(
+        "raas_status_healthy",
+        "1 if no check failed, else 0. Warnings do not count.",
+        u8::from(status.healthy),
+    );
     let failed = status.checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
-    page.gauge("raas_status_failed_checks", "Checks that do not hold.", failed);
+    page.gauge("raas_status_failed_checks", "Checks that failed.", failed);
     let Some(ScrubProgress { begun, finished, objects, bytes, wrong, .. }) = &status.reading else {
         return page.text;
     };
-    page.gauge("raas_scrub_objects", "Stored objects that the current reading has read.", objects);
-    page.gauge("raas_scrub_bytes", "Bytes that the current reading has read.", bytes);
+    page.gauge("raas_scrub_objects", "Stored objects that the current scrub has read.", objects);
+    page.gauge("raas_scrub_bytes", "Bytes that the current scrub has read.", bytes);
     page.gauge(
         "raas_scrub_damaged_objects",
-        "Stored objects whose content is not as published.",
+        "Stored objects whose content differs from the published one.",
         wrong.len(),
     );
     for (name, help, time) in [
-        ("raas_scrub_begun_timestamp_seconds", "When the current reading began.", begun),
-        ("raas_scrub_finished_timestamp_seconds", "When the current reading had read everything.", finished),
+        ("raas_scrub_begun_timestamp_seconds", "When the current scrub began.", begun),
+        ("raas_scrub_finished_timestamp_seconds", "When the current scrub had read all objects.", finished),
     ] {
         if let Some(time) = time.as_deref().and_then(Utc::parse) {
             page.gauge(name, help, time.unix());
@@ -57,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_has_its_metrics() {
+    fn a_scrub_has_its_metrics() {
         let reading = ScrubProgress {
             begun: Some("2026-01-01T00:00:00Z".into()),
             objects: 3,

@@ -1,8 +1,8 @@
-//! The check that the servers of this home, and the registry at the address that people pull from, answer and serve what is
-//! published.
+//! The check that the servers of this home, and the registry at the address that people pull from, answer and serve
+//! what is published.
 //!
-//! The check sends anonymous requests. So it finds protected repositories that a server shows to everybody, but it cannot
-//! find out whether a server shows them to the users who may see them.
+//! The check sends anonymous requests only. So it finds a protected repository that a server shows to everybody, but it
+//! cannot tell whether a server shows it to the users who may see it.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -52,18 +52,18 @@ impl PublishedRepositories {
     }
 }
 
-/// A server that can be asked for a vendor's registry.
-trait Asked {
+/// A server to check: one of this machine, or the registry's address.
+trait CheckedServer {
     /// Asks for a path, and returns the body.
     fn ask(&self, path: &str) -> Result<String, AskError>;
 
     /// The name of the check.
     fn check(&self) -> &'static str;
 
-    /// The server, for people.
+    /// The server's name in messages.
     fn shown(&self) -> String;
 
-    /// What to do if the server does not do what it should.
+    /// The fix for a failed check.
     fn fix(&self) -> String;
 }
 
@@ -73,7 +73,7 @@ struct LocalServer<'a> {
     vendor: &'a VendorName,
 }
 
-impl Asked for LocalServer<'_> {
+impl CheckedServer for LocalServer<'_> {
     fn ask(&self, path: &str) -> Result<String, AskError> {
         client::ask(self.server, self.vendor, path)
     }
@@ -91,7 +91,7 @@ impl Asked for LocalServer<'_> {
     }
 }
 
-impl Asked for Endpoint {
+impl CheckedServer for Endpoint {
     fn ask(&self, path: &str) -> Result<String, AskError> {
         Endpoint::ask(self, path)
     }
@@ -130,7 +130,7 @@ pub(super) fn check(
             "server",
             format!("no server of {name} runs on this machine, and no `registry_host` is set"),
             format!(
-                "raas serve {name}; or set `registry_host` in [{name}] of raas.cfg, if its servers run elsewhere"
+                "run `raas serve {name}`, or set `registry_host` in [{name}] of raas.cfg, if its servers run elsewhere"
             ),
         )];
     }
@@ -163,7 +163,7 @@ fn check_registry(
     endpoints.iter().map(of_endpoint).collect()
 }
 
-fn check_server(server: &dyn Asked, vendor: &Vendor, published: &PublishedRepositories) -> Check {
+fn check_server(server: &dyn CheckedServer, vendor: &Vendor, published: &PublishedRepositories) -> Check {
     let (name, restart) = (server.check(), server.fix());
     for (path, expected) in [("/v1/_ping", "true"), ("/v2/", "{}")] {
         let found = match server.ask(path) {
@@ -178,7 +178,7 @@ fn check_server(server: &dyn Asked, vendor: &Vendor, published: &PublishedReposi
     // The check of the record reports a revision that cannot be read.
     let deployed = vendor.checkout().revision().to_replace();
     let deployed = deployed.map(|revision| revision.to_string()).unwrap_or_default();
-    // A server that does not say it answers nothing else either, and the checks below report that.
+    // An error counts as no problem here: the checks below report a server that does not answer.
     let problem = server.ask("/-/metadata").ok().and_then(|answer| client::problem_in(&answer));
     let because = problem.as_ref().map(|problem| format!("; it says: {problem}")).unwrap_or_default();
     let failed =
@@ -226,8 +226,11 @@ fn check_server(server: &dyn Asked, vendor: &Vendor, published: &PublishedReposi
     }
 }
 
-/// The public repositories that a server does not show.
-fn unserved(server: &dyn Asked, published: &PublishedRepositories) -> Result<Vec<String>, Box<dyn Error>> {
+/// The public repositories that a server does not list.
+fn unserved(
+    server: &dyn CheckedServer,
+    published: &PublishedRepositories,
+) -> Result<Vec<String>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Catalog {
         repositories: BTreeSet<String>,
@@ -258,7 +261,7 @@ fn unserved(server: &dyn Asked, published: &PublishedRepositories) -> Result<Vec
     Ok(missing.into_iter().collect())
 }
 
-fn read<T: DeserializeOwned>(server: &dyn Asked, path: &str) -> Result<T, Box<dyn Error>> {
+fn read<T: DeserializeOwned>(server: &dyn CheckedServer, path: &str) -> Result<T, Box<dyn Error>> {
     Ok(serde_json::from_str(&server.ask(path)?)?)
 }
 
@@ -290,7 +293,7 @@ impl ProtectedRepositories {
 }
 
 fn protected(
-    server: &dyn Asked,
+    server: &dyn CheckedServer,
     published: &PublishedRepositories,
 ) -> Result<ProtectedRepositories, AskError> {
     let mut found = ProtectedRepositories::default();
@@ -342,7 +345,7 @@ mod tests {
         ])
     }
 
-    /// The check of a server with these lists, which answers all other requests with the status `otherwise`.
+    /// Checks a server that answers with these lists, and answers all other requests with the status `otherwise`.
     fn serving(v2: &'static str, all: &'static str, otherwise: u16) -> Check {
         serving_with(v2, all, otherwise, "", "null")
     }

@@ -1,4 +1,4 @@
-//! Whether the deployed tags of an image are those of its source.
+//! Checks that the published tags of an image are those of its source.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ fn deployed(
     Ok((tags.into_iter().filter(|(tag, _)| cosign_subject(tag).is_none()).collect(), protected))
 }
 
-/// The tags that are not deployed, or with another digest.
+/// A line for each tag of the source that is not deployed, or is deployed with another digest.
 fn differences(there: &BTreeMap<Tag, Digest>, deployed: &BTreeMap<Tag, Digest>) -> Vec<String> {
     let difference = |(tag, digest): (&Tag, &Digest)| match deployed.get(tag) {
         Some(deployed) if deployed == digest => None,

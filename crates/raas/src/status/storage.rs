@@ -18,7 +18,8 @@ pub(super) enum CheckedStorage {
 }
 
 impl CheckedStorage {
-    /// Makes checks that need the storage. If the storage does not answer, the checks of these names fail as not made.
+    /// Makes checks that need the storage. If the storage does not answer, the checks with these names fail without
+    /// being made.
     pub(super) fn check(
         &self,
         names: &[&'static str],
@@ -35,18 +36,19 @@ impl CheckedStorage {
     }
 }
 
-/// Checks the storage of a vendor. All checks together wait about 12 s for a service that hangs. With `deep`, every byte is
-/// read, which may take long: if the storage is good, the other checks are patient.
+/// Checks the storage of a vendor. All checks together wait about 12 s for a service that hangs. With `deep`, the other
+/// checks read every byte, which may take long. So they get a storage with the usual time limits, if this check is
+/// good.
 pub(super) fn check(vendor: &Vendor, config: &Config, deep: bool) -> (Check, CheckedStorage) {
     let say = storage::say_on_stderr();
     let storage = match storage::open_in_a_hurry(vendor, config, &say) {
         Ok(storage) => storage,
         Err(failure) => return (Check::unable("storage", &failure), CheckedStorage::Unopened),
     };
-    let place = storage.display_name();
+    let name = storage.display_name();
     match try_storage(storage.as_ref()) {
         Ok(()) => {
-            let found = format!("{place} can be written, read, listed and deleted from");
+            let found = format!("{name} can be written, read, listed and deleted from");
             let warnings = storage.capabilities().warnings();
             let check = if warnings.is_empty() {
                 Check::ok("storage", found)
@@ -58,15 +60,15 @@ pub(super) fn check(vendor: &Vendor, config: &Config, deep: bool) -> (Check, Che
         }
         Err(error) => {
             let silent = error.is_unanswered();
-            let hint = format!("check the disk and the permissions of {place}");
+            let hint = format!("check the disk and the permissions of {name}");
             let check = Check::unable("storage", &error.or_hint(hint).into());
             (check, if silent { CheckedStorage::Silent } else { CheckedStorage::Answers(storage) })
         }
     }
 }
 
-/// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as writing
-/// for everybody.
+/// Writes, reads, lists and deletes a probe. Also checks for access that somebody granted after the setup, such as
+/// writing for everybody.
 fn try_storage(storage: &dyn Storage) -> Result<(), StorageError> {
     storage.ping()?;
     probe(storage)?;

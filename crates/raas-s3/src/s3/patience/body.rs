@@ -119,7 +119,7 @@ impl Body for Received {
         exchange.say_waiting(now);
         waiting.timer.as_mut().reset((waiting.since + limit).into());
         ready!(waiting.timer.as_mut().poll(context));
-        // Never without a wake-up: the timer has just been set, and is polled again at once if it has ended.
+        // The timer has ended already, so it wakes nobody any more: the task must be polled again.
         context.waker().wake_by_ref();
         Poll::Pending
     }

@@ -1,5 +1,5 @@
-//! Finds out whether a policy lets everybody read metadata: which repositories there are, protected ones included, and who
-//! has published what when.
+//! Finds out whether a policy lets everybody read metadata: which repositories there are, protected ones included, and
+//! who has published what when.
 
 use raas_types::{Digest, ObjectKey};
 use serde_json::Value;

@@ -45,8 +45,8 @@ fn every_request_that_hangs_ends_with_the_time_that_it_waited() {
                 server.fail(Fault::always(operation, What::Slow(Duration::from_secs(60))));
                 let told = told(ask(&storage).unwrap_err());
                 assert!(told.contains("does not answer (waited for ") && told.contains("hint: "), "{told}");
-                // Fewer if the SDK's quota of retries, which all tests of the process share, is used up. The parts of one
-                // object are several operations.
+                // Fewer if the SDK's quota of retries, which all tests of the process share, is used up. The parts of
+                // one object are several operations.
                 let asked = server.count(operation);
                 assert!((1..=attempts).contains(&asked) || operation == "UploadPart", "{operation}: {asked}");
                 let lines = lines.lock().unwrap();

@@ -16,8 +16,8 @@ use crate::http::negotiate::names;
 use crate::response::Response;
 use crate::route::V2;
 
-/// The answer for a repository of a document that raas did not write: a redirect, as Crane's. Nothing if the catalog
-/// has the repository from another document, or not at all.
+/// The answer for a repository of a document that raas did not write: a redirect, as Crane's. `None` if the catalog has
+/// the repository from another document, or not at all.
 pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result<Decision, ApiError>> {
     let found = |name: &str| {
         let known = request.catalog.repository(name).is_some();

@@ -77,13 +77,13 @@ fn load(
     store: &DocumentStore<Digest>,
 ) -> Result<ReadPart, ArchiveError> {
     let pool = store.pool();
-    let held = UnpackedPart::unpack(&packed, part_index, allowance, pool.budget.empty_charge())?;
+    let unpacked = UnpackedPart::unpack(&packed, part_index, allowance, pool.budget.empty_charge())?;
     drop(packed);
-    let there = held.documents().map(|(path, bytes)| (path, Digest::of(bytes), bytes));
+    let there = unpacked.documents().map(|(path, bytes)| (path, Digest::of(bytes), bytes));
     let found = store.compare(there, |path, bytes, before| {
-        catalog::load(&Loader { files: &held, pool }, path, bytes, before)
+        catalog::load(&Loader { files: &unpacked, pool }, path, bytes, before)
     });
-    Ok(ReadPart { part_index, used: held.used(), found })
+    Ok(ReadPart { part_index, used: unpacked.used(), found })
 }
 
 #[cfg(test)]

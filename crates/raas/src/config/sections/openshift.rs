@@ -16,7 +16,7 @@ pub(crate) enum PlatformName {
     Local,
     /// Kubernetes, OpenShift 3 and later included.
     Kubernetes,
-    /// Whatever deploys from a git repository.
+    /// Any platform that deploys from a git repository.
     Git,
     /// OpenShift 2, with its broker.
     OpenShift2,
@@ -36,7 +36,7 @@ pub(crate) struct Openshift {
     pub(crate) platform: PlatformName,
     /// Whether the certificate of `server_url` is not verified.
     pub(crate) insecure: bool,
-    /// The authorities of that certificate.
+    /// The file of the authorities that sign that certificate.
     pub(crate) ca_file: Option<PathBuf>,
     /// The context of the kubeconfig.
     pub(crate) context: Option<String>,

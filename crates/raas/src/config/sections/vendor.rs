@@ -30,9 +30,9 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_region: Option<String>,
     /// Whether the first push creates a missing bucket.
     pub(crate) create_bucket: bool,
-    /// The beginning of all keys, without a slash at the end.
+    /// The prefix of all keys, without a slash at the end.
     pub(crate) s3_prefix: Option<String>,
-    /// Whether the bucket stands in the path and not in the host name.
+    /// Whether the name of the bucket stands in a URL's path and not in its host name.
     pub(crate) s3_path_style: bool,
     /// Whether objects of `access = public` are stored with an ACL that lets everybody read them.
     pub(crate) s3_public_acl: bool,
@@ -58,7 +58,7 @@ pub(crate) struct VendorSettings {
     pub(crate) token_issuer: Option<TokenIssuer>,
     /// The file of the authorities whose client certificates open protected repositories.
     pub(crate) client_ca: Option<PathBuf>,
-    /// The files of the certificate of these hosts and of its key, for the router of a cluster.
+    /// The files of the certificate of `registry_hosts` and of its key, for the router of a cluster.
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     /// The repository of the deployed application, and its deployed branch.
@@ -109,7 +109,7 @@ impl VendorSettings {
         self.registry_addresses = addresses;
     }
 
-    /// Checks what a value alone does not show.
+    /// Checks the values against each other.
     fn check(&self, ini: &Ini, section: &str) -> Result<(), IniError> {
         if let Some(value) = ini.value(section, "s3_bucket") {
             bucket::check_name(value, self.s3_endpoint.is_some())?;

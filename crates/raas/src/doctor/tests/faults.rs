@@ -96,7 +96,7 @@ fn cases() -> [Case; 29] {
             },
             check: "login",
             outcome: Failed,
-            found: "clients do not know its challenge",
+            found: "clients do not know the registry's challenge",
             fix: "Bearer",
             ..Case::DEFAULT
         },
@@ -171,7 +171,7 @@ fn cases() -> [Case; 29] {
             check: "manifest",
             outcome: Warning,
             found: "no Docker-Content-Digest",
-            fix: "send it",
+            fix: "send Docker-Content-Digest",
             ..Case::DEFAULT
         },
         Case {

@@ -1,4 +1,4 @@
-//! A limit of the bytes that are read in a second.
+//! Limits the bytes that are read in a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -25,7 +25,7 @@ impl Pace {
     }
 }
 
-/// How much too early this number of bytes is.
+/// How long after `elapsed` this number of bytes is due.
 fn too_early(total: u64, rate: u64, elapsed: Duration) -> Duration {
     #[expect(clippy::cast_precision_loss, reason = "a part in 2^53 of the time does not matter")]
     let due = Duration::try_from_secs_f64(total as f64 / rate as f64).unwrap_or(Duration::MAX);

@@ -1,4 +1,4 @@
-//! What a reading of all stored objects has come to. It is kept in the vendor's folder, so that the next run goes on.
+//! The progress of a scrub. It is kept in the vendor's folder, so that the next run continues.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use raas_base::failure::{Context as _, Failure};
 use raas_base::files;
 use raas_publish::home::Vendor;
 
-/// A reading of all stored objects, finished or not.
+/// A scrub, finished or not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ScrubProgress {
     /// When it began, in RFC 3339.
@@ -32,8 +32,7 @@ pub(crate) struct ScrubProgress {
 }
 
 impl ScrubProgress {
-    /// Reads the file of a vendor; `None` if there is none. A file that is no reading counts as none: the objects are read
-    /// again.
+    /// Reads the file of a vendor. `None` without a file, and for a damaged one: the scrub then begins again.
     pub(super) fn load(vendor: &Vendor) -> Result<Option<Self>, Failure> {
         let path = path(vendor);
         match fs::read(&path) {
@@ -49,15 +48,15 @@ impl ScrubProgress {
         files::replace(&path, &text).context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Notes when it began, unless that was earlier.
+    /// Sets the time when it began, unless an earlier run has set it.
     pub(super) fn begin(&mut self, now: SystemTime) {
         self.begun.get_or_insert_with(|| Utc::of(now).to_string());
     }
 
-    /// Whether it is finished, and so long ago that the next one begins.
+    /// Whether it is finished, and old enough for the next one to begin.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
         let Some(finished) = &self.finished else { return false };
-        // A time that makes no sense makes the next reading due.
+        // A damaged time counts as long ago.
         let finished = Utc::parse(finished).map_or(0, |time| time.unix());
         Utc::of(now).unix().saturating_sub(finished) >= CYCLE.as_secs()
     }
