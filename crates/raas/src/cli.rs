@@ -36,10 +36,11 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  a check does not hold
+  1  a check does not hold, or a part of the work is not done
   2  the command line or the configuration is wrong
   3  the input cannot be published
   4  a disk, a network, a service or a program failed
+  129, 130, 143  the signal SIGHUP, SIGINT or SIGTERM ended the command
 
 Example:
   raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar

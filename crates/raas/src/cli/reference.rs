@@ -9,10 +9,10 @@ const HEAD: &str = "\
 # The command line
 
 This page is generated from the definition of the command line, which `raas --help` and `raas COMMAND --help` print
-too. `ISV` is the vendor, as the original tool had it.
+too. `ISV` stands for the vendor; the name comes from the tool that raas replaces. `IMAGE` stands for a repository.
 
-Results go to standard output, and everything else to standard error. Options in brackets may be left out. An option
-with an environment variable takes its value from there if it is not given.
+Results go to standard output, and everything else to standard error. You may leave out arguments in brackets. If an
+option has an environment variable, and you do not give the option, raas takes its value from the variable.
 ";
 
 #[test]

@@ -31,7 +31,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print the keys that are set, secrets as `***`
+    /// Print the keys that are set, with `***` for secrets
     ///
     /// The first line says which file was taken.
     /// A value from the environment is printed as it is written: `${NAME}`.

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 
     /// Keep content younger than this many hours
     ///
-    /// A push that runs has stored content that no publication names yet.
+    /// A running push has stored content that no publication names yet.
     #[arg(long, value_name = "N", default_value_t = 24)]
     grace_hours: u32,
 

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Print one JSON object instead of text: file to findings
+    /// Print one JSON object with the findings of each file instead of text
     #[arg(long)]
     json: bool,
 }

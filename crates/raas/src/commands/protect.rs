@@ -13,8 +13,8 @@ use raas_publish::home::Home;
 
 /// Let only users and customers see repositories
 ///
-/// Published repositories that match become protected. New repositories that match are born protected. `raas access`
-/// gives customers keys.
+/// Published repositories that match become protected. New repositories that match are protected from their first
+/// publication. `raas access` gives customers keys.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas protect bigdatainc 'appliance/*'")]
 pub(crate) struct Arguments {

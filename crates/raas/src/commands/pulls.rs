@@ -14,8 +14,8 @@ use raas_base::failure::{Failure, Kind};
 /// Count pulls in access logs, by image, tag and day
 ///
 /// The logs are those of `raas serve --log json`, plain or packed with gzip. Give the oldest log first. A pull is a
-/// manifest that a client got, once for each client and tag within ten minutes. HEAD requests, artifacts and mirrors
-/// are counted apart. docs/pulls.md has the rule, which /metrics has too.
+/// manifest that a client got; it counts once for each client and tag within ten minutes. The command counts HEAD
+/// requests, artifacts and mirrors apart. docs/pulls.md has the rule, by which /metrics counts too.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "raas pulls [OPTIONS] [ISV [IMAGE]] LOG...",

@@ -16,10 +16,11 @@ use raas_publish::home::Home;
 
 /// Publish an image, or an update of an image
 ///
-/// The source is a repository in a registry, a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image layout or a
-/// `dir:` folder of skopeo. raas recognises an archive by its content. Masked layers are not stored: servers redirect clients to their locations.
+/// The source is a repository in a registry or in Pulp, a Pulp 2 or Pulp 3 export, a docker save archive, an OCI image
+/// layout or a `dir:` folder of skopeo. raas recognises an archive by its content. It does not store masked layers:
+/// servers redirect clients to their locations.
 ///
-/// The tags of the source are added to the published tags. A vendor that is not set up yet is set up.
+/// The push adds the tags of the source to the published tags. If the vendor is not set up yet, the push sets it up.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas push bigdatainc bigdata-app --from fixtures/bigdata-app.tar")]
 pub(crate) struct Arguments {
@@ -33,10 +34,12 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE[:TAG]")]
     image: ImageArgument,
 
-    /// Read this file, folder or http(s) URL, this registry, or `-` for standard input [default: IMAGE.tar]
+    /// Read this file, folder, http(s) URL or registry; `-` is standard input [default: Pulp, or IMAGE.tar]
     ///
-    /// Of an export in several files, give the table of contents or the first file. A repository in a registry is
-    /// docker://HOST/NAME, with all its tags, or docker://HOST/NAME:TAG or docker://HOST/NAME@DIGEST.
+    /// Without it, raas reads from the Pulp server of `[pulpserver]` in raas.cfg. If there is no such section, it reads
+    /// IMAGE.tar in the current folder. If an export has several files, give the table of contents or the first file.
+    /// Write a repository in a registry as docker://HOST/NAME for all its tags, or as docker://HOST/NAME:TAG or
+    /// docker://HOST/NAME@DIGEST.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
 

@@ -21,8 +21,8 @@ use raas_publish::republish;
 
 /// Remove all images of a vendor from its registry
 ///
-/// Each image is one publication, as for `raas unpublish`, so `raas rollback` publishes an image again. The content stays
-/// in the bucket, and the record in the home. The command says what stays and how to delete it.
+/// The command makes one publication for each image, as `raas unpublish` does, so `raas rollback` can publish an image
+/// again. The content stays in the bucket, and the record stays in the home. The command says how to delete both.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas remove bigdatainc")]
 pub(crate) struct Arguments {

@@ -14,8 +14,8 @@ use crate::republished::Republish;
 
 /// Publish an earlier publication of an image again, as a new commit
 ///
-/// Without --to, the command publishes the publication before the one that is in effect. It walks back through earlier
-/// rollbacks, so a second rollback goes further back.
+/// Without --to, the command publishes the publication before the current one. It walks back through earlier rollbacks,
+/// so a second rollback goes further back.
 ///
 /// The command first checks that the bucket still has everything that the earlier publication needs.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: RepositoryName,
 
-    /// Publish this commit of `raas log` again [default: the one before that in effect]
+    /// Publish this commit of `raas log` again [default: the publication before the current one]
     #[arg(long, value_name = "COMMIT")]
     to: Option<String>,
 

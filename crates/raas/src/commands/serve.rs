@@ -48,9 +48,9 @@ use tls::TlsArgs;
 
 /// Serve the registries of vendors
 ///
-/// The host name of a request selects the vendor: `registry_host` of raas.cfg, or `ISV.localhost`. A single vendor
-/// answers under every host name. New publications appear within a second. New vendors do too, unless vendors are
-/// named.
+/// The host name of a request selects the vendor: `registry_host` of raas.cfg, or `ISV.localhost`. A server of a single
+/// vendor answers under every host name. New publications appear within a second. If you name no vendors, new vendors
+/// appear too.
 ///
 /// With --metadata the server needs no home, no git and no volume: it follows what a bucket or a folder publishes, so
 /// any number of servers can serve a vendor on any platform. With --from-config it follows the bucket of every vendor
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ISV")]
     pub(crate) vendors: Vec<VendorName>,
 
-    /// Listen on this address and port, or on this port of this machine only
+    /// Listen on this address and port; only this machine reaches a port that is given alone
     ///
     /// Port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]

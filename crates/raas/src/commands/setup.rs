@@ -44,21 +44,21 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = word)]
     oodomain: Option<String>,
 
-    /// Create the bucket if it is missing, set up for the vendor's `access`, and the cluster's project
+    /// Create what is missing: the bucket, set up for the vendor's `access`, and the cluster's project
     #[arg(long)]
     create: bool,
 
-    /// Show what would change in the cluster, which checks it, and change nothing anywhere
+    /// Show what would change in the cluster, let the cluster check it, and change nothing
     #[arg(long, conflicts_with = "print")]
     dry_run: bool,
 
     /// Print the manifests for the cluster, with placeholders in place of secrets, and do nothing else
     #[arg(long, conflicts_with = "json")]
     print: bool,
-    /// Take the storage of this configuration, if it has all objects of the vendor's storage until now
+    /// Move the vendor to the storage of this configuration, if it has all objects of the old storage
     ///
-    /// The home remembers where the objects of a vendor are, and no command takes another storage for it. Copy the
-    /// objects first, for example with `aws s3 sync`.
+    /// The home remembers where the objects of a vendor are, and without this option every command refuses another
+    /// storage. Copy the objects first, for example with `aws s3 sync`.
     #[arg(long)]
     accept_storage: bool,
 

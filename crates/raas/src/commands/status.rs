@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: Option<RepositoryName>,
 
-    /// Check all vendors, as without a vendor
+    /// Check all vendors; a command without a vendor does the same
     #[arg(long, conflicts_with = "vendor")]
     all: bool,
 
@@ -47,8 +47,8 @@ pub(crate) struct Arguments {
 
     /// With --deep, read on where the last run with this option ended
     ///
-    /// For a daily job: a run that is stopped loses nothing, and when all objects are read, the next reading begins after
-    /// four weeks.
+    /// Use it in a daily job. A run that is stopped loses nothing. When all objects are read, the next reading begins
+    /// four weeks later.
     #[arg(long, requires = "deep", conflicts_with = "image")]
     resume: bool,
 

@@ -26,7 +26,7 @@ pub(super) struct Grant {
 
 /// Take granted repositories from a customer
 ///
-/// The patterns are those of `raas access show`: from `appliance/*`, a single repository below cannot be denied.
+/// Give patterns as `raas access show` prints them. You cannot take a single repository out of a granted `appliance/*`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:\n  raas access deny bigdatainc bigbank tools")]
 pub(super) struct Deny {

@@ -12,7 +12,7 @@ use raas_base::failure::{Failure, Kind};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access to protected repositories, without a home")]
 pub(super) struct AuthArgs {
-    /// Let the users of this file in, as `htpasswd -B` writes it
+    /// Let the users of this file, made with `htpasswd -B`, see protected repositories
     ///
     /// The default is the file that raas.cfg names for the vendor. A server with a home uses the file htpasswd in the
     /// vendor's folder.
@@ -67,7 +67,7 @@ pub(super) struct AuthArgs {
     )]
     token_keys: Vec<PerVendor<PathBuf>>,
 
-    /// Let clients in whose certificate is from these authorities, in PEM
+    /// Let clients with a certificate of these authorities (PEM) see protected repositories
     ///
     /// Clients must speak TLS to this server itself.
     #[arg(

@@ -15,7 +15,7 @@ pub(super) struct LimitArgs {
 
     /// Let one address have this many connections at once; 0 is no limit
     ///
-    /// An address of IPv6 counts with its /64. Addresses of --trusted-proxies have no limit.
+    /// All addresses of a /64 of IPv6 count as one address. Addresses of --trusted-proxies have no limit.
     #[arg(long, value_name = "N", env = "RAAS_CONNECTIONS_PER_ADDRESS", default_value_t = 2000)]
     connections_per_address: usize,
 }

@@ -63,7 +63,7 @@ pub(super) struct StatelessArgs {
     #[arg(long, value_name = "REGION", env = "RAAS_S3_REGION", requires = "metadata")]
     s3_region: Option<String>,
 
-    /// Put the bucket into the path and not into the host name
+    /// Put the bucket into the path of URLs and not into the host name
     #[arg(long, env = "RAAS_S3_PATH_STYLE", requires = "metadata")]
     s3_path_style: bool,
 

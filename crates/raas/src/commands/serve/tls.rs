@@ -65,7 +65,7 @@ pub(super) struct TlsArgs {
     #[arg(long, value_name = "DIR", env = "RAAS_ACME_FOLDER", requires = "acme_domain")]
     acme_folder: Option<PathBuf>,
 
-    /// Ask the ACME authority with this directory
+    /// Use the ACME authority whose directory is at this URL
     #[arg(
         long,
         value_name = "URL",
@@ -92,7 +92,7 @@ pub(super) struct TlsArgs {
     )]
     trusted_proxies: Vec<IpNet>,
 
-    /// Send clients to this URL of the registry for a token; of several vendors only the scheme counts
+    /// Send clients to this URL of the registry for a token; with several vendors only its scheme counts
     #[arg(long, value_name = "URL", env = "RAAS_PUBLIC_URL", value_parser = public_url)]
     public_url: Option<BaseUrl>,
 

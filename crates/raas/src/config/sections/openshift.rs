@@ -72,8 +72,8 @@ pub(super) static SECTION: Section<Openshift> = Section {
     keys: &[
         Key::<Openshift>::new(
             "platform",
-            "what registries run on: `local`, which is this machine; `kubernetes`, which includes OpenShift; `git`, for \
-             whatever deploys from a repository; or `openshift2`",
+            "what registry servers run on: `local`, which is this machine; `kubernetes`, which includes OpenShift; \
+             `git`, which is any system that deploys from a git repository; or `openshift2`",
             "kubernetes",
             |openshift, value, _| {
                 openshift.platform = platform(value)?;
@@ -93,8 +93,8 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .default("the cluster of the kubeconfig"),
         Key::<Openshift>::new(
             "app_git_url",
-            "the repository of the application that a new application of OpenShift 2, or a `git_url` without commits, \
-             starts from",
+            "the git repository from which a new application of OpenShift 2 starts, and with which raas fills a \
+             `git_url` without commits",
             "https://github.com/aweiteka/crane",
             |openshift, value, _| {
                 openshift.app_git_url = Some(text(value)?);
@@ -132,7 +132,7 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .secret(),
         Key::<Openshift>::new(
             "domain",
-            "the domain or project for vendors whose section has no `openshift_domain`",
+            "the OpenShift domain or project of the vendors whose section has no `openshift_domain`",
             "mydomain",
             |openshift, value, _| {
                 openshift.domain = Some(text(value)?);
@@ -141,8 +141,8 @@ pub(super) static SECTION: Section<Openshift> = Section {
         ),
         Key::<Openshift>::new(
             "cartridge",
-            "the image of the server, best by its digest: mirrors of a cluster apply to digests only; on OpenShift 2, what \
-             the gear runs",
+            "the image of raas that the cluster runs, best named by its digest, because a cluster's mirrors apply to \
+             digests only; on OpenShift 2, the cartridge of the gear",
             "registry.example.com/raas@sha256:dd3ba91ae52eb5a99b1cbcd70b06c4ee2b1c84ffdca4e5b7d9e6df7e5d4b1a7f",
             |openshift, value, _| {
                 openshift.cartridge = Some(text(value)?);
@@ -161,7 +161,7 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .default("yes"),
         Key::<Openshift>::new(
             "ca_file",
-            "the PEM file of the authorities of that certificate",
+            "the PEM file of the authorities that may have signed the certificate of `server_url`",
             "/etc/raas/cluster-ca.pem",
             |openshift, value, folder| {
                 openshift.ca_file = Some(folder.join(text(value)?));
@@ -171,7 +171,7 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .default("the authorities that this machine trusts"),
         Key::<Openshift>::new(
             "context",
-            "the context of the kubeconfig, where there is no `server_url`",
+            "the context of the kubeconfig that raas uses if there is no `server_url`",
             "operator@production",
             |openshift, value, _| {
                 openshift.context = Some(text(value)?);
@@ -211,7 +211,8 @@ pub(super) static SECTION: Section<Openshift> = Section {
         .default("the keys of `[aws]`"),
         Key::<Openshift>::new(
             "service_account",
-            "a service account of the project that has an identity of the cloud",
+            "the service account of the project that the servers run as, such as an account with an identity of the \
+             cloud",
             "raas-bucket-reader",
             |openshift, value, _| {
                 openshift.service_account = Some(text(value)?);

@@ -164,7 +164,7 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
         .default("yes"),
         Key::<Pulpserver>::new(
             "domain",
-            "the domain, for a server with domains",
+            "the Pulp domain, if the server has domains",
             "acme",
             |pulp, value, _| {
                 pulp.domain = Some(pulp_domain(value)?);
@@ -174,8 +174,8 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
         .default("default"),
         Key::<Pulpserver>::new(
             "base_path",
-            "the base paths of an image's distribution, the first that exists counts; `{isv}` and `{image}` stand for \
-             the vendor and the image",
+            "the possible base paths of an image's distribution: raas takes the first that exists; `{isv}` and \
+             `{image}` stand for the vendor and the image",
             "{isv}/{image}, {isv}-{image}",
             |pulp, value, _| {
                 pulp.base_paths = base_paths(value)?;
@@ -185,8 +185,8 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
         .default("`{isv}/{image}, {isv}-{image}`"),
         Key::<Pulpserver>::new(
             "katello",
-            "whether Katello, Satellite or Foreman stands before Pulp; it needs one `base_path`, and raas takes all \
-             repositories for private",
+            "whether Katello, Satellite or Foreman stands in front of Pulp; then `base_path` must be a single path, \
+             and raas assumes that all repositories are private",
             "no",
             |pulp, value, _| {
                 pulp.katello = yes_or_no(value)?;

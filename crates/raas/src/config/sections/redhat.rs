@@ -36,8 +36,8 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
         ),
         Key::<FederationSettings>::new(
             "masked_without_location",
-            "what a push does with a masked layer without a location: `refuse` rejects the image, `warn` publishes it with \
-             a warning, and clients cannot pull it until `layer_url` is set and it is pushed again",
+            "what a push does if a masked layer has no location: `refuse` rejects the image, `warn` publishes it with \
+             a warning; clients cannot pull such an image until you set `layer_url` and push it again",
             "warn",
             |settings, value, _| {
                 settings.masked_without_location = masked_without_location(value)?;
@@ -47,7 +47,7 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
         .default("`refuse`"),
         Key::<FederationSettings>::new(
             "mask_images",
-            "base images; all their layers are masked, of every platform: \
+            "base images, of which raas masks all layers of every platform: \
              `[docker://]host[:port]/name[:tag][@digest]` in a registry, or the path of an OCI image layout, which \
              begins with `/`, `./` or `../` and needs `layer_url`",
             "\nregistry.example.com/ubi9:9.4\n./layouts/ubi9-minimal",
@@ -58,8 +58,8 @@ pub(super) static SECTION: Section<FederationSettings> = Section {
         ),
         Key::<FederationSettings>::new(
             "registry_host",
-            "the registry, `host[:port]`, that gets the next two keys if it requires a login for its manifests; no other \
-             registry gets them",
+            "the registry, `host[:port]`, to which raas sends `registry_username` and `registry_password` if it \
+             requires a login for its manifests; raas sends them to no other registry",
             "registry.example.com",
             |settings, value, _| {
                 settings.registry_host = Some(registry_host(value)?);

@@ -50,8 +50,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("`region` of `[aws]`"),
         Key::<Draft>::new(
             "s3_prefix",
-            "the beginning of all keys in the bucket: a path of which no part is empty, `.` or `..`, begins \
-             with `_`, or has control characters, `*`, `?` or `$`",
+            "the beginning of all object keys in the bucket: a path; no part of it may be empty, be `.` or `..`, begin \
+             with `_`, or have control characters, `*`, `?` or `$`",
             "registry",
             |draft, value, _| {
                 draft.settings.s3_prefix = bucket::prefix(value)?;
@@ -92,8 +92,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("`auto`"),
         Key::<Draft>::new(
             "s3_stall_timeout",
-            "after how many seconds without a byte a request to the bucket is tried again; the fifth such wait is \
-             an error",
+            "the number of seconds without a byte after which raas tries a request to the bucket again; the fifth such \
+             wait is an error",
             "120",
             |draft, value, _| {
                 draft.settings.s3_stall_timeout = Some(seconds(value)?);
@@ -113,7 +113,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("`presigned`"),
         Key::<Draft>::new(
             "cdn_url",
-            "the base URL of the CDN before the bucket, for `access = cdn`",
+            "the base URL of the CDN in front of the bucket, for `access = cdn`",
             "https://cdn.bigdatainc.example",
             |draft, value, _| {
                 draft.settings.cdn_url = Some(url(value)?);
@@ -152,7 +152,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("300"),
         Key::<Draft>::new(
             "cdn_akamai_algo",
-            "the hash of an Akamai token: `sha256`, or `sha1` or `md5` if the CDN is set up so",
+            "the hash of an Akamai token: `sha256`; set `sha1` or `md5` only if the CDN is set up so",
             "sha256",
             |draft, value, _| {
                 draft.settings.delivery.akamai_algorithm = token_algorithm(value)?;
@@ -192,8 +192,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "proxy_hosts",
-            "the hosts that the server may take masked layers of these repositories from; clients are \
-             redirected to all others",
+            "the hosts from which the server may fetch masked layers of `proxy_repositories`; it redirects clients to \
+             all other hosts",
             "cdn.example.com",
             |draft, value, _| {
                 draft.settings.delivery.proxy_hosts = allowed_hosts(value)?;
@@ -202,9 +202,9 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "registry_host",
-            "the hosts that people pull from, each with its port if it is not 443, by which a server of many vendors \
-             selects the vendor: no two vendors have the same one, and the host that clients are redirected to for the \
-             bytes is not below any of them; `raas push` prints the first one, and `raas status` asks all",
+            "the hosts that people pull from, each with its port if it is not 443; a server of many vendors selects \
+             the vendor by the host, `raas push` prints the first host, and `raas status` asks all; no two vendors may \
+             have the same host, and the bucket or CDN that clients are redirected to must not be below any of them",
             "registry.bigdatainc.example, images.bigdatainc.example",
             |draft, value, _| {
                 draft.settings.set_registry_addresses(registry_addresses(value)?);
@@ -214,8 +214,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("`ISV.localhost`"),
         Key::<Draft>::new(
             "immutable_tags",
-            "the tags that must not move once they are published, with `*` for any characters: a push that would move such \
-             a tag is rejected, unless it has `--force-tag`",
+            "the tags that must not move once they are published, with `*` for any characters: raas rejects a push \
+             that would move such a tag, unless it has `--force-tag`",
             "v*, *.*.*",
             |draft, value, _| {
                 draft.settings.immutable_tags = tag_patterns(value)?;
@@ -244,8 +244,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "token_realm",
-            "the URL where clients get a token of another issuer, for protected repositories; needs the next \
-             three keys",
+            "the URL where clients get a token of another issuer, for protected repositories; needs `token_service`, \
+             `token_issuer` and `token_keys`",
             "https://auth.bigdatainc.example/token",
             |draft, value, _| {
                 draft.issuer.realm = Some(value.clone());
@@ -254,7 +254,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "token_service",
-            "the name of this registry at that issuer: the audience (`aud`) of its tokens",
+            "the name of this registry at the other issuer: the audience (`aud`) of its tokens",
             "registry.bigdatainc.example",
             |draft, value, _| {
                 draft.issuer.service = Some(value.clone());
@@ -263,7 +263,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "token_issuer",
-            "the name of that issuer (`iss`)",
+            "the name of the other issuer (`iss`)",
             "auth.bigdatainc.example",
             |draft, value, _| {
                 draft.issuer.issuer = Some(value.clone());
@@ -272,7 +272,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "token_keys",
-            "the file of that issuer's keys: a JSON Web Key Set, or certificates and public keys in PEM",
+            "the file of the other issuer's keys: a JSON Web Key Set, or certificates and public keys in PEM",
             "/etc/raas/bigdatainc-keys.json",
             |draft, value, _| {
                 draft.issuer.keys = Some(value.clone());
@@ -300,7 +300,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("the router's own"),
         Key::<Draft>::new(
             "tls_key",
-            "the PEM file of its private key",
+            "the PEM file of the private key of `tls_certificate`",
             "/etc/raas/bigdatainc-registry-key.pem",
             |draft, value, folder| {
                 draft.settings.tls_key = Some(folder.join(text(value)?));
@@ -309,7 +309,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         ),
         Key::<Draft>::new(
             "git_url",
-            "the repository of the deployed application, for `platform = git`: each push brings the documents there",
+            "the git repository of the deployed application, for `platform = git`: each push commits the documents \
+             there",
             "git@git.example.com:bigdatainc/registry.git",
             |draft, value, _| {
                 draft.settings.git_url = Some(text(value)?);
@@ -328,7 +329,7 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         .default("its default branch"),
         Key::<Draft>::new(
             "openshift_domain",
-            "the platform's domain or project, as `raas setup --oodomain` writes it",
+            "the vendor's OpenShift domain or project, as `raas setup --oodomain` writes it",
             "bigdatainc",
             |draft, value, _| {
                 draft.settings.openshift_domain = Some(text(value)?);
@@ -339,9 +340,10 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
         Key::<Draft>::family(
             "sync.",
             "sync.bigdata-app",
-            "the source that `raas sync` keeps the image `bigdata-app` like: `pulp` or docker://HOST/NAME; in lines of \
-             their own, `tags = …` chooses by patterns, ranges of versions, `!` before what is not wanted and `newest N`, \
-             and `prune = N` removes up to N tags at once that the source lacks",
+            "the source of the image `bigdata-app`, `pulp` or docker://HOST/NAME: `raas sync` publishes what has \
+             changed there; in lines of their own, `tags = …` says which tags are wanted, by patterns, ranges of \
+             versions, `!` before unwanted tags and `newest N`, and `prune = N` removes up to N published tags at once \
+             that are not wanted any more",
             "docker://registry.example.com/bigdata/app\ntags = >=1.2 <2, latest, !*-rc*\nprune = 5",
             |draft, image, value| {
                 let rule = SyncRule::parse(image, &value.text).map_err(|message| value.error(message))?;
