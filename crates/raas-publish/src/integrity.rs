@@ -31,6 +31,7 @@ pub fn record(vendor: &Vendor) -> Result<Vec<String>, Failure> {
         Err(error) => found.push(format!("HEAD: {error}")),
     }
     found.extend(vendor.format_damage());
+    found.extend(record.damaged_files()?);
     found.extend(record.git().fsck()?);
     Ok(found)
 }

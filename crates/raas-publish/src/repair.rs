@@ -28,7 +28,6 @@ use crate::integrity;
 use crate::record::Record;
 use crate::registry::Registry;
 use raas_base::failure::{Context as _, Failure, Kind};
-use raas_base::files;
 use raas_git::CommitId;
 
 pub use content::content;
@@ -64,6 +63,7 @@ pub fn record(
     let _lock = vendor.lock_for_repair()?;
     let record = vendor.record();
     make_usable(&record, &mut report)?;
+    report.mended.extend(record.mend_files()?);
     let evidence = Evidence::collect(registry, &record)?;
     let damage = integrity::record(vendor)?;
     let is_new = evidence.is_empty();
@@ -121,7 +121,7 @@ pub fn record(
         }
     }
     let Some(head) = head else { return Ok(report) };
-    begin_log(&record)?;
+    record.begin_log(&head)?;
     report.mended.push(format!("The last publication is commit {head}"));
     vendor.checkout().repair(&record, &head)?;
     Ok(report)
@@ -140,10 +140,13 @@ fn make_usable(record: &Record, report: &mut Report) -> Result<(), Failure> {
         report.mended.push("HEAD of the record was damaged".to_owned());
     }
     let config = folder.join("config");
-    let is_usable = record.git().ask(&["config", "--type=bool", "--get", "core.bare"]);
-    if config.exists() && !is_usable.is_ok_and(|bare| bare.is_some_and(|bare| bare.trim() == "true")) {
-        fs::remove_file(&config).context(cannot)?;
-        report.mended.push("The settings of the record were damaged".to_owned());
+    if config.exists() && !record.has_sound_settings() {
+        let aside = folder.join("config.damaged");
+        fs::rename(&config, &aside).context(cannot)?;
+        report.mended.push(format!(
+            "The settings of the record were damaged and are made anew; the old ones are in {}",
+            aside.display()
+        ));
     }
     record.create()
 }
@@ -205,18 +208,6 @@ fn restore_branch(record: &Record, to: Option<&CommitId>) -> Result<(), Failure>
         Some(to) => record.advance(None, to),
         None => Ok(()),
     }
-}
-
-/// Leaves only the last entry of the branch's log: the others name commits that may be lost.
-fn begin_log(record: &Record) -> Result<(), Failure> {
-    // git logs `HEAD` as well, and nobody reads that.
-    drop(fs::remove_file(record.git().folder().join("logs/HEAD")));
-    let path = record.git().folder().join("logs/refs/heads/main");
-    let cannot = || format!("cannot write {}", path.display());
-    let log = fs::read(&path).context(cannot)?;
-    let entries: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
-    let Some(last) = entries.last().filter(|_| entries.len() > 1) else { return Ok(()) };
-    files::replace(&path, last).context(cannot)
 }
 
 fn lost(vendor: &Vendor, commit: Option<&CommitId>) -> Failure {

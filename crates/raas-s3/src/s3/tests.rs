@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raas_testkit::s3::{Fault, Server, What};
 use raas_types::{Digest, ObjectKey};
 
-use super::patience::Patience;
+use super::patience::{LONGEST_BACKOFF, Patience};
 use super::*;
 use raas_base::Secret;
 use raas_types::BucketAccess;
@@ -58,6 +58,7 @@ fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: 
     let policy = RetryPolicy {
         attempts: 4,
         first_backoff: Duration::from_millis(4),
+        longest_backoff: LONGEST_BACKOFF,
         patience: Patience::of(Duration::from_secs(2)),
         budget: None,
     };

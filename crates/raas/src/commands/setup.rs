@@ -98,6 +98,9 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Whether the S3 service keeps the promises of conditional writes; none for a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditional_writes: Option<bool>,
     /// Settings that some clients or users may trip over.
     warnings: Vec<String>,
     /// Whether the vendor was set up before.
@@ -126,10 +129,13 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     };
     // Contradictions in the settings are found before anything is created.
     exposure::check(&vendor, &config.vendor(vendor.name()))?;
+    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     if !arguments.accept_storage {
+        if arguments.repair && storage_note::mend(&vendor, open.storage())? {
+            say("The note of the vendor's storage was damaged, and is made anew".into());
+        }
         check_storage(&vendor, &config)?;
     }
-    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     platform::check(&config, vendor.name())?;
     let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
@@ -151,13 +157,17 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         accept_storage(&vendor, &open)?;
     }
     complete(&vendor, &open, existed)?;
-    if config.is_shared(vendor.name()) {
-        let found = if service::learn(&vendor, storage)? {
-            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
-        } else {
+    let shared = config.is_shared(vendor.name());
+    let conditional_writes = shared.then(|| service::learn(&vendor, storage)).transpose()?;
+    match conditional_writes {
+        Some(true) => say(
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute".into(),
+        ),
+        Some(false) => say(
             "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
-        };
-        say(found.to_owned());
+                .into(),
+        ),
+        None => {}
     }
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
@@ -189,6 +199,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            conditional_writes,
             warnings,
             existed,
             remembered,

@@ -261,10 +261,12 @@ impl<'a> Planner<'a> {
             return Ok(Some(BlobAction::Present));
         }
         match published {
-            Some(blob) if self.held.has(&ObjectKey::Blob(blob.repository.clone(), *digest), size)? => {
-                Ok(Some(BlobAction::Copy(blob.clone())))
+            Some(blob) => {
+                let key = ObjectKey::Blob(blob.repository.clone(), *digest);
+                let can_copy = self.held.has_to_copy(&key, size, digest)?;
+                Ok(can_copy.then(|| BlobAction::Copy(blob.clone())))
             }
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 

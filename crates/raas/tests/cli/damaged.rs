@@ -172,6 +172,53 @@ fn a_push_of_a_docker_v1_image_stores_what_the_bucket_has_lost_a_part_of() {
 }
 
 #[test]
+fn a_push_copies_no_bytes_whose_checksum_is_not_the_records() {
+    for source in ["an image of today", "a Docker v1 image"] {
+        let server = Server::new(&[BUCKET]);
+        let home = sandbox(&server, "");
+        let archive = match source {
+            "an image of today" => layout(1, 1000),
+            _ => Export::chain("app", 2).tar(),
+        };
+        let path = home.write("app.tar", archive);
+        home.ok(&["push", "acme", "app", "--from", &path]);
+        // Somebody has replaced all layers by others of the same length.
+        let is_layer = |key: &&String| key.contains("/_v2/blobs/") || key.ends_with("/layer");
+        let stored: Vec<String> = server.keys(BUCKET).iter().filter(is_layer).cloned().collect();
+        let good: Vec<Vec<u8>> = stored.iter().map(|key| server.object(BUCKET, key).unwrap()).collect();
+        stored.iter().for_each(|key| flip_object(&server, key));
+        server.forget();
+        home.ok(&["push", "acme", "other", "--from", &path]);
+        assert_eq!(server.count("CopyObject"), 0, "{source}");
+        for (key, good) in stored.iter().zip(&good) {
+            let copied = server.object(BUCKET, &key.replace("reg/app/", "reg/other/")).unwrap();
+            assert!(copied == *good, "{source}: {key}");
+        }
+        // The bytes of the record are copied.
+        stored.iter().zip(&good).for_each(|(key, good)| server.put(BUCKET, key, good));
+        server.forget();
+        home.ok(&["push", "acme", "third", "--from", &path]);
+        assert!(server.count("CopyObject") > 0, "{source}");
+    }
+}
+
+#[test]
+fn a_damaged_note_of_the_storage_is_mended() {
+    let server = Server::new(&[BUCKET]);
+    let home = sandbox(&server, "");
+    push(&home, "one", 1);
+    let note = home.home().join("acme/storage.json");
+    let good = fs::read(&note).unwrap();
+    fs::write(&note, &good[..good.len() / 2]).unwrap();
+    let failure = home.fails(4, &["list"]);
+    assert!(failure.contains("storage.json") && failure.contains("--repair"), "{failure}");
+    let said = home.ok(&["setup", "acme", "--repair"]);
+    assert!(said.contains("is made anew"), "{said}");
+    assert_eq!(fs::read(&note).unwrap(), good);
+    push(&home, "two", 2);
+}
+
+#[test]
 fn a_server_whose_home_vanishes_keeps_serving() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
