@@ -33,8 +33,9 @@ IN_BUCKET = {
     "history": r"_record/.*",
 }
 FLIPPED = {True: [*IN_HOME, *IN_FOLDER], False: [*IN_HOME, *(f"s3-{kind}" for kind in IN_BUCKET)]}
-# A flip in these may be of no consequence: a capital letter in a name of git's settings, a word of the branch's log, a
-# space in JSON. A flip that `status --deep` does not find must be of this kind: everything goes on as if it were not there.
+# A flip in these may be of no consequence: a capital letter in a name of git's settings, a word of the
+# branch's log, a space in JSON. A flip that `status --deep` does not find must be of this kind: everything
+# goes on as if it were not there.
 TOLERANT = {"record-config", "log", "note"}
 
 
@@ -59,7 +60,8 @@ def flip_one(place, kind, seed):
     else:
         pattern = (IN_HOME | IN_FOLDER)[kind]
         files = [path for path in sorted(place.home.glob(pattern)) if path.is_file() and path.stat().st_size]
-        what = flip(noise.choice(files), noise)
+        file = noise.choice(files)
+        what = flip(file, noise)
     found = place.run("status", VENDOR, "--deep")
     if not problems(found) and kind in TOLERANT:
         place.must(*place.push("new"))
@@ -73,6 +75,10 @@ def flip_one(place, kind, seed):
     if kind == "note" and "--accept-storage" in repaired.log:
         # Another name of the storage is one that an operator may have meant.
         repaired = place.run("setup", VENDOR, "--repair", "--accept-storage")
+    if kind == "formats" and "upgrade this raas" in repaired.log:
+        # The flip has made the number of a newer raas, which only the operator can know to be wrong.
+        file.write_text("1\n")
+        repaired = place.run("setup", VENDOR, "--repair")
     if repaired.code not in (0, 1):
         raise Violated(f"{what} is flipped, and `setup --repair` does not end well: {repaired}")
     if repaired.code == 1:

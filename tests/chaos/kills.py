@@ -1,5 +1,5 @@
-"""SIGKILL at each request and each system call of a push, at any time, and several in a row; and the signals that
-a run may end well after."""
+"""SIGKILL at each request and each system call of a push, at any time, and several in a row; and the signals
+that a run may end well after."""
 
 import os
 import random
@@ -127,7 +127,7 @@ def at_time(place, image, seconds):
 
 
 def kills_in_a_row(place, noise):
-    """Some kills in a row, at any request, call or time: a run that repairs what another left is killed too."""
+    """Some kills in a row, at any request, call or time: a run that repairs what another left is killed."""
     lasts = place.lasts(*place.push("new"))
     calls = most_calls(place)
     requests = place.requests(*place.push("new")) if place.service else 0

@@ -51,14 +51,14 @@ class Report:
 
 
 def run(options, say=print, every=60):
-    """Runs the trials of all stages in turn, in an order that the seed decides. Says the counts every minute."""
+    """Runs the trials of all stages in turn, in an order that the seed decides. Says the counts sometimes."""
     begun = said = time.monotonic()
     report = Report(options.seed)
     # A lane is a process: what a trial waits for keeps no other lane waiting.
     context = multiprocessing.get_context("fork")
     done = context.Queue()
     numbers = range(1 if options.only else options.lanes)
-    lanes = [context.Process(target=lane, args=(options, number, done), daemon=True) for number in numbers]
+    lanes = [context.Process(target=lane, args=(options, at, done), daemon=True) for at in numbers]
     for one in lanes:
         one.start()
     running = len(lanes)
@@ -132,9 +132,7 @@ def own_trials(options, place, number):
                 yield trial
                 return
         return
-    yield from trials(
-        options, place, lambda trial: zlib.crc32(str(trial).encode()) % options.lanes == number
-    )
+    yield from trials(options, place, lambda trial: zlib.crc32(str(trial).encode()) % options.lanes == number)
 
 
 def trials(options, place, is_own):

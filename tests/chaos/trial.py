@@ -8,7 +8,8 @@ from collections.abc import Callable
 class Trial:
     """Something to try. `kind` is what the summary counts: kills, faults, signals, rounds, flips, prefixes.
 
-    `run(place)` raises `Violated` if something does not hold, and returns how many of its kind it has done, if not one.
+    `run(place)` raises `Violated` if something does not hold. It returns how many of its kind it has done, if
+    not one.
     """
 
     name: str

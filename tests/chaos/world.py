@@ -19,7 +19,7 @@ from harness.process import Process
 VENDOR, IMAGE = "acme", "app"
 # A command that takes longer hangs.
 LIMIT = 120
-# Far less than the default, so that a hang costs seconds; and no pauses between the attempts, of which there are as many.
+# Far less than the default, so that a hang costs seconds. The attempts are as many, without pauses.
 STALL = 3
 WAITS = [f"s3_stall_timeout = {STALL}", "s3_longest_pause = 0"]
 
@@ -237,8 +237,9 @@ class Place:
     def must_leave_nothing(self, killed_probes=False):
         """No lease and no probe stays, and in a folder no upload. In S3, uploads stay for two days.
 
-        With `killed_probes`, a run may have been killed in its first test of the service. What it was testing with stays until a
-        `setup` finds it an hour old: nothing younger can be told from the test of an operator who is alive.
+        With `killed_probes`, a run may have been killed in its first test of the service. What it was testing
+        with stays until a `setup` finds it an hour old: nothing younger can be told from the test of an
+        operator who is alive.
         """
         if self.service:
             kinds = ("_turns/",) if killed_probes else ("_turns/", "_probe/")

@@ -78,7 +78,12 @@ impl FormatFile {
             Ok(found) if found <= *known => Ok(Some(found)),
             Ok(found) => {
                 let message = format!("{of} has format {found}; this raas knows formats up to {known}");
-                Err(Failure::new(Kind::Environment, message).hint("upgrade this raas; nothing was written"))
+                Err(Failure::new(Kind::Environment, message)
+                    .hint("upgrade this raas; nothing was written")
+                    .hint(format!(
+                        "write `{known}` into {} if no newer raas was ever used here: then the disk has changed the number",
+                        path.display()
+                    )))
             }
             Err(error) => {
                 Err(Failure::new(Kind::Environment, format!("{} has no format number", path.display()))
@@ -105,6 +110,7 @@ mod tests {
         }
         fs::write(&file.path, "2\n").unwrap();
         assert!(!file.mend().unwrap());
-        assert!(file.check().unwrap_err().to_string().contains("has format 2"));
+        let refused = file.check().unwrap_err().to_string();
+        assert!(refused.contains("has format 2") && refused.contains("write `1` into "), "{refused}");
     }
 }

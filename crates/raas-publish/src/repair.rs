@@ -25,8 +25,10 @@ use raas_types::Utc;
 
 use crate::home::Vendor;
 use crate::integrity;
+use crate::publication::acquire_lease;
 use crate::record::Record;
 use crate::registry::Registry;
+use crate::snapshot::SnapshotPublisher;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
@@ -36,6 +38,15 @@ use salvage::Salvage;
 
 /// Files of the record by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a repair does if the last publication can be made again, and the commits that lead to it are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostHistory {
+    /// Refuse in a bucket that other homes may publish to: one of them may have the commits.
+    Refuse,
+    /// Publish the same files again as a new commit.
+    LeaveBehind,
+}
 
 /// What a repair did.
 #[derive(Debug, Default)]
@@ -53,6 +64,7 @@ pub struct Report {
 /// No good copy of the last publication can be found. Then the home is as it was.
 pub fn record(
     registry: &Registry<'_>,
+    history: LostHistory,
     backup: &dyn Fn() -> Result<Files, Failure>,
 ) -> Result<Report, Failure> {
     let vendor = registry.vendor;
@@ -82,7 +94,7 @@ pub fn record(
     } else if is_new {
         (None, restored::from_backup(registry, backup()?)?)
     } else {
-        if registry.shared {
+        if registry.shared && history == LostHistory::Refuse {
             return Err(lost_in_bucket(registry, missing.first().or(newest.as_ref())));
         }
         let base = evidence.last_complete(&salvage)?;
@@ -111,6 +123,7 @@ pub fn record(
         record.set_aside(commit)?;
     }
     let mut head = base;
+    let is_made_again = restored.is_some();
     if let Some(files) = restored {
         let changes = restored::changes(&record, head.as_ref(), files)?;
         if !changes.is_empty() {
@@ -123,6 +136,22 @@ pub fn record(
     let Some(head) = head else { return Ok(report) };
     record.begin_log(&head)?;
     report.mended.push(format!("The last publication is commit {head}"));
+    if let (true, Some(pointed)) = (is_made_again, evidence.pointer())
+        && !record.has(pointed)?
+    {
+        // No home can catch up with a commit that is lost.
+        let mut lease = acquire_lease(registry, None)?;
+        let (name, spool) = (vendor.name(), vendor.folder());
+        let publisher = SnapshotPublisher { vendor: name, record: &record, storage: registry.storage, spool };
+        let is_earlier = publisher.replace_lost(pointed, &mut lease)?;
+        lease.release()?;
+        report.mended.push(format!("The pointer of the bucket named commit {pointed}, which is lost"));
+        if is_earlier {
+            let note =
+                "Restart the servers that have no home: they take the new commit for an earlier publication";
+            report.mended.push(note.to_owned());
+        }
+    }
     vendor.checkout().repair(&record, &head)?;
     Ok(report)
 }
@@ -226,6 +255,11 @@ fn lost_in_bucket(registry: &Registry<'_>, commit: Option<&CommitId>) -> Failure
     Failure::new(Kind::Environment, message).hint(format!(
         "run `raas setup {0} --repair` in another home of the bucket first, which stores its history there, and then here; \
          nothing was changed",
+        registry.vendor.name()
+    ))
+    .hint(format!(
+        "run `raas setup {0} --repair --without-history` if no other home is left: it publishes the same images again as a \
+         new commit",
         registry.vendor.name()
     ))
 }

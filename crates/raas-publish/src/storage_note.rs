@@ -112,12 +112,13 @@ pub fn mend(vendor: &Vendor, storage: &dyn Storage) -> Result<bool, Failure> {
     let path = path(vendor);
     let (Err(damaged), true) = (read(vendor), path.exists()) else { return Ok(false) };
     let base = storage.base_url();
-    let is_of_storage = |document: &Document| match (document.url.strip_prefix("file://"), base.starts_with("file://")) {
-        // A home may have been moved.
-        (Some(_), true) => true,
-        (None, false) => document.url.starts_with(&base),
-        (Some(_), false) | (None, true) => false,
-    };
+    let is_of_storage =
+        |document: &Document| match (document.url.strip_prefix("file://"), base.starts_with("file://")) {
+            // A home may have been moved.
+            (Some(_), true) => true,
+            (None, false) => document.url.starts_with(&base),
+            (Some(_), false) | (None, true) => false,
+        };
     let published = published(vendor)?;
     if !published.is_empty() && !published.iter().any(is_of_storage) {
         let name = vendor.name();
@@ -273,7 +274,9 @@ mod tests {
         let (vendor, folder) = vendor();
         let storage = Directory::new(folder.path().join("new"));
         assert!(!mend(&vendor, &storage).unwrap(), "there is no note");
-        for (url, is_mended) in [("file:///moved/home/app/_v2/", true), ("https://b.example.com/app/_v2/", false)] {
+        for (url, is_mended) in
+            [("file:///moved/home/app/_v2/", true), ("https://b.example.com/app/_v2/", false)]
+        {
             publish(&vendor, url);
             fs::write(path(&vendor), "{").unwrap();
             let refused = note(HOME_STORAGE, "x").check(&vendor).unwrap_err().to_string();

@@ -58,7 +58,8 @@ impl Record {
         if let Some(log) = self.log()?
             && !log_lines(&log).all(is_log_line)
         {
-            let sound: Vec<u8> = log_lines(&log).filter(|line| is_log_line(line)).flatten().copied().collect();
+            let sound: Vec<u8> =
+                log_lines(&log).filter(|line| is_log_line(line)).flatten().copied().collect();
             let path = self.log_file();
             files::replace(&path, &sound).context(|| format!("cannot mend {}", path.display()))?;
             mended.push("The log of the record's branch had damaged lines, which are removed".to_owned());
@@ -85,7 +86,9 @@ impl Record {
         let Some(log) = self.log()? else { return Ok(()) };
         // <old id> SP <new id> SP: the end of the line before may be damaged.
         let id = format!(" {head} ");
-        let Some(at) = log.windows(id.len()).rposition(|window| window == id.as_bytes()) else { return Ok(()) };
+        let Some(at) = log.windows(id.len()).rposition(|window| window == id.as_bytes()) else {
+            return Ok(());
+        };
         let begin = at.saturating_sub(head.as_str().len());
         if begin == 0 {
             return Ok(());
@@ -140,9 +143,9 @@ fn are_packed_references(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let is_line = |line: &str| {
         if let Some(properties) = line.strip_prefix("# pack-refs with:") {
-            return properties.split_ascii_whitespace().all(|word| {
-                ["peeled", "fully-peeled", "sorted"].contains(&word)
-            });
+            return properties
+                .split_ascii_whitespace()
+                .all(|word| ["peeled", "fully-peeled", "sorted"].contains(&word));
         }
         match line.split_once(' ') {
             Some((id, name)) => name.starts_with("refs/") && is_reference(name, id),
@@ -246,7 +249,8 @@ mod tests {
             bytes[at] ^= bit;
             fs::write(&path, &bytes).unwrap();
             let (old, new) = (good[at], bytes[at]);
-            let same = old.eq_ignore_ascii_case(&new) || (old.is_ascii_whitespace() && new.is_ascii_whitespace());
+            let same =
+                old.eq_ignore_ascii_case(&new) || (old.is_ascii_whitespace() && new.is_ascii_whitespace());
             found += usize::from(!record.has_sound_settings());
             assert!(same || !record.has_sound_settings(), "byte {at} of the settings: {old} is {new}");
         }
@@ -282,7 +286,8 @@ mod tests {
         let id = "0123456789abcdef0123456789abcdef01234567";
         let good = format!("# pack-refs with: peeled fully-peeled sorted \n{id} refs/heads/main\n^{id}\n");
         assert!(are_packed_references(good.as_bytes()) && are_packed_references(b""));
-        for (from, to) in [("fully", "fullx"), ("# p", "! p"), ("cde", "cDe"), ("refs/", "qefs/"), ("^", "~")] {
+        for (from, to) in [("fully", "fullx"), ("# p", "! p"), ("cde", "cDe"), ("refs/", "qefs/"), ("^", "~")]
+        {
             assert!(!are_packed_references(good.replacen(from, to, 1).as_bytes()), "{from}");
         }
         assert!(!are_packed_references(good.trim_end().as_bytes()));

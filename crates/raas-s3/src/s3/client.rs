@@ -62,12 +62,7 @@ impl RetryPolicy {
     /// still for 12 s at most.
     pub(super) fn few(settings: &S3Settings) -> Self {
         let many = Self::many(settings);
-        Self {
-            attempts: 2,
-            patience: many.patience.quick(),
-            budget: Some(Duration::from_secs(12)),
-            ..many
-        }
+        Self { attempts: 2, patience: many.patience.quick(), budget: Some(Duration::from_secs(12)), ..many }
     }
 
     /// The attempts of an operation. `first` is the longest pause before the second of them.

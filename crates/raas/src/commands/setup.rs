@@ -18,6 +18,7 @@ use raas_base::failure::Failure;
 use raas_platform::Local;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
+use raas_publish::repair::LostHistory;
 use raas_publish::service;
 use raas_publish::storage::probe;
 use raas_publish::storage_note;
@@ -70,6 +71,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     repair: bool,
 
+    /// With --repair, publish the same images again as a new commit if the history that leads to them is lost everywhere
+    ///
+    /// In a bucket, another home may have that history: run `raas setup ISV --repair` there first. Without this option, the
+    /// repair then refuses.
+    #[arg(long, requires = "repair")]
+    without_history: bool,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -81,6 +89,10 @@ fn word(text: &str) -> Result<String, String> {
 }
 
 impl Arguments {
+    fn lost_history(&self) -> LostHistory {
+        if self.without_history { LostHistory::LeaveBehind } else { LostHistory::Refuse }
+    }
+
     /// The settings to add to the vendor's section.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let keys = [("s3_bucket", &self.s3bucket), ("openshift_domain", &self.oodomain)];
@@ -146,7 +158,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     // The probe writes below this folder, which must be for its owner alone from the start.
     vendor.make_folder()?;
     let mut repaired = match arguments.repair {
-        true => Some(repair::metadata(&open, &vendor, &config)?),
+        true => Some(repair::metadata(&open, &vendor, &config, arguments.lost_history())?),
         false => None,
     };
     let prepared = storage.capabilities().prepare(arguments.create)?;

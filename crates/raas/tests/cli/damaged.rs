@@ -343,6 +343,42 @@ fn a_record_is_mended_from_the_history_in_the_bucket() {
 }
 
 #[test]
+fn a_publication_whose_history_is_lost_everywhere_is_made_again_if_the_operator_says_so() {
+    for checkout_is_lost in [false, true] {
+        let server = Server::new(&[BUCKET]);
+        let home = sandbox(&server, "");
+        push(&home, "one", 1);
+        push(&home, "two", 2);
+        fs::remove_dir_all(home.home().join("acme/metadata.git/objects")).unwrap();
+        let history: Vec<String> =
+            server.keys(BUCKET).into_iter().filter(|key| key.starts_with("reg/_record/")).collect();
+        history.iter().for_each(|key| server.remove(BUCKET, key));
+        if checkout_is_lost {
+            // The parts in the bucket are a good copy too.
+            fs::remove_dir_all(home.home().join("acme/checkout/crane")).unwrap();
+        }
+        let before = server.keys(BUCKET);
+        let failure = home.fails(4, &["setup", "acme", "--repair"]);
+        assert!(failure.contains("another home") && failure.contains("--without-history"), "{failure}");
+        assert_eq!(server.keys(BUCKET), before);
+        let said = home.ok(&["setup", "acme", "--repair", "--without-history"]);
+        assert!(said.contains("made again") && said.contains("Restart the servers"), "{said}");
+        let _serving = home.serve(&[]);
+        let found = status(&home, &["--deep"]);
+        assert_eq!(found["healthy"], true, "{found:#}");
+        push(&home, "three", 3);
+        // Another home can be made from the bucket, and has all images.
+        let other = sandbox(&server, "");
+        other.ok(&["setup", "acme"]);
+        let serving = other.serve(&[]);
+        let client = Client::new(serving.address);
+        for name in ["one", "two", "three"] {
+            assert_eq!(client.get(&format!("/v2/{name}/manifests/1.0")).status, 200, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_folder_home_is_made_anew_from_its_configuration_repository_and_its_bucket() {
     let sandbox = Sandbox::new();
     let repository = sandbox.path("conf.git");

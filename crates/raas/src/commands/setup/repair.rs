@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::storage::OpenRegistry;
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Vendor;
-use raas_publish::repair::{self, Report};
+use raas_publish::repair::{self, LostHistory, Report};
 
 /// What a repair did.
 #[derive(Debug, Default, Serialize)]
@@ -42,12 +42,13 @@ pub(super) fn metadata(
     open: &OpenRegistry<'_>,
     vendor: &Vendor,
     config: &Config,
+    history: LostHistory,
 ) -> Result<Repaired, Failure> {
     let folder = vendor.bucket();
     fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
     let backup = || backup::documents_of_backup(config, vendor.name());
     let mut repaired = Repaired::default();
-    repaired.add(repair::record(&open.registry(), &backup)?);
+    repaired.add(repair::record(&open.registry(), history, &backup)?);
     Ok(repaired)
 }
 
