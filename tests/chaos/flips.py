@@ -3,8 +3,9 @@
 import random
 import re
 
+from chaos.kills import killed_at_call
 from chaos.trial import Trial
-from chaos.world import VENDOR, Violated, flip
+from chaos.world import VENDOR, Violated, end_session, flip
 
 # Kinds of files, by their paths in the home or their keys.
 IN_HOME = {
@@ -54,14 +55,7 @@ def flips(place, noise):
 
 def flip_one(place, kind, seed):
     place.restore()
-    noise = random.Random(seed)
-    if kind.startswith("s3-"):
-        what = flip_object(place, IN_BUCKET[kind.removeprefix("s3-")], noise)
-    else:
-        pattern = (IN_HOME | IN_FOLDER)[kind]
-        files = [path for path in sorted(place.home.glob(pattern)) if path.is_file() and path.stat().st_size]
-        file = noise.choice(files)
-        what = flip(file, noise)
+    what, file = damage(place, kind, random.Random(seed))
     found = place.run("status", VENDOR, "--deep")
     if not problems(found) and kind in TOLERANT:
         place.must(*place.push("new"))
@@ -71,6 +65,20 @@ def flip_one(place, kind, seed):
         return
     if not problems(found):
         raise Violated(f"{what} is flipped, and `raas status --deep` finds nothing: {found}")
+    mend(place, kind, what, file)
+
+
+def damage(place, kind, noise):
+    """Flips a bit. Returns what it is, and the file if it is one."""
+    if kind.startswith("s3-"):
+        return flip_object(place, IN_BUCKET[kind.removeprefix("s3-")], noise), None
+    files = sorted(place.home.glob((IN_HOME | IN_FOLDER)[kind]))
+    file = noise.choice([path for path in files if path.is_file() and path.stat().st_size])
+    return flip(file, noise), file
+
+
+def mend(place, kind, what, file):
+    """Repairs, and checks that all is well."""
     repaired = place.run("setup", VENDOR, "--repair")
     if kind == "note" and "--accept-storage" in repaired.log:
         # Another name of the storage is one that an operator may have meant.
@@ -88,6 +96,37 @@ def flip_one(place, kind, seed):
     after = place.run("status", VENDOR, "--deep")
     if problems(after):
         raise Violated(f"{what} is flipped and mended, and `status --deep` fails: {repaired}; {after}")
+
+
+# A process of a repair makes about so many calls that change a file.
+CALLS_OF_REPAIR = 400
+
+
+def kills_of_repairs(place, noise):
+    """SIGKILL at any system call of a repair, once or some times in a row: the next repair mends everything."""
+    while True:
+        for kind in FLIPPED[place.mode == "folder"]:
+            seed = noise.getrandbits(32)
+            yield Trial(
+                f"kill-repair-{kind}-{seed}",
+                "kills",
+                place.mode,
+                lambda place, kind=kind, seed=seed: kill_repair(place, kind, seed),
+            )
+
+
+def kill_repair(place, kind, seed):
+    place.restore()
+    noise = random.Random(seed)
+    what, file = damage(place, kind, noise)
+    count = noise.randint(1, 3)
+    for _ in range(count):
+        before = killed_at_call(noise.randint(1, CALLS_OF_REPAIR))
+        process = place.start("setup", VENDOR, "--repair", before=before)
+        place.ended(process)
+        end_session(process.pid)
+    mend(place, kind, what, file)
+    return count
 
 
 def flip_object(place, pattern, noise):

@@ -98,9 +98,13 @@ def kills_at_calls(place, noise):
         )
 
 
+def killed_at_call(number):
+    """The words before a command each process of which is killed at this call."""
+    return [*TRACED, "-e", f"inject={CALLS}:signal=KILL:when={number}", "-o", "/dev/null"]
+
+
 def at_call(place, image, number):
-    before = [*TRACED, "-e", f"inject={CALLS}:signal=KILL:when={number}", "-o", "/dev/null"]
-    after_kill(place, place.start(*place.push(image), before=before), image)
+    after_kill(place, place.start(*place.push(image), before=killed_at_call(number)), image)
 
 
 def kills_at_times(place, noise):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from chaos import power
 from chaos.faults import faults
-from chaos.flips import flips
+from chaos.flips import flips, kills_of_repairs
 from chaos.kills import kills_at_calls, kills_at_requests, kills_at_times, kills_in_a_row, signals
 from chaos.operators import operators
 from chaos.trial import Trial
@@ -34,6 +34,7 @@ STAGES = {
     "kill-call": Stage(kills_at_calls, 1.5),
     "kill-time": Stage(kills_at_times, 0.5, endless=True),
     "kill-row": Stage(kills_in_a_row, 1.5, endless=True),
+    "kill-repair": Stage(kills_of_repairs, 0.5, endless=True),
     "signal": Stage(signals, 0.5, endless=True),
     "fault": Stage(faults, 10),
     "flip": Stage(flips, 4, endless=True),

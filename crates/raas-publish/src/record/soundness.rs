@@ -69,8 +69,10 @@ impl Record {
 
     /// Whether the settings that `git init` writes are there. The other settings are the operator's.
     pub(crate) fn has_sound_settings(&self) -> bool {
-        // git fails if the file makes no sense.
-        let Ok(listing) = self.git().run(&["config", "--local", "--list", "-z"]) else { return false };
+        let file = self.git().folder().join("config");
+        // git fails if the file makes no sense. The folder need not be a repository: `HEAD` may be damaged too.
+        let arguments = ["config", "--file", &file.to_string_lossy(), "--list", "-z"];
+        let Ok(listing) = self.git().run(&arguments) else { return false };
         let settings: BTreeMap<&str, &str> =
             listing.split_terminator('\0').filter_map(|setting| setting.split_once('\n')).collect();
         let extended = settings.keys().any(|name| name.starts_with("extensions."));
