@@ -103,7 +103,7 @@ CALLS_OF_REPAIR = 400
 
 
 def kills_of_repairs(place, noise):
-    """SIGKILL at any system call of a repair, once or some times in a row: the next repair mends everything."""
+    """SIGKILL at any system call of a repair, some times in a row: the next repair mends everything."""
     while True:
         for kind in FLIPPED[place.mode == "folder"]:
             seed = noise.getrandbits(32)
