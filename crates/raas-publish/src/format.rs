@@ -69,10 +69,11 @@ impl FormatFile {
 
     /// The number; `None` if an older version wrote none.
     fn read(&self) -> Result<Option<u32>, Failure> {
-        let text = match fs::read_to_string(&self.path) {
+        let text = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.context(|| format!("cannot read {}", self.path.display()))?,
         };
+        let text = String::from_utf8_lossy(&text);
         let Self { of, path, known } = self;
         match text.trim().parse::<u32>() {
             Ok(found) if found <= *known => Ok(Some(found)),
@@ -88,7 +89,7 @@ impl FormatFile {
             Err(error) => {
                 Err(Failure::new(Kind::Environment, format!("{} has no format number", path.display()))
                     .caused_by(error)
-                    .hint(format!("restore the file from a backup, or write `{known}` into it")))
+                    .hint(format!("run `raas setup ISV --repair`, or write `{known}` into it")))
             }
         }
     }
@@ -103,7 +104,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = FormatFile { of: "the home".into(), path: folder.path().join("f"), known: 1 };
         assert!(file.damage().is_none() && !file.mend().unwrap());
-        for damaged in ["", "0\n", "1", "x\n", "1\n\n", "-1\n"] {
+        for damaged in [&b""[..], b"0\n", b"1", b"x\n", b"1\n\n", b"-1\n", b"\xb1\n"] {
             fs::write(&file.path, damaged).unwrap();
             assert!(file.damage().is_some() && file.mend().unwrap(), "{damaged:?}");
             assert_eq!(fs::read(&file.path).unwrap(), b"1\n");

@@ -57,6 +57,16 @@ pub struct Report {
     pub lost: Vec<String>,
 }
 
+/// Mends damaged format numbers of a home and of its record. Numbers of a newer raas stay.
+///
+/// # Errors
+/// A number cannot be written.
+pub fn formats(vendor: &Vendor) -> Result<Report, Failure> {
+    let mended = vendor.mend_formats()?;
+    let mended = mended.then(|| "The format numbers of the home or of the record were damaged".to_owned());
+    Ok(Report { mended: mended.into_iter().collect(), lost: Vec::new() })
+}
+
 /// Repairs the record and the checkout of a home. `backup` gives the published documents of the configuration repository, by
 /// their paths in the record.
 ///
@@ -68,10 +78,7 @@ pub fn record(
     backup: &dyn Fn() -> Result<Files, Failure>,
 ) -> Result<Report, Failure> {
     let vendor = registry.vendor;
-    let mut report = Report::default();
-    if vendor.mend_formats()? {
-        report.mended.push("The format numbers of the home or of the record were damaged".to_owned());
-    }
+    let mut report = formats(vendor)?;
     let _lock = vendor.lock_for_repair()?;
     let record = vendor.record();
     make_usable(&record, &mut report)?;

@@ -154,13 +154,16 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     if let Some(place) = &chosen.place {
         output::error(&format!("Setting up {} in {place}", vendor.name()));
     }
+    let mut repaired = match arguments.repair {
+        true => Some(repair::Repaired::begin(&vendor)?),
+        false => None,
+    };
     vendor.check_formats()?;
     // The probe writes below this folder, which must be for its owner alone from the start.
     vendor.make_folder()?;
-    let mut repaired = match arguments.repair {
-        true => Some(repair::metadata(&open, &vendor, &config, arguments.lost_history())?),
-        false => None,
-    };
+    if let Some(repaired) = &mut repaired {
+        repair::metadata(repaired, &open, &vendor, &config, arguments.lost_history())?;
+    }
     let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;

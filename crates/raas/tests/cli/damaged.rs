@@ -219,6 +219,23 @@ fn a_damaged_note_of_the_storage_is_mended() {
 }
 
 #[test]
+fn damaged_format_numbers_are_mended() {
+    let sandbox = Sandbox::new();
+    push(&sandbox, "one", 1);
+    for name in ["_format", "acme/metadata.git/raas-format"] {
+        for damaged in [&b"\xb1\n"[..], b"!\n"] {
+            let file = sandbox.home().join(name);
+            fs::write(&file, damaged).unwrap();
+            let failure = sandbox.fails(4, &["gc", "acme"]);
+            assert!(failure.contains("setup acme --repair"), "{failure}");
+            let said = sandbox.ok(&["setup", "acme", "--repair"]);
+            assert!(said.contains("format numbers"), "{said}");
+            assert_eq!(fs::read(&file).unwrap(), b"1\n");
+        }
+    }
+}
+
+#[test]
 fn a_server_whose_home_vanishes_keeps_serving() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
