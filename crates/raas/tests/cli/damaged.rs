@@ -232,6 +232,14 @@ fn damaged_format_numbers_are_mended() {
             assert!(said.contains("format numbers"), "{said}");
             assert_eq!(fs::read(&file).unwrap(), b"1\n");
         }
+        // A newer number may be a newer raas's: the operator decides.
+        let file = sandbox.home().join(name);
+        fs::write(&file, "3\n").unwrap();
+        let found = status(&sandbox, &["--deep"]);
+        assert!(check(&found, "integrity")["details"].to_string().contains("has format 3"), "{found:#}");
+        let failure = sandbox.fails(4, &["setup", "acme", "--repair"]);
+        assert!(failure.contains("upgrade this raas") && failure.contains("write `1` into"), "{failure}");
+        fs::write(&file, "1\n").unwrap();
     }
 }
 
