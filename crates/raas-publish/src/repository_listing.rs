@@ -133,7 +133,7 @@ impl<'a> RepositoryListing<'a> {
         let Some(stream) = self.storage.read(key)? else { return Ok(false) };
         let mut found = Vec::with_capacity(content.len());
         let read = stream.take(size + 1).read_to_end(&mut found);
-        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+        read.map_err(|error| StorageError::reading(key, error))?;
         Ok(found == content)
     }
 

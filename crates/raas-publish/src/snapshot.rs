@@ -39,7 +39,7 @@ use crate::lease::PublishLease;
 use crate::reading::Reading;
 use crate::record::Record;
 use crate::storage::{ConditionalWrites, PutOptions, Storage, StorageError, Version, put_if};
-use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
 
 pub(crate) use history::take_piece;
@@ -235,7 +235,7 @@ impl FoundPointer {
         let Some(content) = storage.read(&key)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let read = content.take(LONGEST).read_to_end(&mut bytes);
-        read.context(|| format!("cannot read {key}"))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         Ok(Some((bytes, None)))
     }
 }

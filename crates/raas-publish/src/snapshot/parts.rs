@@ -16,7 +16,7 @@ use raas_types::{Digest, HistoryPiece, ObjectKey, Part, Pointer, Sha256, Utc};
 
 use super::{SnapshotPublisher, has_all, put};
 use crate::record::Record;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
 use raas_git::{CommitId, CommittedFile, is_safe_path};
@@ -90,7 +90,7 @@ pub fn are_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failu
         let Some(content) = storage.read(&key)? else { return Ok(false) };
         let mut digest = Sha256::default();
         let read = io::copy(&mut content.take(part.size.saturating_add(1)), &mut digest);
-        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         Ok(digest.length() == part.size && digest.finish() == part.digest)
     })?;
     Ok(sound.into_iter().all(|sound| sound))
@@ -110,7 +110,7 @@ pub fn read_parts(
         let Some(content) = storage.read(&key)? else { return Ok(None) };
         let mut archive = Vec::new();
         let read = content.take(part.size.saturating_add(1)).read_to_end(&mut archive);
-        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         if Digest::of(&archive) != part.digest {
             return Ok(None);
         }
