@@ -1,9 +1,7 @@
-"""Kills, faults, signals, operators, flipped bits and losses of power, one after the other, against raas.
+"""Kills, faults, signals, operators, flipped bits and losses of power, again and again, against raas.
 
 Prints what was done and what was violated; the exit code is 1 if something was. The seed decides everything
 but the scheduling of the machine: `--seed S --only NAME` runs one trial again.
-
-usage: python -m chaos [--minutes N] [--seed S] [--raas PATH] [--stage STAGE]... [--only NAME] [--work FOLDER]
 """
 
 import argparse
@@ -12,8 +10,8 @@ import sys
 import tempfile
 import time
 
-from chaos.run import MODES, run
-from chaos.trials import STAGES
+from chaos.run import MODES, Options, run
+from chaos.stages import STAGES
 from harness.raas import build
 
 
@@ -27,21 +25,25 @@ def main():
     parser.add_argument("--stage", action="append", choices=STAGES, help="only this stage; may be repeated")
     parser.add_argument("--mode", action="append", choices=MODES, help="only this storage; may be repeated")
     parser.add_argument("--only", metavar="NAME", help="only this trial, such as s3:kill-new-after-7")
+    parser.add_argument(
+        "--lanes", type=int, default=Options.lanes, help="trials at once [default: one more than processors]"
+    )
     parser.add_argument("--work", type=pathlib.Path, help="where homes lie [default: a temporary folder]")
+    parser.add_argument("--keep", type=pathlib.Path, help="where what violated trials leave is copied to")
     words = parser.parse_args()
-    seed = int(time.time()) if words.seed is None else words.seed
-    program = (words.raas or build("e2e")).resolve()
     with tempfile.TemporaryDirectory(prefix="raas-chaos-", dir=words.work) as work:
-        report = run(
-            program,
-            pathlib.Path(work),
-            seed=seed,
+        options = Options(
+            program=(words.raas or build("e2e")).resolve(),
+            work=pathlib.Path(work),
+            seed=int(time.time()) if words.seed is None else words.seed,
             seconds=words.minutes * 60,
             stages=words.stage,
             modes=words.mode,
             only=words.only,
-            say=lambda line: print(line, flush=True),
+            lanes=words.lanes,
+            keep=words.keep,
         )
+        report = run(options, say=lambda line: print(line, flush=True))
     print(report)
     sys.exit(1 if report.violations else 0)
 

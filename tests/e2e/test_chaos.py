@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from chaos.run import run
+from chaos.run import Options, run
 from harness import process
 from harness.archives import docker_save, sha256, tar_of
 from harness.process import running, wait_for
@@ -17,11 +17,11 @@ MINUTES = 5
 
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_or_half_published(program, tmp_path):
-    report = run(program, tmp_path, seed=20, seconds=MINUTES * 60)
+    report = run(Options(program, tmp_path, seed=20, seconds=MINUTES * 60))
     print(report)
     assert not report.violations, str(report)
     # Otherwise something kept the trials from being made.
-    for kind in ["kills", "faults", "signals", "rounds", "prefixes"]:
+    for kind in ["kills", "faults", "flips", "signals", "rounds", "prefixes"]:
         assert report.counts[kind] > 0, str(report)
 
 

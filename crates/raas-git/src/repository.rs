@@ -184,10 +184,11 @@ pub fn is_safe_path(path: &str) -> bool {
 }
 
 impl CommitId {
-    /// Reads 40 or 64 hex digits.
+    /// Reads 40 or 64 hex digits, in small letters as git writes them: a commit has one id.
     pub fn parse(text: &str) -> Result<Self, Failure> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         // 40 digits are SHA-1, 64 are SHA-256: the repository decides.
-        if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if matches!(text.len(), 40 | 64) && text.bytes().all(is_digit) {
             return Ok(Self(text.to_owned()));
         }
         Err(Failure::new(Kind::Environment, format!("`{text}` is not the id of a commit")))

@@ -69,21 +69,27 @@ impl FormatFile {
 
     /// The number; `None` if an older version wrote none.
     fn read(&self) -> Result<Option<u32>, Failure> {
-        let text = match fs::read_to_string(&self.path) {
+        let text = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.context(|| format!("cannot read {}", self.path.display()))?,
         };
+        let text = String::from_utf8_lossy(&text);
         let Self { of, path, known } = self;
         match text.trim().parse::<u32>() {
             Ok(found) if found <= *known => Ok(Some(found)),
             Ok(found) => {
                 let message = format!("{of} has format {found}; this raas knows formats up to {known}");
-                Err(Failure::new(Kind::Environment, message).hint("upgrade this raas; nothing was written"))
+                Err(Failure::new(Kind::Environment, message)
+                    .hint("upgrade this raas; nothing was written")
+                    .hint(format!(
+                        "write `{known}` into {} if no newer raas was ever used here: then the disk has changed the number",
+                        path.display()
+                    )))
             }
             Err(error) => {
                 Err(Failure::new(Kind::Environment, format!("{} has no format number", path.display()))
                     .caused_by(error)
-                    .hint(format!("restore the file from a backup, or write `{known}` into it")))
+                    .hint(format!("run `raas setup ISV --repair`, or write `{known}` into it")))
             }
         }
     }
@@ -98,13 +104,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = FormatFile { of: "the home".into(), path: folder.path().join("f"), known: 1 };
         assert!(file.damage().is_none() && !file.mend().unwrap());
-        for damaged in ["", "0\n", "1", "x\n", "1\n\n", "-1\n"] {
+        for damaged in [&b""[..], b"0\n", b"1", b"x\n", b"1\n\n", b"-1\n", b"\xb1\n"] {
             fs::write(&file.path, damaged).unwrap();
             assert!(file.damage().is_some() && file.mend().unwrap(), "{damaged:?}");
             assert_eq!(fs::read(&file.path).unwrap(), b"1\n");
         }
         fs::write(&file.path, "2\n").unwrap();
         assert!(!file.mend().unwrap());
-        assert!(file.check().unwrap_err().to_string().contains("has format 2"));
+        let refused = file.check().unwrap_err().to_string();
+        assert!(refused.contains("has format 2") && refused.contains("write `1` into "), "{refused}");
     }
 }

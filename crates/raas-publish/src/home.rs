@@ -225,9 +225,10 @@ impl Vendor {
         self.formats().iter().try_for_each(FormatFile::check)
     }
 
-    /// What is wrong with the files of these numbers, a line each.
+    /// What is wrong with the files of these numbers, a line each. A newer number may be of a newer raas, or of a damaged disk.
     pub(crate) fn format_damage(&self) -> Vec<String> {
-        self.formats().iter().filter_map(FormatFile::damage).collect()
+        let newer = |file: &FormatFile| file.check().err().map(|failure| failure.message().to_owned());
+        self.formats().iter().filter_map(|file| file.damage().or_else(|| newer(file))).collect()
     }
 
     /// Writes damaged numbers again. Returns whether there were any.

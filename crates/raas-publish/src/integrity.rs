@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use raas_base::failure::{Context as _, Failure};
+use raas_base::failure::Failure;
 use raas_base::parallel;
 use raas_git::CommitId;
 use raas_types::{Digest, ObjectKey, Pointer, Sha256, Utc};
@@ -12,7 +12,7 @@ use crate::home::Vendor;
 use crate::reading::Reading;
 use crate::registry::Registry;
 use crate::snapshot;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 
 /// What is wrong with the record in this home, a line each. Reads all of it.
 ///
@@ -31,6 +31,7 @@ pub fn record(vendor: &Vendor) -> Result<Vec<String>, Failure> {
         Err(error) => found.push(format!("HEAD: {error}")),
     }
     found.extend(vendor.format_damage());
+    found.extend(record.damaged_files()?);
     found.extend(record.git().fsck()?);
     Ok(found)
 }
@@ -112,7 +113,7 @@ pub fn damaged_objects(storage: &dyn Storage) -> Result<Vec<ObjectKey>, Failure>
     let checked = parallel::each(storage.capabilities().upload_limits.single, named, |(key, digest)| {
         let Some(mut content) = storage.read(&key)? else { return Ok(None) };
         let mut hash = Sha256::default();
-        io::copy(&mut content, &mut hash).context(|| format!("cannot read {key}"))?;
+        io::copy(&mut content, &mut hash).map_err(|error| StorageError::reading(&key, error))?;
         Ok((hash.finish() != digest).then_some(key))
     })?;
     Ok(checked.into_iter().flatten().collect())

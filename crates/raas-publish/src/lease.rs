@@ -403,12 +403,16 @@ impl PublishLease<'_> {
         Ok(self.storage.delete_key(key)?)
     }
 
-    /// Marks the lease as dead in the bucket, if this home leaves objects half changed.
-    fn mark_dead(&self) -> Result<(), StorageError> {
+    /// Marks the lease as dead in the bucket, if this home leaves objects half changed. The next run of this home repairs them,
+    /// even if it has nothing else to change.
+    fn mark_dead(&mut self) -> Result<(), StorageError> {
         if !self.abandoned && !self.any_unrepaired && self.unrepaired.is_empty() {
             return Ok(());
         }
-        self.holder.write(self.storage, &dead(&self.key))
+        let key = dead(&self.key);
+        // Without the note, the object stays until somebody publishes a change.
+        drop(self.note.add(&key));
+        self.holder.write(self.storage, &key)
     }
 
     /// If the run is interrupted, its lease is marked as dead.
@@ -422,13 +426,14 @@ impl PublishLease<'_> {
 }
 
 impl PublishLease<'_> {
-    /// Removes the object. If that fails, the note stays: this home reclaims the lease at once, and other homes do when it has
-    /// ended.
+    /// Removes the object. If that fails, its note stays: this home reclaims the lease at once, and other homes do when it has
+    /// ended. The note of a dead lease stays too.
     fn end(&mut self) -> Result<(), StorageError> {
         self.released = true;
         // Otherwise a renewal could be on its way.
         self.keeper = None;
-        let removed = self.mark_dead().and_then(|()| self.storage.delete(&self.key));
+        let removed = self.mark_dead();
+        let removed = removed.and_then(|()| self.storage.delete(&self.key));
         if removed.is_ok() {
             // If this fails, the next run finds a note of an object that is gone.
             drop(self.note.remove(&self.key));

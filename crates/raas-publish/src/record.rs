@@ -4,6 +4,7 @@
 mod branch;
 mod exchange;
 mod message;
+mod soundness;
 
 use std::fs;
 use std::io;

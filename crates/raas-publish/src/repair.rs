@@ -25,10 +25,11 @@ use raas_types::Utc;
 
 use crate::home::Vendor;
 use crate::integrity;
+use crate::publication::acquire_lease;
 use crate::record::Record;
 use crate::registry::Registry;
+use crate::snapshot::SnapshotPublisher;
 use raas_base::failure::{Context as _, Failure, Kind};
-use raas_base::files;
 use raas_git::CommitId;
 
 pub use content::content;
@@ -37,6 +38,15 @@ use salvage::Salvage;
 
 /// Files of the record by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a repair does if the last publication can be made again, and the commits that lead to it are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostHistory {
+    /// Refuse in a bucket that other homes may publish to: one of them may have the commits.
+    Refuse,
+    /// Publish the same files again as a new commit.
+    LeaveBehind,
+}
 
 /// What a repair did.
 #[derive(Debug, Default)]
@@ -47,6 +57,16 @@ pub struct Report {
     pub lost: Vec<String>,
 }
 
+/// Mends damaged format numbers of a home and of its record. Numbers of a newer raas stay.
+///
+/// # Errors
+/// A number cannot be written.
+pub fn formats(vendor: &Vendor) -> Result<Report, Failure> {
+    let mended = vendor.mend_formats()?;
+    let mended = mended.then(|| "The format numbers of the home or of the record were damaged".to_owned());
+    Ok(Report { mended: mended.into_iter().collect(), lost: Vec::new() })
+}
+
 /// Repairs the record and the checkout of a home. `backup` gives the published documents of the configuration repository, by
 /// their paths in the record.
 ///
@@ -54,16 +74,15 @@ pub struct Report {
 /// No good copy of the last publication can be found. Then the home is as it was.
 pub fn record(
     registry: &Registry<'_>,
+    history: LostHistory,
     backup: &dyn Fn() -> Result<Files, Failure>,
 ) -> Result<Report, Failure> {
     let vendor = registry.vendor;
-    let mut report = Report::default();
-    if vendor.mend_formats()? {
-        report.mended.push("The format numbers of the home or of the record were damaged".to_owned());
-    }
+    let mut report = formats(vendor)?;
     let _lock = vendor.lock_for_repair()?;
     let record = vendor.record();
     make_usable(&record, &mut report)?;
+    report.mended.extend(record.mend_files()?);
     let evidence = Evidence::collect(registry, &record)?;
     let damage = integrity::record(vendor)?;
     let is_new = evidence.is_empty();
@@ -82,7 +101,7 @@ pub fn record(
     } else if is_new {
         (None, restored::from_backup(registry, backup()?)?)
     } else {
-        if registry.shared {
+        if registry.shared && history == LostHistory::Refuse {
             return Err(lost_in_bucket(registry, missing.first().or(newest.as_ref())));
         }
         let base = evidence.last_complete(&salvage)?;
@@ -111,6 +130,7 @@ pub fn record(
         record.set_aside(commit)?;
     }
     let mut head = base;
+    let is_made_again = restored.is_some();
     if let Some(files) = restored {
         let changes = restored::changes(&record, head.as_ref(), files)?;
         if !changes.is_empty() {
@@ -121,8 +141,24 @@ pub fn record(
         }
     }
     let Some(head) = head else { return Ok(report) };
-    begin_log(&record)?;
+    record.begin_log(&head)?;
     report.mended.push(format!("The last publication is commit {head}"));
+    if let (true, Some(pointed)) = (is_made_again, evidence.pointer())
+        && !record.has(pointed)?
+    {
+        // No home can catch up with a commit that is lost.
+        let mut lease = acquire_lease(registry, None)?;
+        let (name, spool) = (vendor.name(), vendor.folder());
+        let publisher = SnapshotPublisher { vendor: name, record: &record, storage: registry.storage, spool };
+        let is_earlier = publisher.replace_lost(pointed, &mut lease)?;
+        lease.release()?;
+        report.mended.push(format!("The pointer of the bucket named commit {pointed}, which is lost"));
+        if is_earlier {
+            let note =
+                "Restart the servers that have no home: they take the new commit for an earlier publication";
+            report.mended.push(note.to_owned());
+        }
+    }
     vendor.checkout().repair(&record, &head)?;
     Ok(report)
 }
@@ -140,10 +176,13 @@ fn make_usable(record: &Record, report: &mut Report) -> Result<(), Failure> {
         report.mended.push("HEAD of the record was damaged".to_owned());
     }
     let config = folder.join("config");
-    let is_usable = record.git().ask(&["config", "--type=bool", "--get", "core.bare"]);
-    if config.exists() && !is_usable.is_ok_and(|bare| bare.is_some_and(|bare| bare.trim() == "true")) {
-        fs::remove_file(&config).context(cannot)?;
-        report.mended.push("The settings of the record were damaged".to_owned());
+    if config.exists() && !record.has_sound_settings() {
+        let aside = folder.join("config.damaged");
+        fs::rename(&config, &aside).context(cannot)?;
+        report.mended.push(format!(
+            "The settings of the record were damaged and are made anew; the old ones are in {}",
+            aside.display()
+        ));
     }
     record.create()
 }
@@ -207,18 +246,6 @@ fn restore_branch(record: &Record, to: Option<&CommitId>) -> Result<(), Failure>
     }
 }
 
-/// Leaves only the last entry of the branch's log: the others name commits that may be lost.
-fn begin_log(record: &Record) -> Result<(), Failure> {
-    // git logs `HEAD` as well, and nobody reads that.
-    drop(fs::remove_file(record.git().folder().join("logs/HEAD")));
-    let path = record.git().folder().join("logs/refs/heads/main");
-    let cannot = || format!("cannot write {}", path.display());
-    let log = fs::read(&path).context(cannot)?;
-    let entries: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
-    let Some(last) = entries.last().filter(|_| entries.len() > 1) else { return Ok(()) };
-    files::replace(&path, last).context(cannot)
-}
-
 fn lost(vendor: &Vendor, commit: Option<&CommitId>) -> Failure {
     let what = commit.map_or_else(|| "the last publication".to_owned(), |commit| format!("commit {commit}"));
     let message = format!("there is no good copy of {what} of {}", vendor.name());
@@ -235,6 +262,11 @@ fn lost_in_bucket(registry: &Registry<'_>, commit: Option<&CommitId>) -> Failure
     Failure::new(Kind::Environment, message).hint(format!(
         "run `raas setup {0} --repair` in another home of the bucket first, which stores its history there, and then here; \
          nothing was changed",
+        registry.vendor.name()
+    ))
+    .hint(format!(
+        "run `raas setup {0} --repair --without-history` if no other home is left: it publishes the same images again as a \
+         new commit",
         registry.vendor.name()
     ))
 }

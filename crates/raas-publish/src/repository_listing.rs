@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use md5::{Digest as _, Md5};
-use raas_types::{ObjectKey, Reference, RepositoryName};
+use md5::Md5;
+use md5::digest::Digest as _;
+use raas_types::{Digest, ObjectKey, Reference, RepositoryName};
 
 use crate::storage::{ListedObject, PutOptions, Storage, StorageError};
 
@@ -74,6 +75,16 @@ impl<'a> RepositoryListing<'a> {
         Ok(self.size(key)? == Some(size))
     }
 
+    /// Whether there is an object of this length that a push may copy. An object of another repository whose bytes have
+    /// another digest, as far as the storage says one, is none.
+    pub fn has_to_copy(&self, key: &ObjectKey, size: u64, digest: &Digest) -> Result<bool, StorageError> {
+        if self.is_listed(key) {
+            return self.has(key, size);
+        }
+        let found = self.storage.stat(key)?.filter(|found| found.size == size);
+        Ok(found.is_some_and(|found| found.sha256.is_none_or(|sha256| sha256 == *digest)))
+    }
+
     /// Whether there is an object of this length, even if a new push could not rely on it. If the object is not part of the
     /// listing, this asks the storage.
     pub fn exists(&self, key: &ObjectKey, size: u64) -> Result<bool, StorageError> {
@@ -122,7 +133,7 @@ impl<'a> RepositoryListing<'a> {
         let Some(stream) = self.storage.read(key)? else { return Ok(false) };
         let mut found = Vec::with_capacity(content.len());
         let read = stream.take(size + 1).read_to_end(&mut found);
-        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+        read.map_err(|error| StorageError::reading(key, error))?;
         Ok(found == content)
     }
 

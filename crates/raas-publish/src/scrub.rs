@@ -79,7 +79,7 @@ impl Expectation {
         passed: &mut dyn FnMut(u64),
     ) -> Result<Option<String>, StorageError> {
         let Some(mut stream) = storage.read(&self.key)? else { return Ok(Some("missing".to_owned())) };
-        let cannot = |error| StorageError::new(format!("cannot read {}", self.key), error);
+        let cannot = |error| StorageError::reading(&self.key, error);
         let (images, id) = match &self.rule {
             Rule::Digest(expected) => {
                 let mut hash = Sha256::default();

@@ -39,12 +39,12 @@ use crate::lease::PublishLease;
 use crate::reading::Reading;
 use crate::record::Record;
 use crate::storage::{ConditionalWrites, PutOptions, Storage, StorageError, Version, put_if};
-use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::failure::{Failure, Kind};
 use raas_git::CommitId;
 
 pub(crate) use history::take_piece;
 pub use history::{fetch_history, recover_without_pointer};
-pub use parts::{are_sound, has_parts};
+pub use parts::{are_sound, has_parts, read_parts};
 pub use refusal::{another_record, another_vendor, unreadable_pointer, without_pointer};
 
 /// How often a publisher may meet another publisher before it gives up.
@@ -131,6 +131,28 @@ impl SnapshotPublisher<'_> {
         .hint("push again; other runs publish at the same time, or another program writes there"))
     }
 
+    /// Moves the pointer from a commit that is lost everywhere to the record's last commit. A pointer to another commit stays.
+    /// Returns whether the new pointer has a lower number, which servers take for an earlier publication.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub(crate) fn replace_lost(
+        &self,
+        lost: &CommitId,
+        lease: &mut PublishLease<'_>,
+    ) -> Result<bool, Failure> {
+        let Some(head) = self.record.head()? else { return Ok(false) };
+        let found = FoundPointer::read(self.storage, lease.conditional_writes())?;
+        let old = match &found.state {
+            Reading::There(pointer) if pointer.revision == lost.as_str() => pointer.sequence,
+            Reading::There(_) | Reading::Absent | Reading::Unreadable(_) => return Ok(false),
+        };
+        let pointer = self.store(None, &head)?;
+        lease.renew()?;
+        self.replace(&pointer, found.version.as_ref(), Some(lease))?;
+        Ok(pointer.sequence < old)
+    }
+
     /// Replaces the pointer while the lease is held. Where the service has conditional writes, a pointer of another version
     /// stays, and the caller looks again.
     fn replace(
@@ -213,7 +235,7 @@ impl FoundPointer {
         let Some(content) = storage.read(&key)? else { return Ok(None) };
         let mut bytes = Vec::new();
         let read = content.take(LONGEST).read_to_end(&mut bytes);
-        read.context(|| format!("cannot read {key}"))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         Ok(Some((bytes, None)))
     }
 }

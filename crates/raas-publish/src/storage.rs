@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use raas_types::ObjectKey;
+use raas_types::{Digest, ObjectKey};
 
 pub use capabilities::{Capabilities, InterruptGuard, Provision, ServiceStatus, UploadLimits};
 pub use conditional::{ConditionalWrites, Version, probe as probe_conditional_writes, put_if};
@@ -28,7 +28,7 @@ pub trait Storage: Send + Sync {
     /// leaves nothing behind.
     fn create(&self, options: PutOptions) -> Result<Box<dyn Upload>, StorageError>;
 
-    /// The length and the time of an object; `None` if there is no such object.
+    /// What the storage knows of an object; `None` if there is no such object.
     fn stat(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError>;
 
     /// An object's bytes from the start; `None` if there is no such object.
@@ -108,6 +108,8 @@ pub struct ObjectMeta {
     pub size: u64,
     /// When it was stored, by the storage's clock.
     pub modified: SystemTime,
+    /// The SHA-256 of its bytes, if the storage says it without reading them.
+    pub sha256: Option<Digest>,
 }
 
 /// An object of a listing.

@@ -71,7 +71,8 @@ impl StorageNote {
 
     /// Remembers the storage. The caller has checked it.
     pub fn remember(&self, vendor: &Vendor) -> Result<(), Failure> {
-        if read(vendor)?.as_ref() == Some(self) {
+        // A note that cannot be read is replaced.
+        if matches!(read(vendor), Ok(Some(known)) if known == *self) {
             return Ok(());
         }
         let path = path(vendor);
@@ -98,9 +99,36 @@ pub fn read(vendor: &Vendor) -> Result<Option<StorageNote>, Failure> {
     let note = serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new(Kind::Environment, format!("{} is no note of raas", path.display()))
             .caused_by(error)
-            .hint("restore the file from a backup, or delete it and run `raas setup ISV` with the right configuration")
+            .hint("run `raas setup ISV --repair` with the right configuration")
     })?;
     Ok(Some(note))
+}
+
+/// Removes a note that makes no sense, if the published documents are of this storage. Returns whether there was one.
+///
+/// # Errors
+/// The documents say another storage.
+pub fn mend(vendor: &Vendor, storage: &dyn Storage) -> Result<bool, Failure> {
+    let path = path(vendor);
+    let (Err(damaged), true) = (read(vendor), path.exists()) else { return Ok(false) };
+    let base = storage.base_url();
+    let is_of_storage =
+        |document: &Document| match (document.url.strip_prefix("file://"), base.starts_with("file://")) {
+            // A home may have been moved.
+            (Some(_), true) => true,
+            (None, false) => document.url.starts_with(&base),
+            (Some(_), false) | (None, true) => false,
+        };
+    let published = published(vendor)?;
+    if !published.is_empty() && !published.iter().any(is_of_storage) {
+        let name = vendor.name();
+        return Err(damaged.hint(format!(
+            "run `raas setup {name} --repair --accept-storage` if {} has all objects of {name}",
+            storage.display_name()
+        )));
+    }
+    fs::remove_file(&path).context(|| format!("cannot remove {}", path.display()))?;
+    Ok(true)
 }
 
 /// Checks that a storage holds every object of the last publication.
@@ -242,9 +270,25 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_note_is_an_error() {
-        let (vendor, _folder) = vendor();
-        fs::write(path(&vendor), "{").unwrap();
-        assert!(note(HOME_STORAGE, "x").check(&vendor).unwrap_err().to_string().contains("storage.json"));
+    fn a_damaged_note_is_an_error_and_is_mended_from_the_published_documents() {
+        let (vendor, folder) = vendor();
+        let storage = Directory::new(folder.path().join("new"));
+        assert!(!mend(&vendor, &storage).unwrap(), "there is no note");
+        for (url, is_mended) in
+            [("file:///moved/home/app/_v2/", true), ("https://b.example.com/app/_v2/", false)]
+        {
+            publish(&vendor, url);
+            fs::write(path(&vendor), "{").unwrap();
+            let refused = note(HOME_STORAGE, "x").check(&vendor).unwrap_err().to_string();
+            assert!(refused.contains("storage.json") && refused.contains("--repair"), "{refused}");
+            match mend(&vendor, &storage) {
+                Ok(mended) => assert!(mended && is_mended && !path(&vendor).exists()),
+                Err(failure) => {
+                    assert!(!is_mended && failure.to_string().contains("--accept-storage"), "{failure}");
+                }
+            }
+            note(HOME_STORAGE, "x").remember(&vendor).unwrap();
+            assert!(!mend(&vendor, &storage).unwrap(), "a good note stays");
+        }
     }
 }

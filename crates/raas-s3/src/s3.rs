@@ -37,6 +37,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_s3::types::ChecksumMode;
 use raas_types::{ObjectKey, VendorName};
 use tokio::runtime::{Handle, Runtime};
 
@@ -51,7 +52,7 @@ use raas_publish::storage::{
 use crate::aws;
 use crate::settings::{AwsSettings, S3Settings};
 use bucket_location::BucketLocation;
-use checksums::Checksums;
+use checksums::{Checksums, Integrity};
 use client::{Requests, RetryPolicy, ServiceObservations};
 use errors::{Action, FailedRequest};
 use leftovers::{Leftover, Leftovers};
@@ -135,8 +136,8 @@ impl S3 {
     /// The settings contradict each other. Whether the service answers shows with the first request.
     pub fn new(options: &S3Options<'_>) -> Result<Self, Failure> {
         let policy = match options.retries {
-            Retries::Many => RetryPolicy::many(options.settings.stall_timeout),
-            Retries::Few => RetryPolicy::few(options.settings.stall_timeout),
+            Retries::Many => RetryPolicy::many(options.settings),
+            Retries::Few => RetryPolicy::few(options.settings),
         };
         Self::with_policy(options, &policy, pool::PART)
     }
@@ -335,12 +336,26 @@ impl Shared {
         Leftover { key: self.location.key(key), upload: None }
     }
 
-    /// The length and the time of an object.
+    /// What the service knows of an object.
     async fn head(&self, full: &str, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
-        match self.client().head_object().bucket(&self.location.bucket).key(full).send().await {
+        let ask = |mode: Option<ChecksumMode>| {
+            let request = self.client().head_object().bucket(&self.location.bucket).key(full);
+            request.set_checksum_mode(mode).send()
+        };
+        let mode = (self.checksums.integrity() == Integrity::Checksum).then_some(ChecksumMode::Enabled);
+        let mut found = ask(mode.clone()).await;
+        // A service may refuse the question for the checksum, and S3 does so without the right to use the object's key.
+        if mode.is_some()
+            && let Err(error) = &found
+            && matches!(FailedRequest::of(error).status, Some(400 | 403 | 501))
+        {
+            found = ask(None).await;
+        }
+        match found {
             Ok(found) => Ok(Some(ObjectMeta {
                 size: found.content_length.and_then(|size| size.try_into().ok()).unwrap_or_default(),
                 modified: time(found.last_modified),
+                sha256: found.checksum_sha256.as_deref().and_then(checksums::digest_of),
             })),
             Err(error) if self.is_absent(full, &FailedRequest::of(&error)).await => Ok(None),
             Err(error) => Err(self.explain(format!("cannot look at {key}"), Action::GET, &error).await),

@@ -25,6 +25,9 @@ pub struct S3Settings {
     pub checksums: ChecksumPolicy,
     /// How long a request may stand still before it is tried again, if it is not 60 s.
     pub stall_timeout: Option<Duration>,
+    /// The longest pause between two attempts of a request, if it is not 20 s. It also bounds the pauses that the service asks
+    /// for, which are 30 s at most.
+    pub longest_pause: Option<Duration>,
     /// How clients get the objects.
     pub access: BucketAccess,
     /// The base URL of the CDN in front of the bucket, for [`BucketAccess::Cdn`].

@@ -78,7 +78,7 @@ impl LeaseHolder {
         };
         let mut bytes = Vec::new();
         let read = content.take(MAX_SIZE).read_to_end(&mut bytes);
-        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         Ok(serde_json::from_slice(&bytes).map_or_else(|error| unreadable(error.into()), Reading::There))
     }
 }

@@ -81,6 +81,11 @@ fn a_killed_holder_is_reclaimed_and_its_repositories_are_named() {
     assert_eq!(lease.unrepaired(), ["one".parse().unwrap()]);
     // This lease ends without a repair and is abandoned. The next holder does not wait.
     drop(lease);
+    let note = fs::read_to_string(bench.folder.path().join("one")).unwrap();
+    assert!(
+        note.starts_with("_turns/dead-") && note.lines().count() == 1,
+        "its own next run repairs it: {note}"
+    );
     let mut lease = bench.acquire("two", &SHORT).unwrap();
     assert_eq!(lease.unrepaired(), ["one".parse().unwrap()]);
     lease.mark_repaired();

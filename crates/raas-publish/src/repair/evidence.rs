@@ -62,6 +62,11 @@ impl Evidence {
         self.commits.is_empty()
     }
 
+    /// The commit of the bucket's pointer.
+    pub(super) fn pointer(&self) -> Option<&CommitId> {
+        self.pointer.as_ref()
+    }
+
     /// The commits that were left on purpose.
     pub(super) fn set_aside(&self) -> &[CommitId] {
         &self.aside

@@ -1,4 +1,5 @@
-//! The files of a publication whose commit is lost: from its tree, from the checkout, or from the backup of the documents.
+//! The files of a publication whose commit is lost: from its tree, from the checkout, from the parts in the bucket, or from the
+//! backup of the documents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +12,7 @@ use super::salvage::{Salvage, read_small};
 use crate::reading::Reading;
 use crate::record::Record;
 use crate::registry::Registry;
+use crate::snapshot;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::files;
 use raas_git::{Change, CommitId};
@@ -32,6 +34,9 @@ pub(super) fn files(
         return Ok(Some(files));
     }
     if let Some(files) = of_checkout(registry, commit)? {
+        return Ok(Some(files));
+    }
+    if let Some(files) = of_parts(registry, commit)? {
         return Ok(Some(files));
     }
     from_backup(registry, backup()?)
@@ -65,13 +70,26 @@ fn of_checkout(registry: &Registry<'_>, commit: Option<&CommitId>) -> Result<Opt
         let bytes = fs::read(root.join(&path)).context(cannot)?;
         found.insert(path, bytes);
     }
-    let manifests = manifests(&found);
-    let is_whole = manifests.is_some_and(|manifests| {
+    Ok(is_whole(&found).then_some(found))
+}
+
+/// The files of the parts in the bucket, if its pointer names the commit.
+fn of_parts(registry: &Registry<'_>, commit: Option<&CommitId>) -> Result<Option<Files>, Failure> {
+    let Some(storage) = registry.shared_storage() else { return Ok(None) };
+    let Reading::There(pointer) = snapshot::read_pointer(storage)? else { return Ok(None) };
+    if commit.is_some_and(|commit| commit.as_str() != pointer.revision) {
+        return Ok(None);
+    }
+    Ok(snapshot::read_parts(storage, &pointer)?.filter(is_whole))
+}
+
+/// Whether the manifests that the documents name are among the files.
+fn is_whole(files: &Files) -> bool {
+    manifests(files).is_some_and(|manifests| {
         manifests
             .iter()
-            .all(|(path, (digest, _))| found.get(path).is_some_and(|bytes| Digest::of(bytes) == *digest))
-    });
-    Ok(is_whole.then_some(found))
+            .all(|(path, (digest, _))| files.get(path).is_some_and(|bytes| Digest::of(bytes) == *digest))
+    })
 }
 
 /// The documents of a backup, with their manifests from the bucket. `None` if the backup has no documents.

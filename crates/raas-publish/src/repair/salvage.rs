@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::snapshot;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 use raas_base::failure::{Context as _, Failure};
 use raas_base::files;
 use raas_git::CommitId;
@@ -245,7 +245,7 @@ fn manifest_key(key: &str) -> Option<(ObjectKey, Digest)> {
 pub(super) fn read_small(storage: &dyn Storage, key: &ObjectKey) -> Result<Option<Vec<u8>>, Failure> {
     let Some(stream) = storage.read(key)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    stream.take(MAX_OBJECT).read_to_end(&mut bytes).context(|| format!("cannot read {key}"))?;
+    stream.take(MAX_OBJECT).read_to_end(&mut bytes).map_err(|error| StorageError::reading(key, error))?;
     Ok(Some(bytes))
 }
 

@@ -51,7 +51,7 @@ impl Bench {
     fn repair(&self) -> Result<Report, Failure> {
         let say = Say::nothing();
         let registry = Registry { vendor: &self.vendor, storage: &self.storage, shared: false, say: &say };
-        super::record(&registry, &|| Ok(Files::new()))
+        super::record(&registry, LostHistory::Refuse, &|| Ok(Files::new()))
     }
 
     fn last(&self) -> &CommitId {

@@ -12,7 +12,7 @@ use raas_types::{Digest, HistoryPiece, ObjectKey, Pointer, Sha256};
 use super::{SnapshotPublisher, has_all, put};
 use crate::home::Vendor;
 use crate::record::Record;
-use crate::storage::{ListedObject, Storage};
+use crate::storage::{ListedObject, Storage, StorageError};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_git::CommitId;
 
@@ -78,7 +78,7 @@ pub(super) fn is_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool,
         let Some(content) = storage.read(&key)? else { return Ok(false) };
         let mut found = Sha256::default();
         let read = io::copy(&mut content.take(piece.size.saturating_add(1)), &mut found);
-        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         if found.length() != piece.size || found.finish() != piece.digest {
             return Ok(false);
         }
@@ -189,7 +189,8 @@ fn fetch(storage: &dyn Storage, piece: &HistoryPiece, spool: &Path) -> Result<Fi
     }
     let content = storage.read(&key)?.ok_or_else(|| wrong("is missing"))?;
     let mut file = tempfile::tempfile_in(spool).context(cannot)?;
-    io::copy(&mut content.take(piece.size + 1), &mut file).context(cannot)?;
+    io::copy(&mut content.take(piece.size + 1), &mut file)
+        .map_err(|error| StorageError::reading(&key, error))?;
     file.flush().and_then(|()| file.rewind()).context(cannot)?;
     if digest(&mut file).context(cannot)? != (piece.digest, piece.size) {
         return Err(wrong("is damaged"));

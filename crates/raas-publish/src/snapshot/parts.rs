@@ -3,22 +3,26 @@
 //! The same files always make a part of the same bytes. So a part whose files a publication does not change is stored
 //! already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::time::SystemTime;
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use raas_types::crane::{partition, tree};
-use raas_types::{HistoryPiece, ObjectKey, Part, Pointer, Sha256, Utc};
+use raas_types::crane::{Document, partition, tree};
+use raas_types::{Digest, HistoryPiece, ObjectKey, Part, Pointer, Sha256, Utc};
 
 use super::{SnapshotPublisher, has_all, put};
 use crate::record::Record;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError};
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_base::parallel;
-use raas_git::{CommitId, CommittedFile};
+use raas_git::{CommitId, CommittedFile, is_safe_path};
+
+/// The most bytes of a part that are unpacked: a part of ordinary documents has far fewer.
+const MAX_UNPACKED: u64 = 4 << 30;
 
 /// Stores the parts of a commit that the current pointer does not name already; returns a pointer to all parts.
 pub(super) fn store(
@@ -86,10 +90,52 @@ pub fn are_sound(storage: &dyn Storage, pointer: &Pointer) -> Result<bool, Failu
         let Some(content) = storage.read(&key)? else { return Ok(false) };
         let mut digest = Sha256::default();
         let read = io::copy(&mut content.take(part.size.saturating_add(1)), &mut digest);
-        read.context(|| format!("cannot read {key} of {}", storage.display_name()))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
         Ok(digest.length() == part.size && digest.finish() == part.digest)
     })?;
     Ok(sound.into_iter().all(|sound| sound))
+}
+
+/// The files of all parts, by their paths in the record. `None` if a part is missing or damaged.
+///
+/// # Errors
+/// The storage fails.
+pub fn read_parts(
+    storage: &dyn Storage,
+    pointer: &Pointer,
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, Failure> {
+    let mut files = BTreeMap::new();
+    for part in &pointer.parts {
+        let key = part.key();
+        let Some(content) = storage.read(&key)? else { return Ok(None) };
+        let mut archive = Vec::new();
+        let read = content.take(part.size.saturating_add(1)).read_to_end(&mut archive);
+        read.map_err(|error| StorageError::reading(&key, error))?;
+        if Digest::of(&archive) != part.digest {
+            return Ok(None);
+        }
+        if unpack(&archive, &mut files).is_err() {
+            return Ok(None);
+        }
+    }
+    Ok((!pointer.parts.is_empty()).then_some(files))
+}
+
+/// Unpacks a part. What is no file of the record makes it a damaged one.
+fn unpack(archive: &[u8], files: &mut BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+    let mut archive = tar::Archive::new(GzDecoder::new(archive).take(MAX_UNPACKED));
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let path = String::from_utf8(entry.path_bytes().into_owned()).map_err(io::Error::other)?;
+        let is_file = entry.header().entry_type().is_file() && is_safe_path(&path);
+        if !is_file || !path.starts_with(tree::DATA) || entry.size() > Document::MAX_SIZE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = Vec::new();
+        entry.take(Document::MAX_SIZE).read_to_end(&mut bytes)?;
+        files.insert(path, bytes);
+    }
+    Ok(())
 }
 
 /// For each part of the commit, the part of the current pointer if it has the same files. If anything about that pointer is

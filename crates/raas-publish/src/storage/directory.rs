@@ -93,7 +93,11 @@ impl Storage for Directory {
         let path = self.path(key);
         match fs::metadata(&path) {
             Ok(found) if found.is_file() => {
-                Ok(Some(ObjectMeta { size: found.len(), modified: files::modified(&found) }))
+                Ok(Some(ObjectMeta {
+                    size: found.len(),
+                    modified: files::modified(&found),
+                    sha256: None,
+                }))
             }
             Ok(_) => Ok(None),
             Err(error) if is_absent(&error) => Ok(None),

@@ -1,6 +1,7 @@
 //! Why a storage could not do what it was asked for.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 
 use raas_base::failure::{Failure, Kind};
@@ -42,6 +43,18 @@ impl StorageError {
     /// Whether the service has not answered at all. Another request would take as long and fail as well.
     pub fn is_unanswered(&self) -> bool {
         self.unanswered
+    }
+
+    /// The error of reading an object that was there.
+    pub fn reading(key: &impl fmt::Display, source: io::Error) -> Self {
+        let error = match source.downcast::<StorageError>() {
+            Ok(error) => error,
+            Err(source) => Self::new(format!("cannot read {key}"), source),
+        };
+        error.or_hint(
+            "run the command again: the storage, or a proxy before it, has ended its answer too early; look there if it \
+             does so again",
+        )
     }
 
     /// The error of a failed `write` of an [`Upload`](super::Upload).

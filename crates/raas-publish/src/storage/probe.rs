@@ -31,7 +31,7 @@ fn exchange(storage: &dyn Storage, key: &ObjectKey, content: &[u8]) -> Result<()
     let mut found = Vec::new();
     if let Some(stream) = storage.read(key)? {
         let read = stream.take(4096).read_to_end(&mut found);
-        read.map_err(|error| StorageError::new(format!("cannot read {key}"), error))?;
+        read.map_err(|error| StorageError::reading(&key, error))?;
     }
     if found != content {
         return Err(wrong("a stored object reads back with other bytes"));

@@ -16,9 +16,10 @@ use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use md5::{Digest as _, Md5};
+use md5::Md5;
+use md5::digest::Digest as _;
 use raas_base::files;
-use raas_types::ChecksumPolicy;
+use raas_types::{ChecksumPolicy, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -150,6 +151,13 @@ impl Shared {
     }
 }
 
+/// The digest in a checksum that the service tells. The checksum of an object in parts may be one of its parts' checksums, and
+/// then has their number behind it.
+pub(super) fn digest_of(checksum: &str) -> Option<Digest> {
+    let bytes = BASE64_STANDARD.decode(checksum).ok()?;
+    Digest::from_hex(&hex::encode(bytes)).ok()
+}
+
 /// Puts `Content-MD5` in the place of the checksum that the SDK adds to a setting of a bucket: S3 demands one of them.
 #[derive(Debug)]
 pub(super) struct ContentMd5;
@@ -189,6 +197,14 @@ mod tests {
         let settings = S3Settings { bucket: bucket.into(), ..S3Settings::default() };
         let location = BucketLocation::new(&"acme".parse().unwrap(), &settings, "us-east-1", None);
         Checksums::new(policy, note.to_owned(), &location)
+    }
+
+    #[test]
+    fn a_checksum_is_a_digest_unless_it_is_of_parts() {
+        let digest = Digest::of(b"x");
+        let told = BASE64_STANDARD.encode(digest.bytes());
+        assert_eq!(digest_of(&told), Some(digest));
+        assert_eq!((digest_of(&format!("{told}-2")), digest_of("eA=="), digest_of("")), (None, None, None));
     }
 
     #[test]

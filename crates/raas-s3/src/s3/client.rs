@@ -23,6 +23,7 @@ use aws_sdk_s3::operation::upload_part::UploadPartError;
 use super::bucket_location::BucketLocation;
 use super::errors;
 use super::patience::{LONGEST_BACKOFF, Patience, PatientClient, SayingSleep, Stalled, Waits};
+use crate::settings::S3Settings;
 use raas_base::Say;
 
 /// How long the client waits and how often it tries.
@@ -32,6 +33,8 @@ pub(super) struct RetryPolicy {
     pub(super) attempts: u32,
     /// The longest wait before the second attempt. It doubles with each attempt; the client waits a random part of it.
     pub(super) first_backoff: Duration,
+    /// The longest pause between two attempts.
+    pub(super) longest_backoff: Duration,
     /// How long a request may stand still.
     pub(super) patience: Patience,
     /// How long all requests together may stand still, if that is limited.
@@ -39,28 +42,35 @@ pub(super) struct RetryPolicy {
 }
 
 /// How long a request may stand still if nothing else is set.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
 impl RetryPolicy {
-    /// For commands that need the service. `stall` is how long a request may stand still, if the operator has set that.
-    pub(super) fn many(stall: Option<Duration>) -> Self {
+    /// For commands that need the service.
+    pub(super) fn many(settings: &S3Settings) -> Self {
+        let pause = settings.longest_pause.unwrap_or(Duration::MAX);
+        let patience = Patience::of(settings.stall_timeout.unwrap_or(STALL));
         Self {
             attempts: 7,
-            first_backoff: Duration::from_millis(500),
-            patience: Patience::of(stall.unwrap_or(STALL)),
+            first_backoff: Duration::from_millis(500).min(pause),
+            longest_backoff: LONGEST_BACKOFF.min(pause),
+            patience: Patience { pause: patience.pause.min(pause), ..patience },
             budget: None,
         }
     }
 
-    /// For commands that can go on without the service. A check of `raas status` makes a few requests: together they
-    /// stand still for 12 s at most.
-    pub(super) fn few(stall: Option<Duration>) -> Self {
-        Self {
-            attempts: 2,
-            patience: Patience::of(stall.unwrap_or(STALL)).quick(),
-            budget: Some(Duration::from_secs(12)),
-            ..Self::many(stall)
-        }
+    /// For commands that can go on without the service. A check of `raas status` makes a few requests: together they stand
+    /// still for 12 s at most.
+    pub(super) fn few(settings: &S3Settings) -> Self {
+        let many = Self::many(settings);
+        Self { attempts: 2, patience: many.patience.quick(), budget: Some(Duration::from_secs(12)), ..many }
+    }
+
+    /// The attempts of an operation. `first` is the longest pause before the second of them.
+    fn retries(&self, attempts: u32, first: Duration) -> RetryConfig {
+        RetryConfig::standard()
+            .with_max_attempts(attempts)
+            .with_initial_backoff(first.min(self.longest_backoff))
+            .with_max_backoff(self.longest_backoff)
     }
 }
 
@@ -89,6 +99,7 @@ impl ServiceObservations {
 pub(super) struct Requests {
     pub(super) client: Client,
     http: PatientClient,
+    retry_policy: RetryPolicy,
 }
 
 impl Requests {
@@ -110,10 +121,7 @@ impl Requests {
             patience: retry_policy.patience,
             waits: waits.clone(),
         };
-        let retry = RetryConfig::standard()
-            .with_max_attempts(retry_policy.attempts)
-            .with_initial_backoff(retry_policy.first_backoff)
-            .with_max_backoff(LONGEST_BACKOFF.max(retry_policy.first_backoff));
+        let retry = retry_policy.retries(retry_policy.attempts, retry_policy.first_backoff);
         let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build();
         let mut builder = Builder::from(config)
             .force_path_style(location.path_style())
@@ -136,7 +144,7 @@ impl Requests {
         if let Some(endpoint) = &location.endpoint {
             builder = builder.endpoint_url(endpoint);
         }
-        Self { client: Client::from_conf(builder.build()), http }
+        Self { client: Client::from_conf(builder.build()), http, retry_policy: retry_policy.clone() }
     }
 
     /// The settings for requests that are neither timely nor quick.
@@ -146,14 +154,14 @@ impl Requests {
 
     /// The settings for requests that are useless if they come late: writes of a lease or of the pointer.
     pub(super) fn timely(&self) -> Builder {
-        self.with(self.http.patience.timely()).retry_config(RetryConfig::standard().with_max_attempts(4))
+        self.with(self.http.patience.timely())
+            .retry_config(self.retry_policy.retries(4, Duration::from_secs(1)))
     }
 
     /// The settings for requests of an interrupted run, and for finding out whether the service answers: at most two
     /// attempts.
     pub(super) fn quick(&self) -> Builder {
-        let retry =
-            RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
+        let retry = self.retry_policy.retries(2, Duration::from_millis(200));
         self.with(self.http.patience.quick()).retry_config(retry)
     }
 

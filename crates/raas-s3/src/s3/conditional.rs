@@ -1,5 +1,6 @@
 //! Writes that happen only if the object is as expected.
 
+use std::io;
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
@@ -7,6 +8,7 @@ use raas_types::{Digest, ObjectKey};
 
 use super::checksums::Integrity;
 use super::errors::{Action, FailedRequest};
+use super::reader::ATTEMPTS;
 use super::upload::base64_of;
 use super::{S3, Shared};
 use raas_publish::storage::{ConditionalWrites, StorageError, Version};
@@ -83,16 +85,31 @@ impl Shared {
         key: &ObjectKey,
         longest: u64,
     ) -> Result<Option<(Vec<u8>, Version)>, StorageError> {
-        let what = || format!("cannot read {key}");
-        let Some(mut found) = self.get(&self.location.key(key), None, None).await? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        while let Some(chunk) = found.body.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| StorageError::new(what(), error))?);
-            if bytes.len() as u64 > longest {
-                bytes.truncate(usize::try_from(longest).unwrap_or(usize::MAX));
-                break;
+        let mut attempt = 1;
+        loop {
+            let Some(mut found) = self.get(&self.location.key(key), None, None).await? else {
+                return Ok(None);
+            };
+            match small(&mut found.body, longest).await {
+                Ok(bytes) => return Ok(Some((bytes, Version(found.e_tag.unwrap_or_default())))),
+                Err(error) if attempt >= ATTEMPTS => {
+                    return Err(StorageError::reading(key, error));
+                }
+                Err(_) => attempt += 1,
             }
         }
-        Ok(Some((bytes, Version(found.e_tag.unwrap_or_default()))))
     }
+}
+
+/// The bytes of an answer, up to `longest`.
+async fn small(body: &mut ByteStream, longest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next().await {
+        bytes.extend_from_slice(&chunk.map_err(io::Error::other)?);
+        if bytes.len() as u64 > longest {
+            bytes.truncate(usize::try_from(longest).unwrap_or(usize::MAX));
+            break;
+        }
+    }
+    Ok(bytes)
 }

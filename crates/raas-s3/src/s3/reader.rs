@@ -12,7 +12,7 @@ use super::{Engine, Shared};
 use raas_publish::storage::StorageError;
 
 /// How many attempts without a new byte a broken body has.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// An object that is being read.
 pub(super) struct S3Reader {
@@ -51,7 +51,7 @@ impl S3Reader {
             };
             self.failures += 1;
             if self.failures >= ATTEMPTS {
-                return Err(broken);
+                return Err(StorageError::reading(&self.key, broken).into());
             }
             // With the entity tag: if the object was replaced meanwhile, the rest would be of other bytes.
             let again = self.engine.shared.get(&self.key, Some(self.position), self.etag.as_deref());

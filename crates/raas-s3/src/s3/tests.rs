@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raas_testkit::s3::{Fault, Server, What};
 use raas_types::{Digest, ObjectKey};
 
-use super::patience::Patience;
+use super::patience::{LONGEST_BACKOFF, Patience};
 use super::*;
 use raas_base::Secret;
 use raas_types::BucketAccess;
@@ -58,6 +58,7 @@ fn run_through(proxies: ForwardProxies, notes: &Path, endpoint: &str, settings: 
     let policy = RetryPolicy {
         attempts: 4,
         first_backoff: Duration::from_millis(4),
+        longest_backoff: LONGEST_BACKOFF,
         patience: Patience::of(Duration::from_secs(2)),
         budget: None,
     };
@@ -380,7 +381,21 @@ fn a_broken_body_is_read_on_from_where_it_broke() {
     assert_eq!(server.count("GetObject"), 3);
     server.fail(Fault::always("GetObject", What::Truncate));
     let read = storage.read(&key_of(&content)).unwrap().unwrap().read_to_end(&mut found);
-    assert!(read.is_err());
+    assert!(told(StorageError::reading(&"it", read.unwrap_err())).contains("ended its answer too early"));
+}
+
+#[test]
+fn a_broken_answer_with_a_version_is_asked_for_again() {
+    let (storage, server) = service();
+    let content = noise(1, 1000);
+    store(&storage, &content, known(&content)).unwrap();
+    server.fail(Fault::times("GetObject", 2, What::Truncate));
+    let writes = storage.capabilities().conditional_writes.unwrap();
+    let (found, _) = writes.read_version(&key_of(&content), 2000).unwrap().unwrap();
+    assert!(found == content);
+    server.fail(Fault::always("GetObject", What::Truncate));
+    let told = told(writes.read_version(&key_of(&content), 2000).unwrap_err());
+    assert!(told.contains("cannot read") && told.contains("hint: run the command again"), "{told}");
 }
 
 /// Faults that stay: each has one clear error, and no object is visible.

@@ -18,6 +18,7 @@ use raas_base::failure::Failure;
 use raas_platform::Local;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::publication;
+use raas_publish::repair::LostHistory;
 use raas_publish::service;
 use raas_publish::storage::probe;
 use raas_publish::storage_note;
@@ -70,6 +71,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     repair: bool,
 
+    /// With --repair, publish the same images again as a new commit if the history that leads to them is lost everywhere
+    ///
+    /// In a bucket, another home may have that history: run `raas setup ISV --repair` there first. Without this option, the
+    /// repair then refuses.
+    #[arg(long, requires = "repair")]
+    without_history: bool,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -81,6 +89,10 @@ fn word(text: &str) -> Result<String, String> {
 }
 
 impl Arguments {
+    fn lost_history(&self) -> LostHistory {
+        if self.without_history { LostHistory::LeaveBehind } else { LostHistory::Refuse }
+    }
+
     /// The settings to add to the vendor's section.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let keys = [("s3_bucket", &self.s3bucket), ("openshift_domain", &self.oodomain)];
@@ -98,6 +110,9 @@ struct SetupReport {
     storage: String,
     /// What the setup did to the bucket, and found there.
     prepared: Vec<String>,
+    /// Whether the S3 service keeps the promises of conditional writes; none for a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditional_writes: Option<bool>,
     /// Settings that some clients or users may trip over.
     warnings: Vec<String>,
     /// Whether the vendor was set up before.
@@ -126,23 +141,29 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
     };
     // Contradictions in the settings are found before anything is created.
     exposure::check(&vendor, &config.vendor(vendor.name()))?;
+    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     if !arguments.accept_storage {
+        if arguments.repair && storage_note::mend(&vendor, open.storage())? {
+            say("The note of the vendor's storage was damaged, and is made anew".into());
+        }
         check_storage(&vendor, &config)?;
     }
-    let open = OpenRegistry::open_unchecked(&vendor, &config, say_on_stderr())?;
     let storage = open.storage();
     platform::check(&config, vendor.name())?;
     let chosen = platform::choose(home, &config, vendor.name(), arguments.create)?;
     if let Some(place) = &chosen.place {
         output::error(&format!("Setting up {} in {place}", vendor.name()));
     }
+    let mut repaired = match arguments.repair {
+        true => Some(repair::Repaired::begin(&vendor)?),
+        false => None,
+    };
     vendor.check_formats()?;
     // The probe writes below this folder, which must be for its owner alone from the start.
     vendor.make_folder()?;
-    let mut repaired = match arguments.repair {
-        true => Some(repair::metadata(&open, &vendor, &config)?),
-        false => None,
-    };
+    if let Some(repaired) = &mut repaired {
+        repair::metadata(repaired, &open, &vendor, &config, arguments.lost_history())?;
+    }
     let prepared = storage.capabilities().prepare(arguments.create)?;
     prepared.iter().for_each(|line| say(line.clone()));
     probe(storage)?;
@@ -151,13 +172,17 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
         accept_storage(&vendor, &open)?;
     }
     complete(&vendor, &open, existed)?;
-    if config.is_shared(vendor.name()) {
-        let found = if service::learn(&vendor, storage)? {
-            "The service has conditional writes: a run that dies keeps other homes waiting for a minute"
-        } else {
+    let shared = config.is_shared(vendor.name());
+    let conditional_writes = shared.then(|| service::learn(&vendor, storage)).transpose()?;
+    match conditional_writes {
+        Some(true) => say(
+            "The service has conditional writes: a run that dies keeps other homes waiting for a minute".into(),
+        ),
+        Some(false) => say(
             "The service has no conditional writes: a run that dies keeps other homes waiting for five minutes"
-        };
-        say(found.to_owned());
+                .into(),
+        ),
+        None => {}
     }
     let verb = if existed { "is set up in" } else { "set up in" };
     say(format!("Vendor {} {verb} {}", vendor.name(), vendor.folder().display()));
@@ -189,6 +214,7 @@ pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<
             folder: vendor.folder().display().to_string(),
             storage: storage.display_name(),
             prepared,
+            conditional_writes,
             warnings,
             existed,
             remembered,

@@ -108,6 +108,11 @@ pub(super) fn seconds(value: &Value) -> Result<Duration, IniError> {
     }
 }
 
+/// A number of seconds, which may be 0.
+pub(super) fn seconds_or_none(value: &Value) -> Result<Duration, IniError> {
+    if value.text == "0" { Ok(Duration::ZERO) } else { seconds(value) }
+}
+
 /// A list of host names, each with or without a port.
 pub(super) fn registry_addresses(value: &Value) -> Result<Vec<RegistryAddress>, IniError> {
     let wrong = |error: HostNameError| value.error(error.to_string());

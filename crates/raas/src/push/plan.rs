@@ -262,10 +262,12 @@ impl<'a> Planner<'a> {
             return Ok(Some(BlobAction::Present));
         }
         match published {
-            Some(blob) if self.listing.has(&ObjectKey::Blob(blob.repository.clone(), *digest), size)? => {
-                Ok(Some(BlobAction::Copy(blob.clone())))
+            Some(blob) => {
+                let key = ObjectKey::Blob(blob.repository.clone(), *digest);
+                let can_copy = self.listing.has_to_copy(&key, size, digest)?;
+                Ok(can_copy.then(|| BlobAction::Copy(blob.clone())))
             }
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 

@@ -144,8 +144,8 @@ impl Transfer<'_> {
         }
         let layer_key = |repository: &RepositoryName| ObjectKey::V1(repository.clone(), id, V1File::Layer);
         let blob_key = |repository: &RepositoryName| ObjectKey::Blob(repository.clone(), entry.blob);
-        let is_stored = self.listing.has(&blob_key(repository), blob_size)?
-            && self.listing.has(&layer_key(repository), entry.size)?;
+        let is_stored = self.listing.has_to_copy(&blob_key(repository), blob_size, &entry.blob)?
+            && self.listing.has_to_copy(&layer_key(repository), entry.size, &entry.layer)?;
         if !is_stored {
             // The bucket has lost or damaged the published objects. Storing the layer again gives the same blob.
             return Ok(PackedLayer::stored(&self.v1_store(id, content, workers, tally)?));

@@ -64,6 +64,7 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
         public_acl: settings.s3_public_acl,
         checksums: settings.s3_checksums,
         stall_timeout: settings.s3_stall_timeout,
+        longest_pause: settings.s3_longest_pause,
         access: settings.access,
         cdn_url: settings.cdn_url.clone(),
     }

@@ -172,6 +172,78 @@ fn a_push_of_a_docker_v1_image_stores_what_the_bucket_has_lost_a_part_of() {
 }
 
 #[test]
+fn a_push_copies_no_bytes_whose_checksum_is_not_the_records() {
+    for source in ["an image of today", "a Docker v1 image"] {
+        let server = Server::new(&[BUCKET]);
+        let home = sandbox(&server, "");
+        let archive = match source {
+            "an image of today" => layout(1, 1000),
+            _ => Export::chain("app", 2).tar(),
+        };
+        let path = home.write("app.tar", archive);
+        home.ok(&["push", "acme", "app", "--from", &path]);
+        // Somebody has replaced all layers by others of the same length.
+        let is_layer = |key: &&String| key.contains("/_v2/blobs/") || key.ends_with("/layer");
+        let stored: Vec<String> = server.keys(BUCKET).iter().filter(is_layer).cloned().collect();
+        let good: Vec<Vec<u8>> = stored.iter().map(|key| server.object(BUCKET, key).unwrap()).collect();
+        stored.iter().for_each(|key| flip_object(&server, key));
+        server.forget();
+        home.ok(&["push", "acme", "other", "--from", &path]);
+        assert_eq!(server.count("CopyObject"), 0, "{source}");
+        for (key, good) in stored.iter().zip(&good) {
+            let copied = server.object(BUCKET, &key.replace("reg/app/", "reg/other/")).unwrap();
+            assert!(copied == *good, "{source}: {key}");
+        }
+        // The bytes of the record are copied.
+        stored.iter().zip(&good).for_each(|(key, good)| server.put(BUCKET, key, good));
+        server.forget();
+        home.ok(&["push", "acme", "third", "--from", &path]);
+        assert!(server.count("CopyObject") > 0, "{source}");
+    }
+}
+
+#[test]
+fn a_damaged_note_of_the_storage_is_mended() {
+    let server = Server::new(&[BUCKET]);
+    let home = sandbox(&server, "");
+    push(&home, "one", 1);
+    let note = home.home().join("acme/storage.json");
+    let good = fs::read(&note).unwrap();
+    fs::write(&note, &good[..good.len() / 2]).unwrap();
+    let failure = home.fails(4, &["list"]);
+    assert!(failure.contains("storage.json") && failure.contains("--repair"), "{failure}");
+    let said = home.ok(&["setup", "acme", "--repair"]);
+    assert!(said.contains("is made anew"), "{said}");
+    assert_eq!(fs::read(&note).unwrap(), good);
+    push(&home, "two", 2);
+}
+
+#[test]
+fn damaged_format_numbers_are_mended() {
+    let sandbox = Sandbox::new();
+    push(&sandbox, "one", 1);
+    for name in ["_format", "acme/metadata.git/raas-format"] {
+        for damaged in [&b"\xb1\n"[..], b"!\n"] {
+            let file = sandbox.home().join(name);
+            fs::write(&file, damaged).unwrap();
+            let failure = sandbox.fails(4, &["gc", "acme"]);
+            assert!(failure.contains("setup acme --repair"), "{failure}");
+            let said = sandbox.ok(&["setup", "acme", "--repair"]);
+            assert!(said.contains("format numbers"), "{said}");
+            assert_eq!(fs::read(&file).unwrap(), b"1\n");
+        }
+        // A newer number may be a newer raas's: the operator decides.
+        let file = sandbox.home().join(name);
+        fs::write(&file, "3\n").unwrap();
+        let found = status(&sandbox, &["--deep"]);
+        assert!(check(&found, "integrity")["details"].to_string().contains("has format 3"), "{found:#}");
+        let failure = sandbox.fails(4, &["setup", "acme", "--repair"]);
+        assert!(failure.contains("upgrade this raas") && failure.contains("write `1` into"), "{failure}");
+        fs::write(&file, "1\n").unwrap();
+    }
+}
+
+#[test]
 fn a_server_whose_home_vanishes_keeps_serving() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("app.tar", Export::chain("app", 2).tar());
@@ -293,6 +365,42 @@ fn a_record_is_mended_from_the_history_in_the_bucket() {
         assert_eq!(home.json(&["log", "acme", "--json"]), log, "{damage}");
     }
     push(&home, "three", 3);
+}
+
+#[test]
+fn a_publication_whose_history_is_lost_everywhere_is_made_again_if_the_operator_says_so() {
+    for checkout_is_lost in [false, true] {
+        let server = Server::new(&[BUCKET]);
+        let home = sandbox(&server, "");
+        push(&home, "one", 1);
+        push(&home, "two", 2);
+        fs::remove_dir_all(home.home().join("acme/metadata.git/objects")).unwrap();
+        let history: Vec<String> =
+            server.keys(BUCKET).into_iter().filter(|key| key.starts_with("reg/_record/")).collect();
+        history.iter().for_each(|key| server.remove(BUCKET, key));
+        if checkout_is_lost {
+            // The parts in the bucket are a good copy too.
+            fs::remove_dir_all(home.home().join("acme/checkout/crane")).unwrap();
+        }
+        let before = server.keys(BUCKET);
+        let failure = home.fails(4, &["setup", "acme", "--repair"]);
+        assert!(failure.contains("another home") && failure.contains("--without-history"), "{failure}");
+        assert_eq!(server.keys(BUCKET), before);
+        let said = home.ok(&["setup", "acme", "--repair", "--without-history"]);
+        assert!(said.contains("made again") && said.contains("Restart the servers"), "{said}");
+        let _serving = home.serve(&[]);
+        let found = status(&home, &["--deep"]);
+        assert_eq!(found["healthy"], true, "{found:#}");
+        push(&home, "three", 3);
+        // Another home can be made from the bucket, and has all images.
+        let other = sandbox(&server, "");
+        other.ok(&["setup", "acme"]);
+        let serving = other.serve(&[]);
+        let client = Client::new(serving.address);
+        for name in ["one", "two", "three"] {
+            assert_eq!(client.get(&format!("/v2/{name}/manifests/1.0")).status, 200, "{name}");
+        }
+    }
 }
 
 #[test]

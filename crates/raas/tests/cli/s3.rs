@@ -56,6 +56,17 @@ pub(crate) fn layout(seed: u64, size: usize) -> Vec<u8> {
 }
 
 #[test]
+fn setup_says_whether_the_service_has_conditional_writes() {
+    for (heeds, words) in [(true, "has conditional writes"), (false, "has no conditional writes")] {
+        let server = Server::new(&[BUCKET]);
+        server.set_heeds_conditions(heeds);
+        let sandbox = sandbox(&server, "");
+        assert_eq!(sandbox.json(&["setup", "acme", "--json"])["conditional_writes"], heeds);
+        assert!(sandbox.ok(&["setup", "acme"]).contains(words));
+    }
+}
+
+#[test]
 fn every_format_is_stored_in_the_bucket_and_a_second_push_needs_few_requests() {
     let server = Server::new(&[]);
     let sandbox = sandbox(&server, "");

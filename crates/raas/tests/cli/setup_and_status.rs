@@ -23,6 +23,7 @@ fn setup_can_be_run_again_and_reports_what_it_found() {
     let sandbox = Sandbox::new();
     let first = sandbox.json(&["setup", "acme", "--json"]);
     assert_eq!((&first["existed"], &first["servers"]), (&false.into(), &Value::Array(vec![])));
+    assert!(first.get("conditional_writes").is_none(), "a folder has none: {first}");
     let files = sandbox.files("acme");
     let server = sandbox.serve(&[]);
     let second = sandbox.json(&["setup", "acme", "--json"]);

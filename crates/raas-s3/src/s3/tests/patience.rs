@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::super::client::STALL;
 use super::*;
 
 /// A storage whose requests stand still for this time at most, and the lines that it says.
@@ -13,6 +14,7 @@ fn impatient(server: &Server, stall: Duration, budget: Option<Duration>) -> (S3,
     let policy = RetryPolicy {
         attempts: 7,
         first_backoff: Duration::from_millis(1),
+        longest_backoff: LONGEST_BACKOFF,
         patience: Patience { quiet: stall / 3, ..Patience::of(stall) },
         budget,
     };
@@ -118,6 +120,32 @@ fn a_busy_service_is_asked_again_after_the_pause_that_it_asks_for() {
     server.fail(Fault::always("PutObject", What::Later(429, 0)));
     let told = told(store(&storage, &content, known(&content)).unwrap_err());
     assert!(told.contains("slower pace"), "{told}");
+}
+
+#[test]
+fn the_operator_bounds_every_pause() {
+    let server = Server::new(&[BUCKET]);
+    let pause = Some(Duration::ZERO);
+    let policy = RetryPolicy::many(&S3Settings { longest_pause: pause, ..S3Settings::default() });
+    let place = (Path::new("/dev/null/notes"), &*server.url(), &settings());
+    let storage = with_policy(&policy, &Say::nothing(), ForwardProxies::none(), place);
+    let content = noise(1, 1000);
+    for what in [What::Refuse(500, "InternalError"), What::Later(503, 60)] {
+        server.fail(Fault::always("PutObject", what));
+        server.forget();
+        let asked = Instant::now();
+        store(&storage, &content, known(&content)).unwrap_err();
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        assert_eq!(server.count("PutObject"), 7, "it is tried as often as ever");
+        server.behave();
+    }
+    let set = RetryPolicy::many(&S3Settings { longest_pause: Some(STALL * 2), ..S3Settings::default() });
+    let unset = RetryPolicy::many(&S3Settings::default());
+    assert_eq!(
+        (set.longest_backoff, set.patience.pause),
+        (unset.longest_backoff, unset.patience.pause),
+        "a longer bound makes no pause longer"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::storage::OpenRegistry;
 use raas_base::failure::{Context as _, Failure};
 use raas_publish::home::Vendor;
-use raas_publish::repair::{self, Report};
+use raas_publish::repair::{self, LostHistory, Report};
 
 /// What a repair did.
 #[derive(Debug, Default, Serialize)]
@@ -27,6 +27,13 @@ impl Repaired {
         self.lost.extend(report.lost);
     }
 
+    /// Mends what the home says about its own formats: nothing else can be read before.
+    pub(super) fn begin(vendor: &Vendor) -> Result<Self, Failure> {
+        let mut repaired = Self::default();
+        repaired.add(repair::formats(vendor)?);
+        Ok(repaired)
+    }
+
     /// The results for people, a line each.
     pub(super) fn lines(&self) -> Vec<String> {
         if self.mended.is_empty() && self.lost.is_empty() {
@@ -39,16 +46,17 @@ impl Repaired {
 
 /// Repairs the record and the checkout.
 pub(super) fn metadata(
+    repaired: &mut Repaired,
     open: &OpenRegistry<'_>,
     vendor: &Vendor,
     config: &Config,
-) -> Result<Repaired, Failure> {
+    history: LostHistory,
+) -> Result<(), Failure> {
     let folder = vendor.bucket();
     fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
     let backup = || backup::documents_of_backup(config, vendor.name());
-    let mut repaired = Repaired::default();
-    repaired.add(repair::record(&open.registry(), &backup)?);
-    Ok(repaired)
+    repaired.add(repair::record(&open.registry(), history, &backup)?);
+    Ok(())
 }
 
 /// Repairs the content in the bucket. Reads all of it.

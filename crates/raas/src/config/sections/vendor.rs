@@ -40,6 +40,8 @@ pub(crate) struct VendorSettings {
     pub(crate) s3_checksums: ChecksumPolicy,
     /// How long a request to the bucket may stand still before it is tried again.
     pub(crate) s3_stall_timeout: Option<Duration>,
+    /// The longest pause between two attempts of a request to the bucket.
+    pub(crate) s3_longest_pause: Option<Duration>,
     /// How clients get objects.
     pub(crate) access: BucketAccess,
     /// The base URL before the bucket, for `access = cdn`.

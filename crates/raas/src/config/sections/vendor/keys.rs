@@ -5,8 +5,8 @@ use crate::config::bucket;
 use crate::config::delivery::KeySource;
 use crate::config::key::{Key, Section, SectionText};
 use crate::config::values::{
-    allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds, secret,
-    tag_patterns, text, token_algorithm, url, yes_or_no,
+    allowed_hosts, bucket_access, checksum_policy, registry_addresses, repository_patterns, seconds,
+    seconds_or_none, secret, tag_patterns, text, token_algorithm, url, yes_or_no,
 };
 use crate::sync_rule::SyncRule;
 
@@ -101,6 +101,17 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         )
         .default("60"),
+        Key::<Draft>::new(
+            "s3_longest_pause",
+            "how many seconds at most a request to the bucket pauses before it is tried again, also if the service asks for \
+             more; 0 is no pause",
+            "5",
+            |draft, value, _| {
+                draft.settings.s3_longest_pause = Some(seconds_or_none(value)?);
+                Ok(())
+            },
+        )
+        .default("20, and 30 if the service asks"),
         Key::<Draft>::new(
             "access",
             "how clients get objects: `presigned`, `public`, `cdn` or `proxy`",
