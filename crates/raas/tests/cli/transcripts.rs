@@ -93,7 +93,9 @@ impl Names {
     /// The line with digests and commits numbered in the order of their appearance, and without times.
     fn stable(&mut self, line: &str) -> String {
         let mut stable = String::new();
-        let mut rest = line;
+        // `raas status` ends a check with the time that it took.
+        let took = line.strip_suffix(" ms)").and_then(|line| line.rsplit_once(" ("));
+        let mut rest = took.map_or(line, |(line, _)| line);
         while let Some(first) = rest.chars().next() {
             let end =
                 rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-:.".contains(c)).unwrap_or(rest.len());

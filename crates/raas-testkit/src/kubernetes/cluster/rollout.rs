@@ -26,6 +26,8 @@ pub enum Rollout {
     NoPod(String),
     /// A pod runs and does not become ready, with this message of its probe.
     NotReady(String),
+    /// All pods run, and none is ready, since nothing was ever published.
+    Unpublished,
     /// Nothing happens, and no condition says so: controllers are away.
     Stuck,
 }
@@ -52,6 +54,10 @@ impl Rollout {
                 "observedGeneration": generation, "replicas": replicas + 1, "updatedReplicas": 1,
                 "readyReplicas": replicas, "availableReplicas": replicas, "unavailableReplicas": 1,
                 "conditions": [late],
+            }),
+            Self::Unpublished => json!({
+                "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
+                "unavailableReplicas": replicas, "conditions": [late],
             }),
             Self::NoPod(message) => json!({
                 "observedGeneration": generation, "unavailableReplicas": replicas,
@@ -97,6 +103,9 @@ impl Rollout {
             Self::Good => {
                 (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), true, running.clone())).collect()
             }
+            Self::Unpublished => {
+                (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), false, running.clone())).collect()
+            }
             Self::Waiting { reason, message, .. } => {
                 let waiting = json!({ "waiting": { "reason": reason, "message": message } });
                 vec![pod("55d8d54949-pod0", true, running), pod("7df94f5596-9hbfm", false, waiting)]
@@ -125,7 +134,7 @@ impl Rollout {
             Self::NotReady(message) => {
                 events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Unhealthy", message));
             }
-            Self::Good | Self::Stuck => {}
+            Self::Good | Self::Unpublished | Self::Stuck => {}
         }
         events
     }
