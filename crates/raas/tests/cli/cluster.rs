@@ -162,8 +162,9 @@ fn status_goes_through_the_route_to_the_servers() {
     sandbox.ok(&["setup", "acme"]);
     let pushed = sandbox.json(&["push", "acme", "app", "--from", &image, "--json"]);
     cluster.serve(pushed["commit"].as_str().unwrap());
-    // What stands behind the route.
-    let server = sandbox.serve(&["acme"]);
+    // What stands behind the route, at another address than the bucket.
+    let server =
+        crate::sandbox::Server::started(sandbox.command(&["serve", "acme", "--listen", "127.0.0.4:0"]));
     with_host(&sandbox, &server.address.to_string());
     sandbox.ok(&["setup", "acme"]);
     let status = sandbox.json(&["status", "acme", "--json"]);
@@ -173,13 +174,13 @@ fn status_goes_through_the_route_to_the_servers() {
     };
     assert!(found("project")[0].starts_with("project mydomain on http://127.0.0.1:"), "{status}");
     assert_eq!(found("rollout"), ["2 servers run what was set up, and are ready"]);
-    assert_eq!(found("route"), ["Route raas-acme.127.0.0.1 brings clients of 127.0.0.1 in"]);
+    assert_eq!(found("route"), ["Route raas-acme.127.0.0.4 brings clients of 127.0.0.4 in"]);
     assert_eq!(found("server").len(), 2);
     assert!(found("registry")[0].ends_with("answers /v1/_ping and /v2/ and serves the last publication"), "{status}");
-    cluster.refuse_routes("HostAlreadyClaimed", "route other already exposes 127.0.0.1 and is older");
+    cluster.refuse_routes("HostAlreadyClaimed", "route other already exposes 127.0.0.4 and is older");
     let output = sandbox.run(&["status", "acme"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    let refused = "FAIL  route      Route raas-acme.127.0.0.1 brings no client of 127.0.0.1 in: HostAlreadyClaimed: route other";
+    let refused = "FAIL  route      Route raas-acme.127.0.0.4 brings no client of 127.0.0.4 in: HostAlreadyClaimed: route other";
     assert!(output.status.code() == Some(1) && text.contains(refused), "{text}");
 }
 
