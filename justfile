@@ -20,12 +20,12 @@ ci:
 # Whether the code is formatted
 format:
     cargo fmt --all --check
-    "$({{packages}} lint)"/ruff format --check tests
+    "$({{packages}} lint)"/ruff format --check tests deploy
 
 # Clippy and ruff, and what may be in the dependency tree
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    "$({{packages}} lint)"/ruff check tests
+    "$({{packages}} lint)"/ruff check tests deploy
     cargo machete
     cargo deny --all-features check bans licenses sources
 

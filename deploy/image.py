@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the container image of the server: a static program, the same bytes each time, with its SBOM and provenance.
+"""Builds the container image of the server, the same bytes each time, with its SBOM and its provenance.
 
 usage: image.py [--profile NAME] [--target-dir FOLDER] [--program FILE] OUTPUT
 
@@ -7,7 +7,7 @@ OUTPUT gets `raas`, the program, and `layout`, an OCI layout that `raas push` pu
 
     raas push ISV raas --from OUTPUT/layout
 
-The image needs podman, and the program binutils. The SBOM (CycloneDX) and the provenance (SLSA) refer to the image.
+It needs podman and binutils. The SBOM (CycloneDX) and the provenance (SLSA) refer to the image.
 """
 
 import argparse
@@ -73,8 +73,8 @@ def build(profile, target_dir):
         "CARGO_TARGET_DIR": str(target_dir),
         "SOURCE_DATE_EPOCH": str(commit()[1]),
     }
-    command = ["cargo", "build", "--locked", "--package", "raas", "--profile", profile, "--target", TARGET, *FEATURES]
-    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    command = ["cargo", "build", "--locked", "--package", "raas", "--profile", profile, "--target", TARGET]
+    subprocess.run([*command, *FEATURES], cwd=ROOT, check=True, env=environment)
     return target_dir / TARGET / profile / "raas"
 
 
@@ -92,7 +92,7 @@ def inspect(program):
 
 
 def layout(program, folder, storage):
-    """Builds the image with podman, and writes it as an OCI layout. Returns the descriptor of its manifest."""
+    """Builds the image with podman, as an OCI layout. Returns the descriptor of its manifest."""
     revision, seconds = commit()
     context = storage / "context"
     context.mkdir()
@@ -170,7 +170,7 @@ def provenance(image, profile):
 
 
 def attach(folder, image, media_type, document):
-    """Adds an artifact to a layout whose subject is the image. Source: OCI image specification 1.1, `subject`."""
+    """Adds an artifact whose subject is the image. Source: OCI image specification 1.1, `subject`."""
 
     def store(content, kind):
         digest = hashlib.sha256(content).hexdigest()
@@ -200,10 +200,10 @@ def packed_size(folder, image):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="image", help="the profile of Cargo.toml (%(default)s)")
     parser.add_argument("--target-dir", type=pathlib.Path, default=ROOT / "target" / "image")
-    parser.add_argument("--program", type=pathlib.Path, help="a program that is built already, with its symbols")
+    parser.add_argument("--program", type=pathlib.Path, help="a program that is built, with symbols")
     parser.add_argument("output", type=pathlib.Path)
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,8 @@ def main():
     attach(folder, image, SBOM, sbom(image))
     attach(folder, image, PROVENANCE, provenance(image, given.profile))
     size = packed_size(folder, image)
-    print(f"program: {stripped.stat().st_size} bytes, sha256 {hashlib.sha256(stripped.read_bytes()).hexdigest()}")
+    digest = hashlib.sha256(stripped.read_bytes()).hexdigest()
+    print(f"program: {stripped.stat().st_size} bytes, sha256 {digest}")
     print(f"image:   {size} bytes packed, {image['digest']}")
     if given.profile == "image" and size > MOST:
         raise ImageError(f"the image has {size} bytes, and may have {MOST}")

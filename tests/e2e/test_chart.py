@@ -88,7 +88,8 @@ def test_the_chart_makes_what_setup_applies(raas, tmp_path, more, values):
 
 def test_a_fleet_has_objects_of_each_vendor(raas, tmp_path):
     config = tmp_path / "raas.cfg"
-    config.write_text(CONFIG.format(image=IMAGE, more="fleet = yes\nserver_memory = 4096\ningress_class = nginx"))
+    more = "fleet = yes\nserver_memory = 4096\ningress_class = nginx"
+    config.write_text(CONFIG.format(image=IMAGE, more=more))
     printed = list(yaml.safe_load_all(raas("--config", config, "setup", "--fleet", "--print")))
     (secret,) = [one for one in printed if one["kind"] == "Secret"]
     secret["stringData"]["token-key"] = KEY

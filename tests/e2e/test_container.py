@@ -1,4 +1,4 @@
-"""The container image of the server: read-only, without capabilities, pulled from itself, replaced under load.
+"""The container image of the server: without any privilege, pulled from itself, replaced under load.
 
 RAAS_IMAGE_OUTPUT names what `deploy/image.py` has made already.
 """
@@ -94,13 +94,13 @@ def podman_engine(podman, layout, tags):
 def docker_engine(docker, layout, tags, tmp_path):
     (tag,) = tags
     archive = tmp_path / "raas.tar"
-    run("skopeo", "copy", "-q", "--insecure-policy", f"oci:{layout}:{tag}", f"docker-archive:{archive}:raas:{tag}")
+    places = [f"oci:{layout}:{tag}", f"docker-archive:{archive}:raas:{tag}"]
+    run("skopeo", "copy", "-q", "--insecure-policy", *places)
     run(*docker.command("load", "--input", archive))
     return Engine(docker, f"raas:{tag}")
 
 
 def test_the_image_is_pulled_from_itself(program, layout, tags, podman_engine, clients, tmp_path):
-    (tag,) = tags
     config = tmp_path / "raas.cfg"
     with moto_service(tmp_path) as service:
         config.write_text(service.raas_cfg("acme", "acme-images"))
@@ -150,8 +150,8 @@ def test_the_image_only_serves_and_says_what_it_is(layout, tags, podman_engine):
     config = json.loads(run("skopeo", "inspect", "--config", f"oci:{layout}:{tag}"))["config"]
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/raas"]
-    labels = {name.rsplit(".", 1)[1] for name in config["Labels"] if name.startswith("org.opencontainers.image.")}
-    assert {"title", "description", "licenses", "source", "version", "revision", "created"} <= labels
+    said = ["title", "description", "licenses", "source", "version", "revision", "created"]
+    assert {f"org.opencontainers.image.{name}" for name in said} <= set(config["Labels"])
     done = podman_engine.run("push", "acme", "app")
     assert done.returncode == 2, done
     done = podman_engine.run("serve", "acme")

@@ -103,11 +103,8 @@ fn health(deployment: &Value) -> RolloutHealth {
 /// The hosts of an object, each with what keeps clients out.
 fn entrances_of(kind: Kind, object: &Value) -> Vec<Entrance> {
     let name = format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default());
-    let entrance = |host: &str, refusal: Option<String>| Entrance {
-        name: name.clone(),
-        host: host.to_owned(),
-        refusal,
-    };
+    let entrance =
+        |host: &str, refusal: Option<String>| Entrance { name: name.clone(), host: host.to_owned(), refusal };
     match kind {
         Kind::Route => {
             let host = object["spec"]["host"].as_str().unwrap_or_default();

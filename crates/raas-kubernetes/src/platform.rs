@@ -46,7 +46,12 @@ pub struct Preview {
 
 impl<'a> Kubernetes<'a> {
     /// The servers of an instance in a project of a cluster.
-    pub fn new(cluster: Cluster, namespace: Namespace, instance: Instance, planner: Box<Planner<'a>>) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        namespace: Namespace,
+        instance: Instance,
+        planner: Box<Planner<'a>>,
+    ) -> Self {
         let (patience, revision_timeout) = (Patience::default(), REVISION_TIMEOUT);
         Self { cluster, namespace, instance, planner, create: false, patience, revision_timeout }
     }
@@ -96,8 +101,9 @@ impl<'a> Kubernetes<'a> {
     pub fn site(&self, server: &Server, vendor: &VendorName) -> Result<Site, Failure> {
         let sites = self.cluster.sites(&self.namespace, server)?;
         sites.into_iter().find(|site| site.vendor == *vendor).ok_or_else(|| {
-            Failure::new(FailureKind::Environment, format!("{} does not serve {vendor}", server.name))
-                .hint("run `raas setup` for the servers again: their configuration may be older than the vendor")
+            Failure::new(FailureKind::Environment, format!("{} does not serve {vendor}", server.name)).hint(
+                "run `raas setup` for the servers again: their configuration may be older than the vendor",
+            )
         })
     }
 

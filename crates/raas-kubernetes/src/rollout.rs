@@ -135,15 +135,15 @@ impl Cluster {
         }
     }
 
-    /// Whether the servers run what was applied, and all that are not ready say that nothing was ever published. What cannot
-    /// be asked is no proof.
+    /// Whether the servers run what was applied, and all of them say that nothing was ever published. A server that serves a
+    /// publication proves that there was one, and what cannot be asked proves nothing.
     fn lacks_publication(&self, plan: &Plan, deployment: &Value) -> bool {
         if !is_started(deployment) {
             return false;
         }
         let Ok(pods) = self.pods(&plan.namespace, &plan.instance) else { return false };
-        let waiting: Vec<&Server> = pods.iter().filter(|server| !server.is_ready).collect();
-        !waiting.is_empty() && waiting.iter().all(|server| self.is_unpublished(&plan.namespace, server))
+        let is_unpublished = |server: &Server| self.is_unpublished(&plan.namespace, server);
+        pods.iter().any(|server| !server.is_ready) && pods.iter().all(is_unpublished)
     }
 
     /// What explains a failed rollout. A part that the user may not read is left out.

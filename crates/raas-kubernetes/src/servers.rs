@@ -59,9 +59,9 @@ impl Cluster {
         let attempt = Attempt { verb: "read", object: &object, namespace: namespace.as_str() };
         let text = self.api.text(&target).map_err(|error| attempt.failed(error))?;
         let Sites { sites } = serde_json::from_str(&text).map_err(|error| {
-            Failure::new(FailureKind::Environment, format!("cannot read {object}"))
-                .caused_by(error)
-                .hint("update the image of the servers, `cartridge` in [openshift]: it may be older than this raas")
+            Failure::new(FailureKind::Environment, format!("cannot read {object}")).caused_by(error).hint(
+                "update the image of the servers, `cartridge` in [openshift]: it may be older than this raas",
+            )
         })?;
         Ok(sites)
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
-    setup, status, sync, tag, teardown, unprotect, unpublish,
+    access, config, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove, retire,
+    rollback, serve, setup, status, sync, tag, teardown, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;

@@ -52,7 +52,8 @@ pub(super) fn policy(plan: &Plan) -> Object {
 /// The secrets with the certificates, for an ingress. A route holds its certificate itself, and a gateway is its owner's.
 pub(super) fn certificates(plan: &Plan) -> Vec<Object> {
     let secret = |registry: &Registry| {
-        let certificate = registry.certificate.as_ref().filter(|_| matches!(plan.entry, Entry::Ingress(_)))?;
+        let certificate =
+            registry.certificate.as_ref().filter(|_| matches!(plan.entry, Entry::Ingress(_)))?;
         let data = json!({
             "tls.crt": STANDARD.encode(&certificate.chain),
             "tls.key": STANDARD.encode(certificate.key.expose()),
@@ -84,8 +85,9 @@ fn entries_of(plan: &Plan, registry: &Registry) -> Vec<Object> {
     match &plan.entry {
         Entry::Route if registry.hosts.is_empty() => vec![route(plan, registry, &plan.name(), None)],
         Entry::Route => {
-            let named =
-                |host: &HostName| route(plan, registry, &format!("{}.{host}", plan.name()), Some(host.as_str()));
+            let named = |host: &HostName| {
+                route(plan, registry, &format!("{}.{host}", plan.name()), Some(host.as_str()))
+            };
             registry.hosts.iter().map(named).collect()
         }
         Entry::Ingress(class) => vec![ingress(plan, registry, class.as_deref())],

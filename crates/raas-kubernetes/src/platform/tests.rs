@@ -238,8 +238,7 @@ fn a_route_that_the_plan_has_no_more_is_removed() {
     let scripted = Scripted::openshift();
     ensure(&platform(&scripted)).unwrap();
     assert!(scripted.object(ROUTE).is_some());
-    let own =
-        |plan: &mut Plan| plan.registries[0].hosts = vec!["registry.bigdatainc.com".parse().unwrap()];
+    let own = |plan: &mut Plan| plan.registries[0].hosts = vec!["registry.bigdatainc.com".parse().unwrap()];
     let (_, said) = ensure(&platform_with(&scripted, own)).unwrap();
     assert!(said.contains(&"+ Route raas-bigdatainc.registry.bigdatainc.com".to_owned()), "{said:?}");
     assert!(said.contains(&"- Route raas-bigdatainc".to_owned()), "{said:?}");
@@ -288,6 +287,9 @@ fn a_setup_before_the_first_publication_ends_and_says_what_the_servers_wait_for(
     // A server that is not ready for another reason fails the setup, and so does one that cannot be asked.
     scripted.set_rollout(Rollout::NotReady("Readiness probe failed: 503".into()));
     assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
+    // An old server proves that something was published: the bucket has lost its pointer.
+    scripted.set_rollout(Rollout::LostPointer);
+    assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
     scripted.set_rollout(Rollout::Unpublished);
     scripted.forbid("get", "pods/proxy");
     assert!(ensure(&platform(&scripted)).is_err());
@@ -334,7 +336,9 @@ fn the_fleet_has_one_deployment_and_a_way_in_for_each_vendor() {
 fn a_look_says_what_is_missing() {
     let scripted = Scripted::openshift();
     let missing = platform(&scripted).look().unwrap();
-    assert!(missing.has_namespace && missing.rollout == RolloutHealth::Missing && missing.entrances.is_empty());
+    assert!(
+        missing.has_namespace && missing.rollout == RolloutHealth::Missing && missing.entrances.is_empty()
+    );
     ensure(&platform(&scripted)).unwrap();
     let good = platform(&scripted).look().unwrap();
     assert_eq!((good.rollout, good.entrances.len()), (RolloutHealth::Done(2), 1));

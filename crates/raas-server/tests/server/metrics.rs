@@ -29,7 +29,11 @@ impl Counted {
         Self::begin(sites, options, Server::start_unready)
     }
 
-    fn begin(sites: Vec<SiteConfig>, options: Options, start: fn(Vec<SiteConfig>, Options) -> Server) -> Self {
+    fn begin(
+        sites: Vec<SiteConfig>,
+        options: Options,
+        start: fn(Vec<SiteConfig>, Options) -> Server,
+    ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -265,8 +269,10 @@ fn operators_have_a_port_of_their_own() {
     assert!(page.text().contains("# TYPE raas_pulls_total counter\n"));
     assert_eq!((counted.asked("/-/readyz").status, counted.asked("/-/healthz").status), (200, 200));
     assert_eq!(counted.asked("/v2/").status, 404);
-    let sites: serde_json::Value = serde_json::from_slice(counted.asked("/-/sites").text().as_bytes()).unwrap();
-    let expected = serde_json::json!({ "vendor": "acme", "revision": "one", "published": true, "problem": null });
+    let sites: serde_json::Value =
+        serde_json::from_slice(counted.asked("/-/sites").text().as_bytes()).unwrap();
+    let expected =
+        serde_json::json!({ "vendor": "acme", "revision": "one", "published": true, "problem": null });
     assert_eq!(sites["sites"], serde_json::json!([expected]));
     assert_eq!(counted.server.get("/-/sites").status, 404, "clients do not learn the vendors");
     assert_eq!(ask(counted.metrics, "POST", "/metrics", &[]).status, 405);

@@ -518,7 +518,7 @@ impl State {
         let arguments = &deployment.body["spec"]["template"]["spec"]["containers"][0]["args"];
         let named = arguments[1].as_str().filter(|word| !word.starts_with("--")).map(str::to_owned);
         let vendors = named.map_or_else(|| self.configured_vendors(&deployment.body), |vendor| vec![vendor]);
-        let published = !matches!(self.rollout, Rollout::Unpublished);
+        let published = self.rollout.is_published(pod);
         let revision = if published { self.revision.as_str() } else { "" };
         let sites: Vec<Value> = vendors
             .iter()

@@ -51,7 +51,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Err(reason) => {
             let state = if arguments.ready { "ready" } else { "alive" };
-            output::error(&format!("the server on {} is not {state}: {reason}", reachable(arguments.address)));
+            output::error(&format!(
+                "the server on {} is not {state}: {reason}",
+                reachable(arguments.address)
+            ));
             Ok(ExitCode::FAILURE)
         }
     }

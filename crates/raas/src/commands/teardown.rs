@@ -95,9 +95,14 @@ fn reject_vendor_of_fleet(config: &Config, vendor: &VendorName) -> Result<(), Fa
     if !config.openshift.fleet || platform::expect_cluster(config, "").is_err() {
         return Ok(());
     }
-    Err(Failure::new(Kind::Usage, format!("the servers of {vendor} are those of the fleet, which has other vendors too"))
-        .hint(format!("take `s3_bucket` out of [{vendor}] and run `raas setup --fleet`: it removes the vendor's route"))
-        .hint("remove the servers of all vendors with `raas teardown --fleet`"))
+    Err(Failure::new(
+        Kind::Usage,
+        format!("the servers of {vendor} are those of the fleet, which has other vendors too"),
+    )
+    .hint(format!(
+        "take `s3_bucket` out of [{vendor}] and run `raas setup --fleet`: it removes the vendor's route"
+    ))
+    .hint("remove the servers of all vendors with `raas teardown --fleet`"))
 }
 
 /// Asks a person. Without a terminal, nobody can answer.

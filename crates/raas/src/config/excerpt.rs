@@ -71,7 +71,8 @@ impl Config {
         let size: usize = excerpt.files.values().map(|file| file.expose().len()).sum();
         if size > MAX_SIZE {
             let names: Vec<&str> = vendors.iter().map(VendorName::as_str).collect();
-            let message = format!("the configuration and the files of {} have {size} bytes", names.join(", "));
+            let message =
+                format!("the configuration and the files of {} have {size} bytes", names.join(", "));
             return Err(Failure::new(Kind::Usage, message)
                 .caused_by(format!("a secret of the cluster holds {MAX_SIZE} bytes"))
                 .hint("shorten the `htpasswd` file, or let another issuer give tokens"));
@@ -91,7 +92,8 @@ impl Config {
         let folder = folder.parent().unwrap_or(Path::new(""));
         let entries = self.values.iter().filter(|entry| entry.section == section);
         let mut lines = String::new();
-        for Entry { key, value, .. } in entries.filter(|entry| !NOT_FOR_SERVERS.contains(&entry.key.as_str())) {
+        for Entry { key, value, .. } in entries.filter(|entry| !NOT_FOR_SERVERS.contains(&entry.key.as_str()))
+        {
             let mut value = value.expose().to_owned();
             let names_a_file = FILES.contains(&key.as_str()) && !value.starts_with("-----BEGIN");
             if names_a_file {
@@ -162,7 +164,8 @@ mod tests {
 
     #[test]
     fn the_servers_of_a_fleet_read_the_parts_of_all_vendors() {
-        let (_folder, config) = load(&format!("{TEXT}htpasswd = others\n"), &[("users", "u"), ("others", "o")]);
+        let (_folder, config) =
+            load(&format!("{TEXT}htpasswd = others\n"), &[("users", "u"), ("others", "o")]);
         let excerpt = config.excerpt(&["acme".parse().unwrap(), "other".parse().unwrap()], false).unwrap();
         let text = excerpt.files["raas.cfg"].expose();
         assert!(text.contains("[other]\ns3_bucket = ooo\nhtpasswd = /etc/raas/other.htpasswd\n"), "{text}");

@@ -5,8 +5,8 @@ use std::fs;
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_kubernetes::{
-    Access, Certificate, Change, Entrance, Entry, Facts, Instance, Kubernetes, Namespace, Observed, Plan, Registry,
-    RolloutHealth, Scale, manifests as manifests_of, yaml,
+    Access, Certificate, Change, Entrance, Entry, Facts, Instance, Kubernetes, Namespace, Observed, Plan,
+    Registry, RolloutHealth, Scale, manifests as manifests_of, yaml,
 };
 use raas_platform::Platform as _;
 use raas_types::{BucketAccess, ImageReference, VendorName};
@@ -24,14 +24,22 @@ const TOKEN_KEY: &str = "token-key";
 const MEMORY: u32 = 512;
 const FLEET_MEMORY: u32 = 2048;
 
-pub(super) fn open<'a>(config: &'a Config, vendor: Option<&VendorName>, create: bool) -> Result<Chosen<'a>, Failure> {
+pub(super) fn open<'a>(
+    config: &'a Config,
+    vendor: Option<&VendorName>,
+    create: bool,
+) -> Result<Chosen<'a>, Failure> {
     let platform = kubernetes(config, vendor)?.creating(create);
     let place = Some(platform.display_name());
     Ok(Chosen { platform: Box::new(platform), place })
 }
 
 /// What a setup would change, line by line.
-pub(crate) fn preview(config: &Config, vendor: Option<&VendorName>, create: bool) -> Result<Vec<String>, Failure> {
+pub(crate) fn preview(
+    config: &Config,
+    vendor: Option<&VendorName>,
+    create: bool,
+) -> Result<Vec<String>, Failure> {
     let platform = kubernetes(config, vendor)?.creating(create);
     let preview = platform.preview()?;
     let mut lines = Vec::new();
@@ -78,7 +86,8 @@ pub(super) fn look(config: &Config, vendor: &VendorName) -> Result<Looked, Failu
         Replica { server, revision }
     };
     let own = config.vendor(vendor).registry_hosts;
-    let is_own = |entrance: &&Entrance| own.is_empty() || own.iter().any(|host| host.as_str() == entrance.host);
+    let is_own =
+        |entrance: &&Entrance| own.is_empty() || own.iter().any(|host| host.as_str() == entrance.host);
     let entrances: Vec<&Entrance> = observed.entrances.iter().filter(is_own).collect();
     let setup = format!("raas setup {vendor}");
     Ok(Looked {
@@ -101,7 +110,9 @@ fn facts_of(observed: &Observed, entrances: &[&Entrance], setup: &str) -> Vec<Fa
             let found = format!("{servers} servers run what was set up, and are ready");
             fact("rollout", FactState::Good, found, "")
         }
-        RolloutHealth::Going(line) => fact("rollout", FactState::Waiting, line.clone(), "wait, and ask again"),
+        RolloutHealth::Going(line) => {
+            fact("rollout", FactState::Waiting, line.clone(), "wait, and ask again")
+        }
         RolloutHealth::Failed(reason) => {
             let fix = format!("run `{setup}`, which says why");
             fact("rollout", FactState::Bad, format!("the rollout has failed: {reason}"), &fix)
@@ -164,8 +175,11 @@ fn plan(config: &Config, instance: &Instance, facts: &Facts, secrets: Secrets) -
         Instance::Fleet => config.with_buckets().map(|(vendor, _)| vendor.clone()).collect(),
     };
     if vendors.is_empty() {
-        return Err(Failure::new(Kind::Usage, "no vendor of the configuration has a bucket that a fleet could follow")
-            .hint("set `s3_bucket` in the sections of the vendors in raas.cfg"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "no vendor of the configuration has a bucket that a fleet could follow",
+        )
+        .hint("set `s3_bucket` in the sections of the vendors in raas.cfg"));
     }
     let entry = entry(openshift, facts);
     for vendor in &vendors {
@@ -218,8 +232,13 @@ fn check(vendor: &VendorName, instance: &Instance, config: &Config, entry: &Entr
         )));
     }
     if settings.registry_hosts.is_empty() && *instance == Instance::Fleet {
-        return Err(Failure::new(Kind::Usage, format!("{vendor} has no host, by which a fleet could know it"))
-            .hint(format!("set `registry_host` in [{vendor}]; the servers of a fleet choose the vendor by the host")));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{vendor} has no host, by which a fleet could know it"),
+        )
+        .hint(format!(
+            "set `registry_host` in [{vendor}]; the servers of a fleet choose the vendor by the host"
+        )));
     }
     if settings.registry_hosts.is_empty() && *entry != Entry::Route {
         return Err(Failure::new(Kind::Usage, format!("{vendor} has no host for an ingress or a gateway"))

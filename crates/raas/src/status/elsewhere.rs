@@ -130,7 +130,10 @@ mod tests {
         }
         // Before the first publication no server is ready, and that is no fault.
         let check = check_replica(&replica(false, Ok(Some(""))), "");
-        assert!(check.outcome == Outcome::Warning && check.found.contains("waits for the first"), "{check:?}");
+        assert!(
+            check.outcome == Outcome::Warning && check.found.contains("waits for the first"),
+            "{check:?}"
+        );
         assert_eq!(check_replica(&replica(false, Ok(None)), "").outcome, Outcome::Failed);
     }
 

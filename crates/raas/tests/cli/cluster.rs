@@ -140,7 +140,10 @@ fn before_the_first_publication_setup_ends_and_status_says_what_the_servers_wait
     cluster.set_rollout(Rollout::Unpublished);
     let sandbox = in_cluster(&s3, &cluster);
     let text = sandbox.ok(&["setup", "acme"]);
-    assert!(text.contains("2 servers run, and answer at https://raas-acme-mydomain.apps.example.com as soon as"), "{text}");
+    assert!(
+        text.contains("2 servers run, and answer at https://raas-acme-mydomain.apps.example.com as soon as"),
+        "{text}"
+    );
     let output = sandbox.run(&["status", "acme", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&status["healthy"], output.status.code()), (&true.into(), Some(0)), "{status}");
@@ -176,7 +179,10 @@ fn status_goes_through_the_route_to_the_servers() {
     assert_eq!(found("rollout"), ["2 servers run what was set up, and are ready"]);
     assert_eq!(found("route"), ["Route raas-acme.127.0.0.4 brings clients of 127.0.0.4 in"]);
     assert_eq!(found("server").len(), 2);
-    assert!(found("registry")[0].ends_with("answers /v1/_ping and /v2/ and serves the last publication"), "{status}");
+    assert!(
+        found("registry")[0].ends_with("answers /v1/_ping and /v2/ and serves the last publication"),
+        "{status}"
+    );
     cluster.refuse_routes("HostAlreadyClaimed", "route other already exposes 127.0.0.4 and is older");
     let output = sandbox.run(&["status", "acme"]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -196,11 +202,15 @@ fn a_fleet_serves_all_vendors_with_a_bucket() {
     let error = sandbox.fails(2, &["setup", "--fleet"]);
     assert!(error.contains("acme has no host") && error.contains("`registry_host` in [acme]"), "{error}");
     let text = text.replace("[acme]\n", "[acme]\nregistry_host = 127.0.0.2\n");
-    sandbox.write("raas.cfg", format!("{text}\n[other]\ns3_bucket = {BUCKET}-other\nregistry_host = 127.0.0.3\n"));
+    sandbox.write(
+        "raas.cfg",
+        format!("{text}\n[other]\ns3_bucket = {BUCKET}-other\nregistry_host = 127.0.0.3\n"),
+    );
 
     let output = sandbox.run(&["setup", "--fleet"]);
     let made = crate::sandbox::succeeded(&output);
-    for line in ["+ Deployment raas\n", "+ Route raas.127.0.0.2\n", "2 servers answer at https://127.0.0.3\n"] {
+    for line in ["+ Deployment raas\n", "+ Route raas.127.0.0.2\n", "2 servers answer at https://127.0.0.3\n"]
+    {
         assert!(made.contains(line), "{made}");
     }
     assert!(sandbox.ok(&["setup", "--fleet"]).contains("Nothing changed in project mydomain"));

@@ -121,7 +121,8 @@ fn openshift_2_is_set_up_and_pushed_to_as_by_the_original_tool() {
     std::fs::create_dir(&checkout).unwrap();
     let hook = hosted.join("hooks/post-receive");
     std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    let script = format!("#!/bin/sh\nexec git --work-tree='{}' checkout --force --quiet main\n", checkout.display());
+    let script =
+        format!("#!/bin/sh\nexec git --work-tree='{}' checkout --force --quiet main\n", checkout.display());
     std::fs::write(&hook, script).unwrap();
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     let bucket = sandbox.home().join("acme/bucket");

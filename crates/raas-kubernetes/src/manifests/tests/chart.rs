@@ -141,20 +141,16 @@ fn templates() -> Vec<(&'static str, String)> {
         "---\n",
         &format!("{{{{- range $host := $registry.hosts }}}}\n---\n{hosted}{{{{- end }}}}\n"),
     );
-    let without_host = when(
-        "not $.Values.registries",
-        &template(of_kind(&unhosted, Kind::Route), &[]),
-    );
-    let entry_name = "{{ include \"raas.name\" $ }}{{ if not $.Values.vendor }}.{{ $registry.vendor }}{{ end }}";
+    let without_host = when("not $.Values.registries", &template(of_kind(&unhosted, Kind::Route), &[]));
+    let entry_name =
+        "{{ include \"raas.name\" $ }}{{ if not $.Values.vendor }}.{{ $registry.vendor }}{{ end }}";
     let name = format!("name: {entry_name}\n  labels");
     let rules = (
         "  - host: chart.host\n",
         "  {{- range $host := $registry.hosts }}\n  - host: {{ $host | quote }}\n",
     );
-    let certificate = ingress
-        .iter()
-        .find(|object| object.kind == Kind::Secret && object.name.ends_with("-tls"))
-        .unwrap();
+    let certificate =
+        ingress.iter().find(|object| object.kind == Kind::Secret && object.name.ends_with("-tls")).unwrap();
     let certificate = template(
         certificate,
         &[
@@ -186,15 +182,17 @@ fn templates() -> Vec<(&'static str, String)> {
         &[
             ("name: raas-chart-vendor\n  labels", &name),
             ("  hostnames:\n  - chart.host\n", "  hostnames: {{ toJson $registry.hosts }}\n"),
-            ("name: chart-gateway", "name: {{ required \"set gateway.name\" $.Values.gateway.name | quote }}"),
+            (
+                "name: chart-gateway",
+                "name: {{ required \"set gateway.name\" $.Values.gateway.name | quote }}",
+            ),
             (
                 "    namespace: chart-space\n",
                 "    {{- with $.Values.gateway.namespace }}\n    namespace: {{ . | quote }}\n    {{- end }}\n",
             ),
         ],
     );
-    let certificates =
-        for_each_vendor(&when("$registry.certificate", &certificate));
+    let certificates = for_each_vendor(&when("$registry.certificate", &certificate));
     vec![
         (
             "serviceaccount.yaml",
@@ -257,7 +255,9 @@ fn the_chart_is_as_the_manifests_are() {
     let made = templates();
     for (name, text) in &made {
         let file = folder.join(name);
-        let text = format!("{{{{- /* Made of the manifests of raas: UPDATE=1 cargo test -p raas-kubernetes chart */ -}}}}\n{text}");
+        let text = format!(
+            "{{{{- /* Made of the manifests of raas: UPDATE=1 cargo test -p raas-kubernetes chart */ -}}}}\n{text}"
+        );
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&file, &text).unwrap();
         }

@@ -8,6 +8,9 @@ use super::{Stored, Target, json_reply, missing};
 use crate::http::Reply;
 use crate::kubernetes::Exchange;
 
+/// The part of a pod's name that tells the new replica set.
+const NEW: &str = "7df94f5596-";
+
 /// How deployments go.
 #[derive(Debug, Clone)]
 pub enum Rollout {
@@ -28,6 +31,8 @@ pub enum Rollout {
     NotReady(String),
     /// All pods run, and none is ready, since nothing was ever published.
     Unpublished,
+    /// The new pod finds nothing in the bucket, and an old one serves what was published before.
+    LostPointer,
     /// Nothing happens, and no condition says so: controllers are away.
     Stuck,
 }
@@ -50,7 +55,7 @@ impl Rollout {
                 "readyReplicas": replicas, "availableReplicas": replicas,
                 "conditions": [condition("Progressing", "True", "NewReplicaSetAvailable", "done")],
             }),
-            Self::Waiting { .. } | Self::NotReady(_) => json!({
+            Self::Waiting { .. } | Self::NotReady(_) | Self::LostPointer => json!({
                 "observedGeneration": generation, "replicas": replicas + 1, "updatedReplicas": 1,
                 "readyReplicas": replicas, "availableReplicas": replicas, "unavailableReplicas": 1,
                 "conditions": [late],
@@ -64,6 +69,15 @@ impl Rollout {
                 "conditions": [late, condition("ReplicaFailure", "True", "FailedCreate", message)],
             }),
             Self::Stuck => json!({}),
+        }
+    }
+
+    /// Whether a pod has found a publication.
+    pub(super) fn is_published(&self, pod: &str) -> bool {
+        match self {
+            Self::Unpublished => false,
+            Self::LostPointer => !pod.contains(NEW),
+            _ => true,
         }
     }
 
@@ -110,6 +124,10 @@ impl Rollout {
                 let waiting = json!({ "waiting": { "reason": reason, "message": message } });
                 vec![pod("55d8d54949-pod0", true, running), pod("7df94f5596-9hbfm", false, waiting)]
             }
+            Self::LostPointer => vec![
+                pod("55d8d54949-pod0", true, running.clone()),
+                pod(&format!("{NEW}9hbfm"), false, running),
+            ],
             Self::NotReady(_) => vec![pod("7df94f5596-9hbfm", false, running)],
             Self::NoPod(_) | Self::Stuck => Vec::new(),
         }
@@ -134,7 +152,7 @@ impl Rollout {
             Self::NotReady(message) => {
                 events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Unhealthy", message));
             }
-            Self::Good | Self::Unpublished | Self::Stuck => {}
+            Self::Good | Self::Unpublished | Self::LostPointer | Self::Stuck => {}
         }
         events
     }

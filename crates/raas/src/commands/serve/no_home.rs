@@ -21,7 +21,12 @@ pub(super) struct FromHome<'a> {
 
 impl FromHome<'_> {
     pub(super) fn serve(self, _: Server<'_>, _: &Threads) -> Result<(), Failure> {
-        Err(Failure::new(Kind::Usage, "this raas only serves what others publish, and nothing says where that is")
-            .hint("serve the vendors of a configuration with --from-config, or one place with --metadata ISV=PLACE"))
+        Err(Failure::new(
+            Kind::Usage,
+            "this raas only serves what others publish, and nothing says where that is",
+        )
+        .hint(
+            "serve the vendors of a configuration with --from-config, or one place with --metadata ISV=PLACE",
+        ))
     }
 }
