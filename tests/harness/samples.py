@@ -144,7 +144,10 @@ def oci(path):
 
     tags = {}
     for root in json.loads(files["index.json"])["manifests"]:
-        tag = root["annotations"]["org.opencontainers.image.ref.name"]
+        tag = root.get("annotations", {}).get("org.opencontainers.image.ref.name")
+        # What has no tag is attached to an image.
+        if tag is None:
+            continue
         tags[tag] = platforms(json.loads(blob(root["digest"])), blob, blob)
     return tags
 

@@ -99,6 +99,11 @@ impl Api {
         self.send(&Method::GET, target, None).map(|body| String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// A text, without further attempts: for servers that may not have started yet.
+    pub(crate) fn text_once(&self, target: &str) -> Result<String, ApiError> {
+        self.send_once(&Method::GET, target, None).map(|body| String::from_utf8_lossy(&body).into_owned())
+    }
+
     pub(crate) fn create(&self, target: &str, body: &Value) -> Result<Value, ApiError> {
         self.json(&Method::POST, target, Some(("application/json", body)))
     }

@@ -1,7 +1,6 @@
 //! Server-side apply of a plan's objects under one field manager, and the removal of what the plan no longer has.
 
 use raas_base::failure::{Failure, Kind as FailureKind};
-use raas_types::VendorName;
 use serde_json::{Value, json};
 
 use crate::access::Cluster;
@@ -11,7 +10,7 @@ use crate::explain::Attempt;
 use crate::facts::Facts;
 use crate::manifests::{self, MANAGER};
 use crate::object::{Kind, Object};
-use crate::plan::{Namespace, Plan, Scale};
+use crate::plan::{Instance, Namespace, Plan, Scale};
 
 /// The field manager that holds the number of servers between raas and an autoscaler.
 const SCALING_MANAGER: &str = "raas-scaling";
@@ -98,7 +97,7 @@ impl Cluster {
         self.api.apply(&format!("{path}?fieldManager={SCALING_MANAGER}&force=true"), &body).map(drop)
     }
 
-    /// Removes objects of these kinds that raas made for the vendor and the plan does not have.
+    /// Removes objects of these kinds that raas made for the instance and the plan does not have.
     fn prune(
         &self,
         plan: &Plan,
@@ -110,7 +109,7 @@ impl Cluster {
             |kind: Kind, name: &str| objects.iter().any(|object| object.kind == kind && object.name == name);
         let mut changes = Vec::new();
         for kind in kinds {
-            for name in self.made(&plan.namespace, &plan.vendor, *kind)? {
+            for name in self.made(&plan.namespace, &plan.instance, *kind)? {
                 if !is_planned(*kind, &name) {
                     if mode == Mode::Apply {
                         self.remove_one(&plan.namespace, *kind, &name)?;
@@ -122,20 +121,20 @@ impl Cluster {
         Ok(changes)
     }
 
-    /// Removes everything that raas made for a vendor, what clients see first. Returns the names.
+    /// Removes everything that raas made for an instance, what clients see first. Returns the names.
     ///
     /// # Errors
     /// The API server refuses. A second call removes the rest.
     pub fn tear_down(
         &self,
         namespace: &Namespace,
-        vendor: &VendorName,
+        instance: &Instance,
         facts: &Facts,
         mode: Mode,
     ) -> Result<Vec<String>, Failure> {
         let mut removed = Vec::new();
         for kind in Kind::ALL.into_iter().rev().filter(|kind| facts.has(*kind)) {
-            for name in self.made(namespace, vendor, kind)? {
+            for name in self.made(namespace, instance, kind)? {
                 if mode == Mode::Apply {
                     self.remove_one(namespace, kind, &name)?;
                 }
@@ -145,10 +144,9 @@ impl Cluster {
         Ok(removed)
     }
 
-    /// The names of a vendor's objects of a kind: by their labels, and by their manager, since anybody may copy labels.
-    fn made(&self, namespace: &Namespace, vendor: &VendorName, kind: Kind) -> Result<Vec<String>, Failure> {
-        let query =
-            manifests::label_query(vendor).replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
+    /// The names of an instance's objects of a kind: by their labels, and by their manager, since anybody may copy labels.
+    fn made(&self, namespace: &Namespace, instance: &Instance, kind: Kind) -> Result<Vec<String>, Failure> {
+        let query = manifests::label_query(instance);
         let target = format!("{}?labelSelector={query}", kind.path(namespace.as_str()));
         let listed = match self.api.get(&target) {
             Ok(listed) => listed,
@@ -179,7 +177,7 @@ fn is_managed(object: &Value) -> bool {
     managers.into_iter().any(|entry| entry["manager"] == MANAGER && entry["operation"] == "Apply")
 }
 
-/// Whether raas has made an object for the plan's vendor.
+/// Whether raas has made an object for the plan's instance.
 fn is_of(object: &Value, plan: &Plan) -> bool {
     let labels = &object["metadata"]["labels"];
     is_managed(object)

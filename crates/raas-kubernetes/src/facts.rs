@@ -1,4 +1,4 @@
-//! What a cluster offers, found by discovery, and what a vendor's earlier setup left there.
+//! What a cluster offers, found by discovery, and what an earlier setup left there.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_base::Secret;
 use raas_base::failure::Failure;
-use raas_types::VendorName;
 use serde_json::Value;
 
 use crate::access::Cluster;
 use crate::explain::Attempt;
 use crate::object::Kind;
-use crate::plan::{Namespace, object_name};
+use crate::plan::{Instance, Namespace};
 
 /// What a plan needs to know of a cluster.
 #[derive(Debug, Clone, Default)]
@@ -65,16 +64,16 @@ impl Cluster {
         })
     }
 
-    /// The files that an earlier setup gave to a vendor's servers.
+    /// The files that an earlier setup gave to an instance's servers.
     ///
     /// # Errors
     /// The API server refuses.
     pub fn files(
         &self,
         namespace: &Namespace,
-        vendor: &VendorName,
+        instance: &Instance,
     ) -> Result<BTreeMap<String, Secret>, Failure> {
-        let name = object_name(vendor);
+        let name = instance.name();
         let object = format!("Secret {name}");
         let attempt = Attempt { verb: "read", object: &object, namespace: namespace.as_str() };
         let target = format!("{}/{name}", Kind::Secret.path(namespace.as_str()));

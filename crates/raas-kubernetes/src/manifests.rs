@@ -1,4 +1,4 @@
-//! The objects of a vendor's registry, as pure functions of the plan.
+//! The objects of an instance's servers, as pure functions of the plan.
 
 mod configuration;
 mod network;
@@ -13,8 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::object::{Kind, Object};
-use crate::plan::{Plan, Scale, object_name};
-use raas_types::VendorName;
+use crate::plan::{Instance, Plan, Scale};
 
 /// The field manager of everything that raas applies.
 pub const MANAGER: &str = "raas";
@@ -23,14 +22,14 @@ pub const MANAGER: &str = "raas";
 const PORT: u16 = 5000;
 
 /// The port of the servers' metrics in their pods.
-const METRICS_PORT: u16 = 9090;
+pub(crate) const METRICS_PORT: u16 = 9090;
 
 /// The objects of a plan, in the order in which they are made.
 pub fn objects(plan: &Plan) -> Vec<Object> {
     let mut objects = Vec::new();
     objects.extend(configuration::service_account(plan));
     objects.push(configuration::files(plan));
-    objects.extend(network::certificate(plan));
+    objects.extend(network::certificates(plan));
     objects.push(configuration::environment(plan));
     objects.push(network::policy(plan));
     objects.push(network::service(plan));
@@ -63,30 +62,35 @@ pub fn for_people(plan: &Plan) -> Vec<Object> {
     objects
 }
 
-/// The labels of a vendor's objects.
+/// The labels of an instance's objects.
 fn labels(plan: &Plan) -> Value {
     json!({
         "app.kubernetes.io/name": "raas",
-        "app.kubernetes.io/instance": object_name(&plan.vendor),
+        "app.kubernetes.io/instance": plan.name(),
         "app.kubernetes.io/component": "registry",
         "app.kubernetes.io/managed-by": MANAGER,
     })
 }
 
-/// The labels that select a vendor's pods. A deployment cannot change them.
+/// The labels that select an instance's pods. A deployment cannot change them.
 fn pod_selector(plan: &Plan) -> Value {
-    json!({ "app.kubernetes.io/name": "raas", "app.kubernetes.io/instance": object_name(&plan.vendor) })
+    json!({ "app.kubernetes.io/name": "raas", "app.kubernetes.io/instance": plan.name() })
 }
 
-/// The query that finds a vendor's objects.
-pub fn label_query(vendor: &VendorName) -> String {
-    format!(
-        "app.kubernetes.io/managed-by={MANAGER},app.kubernetes.io/name=raas,app.kubernetes.io/instance={}",
-        object_name(vendor)
-    )
+/// The query that finds an instance's objects, as a URL has it.
+pub fn label_query(instance: &Instance) -> String {
+    in_url(&format!("app.kubernetes.io/managed-by={MANAGER},{}", selector(instance)))
 }
 
-/// The query that finds a vendor's pods.
-pub fn pod_query(vendor: &VendorName) -> String {
-    format!("app.kubernetes.io/name=raas,app.kubernetes.io/instance={}", object_name(vendor))
+/// The query that finds an instance's pods, as a URL has it.
+pub fn pod_query(instance: &Instance) -> String {
+    in_url(&selector(instance))
+}
+
+fn selector(instance: &Instance) -> String {
+    format!("app.kubernetes.io/name=raas,app.kubernetes.io/instance={}", instance.name())
+}
+
+fn in_url(query: &str) -> String {
+    query.replace('=', "%3D").replace(',', "%2C").replace('/', "%2F")
 }

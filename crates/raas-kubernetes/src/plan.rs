@@ -7,11 +7,11 @@ use std::str::FromStr;
 use raas_base::Secret;
 use raas_types::{HostName, VendorName};
 
-/// A vendor's registry in a cluster.
+/// The servers of a vendor, or of all vendors, in a cluster.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The vendor.
-    pub vendor: VendorName,
+    /// Whose servers they are.
+    pub instance: Instance,
     /// The project (OpenShift) or namespace.
     pub namespace: Namespace,
     /// The image of the server.
@@ -26,14 +26,61 @@ pub struct Plan {
     pub environment_secret: Option<String>,
     /// The name of an existing service account that the servers use. Without it, raas makes one without permissions.
     pub service_account: Option<String>,
-    /// The hosts that people pull from. Empty for the one that OpenShift makes of the project's name.
-    pub hosts: Vec<HostName>,
-    /// The certificate of these hosts. Without it, the router shows its own.
-    pub certificate: Option<Certificate>,
+    /// How much memory a server may take, in MiB.
+    pub memory: u32,
+    /// The vendors' registries: one for [`Instance::Vendor`].
+    pub registries: Vec<Registry>,
     /// How clients outside the cluster reach the servers.
     pub entry: Entry,
     /// Whether Prometheus's operator is told of the servers.
     pub monitored: bool,
+}
+
+/// Whose servers they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instance {
+    /// One vendor's.
+    Vendor(VendorName),
+    /// Those of the fleet, which serves all vendors.
+    Fleet,
+}
+
+impl Instance {
+    /// The name of the objects. Every vendor's name follows a dash, so no vendor has the fleet's. Names of services are at
+    /// most 63 characters long, so a long vendor's name is shortened, and its hash keeps two vendors apart.
+    pub fn name(&self) -> String {
+        const MOST: usize = 52; // Pods' names add a dash and 10 characters for their replica set.
+        let vendor = match self {
+            Self::Fleet => return "raas".to_owned(),
+            Self::Vendor(vendor) => vendor,
+        };
+        let name = format!("raas-{vendor}");
+        if name.len() <= MOST {
+            return name;
+        }
+        let hash = crate::hash(vendor.as_str().as_bytes());
+        format!("{}-{}", name[..MOST - 9].trim_end_matches('-'), &hash[..8])
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vendor(vendor) => f.write_str(vendor.as_str()),
+            Self::Fleet => f.write_str("the fleet"),
+        }
+    }
+}
+
+/// How clients reach one vendor's registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// The vendor.
+    pub vendor: VendorName,
+    /// The hosts that people pull from. Empty for the one that OpenShift makes of the project's name.
+    pub hosts: Vec<HostName>,
+    /// The certificate of these hosts. Without it, the router shows its own.
+    pub certificate: Option<Certificate>,
 }
 
 /// How many servers run.
@@ -136,22 +183,15 @@ impl FromStr for Namespace {
 }
 
 impl Plan {
-    /// The name of the vendor's objects. Names of services are at most 63 characters long, so a long vendor's name is
-    /// shortened, and its hash keeps two vendors apart.
+    /// The name of the instance's objects.
     pub fn name(&self) -> String {
-        object_name(&self.vendor)
+        self.instance.name()
     }
-}
 
-/// The name of a vendor's objects.
-pub(crate) fn object_name(vendor: &VendorName) -> String {
-    const MOST: usize = 52; // Pods' names add a dash and 10 characters for their replica set.
-    let name = format!("raas-{vendor}");
-    if name.len() <= MOST {
-        return name;
+    /// All hosts that people pull from.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.registries.iter().flat_map(|registry| &registry.hosts)
     }
-    let hash = crate::hash(vendor.as_str().as_bytes());
-    format!("{}-{}", name[..MOST - 9].trim_end_matches('-'), &hash[..8])
 }
 
 #[cfg(test)]
@@ -177,8 +217,8 @@ mod tests {
 
     #[test]
     fn names_of_objects_are_short_and_differ() {
-        let name = |vendor: &str| object_name(&vendor.parse().unwrap());
-        assert_eq!(name("bigdatainc"), "raas-bigdatainc");
+        let name = |vendor: &str| Instance::Vendor(vendor.parse().unwrap()).name();
+        assert_eq!((name("bigdatainc"), Instance::Fleet.name()), ("raas-bigdatainc".into(), "raas".into()));
         let (one, other) = (name(&format!("{}1", "a".repeat(62))), name(&format!("{}2", "a".repeat(62))));
         assert!(one != other && one.len() <= 52, "{one} {other}");
     }

@@ -7,27 +7,28 @@ use raas_base::failure::{Failure, Kind as FailureKind};
 use raas_git::Repository;
 use raas_platform::{Delivery, Ensured, Platform, Revision, Server};
 use raas_types::VendorName;
-use serde_json::Value;
 
 use crate::access::Cluster;
 use crate::apply::Mode;
 use crate::diff::Change;
-use crate::explain::Attempt;
 use crate::facts::Facts;
 use crate::manifests;
-use crate::plan::{Namespace, Plan};
-use crate::rollout::Patience;
+use crate::observed::Observed;
+use crate::plan::{Instance, Namespace, Plan};
+use crate::rollout::{Patience, Rollout};
+use crate::servers::Site;
 
 /// How long servers may take to serve a publication. They look every second.
 const REVISION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes the plan of a vendor, once the cluster has told what it offers.
+/// Makes the plan of an instance, once the cluster has told what it offers.
 pub type Planner<'a> = dyn Fn(&Facts) -> Result<Plan, Failure> + 'a;
 
 /// A project of a cluster.
 pub struct Kubernetes<'a> {
     cluster: Cluster,
     namespace: Namespace,
+    instance: Instance,
     planner: Box<Planner<'a>>,
     create: bool,
     patience: Patience,
@@ -44,10 +45,21 @@ pub struct Preview {
 }
 
 impl<'a> Kubernetes<'a> {
-    /// A project of a cluster. With `create`, the setup makes the project if it is missing.
-    pub fn new(cluster: Cluster, namespace: Namespace, create: bool, planner: Box<Planner<'a>>) -> Self {
+    /// The servers of an instance in a project of a cluster.
+    pub fn new(
+        cluster: Cluster,
+        namespace: Namespace,
+        instance: Instance,
+        planner: Box<Planner<'a>>,
+    ) -> Self {
         let (patience, revision_timeout) = (Patience::default(), REVISION_TIMEOUT);
-        Self { cluster, namespace, planner, create, patience, revision_timeout }
+        Self { cluster, namespace, instance, planner, create: false, patience, revision_timeout }
+    }
+
+    /// Lets the setup make the project if it is missing.
+    pub fn creating(mut self, create: bool) -> Self {
+        self.create = create;
+        self
     }
 
     /// The cluster for people.
@@ -59,7 +71,7 @@ impl<'a> Kubernetes<'a> {
     ///
     /// # Errors
     /// As for [`Platform::ensure`].
-    pub fn preview(&self, vendor: &VendorName) -> Result<Preview, Failure> {
+    pub fn preview(&self) -> Result<Preview, Failure> {
         let mut facts = self.cluster.facts()?;
         let needs_namespace = self.create && !self.cluster.has_namespace(&self.namespace)?;
         if needs_namespace {
@@ -68,7 +80,7 @@ impl<'a> Kubernetes<'a> {
             return Ok(Preview { changes, needs_namespace });
         }
         self.cluster.ensure_namespace(&self.namespace, &facts, false, &|_| {})?;
-        facts.files = self.cluster.files(&self.namespace, vendor)?;
+        facts.files = self.cluster.files(&self.namespace, &self.instance)?;
         let changes = self.cluster.apply(&(self.planner)(&facts)?, &facts, Mode::DryRun)?;
         Ok(Preview { changes, needs_namespace })
     }
@@ -77,51 +89,39 @@ impl<'a> Kubernetes<'a> {
     ///
     /// # Errors
     /// The API server refuses.
-    pub fn made(&self, vendor: &VendorName) -> Result<Vec<String>, Failure> {
+    pub fn made(&self) -> Result<Vec<String>, Failure> {
         let facts = self.cluster.facts()?;
-        self.cluster.tear_down(&self.namespace, vendor, &facts, Mode::DryRun)
+        self.cluster.tear_down(&self.namespace, &self.instance, &facts, Mode::DryRun)
     }
 
-    /// The revision that a server serves, asked through the API server.
+    /// What a server serves of a vendor, asked through the API server.
     ///
     /// # Errors
-    /// The API server or the server does not answer.
-    pub fn revision(&self, server: &Server) -> Result<String, Failure> {
-        let target =
-            format!("/api/v1/namespaces/{}/pods/{}:5000/proxy/-/revision", self.namespace, server.name);
-        let object = format!("the revision of pod {}", server.name);
-        let attempt = Attempt { verb: "read", object: &object, namespace: self.namespace.as_str() };
-        let text = self.cluster.api.text(&target).map_err(|error| attempt.failed(error))?;
-        Ok(text.trim().to_owned())
+    /// The API server or the server does not answer, or the server does not have the vendor.
+    pub fn site(&self, server: &Server, vendor: &VendorName) -> Result<Site, Failure> {
+        let sites = self.cluster.sites(&self.namespace, server)?;
+        sites.into_iter().find(|site| site.vendor == *vendor).ok_or_else(|| {
+            Failure::new(FailureKind::Environment, format!("{} does not serve {vendor}", server.name)).hint(
+                "run `raas setup` for the servers again: their configuration may be older than the vendor",
+            )
+        })
     }
 
-    fn pods(&self, vendor: &VendorName) -> Result<Vec<Server>, Failure> {
-        let selector =
-            manifests::pod_query(vendor).replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
-        let target = format!("/api/v1/namespaces/{}/pods?labelSelector={selector}", self.namespace);
-        let attempt = Attempt { verb: "list", object: "pods", namespace: self.namespace.as_str() };
-        let listed = match self.cluster.api.find(&target).map_err(|error| attempt.failed(error))? {
-            Some(listed) => listed,
-            None => return Ok(Vec::new()),
-        };
-        let pods = listed["items"].as_array().into_iter().flatten();
-        let mut servers: Vec<Server> = pods.filter(|pod| is_alive(pod)).map(server).collect();
-        servers.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(servers)
+    /// The servers that a vendor has: its own, or the fleet.
+    fn instance_of(&self, vendor: &VendorName) -> Instance {
+        match self.instance {
+            Instance::Fleet => Instance::Fleet,
+            Instance::Vendor(_) => Instance::Vendor(vendor.clone()),
+        }
     }
-}
 
-/// Whether a pod neither ended nor stops.
-fn is_alive(pod: &Value) -> bool {
-    let ended = ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
-    !ended && pod["metadata"].get("deletionTimestamp").is_none()
-}
-
-fn server(pod: &Value) -> Server {
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let is_ready = conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    Server { name, url: None, is_ready }
+    /// What the cluster says of the instance: its project, its rollout, its routes.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub fn look(&self) -> Result<Observed, Failure> {
+        self.cluster.look(&self.namespace, &self.instance)
+    }
 }
 
 impl Platform for Kubernetes<'_> {
@@ -129,12 +129,12 @@ impl Platform for Kubernetes<'_> {
         "kubernetes"
     }
 
-    fn ensure(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Ensured, Failure> {
+    fn ensure(&self, _: &VendorName, say: &dyn Fn(&str)) -> Result<Ensured, Failure> {
         let mut facts = self.cluster.facts()?;
         // Contradictions in the settings are found before anything is made.
         (self.planner)(&facts)?;
         let made = self.cluster.ensure_namespace(&self.namespace, &facts, self.create, say)?;
-        facts.files = self.cluster.files(&self.namespace, vendor)?;
+        facts.files = self.cluster.files(&self.namespace, &self.instance)?;
         let plan = (self.planner)(&facts)?;
         let changes = self.cluster.apply(&plan, &facts, Mode::Apply)?;
         for change in &changes {
@@ -143,19 +143,24 @@ impl Platform for Kubernetes<'_> {
         if changes.is_empty() {
             say(&format!("Nothing changed in {}", self.display_name()));
         }
-        self.cluster.await_rollout(&plan, &self.patience, say)?;
+        let rollout = self.cluster.await_rollout(&plan, &self.patience, say)?;
         let hosts = self.cluster.await_routes(&plan, &self.patience)?;
-        let hosts =
-            if hosts.is_empty() { plan.hosts.iter().map(ToString::to_string).collect() } else { hosts };
-        let servers = self.pods(vendor)?;
+        let hosts = if hosts.is_empty() { plan.hosts().map(ToString::to_string).collect() } else { hosts };
+        let servers = self.cluster.pods(&self.namespace, &self.instance)?;
         for host in hosts {
-            say(&format!("{} servers answer at https://{host}", servers.len()));
+            say(&match rollout {
+                Rollout::Ready => format!("{} servers answer at https://{host}", servers.len()),
+                Rollout::Unpublished => format!(
+                    "{} servers run, and answer at https://{host} as soon as something is published",
+                    servers.len()
+                ),
+            });
         }
         Ok(Ensured { servers, changed: made || !changes.is_empty() })
     }
 
     fn observe(&self, vendor: &VendorName) -> Result<Vec<Server>, Failure> {
-        self.pods(vendor)
+        self.cluster.pods(&self.namespace, &self.instance_of(vendor))
     }
 
     fn deliver(&self, _: &VendorName, _: &Repository, _: &dyn Fn(&str)) -> Result<Delivery, Failure> {
@@ -173,15 +178,15 @@ impl Platform for Kubernetes<'_> {
         let begun = Instant::now();
         for server in servers {
             loop {
-                let last = match self.revision(server) {
-                    Ok(served) if (revision.is_served_by)(&served) => {
+                let last = match self.site(server, vendor) {
+                    Ok(Site { revision: Some(served), .. }) if (revision.is_served_by)(&served) => {
                         say(&format!("Served by {}", server.name));
                         break;
                     }
-                    Ok(served) => format!("it serves revision `{served}`"),
+                    Ok(site) => format!("it serves revision `{}`", site.revision.unwrap_or_default()),
                     Err(failure) => failure.causes().first().cloned().unwrap_or(failure.message().to_owned()),
                 };
-                if !self.pods(vendor)?.iter().any(|running| running.name == server.name) {
+                if !self.observe(vendor)?.iter().any(|running| running.name == server.name) {
                     break;
                 }
                 if begun.elapsed() > self.revision_timeout {
@@ -203,7 +208,8 @@ impl Platform for Kubernetes<'_> {
 
     fn remove(&self, vendor: &VendorName, say: &dyn Fn(&str)) -> Result<Vec<String>, Failure> {
         let facts = self.cluster.facts()?;
-        let removed = self.cluster.tear_down(&self.namespace, vendor, &facts, Mode::Apply)?;
+        let instance = self.instance_of(vendor);
+        let removed = self.cluster.tear_down(&self.namespace, &instance, &facts, Mode::Apply)?;
         removed.iter().for_each(|name| say(&format!("Removed {name}")));
         Ok(removed)
     }

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raas_base::failure::{Failure, Kind as FailureKind};
+use raas_platform::Server;
 use serde_json::Value;
 
 use crate::access::Cluster;
@@ -46,6 +47,23 @@ pub(crate) enum State {
     Failed,
 }
 
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rollout {
+    /// All servers are ready.
+    Ready,
+    /// All servers run, and wait for the first publication.
+    Unpublished,
+}
+
+/// Whether the deployment's controller has seen what was applied, and has started a server with it.
+fn is_started(deployment: &Value) -> bool {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let status = &deployment["status"];
+    number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"])
+        && number(&status["updatedReplicas"]) > 0
+}
+
 /// The state of a deployment by its status.
 pub(crate) fn state(deployment: &Value) -> State {
     let status = &deployment["status"];
@@ -77,7 +95,9 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 impl Cluster {
-    /// Waits until all servers run what was applied.
+    /// Waits until all servers run what was applied, and are ready. Before the first publication no server is ready: then
+    /// it suffices that they run. A server without a publication must not count as ready, or a lost pointer of a bucket
+    /// would replace good servers by empty ones.
     ///
     /// # Errors
     /// The rollout fails, or is not done in time. The earlier servers keep serving.
@@ -86,7 +106,7 @@ impl Cluster {
         plan: &Plan,
         patience: &Patience,
         say: &dyn Fn(&str),
-    ) -> Result<(), Failure> {
+    ) -> Result<Rollout, Failure> {
         let name = format!("Deployment {}", plan.name());
         let path = format!("{}/{}", Kind::Deployment.path(plan.namespace.as_str()), plan.name());
         let attempt = Attempt { verb: "read", object: &name, namespace: plan.namespace.as_str() };
@@ -94,8 +114,12 @@ impl Cluster {
         let mut said = String::new();
         loop {
             let deployment = self.api.get(&path).map_err(|error| attempt.failed(error))?;
-            match state(&deployment) {
-                State::Done => return Ok(()),
+            let state = state(&deployment);
+            if state != State::Done && self.lacks_publication(plan, &deployment) {
+                return Ok(Rollout::Unpublished);
+            }
+            match state {
+                State::Done => return Ok(Rollout::Ready),
                 State::Going(line) if begun.elapsed() < patience.rollout => {
                     if line != said {
                         say(&line);
@@ -111,11 +135,21 @@ impl Cluster {
         }
     }
 
+    /// Whether the servers run what was applied, and all of them say that nothing was ever published. A server that serves a
+    /// publication proves that there was one, and what cannot be asked proves nothing.
+    fn lacks_publication(&self, plan: &Plan, deployment: &Value) -> bool {
+        if !is_started(deployment) {
+            return false;
+        }
+        let Ok(pods) = self.pods(&plan.namespace, &plan.instance) else { return false };
+        let is_unpublished = |server: &Server| self.is_unpublished(&plan.namespace, server);
+        pods.iter().any(|server| !server.is_ready) && pods.iter().all(is_unpublished)
+    }
+
     /// What explains a failed rollout. A part that the user may not read is left out.
     fn evidence(&self, plan: &Plan, deployment: &Value) -> Evidence {
         let namespace = &plan.namespace;
-        let selector =
-            manifests::pod_query(&plan.vendor).replace('=', "%3D").replace(',', "%2C").replace('/', "%2F");
+        let selector = manifests::pod_query(&plan.instance);
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
         let events = format!("/api/v1/namespaces/{namespace}/events?fieldSelector=type%3DWarning&limit=500");
         let mut evidence = Evidence::of(

@@ -76,7 +76,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 pub(crate) fn diagnose(plan: &Plan, evidence: &Evidence) -> Failure {
     let message = format!(
         "the servers of {} do not start in {}; the earlier ones, if there are any, keep serving",
-        plan.vendor, plan.namespace
+        plan.instance, plan.namespace
     );
     let mut shown: Vec<String> = evidence.messages.iter().take(SHOWN).cloned().collect();
     if let (Some(pod), false) = (&evidence.crashed, evidence.log.is_empty()) {
@@ -137,7 +137,10 @@ fn hints(plan: &Plan, evidence: &Evidence) -> Vec<String> {
         ),
         (
             &["OOMKilled"],
-            "serve fewer images with one server: the metadata does not fit into the memory of 512 MiB".into(),
+            format!(
+                "set a larger `server_memory` in [openshift]: the metadata does not fit into {} MiB",
+                plan.memory
+            ),
         ),
         (
             &["Unhealthy", "CrashLoopBackOff", "BackOff"],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_config::SdkConfig;
-use aws_sdk_s3::config::ProvideCredentials as _;
+use aws_credential_types::provider::ProvideCredentials as _;
 use raas_base::Secret;
 use raas_base::failure::Failure;
 use raas_http::ForwardProxies;

@@ -15,14 +15,18 @@
 //!    └──▶ client, errors             retries and timeouts; what a refusal means and what to do
 //! ```
 //!
+//! Without the feature `storage` the crate only finds credentials, for servers that sign URLs.
+//!
 //! No other crate uses AWS's SDK, and no public function has a type of it.
 
 mod aws;
 mod credentials;
 mod http_client;
+#[cfg(feature = "storage")]
 mod s3;
 mod settings;
 
 pub use credentials::{AwsCredentials, CredentialChain};
+#[cfg(feature = "storage")]
 pub use s3::{Retries, S3, S3Options};
 pub use settings::{AwsSettings, S3Settings};

@@ -27,7 +27,7 @@ pub struct Options {
     /// How long the start waits for the next site when some sites have been tried. One silent bucket must not hold up a
     /// server of many sites.
     pub start_pause: Duration,
-    /// The listener for operators: `/metrics`, `/-/healthz` and `/-/readyz`. None by default, because the metrics name
+    /// The listener for operators: `/metrics`, `/-/sites`, `/-/healthz` and `/-/readyz`. None by default, because the metrics name
     /// every vendor and repository.
     pub metrics: Option<Arc<TcpListener>>,
     /// The receiver of pull notifications.

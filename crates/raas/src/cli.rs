@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
-    setup, status, sync, tag, teardown, unprotect, unpublish,
+    access, config, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove, retire,
+    rollback, serve, setup, status, sync, tag, teardown, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -117,6 +117,7 @@ enum Command {
     Gc(gc::Arguments),
     Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
+    Healthcheck(healthcheck::Arguments),
     Pulls(pulls::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
@@ -145,6 +146,7 @@ impl Command {
             | Command::Serve(_)
             | Command::Teardown(_)
             | Command::Doctor(_)
+            | Command::Healthcheck(_)
             | Command::Pulls(_)
             | Command::Config(_)
             | Command::Lint(_) => false,
@@ -154,7 +156,7 @@ impl Command {
     /// The vendor that the command is for, if it is for one.
     fn vendor(&self) -> Option<&VendorName> {
         match self {
-            Command::Setup(arguments) => Some(&arguments.vendor),
+            Command::Setup(arguments) => arguments.vendor.as_ref(),
             Command::Push(arguments) => Some(&arguments.vendor),
             Command::Status(arguments) => arguments.vendor.as_ref(),
             Command::Sync(arguments) => arguments.vendor.as_ref(),
@@ -169,13 +171,14 @@ impl Command {
             Command::Protect(arguments) => Some(&arguments.vendor),
             Command::Unprotect(arguments) => Some(&arguments.vendor),
             Command::Gc(arguments) => Some(&arguments.vendor),
-            Command::Teardown(arguments) => Some(&arguments.vendor),
+            Command::Teardown(arguments) => arguments.vendor.as_ref(),
             Command::Serve(arguments) => match arguments.vendors.as_slice() {
                 [one] => Some(one),
                 _ => None,
             },
             Command::Access(_)
             | Command::Doctor(_)
+            | Command::Healthcheck(_)
             | Command::Pulls(_)
             | Command::Config(_)
             | Command::Lint(_) => None,
@@ -250,6 +253,7 @@ impl Cli {
             Command::Gc(arguments) => gc::run(&home()?, &config()?, &arguments),
             Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
+            Command::Healthcheck(arguments) => healthcheck::run(&arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod gc;
+pub(crate) mod healthcheck;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod log;

@@ -17,6 +17,7 @@ mod key;
 #[cfg(test)]
 mod reference;
 mod registry_address;
+#[cfg_attr(not(feature = "operator"), path = "config/repository/without_git.rs")]
 mod repository;
 mod sections;
 mod separation;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use raas_s3::CredentialChain;
+use raas_http::ForwardProxies;
+use raas_s3::{AwsSettings, CredentialChain};
 use raas_server::{CredentialError, CredentialSource, Credentials};
 
 use crate::config::Aws;
-use crate::storage::s3::{aws_settings, proxies};
-use raas_base::failure::Failure;
+use raas_base::failure::{Failure, Kind};
 
 /// How long before their expiry credentials are renewed: a signed URL expires with its credentials.
 const RENEW_BEFORE: Duration = Duration::from_secs(15 * 60);
@@ -45,6 +45,26 @@ pub(crate) async fn source(aws: &Aws, needed: bool) -> Result<Arc<dyn Credential
     let latest = Arc::new(ArcSwap::from_pointee(first));
     tokio::spawn(keep(chain, Arc::clone(&latest)));
     Ok(Arc::new(Renewed(latest)))
+}
+
+/// The proxies that the environment names, for requests to AWS and to services like it.
+///
+/// # Errors
+/// A variable is not the URL of a proxy.
+pub(crate) fn proxies() -> Result<Arc<ForwardProxies>, Failure> {
+    let proxies = ForwardProxies::from_environment();
+    proxies.map(Arc::new).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
+}
+
+/// The settings of `[aws]`.
+pub(crate) fn aws_settings(aws: &Aws) -> AwsSettings {
+    AwsSettings {
+        access_key_id: aws.access_key_id.clone(),
+        secret_access_key: aws.secret_access_key.clone(),
+        session_token: aws.session_token.clone(),
+        profile: aws.profile.clone(),
+        region: aws.region.clone(),
+    }
 }
 
 /// Renews the credentials for as long as the process lives. If a renewal fails, the earlier credentials stay.

@@ -7,14 +7,20 @@
 //!                 └──▶ fleet, follow ──▶ sites, storage ────────────┘
 //! ```
 
+#![cfg_attr(
+    not(feature = "operator"),
+    expect(dead_code, reason = "the linker leaves out the commands that the command line does not have")
+)]
+
 mod access;
 mod address;
 mod backup;
 mod changes;
+#[cfg_attr(not(feature = "operator"), path = "cli/server_only.rs")]
 mod cli;
 mod commands;
 mod config;
-#[cfg_attr(not(feature = "s3"), path = "credentials/without_s3.rs")]
+#[cfg_attr(not(feature = "credentials"), path = "credentials/without_s3.rs")]
 mod credentials;
 mod doctor;
 mod exposure;

@@ -47,7 +47,7 @@ pub(crate) fn choose<'a>(
 ) -> Result<Chosen<'a>, Failure> {
     match config.openshift.platform {
         PlatformName::Local => Ok(Chosen { platform: Box::new(Local::new(home.servers())), place: None }),
-        PlatformName::Kubernetes => kubernetes::open(config, vendor, create),
+        PlatformName::Kubernetes => kubernetes::open(config, Some(vendor), create),
         PlatformName::Git => {
             let git = git(home, config, vendor)?;
             let place = Some(git.display_name());
@@ -119,7 +119,7 @@ fn openshift2(
 pub(crate) fn made(home: &Home, config: &Config, vendor: &VendorName) -> Result<Vec<String>, Failure> {
     match config.openshift.platform {
         PlatformName::OpenShift2 => openshift2(home, config, vendor, false)?.made(),
-        PlatformName::Kubernetes => kubernetes::made(config, vendor),
+        PlatformName::Kubernetes => kubernetes::made(config, Some(vendor)),
         PlatformName::Local | PlatformName::Git => Ok(Vec::new()),
     }
 }
@@ -159,7 +159,7 @@ pub(crate) fn is_local(config: &Config) -> bool {
 /// A setting is missing, or contradicts another.
 pub(crate) fn check(config: &Config, vendor: &VendorName) -> Result<(), Failure> {
     match config.openshift.platform {
-        PlatformName::Kubernetes => kubernetes::check_settings(config, vendor),
+        PlatformName::Kubernetes => kubernetes::check_settings(config, Some(vendor)),
         _ => Ok(()),
     }
 }
@@ -189,6 +189,37 @@ pub(crate) fn unused_cluster(config: &Config) -> Option<String> {
     ))
 }
 
+/// The fleet, which serves all vendors in a cluster. With `create`, its setup may make the project.
+///
+/// # Errors
+/// The configuration has no fleet or does not suffice, or a login fails. Nothing is made yet.
+pub(crate) fn fleet(config: &Config, create: bool) -> Result<Chosen<'_>, Failure> {
+    expect_fleet(config)?;
+    kubernetes::check_settings(config, None)?;
+    kubernetes::open(config, None, create)
+}
+
+/// The names of what a setup has made for the fleet.
+///
+/// # Errors
+/// The platform does not answer, or refuses.
+pub(crate) fn made_for_fleet(config: &Config) -> Result<Vec<String>, Failure> {
+    kubernetes::made(config, None)
+}
+
+/// Checks that the configuration has a fleet: otherwise other commands would look for servers of each vendor.
+///
+/// # Errors
+/// It has none.
+pub(crate) fn expect_fleet(config: &Config) -> Result<(), Failure> {
+    expect_cluster(config, "--fleet")?;
+    if config.openshift.fleet {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Usage, "--fleet, but each vendor has servers of its own by the configuration")
+        .hint("set `fleet = yes` in [openshift] of raas.cfg, so that every command knows of the fleet"))
+}
+
 /// A server elsewhere, and the revision that it serves.
 pub(crate) struct Replica {
     pub(crate) server: Server,
@@ -196,22 +227,52 @@ pub(crate) struct Replica {
     pub(crate) revision: Result<Option<String>, Failure>,
 }
 
-/// The servers of a vendor elsewhere, each asked for its revision.
+/// What a platform says of a vendor's servers.
+#[derive(Default)]
+pub(crate) struct Looked {
+    /// What the platform itself says.
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) replicas: Vec<Replica>,
+    /// The hosts by which clients come in, as far as the platform knows them.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// One thing that a platform says.
+pub(crate) struct Fact {
+    /// In one word.
+    pub(crate) name: &'static str,
+    pub(crate) state: FactState,
+    pub(crate) found: String,
+    /// What to do, if it is not good.
+    pub(crate) fix: String,
+}
+
+/// Whether a fact is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FactState {
+    Good,
+    Waiting,
+    Bad,
+}
+
+/// Looks at the servers of a vendor elsewhere, and asks each for its revision.
 ///
 /// # Errors
 /// The platform does not answer, or refuses.
-pub(crate) fn replicas(home: &Home, config: &Config, vendor: &VendorName) -> Result<Vec<Replica>, Failure> {
+pub(crate) fn look(home: &Home, config: &Config, vendor: &VendorName) -> Result<Looked, Failure> {
     match config.openshift.platform {
         PlatformName::Git => {
             let git = git(home, config, vendor)?;
             let replica = |server| Replica { server, revision: git.revision() };
-            Ok(git.observe(vendor)?.into_iter().map(replica).collect())
+            let replicas = git.observe(vendor)?.into_iter().map(replica).collect();
+            Ok(Looked { replicas, ..Looked::default() })
         }
         PlatformName::OpenShift2 => {
             let openshift = openshift2(home, config, vendor, false)?;
             let replica = |server| Replica { server, revision: openshift.revision() };
-            Ok(openshift.observe(vendor)?.into_iter().map(replica).collect())
+            let replicas = openshift.observe(vendor)?.into_iter().map(replica).collect();
+            Ok(Looked { replicas, ..Looked::default() })
         }
-        PlatformName::Kubernetes | PlatformName::Local => kubernetes::replicas(config, vendor),
+        PlatformName::Kubernetes | PlatformName::Local => kubernetes::look(config, vendor),
     }
 }

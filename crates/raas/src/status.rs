@@ -1,6 +1,7 @@
 //! The checks of `raas status`, from the vendor's folder to the server.
 
 mod access;
+pub(crate) mod certificate;
 mod check;
 mod deep;
 pub(crate) mod egress;
@@ -24,6 +25,7 @@ use crate::platform;
 use crate::progress::bytes;
 use crate::storage::say_on_stderr;
 use crate::vendors;
+use check::timed;
 pub(crate) use check::{Check, Outcome};
 pub(crate) use deep::{Deep, ScrubProgress};
 use raas_base::failure::Failure;
@@ -91,35 +93,42 @@ impl Checks<'_> {
     /// All checks, from the folder to the server.
     fn all(&mut self) -> Vec<Check> {
         let Self { home, config, vendor, image, .. } = *self;
-        let domain = check_folder(vendor);
-        let (storage, checked) = storage::check(vendor, config, self.deep.is_some());
+        let mut checks = timed(|| vec![check_folder(vendor)]);
+        let mut checked = None;
+        checks.extend(timed(|| {
+            let (storage, found) = storage::check(vendor, config, self.deep.is_some());
+            checked = Some(found);
+            vec![storage]
+        }));
+        let checked = checked.expect("the storage was checked");
         let shared = config.is_shared(vendor.name());
         if shared {
             self.catch_up(&checked);
         }
-        let mut checks = vec![domain, storage, self.record()];
+        checks.extend(timed(|| vec![self.record()]));
         if self.deep.is_some() {
-            checks.push(check_integrity(vendor));
+            checks.extend(timed(|| vec![check_integrity(vendor)]));
         }
         if shared {
-            checks.extend(checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)]));
+            checks.extend(timed(|| checked.check(&["snapshot"], |storage| vec![self.snapshot(storage)])));
         }
-        checks.extend(check_exposure(vendor, config));
+        checks.extend(timed(|| check_exposure(vendor, config).into_iter().collect()));
         let documents = documents(vendor, image);
         match &documents {
             Ok(documents) => {
-                checks.push(check_documents(vendor, documents, image));
-                checks.extend(self.images(&checked, documents));
+                checks.extend(timed(|| vec![check_documents(vendor, documents, image)]));
+                checks.extend(timed(|| self.images(&checked, documents)));
             }
             Err(error) => checks.push(unreadable_checkout("metadata", vendor, error)),
         }
-        checks.extend(access::check(vendor, config));
+        checks.extend(timed(|| access::check(vendor, config).into_iter().collect()));
         let parsed = documents.iter().flatten().filter_map(|document| Document::parse(&document.bytes).ok());
+        let published = PublishedRepositories::of(parsed);
         if platform::is_local(config) {
             let registry = config.vendor(vendor.name()).registry_addresses;
-            checks.extend(server::check(home, vendor, &registry, &PublishedRepositories::of(parsed)));
+            checks.extend(timed(|| server::check(home, vendor, &registry, &published)));
         } else {
-            checks.extend(elsewhere::check(home, config, vendor));
+            checks.extend(elsewhere::check(home, config, vendor, &published));
         }
         checks
     }

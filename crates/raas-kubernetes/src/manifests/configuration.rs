@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::labels;
 use crate::object::{Kind, Object};
-use crate::plan::Plan;
+use crate::plan::{Instance, Plan};
 
 /// How long a server that stops still accepts connections, in seconds. Balancers learn from `/-/readyz` meanwhile.
 pub(super) const DRAIN_DELAY: u32 = 10;
@@ -16,9 +16,6 @@ pub(super) const FOLDER: &str = "/etc/raas";
 
 /// The file of the key that servers sign tokens with.
 const TOKEN_KEY: &str = "token-key";
-
-/// How much memory the metadata of a vendor may take, in MiB: three quarters of the limit of the container.
-const SITE_MEMORY: u32 = 384;
 
 /// A service account that may do nothing and gets no token, unless the plan names one.
 pub(super) fn service_account(plan: &Plan) -> Option<Object> {
@@ -38,10 +35,15 @@ pub(super) fn files(plan: &Plan) -> Object {
 
 /// The config map with the servers' environment variables.
 pub(super) fn environment(plan: &Plan) -> Object {
+    // In MiB. What is left is for everything else, and in a fleet for the other vendors.
+    let site_memory = match plan.instance {
+        Instance::Vendor(_) => plan.memory / 4 * 3,
+        Instance::Fleet => plan.memory / 4,
+    };
     let mut data = json!({
         "RAAS_DRAIN_DELAY": DRAIN_DELAY.to_string(),
         "RAAS_FROM_CONFIG": "true",
-        "RAAS_SITE_MEMORY": SITE_MEMORY.to_string(),
+        "RAAS_SITE_MEMORY": site_memory.to_string(),
         // Only routers reach the pods, and every cluster numbers them privately.
         "RAAS_TRUSTED_PROXIES": "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fc00::/7",
     });

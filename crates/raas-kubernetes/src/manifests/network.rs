@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use raas_types::HostName;
 use serde_json::{Value, json};
 
 use super::{METRICS_PORT, PORT, labels, pod_selector};
 use crate::object::{Kind, Object, merge};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Entry, Instance, Plan, Registry};
 
 /// How long OpenShift's router waits for an answer. A layer that a server proxies takes its time.
 const ROUTER_TIMEOUT: &str = "10m";
@@ -34,6 +35,8 @@ pub(super) fn policy(plan: &Plan) -> Object {
         Entry::Route => json!([
             { "from": from_namespaces("policy-group.network.openshift.io/ingress", ""), "ports": http },
             { "from": from_namespaces("network.openshift.io/policy-group", "monitoring"), "ports": metrics },
+            // The API server asks for revisions from the network of its host.
+            { "from": from_namespaces("policy-group.network.openshift.io/host-network", ""), "ports": metrics },
         ]),
         // No label tells where an ingress controller, a gateway or Prometheus runs.
         Entry::Ingress(_) | Entry::Gateway { .. } => json!([{ "ports": http }, { "ports": metrics }]),
@@ -46,37 +49,53 @@ pub(super) fn policy(plan: &Plan) -> Object {
     Object::new(Kind::NetworkPolicy, &plan.name(), &labels(plan), json!({ "spec": spec }))
 }
 
-/// The secret with the certificate, for an ingress. A route holds its certificate itself, and a gateway is its owner's.
-pub(super) fn certificate(plan: &Plan) -> Option<Object> {
-    let certificate = plan.certificate.as_ref().filter(|_| matches!(plan.entry, Entry::Ingress(_)))?;
-    let data = json!({
-        "tls.crt": STANDARD.encode(&certificate.chain),
-        "tls.key": STANDARD.encode(certificate.key.expose()),
-    });
-    let content = json!({ "type": "kubernetes.io/tls", "data": data });
-    Some(Object::new(Kind::Secret, &certificate_name(plan), &labels(plan), content))
+/// The secrets with the certificates, for an ingress. A route holds its certificate itself, and a gateway is its owner's.
+pub(super) fn certificates(plan: &Plan) -> Vec<Object> {
+    let secret = |registry: &Registry| {
+        let certificate =
+            registry.certificate.as_ref().filter(|_| matches!(plan.entry, Entry::Ingress(_)))?;
+        let data = json!({
+            "tls.crt": STANDARD.encode(&certificate.chain),
+            "tls.key": STANDARD.encode(certificate.key.expose()),
+        });
+        let content = json!({ "type": "kubernetes.io/tls", "data": data });
+        Some(Object::new(Kind::Secret, &certificate_name(plan, registry), &labels(plan), content))
+    };
+    plan.registries.iter().filter_map(secret).collect()
 }
 
-fn certificate_name(plan: &Plan) -> String {
-    format!("{}-tls", plan.name())
+/// The name of the objects that let clients in to one vendor's registry.
+fn entry_name(plan: &Plan, registry: &Registry) -> String {
+    match plan.instance {
+        Instance::Vendor(_) => plan.name(),
+        Instance::Fleet => format!("{}.{}", plan.name(), registry.vendor),
+    }
+}
+
+fn certificate_name(plan: &Plan, registry: &Registry) -> String {
+    format!("{}-tls", entry_name(plan, registry))
 }
 
 /// The objects that let clients in from outside the cluster.
 pub(super) fn entries(plan: &Plan) -> Vec<Object> {
+    plan.registries.iter().flat_map(|registry| entries_of(plan, registry)).collect()
+}
+
+fn entries_of(plan: &Plan, registry: &Registry) -> Vec<Object> {
     match &plan.entry {
-        Entry::Route if plan.hosts.is_empty() => vec![route(plan, &plan.name(), None)],
+        Entry::Route if registry.hosts.is_empty() => vec![route(plan, registry, &plan.name(), None)],
         Entry::Route => {
-            let named = |host: &raas_types::HostName| {
-                route(plan, &format!("{}.{host}", plan.name()), Some(host.as_str()))
+            let named = |host: &HostName| {
+                route(plan, registry, &format!("{}.{host}", plan.name()), Some(host.as_str()))
             };
-            plan.hosts.iter().map(named).collect()
+            registry.hosts.iter().map(named).collect()
         }
-        Entry::Ingress(class) => vec![ingress(plan, class.as_deref())],
-        Entry::Gateway { namespace, name } => vec![http_route(plan, namespace.as_deref(), name)],
+        Entry::Ingress(class) => vec![ingress(plan, registry, class.as_deref())],
+        Entry::Gateway { namespace, name } => vec![http_route(plan, registry, namespace.as_deref(), name)],
     }
 }
 
-fn route(plan: &Plan, name: &str, host: Option<&str>) -> Object {
+fn route(plan: &Plan, registry: &Registry, name: &str, host: Option<&str>) -> Object {
     let mut spec = json!({
         "to": { "kind": "Service", "name": plan.name() },
         "port": { "targetPort": "http" },
@@ -85,7 +104,7 @@ fn route(plan: &Plan, name: &str, host: Option<&str>) -> Object {
     if let Some(host) = host {
         merge(&mut spec, json!({ "host": host }));
     }
-    if let Some(certificate) = &plan.certificate {
+    if let Some(certificate) = &registry.certificate {
         let tls = json!({ "certificate": certificate.chain, "key": certificate.key.expose() });
         merge(&mut spec, json!({ "tls": tls }));
     }
@@ -94,38 +113,41 @@ fn route(plan: &Plan, name: &str, host: Option<&str>) -> Object {
     Object::new(Kind::Route, name, &labels(plan), content)
 }
 
-fn ingress(plan: &Plan, class: Option<&str>) -> Object {
+fn ingress(plan: &Plan, registry: &Registry, class: Option<&str>) -> Object {
     let backend = json!({ "service": { "name": plan.name(), "port": { "name": "http" } } });
-    let rule = |host: &raas_types::HostName| {
+    let rule = |host: &HostName| {
         json!({
             "host": host.as_str(),
             "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] },
         })
     };
-    let rules: Vec<Value> = plan.hosts.iter().map(rule).collect();
+    let rules: Vec<Value> = registry.hosts.iter().map(rule).collect();
     let mut spec = json!({ "rules": rules });
     if let Some(class) = class {
         merge(&mut spec, json!({ "ingressClassName": class }));
     }
-    if plan.certificate.is_some() {
-        let hosts: Vec<&str> = plan.hosts.iter().map(raas_types::HostName::as_str).collect();
-        merge(&mut spec, json!({ "tls": [{ "hosts": hosts, "secretName": certificate_name(plan) }] }));
+    if registry.certificate.is_some() {
+        let tls = json!([{ "hosts": hosts(registry), "secretName": certificate_name(plan, registry) }]);
+        merge(&mut spec, json!({ "tls": tls }));
     }
-    Object::new(Kind::Ingress, &plan.name(), &labels(plan), json!({ "spec": spec }))
+    Object::new(Kind::Ingress, &entry_name(plan, registry), &labels(plan), json!({ "spec": spec }))
 }
 
-fn http_route(plan: &Plan, namespace: Option<&str>, gateway: &str) -> Object {
+fn http_route(plan: &Plan, registry: &Registry, namespace: Option<&str>, gateway: &str) -> Object {
     let mut parent = json!({ "name": gateway });
     if let Some(namespace) = namespace {
         merge(&mut parent, json!({ "namespace": namespace }));
     }
-    let hosts: Vec<&str> = plan.hosts.iter().map(raas_types::HostName::as_str).collect();
     let spec = json!({
         "parentRefs": [parent],
-        "hostnames": hosts,
+        "hostnames": hosts(registry),
         "rules": [{ "backendRefs": [{ "name": plan.name(), "port": 80 }] }],
     });
-    Object::new(Kind::HttpRoute, &plan.name(), &labels(plan), json!({ "spec": spec }))
+    Object::new(Kind::HttpRoute, &entry_name(plan, registry), &labels(plan), json!({ "spec": spec }))
+}
+
+fn hosts(registry: &Registry) -> Vec<&str> {
+    registry.hosts.iter().map(HostName::as_str).collect()
 }
 
 /// What Prometheus's operator is to scrape.

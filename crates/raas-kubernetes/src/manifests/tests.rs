@@ -1,5 +1,7 @@
 //! The manifests as a snapshot, and held to the schemas that a real cluster published.
 
+mod chart;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +11,13 @@ use raas_testkit::kubernetes::Schemas;
 
 use super::*;
 use crate::object::Kind;
-use crate::plan::{Certificate, Entry};
+use crate::plan::{Certificate, Entry, Instance, Registry};
 use crate::yaml;
 
 fn plan() -> Plan {
     let file = |name: &str, text: &str| (name.to_owned(), Secret::new(text));
     Plan {
-        vendor: "bigdatainc".parse().unwrap(),
+        instance: Instance::Vendor("bigdatainc".parse().unwrap()),
         namespace: "mydomain".parse().unwrap(),
         image: "quay.example.com/raas@sha256:0123".into(),
         pull_secrets: Vec::new(),
@@ -23,8 +25,8 @@ fn plan() -> Plan {
         files: BTreeMap::from([file("raas.cfg", "[bigdatainc]\ns3_bucket = b\n"), file("token-key", "k")]),
         environment_secret: None,
         service_account: None,
-        hosts: Vec::new(),
-        certificate: None,
+        memory: 512,
+        registries: vec![registry("bigdatainc", &[], None)],
         entry: Entry::Route,
         monitored: false,
     }
@@ -36,21 +38,48 @@ fn full(entry: Entry) -> Plan {
         pull_secrets: vec!["pull".into()],
         scale: Scale::Auto { min: 2, max: 5 },
         environment_secret: Some("keys".into()),
-        hosts: vec!["images.bigdatainc.com".parse().unwrap(), "registry.bigdatainc.com".parse().unwrap()],
-        certificate: Some(Certificate { chain: "CHAIN\n".into(), key: Secret::new("KEY\n") }),
+        registries: vec![registry(
+            "bigdatainc",
+            &["images.bigdatainc.com", "registry.bigdatainc.com"],
+            Some(certificate()),
+        )],
         entry,
         monitored: true,
         ..plan()
     }
 }
 
-fn plans() -> [(&'static str, Plan); 4] {
+fn registry(vendor: &str, hosts: &[&str], certificate: Option<Certificate>) -> Registry {
+    let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+    Registry { vendor: vendor.parse().unwrap(), hosts, certificate }
+}
+
+fn certificate() -> Certificate {
+    Certificate { chain: "CHAIN\n".into(), key: Secret::new("KEY\n") }
+}
+
+/// Two vendors in one deployment, by an ingress, which has objects of each vendor's own.
+fn fleet() -> Plan {
+    Plan {
+        instance: Instance::Fleet,
+        registries: vec![
+            registry("acme", &["r.acme.com"], Some(certificate())),
+            registry("bigdatainc", &["registry.bigdatainc.com"], None),
+        ],
+        memory: 2048,
+        entry: Entry::Ingress(None),
+        ..plan()
+    }
+}
+
+fn plans() -> [(&'static str, Plan); 5] {
     let gateway = Entry::Gateway { namespace: Some("infra".into()), name: "public".into() };
     [
         ("route", plan()),
         ("own-hosts", full(Entry::Route)),
         ("ingress", full(Entry::Ingress(Some("nginx".into())))),
         ("gateway", full(gateway)),
+        ("fleet", fleet()),
     ]
 }
 
@@ -82,7 +111,7 @@ fn the_manifests_keep_the_schemas_of_a_real_cluster() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 * (8 + 10 + 10 + 8));
+    assert_eq!(checked, 2 * (8 + 10 + 10 + 8 + 10));
     // The check finds faults.
     let mut deployment = workload::deployment(&plan()).body;
     deployment["spec"]["template"]["spec"]["containers"][0]["imagePulPolicy"] = "Always".into();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::configuration::{self, DRAIN_DELAY, FOLDER};
 use super::{METRICS_PORT, PORT, labels, pod_selector};
 use crate::object::{Kind, Object, merge};
-use crate::plan::{Plan, Scale};
+use crate::plan::{Instance, Plan, Scale};
 
 /// How long a pod that is to stop still counts as running, in seconds. Routers and nodes stop sending clients meanwhile.
 const PRE_STOP: u32 = 5;
@@ -13,7 +13,7 @@ const PRE_STOP: u32 = 5;
 /// How long requests in flight may take after that, in seconds, as the server has it.
 const IN_FLIGHT: u32 = 30;
 
-/// The deployment of a vendor's servers.
+/// The deployment of an instance's servers.
 pub(super) fn deployment(plan: &Plan) -> Object {
     let name = plan.name();
     let selector = pod_selector(plan);
@@ -70,17 +70,20 @@ fn container(plan: &Plan) -> Value {
     let name = plan.name();
     let mut environment = vec![json!({ "configMapRef": { "name": name } })];
     environment.extend(plan.environment_secret.iter().map(|name| json!({ "secretRef": { "name": name } })));
+    let mut arguments = vec!["serve".to_owned()];
+    // Without a vendor, the servers serve all vendors of their configuration.
+    if let Instance::Vendor(vendor) = &plan.instance {
+        arguments.push(vendor.to_string());
+    }
+    let config = format!("{FOLDER}/raas.cfg");
+    let (listen, metrics) = (format!("0.0.0.0:{PORT}"), format!("0.0.0.0:{METRICS_PORT}"));
+    let options = ["--config", &config, "--listen", &listen, "--metrics", &metrics, "--log", "json"];
+    arguments.extend(options.map(str::to_owned));
     let probe = |path: &str| json!({ "path": path, "port": "http" });
     json!({
         "name": "raas",
         "image": plan.image,
-        "args": [
-            "serve", plan.vendor.as_str(),
-            "--config", format!("{FOLDER}/raas.cfg"),
-            "--listen", format!("0.0.0.0:{PORT}"),
-            "--metrics", format!("0.0.0.0:{METRICS_PORT}"),
-            "--log", "json",
-        ],
+        "args": arguments,
         "ports": [
             { "name": "http", "containerPort": PORT, "protocol": "TCP" },
             { "name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP" },
@@ -94,7 +97,7 @@ fn container(plan: &Plan) -> Value {
         // The processor has no limit: a limit would slow down answers, and the request is the fair share.
         "resources": {
             "requests": { "cpu": "100m", "memory": "128Mi" },
-            "limits": { "memory": "512Mi" },
+            "limits": { "memory": format!("{}Mi", plan.memory) },
         },
         "startupProbe": { "httpGet": probe("/-/healthz"), "periodSeconds": 1, "failureThreshold": 60 },
         "readinessProbe": {

@@ -8,11 +8,12 @@ use raas_platform::suite;
 use raas_testkit::http::Reply;
 use raas_testkit::kubernetes::Exchange;
 use raas_testkit::kubernetes::cluster::{Cluster as Scripted, Fault, Permission, Rollout, TOKEN};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::access::Access;
-use crate::plan::{Entry, Scale};
+use crate::observed::RolloutHealth;
+use crate::plan::{Entry, Registry, Scale};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/mydomain/deployments/raas-bigdatainc";
 const SERVICE: &str = "/api/v1/namespaces/mydomain/services/raas-bigdatainc";
@@ -25,7 +26,7 @@ fn vendor() -> VendorName {
 
 fn plan(facts: &Facts) -> Plan {
     Plan {
-        vendor: vendor(),
+        instance: Instance::Vendor(vendor()),
         namespace: "mydomain".parse().unwrap(),
         image: "quay.example.com/raas@sha256:0123".into(),
         pull_secrets: Vec::new(),
@@ -33,8 +34,12 @@ fn plan(facts: &Facts) -> Plan {
         files: BTreeMap::from([("raas.cfg".into(), Secret::new("[bigdatainc]\ns3_bucket = hunter2\n"))]),
         environment_secret: None,
         service_account: None,
-        hosts: if facts.has_routes { Vec::new() } else { vec!["r.example.com".parse().unwrap()] },
-        certificate: None,
+        memory: 512,
+        registries: vec![Registry {
+            vendor: vendor(),
+            hosts: if facts.has_routes { Vec::new() } else { vec!["r.example.com".parse().unwrap()] },
+            certificate: None,
+        }],
         entry: if facts.has_routes { Entry::Route } else { Entry::Ingress(None) },
         monitored: facts.has_monitors,
     }
@@ -59,11 +64,15 @@ fn platform_with(scripted: &Scripted, change: impl Fn(&mut Plan) + 'static) -> K
         change(&mut plan);
         Ok(plan)
     };
-    let mut platform = Kubernetes::new(cluster, "mydomain".parse().unwrap(), false, Box::new(planner));
+    let mut platform = instance(cluster, "mydomain", Box::new(planner));
     let (short, poll) = (Duration::from_millis(50), Duration::from_millis(1));
     platform.patience = Patience { rollout: short, admission: short, poll };
     platform.revision_timeout = short;
     platform
+}
+
+fn instance<'a>(cluster: Cluster, namespace: &str, planner: Box<Planner<'a>>) -> Kubernetes<'a> {
+    Kubernetes::new(cluster, namespace.parse().unwrap(), Instance::Vendor(vendor()), planner)
 }
 
 fn platform(scripted: &Scripted) -> Kubernetes<'static> {
@@ -156,7 +165,7 @@ fn a_preview_names_fields_and_changes_nothing() {
         plan.files.insert("raas.cfg".into(), Secret::new("[bigdatainc]\ns3_bucket = swordfish\n"));
     });
     let before: Vec<_> = scripted.paths().iter().map(|path| scripted.object(path)).collect();
-    let preview = changed.preview(&vendor()).unwrap();
+    let preview = changed.preview().unwrap();
     let lines: Vec<String> = preview.changes.iter().flat_map(Change::lines).collect();
     assert_eq!(preview.changes.len(), 2, "{lines:?}");
     assert!(
@@ -229,7 +238,7 @@ fn a_route_that_the_plan_has_no_more_is_removed() {
     let scripted = Scripted::openshift();
     ensure(&platform(&scripted)).unwrap();
     assert!(scripted.object(ROUTE).is_some());
-    let own = |plan: &mut Plan| plan.hosts = vec!["registry.bigdatainc.com".parse().unwrap()];
+    let own = |plan: &mut Plan| plan.registries[0].hosts = vec!["registry.bigdatainc.com".parse().unwrap()];
     let (_, said) = ensure(&platform_with(&scripted, own)).unwrap();
     assert!(said.contains(&"+ Route raas-bigdatainc.registry.bigdatainc.com".to_owned()), "{said:?}");
     assert!(said.contains(&"- Route raas-bigdatainc".to_owned()), "{said:?}");
@@ -264,6 +273,83 @@ fn a_killed_setup_is_finished_by_the_next_one() {
         assert!(!ensure(&platform).unwrap().0.changed);
         assert_eq!(scripted.paths().len(), 9);
     }
+}
+
+#[test]
+fn a_setup_before_the_first_publication_ends_and_says_what_the_servers_wait_for() {
+    let scripted = Scripted::openshift();
+    scripted.set_rollout(Rollout::Unpublished);
+    let (ensured, said) = ensure(&platform(&scripted)).unwrap();
+    assert!(ensured.servers.len() == 2 && ensured.servers.iter().all(|server| !server.is_ready));
+    let last = "2 servers run, and answer at https://raas-bigdatainc-mydomain.apps.example.com as soon as something is \
+                published";
+    assert_eq!(said.last().unwrap(), last);
+    // A server that is not ready for another reason fails the setup, and so does one that cannot be asked.
+    scripted.set_rollout(Rollout::NotReady("Readiness probe failed: 503".into()));
+    assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
+    // An old server proves that something was published: the bucket has lost its pointer.
+    scripted.set_rollout(Rollout::LostPointer);
+    assert!(ensure(&platform(&scripted)).unwrap_err().message().contains("do not start"));
+    scripted.set_rollout(Rollout::Unpublished);
+    scripted.forbid("get", "pods/proxy");
+    assert!(ensure(&platform(&scripted)).is_err());
+}
+
+#[test]
+fn the_fleet_has_one_deployment_and_a_way_in_for_each_vendor() {
+    let scripted = Scripted::openshift();
+    let cluster = access(&scripted, TOKEN).open().unwrap();
+    let planner = |facts: &Facts| {
+        let registry = |name: &str| Registry {
+            vendor: name.parse().unwrap(),
+            hosts: vec![format!("r.{name}.com").parse().unwrap()],
+            certificate: None,
+        };
+        let cfg = Secret::new("[aws]\n[acme]\ns3_bucket = a\n[other]\ns3_bucket = o\n");
+        Ok(Plan {
+            instance: Instance::Fleet,
+            files: BTreeMap::from([("raas.cfg".into(), cfg)]),
+            registries: vec![registry("acme"), registry("other")],
+            ..plan(facts)
+        })
+    };
+    let fleet = Kubernetes::new(cluster, "mydomain".parse().unwrap(), Instance::Fleet, Box::new(planner));
+    // A vendor with servers of its own beside the fleet.
+    let beside = platform(&scripted);
+    ensure(&beside).unwrap();
+    let (ensured, _) = ensure(&fleet).unwrap();
+    assert!(!ensure(&fleet).unwrap().0.changed && !ensure(&beside).unwrap().0.changed);
+    for name in ["acme", "other"] {
+        let site = fleet.site(&ensured.servers[0], &name.parse().unwrap()).unwrap();
+        assert_eq!(site.vendor.as_str(), name);
+    }
+    assert!(fleet.site(&ensured.servers[0], &vendor()).unwrap_err().message().contains("does not serve"));
+    let looked = fleet.look().unwrap();
+    let hosts: Vec<&str> = looked.entrances.iter().map(|entrance| entrance.host.as_str()).collect();
+    assert_eq!(hosts, ["r.acme.com", "r.other.com"]);
+    fleet.remove(&vendor(), &|_| {}).unwrap();
+    assert!(scripted.paths().iter().all(|path| path.contains("raas-bigdatainc")), "{:?}", scripted.paths());
+    assert_eq!(scripted.paths().len(), 9);
+}
+
+#[test]
+fn a_look_says_what_is_missing() {
+    let scripted = Scripted::openshift();
+    let missing = platform(&scripted).look().unwrap();
+    assert!(
+        missing.has_namespace && missing.rollout == RolloutHealth::Missing && missing.entrances.is_empty()
+    );
+    ensure(&platform(&scripted)).unwrap();
+    let good = platform(&scripted).look().unwrap();
+    assert_eq!((good.rollout, good.entrances.len()), (RolloutHealth::Done(2), 1));
+    scripted.refuse_routes("HostAlreadyClaimed", "route other already exposes h and is older");
+    scripted.set_rollout(Rollout::NotReady("x".into()));
+    let bad = platform(&scripted).look().unwrap();
+    assert!(matches!(bad.rollout, RolloutHealth::Failed(reason) if reason.contains("timed out progressing")));
+    assert!(bad.entrances[0].refusal.as_ref().unwrap().starts_with("HostAlreadyClaimed: "));
+    let cluster = access(&scripted, TOKEN).open().unwrap();
+    let nowhere = instance(cluster, "nowhere", Box::new(|facts: &Facts| Ok(plan(facts))));
+    assert!(!nowhere.look().unwrap().has_namespace);
 }
 
 #[test]
@@ -313,14 +399,14 @@ fn wrong_credentials_and_missing_projects_are_explained() {
     let elsewhere = |create| {
         let cluster = access(&scripted, TOKEN).open().unwrap();
         let planner = |facts: &Facts| Ok(Plan { namespace: "fresh".parse().unwrap(), ..plan(facts) });
-        let mut platform = Kubernetes::new(cluster, "fresh".parse().unwrap(), create, Box::new(planner));
+        let mut platform = instance(cluster, "fresh", Box::new(planner)).creating(create);
         platform.patience.poll = Duration::from_millis(1);
         platform
     };
     let failure = ensure(&elsewhere(false)).unwrap_err();
     assert!(failure.message().starts_with("the project fresh is not on http://"), "{failure}");
     assert!(failure.hints()[0].contains("--create"), "{failure}");
-    let preview = elsewhere(true).preview(&vendor()).unwrap();
+    let preview = elsewhere(true).preview().unwrap();
     assert!(preview.needs_namespace && !scripted.has_namespace("fresh"));
     let (ensured, said) = ensure(&elsewhere(true)).unwrap();
     assert!(ensured.changed && scripted.has_namespace("fresh"));
@@ -330,7 +416,7 @@ fn wrong_credentials_and_missing_projects_are_explained() {
     refusing.forbid_projects();
     let cluster = access(&refusing, TOKEN).open().unwrap();
     let planner = |facts: &Facts| Ok(Plan { namespace: "fresh".parse().unwrap(), ..plan(facts) });
-    let refused = Kubernetes::new(cluster, "fresh".parse().unwrap(), true, Box::new(planner));
+    let refused = instance(cluster, "fresh", Box::new(planner)).creating(true);
     let failure = ensure(&refused).unwrap_err();
     assert!(failure.hints()[0].contains("oc adm new-project fresh"), "{failure}");
 }
@@ -396,7 +482,8 @@ fn the_permissions_of_the_file_suffice_and_each_missing_one_is_named() {
         let platform = platform(&scripted);
         ensure(&platform)?;
         let servers = platform.observe(&vendor())?;
-        platform.revision(&servers[0])?;
+        platform.site(&servers[0], &vendor())?;
+        platform.look()?;
         platform.remove(&vendor(), &|_| {})?;
         Ok(servers)
     };

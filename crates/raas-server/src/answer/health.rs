@@ -27,6 +27,7 @@ pub(crate) fn answer_operator<B>(state: &ServerState, request: &Request<B>) -> R
         }),
         "/-/healthz" => only_read(request, api, || text(StatusCode::OK, "ok\n")),
         "/-/readyz" => only_read(request, api, || ready(state, &snapshot)),
+        "/-/sites" => only_read(request, api, || sites(&snapshot)),
         _ => fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")),
     };
     if request.method() == Method::HEAD {
@@ -46,6 +47,23 @@ pub(super) fn metadata(site: &Site) -> Response {
     let revision = String::from_utf8_lossy(&revision);
     let body = serde_json::json!({"revision": revision, "problem": site.stats.problem()});
     reply(StatusCode::OK, "application/json", body.to_string())
+}
+
+/// What each site serves, for operators: the answer names every vendor.
+fn sites(snapshot: &Snapshot) -> Response {
+    let of = |site: &Site| {
+        let revision = site.catalog.as_ref().map(|catalog| catalog.whole().revision.clone());
+        let revision = revision.map(|revision| String::from_utf8_lossy(&revision).into_owned());
+        let is_empty = site.health.as_ref().is_some_and(|health| health.lacks_pointer());
+        serde_json::json!({
+            "vendor": site.vendor.as_str(),
+            "revision": revision,
+            "published": site.catalog.is_some() && !is_empty,
+            "problem": site.stats.problem(),
+        })
+    };
+    let sites: Vec<_> = snapshot.sites.iter().map(of).collect();
+    reply(StatusCode::OK, "application/json", serde_json::json!({ "sites": sites }).to_string())
 }
 
 /// Whether at least one site has metadata. The answer counts sites and never names them.

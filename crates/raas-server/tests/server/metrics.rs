@@ -20,7 +20,20 @@ impl Counted {
     }
 
     pub(crate) fn start_with(sites: Vec<SiteConfig>, options: Options) -> Self {
-        let secure = options.is_secure();
+        let is_secure = options.is_secure();
+        Self::begin(sites, options, if is_secure { Server::start_unready } else { Server::start_with })
+    }
+
+    /// Like [`start_with`](Self::start_with), but nothing may be loaded yet.
+    pub(crate) fn start_unready(sites: Vec<SiteConfig>, options: Options) -> Self {
+        Self::begin(sites, options, Server::start_unready)
+    }
+
+    fn begin(
+        sites: Vec<SiteConfig>,
+        options: Options,
+        start: fn(Vec<SiteConfig>, Options) -> Server,
+    ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let metrics = listener.local_addr().unwrap();
@@ -34,11 +47,10 @@ impl Counted {
             metrics: Some(Arc::new(listener)),
             ..options
         };
-        let start = if secure { Server::start_unready } else { Server::start_with };
         Self { server: start(sites, options), metrics }
     }
 
-    fn asked(&self, path: &str) -> Answer {
+    pub(crate) fn asked(&self, path: &str) -> Answer {
         ask(self.metrics, "GET", path, &[])
     }
 
@@ -257,5 +269,11 @@ fn operators_have_a_port_of_their_own() {
     assert!(page.text().contains("# TYPE raas_pulls_total counter\n"));
     assert_eq!((counted.asked("/-/readyz").status, counted.asked("/-/healthz").status), (200, 200));
     assert_eq!(counted.asked("/v2/").status, 404);
+    let sites: serde_json::Value =
+        serde_json::from_slice(counted.asked("/-/sites").text().as_bytes()).unwrap();
+    let expected =
+        serde_json::json!({ "vendor": "acme", "revision": "one", "published": true, "problem": null });
+    assert_eq!(sites["sites"], serde_json::json!([expected]));
+    assert_eq!(counted.server.get("/-/sites").status, 404, "clients do not learn the vendors");
     assert_eq!(ask(counted.metrics, "POST", "/metrics", &[]).status, 405);
 }

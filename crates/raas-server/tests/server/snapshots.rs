@@ -390,9 +390,11 @@ fn a_bucket_without_a_pointer_is_not_ready_and_the_reason_is_said() {
         Metadata::Snapshots(origin.clone()),
         Bucket::Redirect(origin),
     );
-    let options = Options { remote_poll: Duration::from_millis(20), ..Options::default() };
-    let server = Server::start_unready(vec![site], options);
+    let counted = Counted::start_unready(vec![site], Options::default());
+    let server = &counted.server;
     assert!(soon(|| server.get("/-/readyz").text().contains("1 of 1 sites loaded")));
+    let sites = || counted.asked("/-/sites").text().to_owned();
+    assert!(sites().contains(r#""published":false"#), "{}", sites());
     let ready = server.get("/-/readyz");
     assert_eq!(ready.status, 503);
     let reason =
@@ -401,6 +403,11 @@ fn a_bucket_without_a_pointer_is_not_ready_and_the_reason_is_said() {
     publish(&upstream, "aa11", &files(&app("1")));
     assert!(soon(|| server.get("/-/readyz").status == 200));
     assert_eq!(server.get("/-/readyz").text(), "ok\n");
+    assert!(
+        sites().contains(r#""published":true"#) && sites().contains(r#""revision":"aa11""#),
+        "{}",
+        sites()
+    );
 }
 
 #[test]

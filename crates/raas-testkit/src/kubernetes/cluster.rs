@@ -6,6 +6,7 @@ mod rollout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::fields::{self, Fields};
@@ -324,7 +325,7 @@ impl State {
                 status(404, "NotFound", &format!("namespaces \"{name}\" not found"), details)
             }
             ("PATCH", _) => self.apply(asked, &target),
-            ("GET", "pods") if target.sub == Some("proxy") => Reply::new(200, format!("{}\n", self.revision)),
+            ("GET", "pods") if target.sub == Some("proxy") => self.sites(&target),
             ("GET", "pods" | "events") => self.rollout.answer(&target, &self.objects),
             ("GET", _) if target.name.is_some() => self.get(&target),
             ("GET", _) => self.list(&target),
@@ -500,6 +501,46 @@ impl State {
         };
         let host = body["spec"]["host"].clone();
         json!({ "ingress": [{ "host": host, "routerName": "default", "conditions": [condition] }] })
+    }
+
+    /// What a pod answers at `/-/sites`: it serves the vendors that its deployment gives it.
+    fn sites(&self, target: &Target<'_>) -> Reply {
+        let pod = target.name.unwrap_or_default();
+        if !target.path.ends_with(":9090/proxy/-/sites") {
+            return Reply::new(404, "there is nothing at this path");
+        }
+        let deployment = self.objects.values().find(|stored| {
+            let name = stored.body["metadata"]["name"].as_str().unwrap_or_default();
+            let rest = pod.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+            stored.body["kind"] == "Deployment" && rest.matches('-').count() == 1
+        });
+        let Some(deployment) = deployment else { return missing(target) };
+        let arguments = &deployment.body["spec"]["template"]["spec"]["containers"][0]["args"];
+        let named = arguments[1].as_str().filter(|word| !word.starts_with("--")).map(str::to_owned);
+        let vendors = named.map_or_else(|| self.configured_vendors(&deployment.body), |vendor| vec![vendor]);
+        let published = self.rollout.is_published(pod);
+        let revision = if published { self.revision.as_str() } else { "" };
+        let sites: Vec<Value> = vendors
+            .iter()
+            .map(|vendor| {
+                json!({ "vendor": vendor, "revision": revision, "published": published, "problem": null })
+            })
+            .collect();
+        json_reply(200, &json!({ "sites": sites }))
+    }
+
+    /// The vendors of the configuration that a deployment's pods read.
+    fn configured_vendors(&self, deployment: &Value) -> Vec<String> {
+        let name = &deployment["metadata"]["name"];
+        let secret = self
+            .objects
+            .values()
+            .find(|stored| stored.body["kind"] == "Secret" && stored.body["metadata"]["name"] == *name);
+        let text = secret.and_then(|secret| secret.body["data"]["raas.cfg"].as_str()).unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let section = |line: &str| Some(line.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+        text.lines().filter_map(section).filter(|section| section != "aws").collect()
     }
 
     fn get(&self, target: &Target<'_>) -> Reply {

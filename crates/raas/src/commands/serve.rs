@@ -1,8 +1,10 @@
 //! `raas serve`.
 
-mod address;
+pub(super) mod address;
 mod auth;
 mod bind;
+#[cfg_attr(not(feature = "operator"), path = "serve/no_home.rs")]
+mod from_home;
 mod limits;
 mod observability;
 mod per_vendor;
@@ -27,22 +29,17 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::credentials;
 use crate::fleet::{Fleet, Reload};
-use crate::follow;
 use crate::log::{self, LogFormat};
 use crate::output;
-use crate::sites::{Buckets, HomeSites};
-use crate::storage::{OpenRegistry, check_storage, say_on_stderr};
-use crate::vendors;
+use crate::sites::Buckets;
 use auth::AuthArgs;
 use bind::bind;
+use from_home::FromHome;
 use limits::LimitArgs;
 use observability::ObservabilityArgs;
 use raas_base::failure::{Context as _, Failure};
 use raas_base::interrupt;
-use raas_platform::ServerRegistration;
 use raas_platform::registration::{self, Registered};
-use raas_publish::home::{Home, Vendor};
-use raas_publish::publication;
 use stateless::StatelessArgs;
 use tls::TlsArgs;
 
@@ -67,7 +64,13 @@ pub(crate) struct Arguments {
     /// Listen on this address and port; only this machine reaches a port that is given alone
     ///
     /// Port 0 takes a free port.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address::parse)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "RAAS_LISTEN",
+        default_value = "127.0.0.1:5000",
+        value_parser = address::parse
+    )]
     listen: SocketAddr,
 
     #[command(flatten)]
@@ -126,7 +129,7 @@ pub(crate) fn run(
     let needs_credentials = stateless.needs_credentials(config.has_buckets());
     let credentials = runtime.block_on(credentials::source(&config.aws, needs_credentials))?;
     let buckets = Buckets::new(&config.aws, credentials);
-    let mut server = Server { listen: arguments.listen, options, observability: &arguments.observability };
+    let server = Server { listen: arguments.listen, options, observability: &arguments.observability };
     if stateless.from_config {
         let fleet = Fleet::new(config, reload, vendors, buckets)?;
         let what = name_or_number(&fleet.served());
@@ -137,37 +140,10 @@ pub(crate) fn run(
         let what = name_or_number(&sites.iter().map(|site| site.vendor.clone()).collect::<Vec<_>>());
         runtime.block_on(server.serve_stateless(sites, &what))?;
     } else {
-        let home = Home::new(home)?;
-        let sites = home_sites(&home, config, &vendors, buckets)?;
-        let token_key = server.options.token_key.clone();
-        server.options.token_key = arguments.tls.token_key_in(home.root(), token_key)?;
-        follow::others(&home, config, &vendors);
-        runtime.block_on(server.serve_home(&home, sites, vendors))?;
+        let from_home = FromHome { home, config, vendors, buckets, tls: &arguments.tls };
+        from_home.serve(server, &runtime)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The sites of a home. Before a vendor is served, what a killed push has left is finished.
-fn home_sites(
-    home: &Home,
-    config: &Config,
-    vendors: &[VendorName],
-    buckets: Buckets,
-) -> Result<HomeSites, Failure> {
-    for name in vendors {
-        vendors::existing(home, config, name)?;
-    }
-    home.ensure()?;
-    let sites = HomeSites::new(home, config, vendors.to_vec(), buckets)?;
-    for vendor in sites.vendors().context(|| format!("cannot read {}", home.root().display()))? {
-        // Each request for bytes of this vendor would fail.
-        check_storage(&vendor, config)?;
-        // A damaged vendor does not keep the others from being served. Its checkout is served as it is.
-        if let Err(failure) = recover(&vendor, config) {
-            output::error(&format!("Cannot bring vendor {} up to date:\n{failure}", vendor.name()));
-        }
-    }
-    Ok(sites)
 }
 
 /// Raises the soft limit of open descriptors to the hard limit. Each client takes a descriptor, and one more while it gets a
@@ -180,13 +156,6 @@ fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// Finishes what a push left that was killed after its commit.
-fn recover(vendor: &Vendor, config: &Config) -> Result<(), Failure> {
-    let open = OpenRegistry::open(vendor, config, say_on_stderr())?;
-    open.remember_storage()?;
-    publication::recover(&open.registry())
-}
-
 /// A server that does not listen yet.
 struct Server<'a> {
     listen: SocketAddr,
@@ -195,29 +164,6 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Serves the vendors of a home. The home has a registration of the server for as long as the server accepts
-    /// connections.
-    async fn serve_home(self, home: &Home, sites: HomeSites, only: Vec<VendorName>) -> Result<(), Failure> {
-        let stop = stop_signal().context(|| "cannot listen for signals".into())?;
-        let (listener, address) = bind(self.listen).await?;
-        let options = self.observability.options(self.options).await?;
-        let (pid, secure) = (std::process::id(), options.is_secure());
-        let registration = ServerRegistration { address, pid, vendors: only, secure };
-        // Other commands find the server from here on. A connection waits until the metadata is loaded.
-        let registered = registration::register(&home.servers(), &registration);
-        // The disk may be full, or read-only. Clients do not need the registration.
-        let registered = registered.map_err(|error| {
-            output::error(&format!(
-                "Note: other commands of this machine do not find this server, and a push does not wait for it: \
-                 cannot register it in {}: {error}",
-                home.servers().display()
-            ));
-        });
-        let vendors = sites.vendors().context(|| format!("cannot read {}", home.root().display()))?;
-        say_addresses(&registration, &vendors);
-        answer(listener, sites, options, registered.ok(), stop).await
-    }
-
     /// Serves without a home, and so without a registration. `what` names the vendors for people.
     async fn serve_stateless(self, sites: impl SiteSource, what: &str) -> Result<(), Failure> {
         let stop = stop_signal().context(|| "cannot listen for signals".into())?;
@@ -270,27 +216,6 @@ async fn answer(
     };
     let served = raas_server::serve(listener, sites, options, stop).await;
     served.context(|| format!("the server on {address} failed"))
-}
-
-fn say_addresses(server: &ServerRegistration, vendors: &[Vendor]) {
-    let (address, scheme) = (server.reachable(), registration::scheme(server.secure));
-    match vendors {
-        [] => {
-            output::note(&format!(
-                "Serving on {scheme}://{address}; no vendor is set up yet (run raas setup ISV)"
-            ));
-        }
-        [one] => output::note(&format!("Serving {} on {scheme}://{address}", one.name())),
-        several => {
-            for vendor in several {
-                output::note(&format!(
-                    "Serving {0} on {scheme}://{0}.localhost:{1}",
-                    vendor.name(),
-                    address.port()
-                ));
-            }
-        }
-    }
 }
 
 /// Resolves at the first SIGTERM, SIGINT or SIGHUP. The second one ends the process at once, whatever the server waits for.

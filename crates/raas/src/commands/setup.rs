@@ -1,5 +1,6 @@
 //! `raas setup`.
 
+mod fleet;
 mod repair;
 
 use std::process::ExitCode;
@@ -34,8 +35,14 @@ use raas_publish::storage_note;
 )]
 pub(crate) struct Arguments {
     /// Set up this vendor
-    #[arg(value_name = "ISV")]
-    pub(crate) vendor: VendorName,
+    #[arg(value_name = "ISV", required_unless_present = "fleet")]
+    pub(crate) vendor: Option<VendorName>,
+
+    /// Bring the servers of all vendors into the cluster: one deployment, with a way in for each vendor
+    ///
+    /// The vendors are those of raas.cfg with an `s3_bucket`, and raas.cfg has `fleet = yes` in [openshift].
+    #[arg(long, conflicts_with_all = ["vendor", "s3bucket", "oodomain", "accept_storage", "repair"])]
+    fleet: bool,
 
     /// Keep the objects in this S3 bucket, and write it to raas.cfg
     #[arg(long, value_name = "NAME", value_parser = word)]
@@ -128,11 +135,15 @@ struct SetupReport {
 
 pub(crate) fn run(home: &Home, config: Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = arguments.settings();
-    let config = config.with_settings(&arguments.vendor, &settings)?;
+    let config = match &arguments.vendor {
+        Some(vendor) => config.with_settings(vendor, &settings)?,
+        None => config,
+    };
     if arguments.dry_run || arguments.print {
         return inspect(&config, arguments);
     }
-    let vendor = home.vendor(&arguments.vendor);
+    let Some(name) = &arguments.vendor else { return fleet::run(&config, arguments) };
+    let vendor = home.vendor(name);
     let existed = vendor.exists();
     let say = |line: String| {
         if !arguments.json {
@@ -248,12 +259,15 @@ fn complete(vendor: &Vendor, open: &OpenRegistry<'_>, existed: bool) -> Result<(
 /// Shows what a setup would make in the cluster.
 fn inspect(config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Arguments { vendor, create, json, print, .. } = arguments;
+    if vendor.is_none() {
+        platform::expect_fleet(config)?;
+    }
     if *print {
-        output::line(platform::manifests(config, vendor)?.trim_end());
+        output::line(platform::manifests(config, vendor.as_ref())?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     platform::expect_cluster(config, "--dry-run")?;
-    let changes = platform::preview(config, vendor, *create)?;
+    let changes = platform::preview(config, vendor.as_ref(), *create)?;
     if *json {
         output::json(&serde_json::json!({ "vendor": vendor, "changes": changes }));
     } else {

@@ -244,7 +244,8 @@ fn print(status: &Status) {
             Outcome::Warning => "warn",
             Outcome::Failed => "FAIL",
         };
-        output::line(&format!("{outcome:4}  {:9}  {}", check.name, check.found));
+        let took = check.milliseconds.map(|time| format!(" ({time} ms)")).unwrap_or_default();
+        output::line(&format!("{outcome:4}  {:9}  {}{took}", check.name, check.found));
         for detail in &check.details {
             output::line(&format!("                 {detail}"));
         }

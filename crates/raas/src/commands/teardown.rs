@@ -18,11 +18,15 @@ use crate::platform;
 /// The command removes exactly what `raas setup` has made there, after asking. The bucket, the record, the home and the
 /// project stay, so `raas setup` brings everything back.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  raas teardown bigdatainc")]
+#[command(after_long_help = "Example:\n  raas teardown bigdatainc\n  raas teardown --fleet")]
 pub(crate) struct Arguments {
     /// Remove the servers of this vendor
-    #[arg(value_name = "ISV")]
-    pub(crate) vendor: VendorName,
+    #[arg(value_name = "ISV", required_unless_present = "fleet")]
+    pub(crate) vendor: Option<VendorName>,
+
+    /// Remove the servers of all vendors from the cluster
+    #[arg(long, conflicts_with = "vendor")]
+    fleet: bool,
 
     /// Do not ask
     #[arg(long, short)]
@@ -36,22 +40,33 @@ pub(crate) struct Arguments {
 /// The result for scripts.
 #[derive(Serialize)]
 struct TeardownReport {
-    vendor: VendorName,
+    /// Nothing for the fleet.
+    vendor: Option<VendorName>,
     platform: &'static str,
     removed: Vec<String>,
 }
 
 pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { vendor, yes, json } = arguments;
+    let Arguments { vendor, yes, json, .. } = arguments;
     if platform::is_local(config) {
         platform::expect_cluster(config, "`raas teardown`")?;
     }
-    let chosen = platform::choose(home, config, vendor, false)?;
+    let chosen = match vendor {
+        Some(vendor) => {
+            reject_vendor_of_fleet(config, vendor)?;
+            platform::choose(home, config, vendor, false)?
+        }
+        None => platform::fleet(config, false)?,
+    };
+    let whose = vendor.as_ref().map_or("the fleet".to_owned(), ToString::to_string);
     let place = chosen.place.unwrap_or_default();
     if !yes {
-        let made = platform::made(home, config, vendor)?;
+        let made = match vendor {
+            Some(vendor) => platform::made(home, config, vendor)?,
+            None => platform::made_for_fleet(config)?,
+        };
         if made.is_empty() {
-            output::line(&format!("Nothing of {vendor} is in {place}"));
+            output::line(&format!("Nothing of {whose} is in {place}"));
             return Ok(ExitCode::SUCCESS);
         }
         output::error(&format!("This will be removed from {place}:"));
@@ -63,14 +78,31 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: &Arguments) -> Result
             output::line(line);
         }
     };
-    let removed = chosen.platform.remove(vendor, &say)?;
+    // The platform knows whose servers they are. A fleet has every vendor of the configuration.
+    let named = vendor.clone().or_else(|| config.vendors().next().cloned());
+    let removed = named.map_or(Ok(Vec::new()), |vendor| chosen.platform.remove(&vendor, &say))?;
     if removed.is_empty() {
-        say(&format!("Nothing of {vendor} is in {place}"));
+        say(&format!("Nothing of {whose} is in {place}"));
     }
     if *json {
         output::json(&TeardownReport { vendor: vendor.clone(), platform: chosen.platform.name(), removed });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Rejects a vendor whose servers are those of all vendors.
+fn reject_vendor_of_fleet(config: &Config, vendor: &VendorName) -> Result<(), Failure> {
+    if !config.openshift.fleet || platform::expect_cluster(config, "").is_err() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Usage,
+        format!("the servers of {vendor} are those of the fleet, which has other vendors too"),
+    )
+    .hint(format!(
+        "take `s3_bucket` out of [{vendor}] and run `raas setup --fleet`: it removes the vendor's route"
+    ))
+    .hint("remove the servers of all vendors with `raas teardown --fleet`"))
 }
 
 /// Asks a person. Without a terminal, nobody can answer.

@@ -1,4 +1,4 @@
-//! The part of the configuration that a cluster's servers of one vendor need, with the files that it names.
+//! The part of the configuration that a cluster's servers of some vendors need, with the files that it names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +47,7 @@ const NOT_FOR_SERVERS: [&str; 6] =
 /// The most bytes of all files together: they go into one secret of Kubernetes, which holds 1 MiB.
 const MAX_SIZE: usize = 700_000;
 
-/// `raas.cfg` for the servers of one vendor, and the files that it names.
+/// `raas.cfg` for the servers of some vendors, and the files that it names.
 #[derive(Debug)]
 pub(crate) struct Excerpt {
     /// The files by name.
@@ -55,47 +55,61 @@ pub(crate) struct Excerpt {
 }
 
 impl Config {
-    /// The configuration for the servers of a vendor. With `placeholders`, it holds no secret.
+    /// The configuration for servers of these vendors. With `placeholders`, it holds no secret.
     ///
     /// # Errors
     /// A file cannot be read, or all together are too large.
-    pub(crate) fn excerpt(&self, vendor: &VendorName, placeholders: bool) -> Result<Excerpt, Failure> {
-        let folder = self.source.path();
-        let folder = folder.parent().unwrap_or(Path::new(""));
-        let (mut text, mut files) = (String::new(), BTreeMap::new());
-        for section in ["aws", vendor.as_str()] {
-            let entries = self.values.iter().filter(|entry| entry.section == section);
-            let entries: Vec<&Entry> =
-                entries.filter(|entry| !NOT_FOR_SERVERS.contains(&entry.key.as_str())).collect();
-            if entries.is_empty() {
-                continue;
-            }
-            text.push_str(&format!("[{section}]\n"));
-            for Entry { key, value, .. } in entries {
-                let mut value = value.expose().to_owned();
-                let names_a_file = FILES.contains(&key.as_str()) && !value.starts_with("-----BEGIN");
-                if names_a_file {
-                    let content = match placeholders {
-                        true => PLACEHOLDER.to_owned(),
-                        false => read(key, &folder.join(&value))?,
-                    };
-                    files.insert(key.clone(), Secret::new(content));
-                    value = format!("{SERVER_FOLDER}/{key}");
-                } else if placeholders && sections::is_secret(section, key) {
-                    PLACEHOLDER.clone_into(&mut value);
-                }
-                text.push_str(&format!("{key} = {}\n", written(&value)));
-            }
+    pub(crate) fn excerpt(&self, vendors: &[VendorName], placeholders: bool) -> Result<Excerpt, Failure> {
+        let mut excerpt = Excerpt { files: BTreeMap::new() };
+        let mut text = self.section("aws", "", placeholders, &mut excerpt)?;
+        for vendor in vendors {
+            // A single vendor's files need no name of the vendor.
+            let prefix = if vendors.len() == 1 { String::new() } else { format!("{vendor}.") };
+            text.push_str(&self.section(vendor.as_str(), &prefix, placeholders, &mut excerpt)?);
         }
-        files.insert("raas.cfg".to_owned(), Secret::new(text));
-        let size: usize = files.values().map(|file| file.expose().len()).sum();
+        excerpt.files.insert("raas.cfg".to_owned(), Secret::new(text));
+        let size: usize = excerpt.files.values().map(|file| file.expose().len()).sum();
         if size > MAX_SIZE {
-            let message = format!("the configuration and the files of {vendor} have {size} bytes");
+            let names: Vec<&str> = vendors.iter().map(VendorName::as_str).collect();
+            let message =
+                format!("the configuration and the files of {} have {size} bytes", names.join(", "));
             return Err(Failure::new(Kind::Usage, message)
                 .caused_by(format!("a secret of the cluster holds {MAX_SIZE} bytes"))
                 .hint("shorten the `htpasswd` file, or let another issuer give tokens"));
         }
-        Ok(Excerpt { files })
+        Ok(excerpt)
+    }
+
+    /// The text of a section for servers. The files that it names are added, with this prefix of their names.
+    fn section(
+        &self,
+        section: &str,
+        prefix: &str,
+        placeholders: bool,
+        excerpt: &mut Excerpt,
+    ) -> Result<String, Failure> {
+        let folder = self.source.path();
+        let folder = folder.parent().unwrap_or(Path::new(""));
+        let entries = self.values.iter().filter(|entry| entry.section == section);
+        let mut lines = String::new();
+        for Entry { key, value, .. } in entries.filter(|entry| !NOT_FOR_SERVERS.contains(&entry.key.as_str()))
+        {
+            let mut value = value.expose().to_owned();
+            let names_a_file = FILES.contains(&key.as_str()) && !value.starts_with("-----BEGIN");
+            if names_a_file {
+                let content = match placeholders {
+                    true => PLACEHOLDER.to_owned(),
+                    false => read(key, &folder.join(&value))?,
+                };
+                let name = format!("{prefix}{key}");
+                value = format!("{SERVER_FOLDER}/{name}");
+                excerpt.files.insert(name, Secret::new(content));
+            } else if placeholders && sections::is_secret(section, key) {
+                PLACEHOLDER.clone_into(&mut value);
+            }
+            lines.push_str(&format!("{key} = {}\n", written(&value)));
+        }
+        Ok(if lines.is_empty() { lines } else { format!("[{section}]\n{lines}") })
     }
 }
 
@@ -137,7 +151,7 @@ mod tests {
     #[test]
     fn the_servers_read_their_own_part_and_the_same_settings_come_out() {
         let (_folder, config) = load(TEXT, &[("users", "u:$2y$05$hash\n")]);
-        let excerpt = config.excerpt(&"acme".parse().unwrap(), false).unwrap();
+        let excerpt = config.excerpt(&["acme".parse().unwrap()], false).unwrap();
         let text = excerpt.files["raas.cfg"].expose();
         assert!(!text.contains("ooo") && !text.contains("openshift_domain"), "{text}");
         assert!(text.contains("htpasswd = /etc/raas/htpasswd\n"), "{text}");
@@ -149,10 +163,21 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_of_a_fleet_read_the_parts_of_all_vendors() {
+        let (_folder, config) =
+            load(&format!("{TEXT}htpasswd = others\n"), &[("users", "u"), ("others", "o")]);
+        let excerpt = config.excerpt(&["acme".parse().unwrap(), "other".parse().unwrap()], false).unwrap();
+        let text = excerpt.files["raas.cfg"].expose();
+        assert!(text.contains("[other]\ns3_bucket = ooo\nhtpasswd = /etc/raas/other.htpasswd\n"), "{text}");
+        let file = |name: &str| excerpt.files[name].expose();
+        assert_eq!((file("acme.htpasswd"), file("other.htpasswd")), ("u", "o"));
+    }
+
+    #[test]
     fn placeholders_stand_for_every_secret() {
         // The file of users is not even read.
         let (_folder, config) = load(TEXT, &[]);
-        let excerpt = config.excerpt(&"acme".parse().unwrap(), true).unwrap();
+        let excerpt = config.excerpt(&["acme".parse().unwrap()], true).unwrap();
         let all: String = excerpt.files.values().map(Secret::expose).collect();
         assert!(!all.contains("hun") && !all.contains("abcd"), "{all}");
         assert_eq!(all.matches(PLACEHOLDER).count(), 3, "{all}");
@@ -161,10 +186,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_a_secret_is_refused() {
         let (_folder, config) = load(TEXT, &[("users", &"u".repeat(MAX_SIZE))]);
-        let failure = config.excerpt(&"acme".parse().unwrap(), false).unwrap_err();
+        let failure = config.excerpt(&["acme".parse().unwrap()], false).unwrap_err();
         assert!(failure.message().contains("have 700"), "{failure}");
         let (_folder, config) = load(TEXT, &[]);
-        let failure = config.excerpt(&"acme".parse().unwrap(), false).unwrap_err();
+        let failure = config.excerpt(&["acme".parse().unwrap()], false).unwrap_err();
         assert!(failure.message().contains("`htpasswd`"), "{failure}");
     }
 }

@@ -73,6 +73,11 @@ impl ConfigRepository {
         Ok(repository)
     }
 
+    /// The commit of a branch as it is now. `None` if it cannot be asked for.
+    pub(super) fn version(remote: &Remote, branch: Option<&str>) -> Option<String> {
+        remote.head(branch).ok()?
+    }
+
     pub(super) fn address(&self) -> &str {
         &self.remote.address
     }

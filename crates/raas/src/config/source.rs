@@ -42,7 +42,7 @@ impl ConfigRequest {
     pub(crate) fn version(&self) -> Option<String> {
         if let (None, Some(address)) = (&self.file, &self.repository) {
             let remote = Remote { address: address.clone(), timeout: self.git_timeout };
-            return remote.head(self.branch.as_deref()).ok()?;
+            return ConfigRepository::version(&remote, self.branch.as_deref());
         }
         let file = match &self.file {
             Some(file) => file.clone(),

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use raas_base::failure::Failure;
+use raas_base::failure::{Failure, Kind};
 use raas_server::{CredentialError, CredentialSource, Credentials};
 
 use crate::config::Aws;
-use crate::storage::s3;
 
 #[derive(Debug)]
 struct NoCredentials;
@@ -23,5 +22,10 @@ impl CredentialSource for NoCredentials {
 /// A bucket needs credentials.
 #[expect(clippy::unused_async, reason = "the function of a build with S3 is asynchronous")]
 pub(crate) async fn source(_aws: &Aws, needed: bool) -> Result<Arc<dyn CredentialSource>, Failure> {
-    if needed { Err(s3::missing("a server redirects to an S3 bucket")) } else { Ok(Arc::new(NoCredentials)) }
+    if needed {
+        let message = "a server redirects to an S3 bucket, but this raas was built without S3";
+        return Err(Failure::new(Kind::Usage, message)
+            .hint("build raas with its default features: cargo install --path crates/raas --locked"));
+    }
+    Ok(Arc::new(NoCredentials))
 }

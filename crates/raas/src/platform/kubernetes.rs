@@ -1,17 +1,17 @@
-//! Makes the plan of a vendor's servers in a cluster of what the operator has set.
+//! Makes the plan of servers in a cluster of what the operator has set. No vendor stands for the fleet.
 
 use std::fs;
 
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_kubernetes::{
-    Access, Certificate, Change, Entry, Facts, Kubernetes, Namespace, Plan, Scale, manifests as manifests_of,
-    yaml,
+    Access, Certificate, Change, Entrance, Entry, Facts, Instance, Kubernetes, Namespace, Observed, Plan,
+    Registry, RolloutHealth, Scale, manifests as manifests_of, yaml,
 };
 use raas_platform::Platform as _;
 use raas_types::{BucketAccess, ImageReference, VendorName};
 
-use super::{Chosen, Replica};
+use super::{Chosen, Fact, FactState, Looked, Replica};
 use crate::config::{Config, Openshift, VendorSettings};
 
 /// The number of servers without a setting: one may be away while the other serves.
@@ -20,20 +20,28 @@ const SERVERS: Scale = Scale::Fixed(2);
 /// The file of the secret that all servers of a vendor sign tokens with.
 const TOKEN_KEY: &str = "token-key";
 
+/// How much memory a server may take without a setting, in MiB: one of a vendor, and one of the fleet.
+const MEMORY: u32 = 512;
+const FLEET_MEMORY: u32 = 2048;
+
 pub(super) fn open<'a>(
     config: &'a Config,
-    vendor: &'a VendorName,
+    vendor: Option<&VendorName>,
     create: bool,
 ) -> Result<Chosen<'a>, Failure> {
-    let platform = kubernetes(config, vendor, create)?;
+    let platform = kubernetes(config, vendor)?.creating(create);
     let place = Some(platform.display_name());
     Ok(Chosen { platform: Box::new(platform), place })
 }
 
 /// What a setup would change, line by line.
-pub(crate) fn preview(config: &Config, vendor: &VendorName, create: bool) -> Result<Vec<String>, Failure> {
-    let platform = kubernetes(config, vendor, create)?;
-    let preview = platform.preview(vendor)?;
+pub(crate) fn preview(
+    config: &Config,
+    vendor: Option<&VendorName>,
+    create: bool,
+) -> Result<Vec<String>, Failure> {
+    let platform = kubernetes(config, vendor)?.creating(create);
+    let preview = platform.preview()?;
     let mut lines = Vec::new();
     if preview.needs_namespace {
         lines.push(format!("+ {}", platform.display_name()));
@@ -45,41 +53,100 @@ pub(crate) fn preview(config: &Config, vendor: &VendorName, create: bool) -> Res
     Ok(lines)
 }
 
-/// The manifests of a vendor for people, with placeholders in place of secrets. No cluster is asked.
-pub(crate) fn manifests(config: &Config, vendor: &VendorName) -> Result<String, Failure> {
+/// The manifests for people, with placeholders in place of secrets. No cluster is asked.
+pub(crate) fn manifests(config: &Config, vendor: Option<&VendorName>) -> Result<String, Failure> {
     let facts = Facts { has_routes: true, ..Facts::default() };
-    let plan = plan(config, vendor, &facts, Secrets::Placeholders)?;
+    let plan = plan(config, &instance(config, vendor), &facts, Secrets::Placeholders)?;
     Ok(yaml::documents(&manifests_of::for_people(&plan)))
 }
 
-/// Checks the settings of a vendor. Whether the cluster has routes shows later.
-pub(super) fn check_settings(config: &Config, vendor: &VendorName) -> Result<(), Failure> {
+/// Checks the settings. Whether the cluster has routes shows later.
+pub(super) fn check_settings(config: &Config, vendor: Option<&VendorName>) -> Result<(), Failure> {
     let facts = Facts { has_routes: true, ..Facts::default() };
-    plan(config, vendor, &facts, Secrets::Real).map(drop)
+    let instance = instance(config, vendor);
+    if let Some(vendor) = vendor {
+        // A fleet leaves out the vendors without a bucket.
+        check(vendor, &instance, config, &entry(&config.openshift, &facts))?;
+    }
+    plan(config, &instance, &facts, Secrets::Real).map(drop)
 }
 
-/// The names of what a setup has made for a vendor.
-pub(crate) fn made(config: &Config, vendor: &VendorName) -> Result<Vec<String>, Failure> {
-    kubernetes(config, vendor, false)?.made(vendor)
+/// The names of what a setup has made.
+pub(super) fn made(config: &Config, vendor: Option<&VendorName>) -> Result<Vec<String>, Failure> {
+    kubernetes(config, vendor)?.made()
 }
 
-pub(super) fn replicas(config: &Config, vendor: &VendorName) -> Result<Vec<Replica>, Failure> {
-    let platform = kubernetes(config, vendor, false)?;
-    let servers = platform.observe(vendor)?;
-    let replica = |server| Replica { revision: platform.revision(&server).map(Some), server };
-    Ok(servers.into_iter().map(replica).collect())
+/// What the cluster says of a vendor's servers, and what each of them serves of the vendor.
+pub(super) fn look(config: &Config, vendor: &VendorName) -> Result<Looked, Failure> {
+    let platform = kubernetes(config, Some(vendor))?;
+    let observed = platform.look()?;
+    let servers = if observed.has_namespace { platform.observe(vendor)? } else { Vec::new() };
+    let replica = |server| {
+        let revision = platform.site(&server, vendor).map(|site| Some(site.revision.unwrap_or_default()));
+        Replica { server, revision }
+    };
+    let own = config.vendor(vendor).registry_hosts;
+    let is_own =
+        |entrance: &&Entrance| own.is_empty() || own.iter().any(|host| host.as_str() == entrance.host);
+    let entrances: Vec<&Entrance> = observed.entrances.iter().filter(is_own).collect();
+    let setup = format!("raas setup {vendor}");
+    Ok(Looked {
+        facts: facts_of(&observed, &entrances, &setup),
+        replicas: servers.into_iter().map(replica).collect(),
+        hosts: entrances.iter().map(|entrance| entrance.host.clone()).collect(),
+    })
 }
 
-fn kubernetes<'a>(
-    config: &'a Config,
-    vendor: &'a VendorName,
-    create: bool,
-) -> Result<Kubernetes<'a>, Failure> {
+fn facts_of(observed: &Observed, entrances: &[&Entrance], setup: &str) -> Vec<Fact> {
+    let fact = |name, state, found: String, fix: &str| Fact { name, state, found, fix: fix.to_owned() };
+    let place = &observed.place;
+    if !observed.has_namespace {
+        let found = format!("{place} is not there, or you may not read it");
+        return vec![fact("project", FactState::Bad, found, &format!("{setup} --create"))];
+    }
+    let mut facts = vec![fact("project", FactState::Good, format!("{place} is there"), "")];
+    facts.push(match &observed.rollout {
+        RolloutHealth::Done(servers) => {
+            let found = format!("{servers} servers run what was set up, and are ready");
+            fact("rollout", FactState::Good, found, "")
+        }
+        RolloutHealth::Going(line) => {
+            fact("rollout", FactState::Waiting, line.clone(), "wait, and ask again")
+        }
+        RolloutHealth::Failed(reason) => {
+            let fix = format!("run `{setup}`, which says why");
+            fact("rollout", FactState::Bad, format!("the rollout has failed: {reason}"), &fix)
+        }
+        RolloutHealth::Missing => fact("rollout", FactState::Bad, "no deployment is there".to_owned(), setup),
+    });
+    for Entrance { name, host, refusal } in entrances {
+        facts.push(match refusal {
+            None => fact("route", FactState::Good, format!("{name} brings clients of {host} in"), ""),
+            Some(reason) => {
+                let fix = format!("run `{setup}`, which says what to do");
+                fact("route", FactState::Bad, format!("{name} brings no client of {host} in: {reason}"), &fix)
+            }
+        });
+    }
+    facts
+}
+
+/// The servers of a vendor, or the fleet.
+fn instance(config: &Config, vendor: Option<&VendorName>) -> Instance {
+    match vendor {
+        Some(vendor) if !config.openshift.fleet => Instance::Vendor(vendor.clone()),
+        _ => Instance::Fleet,
+    }
+}
+
+fn kubernetes<'a>(config: &'a Config, vendor: Option<&VendorName>) -> Result<Kubernetes<'a>, Failure> {
+    let instance = instance(config, vendor);
     // What is missing is found before a password is sent.
-    let namespace = namespace(config, vendor)?;
+    let namespace = namespace(config, &instance)?;
     let cluster = access(&config.openshift).open()?;
-    let planner = move |facts: &Facts| plan(config, vendor, facts, Secrets::Real);
-    Ok(Kubernetes::new(cluster, namespace, create, Box::new(planner)))
+    let of = instance.clone();
+    let planner = move |facts: &Facts| plan(config, &of, facts, Secrets::Real);
+    Ok(Kubernetes::new(cluster, namespace, instance, Box::new(planner)))
 }
 
 fn access(openshift: &Openshift) -> Access {
@@ -101,11 +168,24 @@ enum Secrets {
     Placeholders,
 }
 
-fn plan(config: &Config, vendor: &VendorName, facts: &Facts, secrets: Secrets) -> Result<Plan, Failure> {
-    let (openshift, settings) = (&config.openshift, config.vendor(vendor));
+fn plan(config: &Config, instance: &Instance, facts: &Facts, secrets: Secrets) -> Result<Plan, Failure> {
+    let openshift = &config.openshift;
+    let vendors: Vec<VendorName> = match instance {
+        Instance::Vendor(vendor) => vec![vendor.clone()],
+        Instance::Fleet => config.with_buckets().map(|(vendor, _)| vendor.clone()).collect(),
+    };
+    if vendors.is_empty() {
+        return Err(Failure::new(
+            Kind::Usage,
+            "no vendor of the configuration has a bucket that a fleet could follow",
+        )
+        .hint("set `s3_bucket` in the sections of the vendors in raas.cfg"));
+    }
     let entry = entry(openshift, facts);
-    check(vendor, &settings, openshift, config, &entry)?;
-    let mut files = config.excerpt(vendor, secrets == Secrets::Placeholders)?.files;
+    for vendor in &vendors {
+        check(vendor, instance, config, &entry)?;
+    }
+    let mut files = config.excerpt(&vendors, secrets == Secrets::Placeholders)?.files;
     let token_key = match secrets {
         Secrets::Placeholders => Secret::new("REPLACE-ME-WITH-64-RANDOM-HEX-DIGITS"),
         Secrets::Real => facts.files.get(TOKEN_KEY).cloned().unwrap_or_else(raas_kubernetes::random_key),
@@ -115,30 +195,32 @@ fn plan(config: &Config, vendor: &VendorName, facts: &Facts, secrets: Secrets) -
         None => SERVERS,
         Some(text) => text.parse().map_err(|error: String| wrong("servers", &error))?,
     };
+    let registry = |vendor: &VendorName| {
+        let settings = config.vendor(vendor);
+        let certificate = certificate(vendor, &settings, secrets)?;
+        Ok(Registry { vendor: vendor.clone(), hosts: settings.registry_hosts, certificate })
+    };
+    let registries = vendors.iter().map(registry).collect::<Result<_, Failure>>()?;
+    let memory = if *instance == Instance::Fleet { FLEET_MEMORY } else { MEMORY };
     Ok(Plan {
-        vendor: vendor.clone(),
-        namespace: namespace(config, vendor)?,
+        instance: instance.clone(),
+        namespace: namespace(config, instance)?,
         image: image(openshift)?,
         pull_secrets: openshift.pull_secrets.clone(),
         scale,
         files,
         environment_secret: openshift.server_secret.clone(),
         service_account: openshift.service_account.clone(),
-        hosts: settings.registry_hosts.clone(),
-        certificate: certificate(vendor, &settings, secrets)?,
+        memory: openshift.server_memory.unwrap_or(memory),
+        registries,
         entry,
         monitored: facts.has_monitors,
     })
 }
 
 /// Finds contradictions before anything is made.
-fn check(
-    vendor: &VendorName,
-    settings: &VendorSettings,
-    openshift: &Openshift,
-    config: &Config,
-    entry: &Entry,
-) -> Result<(), Failure> {
+fn check(vendor: &VendorName, instance: &Instance, config: &Config, entry: &Entry) -> Result<(), Failure> {
+    let (openshift, settings) = (&config.openshift, config.vendor(vendor));
     if settings.s3_bucket.is_none() {
         return Err(Failure::new(
             Kind::Usage,
@@ -147,6 +229,15 @@ fn check(
         .caused_by("the servers have no disk that lasts; a push reaches them through the bucket")
         .hint(format!(
             "set `s3_bucket` in [{vendor}] of raas.cfg, or run: raas setup {vendor} --s3bucket NAME"
+        )));
+    }
+    if settings.registry_hosts.is_empty() && *instance == Instance::Fleet {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{vendor} has no host, by which a fleet could know it"),
+        )
+        .hint(format!(
+            "set `registry_host` in [{vendor}]; the servers of a fleet choose the vendor by the host"
         )));
     }
     if settings.registry_hosts.is_empty() && *entry != Entry::Route {
@@ -171,11 +262,19 @@ fn check(
 }
 
 /// The vendor's project, or that of all vendors.
-fn namespace(config: &Config, vendor: &VendorName) -> Result<Namespace, Failure> {
-    let named = config.vendor(vendor).openshift_domain.or_else(|| config.openshift.domain.clone());
-    let named = named.ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("the project of {vendor} in the cluster is not known"))
-            .hint(format!("set `domain` in [openshift], or run: raas setup {vendor} --oodomain NAME"))
+fn namespace(config: &Config, instance: &Instance) -> Result<Namespace, Failure> {
+    let own = match instance {
+        Instance::Vendor(vendor) => config.vendor(vendor).openshift_domain,
+        Instance::Fleet => None,
+    };
+    let hint = match instance {
+        Instance::Vendor(vendor) => {
+            format!("set `domain` in [openshift], or run: raas setup {vendor} --oodomain NAME")
+        }
+        Instance::Fleet => "set `domain` in [openshift]".to_owned(),
+    };
+    let named = own.or_else(|| config.openshift.domain.clone()).ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("the project of {instance} in the cluster is not known")).hint(hint)
     })?;
     named.parse().map_err(|error: String| wrong("domain", &error))
 }

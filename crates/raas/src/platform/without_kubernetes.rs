@@ -4,36 +4,35 @@
 use raas_base::failure::{Failure, Kind};
 use raas_types::VendorName;
 
-use super::{Chosen, Replica};
+use super::{Chosen, Looked};
 use crate::config::Config;
 
-pub(super) fn open<'a>(_: &'a Config, vendor: &'a VendorName, _: bool) -> Result<Chosen<'a>, Failure> {
+pub(super) fn open<'a>(_: &'a Config, vendor: Option<&VendorName>, _: bool) -> Result<Chosen<'a>, Failure> {
     Err(missing(vendor))
 }
 
-pub(super) fn check_settings(_: &Config, vendor: &VendorName) -> Result<(), Failure> {
+pub(super) fn check_settings(_: &Config, vendor: Option<&VendorName>) -> Result<(), Failure> {
     Err(missing(vendor))
 }
 
-pub(crate) fn preview(_: &Config, vendor: &VendorName, _: bool) -> Result<Vec<String>, Failure> {
+pub(crate) fn preview(_: &Config, vendor: Option<&VendorName>, _: bool) -> Result<Vec<String>, Failure> {
     Err(missing(vendor))
 }
 
-pub(crate) fn manifests(_: &Config, vendor: &VendorName) -> Result<String, Failure> {
+pub(crate) fn manifests(_: &Config, vendor: Option<&VendorName>) -> Result<String, Failure> {
     Err(missing(vendor))
 }
 
-pub(crate) fn made(_: &Config, vendor: &VendorName) -> Result<Vec<String>, Failure> {
+pub(super) fn made(_: &Config, vendor: Option<&VendorName>) -> Result<Vec<String>, Failure> {
     Err(missing(vendor))
 }
 
-pub(super) fn replicas(_: &Config, vendor: &VendorName) -> Result<Vec<Replica>, Failure> {
-    Err(missing(vendor))
+pub(super) fn look(_: &Config, vendor: &VendorName) -> Result<Looked, Failure> {
+    Err(missing(Some(vendor)))
 }
 
-fn missing(vendor: &VendorName) -> Failure {
-    let message =
-        format!("the servers of {vendor} run in a cluster, but this raas was built without Kubernetes");
-    Failure::new(Kind::Usage, message)
+fn missing(vendor: Option<&VendorName>) -> Failure {
+    let servers = vendor.map_or("the fleet runs".to_owned(), |vendor| format!("the servers of {vendor} run"));
+    Failure::new(Kind::Usage, format!("{servers} in a cluster, but this raas was built without Kubernetes"))
         .hint("build raas with its default features: cargo install --path crates/raas --locked")
 }

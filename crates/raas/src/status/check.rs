@@ -1,5 +1,7 @@
 //! One check of `raas status` or `raas doctor`, and its outcome.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use raas_base::failure::Failure;
@@ -18,6 +20,20 @@ pub(crate) struct Check {
     /// What the user can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fix: Option<String>,
+    /// How long the check took. Checks of one step have the time of the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) milliseconds: Option<u64>,
+}
+
+/// Makes the checks of one step, with the time that they took.
+pub(crate) fn timed(make: impl FnOnce() -> Vec<Check>) -> Vec<Check> {
+    let begun = Instant::now();
+    let mut checks = make();
+    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    for check in &mut checks {
+        check.milliseconds.get_or_insert(took);
+    }
+    checks
 }
 
 /// The outcome of a check.
@@ -37,7 +53,14 @@ const MOST_DETAILS: usize = 20;
 
 impl Check {
     pub(crate) fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, found: found.into(), details: Vec::new(), fix: None }
+        Self {
+            name,
+            outcome: Outcome::Ok,
+            found: found.into(),
+            details: Vec::new(),
+            fix: None,
+            milliseconds: None,
+        }
     }
 
     pub(crate) fn warning(name: &'static str, found: impl Into<String>) -> Self {

@@ -2,28 +2,84 @@
 
 use raas_publish::home::{Home, Vendor};
 
-use super::Check;
-use crate::config::Config;
-use crate::platform::{self, Replica};
+use super::certificate;
+use super::check::timed;
+use super::server::{PublishedRepositories, check_registry};
+use super::{Check, Outcome};
+use crate::config::{Config, RegistryAddress};
+use crate::platform::{self, Fact, FactState, Replica};
 
-/// Checks each server of the vendor on its platform.
-pub(super) fn check(home: &Home, config: &Config, vendor: &Vendor) -> Vec<Check> {
+/// Checks what the platform says, each server of the vendor on it, and the registry as clients reach it.
+pub(super) fn check(
+    home: &Home,
+    config: &Config,
+    vendor: &Vendor,
+    published: &PublishedRepositories,
+) -> Vec<Check> {
     let name = vendor.name();
-    let replicas = match platform::replicas(home, config, name) {
-        Ok(replicas) => replicas,
-        Err(failure) => return vec![Check::unable("server", &failure)],
-    };
-    if replicas.is_empty() {
-        let found = format!("no server of {name} runs on the platform {}", platform::name(config));
-        return vec![Check::failed("server", found, format!("run `raas setup {name}`"))];
+    let revision = vendor.checkout().revision().to_replace().map(|revision| revision.to_string());
+    let revision = revision.unwrap_or_default();
+    let mut hosts = Vec::new();
+    let mut checks = timed(|| {
+        let looked = match platform::look(home, config, name) {
+            Ok(looked) => looked,
+            Err(failure) => return vec![Check::unable("server", &failure)],
+        };
+        hosts = looked.hosts;
+        let waits = |replica: &Replica| waits_for_publication(replica, &revision);
+        let all_wait = !looked.replicas.is_empty() && looked.replicas.iter().all(waits);
+        let mut checks: Vec<Check> = looked.facts.iter().map(|fact| check_fact(fact, all_wait)).collect();
+        if looked.replicas.is_empty() {
+            let found = format!("no server of {name} runs on the platform {}", platform::name(config));
+            checks.push(Check::failed("server", found, format!("run `raas setup {name}`")));
+        }
+        checks.extend(looked.replicas.iter().map(|replica| check_replica(replica, &revision)));
+        checks
+    });
+    let is_reachable = checks.iter().all(|check| check.outcome != Outcome::Failed || check.name == "server");
+    // Before the first publication, no router sends clients on to the servers.
+    if !revision.is_empty() && is_reachable {
+        for registry in addresses(config, vendor, &hosts) {
+            checks.extend(timed(|| certificate::check(&registry).into_iter().collect()));
+            checks.extend(timed(|| check_registry(&registry, vendor, published)));
+        }
     }
-    let published = vendor.checkout().revision().to_replace().map(|revision| revision.to_string());
-    replicas.iter().map(|replica| check_replica(replica, published.as_deref().unwrap_or_default())).collect()
+    checks
+}
+
+/// The addresses that people pull from: those of the configuration, or else those that the platform has made.
+fn addresses(config: &Config, vendor: &Vendor, hosts: &[String]) -> Vec<RegistryAddress> {
+    let configured = config.vendor(vendor.name()).registry_addresses;
+    match (hosts, configured.is_empty()) {
+        ([], _) => Vec::new(),
+        (_, false) => configured,
+        (made, true) => made.iter().filter_map(|host| host.parse().ok()).collect(),
+    }
+}
+
+/// Whether a server runs, and only waits for the vendor's first publication.
+fn waits_for_publication(replica: &Replica, published: &str) -> bool {
+    published.is_empty() && matches!(&replica.revision, Ok(Some(revision)) if revision.is_empty())
+}
+
+fn check_fact(fact: &Fact, all_wait: bool) -> Check {
+    let Fact { name, state, found, fix } = fact;
+    match state {
+        FactState::Good => Check::ok(name, found.as_str()),
+        _ if all_wait && *name == "rollout" => {
+            Check::warning(name, "the servers run, and wait for the first publication")
+        }
+        FactState::Waiting => Check::warning(name, found.as_str()).fix(fix.as_str()),
+        FactState::Bad => Check::failed(name, found.as_str(), fix.as_str()),
+    }
 }
 
 fn check_replica(replica: &Replica, published: &str) -> Check {
     let pod = &replica.server.name;
     let look = format!("look into the log of {pod}, or at what deploys it");
+    if !replica.server.is_ready && waits_for_publication(replica, published) {
+        return Check::warning("server", format!("{pod} runs, and waits for the first publication"));
+    }
     if !replica.server.is_ready {
         return Check::failed("server", format!("{pod} is not ready"), look);
     }
@@ -48,7 +104,6 @@ mod tests {
     use raas_platform::Server;
 
     use super::*;
-    use crate::status::Outcome;
 
     #[test]
     fn a_server_must_be_ready_and_serve_the_last_publication() {
@@ -72,6 +127,28 @@ mod tests {
         for (replica, outcome, found) in table {
             let check = check_replica(&replica, "new");
             assert!(check.outcome == outcome && check.found.contains(found), "{check:?}");
+        }
+        // Before the first publication no server is ready, and that is no fault.
+        let check = check_replica(&replica(false, Ok(Some(""))), "");
+        assert!(
+            check.outcome == Outcome::Warning && check.found.contains("waits for the first"),
+            "{check:?}"
+        );
+        assert_eq!(check_replica(&replica(false, Ok(None)), "").outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_rollout_that_waits_for_the_first_publication_is_no_failure() {
+        let fact = |name, state| Fact { name, state, found: "found".into(), fix: "fix".into() };
+        let table = [
+            (fact("rollout", FactState::Good), false, Outcome::Ok),
+            (fact("rollout", FactState::Waiting), false, Outcome::Warning),
+            (fact("rollout", FactState::Bad), false, Outcome::Failed),
+            (fact("rollout", FactState::Bad), true, Outcome::Warning),
+            (fact("route", FactState::Bad), true, Outcome::Failed),
+        ];
+        for (fact, all_wait, outcome) in table {
+            assert_eq!(check_fact(&fact, all_wait).outcome, outcome, "{} {all_wait}", fact.name);
         }
     }
 }

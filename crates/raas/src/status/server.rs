@@ -141,7 +141,7 @@ pub(super) fn check(
 }
 
 /// Checks each address of a registry.
-fn check_registry(
+pub(super) fn check_registry(
     registry: &RegistryAddress,
     vendor: &Vendor,
     published: &PublishedRepositories,

@@ -1,15 +1,13 @@
 //! Opens the S3 bucket of a vendor.
 
-use std::sync::Arc;
-
 use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
-use raas_http::ForwardProxies;
 use raas_publish::home::Vendor;
 use raas_publish::storage::Storage;
-use raas_s3::{AwsSettings, Retries, S3, S3Options, S3Settings};
+use raas_s3::{Retries, S3, S3Options, S3Settings};
 
-use crate::config::{Aws, Config, VendorSettings};
+use crate::config::{Config, VendorSettings};
+use crate::credentials::{aws_settings, proxies};
 use crate::forwarding::forwards;
 
 /// Whether the command can do without the bucket. Then an unanswered request fails sooner.
@@ -45,15 +43,6 @@ pub(crate) fn open(
     Ok(Box::new(storage))
 }
 
-/// The proxies that the environment names, for requests to AWS and to services like it.
-///
-/// # Errors
-/// A variable is not the URL of a proxy.
-pub(crate) fn proxies() -> Result<Arc<ForwardProxies>, Failure> {
-    let proxies = ForwardProxies::from_environment();
-    proxies.map(Arc::new).map_err(|error| Failure::new(Kind::Usage, error.to_string()))
-}
-
 fn settings_of(settings: &VendorSettings) -> S3Settings {
     S3Settings {
         bucket: settings.s3_bucket.clone().unwrap_or_default(),
@@ -67,17 +56,6 @@ fn settings_of(settings: &VendorSettings) -> S3Settings {
         longest_pause: settings.s3_longest_pause,
         access: settings.access,
         cdn_url: settings.cdn_url.clone(),
-    }
-}
-
-/// The settings of `[aws]`.
-pub(crate) fn aws_settings(aws: &Aws) -> AwsSettings {
-    AwsSettings {
-        access_key_id: aws.access_key_id.clone(),
-        secret_access_key: aws.secret_access_key.clone(),
-        session_token: aws.session_token.clone(),
-        profile: aws.profile.clone(),
-        region: aws.region.clone(),
     }
 }
 
@@ -97,6 +75,10 @@ fn reject_host_below_registry(registry: &str, host: &str) -> Result<(), Failure>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use raas_http::ForwardProxies;
+    use raas_s3::AwsSettings;
     use raas_types::BucketAccess;
 
     use super::*;

@@ -23,8 +23,7 @@ pub(crate) fn open(
     Err(missing(&format!("the objects of {} are in an S3 bucket", vendor.name())))
 }
 
-/// The failure for a use of a bucket in a build without S3.
-pub(crate) fn missing(what: &str) -> Failure {
+fn missing(what: &str) -> Failure {
     Failure::new(Kind::Usage, format!("{what}, but this raas was built without S3"))
         .hint("build raas with its default features: cargo install --path crates/raas --locked")
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use raas_testkit::kubernetes::cluster::{Cluster, TOKEN};
+use raas_testkit::kubernetes::cluster::{Cluster, Rollout, TOKEN};
 use raas_testkit::s3::Server as S3;
 use serde_json::Value;
 
@@ -24,6 +24,12 @@ fn cluster_section(cluster: &Cluster) -> String {
 
 fn in_cluster(s3: &S3, cluster: &Cluster) -> Sandbox {
     sandbox(s3, &cluster_section(cluster))
+}
+
+/// Gives the vendor a host: an address, so that no resolver is asked.
+fn with_host(sandbox: &Sandbox, host: &str) {
+    let text = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    sandbox.write("raas.cfg", text.replace("[acme]\n", &format!("[acme]\nregistry_host = {host}\n")));
 }
 
 #[test]
@@ -105,6 +111,7 @@ fn the_deployed_arguments_and_files_start_a_server_that_serves_the_vendor() {
 fn status_asks_each_server_of_the_cluster() {
     let (s3, cluster) = (S3::new(&[BUCKET]), Cluster::openshift());
     let sandbox = in_cluster(&s3, &cluster);
+    with_host(&sandbox, "127.0.0.2");
     sandbox.ok(&["setup", "acme"]);
     let image = sandbox.write("app.tar", layout(1, 1000));
     let pushed = sandbox.json(&["push", "acme", "app", "--from", &image, "--json"]);
@@ -125,6 +132,108 @@ fn status_asks_each_server_of_the_cluster() {
     assert!(old.iter().all(|check| check["outcome"] == "failed"), "{old:?}");
     cluster.serve(pushed["commit"].as_str().unwrap());
     assert!(servers(&sandbox).iter().all(|check| check["outcome"] == "ok"), "{:?}", servers(&sandbox));
+}
+
+#[test]
+fn before_the_first_publication_setup_ends_and_status_says_what_the_servers_wait_for() {
+    let (s3, cluster) = (S3::new(&[BUCKET]), Cluster::openshift());
+    cluster.set_rollout(Rollout::Unpublished);
+    let sandbox = in_cluster(&s3, &cluster);
+    let text = sandbox.ok(&["setup", "acme"]);
+    assert!(
+        text.contains("2 servers run, and answer at https://raas-acme-mydomain.apps.example.com as soon as"),
+        "{text}"
+    );
+    let output = sandbox.run(&["status", "acme", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&status["healthy"], output.status.code()), (&true.into(), Some(0)), "{status}");
+    let checks = status["checks"].as_array().unwrap();
+    let waiting = |name: &str| {
+        let of_name = checks.iter().filter(|check| check["name"] == name);
+        let waits = |check: &&Value| check["found"].as_str().unwrap().ends_with("the first publication");
+        of_name.filter(waits).count()
+    };
+    assert_eq!((waiting("rollout"), waiting("server")), (1, 2), "{status}");
+    assert!(checks.iter().all(|check| check["milliseconds"].is_u64()), "{status}");
+}
+
+#[test]
+fn status_goes_through_the_route_to_the_servers() {
+    let (s3, cluster) = (S3::new(&[BUCKET]), Cluster::openshift());
+    let sandbox = in_cluster(&s3, &cluster);
+    let image = sandbox.write("app.tar", layout(1, 1000));
+    sandbox.ok(&["setup", "acme"]);
+    let pushed = sandbox.json(&["push", "acme", "app", "--from", &image, "--json"]);
+    cluster.serve(pushed["commit"].as_str().unwrap());
+    // What stands behind the route, at another address than the bucket.
+    let server =
+        crate::sandbox::Server::started(sandbox.command(&["serve", "acme", "--listen", "127.0.0.4:0"]));
+    with_host(&sandbox, &server.address.to_string());
+    sandbox.ok(&["setup", "acme"]);
+    let status = sandbox.json(&["status", "acme", "--json"]);
+    let found = |name: &str| -> Vec<&str> {
+        let checks = status["checks"].as_array().unwrap().iter();
+        checks.filter(|check| check["name"] == name).map(|check| check["found"].as_str().unwrap()).collect()
+    };
+    assert!(found("project")[0].starts_with("project mydomain on http://127.0.0.1:"), "{status}");
+    assert_eq!(found("rollout"), ["2 servers run what was set up, and are ready"]);
+    assert_eq!(found("route"), ["Route raas-acme.127.0.0.4 brings clients of 127.0.0.4 in"]);
+    assert_eq!(found("server").len(), 2);
+    assert!(
+        found("registry")[0].ends_with("answers /v1/_ping and /v2/ and serves the last publication"),
+        "{status}"
+    );
+    cluster.refuse_routes("HostAlreadyClaimed", "route other already exposes 127.0.0.4 and is older");
+    let output = sandbox.run(&["status", "acme"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let refused = "FAIL  route      Route raas-acme.127.0.0.4 brings no client of 127.0.0.4 in: HostAlreadyClaimed: route other";
+    assert!(output.status.code() == Some(1) && text.contains(refused), "{text}");
+}
+
+#[test]
+fn a_fleet_serves_all_vendors_with_a_bucket() {
+    let (s3, cluster) = (S3::new(&[BUCKET]), Cluster::openshift());
+    let sandbox = in_cluster(&s3, &cluster);
+    let error = sandbox.fails(2, &["setup", "--fleet"]);
+    assert!(error.contains("hint: set `fleet = yes` in [openshift]"), "{error}");
+    let text = fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    let text = text.replace("[openshift]\n", "[openshift]\nfleet = yes\n");
+    sandbox.write("raas.cfg", &text);
+    let error = sandbox.fails(2, &["setup", "--fleet"]);
+    assert!(error.contains("acme has no host") && error.contains("`registry_host` in [acme]"), "{error}");
+    let text = text.replace("[acme]\n", "[acme]\nregistry_host = 127.0.0.2\n");
+    sandbox.write(
+        "raas.cfg",
+        format!("{text}\n[other]\ns3_bucket = {BUCKET}-other\nregistry_host = 127.0.0.3\n"),
+    );
+
+    let output = sandbox.run(&["setup", "--fleet"]);
+    let made = crate::sandbox::succeeded(&output);
+    for line in ["+ Deployment raas\n", "+ Route raas.127.0.0.2\n", "2 servers answer at https://127.0.0.3\n"]
+    {
+        assert!(made.contains(line), "{made}");
+    }
+    assert!(sandbox.ok(&["setup", "--fleet"]).contains("Nothing changed in project mydomain"));
+    assert!(sandbox.ok(&["setup", "--fleet", "--dry-run"]).starts_with("Nothing would change"));
+    let json = sandbox.json(&["setup", "--fleet", "--json"]);
+    assert_eq!((json["changed"].as_bool(), json["vendors"].as_array().unwrap().len()), (Some(false), 2));
+    // A vendor's own setup knows the fleet.
+    sandbox.ok(&["setup", "acme"]);
+    assert!(cluster.paths().iter().all(|path| !path.ends_with("/raas-acme")), "{:?}", cluster.paths());
+    let image = sandbox.write("app.tar", layout(1, 1000));
+    let pushed = sandbox.json(&["push", "acme", "app", "--from", &image, "--json"]);
+    cluster.serve(pushed["commit"].as_str().unwrap());
+    let output = sandbox.run(&["status", "acme", "--json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let servers: Vec<&Value> =
+        status["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "server").collect();
+    assert!(servers.len() == 2 && servers.iter().all(|check| check["outcome"] == "ok"), "{status}");
+    // Nobody removes the servers of all vendors by naming one.
+    let error = sandbox.fails(2, &["teardown", "acme", "--yes"]);
+    assert!(error.contains("are those of the fleet") && error.contains("raas teardown --fleet"), "{error}");
+    let removed = sandbox.json(&["teardown", "--fleet", "--yes", "--json"]);
+    assert!(removed["vendor"].is_null() && cluster.paths().is_empty(), "{removed}");
+    assert!(sandbox.ok(&["teardown", "--fleet"]).contains("Nothing of the fleet is in project mydomain"));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Vendors that are deployed by a push to a git repository.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use raas_testkit::http::Server as HttpServer;
 use raas_testkit::layers::Pack;
 use raas_testkit::oci::Layout;
 use raas_testkit::openshift2::Broker;
@@ -116,9 +116,25 @@ fn a_vendor_without_a_repository_is_told_to_name_it() {
 #[test]
 fn openshift_2_is_set_up_and_pushed_to_as_by_the_original_tool() {
     let (sandbox, hosted) = deployed();
-    let application = HttpServer::of([("/v1/_ping", "true")]);
+    // A gear: each push is checked out, and a server serves what is checked out.
+    let checkout = sandbox.path("gear");
+    std::fs::create_dir(&checkout).unwrap();
+    let hook = hosted.join("hooks/post-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    let script =
+        format!("#!/bin/sh\nexec git --work-tree='{}' checkout --force --quiet main\n", checkout.display());
+    std::fs::write(&hook, script).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bucket = sandbox.home().join("acme/bucket");
+    let gear = sandbox.serve_alone(&[
+        "--metadata",
+        &format!("acme={}", checkout.display()),
+        "--bucket",
+        &format!("acme={}", bucket.display()),
+    ]);
     let git_url = format!("file://{}", hosted.display());
-    let broker = Broker::new("asdf1234asdf5678", "mydomain", &git_url, &application.url("/"));
+    let app_url = format!("http://{}/", gear.address);
+    let broker = Broker::new("asdf1234asdf5678", "mydomain", &git_url, &app_url);
     sandbox.write(
         "raas.cfg",
         format!(
@@ -135,6 +151,11 @@ fn openshift_2_is_set_up_and_pushed_to_as_by_the_original_tool() {
     let archive = sandbox.write("app.tar", image("1.0"));
     sandbox.ok(&["push", "acme", "app", "--from", &archive]);
     assert!(git(&hosted, &["ls-tree", "-r", "--name-only", "main"]).contains("crane/data/app.json"));
+    let client = Client::of(gear.address, "acme.localhost");
+    let published = git(&sandbox.home().join("acme/metadata.git"), &["rev-parse", "main"]);
+    let serves = || String::from_utf8(client.get("/-/revision").body).unwrap().trim() == published;
+    crate::serve::wait_for("the gear serves the push", serves);
+    client.pull("app", "1.0");
     let removed = sandbox.ok(&["teardown", "acme", "--yes"]);
     assert_eq!(removed, "Removed app registry of domain mydomain\n");
     assert!(broker.created().is_none());

@@ -48,6 +48,33 @@ fn add(files: &mut TreeFiles, root: &Path, folder: &str) {
 }
 
 #[test]
+fn a_healthcheck_asks_the_server_and_ends_with_0_or_1() {
+    let sandbox = published();
+    let checkout = sandbox.home().join("acme/checkout");
+    let bucket = sandbox.home().join("acme/bucket");
+    let server = sandbox.serve_alone(&[
+        "acme",
+        "--metadata",
+        checkout.to_str().unwrap(),
+        "--bucket",
+        bucket.to_str().unwrap(),
+    ]);
+    let address = server.address.to_string();
+    assert_eq!(sandbox.ok(&["healthcheck", &address]), "ok\n");
+    assert_eq!(sandbox.ok(&["healthcheck", "--ready", &address]), "ok\n");
+    // The port alone, and the address of the environment, with every address for this machine's.
+    assert_eq!(sandbox.ok(&["healthcheck", &server.address.port().to_string()]), "ok\n");
+    let mut command = sandbox.command(&["healthcheck"]);
+    let output = command.env("RAAS_LISTEN", format!("0.0.0.0:{}", server.address.port())).output().unwrap();
+    assert_eq!(crate::sandbox::succeeded(&output), "ok\n");
+    drop(server);
+    let output = sandbox.run(&["healthcheck", &address]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.starts_with(&format!("the server on {address} is not alive: ")), "{error}");
+}
+
+#[test]
 fn a_folder_of_metadata_and_a_folder_of_objects_are_enough() {
     let sandbox = published();
     let vendor = sandbox.home().join("acme");

@@ -93,7 +93,12 @@ impl Names {
     /// The line with digests and commits numbered in the order of their appearance, and without times.
     fn stable(&mut self, line: &str) -> String {
         let mut stable = String::new();
-        let mut rest = line;
+        // `raas status` says of each check how long it took.
+        if let Some((before, _)) = line.split_once("\"milliseconds\": ") {
+            return format!("{before}\"milliseconds\": N");
+        }
+        let took = line.strip_suffix(" ms)").and_then(|line| line.rsplit_once(" ("));
+        let mut rest = took.map_or(line, |(line, _)| line);
         while let Some(first) = rest.chars().next() {
             let end =
                 rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-:.".contains(c)).unwrap_or(rest.len());

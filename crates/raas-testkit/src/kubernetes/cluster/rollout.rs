@@ -8,6 +8,9 @@ use super::{Stored, Target, json_reply, missing};
 use crate::http::Reply;
 use crate::kubernetes::Exchange;
 
+/// The part of a pod's name that tells the new replica set.
+const NEW: &str = "7df94f5596-";
+
 /// How deployments go.
 #[derive(Debug, Clone)]
 pub enum Rollout {
@@ -26,6 +29,10 @@ pub enum Rollout {
     NoPod(String),
     /// A pod runs and does not become ready, with this message of its probe.
     NotReady(String),
+    /// All pods run, and none is ready, since nothing was ever published.
+    Unpublished,
+    /// The new pod finds nothing in the bucket, and an old one serves what was published before.
+    LostPointer,
     /// Nothing happens, and no condition says so: controllers are away.
     Stuck,
 }
@@ -48,16 +55,29 @@ impl Rollout {
                 "readyReplicas": replicas, "availableReplicas": replicas,
                 "conditions": [condition("Progressing", "True", "NewReplicaSetAvailable", "done")],
             }),
-            Self::Waiting { .. } | Self::NotReady(_) => json!({
+            Self::Waiting { .. } | Self::NotReady(_) | Self::LostPointer => json!({
                 "observedGeneration": generation, "replicas": replicas + 1, "updatedReplicas": 1,
                 "readyReplicas": replicas, "availableReplicas": replicas, "unavailableReplicas": 1,
                 "conditions": [late],
+            }),
+            Self::Unpublished => json!({
+                "observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
+                "unavailableReplicas": replicas, "conditions": [late],
             }),
             Self::NoPod(message) => json!({
                 "observedGeneration": generation, "unavailableReplicas": replicas,
                 "conditions": [late, condition("ReplicaFailure", "True", "FailedCreate", message)],
             }),
             Self::Stuck => json!({}),
+        }
+    }
+
+    /// Whether a pod has found a publication.
+    pub(super) fn is_published(&self, pod: &str) -> bool {
+        match self {
+            Self::Unpublished => false,
+            Self::LostPointer => !pod.contains(NEW),
+            _ => true,
         }
     }
 
@@ -97,10 +117,17 @@ impl Rollout {
             Self::Good => {
                 (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), true, running.clone())).collect()
             }
+            Self::Unpublished => {
+                (0..replicas).map(|n| pod(&format!("55d8d54949-pod{n}"), false, running.clone())).collect()
+            }
             Self::Waiting { reason, message, .. } => {
                 let waiting = json!({ "waiting": { "reason": reason, "message": message } });
                 vec![pod("55d8d54949-pod0", true, running), pod("7df94f5596-9hbfm", false, waiting)]
             }
+            Self::LostPointer => vec![
+                pod("55d8d54949-pod0", true, running.clone()),
+                pod(&format!("{NEW}9hbfm"), false, running),
+            ],
             Self::NotReady(_) => vec![pod("7df94f5596-9hbfm", false, running)],
             Self::NoPod(_) | Self::Stuck => Vec::new(),
         }
@@ -125,7 +152,7 @@ impl Rollout {
             Self::NotReady(message) => {
                 events.push(event("Pod", "raas-bigdatainc-7df94f5596-9hbfm", "Unhealthy", message));
             }
-            Self::Good | Self::Stuck => {}
+            Self::Good | Self::Unpublished | Self::LostPointer | Self::Stuck => {}
         }
         events
     }

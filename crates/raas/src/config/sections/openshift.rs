@@ -42,6 +42,10 @@ pub(crate) struct Openshift {
     pub(crate) context: Option<String>,
     /// How many servers run, such as `2` or `2-5`.
     pub(crate) servers: Option<String>,
+    /// How much memory a server may take, in MiB.
+    pub(crate) server_memory: Option<u32>,
+    /// Whether one deployment serves all vendors.
+    pub(crate) fleet: bool,
     /// Secrets of the project with which the cluster pulls the image.
     pub(crate) pull_secrets: Vec<String>,
     /// A secret of the project whose keys become environment variables of the servers.
@@ -189,6 +193,28 @@ pub(super) static SECTION: Section<Openshift> = Section {
             },
         )
         .default("2"),
+        Key::<Openshift>::new(
+            "server_memory",
+            "how much memory a server may take, in MiB",
+            "1024",
+            |openshift, value, _| {
+                let memory = value.text.parse().ok().filter(|memory| (128..=1_048_576).contains(memory));
+                let wrong = || value.error("expected a number of MiB from 128 to 1048576".into());
+                openshift.server_memory = Some(memory.ok_or_else(wrong)?);
+                Ok(())
+            },
+        )
+        .default("512; 2048 for a fleet"),
+        Key::<Openshift>::new(
+            "fleet",
+            "whether one deployment serves all vendors that have a bucket: yes or no; `raas setup --fleet` makes it",
+            "no",
+            |openshift, value, _| {
+                openshift.fleet = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no: each vendor has servers of its own"),
         Key::<Openshift>::new(
             "pull_secrets",
             "the secrets of the project with which the cluster pulls the image",
