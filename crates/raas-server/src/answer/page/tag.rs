@@ -79,7 +79,8 @@ pub(super) fn page(
     for (image, anchor) in on_page.iter().zip(&anchors) {
         // The layers of several platforms would hide the platforms from each other.
         let is_open = on_page.len() == 1;
-        write_image(&mut body, request, repository, image, Section { anchor, is_open });
+        let is_tagged = image.manifest.digest == manifest.digest;
+        write_image(&mut body, request, repository, image, Section { anchor, is_open, is_tagged });
         let attested = images.attestations.iter().filter(|(_, subject)| *subject == image.manifest.digest);
         let attested: Vec<_> = attested.map(|(manifest, _)| *manifest).collect();
         attachments.write(&mut body, &image.manifest.digest, &attested, "Signatures and attachments");
@@ -109,6 +110,8 @@ struct Section<'a> {
     anchor: &'a str,
     /// Whether the layers are shown without a click.
     is_open: bool,
+    /// Whether the tag leads to the image itself, whose digest is shown already.
+    is_tagged: bool,
 }
 
 /// The identifiers of the images' sections. Images of one platform have numbers.
@@ -134,7 +137,7 @@ fn write_image(
     request: &SiteRequest<'_>,
     repository: &Repository,
     image: &Image<'_>,
-    Section { anchor, is_open }: Section<'_>,
+    Section { anchor, is_open, is_tagged }: Section<'_>,
 ) {
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -152,7 +155,10 @@ fn write_image(
     for (name, value) in details.into_iter().flat_map(Details::settings) {
         let _ = writeln!(body, "<div><dt>{name}<dd><code>{}</code></div>", escape(value));
     }
-    let _ = writeln!(body, "<div class=\"wide\"><dt>Manifest<dd>{}</div>", digest(&image.manifest.digest));
+    if !is_tagged {
+        let _ =
+            writeln!(body, "<div class=\"wide\"><dt>Manifest<dd>{}</div>", digest(&image.manifest.digest));
+    }
     if let Some(config) = layers::config(image) {
         let _ = writeln!(body, "<div class=\"wide\"><dt>Image ID<dd>{}</div>", digest(&config));
     }
