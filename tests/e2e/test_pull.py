@@ -5,10 +5,13 @@ Each layer's plain bytes are compared with the source.
 
 import contextlib
 import json
+import pathlib
+import shutil
+import urllib.request
 
 import pytest
 
-from harness.process import run
+from harness.process import result, run
 from harness.raas import Raas
 from harness.samples import FIXTURES, MASKED, masked_layer_on_cdn, members, samples
 from harness.web import Cdn, read
@@ -85,6 +88,42 @@ def test_masked_layer_stays_with_its_operator(raas, clients, all_samples, tmp_pa
         clients.pull(server.address, "bigdata-app", sample.tags)
         assert [path for path in raas.home.rglob("*") if MASKED in str(path)] == []
         assert cdn.asked.count(f"/rhel7/{MASKED}/layer") >= 3, cdn.asked
+
+
+def test_clients_of_a_deprecated_tag(raas, podman, tmp_path):
+    """Clients pull a deprecated tag as any other. Those that show warnings of registries show this one."""
+    raas("push", "acme", "app", "--from", FIXTURES / "docker-save.tar")
+    (tag, *_) = raas.json("list", "acme")["vendors"][0]["repositories"][0]["tags"]
+    for new in ["2.4", "2.3"]:
+        raas("tag", "acme", f"app:{new}", f"app:{tag['tag']}")
+    raas("deprecate", "acme", "app:2.3", "--use", "2.4", "--until", "2999-12-31")
+    warning = "app:2.3 is deprecated: use app:2.4 (supported until 2999-12-31)"
+    with raas.serve(tmp_path / "serve.log") as server:
+
+        def said(tag):
+            """What podman and skopeo print for a tag, and whether each shows warnings at all."""
+            reference = f"{server.address}/app:{tag}"
+            copy = ["skopeo", "copy", "--insecure-policy", "--src-tls-verify=false", f"docker://{reference}"]
+            for command in [
+                podman.command("pull", *podman.options, reference),
+                [*copy, f"dir:{tmp_path / 'copied'}"],
+            ]:
+                done = result(*command)
+                assert done.returncode == 0, done
+                # The versions of Debian 12 do not know warnings; later versions print them.
+                program = pathlib.Path(shutil.which(command[0])).read_bytes()
+                yield done.stderr, b"Warning from registry" in program
+
+        def header(tag):
+            with urllib.request.urlopen(f"http://{server.address}/v2/app/manifests/{tag}", timeout=10) as answer:
+                return answer.headers["Warning"]
+
+        assert header("2.3") == f'299 - "{warning}"'
+        assert all((warning in text) == shows for text, shows in said("2.3"))
+        assert header("2.4") is None
+        assert not any("deprecated" in text for text, _ in said("2.4"))
+        raas("undeprecate", "acme", "app:2.3")
+        assert header("2.3") is None
 
 
 @pytest.fixture

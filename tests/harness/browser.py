@@ -114,6 +114,20 @@ class Browser:
         self.call("Page.navigate", url=url)
         self.wait(lambda message: message.get("method") == "Page.loadEventFired")
 
+    def fill(self, selector, text):
+        """Types a text into a field. It works without scripts, as everything that the protocol itself does."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.focus", nodeId=node)
+        self.call("Input.insertText", text=text)
+
+    def submit(self):
+        """Sends the form of the focused field with the enter key, and waits for the next page."""
+        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **key)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+        self.wait(lambda message: message.get("method") == "Page.loadEventFired")
+
     def complaints(self):
         """What the browser logged: blocked content, exceptions, missing files; not a missing favicon."""
         found = []

@@ -23,7 +23,7 @@ class Repository:
     def __init__(self, name):
         self.name, self.protected = name, False
         self.tags, self.manifests, self.blobs, self.bytes = {}, {}, {}, {}
-        self.amd64 = {}
+        self.amd64, self.published, self.deprecated = {}, {}, {}
 
     def image(self, tag, seed, layers=4, location=None, architecture="amd64"):
         """An image of four layers; all but the last are the same in all images of the repository."""
@@ -63,6 +63,21 @@ class Repository:
             self.amd64[tag] = [children[0], 2]
         return self.manifest(tag, INDEX, content, None)
 
+    def attach(self, subject, kind):
+        """An artifact that is attached to a manifest."""
+        parts = [("application/vnd.oci.empty.v1+json", b"{}"), ("application/octet-stream", kind.encode())]
+        described = [{"mediaType": kind, "digest": digest(part), "size": len(part)} for kind, part in parts]
+        self.blobs |= {part["digest"]: {"size": part["size"]} for part in described}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": kind,
+            "config": described[0],
+            "layers": described[1:],
+            "subject": {"mediaType": INDEX, "digest": subject, "size": len(self.bytes[subject])},
+        }
+        return self.manifest(None, MANIFEST, json.dumps(manifest).encode(), None)
+
     def manifest(self, tag, kind, content, platform):
         """Any manifest, with a tag or without; returns its digest."""
         name = digest(content)
@@ -100,6 +115,8 @@ class Repository:
             "manifest_list_amd64_tags": self.amd64,
             "raas": {
                 "tags": dict(sorted(self.tags.items())),
+                "published": dict(sorted(self.published.items())),
+                "deprecated": dict(sorted(self.deprecated.items())),
                 "manifests": dict(sorted(self.manifests.items())),
                 "blobs": dict(sorted(self.blobs.items())),
             },

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use raas_types::crane::ImageFacts;
 use raas_types::{Descriptor, Digest, Manifest, ManifestBody, ManifestError, Platform, media_type};
 
 use crate::config_facts::ConfigFacts;
@@ -31,6 +32,12 @@ pub(crate) fn collect(
     chosen.iter().try_for_each(|root| collector.root(root))?;
     collector.attached(others)?;
     Ok(collector.set)
+}
+
+/// An image's config: what is checked, and what pages show.
+struct ReadConfig {
+    config: ConfigFacts,
+    image: Option<ImageFacts>,
 }
 
 struct Collector<'a> {
@@ -191,13 +198,14 @@ impl Collector<'_> {
                 depth + 1,
             )?;
         }
-        let mut platform = platform.cloned();
+        let (mut platform, mut facts) = (platform.cloned(), None);
         if let ManifestBody::Image { config, layers } = &manifest.body
             && let Some(own) = self.blobs(&name, config, layers)?
         {
-            platform = platform.or(Some(own));
+            platform = platform.or(own.config.platform());
+            facts = own.image.map(Box::new);
         }
-        self.set.manifests.insert(digest, ManifestItem { bytes, manifest, platform });
+        self.set.manifests.insert(digest, ManifestItem { bytes, manifest, platform, facts });
         self.added.push(digest);
         Ok(())
     }
@@ -227,16 +235,16 @@ impl Collector<'_> {
         Ok(inline.map(|bytes| Content::memory(&self.store.name(&descriptor.digest), &bytes)))
     }
 
-    /// Adds an image's config and layers, and returns the platform in the config.
+    /// Adds an image's config and layers, and returns what the config says.
     fn blobs(
         &mut self,
         manifest: &str,
         config: &Descriptor,
         layers: &[Descriptor],
-    ) -> Result<Option<Platform>, ImageError> {
+    ) -> Result<Option<ReadConfig>, ImageError> {
         self.blob(manifest, config, None, false)?;
-        let facts = self.config_facts(config)?;
-        let diff_ids = facts.as_ref().map_or(&[][..], |facts| &facts.rootfs.diff_ids);
+        let read = self.config(config)?;
+        let diff_ids = read.as_ref().map_or(&[][..], |read| &read.config.rootfs.diff_ids);
         let packed = layers.iter().filter(|l| media_type::layer_packing(&l.media_type).is_some()).count();
         if !diff_ids.is_empty() && packed == layers.len() && diff_ids.len() != packed {
             let message = format!(
@@ -251,7 +259,7 @@ impl Collector<'_> {
             let diff_id = if packed == layers.len() { diff_ids.get(n).copied() } else { None };
             self.blob(manifest, layer, diff_id, true)?;
         }
-        Ok(facts.and_then(|facts| facts.platform()))
+        Ok(read)
     }
 
     fn blob(
@@ -297,8 +305,8 @@ impl Collector<'_> {
         Ok(())
     }
 
-    /// The diff ids and the platform in an image's config; `None` for the config of an artifact.
-    fn config_facts(&mut self, config: &Descriptor) -> Result<Option<ConfigFacts>, ImageError> {
+    /// An image's config; `None` for the config of an artifact.
+    fn config(&mut self, config: &Descriptor) -> Result<Option<ReadConfig>, ImageError> {
         if !media_type::is_image_config(&config.media_type) {
             return Ok(None);
         }
@@ -324,6 +332,6 @@ impl Collector<'_> {
                 content.name()
             ));
         }
-        Ok(facts.ok())
+        Ok(facts.ok().map(|config| ReadConfig { config, image: ImageFacts::of_config(&bytes) }))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use raas_types::crane::ImageFacts;
 use raas_types::{Digest, ImageId, Manifest, Platform, Tag};
 
 use crate::Content;
@@ -95,6 +96,8 @@ pub struct ManifestItem {
     pub manifest: Manifest,
     /// What the image runs on, by its index or its config.
     pub platform: Option<Platform>,
+    /// What pages show of the image's config, if the source has the config.
+    pub facts: Option<Box<ImageFacts>>,
 }
 
 /// A config or layer, as its manifests describe it.

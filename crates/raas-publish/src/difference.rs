@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raas_types::crane::tree;
-use raas_types::{Digest, RepositoryName, Tag};
+use raas_types::{Digest, RepositoryName, Tag, Utc};
 use serde::Serialize;
 
 use crate::access;
@@ -49,6 +49,9 @@ pub struct RepositoryChange {
     /// Whether only users and customers may see the repository now, if that has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
+    /// The tags whose deprecation differs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub deprecated: BTreeMap<Tag, DeprecationChange>,
     /// Layers that a tag leads to now and no tag led to before, with the size of each in bytes.
     pub layers_added: BTreeMap<Digest, u64>,
     /// Layers that a tag led to before and no tag leads to now, with the size of each in bytes.
@@ -76,6 +79,22 @@ pub enum TagChange {
         /// What it led to.
         from: String,
     },
+}
+
+/// How the deprecation of a tag changed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "change")]
+pub enum DeprecationChange {
+    /// The tag is deprecated, or its clients are told something else.
+    Deprecated {
+        /// The tag to use.
+        r#use: Tag,
+        /// The day until which the deprecated tag is supported.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<Utc>,
+    },
+    /// The tag is no longer deprecated, or it is gone.
+    Undeprecated,
 }
 
 /// Compares two publications. Without `from`, compares with an empty registry. With `only`, compares that repository alone.
@@ -109,6 +128,7 @@ pub fn between(
             protected: new
                 .map(|new| new.protected)
                 .filter(|now| old.is_some_and(|old| old.protected) != *now),
+            deprecated: deprecation_changes(old, new),
             layers_added: without(&has, &had),
             layers_removed: without(&had, &has),
         };
@@ -179,6 +199,25 @@ fn tags(repository: Option<&Repository>) -> BTreeMap<Tag, String> {
         (None, Some(v1)) => v1.tags.iter().map(|(tag, id)| (tag.clone(), id.to_string())).collect(),
         (None, None) => BTreeMap::new(),
     }
+}
+
+fn deprecation_changes(
+    old: Option<&Repository>,
+    new: Option<&Repository>,
+) -> BTreeMap<Tag, DeprecationChange> {
+    let of = |repository: Option<&Repository>| -> BTreeMap<Tag, (Tag, Option<Utc>)> {
+        let v2 = repository.and_then(|repository| repository.v2.as_ref());
+        let deprecated = v2.into_iter().flat_map(|v2| &v2.deprecated);
+        deprecated.map(|(tag, entry)| (tag.clone(), (entry.r#use.clone(), entry.until))).collect()
+    };
+    let (old, new) = (of(old), of(new));
+    let all: BTreeSet<&Tag> = old.keys().chain(new.keys()).collect();
+    let change = |tag: &Tag| match (old.get(tag), new.get(tag)) {
+        (old, new) if old == new => None,
+        (_, Some((to, until))) => Some(DeprecationChange::Deprecated { r#use: to.clone(), until: *until }),
+        (_, None) => Some(DeprecationChange::Undeprecated),
+    };
+    all.into_iter().filter_map(|tag| Some((tag.clone(), change(tag)?))).collect()
 }
 
 fn tag_changes(old: &BTreeMap<Tag, String>, new: &BTreeMap<Tag, String>) -> BTreeMap<Tag, TagChange> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use raas_types::crane::tree;
+use raas_types::crane::{Deprecation, tree};
 use raas_types::{Digest, RepositoryName, Tag};
 use serde::Serialize;
 
@@ -38,6 +38,9 @@ pub struct ListedTag {
     pub size: Option<u64>,
     /// The part of that size that the vendor's bucket does not serve, in bytes.
     pub elsewhere: u64,
+    /// What clients of a deprecated tag are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<Deprecation>,
 }
 
 /// When each digest was published under a tag.
@@ -96,6 +99,7 @@ fn tags(
                 published,
                 size: Some(size.all),
                 elsewhere: size.elsewhere,
+                deprecated: v2.deprecated.get(tag).cloned(),
             })
         };
         return v2.tags.iter().map(tag).collect();
@@ -103,7 +107,14 @@ fn tags(
     let v1 = repository.v1.iter().flat_map(|v1| &v1.tags);
     v1.map(|(tag, id)| {
         let published = last_change()?;
-        Ok(ListedTag { tag: tag.clone(), digest: id.to_string(), published, size: None, elsewhere: 0 })
+        Ok(ListedTag {
+            tag: tag.clone(),
+            digest: id.to_string(),
+            published,
+            size: None,
+            elsewhere: 0,
+            deprecated: None,
+        })
     })
     .collect()
 }

@@ -2,12 +2,14 @@
 //! or a tag.
 
 mod check;
+mod deprecation;
 mod documents;
 mod removal;
 mod retirement;
 mod tagging;
 mod target;
 
+pub use deprecation::{Replacement, deprecate, undeprecate};
 pub use retirement::{followers, is_attachment, retire};
 pub use tagging::tag;
 

@@ -21,6 +21,7 @@ use crate::state::ServerState;
 
 mod crane;
 mod decision;
+mod feed;
 mod health;
 mod listing;
 mod page;
@@ -165,8 +166,12 @@ fn decide<B>(
     }
     let Some(site) = site else {
         // Clients interpret the code: UNSUPPORTED would make them believe that this is a registry of another API.
-        return fail(api, &ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host"))
-            .into();
+        let failure = ApiError::new(ApiErrorCode::NameUnknown, "there is no registry at this host");
+        return match api {
+            Api::Plain => page::no_registry(request.headers(), &failure),
+            Api::V1 | Api::V2 => fail(api, &failure),
+        }
+        .into();
     };
     if let Route::Metadata = route {
         return only_read(request, api, || metadata(site)).into();
@@ -225,13 +230,18 @@ fn decide<B>(
         Route::V2(route) => v2::answer(&site_request, route),
         Route::V1(route) => v1::answer(&site_request, route),
         Route::Page => only_read(request, api, || page::answer(&site_request)).into(),
+        Route::Feed => only_read(request, api, || feed::answer(&site_request)).into(),
         Route::Crane { v2 } => only_read(request, api, || crane::answer(&site_request, v2)).into(),
         Route::Revision => only_read(request, api, || revision(catalog)).into(),
+        Route::Unknown(Api::Plain) => page::not_found(&site_request, NOTHING).into(),
         Route::Health | Route::Ready | Route::Metadata | Route::Token | Route::Unknown(_) => {
-            fail(api, &ApiError::new(ApiErrorCode::NotFound, "there is nothing at this path")).into()
+            fail(api, &ApiError::new(ApiErrorCode::NotFound, NOTHING)).into()
         }
     }
 }
+
+/// The message for a path that means nothing.
+const NOTHING: &str = "there is nothing at this path";
 
 /// The answer to an address that has sent too many wrong passwords or tokens.
 fn wait_first(api: Api, wait: Duration) -> Response {

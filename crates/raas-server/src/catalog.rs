@@ -9,23 +9,27 @@ use raas_types::{ImageId, RepositoryName, Utc};
 
 mod budget;
 mod customers;
+mod details;
 mod facts;
 mod legacy;
 mod load;
 mod manifest;
 mod pool;
 mod repository;
+mod tag_notes;
 mod v1;
 mod view;
 
 pub(crate) use budget::{MemoryBudget, MemoryCharge, OverBudget};
 pub(crate) use customers::{Customers, FoundSecret, ServedCustomer};
+pub(crate) use details::Details;
 pub(crate) use facts::{Child, Facts};
 pub(crate) use legacy::{AcceptedSchemas, LegacyRepository};
 pub(crate) use load::{Fault, LoadedDocument, Loader, MetadataFiles, load, load_as_crane};
 pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
 pub(crate) use pool::ManifestPool;
 pub(crate) use repository::{Blob, Repository};
+pub(crate) use tag_notes::{EVENTS, Event, EventKind, TagNotes};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
 
 /// The repositories of a site.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use raas_types::{Utc, Validity};
 
 use crate::metrics::{Metrics, labels};
+use crate::notify::{Notification, Notifier};
 use crate::pulls::PullQueue;
 use crate::site::{Site, Snapshot};
 use crate::state::ServerState;
@@ -23,6 +24,9 @@ pub(crate) fn render(state: &ServerState, snapshot: &Snapshot) -> String {
     page.line("raas_build_info", &labels(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
 
     page.pulls(metrics, pull_queue);
+    if let Some(notifier) = &state.publication_notifier {
+        page.notifications(notifier);
+    }
     page.family(
         "raas_redirected_bytes_total",
         "counter",
@@ -209,7 +213,12 @@ impl Exposition {
             "Requests missing in the pull counters because too many came at once.",
         );
         self.line("raas_uncounted_requests_total", "", pull_queue.uncounted());
-        let Some(notifier) = &pull_queue.notifier else { return };
+        if let Some(notifier) = &pull_queue.notifier {
+            self.notifications(notifier);
+        }
+    }
+
+    fn notifications<E: Notification>(&mut self, notifier: &Notifier<E>) {
         for (name, help, number) in notifier.numbers() {
             self.family(name, "counter", help);
             self.line(name, "", number);

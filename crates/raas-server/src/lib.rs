@@ -71,6 +71,7 @@ mod shutdown;
 mod site;
 mod state;
 mod tls;
+mod uuid;
 mod watch;
 
 pub use acme::Acme;

@@ -1,8 +1,9 @@
-//! Notifications of pulls, in the format of CNCF distribution.
+//! Notifications of pulls and of publications, in the format of CNCF distribution.
 //!
 //! Source: CNCF distribution, "Work with notifications".
 
 mod event;
+mod publication;
 
 use std::io;
 use std::sync::Arc;
@@ -18,8 +19,18 @@ use tokio::time::{sleep, timeout};
 use crate::http_client::HttpClient;
 pub(crate) use event::PullEvent;
 use event::Source;
+pub(crate) use publication::{PublicationEvent, announce};
+use serde::Serialize;
 
-/// The endpoint that receives notifications of pulls.
+/// What an endpoint is notified of.
+pub(crate) trait Notification: Serialize + Send + Sync + 'static {
+    /// For the log.
+    const NAME: &'static str;
+    /// The counters of events that were sent and dropped, and of attempts that failed: the name and the help text.
+    const COUNTERS: [(&'static str, &'static str); 3];
+}
+
+/// The endpoint that receives notifications.
 #[derive(Debug, Clone)]
 pub struct Notify {
     url: String,
@@ -82,8 +93,8 @@ struct Numbers {
 
 /// Queues events without waiting.
 #[derive(Debug)]
-pub(crate) struct Notifier {
-    queue: mpsc::Sender<PullEvent>,
+pub(crate) struct Notifier<E> {
+    queue: mpsc::Sender<E>,
     numbers: Arc<Numbers>,
 }
 
@@ -103,8 +114,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long queued events are still sent when the server ends.
 const LAST: Duration = Duration::from_secs(5);
 
-impl Notifier {
-    pub(crate) fn send(&self, event: PullEvent) {
+impl<E: Notification> Notifier<E> {
+    pub(crate) fn send(&self, event: E) {
         if self.queue.try_send(event).is_err() {
             self.numbers.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -114,10 +125,11 @@ impl Notifier {
     pub(crate) fn numbers(&self) -> [(&'static str, &'static str, u64); 3] {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let Numbers { sent, dropped, failed } = &*self.numbers;
+        let [(sent_name, sent_help), (dropped_name, dropped_help), (failed_name, failed_help)] = E::COUNTERS;
         [
-            ("raas_notifications_sent_total", "Pulls that the endpoint was notified of.", of(sent)),
-            ("raas_notifications_dropped_total", "Pulls whose notification was dropped.", of(dropped)),
-            ("raas_notifications_failed_total", "Failed attempts to send notifications.", of(failed)),
+            (sent_name, sent_help, of(sent)),
+            (dropped_name, dropped_help, of(dropped)),
+            (failed_name, failed_help, of(failed)),
         ]
     }
 }
@@ -129,11 +141,11 @@ pub(crate) struct NotificationTask {
 }
 
 /// Starts to send events. `address` is the server's own address, for the events.
-pub(crate) fn start(
+pub(crate) fn start<E: Notification>(
     notify: Notify,
     client: Arc<HttpClient>,
     address: String,
-) -> (Notifier, NotificationTask) {
+) -> (Notifier<E>, NotificationTask) {
     let (queue, waiting) = mpsc::channel(MAX);
     let numbers = Arc::new(Numbers::default());
     let (end, ending) = watch::channel(false);
@@ -147,7 +159,7 @@ impl NotificationTask {
     pub(crate) async fn finish(mut self) {
         self.end.send_replace(true);
         if timeout(LAST, &mut self.task).await.is_err() {
-            tracing::warn!("some pull notifications were not sent before the end");
+            tracing::warn!("some notifications were not sent before the end");
         }
     }
 }
@@ -167,7 +179,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    async fn run(mut self, mut waiting: mpsc::Receiver<PullEvent>) {
+    async fn run<E: Notification>(mut self, mut waiting: mpsc::Receiver<E>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let ending = *self.ending.borrow();
@@ -202,7 +214,7 @@ impl Delivery {
         }
     }
 
-    async fn deliver(&mut self, batch: &[PullEvent]) {
+    async fn deliver<E: Notification>(&mut self, batch: &[E]) {
         let body = event::envelope(batch, &self.source);
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static(event::MEDIA_TYPE))];
         headers.extend(self.notify.authorization.clone().map(|value| (AUTHORIZATION, value)));
@@ -218,7 +230,8 @@ impl Delivery {
             };
             self.numbers.failed.fetch_add(1, Ordering::Relaxed);
             if time == 1 {
-                tracing::warn!(url = self.notify.display_name(), error = %why, "cannot send pull notifications; they stay queued");
+                let (of, url) = (E::NAME, self.notify.display_name());
+                tracing::warn!(of, url, error = %why, "cannot send notifications; they stay queued");
             }
             if *self.ending.borrow() {
                 break;
@@ -228,11 +241,8 @@ impl Delivery {
             pause = (pause * 2).min(LONGEST);
         }
         self.numbers.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        tracing::error!(
-            url = self.notify.display_name(),
-            pulls = batch.len(),
-            "gave up sending pull notifications"
-        );
+        let (of, url, events) = (E::NAME, self.notify.display_name(), batch.len());
+        tracing::error!(of, url, events, "gave up sending notifications");
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub metrics: Option<Arc<TcpListener>>,
     /// The receiver of pull notifications.
     pub notify: Option<Notify>,
+    /// The receiver of notifications of publications.
+    pub notify_publications: Option<Notify>,
     /// How long the server still accepts connections after it was told to stop. Meanwhile it is not ready, so that a
     /// load balancer sends new clients elsewhere.
     pub drain_delay: Duration,
@@ -94,6 +96,7 @@ impl Default for Options {
             start_pause: Duration::from_secs(2),
             metrics: None,
             notify: None,
+            notify_publications: None,
             drain_delay: Duration::ZERO,
             grace: Duration::from_secs(30),
             // As long as Go's own server waits.

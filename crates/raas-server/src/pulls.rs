@@ -26,7 +26,7 @@ pub(crate) struct PullQueue {
     counting: Mutex<Counting>,
     uncounted: AtomicU64,
     /// Sends notifications of pulls.
-    pub(crate) notifier: Option<Notifier>,
+    pub(crate) notifier: Option<Notifier<PullEvent>>,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct Counting {
 }
 
 impl PullQueue {
-    pub(crate) fn new(notifier: Option<Notifier>) -> Self {
+    pub(crate) fn new(notifier: Option<Notifier<PullEvent>>) -> Self {
         let (queue, waiting) = sync_channel(MAX);
         let counting = Mutex::new(Counting { waiting, counter: Counter::default() });
         Self { queue, counting, uncounted: AtomicU64::new(0), notifier }

@@ -34,6 +34,8 @@ pub(crate) enum Route<'a> {
     Token,
     /// `/`: the page for people.
     Page,
+    /// `/feed.atom`: the last publications.
+    Feed,
     /// `/crane/repositories[/v1]` and `/crane/repositories/v2`: Crane's own lists.
     Crane {
         /// Whether it is the list of the v2 API.
@@ -114,6 +116,7 @@ impl Route<'_> {
             | Route::Metadata
             | Route::Token
             | Route::Page
+            | Route::Feed
             | Route::Crane { .. } => Api::Plain,
         }
     }
@@ -148,6 +151,7 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     }
     match path {
         "/" => Route::Page,
+        "/feed.atom" => Route::Feed,
         "/v2" => Route::V2(V2::Base),
         "/token" => Route::Token,
         "/-/healthz" => Route::Health,

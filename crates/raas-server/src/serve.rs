@@ -14,7 +14,7 @@ use crate::acme::{Acme, AcmeRenewal};
 use crate::auth::Throttle;
 use crate::connection::Connections;
 use crate::http_client::HttpClient;
-use crate::notify::{self, NotificationTask};
+use crate::notify::{self, Notification, NotificationTask, Notifier, Notify};
 use crate::options::Options;
 use crate::pulls::{PAUSE, PullQueue};
 use crate::site::SiteSource;
@@ -53,7 +53,7 @@ pub async fn serve(
 /// A server that is loaded, with its background tasks.
 struct Server {
     connections: Arc<Connections>,
-    notifications: Option<NotificationTask>,
+    notifications: [Option<NotificationTask>; 2],
     /// Stopped when the server is dropped.
     _tasks: Vec<BackgroundTask>,
 }
@@ -64,19 +64,16 @@ impl Server {
         // Before the sites, which take longer: a bad certificate is reported at once.
         let tls = start_tls(options, &mut tasks).await?;
         let client = Arc::new(HttpClient::new(Arc::clone(&options.forward_proxies)));
-        let (notifier, notifications) = match options.notify.clone() {
-            Some(notify) => {
-                let address = listener.local_addr()?.to_string();
-                let (notifier, task) = notify::start(notify, Arc::clone(&client), address);
-                (Some(notifier), Some(task))
-            }
-            None => (None, None),
-        };
+        let address = listener.local_addr()?.to_string();
+        let (notifier, pulls) = start_notifying(&options.notify, &client, &address);
+        let (publication_notifier, publications) =
+            start_notifying(&options.notify_publications, &client, &address);
         let state = Arc::new(ServerState {
             current: ArcSwap::default(),
             client,
             metrics: Arc::default(),
             pull_queue: PullQueue::new(notifier),
+            publication_notifier,
             certificates: tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             trusted_proxies: options.trusted_proxies.clone(),
             throttle: Throttle::new(options.guess_limit),
@@ -103,17 +100,31 @@ impl Server {
             header_timeout: options.header_timeout,
             write_timeout: options.write_timeout,
         });
-        Ok(Self { connections, notifications, _tasks: tasks })
+        Ok(Self { connections, notifications: [pulls, publications], _tasks: tasks })
     }
 
     /// Counts and sends the last pulls.
     async fn finish(self) {
-        if let Some(notifications) = self.notifications {
-            let state = &self.connections.state;
-            state.pull_queue.count_into(&state.metrics.pulls);
-            notifications.finish().await;
-        }
+        let state = &self.connections.state;
+        state.pull_queue.count_into(&state.metrics.pulls);
+        let [pulls, publications] = self.notifications.map(|task| async move {
+            if let Some(task) = task {
+                task.finish().await;
+            }
+        });
+        tokio::join!(pulls, publications);
     }
+}
+
+/// Starts to send notifications, if there is an endpoint for them.
+fn start_notifying<E: Notification>(
+    endpoint: &Option<Notify>,
+    client: &Arc<HttpClient>,
+    address: &str,
+) -> (Option<Notifier<E>>, Option<NotificationTask>) {
+    let Some(endpoint) = endpoint.clone() else { return (None, None) };
+    let (notifier, task) = notify::start(endpoint, Arc::clone(client), address.to_owned());
+    (Some(notifier), Some(task))
 }
 
 /// Counts the pulls that requests have queued, again and again.

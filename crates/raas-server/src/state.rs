@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::auth::Throttle;
 use crate::http_client::HttpClient;
 use crate::metrics::Metrics;
+use crate::notify::{Notifier, PublicationEvent, announce};
 use crate::origin::BaseUrl;
 use crate::pulls::PullQueue;
 use crate::site::Snapshot;
@@ -23,6 +24,8 @@ pub(crate) struct ServerState {
     pub(crate) metrics: Arc<Metrics>,
     /// The requests that are waiting to be counted.
     pub(crate) pull_queue: PullQueue,
+    /// Sends notifications of publications.
+    pub(crate) publication_notifier: Option<Notifier<PublicationEvent>>,
     /// The server's own certificates. None if it speaks plain HTTP.
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// The networks of proxies that are trusted to name the client's address.
@@ -40,6 +43,16 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
+    /// Serves another snapshot, and announces what is published in it.
+    pub(crate) fn serve(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let before = self.current.swap(Arc::clone(&snapshot));
+        if let Some(notifier) = &self.publication_notifier {
+            let is_secure = self.public_url.as_ref().map_or(self.is_secure(), BaseUrl::is_https);
+            announce(&before, &snapshot, is_secure, notifier);
+        }
+    }
+
     /// Whether the server speaks TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.certificates.is_some()

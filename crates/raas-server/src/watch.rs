@@ -44,17 +44,15 @@ pub(crate) async fn keep_up<S: SiteSource>(
             _ = ticks.tick() => {}
             () = context.changed.notified() => tokio::time::sleep(DEBOUNCE).await,
         }
+        let serving = Arc::clone(&state);
         let polled = spawn_blocking(move || {
-            let snapshot = watcher.poll();
-            (watcher, snapshot)
+            if let Some(snapshot) = watcher.poll() {
+                serving.serve(snapshot);
+            }
+            watcher
         });
         watcher = match polled.await {
-            Ok((watcher, snapshot)) => {
-                if let Some(snapshot) = snapshot {
-                    state.current.store(Arc::new(snapshot));
-                }
-                watcher
-            }
+            Ok(watcher) => watcher,
             // A bug; the panic's message is in the log. The current snapshot stays, and a new watcher starts from
             // nothing.
             Err(error) => {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// A second of UTC, in the years 1970 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Utc {
@@ -114,6 +116,12 @@ impl Utc {
 
     /// `24 May 2013, 00:00 UTC`
     pub fn for_people(self) -> String {
+        let (hour, minute, _) = self.time();
+        format!("{}, {hour:02}:{minute:02} UTC", self.day_for_people())
+    }
+
+    /// `24 May 2013`
+    pub fn day_for_people(self) -> String {
         const MONTHS: [&str; 12] = [
             "January",
             "February",
@@ -128,10 +136,16 @@ impl Utc {
             "November",
             "December",
         ];
-        let ((year, month, day), (hour, minute, _)) = (self.date(), self.time());
+        let (year, month, day) = self.date();
         let month =
             usize::try_from(month).ok().and_then(|month| MONTHS.get(month - 1)).copied().unwrap_or_default();
-        format!("{day} {month} {year}, {hour:02}:{minute:02} UTC")
+        format!("{day} {month} {year}")
+    }
+
+    /// `2013-05-24`
+    pub fn day_text(self) -> String {
+        let (year, month, day) = self.date();
+        format!("{year:04}-{month:02}-{day:02}")
     }
 
     /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: years begin in
@@ -158,6 +172,21 @@ impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ((year, month, day), (hour, minute, second)) = (self.date(), self.time());
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// As text, in the form of RFC 3339.
+impl Serialize for Utc {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// From any text that [`FromStr`] reads.
+impl<'de> Deserialize<'de> for Utc {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -219,7 +248,12 @@ mod tests {
         ] {
             assert_eq!(Utc::parse(text), None, "{text}");
         }
-        assert_eq!(Utc::from_unix(1_369_353_600).for_people(), "24 May 2013, 00:00 UTC");
+        let utc = Utc::from_unix(1_369_353_600);
+        assert_eq!(utc.for_people(), "24 May 2013, 00:00 UTC");
+        assert_eq!(utc.day_text(), "2013-05-24");
+        assert_eq!(serde_json::to_string(&utc).unwrap(), "\"2013-05-24T00:00:00Z\"");
+        assert_eq!(serde_json::from_str::<Utc>("\"2013-05-24\"").unwrap(), utc);
+        assert!(serde_json::from_str::<Utc>("\"soon\"").is_err());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove, retire,
-    rollback, serve, setup, status, sync, tag, teardown, unprotect, unpublish,
+    access, config, deprecate, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove,
+    retire, rollback, serve, setup, status, sync, tag, teardown, undeprecate, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -108,6 +108,8 @@ enum Command {
     Diff(diff::Arguments),
     Rollback(rollback::Arguments),
     Tag(tag::Arguments),
+    Deprecate(deprecate::Arguments),
+    Undeprecate(undeprecate::Arguments),
     Unpublish(unpublish::Arguments),
     Retire(retire::Arguments),
     Remove(remove::Arguments),
@@ -131,6 +133,8 @@ impl Command {
             | Command::Sync(_)
             | Command::Rollback(_)
             | Command::Tag(_)
+            | Command::Deprecate(_)
+            | Command::Undeprecate(_)
             | Command::Unpublish(_)
             | Command::Retire(_)
             | Command::Remove(_)
@@ -165,6 +169,8 @@ impl Command {
             Command::Diff(arguments) => Some(&arguments.vendor),
             Command::Rollback(arguments) => Some(&arguments.vendor),
             Command::Tag(arguments) => Some(&arguments.vendor),
+            Command::Deprecate(arguments) => Some(&arguments.vendor),
+            Command::Undeprecate(arguments) => Some(&arguments.vendor),
             Command::Unpublish(arguments) => Some(&arguments.vendor),
             Command::Retire(arguments) => Some(&arguments.vendor),
             Command::Remove(arguments) => Some(&arguments.vendor),
@@ -244,6 +250,8 @@ impl Cli {
             Command::Diff(arguments) => diff::run(&home()?, &config()?, &arguments),
             Command::Rollback(arguments) => rollback::run(&home()?, &config()?, arguments),
             Command::Tag(arguments) => tag::run(&home()?, &config()?, arguments),
+            Command::Deprecate(arguments) => deprecate::run(&home()?, &config()?, arguments),
+            Command::Undeprecate(arguments) => undeprecate::run(&home()?, &config()?, arguments),
             Command::Unpublish(arguments) => unpublish::run(&home()?, &config()?, arguments),
             Command::Retire(arguments) => retire::run(&home()?, &config()?, &arguments),
             Command::Remove(arguments) => remove::run(&home()?, &config()?, &arguments),

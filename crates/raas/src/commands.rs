@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod config;
+pub(crate) mod deprecate;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod gc;
@@ -21,5 +22,6 @@ pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod tag;
 pub(crate) mod teardown;
+pub(crate) mod undeprecate;
 pub(crate) mod unprotect;
 pub(crate) mod unpublish;

@@ -2,11 +2,13 @@
 //! each stored object.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::output::{self, harmless};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use raas_base::Say;
+use raas_base::interrupt::CleanUp;
 
 /// Shows progress on standard error, or nowhere.
 #[derive(Debug, Clone)]
@@ -14,6 +16,8 @@ pub(crate) struct Progress {
     bars: MultiProgress,
     lines: bool,
     terminal: bool,
+    /// Takes the bars away before an interrupted run says what it has done.
+    _clean_up: Option<Arc<CleanUp>>,
 }
 
 /// The progress of one task.
@@ -31,7 +35,17 @@ impl Progress {
         }
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), lines: true, terminal }
+        let bars = MultiProgress::with_draw_target(target);
+        let clean_up = terminal.then(|| {
+            let bars = bars.clone();
+            Arc::new(CleanUp::new(move || {
+                // Other threads go on for a moment. If the terminal has gone away, there is nothing to clear.
+                drop(bars.clear());
+                bars.set_draw_target(ProgressDrawTarget::hidden());
+                None
+            }))
+        });
+        Self { bars, lines: true, terminal, _clean_up: clean_up }
     }
 
     /// Shows nothing, for scripts.
@@ -40,6 +54,7 @@ impl Progress {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             lines: false,
             terminal: false,
+            _clean_up: None,
         }
     }
 

@@ -21,7 +21,8 @@ pub(super) struct NewRepository<'a> {
 impl NewRepository<'_> {
     /// The documents by path. Without Docker v1 content, the document of that content is removed.
     pub(super) fn files(self, registry: &Registry<'_>) -> Files {
-        let Self { name, protected, v2, v1, manifests } = self;
+        let Self { name, protected, mut v2, v1, manifests } = self;
+        v2.forget_removed_tags();
         let document = |url: String, content| Document {
             repository: Document::repository_id(registry.vendor.name(), name),
             name: name.clone(),

@@ -1,6 +1,8 @@
 //! Giving another tag to a published image.
 
-use raas_types::{Digest, Reference, RepositoryName, Tag};
+use std::time::SystemTime;
+
+use raas_types::{Digest, Reference, RepositoryName, Tag, Utc};
 
 use super::documents::NewRepository;
 use super::{Republished, finish, unknown};
@@ -44,6 +46,7 @@ pub fn tag(
         Some(before) => may_move(new, &before)?,
         None => "",
     };
+    v2.note_times(current.v2.as_ref(), Utc::of(SystemTime::now()));
     let mut v1 = current.v1.clone();
     if let Some(v1) = &mut v1 {
         // Docker v1 clients must not get old content for the tag.

@@ -1,5 +1,7 @@
-//! `/`: the pages for people, made from the catalog for each request. They load nothing else. The only script copies a
-//! pull command, and the pages are complete without it.
+//! `/`: the pages for people, made from the catalog for each request. They load nothing and run nothing.
+//!
+//! A vendor chooses what is shown, so a page has a fixed number of rows, and reads what was computed when the metadata was
+//! loaded. No page parses a manifest.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -7,130 +9,138 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use raas_types::Utc;
 use sha2::Digest as _;
 
 use super::SiteRequest;
-use super::reply::{NO_CACHE, fail, reply};
-use crate::catalog::Repository;
+use super::reply::{NO_CACHE, NO_STORE, fail, reply};
 use crate::error::{ApiError, ApiErrorCode};
+use crate::http::negotiate::names;
 use crate::http::query;
 use crate::response::Response;
 use crate::route::Api;
 
 mod attachments;
+mod chrome;
+mod command;
 mod image;
+mod images;
+mod layers;
+mod tag;
+
+use chrome::{Chrome, not_found_body, several_vendors_body};
 
 const STYLE: &str = include_str!("page/style.css");
-const SCRIPT: &str = include_str!("page/copy.js");
 
-/// The number of images on a page.
-const IMAGES: usize = 200;
-
-/// The browser may load and run nothing but the page's one style and one script.
+/// The browser may load nothing but the page's one style, and runs nothing. Forms lead to this registry.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = |text: &str| STANDARD.encode(sha2::Sha256::digest(text));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
-        hash(STYLE),
-        hash(SCRIPT),
+        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        STANDARD.encode(sha2::Sha256::digest(STYLE)),
     );
     HeaderValue::try_from(policy).expect("base64 is visible ASCII")
 });
 
+/// The parameters of a page.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Only what contains this text, in lower case. Empty for everything.
+    search: String,
+    /// The name after which a list of images begins.
+    last: Option<String>,
+    /// The number of the page of a list of tags or platforms, counted from 1.
+    page: usize,
+}
+
+impl Wanted {
+    fn read(query: Option<&str>) -> Self {
+        /// The longest text that is searched for. No name is longer.
+        const MAX: usize = 255;
+        let parameter = |name| query::parameter(query, name).flatten();
+        // A form writes a space as a plus, and no name has either.
+        let search = parameter("q").unwrap_or_default().replace('+', " ");
+        let search = search.trim().chars().take(MAX).collect::<String>().to_lowercase();
+        Self {
+            search,
+            last: parameter("last").map(Into::into),
+            page: parameter("page").and_then(|page| page.parse().ok()).unwrap_or(1).max(1),
+        }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        if self.search.is_empty() {
+            return true;
+        }
+        let (name, search) = (name.as_bytes(), self.search.as_bytes());
+        name.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search))
+    }
+
+    /// The part of a link that keeps the search.
+    fn search_link(&self) -> String {
+        match self.search.is_empty() {
+            true => String::new(),
+            false => format!("&amp;q={}", query::encode(&self.search)),
+        }
+    }
+}
+
 /// Without parameters the list of repositories, with `image` the tags of a repository, with `tag` too the content of
 /// that tag.
 pub(super) fn answer(request: &SiteRequest<'_>) -> Response {
+    let wanted = Wanted::read(request.uri.query());
     let parameter = |name| query::parameter(request.uri.query(), name).flatten();
-    let last = parameter("last");
-    let Some(name) = parameter("image") else { return list(request, last.as_deref()) };
-    let page =
-        request.catalog.repositories.get(name.as_ref()).and_then(|repository| match parameter("tag") {
-            Some(tag) => {
-                let from = parameter("from").and_then(|from| from.parse().ok());
-                image::tag(request, repository, &tag, from.unwrap_or(0))
-            }
-            None => Some(image::tags(request, repository, last.as_deref())),
-        });
-    page.unwrap_or_else(|| fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, "there is no such image")))
+    let Some(name) = parameter("image") else { return images::page(request, &wanted) };
+    let repository = request.catalog.repositories.get(name.as_ref());
+    let page = repository.and_then(|repository| match parameter("tag") {
+        Some(tag) => tag::page(request, repository, &tag, &wanted),
+        None => Some(image::page(request, repository, &wanted)),
+    });
+    page.unwrap_or_else(|| not_found(request, "there is no such image"))
 }
 
-fn list(request: &SiteRequest<'_>, last: Option<&str>) -> Response {
-    let vendor = escape(request.site.vendor.as_str());
-    let mut body = format!("<h1>Images of {vendor}</h1>\n");
-    let mut names = request.catalog.names_after(last).peekable();
-    if names.peek().is_none() {
-        body.push_str("<p>Nothing is published here yet.</p>\n");
-        return page(request, &vendor, &body);
+/// The answer to a browser or another client that asks for what is not there.
+pub(super) fn not_found(request: &SiteRequest<'_>, message: &str) -> Response {
+    if !is_browser(request.headers) {
+        return fail(Api::Plain, &ApiError::new(ApiErrorCode::NotFound, message));
     }
-    body.push_str(
-        "<table class=\"stack\">\n<thead><tr><th scope=\"col\">Image<th scope=\"col\" class=\"n\">Tags\
-         <th scope=\"col\">Pull</thead>\n<tbody>\n",
-    );
-    let mut end = "";
-    for name in names.by_ref().take(IMAGES) {
-        let repository = request.catalog.repositories.get(name);
-        let tags = repository.map(|r| r.pulled_len());
-        let tags = match tags {
-            Some(1) => "1 tag".to_owned(),
-            Some(tags) => format!("{tags} tags"),
-            None => String::new(),
-        };
-        let shown = match repository {
-            Some(_) => format!("<a href=\"/?image={}\">{}</a>", query::encode(name), escape(name)),
-            None => escape(name),
-        };
-        let reference = match repository {
-            Some(repository) => example(repository).map(|end| format!("{name}{end}")),
-            None => Some(name.to_owned()),
-        };
-        let pull = reference.map(|reference| pull(request, &reference)).unwrap_or_default();
-        // Writing to a string cannot fail.
-        let _ = writeln!(body, "<tr><th scope=\"row\">{shown}<td class=\"n dim\">{tags}<td>{pull}");
-        end = name;
+    let chrome = Chrome { title: "Not found".into(), ..Chrome::of(request) };
+    missing(chrome.html(&not_found_body()))
+}
+
+/// The answer at a host without a registry. It names no vendor.
+pub(super) fn no_registry(headers: &HeaderMap, failure: &ApiError) -> Response {
+    if !is_browser(headers) {
+        return fail(Api::Plain, failure);
     }
-    body.push_str("</tbody>\n</table>\n");
-    if names.next().is_some() {
-        let _ = writeln!(body, "<p><a href=\"/?last={}\">More images</a></p>", query::encode(end));
-    }
-    page(request, &vendor, &body)
+    missing(Chrome::anonymous("Container registries").html(&several_vendors_body()))
 }
 
-/// The command that pulls a reference. The script adds a button that copies it.
-fn pull(request: &SiteRequest<'_>, reference: &str) -> String {
-    /// The longest name of a host, with a port.
-    const MAX: usize = 253 + 6;
-    let host = request.host().filter(|host| host.len() <= MAX).unwrap_or("localhost");
-    format!("<div class=\"pull\"><code>docker pull {}/{}</code></div>", escape(host), escape(reference))
+fn missing(html: String) -> Response {
+    let mut response = respond(html);
+    response.status = StatusCode::NOT_FOUND;
+    response.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
-/// A page of a site. Its footer names the commit and the time of the publication.
-fn page(request: &SiteRequest<'_>, title: &str, body: &str) -> Response {
-    let commit: String = String::from_utf8_lossy(&request.catalog.revision).chars().take(64).collect();
-    let commit = match commit.as_str() {
-        "" => String::new(),
-        commit => format!(" Commit <code>{}</code>.", escape(commit)),
-    };
-    let published = match request.catalog.published {
-        Some(time) => format!(" Published <time datetime=\"{time}\">{}</time>.", time.for_people()),
-        None => String::new(),
-    };
-    let footer = format!(
-        "<footer>Registry of {}.{published}{commit}</footer>\n",
-        escape(request.site.vendor.as_str())
-    );
-    html(title, &format!("{body}{footer}"))
+/// Only browsers ask for pages by name.
+fn is_browser(headers: &HeaderMap) -> bool {
+    names(headers, "text/html")
 }
 
-/// An HTML document. `title` and `body` are HTML.
+/// A page without the name of a vendor. `title` and `body` are HTML.
 pub(super) fn html(title: &str, body: &str) -> Response {
-    let html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
-         <style>{STYLE}</style></head>\n\
-         <body>\n<main>\n{body}</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
-    );
+    respond(Chrome::anonymous(title).html(body))
+}
+
+/// A page of a site. `title` and `body` are HTML.
+fn page(request: &SiteRequest<'_>, title: &str, wanted: &Wanted, body: &str) -> Response {
+    let search = escape(&wanted.search);
+    respond(Chrome { title: title.to_owned(), search, ..Chrome::of(request) }.html(body))
+}
+
+fn respond(html: String) -> Response {
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", html);
     let headers = &mut response.headers;
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
@@ -140,13 +150,52 @@ pub(super) fn html(title: &str, body: &str) -> Response {
     response
 }
 
-/// What follows the name in a pull command: nothing for `latest`, else the last tag of the list. None if there is no
-/// tag that people pull.
-fn example(repository: &Repository) -> Option<String> {
-    if repository.tag("latest").is_some() {
-        return Some(String::new());
+/// A day for people, or a dash if it is not known.
+fn day(time: Option<Utc>) -> String {
+    match time {
+        Some(time) => format!("<time datetime=\"{time}\">{}</time>", time.day_for_people()),
+        None => "<span class=\"dim\" title=\"not known\">–</span>".to_owned(),
     }
-    Some(format!(":{}", repository.last_pulled()?))
+}
+
+/// A number of things: `1 tag`, `2 tags`.
+fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A digest. The page shows its beginning where there is little room, and a click selects all of it.
+fn digest(digest: &raas_types::Digest) -> String {
+    format!("<code class=\"digest\" title=\"{digest}\">{digest}</code>")
+}
+
+/// A size in a unit that people can read.
+fn bytes(size: u64) -> String {
+    let mut unit = 0;
+    let mut rest = size as f64;
+    while rest >= 999.5 && unit < 4 {
+        rest /= 1000.0;
+        unit += 1;
+    }
+    let name = ["B", "kB", "MB", "GB", "TB"][unit];
+    if unit == 0 || rest >= 99.95 { format!("{rest:.0} {name}") } else { format!("{rest:.1} {name}") }
+}
+
+/// The links to the page before and after this one of a list of so many pages. `link` is everything before the number.
+fn pages(body: &mut String, link: &str, page: usize, pages: usize) {
+    if pages < 2 {
+        return;
+    }
+    body.push_str("<nav class=\"pages\" aria-label=\"Pages\">\n");
+    let mut step = |label: &str, to: usize, is_there: bool| {
+        // Writing to a string cannot fail.
+        let _ = match is_there {
+            true => writeln!(body, "<a href=\"{link}{to}\">{label}</a>"),
+            false => writeln!(body, "<span class=\"dim\">{label}</span>"),
+        };
+    };
+    step("Previous", page.saturating_sub(1), page > 1);
+    step("Next", page + 1, page < pages);
+    let _ = writeln!(body, "<span class=\"dim\">Page {page} of {pages}</span>\n</nav>");
 }
 
 /// Escapes a text for an element or a quoted attribute of HTML.
@@ -172,5 +221,29 @@ mod tests {
     #[test]
     fn html_is_escaped() {
         assert_eq!(escape("<a b='c' d=\"e\">&"), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;");
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        let table =
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345, "12.3 kB"), (412_000_000, "412 MB")];
+        for (size, text) in table {
+            assert_eq!(bytes(size), text);
+        }
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(u64::MAX), "18446744 TB");
+    }
+
+    #[test]
+    fn a_search_ignores_case_and_is_short() {
+        let wanted = Wanted::read(Some("q=+ToOls%2FAp+&page=0&last=x"));
+        assert_eq!((wanted.search.as_str(), wanted.page, wanted.last.as_deref()), ("tools/ap", 1, Some("x")));
+        assert!(
+            wanted.is_wanted("tools/app") && wanted.is_wanted("my-Tools/Apps") && !wanted.is_wanted("tool")
+        );
+        assert!(Wanted::read(None).is_wanted("anything"));
+        let long = format!("q={}&page=99999999999999999999999", "x".repeat(5000));
+        let wanted = Wanted::read(Some(&long));
+        assert_eq!((wanted.search.len(), wanted.page), (255, 1));
     }
 }

@@ -16,8 +16,8 @@ const V1_CONFIG: HeaderName = HeaderName::from_static("x-docker-registry-config"
 const V2_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// The policy of answers that are not pages: a browser runs nothing of them, and they have no origin.
-const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+pub(super) const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
+pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// `Cache-Control` of content that never changes.
 pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// `Cache-Control` of content that never changes and is for one user only.

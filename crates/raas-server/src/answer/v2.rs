@@ -101,6 +101,12 @@ fn decide(request: &SiteRequest<'_>, route: &V2<'_>) -> Result<Decision, ApiErro
             let (tag, tagged) = found;
             let answered = chosen(repository, tagged, request.headers);
             let mut response = manifest(answered, NO_CACHE, request.headers);
+            if repository.notes.has_deprecated()
+                && let Some(number) = repository.number_of(tag.as_str())
+                && let Some(deprecated) = repository.notes.deprecated(number)
+            {
+                response.headers.insert(header::WARNING, deprecated.warning.clone());
+            }
             if tagged.is_index() {
                 response.headers.insert(header::VARY, HeaderValue::from_static("Accept"));
             }
@@ -115,7 +121,14 @@ fn decide(request: &SiteRequest<'_>, route: &V2<'_>) -> Result<Decision, ApiErro
             let unknown =
                 || no_manifest(&repository.name, &digest.map_or("that digest".into(), |d| d.to_string()));
             let found = found.ok_or_else(unknown)?;
-            let response = manifest(found, IMMUTABLE, request.headers);
+            let mut response = manifest(found, IMMUTABLE, request.headers);
+            if repository.notes.has_deprecated()
+                && let Some(warning) = repository.notes.warning_of(&found.digest)
+            {
+                response.headers.insert(header::WARNING, warning.clone());
+                // The bytes never change, but whether they are deprecated does.
+                response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+            }
             let what =
                 FetchedItem::Digest { repository: Arc::clone(repository), manifest: Arc::clone(found) };
             request.set_fetched(&repository.name, what);

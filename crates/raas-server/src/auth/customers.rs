@@ -188,7 +188,9 @@ impl CustomerVisit {
             Route::V2(V2::Catalog) => return View::Public,
             Route::V2(route) => route.name(),
             Route::V1(V1::Images(name) | V1::Tags(name) | V1::Tag(name, _)) => Some(*name),
-            Route::V1(V1::Search | V1::File(..)) | Route::Page | Route::Crane { .. } => return own(),
+            Route::V1(V1::Search | V1::File(..)) | Route::Page | Route::Feed | Route::Crane { .. } => {
+                return own();
+            }
             _ => None,
         };
         match name {

@@ -86,6 +86,17 @@ impl MemoryCharge {
     }
 }
 
+impl MemoryCharge {
+    /// Charges some more bytes for what can be left out, unless half of the budget is in use. Returns whether it did.
+    pub(crate) fn grow_for_extra(&mut self, bytes: u64) -> bool {
+        let MemoryBudget { limit, used, .. } = &*self.budget;
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit / 2);
+        let charged = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        self.bytes += if charged { bytes } else { 0 };
+        charged
+    }
+}
+
 impl Drop for MemoryCharge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -107,6 +118,10 @@ mod tests {
         assert_eq!((budget.take_exceeded(), budget.take_exceeded()), (Some(OverBudget(10)), None));
         drop(first);
         assert_eq!((budget.used(), budget.refusals()), (0, 1));
+        let mut half = budget.charge(3).unwrap();
+        assert!(half.grow_for_extra(2) && !half.grow_for_extra(1));
+        assert_eq!((budget.used(), budget.take_exceeded()), (5, None));
+        drop(half);
         assert!(budget.charge(10).is_ok());
     }
 }

@@ -13,8 +13,8 @@ use raas_types::crane::{
 use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
 
 use super::{
-    Blob, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository, ServedCustomer,
-    V1Image, V1Repository, V1Source,
+    Blob, Details, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository,
+    ServedCustomer, TagNotes, V1Image, V1Repository, V1Source,
 };
 
 /// The repository of a document.
@@ -250,27 +250,29 @@ fn load_v2(
     extension: V2Extension,
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
-    let V2Extension { tags: listed, manifests, blobs: entries } = &extension;
+    let V2Extension { tags: listed, published, deprecated, manifests, blobs: entries } = &extension;
     let locations: usize =
         entries.values().filter_map(|entry| entry.location.as_ref()).map(String::len).sum();
-    let cost = Repository::cost(listed.len(), manifests.len(), entries.len()) + locations as u64;
+    let cost = Repository::cost(listed.len(), manifests.len(), entries.len());
+    let cost = cost + TagNotes::cost(published.len(), deprecated.len()) + locations as u64;
     let mut charge = charge(loader.pool, cost)?;
     let manifests = load_manifests(loader, &name, &extension, before, &mut charge)?;
     // `manifests` has the order of a map's keys, so it is sorted.
     let find = |digest: &Digest| manifests.binary_search_by_key(digest, |m: &Arc<Manifest>| m.digest).ok();
-    let mut tags = Vec::with_capacity(extension.tags.len());
-    for (tag, digest) in extension.tags {
+    let V2Extension { tags: listed, published, deprecated, blobs: entries, .. } = extension;
+    let mut tags = Vec::with_capacity(listed.len());
+    for (tag, digest) in listed {
         match find(&digest) {
             Some(at) => tags.push((tag, Arc::clone(&manifests[at]))),
             None => return Err(Fault::Tag(tag, digest)),
         }
     }
-    let mut blobs = Vec::with_capacity(extension.blobs.len());
-    for (digest, entry) in extension.blobs {
+    let mut blobs = Vec::with_capacity(entries.len());
+    for (digest, entry) in entries {
         let location = entry.location.map(|url| location(&url)).transpose()?;
         blobs.push(Blob { digest, size: entry.size, location });
     }
-    let mut repository = Repository::new(name, tags, manifests, blobs);
+    let mut repository = Repository::new(name, tags, manifests, blobs, &published, &deprecated);
     repository.charge = Some(charge);
     Ok(repository)
 }
@@ -299,7 +301,12 @@ fn load_manifests(
 ) -> Result<Vec<Arc<Manifest>>, Fault> {
     let known = |digest: &Digest, entry: &ManifestEntry| {
         let known = before.and_then(|before| before.manifest(digest));
-        known.filter(|known| known.media_type() == entry.media_type && known.len() as u64 == entry.size)
+        let is_same = |known: &&Arc<Manifest>| {
+            known.media_type() == entry.media_type
+                && known.len() as u64 == entry.size
+                && known.has_details_of(entry)
+        };
+        known.filter(is_same)
     };
     let entries = &extension.manifests;
     let new = || entries.iter().filter(|(digest, entry)| known(digest, entry).is_none());
@@ -329,7 +336,13 @@ fn load_manifests(
             Source::Bytes(own) => own,
             Source::New(end) => bytes.slice(std::mem::replace(&mut begin, end)..end),
         };
-        let manifest = Arc::new(Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own));
+        let mut manifest = Manifest::new(*digest, &entry.media_type, entry.platform.as_ref(), own);
+        if let Some(facts) = &entry.image
+            && repository.grow_for_extra(Details::memory(facts) as u64)
+        {
+            manifest = manifest.with_details(facts);
+        }
+        let manifest = Arc::new(manifest);
         made.push(Arc::clone(&manifest));
         manifests.push(manifest);
     }
@@ -382,7 +395,7 @@ fn read_manifest(
         return Err(Fault::ManifestBytes(path));
     }
     match pooled {
-        Some(pooled) if pooled.is_same(&entry.media_type, entry.platform.as_ref()) => {
+        Some(pooled) if pooled.is_same(entry) => {
             return Ok(Source::Known(pooled));
         }
         _ => repository.grow(Manifest::cost(&entry.media_type, &bytes))?,

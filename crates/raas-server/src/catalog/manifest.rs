@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
+use raas_types::crane::{ImageFacts, ManifestEntry};
 use raas_types::{Descriptor, Digest, Manifest as Understood, ManifestBody, Platform, media_type};
 
+use super::Details;
 use super::facts::{self, Facts};
 
 /// A manifest. A server may hold a hundred thousand of them, so values that are cheap to compute are not stored.
@@ -18,6 +20,8 @@ pub(crate) struct Manifest {
     pub(crate) platform: Option<Arc<str>>,
     /// What pages show.
     pub(crate) facts: Facts,
+    /// What pages show of the image's config, if the document says it.
+    pub(crate) details: Option<Box<Details>>,
     /// Of a manifest with a `subject`.
     referrer: Option<Box<Referrer>>,
 }
@@ -49,23 +53,45 @@ impl Manifest {
         };
         let referrer = understood.and_then(|u| referrer(u, digest, bytes.len() as u64)).map(Box::new);
         let platform = platform.map(facts::platform);
-        Self { digest, content_type: ContentType::new(media_type), platform, facts, referrer, bytes }
+        let content_type = ContentType::new(media_type);
+        Self { digest, content_type, platform, facts, details: None, referrer, bytes }
     }
 
     /// About how many bytes of memory a manifest takes beside its own bytes.
     pub(super) fn cost(media_type: &str, bytes: &[u8]) -> u64 {
         let more = if may_say_more(media_type, bytes) { bytes.len() } else { 0 };
-        (size_of::<Self>() + 2 * size_of::<usize>() + more) as u64
+        (size_of::<Self>() + 2 * size_of::<usize>() + Facts::memory(bytes.len()) + more) as u64
     }
 
     /// Whether another document's entry would make the same manifest of these bytes.
-    pub(super) fn is_same(&self, media_type: &str, platform: Option<&Platform>) -> bool {
-        self.media_type() == media_type && self.platform == platform.map(facts::platform)
+    pub(super) fn is_same(&self, entry: &ManifestEntry) -> bool {
+        self.media_type() == entry.media_type
+            && self.platform == entry.platform.as_ref().map(facts::platform)
+            && self.has_details_of(entry)
+    }
+
+    /// Whether an entry gives the details that this manifest has, or would have if there was memory for them.
+    pub(super) fn has_details_of(&self, entry: &ManifestEntry) -> bool {
+        match (&self.details, &entry.image) {
+            (Some(own), Some(facts)) => **own == Details::new(facts),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Adds what the document says of the image's config.
+    pub(super) fn with_details(self, facts: &ImageFacts) -> Self {
+        Self { details: Some(Box::new(Details::new(facts))), ..self }
     }
 
     /// The manifest's own bytes.
     pub(crate) fn bytes(&self) -> Bytes {
         self.bytes.clone()
+    }
+
+    /// The manifest's own bytes, to look at.
+    pub(crate) fn slice(&self) -> &[u8] {
+        &self.bytes
     }
 
     pub(crate) fn len(&self) -> usize {

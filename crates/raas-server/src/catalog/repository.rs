@@ -1,12 +1,13 @@
 //! A repository of the v2 API.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raas_types::pulls::Kind;
-use raas_types::{Digest, RepositoryName, Tag};
+use raas_types::crane::Deprecation;
+use raas_types::{Digest, RepositoryName, Tag, Utc};
 
-use super::{Manifest, MemoryCharge, Referrer};
+use super::{Event, Manifest, MemoryCharge, Referrer, TagNotes};
 
 /// A repository with its manifests. Its lists are small and immutable, so sorted lists take less memory than maps.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(crate) struct Repository {
     tags: Box<[(Tag, Arc<Manifest>)]>,
     /// The indexes of the tags, sorted by the digests of their manifests.
     by_digest: Box<[u32]>,
-    /// The indexes of the tags that people pull. None if all are: no tag belongs to an attachment.
-    pulled: Option<Box<[u32]>>,
+    /// What is known of the tags beside their manifests.
+    pub(crate) notes: TagNotes,
     /// Sorted by digest.
     manifests: Box<[Arc<Manifest>]>,
     /// The indexes of the manifests with a subject, sorted by the subject and by their own digests.
@@ -43,6 +44,8 @@ impl Repository {
         mut tags: Vec<(Tag, Arc<Manifest>)>,
         mut manifests: Vec<Arc<Manifest>>,
         mut blobs: Vec<Blob>,
+        published: &BTreeMap<Tag, Utc>,
+        deprecated: &BTreeMap<Tag, Deprecation>,
     ) -> Self {
         tags.sort_unstable_by(|(a, _), (b, _)| lexical(a.as_str(), b.as_str()));
         manifests.sort_unstable_by_key(|manifest| manifest.digest);
@@ -51,15 +54,13 @@ impl Repository {
         let mut by_digest: Vec<u32> = numbers(tags.len()).collect();
         // The order among the tags of a manifest is that of the tags.
         by_digest.sort_by_key(|at| tags[*at as usize].1.digest);
-        let pulled: Vec<u32> =
-            numbers(tags.len()).filter(|at| Kind::of_tag(tags[*at as usize].0.as_str()).is_none()).collect();
         let subject = |at: u32| manifests[at as usize].referrer().map(|referrer| referrer.subject);
         let mut referrers: Vec<u32> = numbers(manifests.len()).filter(|at| subject(*at).is_some()).collect();
         referrers.sort_by_key(|at| subject(*at));
         Self {
+            notes: TagNotes::new(&name, &tags, published, deprecated),
             name,
             by_digest: by_digest.into(),
-            pulled: (pulled.len() < tags.len()).then(|| pulled.into()),
             referrers: referrers.into(),
             tags: tags.into(),
             manifests: manifests.into(),
@@ -72,14 +73,14 @@ impl Repository {
     pub(super) fn cost(tags: usize, manifests: usize, blobs: usize) -> u64 {
         /// Of a tag whose text is too long to be stored inside the tag itself.
         const LONG: usize = 64;
-        const TAG: usize = size_of::<(Tag, Arc<Manifest>)>() + 2 * size_of::<u32>() + LONG;
+        const TAG: usize = size_of::<(Tag, Arc<Manifest>)>() + 3 * size_of::<u32>() + LONG;
         const MANIFEST: usize = size_of::<Arc<Manifest>>() + size_of::<u32>();
         (size_of::<Self>() + tags * TAG + manifests * MANIFEST + blobs * size_of::<Blob>()) as u64
     }
 
     /// A repository without content.
     pub(crate) fn empty(name: RepositoryName) -> Self {
-        Self::new(name, Vec::new(), Vec::new(), Vec::new())
+        Self::new(name, Vec::new(), Vec::new(), Vec::new(), &BTreeMap::new(), &BTreeMap::new())
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Option<&Arc<Manifest>> {
@@ -118,31 +119,36 @@ impl Repository {
         self.tags[from..].iter().map(|(tag, _)| tag)
     }
 
+    /// The number of a tag in the list.
+    pub(crate) fn number_of(&self, tag: &str) -> Option<u32> {
+        let at = self.tags.binary_search_by(|(other, _)| lexical(other.as_str(), tag)).ok()?;
+        u32::try_from(at).ok()
+    }
+
+    /// The tag with a number, and its manifest.
+    pub(crate) fn tag_at(&self, number: u32) -> (&Tag, &Arc<Manifest>) {
+        let (tag, manifest) = &self.tags[number as usize];
+        (tag, manifest)
+    }
+
     /// The number of tags that people pull. The tags of attachments, such as `sha256-<hex>.sig`, are not among them.
     pub(crate) fn pulled_len(&self) -> usize {
-        self.pulled.as_ref().map_or(self.tags.len(), |pulled| pulled.len())
+        self.notes.pulled.len()
     }
 
-    /// The tags that people pull, in order, with their manifests. With `last`, those after it.
-    pub(crate) fn pulled_after(&self, last: Option<&str>) -> impl Iterator<Item = &(Tag, Arc<Manifest>)> {
-        let is_before = |tag: &(Tag, Arc<Manifest>)| {
-            last.is_some_and(|last| lexical(tag.0.as_str(), last) != Ordering::Greater)
-        };
-        let count = self.pulled_len();
-        let begin = match &self.pulled {
-            Some(pulled) => pulled.partition_point(|at| is_before(&self.tags[*at as usize])),
-            None => self.tags.partition_point(is_before),
-        };
-        (begin..count).map(|at| self.pulled_at(at))
+    /// The numbers of the tags that people pull, in the order of pages.
+    pub(crate) fn pulled(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.notes.pulled.iter().copied()
     }
 
-    /// The last of the tags that people pull.
-    pub(crate) fn last_pulled(&self) -> Option<&Tag> {
-        Some(&self.pulled_at(self.pulled_len().checked_sub(1)?).0)
+    /// The tag that a pull command names. None if there is no tag that people pull.
+    pub(crate) fn preferred(&self) -> Option<&Tag> {
+        Some(self.tag_at(self.notes.preferred?).0)
     }
 
-    fn pulled_at(&self, at: usize) -> &(Tag, Arc<Manifest>) {
-        &self.tags[self.pulled.as_ref().map_or(at, |pulled| pulled[at] as usize)]
+    /// The last events of the repository, the last one first.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        self.notes.events.iter().copied()
     }
 
     /// The tags of attachments of a manifest: those made of its digest, as cosign makes them.
@@ -176,7 +182,7 @@ impl Repository {
 /// The order of tags in a list. Case matters only between tags that are equal without it.
 ///
 /// Source: OCI distribution-spec 1.1, "Listing Tags": "lexical order (i.e. case-insensitive alphanumeric order)".
-fn lexical(a: &str, b: &str) -> Ordering {
+pub(super) fn lexical(a: &str, b: &str) -> Ordering {
     fn fold(text: &str) -> impl Iterator<Item = u8> {
         text.bytes().map(|byte| byte.to_ascii_lowercase())
     }
@@ -218,7 +224,9 @@ mod tests {
         tags.extend((0..20).flat_map(|n| [(format!("{n}"), &images[n]), (format!("v{n}"), &images[n])]));
         let tags = tags.into_iter().map(|(tag, manifest)| (tag.parse().unwrap(), Arc::clone(manifest)));
         let all = images.iter().chain(&attached).chain([&other]).map(Arc::clone).collect();
-        let repository = Repository::new("app".parse().unwrap(), tags.collect(), all, Vec::new());
+        let none = (BTreeMap::new(), BTreeMap::new());
+        let repository =
+            Repository::new("app".parse().unwrap(), tags.collect(), all, Vec::new(), &none.0, &none.1);
         for (n, image) in images.iter().enumerate() {
             let tags: Vec<&str> = repository.tags_of(&image.digest).collect();
             assert_eq!(tags, [n.to_string(), format!("v{n}")]);
@@ -226,10 +234,10 @@ mod tests {
         assert_eq!(repository.tags_of(&Digest::of(b"none")).count(), 0);
         // Attachments are not tags that people pull.
         assert_eq!((repository.pulled_len(), repository.tags_after(None).len()), (40, 42));
-        let pulled = |last| repository.pulled_after(last).map(|(tag, _)| tag.as_str()).collect::<Vec<_>>();
-        assert!(pulled(None).iter().all(|tag| !tag.contains("sha256")));
-        assert_eq!(pulled(Some("s"))[0], "v0");
-        assert_eq!(repository.last_pulled().unwrap().as_str(), "v9");
+        let pulled: Vec<&str> = repository.pulled().map(|tag| repository.tag_at(tag).0.as_str()).collect();
+        assert!(pulled.iter().all(|tag| !tag.contains("sha256")));
+        assert_eq!((pulled[0], repository.number_of(pulled[0])), ("19", Some(11)));
+        assert_eq!(repository.preferred().unwrap().as_str(), "v19");
         let tags: Vec<&str> = repository.attachment_tags(subject).map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, [attachment(""), attachment(".sig")]);
         // Referrers in pages of one.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use raas_types::{Digest, Utc};
 use serde::Serialize;
 
+use super::Notification;
 use crate::catalog::Manifest;
 use crate::fetched::{CountableRequest, one_tag};
 
@@ -72,6 +73,15 @@ impl Source {
     }
 }
 
+impl Notification for PullEvent {
+    const NAME: &'static str = "pulls";
+    const COUNTERS: [(&'static str, &'static str); 3] = [
+        ("raas_notifications_sent_total", "Pulls that the endpoint was notified of."),
+        ("raas_notifications_dropped_total", "Pulls whose notification was dropped."),
+        ("raas_notifications_failed_total", "Failed attempts to send notifications."),
+    ];
+}
+
 impl PullEvent {
     pub(crate) fn new(time: SystemTime, request: &CountableRequest, label: &str) -> Self {
         let manifest = request.fetched.manifest();
@@ -110,18 +120,18 @@ impl PullEvent {
 }
 
 /// The body of a request: the events, each with its source.
-pub(super) fn envelope(pulls: &[PullEvent], source: &Source) -> Bytes {
+pub(super) fn envelope<E: Notification>(events: &[E], source: &Source) -> Bytes {
     #[derive(Serialize)]
-    struct Event<'a> {
+    struct Sourced<'a, E> {
         #[serde(flatten)]
-        pull: &'a PullEvent,
+        event: &'a E,
         source: &'a Source,
     }
     #[derive(Serialize)]
-    struct Envelope<'a> {
-        events: Vec<Event<'a>>,
+    struct Envelope<'a, E> {
+        events: Vec<Sourced<'a, E>>,
     }
-    let events = pulls.iter().map(|pull| Event { pull, source }).collect();
+    let events = events.iter().map(|event| Sourced { event, source }).collect();
     serde_json::to_vec(&Envelope { events }).expect("events have text keys only").into()
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use raas_types::crane::V2Content;
 use raas_types::media_type::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use raas_types::{Digest, ObjectKey, V1File};
@@ -352,39 +354,92 @@ fn operations() {
 
 #[test]
 fn the_page() {
-    // The hashes of the page's only style and script. A browser compares them with the bytes.
-    let policy = "default-src 'none'; style-src 'sha256-+CAKdMzHnC5xssBNa10NLpZmUWFdvMdgp/cBUhAmvyo='; script-src 'sha256-mNoW+/zvJnNtbYl6ESZu2uirI6k8MioNt4Y6Lf+jOqA='; \
-                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let page = |path| get(path, 200).header("content-type", "text/html; charset=utf-8");
+    let browser = |path| get(path, 404).with("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
     check(&[
-        page("/").header("content-security-policy", policy).header("x-content-type-options", "nosniff"),
-        page("/").has("docker pull registry.example.com/tools/app:tags"),
-        page("/").has("docker pull registry.example.com/a/manifests/b<"),
-        page("/").has(r#"<a href="/?image=tools%2Fapp">tools/app</a><td class="n dim">5 tags<"#),
+        page("/").header("x-content-type-options", "nosniff").header("referrer-policy", "no-referrer"),
+        // The highest release, not the last tag by name.
+        page("/").has(">docker pull registry.example.com/tools/app:1.0<"),
+        page("/").has(">docker pull registry.example.com/a/manifests/b<"),
+        page("/").has(r#"<a class="name" href="/?image=tools%2Fapp">tools/app</a>"#),
+        page("/").has(r#"<td class="n">5 tags"#),
         page("/").has_not("hidden"),
-        page("/").with("host", "<b>").has("docker pull &lt;b&gt;/").has_not("<b>"),
+        page("/").has(r#"<link rel="alternate" type="application/atom+xml""#),
+        page("/").has_not("<script"),
+        page("/").with("host", "<b>").has("docker pull &lt;b&gt;/"),
+        page("/").with("host", "<b>").has_not("<b>"),
+        page("/?q=+TOOLS%2F").has(r#"<a class="name" href="/?image=tools%2Fapp">"#),
+        page("/?q=TOOLS").has_not("a/manifests/b"),
+        page("/?q=hidden").has("No image has that in its name."),
+        page("/?q=%3Cb%3E").has("Images with “&lt;b&gt;”"),
+        page("/?q=%3Cb%3E").has_not("<b>"),
         page("/?image=tools/app")
-            .has(r#"<a href="/?image=tools%2Fapp&amp;tag=multi">multi</a><td>linux/arm64, linux/amd64<"#),
-        page("/?image=tools%2Fapp").has(r#"<code title="{list}">sha256:"#),
-        page("/?image=tools%2Fapp&last=odd").has_not("&amp;tag=odd"),
-        page("/?image=tools%2Fapp&tag=multi")
-            .has("<h2>linux/arm64</h2>")
-            .header("content-security-policy", policy),
-        page("/?image=tools%2Fapp&tag=multi").has("docker pull registry.example.com/tools/app:multi"),
-        page("/?image=tools%2Fapp&tag=1.0").has(">35 of 35 bytes</meter> 35 B from this registry"),
+            .has(r#"<a class="name" href="/?image=tools%2Fapp&amp;tag=multi">multi</a>"#),
+        page("/?image=tools/app")
+            .has(r#"<span class="chip">linux/arm64</span> <span class="chip">linux/amd64</span>"#),
+        page("/?image=tools%2Fapp").has(r#"<code class="digest" title="{list}">{list}</code>"#),
+        page("/?image=tools%2Fapp").has(">podman pull registry.example.com/tools/app:1.0<"),
+        page("/?image=tools%2Fapp")
+            .with("host", "acme.localhost:5000")
+            .has(">podman pull --tls-verify=false acme.localhost:5000/tools/app:1.0<"),
+        page("/?image=tools%2Fapp&filter=OD").has("&amp;tag=odd\">"),
+        page("/?image=tools%2Fapp&filter=OD").has_not("&amp;tag=multi\">"),
+        page("/?image=tools%2Fapp&filter=none").has("No tag has that in its name."),
+        page("/?image=tools%2Fapp&page=99").has("&amp;tag=odd\">"),
+        page("/?image=tools%2Fapp&tag=multi").has(r##"<a class="chip" href="#linux-arm64">linux/arm64</a>"##),
+        page("/?image=tools%2Fapp&tag=multi").has(r#"<section class="image" id="linux-arm64">"#),
+        page("/?image=tools%2Fapp&tag=multi").has(">docker pull registry.example.com/tools/app:multi<"),
+        page("/?image=tools%2Fapp&tag=multi").has(">podman pull registry.example.com/tools/app@{list}<"),
+        page("/?image=tools%2Fapp&tag=1.0").has(">35 B of 35 B</meter> 35 B from this registry"),
         page("/?image=tools%2Fapp&tag=1.0").has(r#"<td class="n">14 B<td>this registry"#),
-        page("/?image=tools%2Fapp&tag=1.0").has("<h2>Signatures and attachments</h2>"),
-        page("/?image=tools%2Fapp&tag=1.0").has(r#"<tr><td>Signature<td><code title="{signature}">"#),
-        page("/?image=tools%2Fapp&tag=1.0").has(r#"<tr><td>SBOM<td><code title="{sbom}">"#),
-        page("/?image=tools%2Fapp&tag=multi").has(r#"<tr><td>SBOM<td><code title="{sbom}">"#),
+        page("/?image=tools%2Fapp&tag=1.0").has("<h3>Signatures and attachments</h3>"),
+        page("/?image=tools%2Fapp&tag=1.0")
+            .has(r#"<tr><th scope="row">Signature<td><code class="digest" title="{signature}">"#),
+        page("/?image=tools%2Fapp&tag=1.0")
+            .has(r#"<tr><th scope="row">SBOM<td><code class="digest" title="{sbom}">"#),
+        page("/?image=tools%2Fapp&tag=multi")
+            .has(r#"<tr><th scope="row">SBOM<td><code class="digest" title="{sbom}">"#),
         page("/?image=tools%2Fapp&tag=Beta").has_not("Signatures and attachments"),
-        page("/?image=tools%2Fapp&tag=multi&from=1").has_not("<h2>linux/arm64</h2>"),
         page("/?image=tools%2Fapp&tag=odd")
-            .has("This tag is not an image. Its type is application/vnd.example.odd+json"),
-        get("/?image=hidden", 404),
+            .has("This tag is not an image. Its type is <code>application/vnd.example.odd+json</code>"),
+        get("/?image=hidden", 404).header("content-type", TEXT),
         get("/?image=tools/app&tag=none", 404),
         get("/?image=%zz", 200),
-        get("/?image=%3Cscript%3E", 404).has_not("<script>"),
+        browser("/?image=%3Cscript%3E").has_not("<script"),
+        browser("/?image=hidden").header("content-type", "text/html; charset=utf-8").header("vary", "Accept"),
+        browser("/?image=hidden").has("<h1>There is nothing here</h1>"),
+        browser("/nothing").has("<h1>There is nothing here</h1>").header("cache-control", "no-store"),
+        browser("/v2/nothing").header("content-type", JSON),
+    ]);
+    // A browser compares the hash of the page's only style with the bytes, and runs nothing.
+    for (path, headers) in [("/", &[][..]), ("/nothing", &[("accept", "text/html")])] {
+        let page = ask("GET", path, headers);
+        let style = page.text().split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            STANDARD.encode(Digest::of(style.as_bytes()).bytes())
+        );
+        assert_eq!(page.header("content-security-policy"), Some(policy.as_str()), "{path}");
+    }
+}
+
+#[test]
+fn the_feed() {
+    let feed = |path| get(path, 200).header("content-type", "application/atom+xml; charset=utf-8");
+    check(&[
+        feed("/feed.atom").has("<title>Publications of acme</title>"),
+        feed("/feed.atom").has(
+            r#"<link rel="self" type="application/atom+xml" href="http://registry.example.com/feed.atom"/>"#,
+        ),
+        feed("/feed.atom")
+            .header("content-security-policy", "sandbox")
+            .header("x-content-type-options", "nosniff"),
+        feed("/feed.atom").with("host", "<b>").has("http://&lt;b&gt;/feed.atom"),
+        // The site's documents have no times.
+        feed("/feed.atom").has_not("<entry>"),
+        row("POST", "/feed.atom", 405),
+        head("/feed.atom", 200),
+        get("/feed.atom/", 404),
     ]);
 }
 

@@ -218,6 +218,21 @@ fn referrers_are_found_by_subject_and_type() {
     assert_eq!(fallback["manifests"], json!([bundle]));
 }
 
+/// The page
+#[test]
+fn attachments_are_shown_below_their_image() {
+    let (server, _folders, made, amd64) = served();
+    let page = server.get("/?image=tools/app&tag=1.0").text().to_owned();
+    let section = page.split_once("<section class=\"image\" id=\"linux-amd64\">").unwrap().1;
+    assert_eq!(page.matches("<section").count(), 1, "provenance is no platform: {page}");
+    let kinds = |kind: &str| section.matches(&format!("<th scope=\"row\">{kind}<td>")).count();
+    // By tag and as referrers. The list of referrers itself is not an attachment.
+    assert_eq!((kinds("Signature"), kinds("SBOM"), kinds("Attestation")), (3, 1, 2), "{section}");
+    assert!(section.contains(&amd64.to_string()));
+    let provenance = made.manifests.iter().rev().nth(1).unwrap().0;
+    assert!(section.contains(&provenance.to_string()), "{section}");
+}
+
 /// v2: negotiation
 #[test]
 fn provenance_is_not_mistaken_for_the_image() {

@@ -6,8 +6,9 @@ use crate::answers::ask;
 use crate::support::Answer;
 
 /// A path of each kind.
-const PATHS: [&str; 37] = [
+const PATHS: [&str; 38] = [
     "/",
+    "/feed.atom",
     "/?image=tools/app",
     "/?image=tools/app&tag=multi",
     "/?image=none",

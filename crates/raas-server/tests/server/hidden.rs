@@ -4,7 +4,7 @@ use crate::answers::{self, fill};
 use crate::support::Answer;
 
 /// Every request that names a repository, with digests of the hidden repository.
-const ASKED: [(&str, &str); 27] = [
+const ASKED: [(&str, &str); 28] = [
     ("GET", "/v2/NAME/manifests/latest"),
     ("HEAD", "/v2/NAME/manifests/latest"),
     ("GET", "/v2/NAME/manifests/none"),
@@ -32,6 +32,7 @@ const ASKED: [(&str, &str); 27] = [
     ("GET", "/?image=NAME"),
     ("GET", "/?image=NAME&tag=latest"),
     ("GET", "/?last=NAME"),
+    ("GET", "/?q=NAME"),
 ];
 
 /// Sends every request for a hidden name and for a missing name of the same length that is next to it in every list.
@@ -79,9 +80,16 @@ fn the_content_of_a_hidden_repository_is_nowhere() {
     for (path, [hidden, nothing]) in of_hidden_and_of_nothing {
         assert_eq!(told(path, hidden), told(path, nothing), "{path}");
     }
-    for path in
-        ["/", "/v2/_catalog", "/v1/search", "/crane/repositories", "/crane/repositories/v2", "/-/readyz"]
-    {
+    for path in [
+        "/",
+        "/?q=hid",
+        "/feed.atom",
+        "/v2/_catalog",
+        "/v1/search",
+        "/crane/repositories",
+        "/crane/repositories/v2",
+        "/-/readyz",
+    ] {
         for accept in ["*/*", "application/json"] {
             let answer = answers::ask("GET", path, &[("accept", accept)]);
             assert!(!answer.text().contains("hidden"), "{path}: {}", answer.text());

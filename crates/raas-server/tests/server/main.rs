@@ -7,6 +7,7 @@ mod client_certificates;
 mod crane;
 mod customers;
 mod deploy;
+mod deprecation;
 mod documentation;
 mod every_path;
 mod fleet;

@@ -1,4 +1,4 @@
-//! Notifications of pulls.
+//! Notifications of pulls and of publications.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_server::{Notify, Options};
 use raas_types::access::{Customer, CustomerKey, SecretHash};
+use raas_types::crane::Deprecation;
 use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{Digest, Utc};
 use serde_json::Value;
@@ -146,4 +147,66 @@ fn queued_notifications_are_sent_at_the_end_within_a_time_limit() {
     assert_eq!(server.get("/v2/tools/app/manifests/1.0").status, 200);
     server.stop();
     server.wait().unwrap();
+}
+
+/// A server that notifies of publications, with metadata that another publication follows.
+#[test]
+fn publications_are_notified_of_and_have_the_same_ids_everywhere() {
+    let (folders, one) = site();
+    let collectors = [Collector::start(&[500]), Collector::start(&[])];
+    let servers = collectors.each_ref().map(|collector| {
+        let notify =
+            Notify::new(&collector.url, Some("Bearer hunter2")).unwrap().pause(Duration::from_millis(1));
+        let options = Options {
+            poll: Duration::from_millis(50),
+            notify_publications: Some(notify),
+            ..Options::default()
+        };
+        let host: raas_server::HostName = "registry.acme.example".parse().unwrap();
+        Server::start_with(vec![raas_server::SiteConfig { hosts: vec![host], ..folders.site() }], options)
+    });
+    let mut app = Published::new("tools/app");
+    let two = app.image(DOCKER_MANIFEST, "two", "");
+    app.tag("1.0", two);
+    app.tag("2.0", two);
+    let deprecation = Deprecation { since: Utc::from_unix(5), r#use: "2.0".parse().unwrap(), until: None };
+    app.extension().deprecated.insert("1.0".parse().unwrap(), deprecation);
+    app.extension().published.insert("2.0".parse().unwrap(), Utc::from_unix(9));
+    folders.publish(&app);
+    folders.revision("two");
+    assert!(soon(|| collectors.iter().all(|collector| collector.events().len() == 3)));
+    let [events, others] = collectors.each_ref().map(|collector| collector.events());
+    let told: Vec<_> = events.iter().map(|event| (&event["action"], &event["target"]["tag"])).collect();
+    let text = |text: &str| Value::from(text);
+    assert_eq!(
+        told,
+        [(&text("push"), &text("1.0")), (&text("deprecate"), &text("1.0")), (&text("push"), &text("2.0"))]
+    );
+    let push = &events[2];
+    let size = push["target"]["size"].as_u64().unwrap();
+    assert_eq!(
+        push["target"],
+        serde_json::json!({
+            "mediaType": DOCKER_MANIFEST, "size": size, "length": size, "digest": two, "repository": "tools/app",
+            "url": format!("http://registry.acme.example/v2/tools/app/manifests/{two}"), "tag": "2.0",
+        })
+    );
+    assert_eq!((&push["vendor"], &push["commit"]), (&text("acme"), &text("two")));
+    assert_eq!(push["timestamp"], "1970-01-01T00:00:09Z");
+    assert_eq!(events[1]["target"]["warning"], "tools/app:1.0 is deprecated: use tools/app:2.0");
+    let ids = |events: &[Value]| events.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&events), ids(&others), "a receiver recognises what it has already");
+    let head = collectors[0].got.lock().unwrap()[0].1.to_lowercase();
+    assert!(head.contains("authorization: bearer hunter2"), "{head}");
+    // The end of a deprecation, and a removed tag.
+    let mut app = Published::new("tools/app");
+    let two = app.image(DOCKER_MANIFEST, "two", "");
+    app.tag("1.0", two);
+    folders.publish(&app);
+    folders.revision("three");
+    assert!(soon(|| collectors[1].events().len() == 5));
+    let told: Vec<_> = collectors[1].events()[3..].iter().map(|event| event["action"].clone()).collect();
+    assert_eq!(told, [text("undeprecate"), text("delete")]);
+    assert_ne!(one, two);
+    drop(servers);
 }

@@ -70,6 +70,15 @@ fn an_unknown_host_gets_an_error_in_the_form_of_the_api() {
         (v2.status, v2.text()),
         (404, r#"{"errors":[{"code":"NAME_UNKNOWN","message":"there is no registry at this host"}]}"#)
     );
+    // A browser sees a page. It names no vendor.
+    let page = server.ask("GET", "/", &[("host", "x.localhost"), ("accept", "text/html")]);
+    assert_eq!((page.status, page.header("content-type")), (404, Some("text/html; charset=utf-8")));
+    assert!(page.text().contains("Container registries live here"), "{}", page.text());
+    assert!(!page.text().contains("acme") && !page.text().contains("other"), "{}", page.text());
+    assert_eq!(
+        server.ask("GET", "/", &[("host", "x.localhost")]).text(),
+        "there is no registry at this host\n"
+    );
     let v1 = server.ask("POST", "/v1/users", &[("host", "x.localhost")]);
     assert_eq!((v1.status, v1.header("x-docker-registry-version")), (404, Some("0.6.6")));
     let without_host = server.send(b"GET /v2/ HTTP/1.0\r\n\r\n");

@@ -167,10 +167,20 @@ impl Published {
 
     pub(crate) fn manifest(&mut self, kind: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        let entry = ManifestEntry { media_type: kind.to_owned(), size: bytes.len() as u64, platform: None };
+        let entry = ManifestEntry {
+            media_type: kind.to_owned(),
+            size: bytes.len() as u64,
+            platform: None,
+            image: None,
+        };
         self.extension.manifests.insert(digest, entry);
         self.manifest_bytes.insert(digest, bytes.to_owned());
         digest
+    }
+
+    /// What the document says beside Crane's keys.
+    pub(crate) fn extension(&mut self) -> &mut V2Extension {
+        &mut self.extension
     }
 
     pub(crate) fn tag(&mut self, tag: &str, digest: Digest) {

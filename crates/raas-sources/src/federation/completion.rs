@@ -45,7 +45,12 @@ pub(super) fn complete(
             (tags, manifests, blobs)
         }
     };
-    let extension = V2Extension { tags, manifests: entries(&manifests), blobs: located(blobs, base_url) };
+    let extension = V2Extension {
+        tags,
+        manifests: entries(&manifests),
+        blobs: located(blobs, base_url),
+        ..V2Extension::default()
+    };
     let amd64 = |digest: &Digest| manifests.get(digest)?.manifest.amd64_child();
     document.content = Content::V2(V2Content::new(extension, amd64));
     operator_document.manifests =
@@ -81,7 +86,7 @@ fn references(v2: &V2Content, origin: &str) -> Result<Vec<ListedReference>, Fail
 fn entries(manifests: &Manifests) -> BTreeMap<Digest, ManifestEntry> {
     let entry = |(digest, fetched): (&Digest, &Fetched)| {
         let media_type = fetched.manifest.media_type.clone();
-        (*digest, ManifestEntry { media_type, size: fetched.bytes.len() as u64, platform: None })
+        (*digest, ManifestEntry { media_type, size: fetched.bytes.len() as u64, platform: None, image: None })
     };
     manifests.iter().map(entry).collect()
 }

@@ -481,14 +481,19 @@ mod tests {
     #[test]
     fn a_version_4_document_has_every_key_that_a_legacy_crane_reads() {
         let (image, list, blob) = (Digest::of(b"image"), Digest::of(b"list"), Digest::of(b"blob"));
-        let entry =
-            |media_type: &str| ManifestEntry { media_type: media_type.into(), size: 5, platform: None };
+        let entry = |media_type: &str| ManifestEntry {
+            media_type: media_type.into(),
+            size: 5,
+            platform: None,
+            image: None,
+        };
         let extension = V2Extension {
             tags: [("1.0".parse().unwrap(), image), ("multi".parse().unwrap(), list)].into(),
             manifests: [(image, entry(media_type::DOCKER_MANIFEST)), (list, entry(media_type::OCI_INDEX))]
                 .into(),
             blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: Some("https://cdn/x".into()) })]
                 .into(),
+            ..V2Extension::default()
         };
         let content = V2Content::new(extension, |digest| (*digest == list).then_some(image));
         assert_eq!(content.schema2, ["1.0".to_owned(), image.to_string()].into());

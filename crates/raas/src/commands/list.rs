@@ -87,6 +87,13 @@ fn print(repository: &ListedRepository, indent: &str) {
             Some(all) if tag.elsewhere == 0 => bytes(all),
             Some(all) => format!("{} ({} of it from elsewhere)", bytes(all), bytes(tag.elsewhere)),
         };
-        output::line(&format!("{indent}  {:20}  {}  {}  {size}", tag.tag, tag.digest, tag.published));
+        let deprecated = tag.deprecated.as_ref().map_or(String::new(), |deprecation| {
+            let until = deprecation.until.map(|until| format!(", supported until {}", until.day_text()));
+            format!("  (deprecated: use {}{})", deprecation.r#use, until.unwrap_or_default())
+        });
+        output::line(&format!(
+            "{indent}  {:20}  {}  {}  {size}{deprecated}",
+            tag.tag, tag.digest, tag.published
+        ));
     }
 }

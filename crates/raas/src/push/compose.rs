@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::{
     Content, Document, ManifestEntry, V1Content, V1Extension, V2Content, V2Extension, tree,
 };
-use raas_types::{Digest, Manifest, RepositoryName, VendorName};
+use raas_types::{Digest, Manifest, RepositoryName, Utc, VendorName};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
 use raas_base::failure::Failure;
@@ -19,6 +19,8 @@ pub(super) struct Composer<'a> {
     /// The base URL of the bucket, without a slash at the end.
     pub(super) base_url: &'a str,
     pub(super) prune: bool,
+    /// The time of the publication.
+    pub(super) now: Utc,
 }
 
 impl Composer<'_> {
@@ -74,18 +76,26 @@ impl Composer<'_> {
     fn v2(&self, current: &Current, stored: &Stored) -> V2Extension {
         let mut v2 = if self.prune { None } else { current.v2.clone() }.unwrap_or_default();
         v2.tags.extend(stored.tags.iter().map(|(tag, digest)| (tag.clone(), *digest)));
+        let mut room = v2.room_for_facts();
         for (digest, manifest) in &stored.manifests {
-            let StoredManifest { bytes, media_type, platform } = manifest;
+            let StoredManifest { bytes, media_type, platform, facts } = manifest;
             // A source without the manifest's config does not tell the platform. The published entry may.
-            let known = v2.manifests.get(digest).and_then(|entry| entry.platform.clone());
+            let known = v2.manifests.remove(digest);
+            let (known, image) = known.map_or((None, None), |entry| (entry.platform, entry.image));
+            let new = || {
+                room = room.checked_sub(facts.as_ref()?.weight())?;
+                facts.clone()
+            };
             let entry = ManifestEntry {
                 media_type: media_type.clone(),
                 size: bytes.len() as u64,
                 platform: platform.clone().or(known),
+                image: image.or_else(new),
             };
             v2.manifests.insert(*digest, entry);
         }
         v2.blobs.extend(stored.blobs.iter().map(|(digest, entry)| (*digest, entry.clone())));
+        v2.note_times(current.v2.as_ref(), self.now);
         v2
     }
 

@@ -1,9 +1,10 @@
 //! Publishes the stored content with one commit.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use raas_types::crane::{Content, Document, V2Content, tree};
-use raas_types::{Digest, ObjectKey, RepositoryName, Tag, V1File};
+use raas_types::{Digest, ObjectKey, RepositoryName, Tag, Utc, V1File};
 
 use super::Options;
 use super::compose::Composer;
@@ -48,6 +49,8 @@ struct Changes {
     removed_tags: Vec<Tag>,
     /// Whether only users may see the repository.
     protected: bool,
+    /// Tags of this push that are deprecated.
+    deprecated_tags: Vec<Tag>,
     /// The last publication of a repository that is unpublished now, if the repository was protected in it. This
     /// publication protects it again.
     protected_before: Option<CommitId>,
@@ -98,8 +101,13 @@ impl Publisher<'_> {
         let manifests = manifests.into_iter().map(|file| file.path).collect();
         check_same_images(name, &current, stored)?;
         let base_url = registry.storage.base_url();
-        let composer =
-            Composer { vendor: registry.vendor.name(), name, base_url: &base_url, prune: options.prune };
+        let composer = Composer {
+            vendor: registry.vendor.name(),
+            name,
+            base_url: &base_url,
+            prune: options.prune,
+            now: Utc::of(SystemTime::now()),
+        };
         let mut files = composer.compose(&current, &manifests, stored, |digest| match head {
             Some(head) => publication.record.read(head, &tree::manifest(name, digest)),
             None => Ok(None),
@@ -109,9 +117,12 @@ impl Publisher<'_> {
         files.extend(self.operator.changes(publication)?);
         let protected = current.protected;
         let moved_tags = moved::between(&current, &stored.tags);
+        let deprecated = current.v2.iter().flat_map(|v2| v2.deprecated.keys());
+        let deprecated_tags = deprecated.filter(|tag| stored.tags.contains_key(*tag)).cloned().collect();
         Ok(Changes {
             files: publication.changes(files)?,
             moved_tags,
+            deprecated_tags,
             removed_tags,
             protected,
             protected_before,
@@ -140,6 +151,13 @@ impl Publisher<'_> {
         }
         if let Some(reason) = changes.newly_protected {
             progress.say(&format!("Note: {name} is protected from now on: {reason}"));
+        }
+        for tag in &changes.deprecated_tags {
+            progress.say(&format!(
+                "Note: {name}:{tag} is deprecated, and clients are still warned of it. Run `raas undeprecate {} \
+                 {name}:{tag}` to end that",
+                options.vendor,
+            ));
         }
         let source = format!("Source: {} ({})", report.source.name, report.source.kind);
         let mut count = |key: &ObjectKey, size: u64, written: bool| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use raas_types::pulls::Kind;
-use raas_types::{Digest, Tag};
+use raas_types::{Digest, Tag, preferred_tag};
 use serde::Serialize;
 
 use super::Options;
@@ -142,12 +142,13 @@ impl Report {
         self.tags.values().next_back().copied().flatten()
     }
 
-    /// The tag for the pull command: the requested tag, else `latest`, else the last tag in order. A tag that is made
-    /// of a digest belongs to a signature or another attachment, which people do not pull.
+    /// The tag for the pull command: the requested tag, else the one that [`preferred_tag`] takes, as pages do.
     pub(super) fn main_tag(&self, requested: Option<&Tag>) -> Option<Tag> {
-        let is_for_people = |tag: &&Tag| Kind::of_tag(tag.as_str()).is_none();
-        let mut tags = self.tags.keys().filter(is_for_people);
-        let latest = tags.clone().find(|tag| tag.as_str() == "latest");
-        requested.filter(is_for_people).or(latest).or_else(|| tags.next_back()).cloned()
+        if let Some(requested) = requested.filter(|tag| Kind::of_tag(tag.as_str()).is_none()) {
+            return Some(requested.clone());
+        }
+        // All tags of a push are published at one time.
+        let preferred = preferred_tag(self.tags.keys().map(|tag| (tag.as_str(), None)))?;
+        self.tags.get_key_value(preferred).map(|(tag, _)| tag.clone())
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use raas_image::{
     Blob, BuiltImage, Content, Limits, ManifestSet, PackedLayer, SavedSet, build_manifest, copy, pack,
 };
-use raas_types::crane::{BlobEntry, V1ImageEntry};
+use raas_types::crane::{BlobEntry, ImageFacts, V1ImageEntry};
 use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, media_type};
 
 use super::image_failure::{OrFail as _, failure};
@@ -47,6 +47,8 @@ pub(super) struct StoredManifest {
     pub(super) bytes: Vec<u8>,
     pub(super) media_type: String,
     pub(super) platform: Option<Platform>,
+    /// What pages show of the image's config.
+    pub(super) facts: Option<Box<ImageFacts>>,
 }
 
 /// Docker v1 images to publish.
@@ -94,7 +96,8 @@ impl Transfer<'_> {
             })?;
         let manifests = set.manifests.into_iter().map(|(digest, item)| {
             let media_type = item.manifest.media_type;
-            (digest, StoredManifest { bytes: item.bytes, media_type, platform: item.platform })
+            let (platform, facts) = (item.platform, item.facts);
+            (digest, StoredManifest { bytes: item.bytes, media_type, platform, facts })
         });
         Ok(Stored {
             tags: set.tags,
@@ -243,7 +246,8 @@ impl Transfer<'_> {
         let digest = Digest::of(&manifest);
         stored.tags.extend(tags.into_iter().map(|tag| (tag, digest)));
         let media_type = media_type::DOCKER_MANIFEST.to_owned();
-        stored.manifests.insert(digest, StoredManifest { bytes: manifest, media_type, platform });
+        let facts = ImageFacts::of_config(config).map(Box::new);
+        stored.manifests.insert(digest, StoredManifest { bytes: manifest, media_type, platform, facts });
         Ok(())
     }
 

@@ -1,11 +1,10 @@
 //! Which tags of a repository are wanted.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use raas_types::Tag;
+use raas_types::{Tag, TagVersion};
 
-use super::version::{Range, Version};
+use super::version::Range;
 
 /// Which tags of a repository are wanted: patterns and ranges that allow, patterns that deny, and the newest of what is left.
 ///
@@ -56,15 +55,18 @@ impl TagFilter {
         let mut chosen: Vec<Tag> = tags.into_iter().filter(|tag| self.allows(tag.as_str())).collect();
         if let Some(newest) = self.newest {
             // A tag that names no version is neither old nor new.
-            chosen.retain(|tag| Version::parse(tag.as_str()).is_some());
-            chosen.sort_by_cached_key(|tag| (Reverse(Version::parse(tag.as_str())), tag.clone()));
+            chosen.retain(|tag| TagVersion::parse(tag.as_str()).is_some());
+            chosen.sort_by(|one, other| {
+                let [first, second] = [one, other].map(|tag| TagVersion::parse(tag.as_str()));
+                second.cmp(&first).then_with(|| one.cmp(other))
+            });
             chosen.truncate(newest);
         }
         chosen.into_iter().collect()
     }
 
     fn allows(&self, tag: &str) -> bool {
-        let version = Version::parse(tag);
+        let version = TagVersion::parse(tag);
         let in_range = |range: &Range| version.as_ref().is_some_and(|version| range.contains(version));
         let allowed = (self.globs.is_empty() && self.ranges.is_empty())
             || self.globs.iter().any(|glob| matches(glob.as_bytes(), tag.as_bytes()))

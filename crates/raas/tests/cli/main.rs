@@ -13,6 +13,7 @@ mod cluster;
 mod configuration;
 mod daily;
 mod damaged;
+mod deprecate;
 mod downloads;
 mod federation;
 mod gc;

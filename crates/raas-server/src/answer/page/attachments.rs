@@ -5,50 +5,61 @@ use std::fmt::Write;
 use raas_types::Digest;
 use raas_types::pulls::Kind;
 
-use super::escape;
-use super::image::short;
+use super::{digest, escape};
 use crate::catalog::{Manifest, Repository};
 
 /// The number of attachments on a page.
 const ATTACHMENTS: usize = 50;
 
-/// Writes the attachments of a tag: those of its own manifest, and those of the images on the page.
-pub(super) fn write(
-    body: &mut String,
-    repository: &Repository,
-    own: &Digest,
-    images: impl Iterator<Item = Digest>,
-) {
-    let subjects = [*own].into_iter().chain(images.filter(|image| image != own));
-    let mut all = subjects.flat_map(|subject| of(repository, subject));
-    let mut rows = String::new();
-    for (kind, manifest, subject) in all.by_ref().take(ATTACHMENTS) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            rows,
-            "<tr><td>{}<td>{}<td class=\"wide\">{}",
-            escape(&kind),
-            short(&manifest.digest),
-            short(&subject),
-        );
+/// Writes the attachments of the images of a page, each below its image.
+pub(super) struct Attachments<'a> {
+    repository: &'a Repository,
+    /// The number of attachments that the page may still show.
+    room: usize,
+}
+
+impl<'a> Attachments<'a> {
+    pub(super) fn new(repository: &'a Repository) -> Self {
+        Self { repository, room: ATTACHMENTS }
     }
-    if rows.is_empty() {
-        return;
-    }
-    body.push_str(
-        "<h2>Signatures and attachments</h2>\n<table>\n<thead><tr><th scope=\"col\">Kind<th scope=\"col\">Digest\
-         <th scope=\"col\" class=\"wide\">Attached to</thead>\n<tbody>\n",
-    );
-    body.push_str(&rows);
-    body.push_str("</tbody>\n</table>\n");
-    if all.next().is_some() {
-        body.push_str("<p>More are attached.</p>\n");
+
+    /// Writes what is attached to a manifest, and the attestations that its index lists.
+    pub(super) fn write(
+        &mut self,
+        body: &mut String,
+        subject: &Digest,
+        listed: &[&'a Manifest],
+        heading: &str,
+    ) {
+        let listed = listed.iter().map(|manifest| ("Attestation".to_owned(), *manifest));
+        let mut all = of(self.repository, *subject).chain(listed);
+        let mut rows = String::new();
+        for (kind, manifest) in all.by_ref().take(self.room) {
+            self.room -= 1;
+            // Writing to a string cannot fail.
+            let _ = writeln!(rows, "<tr><th scope=\"row\">{}<td>{}", escape(&kind), digest(&manifest.digest));
+        }
+        let more = all.next().is_some();
+        if rows.is_empty() && !more {
+            return;
+        }
+        let _ = writeln!(body, "<h3>{heading}</h3>");
+        if !rows.is_empty() {
+            let _ = writeln!(
+                body,
+                "<table class=\"attached\">\n<thead><tr><th scope=\"col\">Kind<th scope=\"col\">Digest</thead>\n<tbody>\n\
+                 {rows}</tbody>\n</table>"
+            );
+        }
+        if more {
+            body.push_str("<p class=\"dim\">More are attached.</p>\n");
+        }
     }
 }
 
 /// The attachments of a manifest, with their kinds: first those that have a tag made of its digest.
-fn of(repository: &Repository, subject: Digest) -> impl Iterator<Item = (String, &Manifest, Digest)> {
-    let tagged = repository.attachment_tags(subject).filter_map(move |(tag, manifest)| {
+fn of(repository: &Repository, subject: Digest) -> impl Iterator<Item = (String, &Manifest)> {
+    let tagged = repository.attachment_tags(subject).filter_map(|(tag, manifest)| {
         let kind = match Kind::of_tag(tag.as_str())? {
             Kind::Signature => "Signature".to_owned(),
             Kind::Attestation => "Attestation".into(),
@@ -57,10 +68,10 @@ fn of(repository: &Repository, subject: Digest) -> impl Iterator<Item = (String,
             Kind::Referrer => return None,
             _ => tag.as_str().rsplit('.').next().unwrap_or_default().to_owned(),
         };
-        Some((kind, manifest.as_ref(), subject))
+        Some((kind, manifest.as_ref()))
     });
-    let referring = repository.referrers(subject, None).map(move |(manifest, referrer)| {
-        (name(referrer.artifact_type.as_deref().unwrap_or_default()), manifest.as_ref(), subject)
+    let referring = repository.referrers(subject, None).map(|(manifest, referrer)| {
+        (name(referrer.artifact_type.as_deref().unwrap_or_default()), manifest.as_ref())
     });
     tagged.chain(referring)
 }

@@ -22,22 +22,51 @@ pub(super) struct ObservabilityArgs {
     /// Authorization header.
     #[arg(long, value_name = "URL", env = "RAAS_NOTIFY", hide_env_values = true)]
     notify: Option<String>,
+
+    /// Send a notification of each published, removed or deprecated tag to this URL
+    ///
+    /// The format is that of --notify. The value of RAAS_NOTIFY_PUBLICATIONS_AUTHORIZATION is sent as the Authorization
+    /// header. Every server of a vendor sends the notifications; those of the same change have the same id.
+    #[arg(long, value_name = "URL", env = "RAAS_NOTIFY_PUBLICATIONS", hide_env_values = true)]
+    notify_publications: Option<String>,
+}
+
+/// An endpoint of notifications on the command line.
+struct Endpoint<'a> {
+    option: &'static str,
+    url: Option<&'a str>,
+    /// The variable with the value of the `Authorization` header.
+    authorization: &'static str,
+}
+
+impl Endpoint<'_> {
+    fn read(&self) -> Result<Option<Notify>, Failure> {
+        let Self { option, url, authorization } = *self;
+        let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
+        let value = std::env::var(authorization).ok().filter(|text| !text.is_empty());
+        let notify = Notify::new(url, value.as_deref()).map_err(|error| {
+            Failure::new(Kind::Usage, format!("{option}: {error}"))
+                .hint(format!("give a password in the environment: {authorization}='Bearer …'"))
+        })?;
+        Ok(Some(notify))
+    }
 }
 
 impl ObservabilityArgs {
     /// Checks the options before the server starts.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.notify().map(drop)
+        self.pulls().and(self.publications()).map(drop)
     }
 
-    fn notify(&self) -> Result<Option<Notify>, Failure> {
-        let Some(url) = self.notify.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
-        let authorization = std::env::var("RAAS_NOTIFY_AUTHORIZATION").ok().filter(|text| !text.is_empty());
-        let notify = Notify::new(url, authorization.as_deref()).map_err(|error| {
-            Failure::new(Kind::Usage, format!("--notify: {error}"))
-                .hint("give a password in the environment: RAAS_NOTIFY_AUTHORIZATION='Bearer …'")
-        })?;
-        Ok(Some(notify))
+    fn pulls(&self) -> Result<Option<Notify>, Failure> {
+        let (url, authorization) = (self.notify.as_deref(), "RAAS_NOTIFY_AUTHORIZATION");
+        Endpoint { option: "--notify", url, authorization }.read()
+    }
+
+    fn publications(&self) -> Result<Option<Notify>, Failure> {
+        let url = self.notify_publications.as_deref();
+        let authorization = "RAAS_NOTIFY_PUBLICATIONS_AUTHORIZATION";
+        Endpoint { option: "--notify-publications", url, authorization }.read()
     }
 
     /// Adds these arguments to the server's options. Binds the port for Prometheus.
@@ -46,6 +75,7 @@ impl ObservabilityArgs {
             Some(address) => Some(Arc::new(bind(address).await?.0)),
             None => None,
         };
-        Ok(Options { metrics, notify: self.notify()?, ..options })
+        let (notify, notify_publications) = (self.pulls()?, self.publications()?);
+        Ok(Options { metrics, notify, notify_publications, ..options })
     }
 }

@@ -21,7 +21,7 @@ fn repository(path: &str, name: &str, manifests: &[&str]) -> TreeFiles {
     for (n, bytes) in manifests.iter().enumerate() {
         let (digest, size) = (Digest::of(bytes.as_bytes()), bytes.len() as u64);
         let media_type = media_type::OCI_MANIFEST.into();
-        extension.manifests.insert(digest, ManifestEntry { media_type, size, platform: None });
+        extension.manifests.insert(digest, ManifestEntry { media_type, size, platform: None, image: None });
         extension.tags.insert(format!("v{n}").parse().unwrap(), digest);
         files.push((tree::manifest(&name, &digest), bytes.as_bytes().to_vec()));
     }
