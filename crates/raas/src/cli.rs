@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, diff, doctor, gc, lint, list, log, protect, pulls, push, remove, retire, rollback, serve,
-    setup, status, sync, tag, teardown, unprotect, unpublish,
+    access, config, diff, doctor, gc, lint, list, log, protect, pulls, pulp_upload, push, remove, retire,
+    rollback, serve, setup, status, sync, tag, teardown, unprotect, unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -117,6 +117,7 @@ enum Command {
     Teardown(teardown::Arguments),
     Doctor(doctor::Arguments),
     Pulls(pulls::Arguments),
+    PulpUpload(pulp_upload::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
 }
@@ -145,6 +146,7 @@ impl Command {
             | Command::Teardown(_)
             | Command::Doctor(_)
             | Command::Pulls(_)
+            | Command::PulpUpload(_)
             | Command::Config(_)
             | Command::Lint(_) => false,
         }
@@ -157,6 +159,7 @@ impl Command {
             Command::Push(arguments) => Some(&arguments.vendor),
             Command::Status(arguments) => arguments.vendor.as_ref(),
             Command::Sync(arguments) => arguments.vendor.as_ref(),
+            Command::PulpUpload(arguments) => Some(&arguments.vendor),
             Command::List(arguments) => arguments.vendor.as_ref(),
             Command::Log(arguments) => Some(&arguments.vendor),
             Command::Diff(arguments) => Some(&arguments.vendor),
@@ -250,6 +253,7 @@ impl Cli {
             Command::Teardown(arguments) => teardown::run(&home()?, &config()?, &arguments),
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),
+            Command::PulpUpload(arguments) => pulp_upload::run(&home()?, &config()?, &arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }

@@ -19,6 +19,7 @@ mod pages;
 mod proxy_rules;
 mod reload;
 mod shutdown;
+mod signatures;
 mod sites;
 mod snapshots;
 mod support;

@@ -13,7 +13,7 @@ use raas_types::crane::{
     BlobEntry, Content, Document, ManifestEntry, V1Content, V1Extension, V1ImageEntry, V2Content,
     V2Extension, tree,
 };
-use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File, media_type};
+use raas_types::{AtomicSignature, Digest, ImageId, ObjectKey, RepositoryName, V1File, media_type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -171,6 +171,12 @@ impl Published {
         self.extension.manifests.insert(digest, entry);
         self.manifest_bytes.insert(digest, bytes.to_owned());
         digest
+    }
+
+    /// Signs a manifest. The content is in Base64.
+    pub(crate) fn sign(&mut self, digest: Digest, content: &str) {
+        let signatures = self.extension.signatures.entry(digest).or_default();
+        signatures.push(AtomicSignature::new(&format!("{digest}@{}", signatures.len()), content).unwrap());
     }
 
     pub(crate) fn tag(&mut self, tag: &str, digest: Digest) {

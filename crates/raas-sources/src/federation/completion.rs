@@ -45,7 +45,12 @@ pub(super) fn complete(
             (tags, manifests, blobs)
         }
     };
-    let extension = V2Extension { tags, manifests: entries(&manifests), blobs: located(blobs, base_url) };
+    let extension = V2Extension {
+        tags,
+        manifests: entries(&manifests),
+        blobs: located(blobs, base_url),
+        ..V2Extension::default()
+    };
     let amd64 = |digest: &Digest| manifests.get(digest)?.manifest.amd64_child();
     document.content = Content::V2(V2Content::new(extension, amd64));
     operator_document.manifests =

@@ -378,7 +378,8 @@ impl V2Content {
     /// The content that tells a legacy Crane about these manifests: which digests and tags are schema 2, which are
     /// lists, and which manifest a client that knows no lists gets for a list's tag. `amd64` gives the linux/amd64
     /// manifest of a list.
-    pub fn new(extension: V2Extension, amd64: impl Fn(&Digest) -> Option<Digest>) -> Self {
+    pub fn new(mut extension: V2Extension, amd64: impl Fn(&Digest) -> Option<Digest>) -> Self {
+        extension.signatures.retain(|digest, _| extension.manifests.contains_key(digest));
         let mut content = V2Content::default();
         let names = extension
             .manifests

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ImageId, Platform, Tag};
+use crate::{AtomicSignature, Digest, ImageId, Platform, Tag};
 
 /// What raas adds to a document of version 4.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct V2Extension {
     pub manifests: BTreeMap<Digest, ManifestEntry>,
     /// Every config and layer that a manifest names.
     pub blobs: BTreeMap<Digest, BlobEntry>,
+    /// The atomic signatures of manifests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signatures: BTreeMap<Digest, Vec<AtomicSignature>>,
 }
 
 /// A manifest of the repository; its bytes lie beside the document, under its digest.

@@ -341,7 +341,9 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             "sync.bigdata-app",
             "the source that `raas sync` keeps the image `bigdata-app` like: `pulp` or docker://HOST/NAME; in lines of \
              their own, `tags = …` chooses by patterns, ranges of versions, `!` before what is not wanted and `newest N`, \
-             and `prune = N` removes up to N tags at once that the source lacks",
+             `prune = N` removes up to N tags at once that the source lacks, `platforms = …` takes some platforms of an \
+             index, `digest_tags = no` leaves out cosign's tags, and `referrers = no` the list of referrers, which \
+             `referrers = compare` asks for each image",
             "docker://registry.example.com/bigdata/app\ntags = >=1.2 <2, latest, !*-rc*\nprune = 5",
             |draft, image, value| {
                 let rule = SyncRule::parse(image, &value.text).map_err(|message| value.error(message))?;
