@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.pulp, pytest.mark.timeout(900)]
 def pulp(short_folder, all_samples):
     """Pulp without its token server, with the repository `acme/app`, and a worker."""
     with pulp_server(short_folder / "pulp") as pulp, pulp.worker():
-        pulp.push(f"oci:{all_samples['oci-multi'].path}:1.0", "acme/app:1.0")
+        pulp.push(f"oci:{all_samples['oci-multi'].path}:2.0", "acme/app:2.0")
         yield pulp
 
 
@@ -53,7 +53,7 @@ def test_an_export_where_pulp_may_not_write(raas, pulp, tmp_path):
 
 
 def test_sync_after_a_tag_moved(raas, pulp, all_samples, tmp_path):
-    pulp.push(f"oci:{all_samples['oci-multi'].path}:1.0", "acme/moving:1")
+    pulp.push(f"oci:{all_samples['oci-multi'].path}:2.0", "acme/moving:1")
     raas, config = configured(raas, pulp, tmp_path, "[acme]", "sync.moving = pulp")
 
     def image():
@@ -69,7 +69,7 @@ def test_sync_after_a_tag_moved(raas, pulp, all_samples, tmp_path):
 
 
 def test_a_private_repository_is_protected(raas, pulp, all_samples, tmp_path):
-    pulp.push(f"oci:{all_samples['oci-multi'].path}:1.0", "acme/secret:1.0")
+    pulp.push(f"oci:{all_samples['oci-multi'].path}:2.0", "acme/secret:1.0")
     path = "/pulp/api/v3/distributions/container/container/"
     (found,) = json.loads(pulp.rest("GET", f"{path}?base_path=acme/secret"))["results"]
     pulp.rest("PATCH", found["pulp_href"], '{"private": true}')
@@ -137,7 +137,7 @@ def test_an_archive_is_uploaded(raas, pulp, clients, all_samples, tmp_path):
 def test_an_export_without_a_worker(raas, short_folder, all_samples, tmp_path):
     with pulp_server(short_folder / "idle") as pulp:
         with pulp.worker():
-            pulp.push(f"oci:{all_samples['oci-multi'].path}:1.0", "acme/app:1.0")
+            pulp.push(f"oci:{all_samples['oci-multi'].path}:2.0", "acme/app:2.0")
         raas, config = configured(raas, pulp, tmp_path, f"export_path = {pulp.exports}")
         failed = raas.result(*config, "push", "acme", "app", "--via", "export", timeout=120)
         assert failed.returncode == 4, failed.stderr
@@ -149,7 +149,7 @@ def test_token_server_and_domains(kind, raas, short_folder, clients, all_samples
     options = {"token_server": kind == "token", "domains": kind == "domains"}
     with pulp_server(short_folder / kind, **options) as pulp, pulp.worker():
         name = "default/acme/app" if kind == "domains" else "acme/app"
-        pulp.push(f"oci:{all_samples['oci-multi'].path}:1.0", f"{name}:1.0")
+        pulp.push(f"oci:{all_samples['oci-multi'].path}:2.0", f"{name}:2.0")
         raas, config = configured(raas, pulp, tmp_path)
         raas(*config, "push", "acme", "app")
         with raas.serve(tmp_path / "serve.log", "acme") as server:

@@ -57,7 +57,9 @@ class Pulp:
     def worker(self):
         """A worker until the end of the `with`."""
         command = [self.programs / "pulpcore-worker"]
-        with running(command, self.folder / "worker.log", self.environment, ready=self.has_worker, seconds=90):
+        with running(
+            command, self.folder / "worker.log", self.environment, ready=self.has_worker, seconds=90
+        ):
             yield
 
     def has_worker(self):
@@ -102,7 +104,9 @@ def settings(folder, port, content, database, token_server, domains):
     for name in ["media", "working", "upload", "static", "exports"]:
         (folder / name).mkdir()
     key = folder / "database.key"
-    key.write_bytes(subprocess.run(["openssl", "rand", "-base64", "32"], check=True, capture_output=True).stdout)
+    key.write_bytes(
+        subprocess.run(["openssl", "rand", "-base64", "32"], check=True, capture_output=True).stdout
+    )
     private, public = folder / "token.key", folder / "token.pub"
     run("openssl", "ecparam", "-genkey", "-name", "secp256r1", "-noout", "-out", private)
     run("openssl", "ec", "-in", private, "-pubout", "-out", public)

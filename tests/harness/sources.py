@@ -19,7 +19,8 @@ class BadLine(WebServer):
     """Passes requests on to a server, and does to answers about blobs what a test says."""
 
     def __init__(self, port):
-        # What happens to blobs: `cut` after so many bytes (once for each blob), `silence` in seconds, `corrupt`.
+        # What happens to blobs: `cut` after so many bytes (once for each blob), `silence` in seconds,
+        # `corrupt` for large ones.
         self.cut, self.silence, self.corrupt = None, 0, False
         self.were_cut, self.ranges, self.lock = set(), [], threading.Lock()
         line = self
@@ -30,7 +31,11 @@ class BadLine(WebServer):
             def do_GET(self):
                 server = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 try:
-                    server.request(self.command, self.path, headers=dict(self.headers))
+                    server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                    # A header may stand there several times.
+                    for name, value in self.headers.items():
+                        server.putheader(name, value)
+                    server.endheaders()
                     answer = server.getresponse()
                     is_blob = self.command == "GET" and re.search(r"/blobs/sha256:", self.path)
                     self.pass_on(answer, bool(is_blob) and answer.status in (200, 206))
@@ -51,7 +56,7 @@ class BadLine(WebServer):
                 if is_blob and line.silence:
                     threading.Event().wait(line.silence)
                 while piece := answer.read(PIECE if left is None else min(PIECE, left) or 1):
-                    if is_blob and line.corrupt:
+                    if is_blob and line.corrupt and int(answer.headers["Content-Length"]) > PIECE:
                         piece = bytes([piece[0] ^ 1]) + piece[1:]
                     if left is not None:
                         if left == 0:

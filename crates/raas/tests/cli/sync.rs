@@ -190,7 +190,7 @@ fn attachments_come_along_as_the_rule_says() {
 
     // A new attachment in the list of referrers is a change only if the rule says so.
     registry.attach(&image.digest, &[]);
-    let attached = layout.cosign_signature(&signature);
+    let attached = layout.artifact(&image, "application/vnd.example.sbom", b"sbom");
     registry.fill(&layout);
     registry.attach(&image.digest, &[attached]);
     let report = sync(&sandbox, 0, &[]);
