@@ -1,4 +1,5 @@
-"""Images from a registry as companies run them: passwords, a private authority, a line that cuts, delays and corrupts."""
+"""Images from a registry as companies run them: passwords, a private authority, a line that cuts, delays and
+corrupts."""
 
 import json
 import os
@@ -17,7 +18,7 @@ LAYERS, LAYER = 3, 3 << 20
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory, all_samples):
-    """The registry with `team/app`, an image for two platforms, and `team/large`, whose layers do not pack."""
+    """The registry with `team/app`, for two platforms, and `team/large`, whose layers do not pack."""
     folder = tmp_path_factory.mktemp("company")
     with company_registry(folder) as registry:
         registry.push(f"oci:{all_samples['oci-multi'].path}:2.0", "team/app:2.0")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every program that the tests, the benchmarks and the linters need besides Rust and git.
 
-usage: packages.py GROUP...    installs what is missing of these groups (e2e, cluster, acme, bench, lint, pulp),
-                               and prints the folder of the Python programs
+usage: packages.py GROUP...    installs what is missing of these groups (e2e, cluster, acme, bench, lint,
+                               pulp), and prints the folder of the Python programs
 """
 
 import contextlib

@@ -1,5 +1,5 @@
-"""A registry as companies run them: docker-registry with passwords, behind nginx with a private authority, with a bad line
-between the two."""
+"""A registry as companies run them: docker-registry with passwords, behind nginx with a private authority,
+with a bad line between the two."""
 
 import contextlib
 import http.client
@@ -80,7 +80,7 @@ class BadLine(WebServer):
 
 
 class CompanyRegistry:
-    """The address of nginx, the registry behind it, the line between them, and the files that a client needs."""
+    """The address of nginx, the registry behind it, the line between, and the files that a client needs."""
 
     def __init__(self, folder, port, inner, line, authority):
         self.folder, self.host, self.inner, self.line = folder, f"127.0.0.1:{port}", inner, line
