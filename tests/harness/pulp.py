@@ -13,6 +13,8 @@ from harness.process import free_port, result, run, running
 from harness.web import answers
 
 USER, PASSWORD = "admin", "pw"
+# A minute on a quiet machine.
+SLOW = 900
 # initdb refuses to run as root.
 DATABASE_USER = "postgres"
 
@@ -58,7 +60,7 @@ class Pulp:
         """A worker until the end of the `with`."""
         command = [self.programs / "pulpcore-worker"]
         with running(
-            command, self.folder / "worker.log", self.environment, ready=self.has_worker, seconds=90
+            command, self.folder / "worker.log", self.environment, ready=self.has_worker, seconds=SLOW
         ):
             yield
 
@@ -76,8 +78,8 @@ def pulp_server(folder, *, token_server=False, domains=False):
         port, content = free_port(), free_port()
         environment = settings(folder, port, content, database, token_server, domains)
         manager = [programs / "pulpcore-manager"]
-        run(*manager, "migrate", "--noinput", env=environment)
-        run(*manager, "reset-admin-password", "--password", PASSWORD, env=environment)
+        run(*manager, "migrate", "--noinput", env=environment, timeout=SLOW)
+        run(*manager, "reset-admin-password", "--password", PASSWORD, env=environment, timeout=SLOW)
         pulp = Pulp(folder, port, programs, environment)
         api = [programs / "pulpcore-api", "-b", pulp.host, "-w", "2"]
         with (
@@ -86,14 +88,14 @@ def pulp_server(folder, *, token_server=False, domains=False):
                 folder / "api.log",
                 environment,
                 ready=lambda: answers(f"http://{pulp.host}/pulp/api/v3/status/"),
-                seconds=90,
+                seconds=SLOW,
             ),
             running(
                 [programs / "pulpcore-content", "-b", f"127.0.0.1:{content}"],
                 folder / "content.log",
                 environment,
                 ready=lambda: answers(f"http://127.0.0.1:{content}/pulp/content/"),
-                seconds=90,
+                seconds=SLOW,
             ),
         ):
             yield pulp
@@ -159,7 +161,7 @@ def postgres(folder):
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=SLOW,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

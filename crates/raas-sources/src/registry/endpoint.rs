@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use raas_http::TlsFault;
 use raas_http::http::Method;
 
 use super::address::RegistryAddress;
@@ -59,14 +58,12 @@ impl Remote {
         }
         let with_tls =
             Self::open(&place.address, RemoteOptions { transport: Transport::Tls, ..options.clone() })?;
-        match with_tls.connection.speaks() {
-            Err(RegistryError::Tls { fault: TlsFault::NoTls, .. }) => Ok(Arc::new(Self::open(
-                &place.address,
-                RemoteOptions { transport: Transport::Plain, ..options },
-            )?)),
-            Err(error) => Err(error),
-            Ok(()) => Ok(Arc::new(with_tls)),
+        if with_tls.connection.speaks().is_ok() {
+            return Ok(Arc::new(with_tls));
         }
+        // As podman does: some servers without TLS answer the beginning of TLS, and others close the connection.
+        let plain = RemoteOptions { transport: Transport::Plain, ..options };
+        Ok(Arc::new(Self::open(&place.address, plain)?))
     }
 
     /// Whether the repository has the image that an address names.

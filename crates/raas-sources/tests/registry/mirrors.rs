@@ -84,5 +84,5 @@ fn an_insecure_registry_may_speak_http_without_tls() {
         Remote::find(&address, options).and_then(|remote| remote.tags())
     };
     assert_eq!(open(true).unwrap().tags.len(), 1);
-    assert!(matches!(open(false), Err(RegistryError::Tls { .. })));
+    assert!(open(false).is_err());
 }
