@@ -482,14 +482,18 @@ mod tests {
         let (image, list, blob) = (Digest::of(b"image"), Digest::of(b"list"), Digest::of(b"blob"));
         let entry =
             |media_type: &str| ManifestEntry { media_type: media_type.into(), size: 5, platform: None };
+        let signature = crate::AtomicSignature::new("one", "b3dH").unwrap();
         let extension = V2Extension {
             tags: [("1.0".parse().unwrap(), image), ("multi".parse().unwrap(), list)].into(),
             manifests: [(image, entry(media_type::DOCKER_MANIFEST)), (list, entry(media_type::OCI_INDEX))]
                 .into(),
             blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: Some("https://cdn/x".into()) })]
                 .into(),
+            // A manifest that is gone takes its signatures along.
+            signatures: [(image, vec![signature.clone()]), (Digest::of(b"gone"), vec![signature])].into(),
         };
         let content = V2Content::new(extension, |digest| (*digest == list).then_some(image));
+        assert!(content.raas.as_ref().unwrap().signatures.keys().eq([&image]));
         assert_eq!(content.schema2, ["1.0".to_owned(), image.to_string()].into());
         assert_eq!(content.lists, ["multi".to_owned(), list.to_string()].into());
         assert_eq!(content.amd64_tags, [("multi".to_owned(), (image.to_string(), 2))].into());
