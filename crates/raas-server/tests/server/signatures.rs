@@ -21,7 +21,7 @@ fn signatures_are_served_by_the_digest_of_their_manifest() {
     folders.publish(&hidden);
     folders.write("crane/data/hidden.json", &hidden.document(true));
     folders.revision("1");
-    let server = Server::start(folders.site());
+    let server = Server::start(vec![folders.site()]);
     assert_eq!(server.get("/v2/").header(HEADER), Some("1"));
     let path = |name: &str, digest: &str| format!("/extensions/v2/{name}/signatures/{digest}");
     let answer = server.get(&path("tools/app", &signed.to_string()));
@@ -53,7 +53,7 @@ fn a_site_without_signatures_does_not_make_clients_ask_for_them() {
     let image = app.image(media_type::OCI_MANIFEST, "image", "");
     folders.publish(&app);
     folders.revision("1");
-    let server = Server::start(folders.site());
+    let server = Server::start(vec![folders.site()]);
     assert_eq!(server.get("/v2/").header(HEADER), None);
     let answer = server.get(&format!("/extensions/v2/app/signatures/{image}"));
     assert_eq!((answer.status, answer.text()), (200, r#"{"signatures":[]}"#));
