@@ -85,6 +85,14 @@ e2e-container *words:
 e2e-chart *words:
     "$({{packages}} e2e)"/pytest {{suites}}chart.py {{words}}
 
+# docker-registry with passwords, a private authority and a line that cuts, delays and corrupts; root, Debian
+e2e-sources *words:
+    "$({{packages}} e2e)"/pytest {{suites}}sources.py {{words}}
+
+# A real Pulp 3: exports, signatures, uploads, with its token server and with domains; installs Pulp; root, Debian
+e2e-pulp *words:
+    "$({{packages}} e2e pulp)"/pytest {{suites}}pulp.py -m pulp {{words}}
+
 # raas behind nginx, and raas that reaches S3 through squid; root, Debian
 e2e-proxies *words:
     "$({{packages}} e2e)"/pytest {{suites}}proxies.py {{words}}
@@ -158,7 +166,7 @@ scale *words:
 fuzz seconds="60":
     cargo run --release --manifest-path fuzz/Cargo.toml --bin mutate -- {{seconds}}
 
-# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token, text, archive or members. Needs a C++ compiler
+# The same with libFuzzer, which sees what its bytes reach: a target is request, document, token, text, source, archive or members. Needs a C++ compiler
 fuzz-guided target seconds="60":
     mkdir -p fuzz/corpus/{{target}}
     RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \

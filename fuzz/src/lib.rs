@@ -9,10 +9,12 @@ use raas_types::{
 
 mod archive;
 mod server;
+mod source;
 mod token;
 
 pub use archive::{archive, members, records};
 pub use server::request;
+pub use source::{BETWEEN, source};
 pub use token::token;
 
 /// A document, a manifest or a pointer: what reads survives writing, and is then the same for ever.

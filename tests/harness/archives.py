@@ -57,7 +57,7 @@ class OciLayout:
     """An OCI image layout in a folder."""
 
     def __init__(self, folder):
-        self.folder, self.blobs = folder, folder / "blobs" / "sha256"
+        self.folder, self.blobs, self.roots = folder, folder / "blobs" / "sha256", []
         self.blobs.mkdir(parents=True)
         (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
 
@@ -73,9 +73,9 @@ class OciLayout:
         return (self.blobs / digest.split(":")[1]).read_bytes()
 
     def finish(self, root, tag):
-        """Writes the index of the layout with one tag."""
-        named = {**root, "annotations": {"org.opencontainers.image.ref.name": tag}}
-        (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+        """Writes the index of the layout, with one more tag."""
+        self.roots.append({**root, "annotations": {"org.opencontainers.image.ref.name": tag}})
+        (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.roots}))
 
 
 def layer_on_top(base, target, tag):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every program that the tests, the benchmarks and the linters need besides Rust and git.
 
-usage: packages.py GROUP...    installs what is missing of these groups (e2e, cluster, acme, bench, lint),
-                               and prints the folder of the Python programs
+usage: packages.py GROUP...    installs what is missing of these groups (e2e, cluster, acme, bench, lint,
+                               pulp), and prints the folder of the Python programs
 """
 
 import contextlib
@@ -35,6 +35,7 @@ DEBIAN = {
     "openssl": ("openssl", {"e2e", "acme", "bench"}),
     "pebble": ("pebble", {"acme"}),
     "podman": ("podman", {"e2e"}),
+    "psql": ("postgresql", {"pulp"}),
     "skopeo": ("skopeo", {"e2e", "bench"}),
     "squid": ("squid", {"e2e"}),
     "strace": ("strace", {"e2e"}),
@@ -52,7 +53,10 @@ PYPI = {
     "acme": ["pytest==9.2.0", "pytest-timeout==2.4.0"],
     "bench": ["awscli==1.46.3"],
     "lint": ["ruff==0.17.6"],
+    "pulp": ["pytest==9.2.0", "pytest-timeout==2.4.0"],
 }
+# In an environment of their own: they pin what others pin too.
+PULP = ["pulpcore==3.123.1", "pulp-container==2.30.0"]
 GARAGE_VERSION = "2.5.0"
 
 
@@ -88,6 +92,17 @@ def garage():
         ]
         subprocess.run([*command, "--no-default-features", "--features", "bundled-libs,sqlite"], check=True)
     return program("garage")
+
+
+def pulp():
+    """The folder of the programs of Pulp 3, installed once: about a minute."""
+    folder, note = TOOLS / "pulp", TOOLS / "pulp" / "installed"
+    if not note.exists() or note.read_text() != "\n".join(PULP):
+        venv.create(folder, with_pip=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *PULP], check=True, stdout=sys.stderr)
+        note.write_text("\n".join(PULP))
+    return folder / "bin"
 
 
 def install(groups):

@@ -1,9 +1,12 @@
 //! Opening a source, and reading an image from it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use raas_types::ImageId;
 
 use crate::bytes::chunks::Chunks;
 use crate::bytes::{FileAt, ReadAt, Section, spool};
@@ -223,6 +226,15 @@ impl Archive {
     /// The metadata with the names breaks a rule.
     pub fn repositories(&self) -> Result<Vec<String>, ImageError> {
         Ok(self.format()?.catalogue().repositories()?.into_iter().flatten().collect())
+    }
+
+    /// The Docker v1 images in folders of their own, each with its parent. `docker save` has written them up to Docker 24,
+    /// beside its newer description of the same image.
+    ///
+    /// # Errors
+    /// The json of an image breaks a rule.
+    pub fn v1_parents(&self) -> Result<BTreeMap<ImageId, Option<ImageId>>, ImageError> {
+        docker_v1::parents(&self.tree, &self.limits)
     }
 
     /// Chooses what is wanted from all that the source lists, whether or not it can be published.

@@ -25,6 +25,29 @@ pub(crate) fn has_images(tree: &Tree) -> bool {
     image_ids(tree).next().is_some()
 }
 
+/// The Docker v1 images of an archive, each with its parent.
+pub(crate) fn parents(
+    tree: &Tree,
+    limits: &Limits,
+) -> Result<BTreeMap<ImageId, Option<ImageId>>, ImageError> {
+    let mut found = BTreeMap::new();
+    let mut known = Known::default();
+    for id in image_ids(tree) {
+        if let Some((parent, _)) = known.read(&id, &files(tree, &id, limits)?, limits)? {
+            found.insert(id, parent);
+        }
+    }
+    Ok(found)
+}
+
+fn files(tree: &Tree, id: &ImageId, limits: &Limits) -> Result<Files, ImageError> {
+    Ok(Files {
+        json: tree.file(&format!("{id}/json"), limits)?,
+        layer: tree.file(&format!("{id}/layer.tar"), limits)?,
+        ancestry: None,
+    })
+}
+
 fn image_ids(tree: &Tree) -> impl Iterator<Item = ImageId> {
     tree.names("").filter_map(|name| name.strip_suffix("/json")?.parse().ok())
 }
@@ -56,23 +79,13 @@ impl<'a> Saved<'a> {
     }
 
     fn tops(&self) -> Result<Vec<ImageId>, ImageError> {
-        let ids: Vec<ImageId> = image_ids(self.tree).collect();
-        let mut parents = BTreeSet::new();
-        let mut known = Known::default();
-        for id in &ids {
-            if let Some((parent, _)) = known.read(id, &self.files(id)?, self.limits)? {
-                parents.extend(parent);
-            }
-        }
-        Ok(ids.into_iter().filter(|id| !parents.contains(id)).collect())
+        let images = parents(self.tree, self.limits)?;
+        let inner: BTreeSet<ImageId> = images.values().copied().flatten().collect();
+        Ok(images.into_keys().filter(|id| !inner.contains(id)).collect())
     }
 
     fn files(&self, id: &ImageId) -> Result<Files, ImageError> {
-        Ok(Files {
-            json: self.tree.file(&format!("{id}/json"), self.limits)?,
-            layer: self.tree.file(&format!("{id}/layer.tar"), self.limits)?,
-            ancestry: None,
-        })
+        files(self.tree, id, self.limits)
     }
 
     fn tags(&self, repository: Option<&str>) -> Result<&Tags, ImageError> {

@@ -93,6 +93,11 @@ impl Selection {
         self.repository.as_deref()
     }
 
+    /// The tags of all chosen images.
+    pub fn tags(&self) -> Vec<Tag> {
+        self.images.iter().flat_map(|image| image.tags.iter().cloned()).collect()
+    }
+
     /// The tags of a chosen image; `None` if the image was not chosen.
     pub(crate) fn tags_of(&self, digest: &Digest) -> Option<&[Tag]> {
         self.images.iter().find(|image| image.digest == *digest).map(|image| image.tags.as_slice())

@@ -5,6 +5,7 @@
 //! <home>/<isv>/metadata.git/   what is published, as a bare git repository (record)
 //! <home>/<isv>/checkout/       the last publication's files, which servers read
 //! <home>/<isv>/uploads/        notes of uploads to S3 (storage)
+//! <home>/<isv>/sync.json       what `raas sync` remembers of images of some platforms
 //! <home>/<isv>/storage.json    where the vendor's objects are, and by which configuration (storage_note)
 //! <home>/<isv>/s3-service.json what the S3 service lacks (storage)
 //! <home>/<isv>/lock            locked while a publication is made

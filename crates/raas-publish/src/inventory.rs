@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use raas_types::crane::{Content, Document};
+use raas_types::crane::{Content, Document, V2Extension};
 use raas_types::{Digest, ImageId, ObjectKey, Reference, RepositoryName, Tag, V1File};
 use serde::Serialize;
 
-use crate::storage::{Storage, StorageError};
+use crate::storage::{ListedObject, Storage, StorageError};
 
 /// The result of the comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,11 @@ pub fn compare(
         });
     }
     let prefix = image.map(ObjectKey::v1_prefix).unwrap_or_default();
-    storage.list(&prefix, &mut |listed| match expected.remove(&listed.key) {
+    let mut prefixes = vec![prefix.clone()];
+    let is_signed = |document: &Document| matches!(&document.content, Content::V2(v2) if v2.raas.as_ref().is_some_and(|raas| !raas.signatures.is_empty()));
+    // Signatures lie beside the folder of their repository.
+    prefixes.extend(image.filter(|_| documents.iter().any(is_signed)).map(ObjectKey::signatures_prefix));
+    let mut each = |listed: ListedObject| match expected.remove(&listed.key) {
         Some(Some(size)) if size != listed.size => {
             comparison
                 .wrong
@@ -61,9 +65,10 @@ pub fn compare(
         Some(_) => comparison.matching += 1,
         // The storage's own objects, and objects of somebody else in the same bucket.
         None if !ObjectKey::is_content(&listed.key) => {}
-        None if image.is_some() && !is_own(&listed.key[prefix.len()..]) => {}
+        None if image.is_some() && listed.key.strip_prefix(&prefix).is_some_and(|rest| !is_own(rest)) => {}
         None => comparison.unreferenced.push(listed.key),
-    })?;
+    };
+    prefixes.iter().try_for_each(|prefix| storage.list(prefix, &mut each))?;
     comparison.wrong.extend(expected.into_keys().map(|key| format!("{key}: missing")));
     comparison.wrong.sort();
     comparison.unreferenced.sort();
@@ -117,6 +122,10 @@ pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, ExpectedObje
             let Some(raas) = &v2.raas else { return take(list_key, ExpectedObject::UNKNOWN) };
             let list = tags_list(name, raas.tags.keys());
             take(list_key, ExpectedObject::content(&Digest::of(&list), list.len() as u64));
+            for (key, bytes) in signatures(name, raas) {
+                let object = ExpectedObject::content(&Digest::of(&bytes), bytes.len() as u64);
+                take(key, object);
+            }
             for (digest, entry) in raas.blobs.iter().filter(|(_, entry)| entry.location.is_none()) {
                 take(ObjectKey::Blob(name.clone(), *digest), ExpectedObject::content(digest, entry.size));
             }
@@ -130,6 +139,19 @@ pub fn objects(document: &Document, take: &mut dyn FnMut(ObjectKey, ExpectedObje
             }
         }
     }
+}
+
+/// The signatures of a repository as objects of the bucket.
+pub fn signatures<'a>(
+    name: &'a RepositoryName,
+    raas: &'a V2Extension,
+) -> impl Iterator<Item = (ObjectKey, Vec<u8>)> + 'a {
+    raas.signatures.iter().flat_map(move |(digest, signatures)| {
+        signatures.iter().enumerate().map(move |(n, signature)| {
+            let key = ObjectKey::Signature { repository: name.clone(), digest: *digest, number: n + 1 };
+            (key, signature.bytes())
+        })
+    })
 }
 
 /// The content of `tags/list`, as a registry answers it.

@@ -45,6 +45,11 @@ impl<'a> RepositoryListing<'a> {
         let prefix = if v1 { ObjectKey::v1_prefix(repository) } else { ObjectKey::v2_prefix(repository) };
         let mut all = Vec::new();
         storage.list(&prefix, &mut |listed| all.push(listed))?;
+        // Few repositories have signatures, and a folder is searched for them.
+        let signatures = ObjectKey::signatures_prefix(repository);
+        if published.iter().any(|key| key.starts_with(&signatures)) {
+            storage.list(&signatures, &mut |listed| all.push(listed))?;
+        }
         // After the listing, since an answer of the service shows its time.
         let now = storage.capabilities().now();
         let object = |listed: ListedObject| {
@@ -142,6 +147,7 @@ impl<'a> RepositoryListing<'a> {
             ObjectKey::V1(repository, ..) => self.v1 && repository == self.repository,
             ObjectKey::Blob(repository, _)
             | ObjectKey::TagsList(repository)
+            | ObjectKey::Signature { repository, .. }
             | ObjectKey::Manifest { repository, .. } => repository == self.repository,
             ObjectKey::Snapshot(_)
             | ObjectKey::Pointer

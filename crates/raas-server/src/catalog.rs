@@ -47,6 +47,8 @@ pub(crate) struct Catalog {
     pub(crate) v1: BTreeMap<RepositoryName, Arc<V1Repository>>,
     /// For every v1 image the repository that serves it.
     images: BTreeMap<ImageId, Arc<V1Repository>>,
+    /// Whether a repository has atomic signatures.
+    is_signed: bool,
     /// The catalog with the protected repositories. None if no repository is protected.
     whole: Option<Arc<Catalog>>,
     /// The customers of the site.
@@ -110,8 +112,14 @@ impl Catalog {
         }
         // A document of raas knows more about a repository than another one does.
         self.legacy.retain(|name, _| !self.repositories.contains_key(name));
+        self.is_signed = self.repositories.values().any(|repository| repository.is_signed());
         self.index_images();
         conflicts
+    }
+
+    /// Whether a repository has atomic signatures, a protected one too. Then clients are told to ask for them.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.whole().is_signed
     }
 
     /// The catalog that users see.

@@ -85,6 +85,8 @@ pub(crate) enum V2<'a> {
     Blob(&'a str, Result<Digest, DigestError>),
     /// `/v2/<name>/referrers/<digest>`
     Referrers(&'a str, Result<Digest, DigestError>),
+    /// `/extensions/v2/<name>/signatures/<digest>`, outside of `/v2/`
+    Signatures(&'a str, Result<Digest, DigestError>),
     /// `/v2/<name>/blobs/uploads/…`, where clients begin a push
     Upload,
 }
@@ -98,6 +100,7 @@ impl<'a> V2<'a> {
             | V2::Tag(name, _)
             | V2::Manifest(name, _)
             | V2::Blob(name, _)
+            | V2::Signatures(name, _)
             | V2::Referrers(name, _) => Some(name),
         }
     }
@@ -126,7 +129,7 @@ impl Route<'_> {
 pub(crate) fn api(path: &str) -> Api {
     let under =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if under("/v2") {
+    if under("/v2") || under("/extensions/v2") {
         Api::V2
     } else if under("/v1") {
         Api::V1
@@ -142,6 +145,9 @@ pub(crate) fn parse(path: &str) -> Route<'_> {
     }
     if let Some(rest) = path.strip_prefix("/v1/") {
         return v1(rest).map_or(Route::Unknown(Api::V1), Route::V1);
+    }
+    if let Some(rest) = path.strip_prefix("/extensions/v2/") {
+        return signatures(rest).map_or(Route::Unknown(Api::V2), Route::V2);
     }
     // Crane accepts a slash at the end.
     match path.strip_prefix("/crane/").map(|rest| rest.strip_suffix('/').unwrap_or(rest)) {
@@ -183,6 +189,15 @@ fn v2(rest: &str) -> Option<V2<'_>> {
         "uploads" if name.ends_with("/blobs") => V2::Upload,
         _ => return None,
     })
+}
+
+/// Parses a path of the extension for signatures. Source: OpenShift's registry.
+fn signatures(rest: &str) -> Option<V2<'_>> {
+    let (before, digest) = rsplit_once(rest)?;
+    match rsplit_once(before)? {
+        (name, "signatures") => Some(V2::Signatures(name, Digest::from_str(digest))),
+        _ => None,
+    }
 }
 
 /// Splits a path at its last slash. memchr is faster than the standard library here, because digests are long.
@@ -265,6 +280,10 @@ mod tests {
             (format!("/v2/app/manifests/{digest}"), v2(V2::Manifest("app", Ok(digest)))),
             (format!("/v2/app/blobs/{digest}"), v2(V2::Blob("app", Ok(digest)))),
             (format!("/v2/app/referrers/{digest}"), v2(V2::Referrers("app", Ok(digest)))),
+            (format!("/extensions/v2/a/b/signatures/{digest}"), v2(V2::Signatures("a/b", Ok(digest)))),
+            ("/extensions/v2/app/other/1".into(), Route::Unknown(Api::V2)),
+            ("/extensions/v2/app".into(), Route::Unknown(Api::V2)),
+            ("/extensions".into(), Route::Unknown(Api::Plain)),
             ("/v2/app/blobs/x".into(), v2(V2::Blob("app", "x".parse()))),
             ("/v2/app/blobs/uploads".into(), v2(V2::Upload)),
             ("/v2/app/blobs/uploads/".into(), v2(V2::Upload)),

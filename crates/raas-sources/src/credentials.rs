@@ -2,6 +2,8 @@
 
 mod auth_file;
 
+pub(crate) use auth_file::{find_in_standard_files, host_key};
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,16 +13,31 @@ use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 use raas_types::RepositoryName;
 
+/// A login at a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A user name and a password.
+    Password(PasswordLogin),
+    /// A token that the registry's token server exchanges for others, as `docker login` keeps it for some registries.
+    IdentityToken(Secret),
+}
+
+impl From<PasswordLogin> for Login {
+    fn from(login: PasswordLogin) -> Self {
+        Self::Password(login)
+    }
+}
+
 /// A user of a registry, and the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct PasswordLogin {
     /// The user name.
     pub user: String,
     /// The password, or a token in its place.
     pub password: Secret,
 }
 
-impl Login {
+impl PasswordLogin {
     /// The value of `Authorization`, as in RFC 7617.
     pub fn authorization(&self) -> Secret {
         Secret::new(format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password.expose()))))
@@ -30,7 +47,7 @@ impl Login {
 /// The logins that a command may use: those that were named for a host, then those in files of docker and podman.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    named: BTreeMap<String, Login>,
+    named: BTreeMap<String, PasswordLogin>,
     files: AuthFiles,
 }
 
@@ -61,7 +78,7 @@ impl Credentials {
     /// Adds the login of one host, which has its port if the port is not that of the scheme. It comes before a login in a
     /// file.
     #[must_use]
-    pub fn with(mut self, host: &str, login: Login) -> Self {
+    pub fn with(mut self, host: &str, login: PasswordLogin) -> Self {
         self.named.insert(auth_file::host_key(host).to_owned(), login);
         self
     }
@@ -69,8 +86,8 @@ impl Credentials {
     /// The login for a repository of a host. A login in a file may be for some repositories of the host only.
     ///
     /// # Errors
-    /// A file cannot be read or used, or a credential helper fails.
-    pub fn find(&self, host: &str, repository: &RepositoryName) -> Result<Option<Login>, Failure> {
+    /// A file cannot be read or used, a credential helper fails, or the login is no password.
+    pub fn find(&self, host: &str, repository: &RepositoryName) -> Result<Option<PasswordLogin>, Failure> {
         if let Some(login) = self.named.get(auth_file::host_key(host)) {
             return Ok(Some(login.clone()));
         }
@@ -83,10 +100,20 @@ impl Credentials {
                 found => Ok(found),
             }),
         };
-        found.map_err(|message| {
-            let key = auth_file::host_key(host);
+        let key = auth_file::host_key(host);
+        let found = found.map_err(|message| {
             Failure::new(Kind::Environment, message).hint(format!("log in again: `podman login {key}`"))
-        })
+        })?;
+        match found {
+            Some(Login::Password(login)) => Ok(Some(login)),
+            Some(Login::IdentityToken(_)) => {
+                let message =
+                    format!("the login of {key} is an identity token, and a password is needed here");
+                Err(Failure::new(Kind::Environment, message)
+                    .hint(format!("log in with a password or an access token: `podman login {key}`")))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -94,8 +121,8 @@ impl Credentials {
 mod tests {
     use super::*;
 
-    fn login(user: &str) -> Login {
-        Login { user: user.into(), password: Secret::new("hunter2") }
+    fn login(user: &str) -> PasswordLogin {
+        PasswordLogin { user: user.into(), password: Secret::new("hunter2") }
     }
 
     #[test]

@@ -1,18 +1,29 @@
-//! Pulp servers: which repository of a Pulp server an image is, and how Pulp's registry is asked for it.
+//! Pulp servers: which repository of a Pulp server an image is, and how the server is asked for it.
+//!
+//! ```text
+//! export ──▶ task ──▶ api
+//! version2 (Pulp 2)
+//! ```
 
+mod api;
+mod export;
+mod task;
+mod version2;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use raas_base::failure::{Failure, Kind};
 use raas_base::{Say, Secret};
 use raas_http::ClientIdentity;
 use raas_types::{RepositoryName, VendorName};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::registry::{
-    Connection, Login, LoginSource, Patience, RegistryAddress, RegistryError, RemoteOptions, Request,
-    Transport, escaped,
+    LoginSource, PasswordLogin, Patience, RegistryAddress, RegistryError, RemoteOptions, Transport, escaped,
 };
+use api::{Api, Distribution};
+pub use export::Export;
+pub use version2::{ExportPlaces, Pulp2, Pulp2Export, Pulp2Repository};
 
 /// `[pulpserver]`: a Pulp server.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +42,12 @@ pub struct PulpSettings {
     pub base_paths: Vec<String>,
     /// Whether Katello, Satellite or Foreman stands before Pulp. Its REST API is not asked.
     pub katello: bool,
+    /// The folder on the server where exports go.
+    pub export_path: Option<String>,
+    /// Where this machine sees `export_path`, if it is elsewhere.
+    pub export_mount: Option<PathBuf>,
+    /// The URL where Pulp 2's web server has `export_path`.
+    pub export_url: Option<String>,
 }
 
 /// The base paths of an image without a setting.
@@ -45,51 +62,31 @@ pub struct PulpRepository {
     pub base_path: RepositoryName,
     /// Whether only some users may pull it.
     pub private: bool,
+    /// Whether the registry has lists of atomic signatures.
+    pub has_signatures: bool,
     /// What the user should know.
     pub notes: Vec<String>,
 }
 
-/// The longest answer of the REST API that is read.
-const MAX_ANSWER: u64 = 4 * 1024 * 1024;
-
 /// The most base paths that an error lists.
 const MOST_LISTED: usize = 10;
 
-#[derive(Deserialize)]
-struct Status {
-    #[serde(default)]
-    versions: Vec<Component>,
-    #[serde(default)]
-    domain_enabled: bool,
+/// Where an upload goes.
+#[derive(Debug)]
+pub enum PulpTarget {
+    /// A repository of Pulp's registry.
+    Registry(RegistryAddress),
+    /// A repository of Pulp 2, by its id.
+    Pulp2(Pulp2, String),
 }
 
-#[derive(Deserialize)]
-struct Component {
-    component: String,
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    results: Vec<T>,
-}
-
-#[derive(Deserialize)]
-struct Distribution {
-    base_path: String,
-    #[serde(default)]
-    repository: Option<String>,
-    #[serde(default)]
-    repository_version: Option<String>,
-    #[serde(default)]
-    remote: Option<String>,
-    /// Old releases do not know private distributions. Whoever has none of them is told nothing, so all are taken for
-    /// private.
-    #[serde(default = "yes")]
-    private: bool,
-}
-
-fn yes() -> bool {
-    true
+/// An image at a Pulp server.
+#[derive(Debug)]
+pub enum PulpImage {
+    /// A repository of Pulp 3, or of Katello.
+    Registry(PulpRepository),
+    /// A repository of Pulp 2, which has no registry.
+    Pulp2(Pulp2Repository),
 }
 
 impl PulpSettings {
@@ -98,7 +95,7 @@ impl PulpSettings {
         const ADVICE: &str = "set or correct `username` and `password` in [pulpserver]";
         let login = match &self.login {
             Some((name, password)) => LoginSource::Given(
-                Login::Password { name: name.clone(), password: password.clone() },
+                PasswordLogin { user: name.clone(), password: password.clone() }.into(),
                 ADVICE.into(),
             ),
             None => LoginSource::None(ADVICE.into()),
@@ -108,6 +105,8 @@ impl PulpSettings {
             any_certificate: self.any_certificate,
             identity: self.identity.clone(),
             login,
+            // The configuration names the server itself.
+            registries_files: Some(Vec::new()),
             patience,
             say,
             ..RemoteOptions::default()
@@ -117,27 +116,127 @@ impl PulpSettings {
     /// Finds the repository of an image.
     ///
     /// # Errors
-    /// The server does not answer, is no Pulp 3, or has no such repository.
+    /// The server does not answer, is no Pulp, or has no such repository.
+    pub fn locate(
+        &self,
+        vendor: &VendorName,
+        image: &RepositoryName,
+        access: RemoteOptions,
+    ) -> Result<PulpImage, Failure> {
+        let base_paths = self.base_paths(vendor, image)?;
+        if self.katello {
+            return self.behind_katello(&base_paths).map(PulpImage::Registry);
+        }
+        let Some(api) = Api::open(self, access.clone())? else {
+            let found = Pulp2::open(self, access)?.find(&self.repository_ids(vendor, image)?)?;
+            return Ok(PulpImage::Pulp2(found));
+        };
+        let (base_path, distribution) = self.distribution(&api, &base_paths, image)?;
+        self.repository(&base_path, api.domain(), &distribution).map(PulpImage::Registry)
+    }
+
+    /// Finds the repository of an image in Pulp's registry.
+    ///
+    /// # Errors
+    /// As [`locate`](Self::locate), or the server is a Pulp 2, which has no registry.
     pub fn find(
         &self,
         vendor: &VendorName,
         image: &RepositoryName,
         access: RemoteOptions,
     ) -> Result<PulpRepository, Failure> {
-        let base_paths = self.base_paths(vendor, image)?;
-        if self.katello {
-            return self.behind_katello(&base_paths);
-        }
-        let api = Api::open(self, access)?;
-        let domain = api.domain.clone();
-        for base_path in &base_paths {
-            let found = api.distributions(&format!("base_path={}", escaped(base_path.as_str())))?;
-            let exact = found.into_iter().find(|found| found.base_path == base_path.as_str());
-            if let Some(distribution) = exact {
-                return self.repository(base_path, domain.as_deref(), &distribution);
+        match self.locate(vendor, image, access)? {
+            PulpImage::Registry(found) => Ok(found),
+            PulpImage::Pulp2(_) => {
+                let message = format!("{} is a Pulp 2 server, which has no digests to compare", self.host());
+                Err(Failure::new(Kind::Usage, message)
+                    .hint(format!("publish the image with `raas push {vendor} {image}`")))
             }
         }
-        Err(self.none(&api, &base_paths, image)?)
+    }
+
+    /// Where an upload of an image goes: its repository in Pulp's registry, or Pulp 2 with the id of the repository. The
+    /// repository need not exist.
+    ///
+    /// # Errors
+    /// The server does not answer, or is no Pulp.
+    pub fn target(
+        &self,
+        vendor: &VendorName,
+        image: &RepositoryName,
+        access: RemoteOptions,
+    ) -> Result<PulpTarget, Failure> {
+        let base_paths = self.base_paths(vendor, image)?;
+        if self.katello {
+            return Ok(PulpTarget::Registry(self.behind_katello(&base_paths)?.address));
+        }
+        let Some(api) = Api::open(self, access.clone())? else {
+            let ids = self.repository_ids(vendor, image)?;
+            let server = Pulp2::open(self, access)?;
+            let id = server.existing(&ids)?.unwrap_or_else(|| ids[0].clone());
+            return Ok(PulpTarget::Pulp2(server, id));
+        };
+        let found = api.first_distribution(&base_paths)?;
+        let base_path = found.map_or_else(|| base_paths[0].clone(), |(base_path, _)| base_path);
+        self.address(api.domain(), &base_path).map(PulpTarget::Registry)
+    }
+
+    /// Lets Pulp 3 export the repository of an image.
+    ///
+    /// # Errors
+    /// The server has no such repository, does not export it, or this machine cannot see the files.
+    pub fn export(
+        &self,
+        vendor: &VendorName,
+        image: &RepositoryName,
+        access: RemoteOptions,
+    ) -> Result<Export, Failure> {
+        let base_paths = self.base_paths(vendor, image)?;
+        let say = access.say.clone();
+        let api = match self.katello {
+            true => None,
+            false => Api::open(self, access)?,
+        };
+        let Some(api) = api else {
+            let message = format!("{} is no Pulp 3 server whose REST API raas may ask", self.host());
+            return Err(Failure::new(Kind::Usage, message).hint(
+                "leave --via out: Pulp 2 is always asked for an export, and Katello through its registry",
+            ));
+        };
+        let (base_path, distribution) = self.distribution(&api, &base_paths, image)?;
+        // The same refusals as for the registry.
+        let found = self.repository(&base_path, api.domain(), &distribution)?;
+        let name = format!("raas-{vendor}-{}", image.as_str().replace('/', "-"));
+        Export::make(Arc::new(api), self, &name, &distribution, found.private, say)
+    }
+
+    fn distribution(
+        &self,
+        api: &Api,
+        base_paths: &[RepositoryName],
+        image: &RepositoryName,
+    ) -> Result<(RepositoryName, Distribution), Failure> {
+        match api.first_distribution(base_paths)? {
+            Some(found) => Ok(found),
+            None => Err(self.none(api, base_paths, image)?),
+        }
+    }
+
+    /// The ids that an image may have in Pulp 2, which allows no slash in an id.
+    fn repository_ids(&self, vendor: &VendorName, image: &RepositoryName) -> Result<Vec<String>, Failure> {
+        let defaults = || DEFAULT_BASE_PATHS.map(str::to_owned).to_vec();
+        let patterns = if self.base_paths.is_empty() { defaults() } else { self.base_paths.clone() };
+        let image = image.as_str().replace('/', "-");
+        let ids: Vec<String> = patterns
+            .iter()
+            .filter(|pattern| !pattern.contains('/'))
+            .map(|pattern| pattern.replace("{isv}", vendor.as_str()).replace("{image}", &image))
+            .collect();
+        if ids.is_empty() {
+            let message = "every `base_path` of [pulpserver] has a slash, and the server is a Pulp 2, whose ids have none";
+            return Err(Failure::new(Kind::Usage, message).hint("set `base_path = {isv}-{image}`"));
+        }
+        Ok(ids)
     }
 
     fn base_paths(
@@ -191,7 +290,13 @@ impl PulpSettings {
             ));
         }
         let address = self.address(domain, base_path)?;
-        Ok(PulpRepository { address, base_path: base_path.clone(), private: *private, notes })
+        Ok(PulpRepository {
+            address,
+            base_path: base_path.clone(),
+            private: *private,
+            has_signatures: true,
+            notes,
+        })
     }
 
     /// Katello keeps Pulp's REST API to itself, so nothing tells whether a repository is private: it is taken for private.
@@ -203,7 +308,13 @@ impl PulpSettings {
         let notes =
             vec!["Katello does not tell whether a repository is private: raas takes it for private".into()];
         let address = self.address(None, base_path)?;
-        Ok(PulpRepository { address, base_path: base_path.clone(), private: true, notes })
+        Ok(PulpRepository {
+            address,
+            base_path: base_path.clone(),
+            private: true,
+            has_signatures: false,
+            notes,
+        })
     }
 
     fn none(
@@ -235,75 +346,4 @@ impl PulpSettings {
             }
         })
     }
-}
-
-/// The REST API of a Pulp 3.
-struct Api {
-    connection: Connection,
-    /// The path before the resources.
-    root: String,
-    /// The domain, if the server has domains.
-    domain: Option<String>,
-}
-
-impl Api {
-    fn open(settings: &PulpSettings, access: RemoteOptions) -> Result<Self, Failure> {
-        let host = settings.host();
-        let connection = Connection::new(host, false, "pulp", access)?;
-        let what = format!("the status of the Pulp server {host}");
-        let status =
-            connection.read(&Request::get("/pulp/api/v3/status/", "application/json", &what), MAX_ANSWER)?;
-        let Some(status) = status else {
-            return Err(Failure::new(
-                Kind::Environment,
-                format!("{host} is no Pulp 3 server: it has no /pulp/api/v3/status/"),
-            )
-            .hint("correct `host` in [pulpserver]"));
-        };
-        let status: Status = parsed(&status.bytes, &what)?;
-        if !status.versions.iter().any(|version| version.component == "container") {
-            return Err(Failure::new(
-                Kind::Environment,
-                format!("the Pulp server {host} has no plugin for containers"),
-            )
-            .hint("install pulp-container on it"));
-        }
-        let domain = match (status.domain_enabled, &settings.domain) {
-            (true, Some(domain)) => Some(domain.clone()),
-            (true, None) => Some("default".to_owned()),
-            (false, None) => None,
-            (false, Some(domain)) => {
-                let message = format!(
-                    "the Pulp server {host} has no domains, and [pulpserver] names the domain `{domain}`"
-                );
-                return Err(Failure::new(Kind::Usage, message).hint("remove `domain` from [pulpserver]"));
-            }
-        };
-        let root = match &domain {
-            Some(domain) => format!("/pulp/{}/api/v3/", escaped(domain)),
-            None => "/pulp/api/v3/".to_owned(),
-        };
-        Ok(Self { connection, root, domain })
-    }
-
-    fn distributions(&self, query: &str) -> Result<Vec<Distribution>, RegistryError> {
-        let what = format!("the list of distributions of the Pulp server {}", self.connection.host());
-        let path = format!("{}distributions/container/container/?{query}", self.root);
-        let request = Request::get(&path, "application/json", &what);
-        let page = self.connection.read(&request, MAX_ANSWER)?.ok_or_else(|| {
-            let hint = match &self.domain {
-                Some(domain) => format!(": perhaps it has no domain `{domain}`"),
-                None => String::new(),
-            };
-            RegistryError::NotFound { what: what.clone(), said: hint }
-        })?;
-        Ok(parsed::<Page<Distribution>>(&page.bytes, &what)?.results)
-    }
-}
-
-fn parsed<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, RegistryError> {
-    serde_json::from_slice(bytes).map_err(|_| RegistryError::Content {
-        what: what.to_owned(),
-        why: "it is not the JSON that Pulp sends".into(),
-    })
 }

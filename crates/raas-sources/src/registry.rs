@@ -2,8 +2,10 @@
 //! be.
 //!
 //! ```text
-//! image ──▶ store ──▶ blob, pages ──▶ remote ──▶ connection ──▶ authorization ──▶ challenge, credentials
+//! image ──▶ store ──▶ blob, pages ──▶ remote ──▶ connection ──▶ authorization ──▶ challenge
 //!                                                    └──▶ hosts, patience, url
+//! endpoint ──▶ registries, remote
+//! upload, signatures ──▶ remote
 //! client, presence (base images)
 //! ```
 
@@ -13,28 +15,32 @@ mod blob;
 mod challenge;
 mod client;
 mod connection;
-mod credentials;
+mod endpoint;
 mod hosts;
 mod image;
 mod pages;
 mod patience;
 mod presence;
+mod registries;
 mod remote;
+mod signatures;
 mod store;
+mod upload;
 mod url;
 
+pub use crate::credentials::{Login, PasswordLogin};
 pub use crate::registry_error::RegistryError;
 pub use address::RegistryAddress;
 pub use authorization::LoginSource;
 pub use challenge::Challenge;
 pub(crate) use challenge::escaped;
 pub use client::Client;
-pub(crate) use connection::{Connection, Request};
+pub(crate) use connection::{Connection, Document, JSON, Payload, Repeat, Request};
 pub use connection::{RemoteOptions, Transport};
-pub use credentials::{Login, find_login, host_key};
-pub use image::{WantedImages, read_images};
+pub use image::{ReadOptions, WantedAttachments, WantedImages, read_images};
 pub use pages::TagList;
 pub use patience::Patience;
 pub use presence::{Presence, ask};
 pub use raas_types::ImageReference;
 pub use remote::Remote;
+pub use signatures::atomic_signatures;

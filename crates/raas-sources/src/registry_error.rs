@@ -174,8 +174,8 @@ pub(crate) fn said(body: &[u8]) -> String {
     if words.is_empty() { String::new() } else { format!(": it says {}", legible(&words.join(", "))) }
 }
 
-/// The words in `{"errors": [{"code", "message"}]}`, `{"errors": [text]}`, `{"detail": text}`, `{field: [text]}` and
-/// `[text]`.
+/// The words in `{"errors": [{"code", "message"}]}`, `{"errors": [text]}`, `{"detail": text}`, `{"error_message": text}` of
+/// Pulp 2, `{field: [text]}` and `[text]`.
 fn words(body: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let first = |list: &Value| list.as_array().and_then(|list| list.first()).cloned();
@@ -186,7 +186,7 @@ fn words(body: &Value) -> Vec<String> {
                 ["code", "message"].iter().filter_map(|key| text(error.get(*key)?)).collect()
             }
             Some(other) => text(&other).into_iter().collect(),
-            None => match keys.get("detail").and_then(text) {
+            None => match keys.get("detail").or(keys.get("error_message")).and_then(text) {
                 Some(detail) => vec![detail],
                 None => keys
                     .iter()
@@ -232,6 +232,10 @@ mod tests {
             (r#"{"detail":"Not found."}"#, ": it says Not found."),
             (r#"{"errors":["Invalid Filter: 'nmae'"]}"#, ": it says Invalid Filter: 'nmae'"),
             (r#"{"name":["This field must be unique."]}"#, ": it says name: This field must be unique."),
+            (
+                r#"{"http_status":404,"error_message":"Missing resource(s): repo","error":{"code":"PLP0009"}}"#,
+                ": it says Missing resource(s): repo",
+            ),
             (r#"["Already exists"]"#, ": it says Already exists"),
         ] {
             assert_eq!(said(body.as_bytes()), words);

@@ -12,6 +12,7 @@ pub mod layers;
 pub mod oci;
 pub mod openshift2;
 pub mod pulp2;
+pub mod pulp2_server;
 pub mod pulp3;
 pub mod registry;
 pub mod s3;

@@ -1,11 +1,17 @@
 //! A Pulp 3 server with one repository: its registry, and as much of its REST API as finds the repository. The answers
 //! have the form of pulpcore 3.123 and pulp_container 2.30.
 
-use std::sync::{Arc, Mutex};
+mod exports;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use raas_types::Digest;
 use serde_json::{Value, json};
+
+pub use exports::Exports;
 
 use crate::http::{Asked, Reply};
 use crate::registry::{Registry, error};
@@ -33,6 +39,8 @@ pub struct Pulp {
     /// Its registry, to be filled.
     pub registry: Registry,
     facts: Arc<Mutex<Facts>>,
+    exports: Arc<Mutex<Exports>>,
+    signatures: Arc<Mutex<BTreeMap<Digest, Vec<String>>>>,
 }
 
 impl Pulp {
@@ -55,17 +63,33 @@ impl Pulp {
         };
         let registry = Registry::new(&name);
         let facts = Arc::new(Mutex::new(facts));
-        let (shared, host) = (facts.clone(), registry.host());
+        let exports = Arc::new(Mutex::new(Exports::default()));
+        let (shared, scripted, host) = (facts.clone(), exports.clone(), registry.host());
+        let signatures: Arc<Mutex<BTreeMap<Digest, Vec<String>>>> = Arc::default();
+        let (kept, lists) = (signatures.clone(), format!("/extensions/v2/{name}/signatures/"));
         registry.change(move |asked, _, reply| {
-            let facts = shared.lock().expect("no thread panics while it holds this").clone();
-            answer(&facts, &host, asked, reply)
+            if let Some(digest) = asked.target.strip_prefix(&lists) {
+                return signatures_of(&locked(&kept), digest);
+            }
+            let facts = locked(&shared).clone();
+            answer(&facts, &mut locked(&scripted), &host, asked, reply)
         });
-        Self { registry, facts }
+        Self { registry, facts, exports, signatures }
+    }
+
+    /// Keeps an atomic signature of a manifest, in Base64.
+    pub fn sign(&self, digest: &Digest, content: &str) {
+        locked(&self.signatures).entry(*digest).or_default().push(content.to_owned());
+    }
+
+    /// How the server exports, to be looked at or changed.
+    pub fn exports(&self) -> MutexGuard<'_, Exports> {
+        locked(&self.exports)
     }
 
     /// Changes what the server is like.
     pub fn set(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut self.facts.lock().expect("no thread panics while it holds this"));
+        change(&mut locked(&self.facts));
     }
 
     /// `[pulpserver]` for this server.
@@ -74,7 +98,24 @@ impl Pulp {
     }
 }
 
-fn answer(facts: &Facts, host: &str, asked: &Asked, reply: Reply) -> Reply {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds this")
+}
+
+fn signatures_of(signatures: &BTreeMap<Digest, Vec<String>>, digest: &str) -> Reply {
+    let contents = digest.parse().ok().and_then(|digest: Digest| signatures.get(&digest));
+    let list: Vec<Value> = contents
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(n, content)| {
+            json!({"schemaVersion": 2, "type": "atomic", "name": format!("{digest}@{n:032x}"), "content": content})
+        })
+        .collect();
+    json_reply(200, &json!({"signatures": list})).with("X-Registry-Supports-Signatures", "1")
+}
+
+fn answer(facts: &Facts, exports: &mut Exports, host: &str, asked: &Asked, reply: Reply) -> Reply {
     let path = asked.target.split('?').next().unwrap_or_default();
     let authorization = asked.headers.get("authorization").map(String::as_str).unwrap_or_default();
     let basic = format!("Basic {}", STANDARD.encode(format!("{USER}:pw")));
@@ -83,7 +124,7 @@ fn answer(facts: &Facts, host: &str, asked: &Asked, reply: Reply) -> Reply {
         return json_reply(
             200,
             &json!({
-                "versions": versions, "online_workers": [], "domain_enabled": facts.domain.is_some(),
+                "versions": versions, "online_workers": exports.workers(), "domain_enabled": facts.domain.is_some(),
             }),
         );
     }
@@ -104,8 +145,8 @@ fn answer(facts: &Facts, host: &str, asked: &Asked, reply: Reply) -> Reply {
                 .with("WWW-Authenticate", "Basic realm=\"api\"");
         }
         return match resource {
-            "distributions/container/container/" => distributions(facts, asked),
-            _ => json_reply(404, &json!({"detail": "Not found."})),
+            "distributions/container/container/" => distributions(facts, &root, asked),
+            _ => exports.answer(&root, resource, asked),
         };
     }
     if path.starts_with("/v2/") && facts.token_server && authorization != "Bearer t" {
@@ -115,7 +156,7 @@ fn answer(facts: &Facts, host: &str, asked: &Asked, reply: Reply) -> Reply {
     reply
 }
 
-fn distributions(facts: &Facts, asked: &Asked) -> Reply {
+fn distributions(facts: &Facts, root: &str, asked: &Asked) -> Reply {
     let query = asked.target.split_once('?').map_or("", |(_, query)| query);
     let value = |key: &str| {
         query
@@ -127,7 +168,7 @@ fn distributions(facts: &Facts, asked: &Asked) -> Reply {
     let similar = value("base_path__contains").is_some_and(|part| facts.base_path.contains(&part));
     let mut distribution = json!({
         "base_path": facts.base_path, "name": facts.base_path, "private": facts.private, "remote": null,
-        "repository": "/pulp/api/v3/repositories/container/container/01a2231a/", "repository_version": null,
+        "repository": format!("{root}repositories/container/container/01a2231a/"), "repository_version": null,
     });
     for (key, value) in facts.distribution.as_object().into_iter().flatten() {
         distribution[key] = value.clone();

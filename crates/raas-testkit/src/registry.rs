@@ -23,6 +23,7 @@ struct State {
     manifests: Mutex<BTreeMap<String, (String, Vec<u8>)>>,
     tags: Mutex<BTreeMap<String, Digest>>,
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    uploads: Mutex<BTreeMap<String, Vec<u8>>>,
     referrers: Mutex<Option<BTreeMap<Digest, Vec<Descriptor>>>>,
     counts: Mutex<BTreeMap<String, usize>>,
     log: Mutex<Vec<String>>,
@@ -38,6 +39,7 @@ impl Registry {
             manifests: Mutex::default(),
             tags: Mutex::default(),
             blobs: Mutex::default(),
+            uploads: Mutex::default(),
             referrers: Mutex::default(),
             counts: Mutex::default(),
             log: Mutex::default(),
@@ -74,6 +76,21 @@ impl Registry {
     /// Removes a blob.
     pub fn remove_blob(&self, digest: &Digest) {
         locked(&self.state.blobs).remove(&digest.to_string());
+    }
+
+    /// The digest that a tag has.
+    pub fn digest_of(&self, tag: &str) -> Option<Digest> {
+        locked(&self.state.tags).get(tag).copied()
+    }
+
+    /// The bytes of a manifest.
+    pub fn manifest_bytes(&self, digest: &Digest) -> Option<Vec<u8>> {
+        locked(&self.state.manifests).get(&digest.to_string()).map(|(_, bytes)| bytes.clone())
+    }
+
+    /// The bytes of a blob.
+    pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
+        locked(&self.state.blobs).get(&digest.to_string()).cloned()
     }
 
     /// Lists what is attached to a manifest. From the first call on, the registry has the list of referrers.
@@ -144,6 +161,10 @@ impl State {
         };
         match rest.split_once('/') {
             Some(("tags", "list")) => self.tags(query),
+            Some(("blobs", upload)) if upload.starts_with("uploads/") => {
+                self.upload(asked, &upload[8..], query)
+            }
+            Some(("manifests", reference)) if asked.method == "PUT" => self.put_manifest(asked, reference),
             Some(("manifests", reference)) => {
                 let tagged = locked(&self.tags).get(reference).map(ToString::to_string);
                 let digest = tagged.unwrap_or_else(|| reference.to_owned());
@@ -169,6 +190,56 @@ impl State {
             },
             _ => error(404, "UNSUPPORTED"),
         }
+    }
+
+    /// An upload in parts: POST, PATCH with `Content-Range`, PUT with the digest.
+    fn upload(&self, asked: &Asked, id: &str, query: &str) -> Reply {
+        let mut uploads = locked(&self.uploads);
+        let place = |id: &str| format!("/v2/{}/blobs/uploads/{id}", self.name);
+        match asked.method.as_str() {
+            "POST" => {
+                let id = uploads.len().to_string();
+                uploads.insert(id.clone(), Vec::new());
+                Reply::new(202, "").with("Location", place(&id))
+            }
+            "PATCH" => {
+                let Some(bytes) = uploads.get_mut(id) else { return error(404, "BLOB_UPLOAD_UNKNOWN") };
+                let first = asked.headers.get("content-range").and_then(|range| range.split('-').next());
+                if first.and_then(|first| first.parse().ok()) != Some(bytes.len()) {
+                    return error(416, "BLOB_UPLOAD_INVALID");
+                }
+                bytes.extend(&asked.body);
+                Reply::new(202, "").with("Location", place(id))
+            }
+            _ => {
+                let digest = query.strip_prefix("digest=").unwrap_or_default();
+                let Some(bytes) = uploads.get(id) else { return error(404, "BLOB_UPLOAD_UNKNOWN") };
+                if Digest::of(bytes).to_string() != digest {
+                    return error(400, "DIGEST_INVALID");
+                }
+                locked(&self.blobs).insert(digest.to_owned(), bytes.clone());
+                Reply::new(201, "").with("Location", format!("/v2/{}/blobs/{digest}", self.name))
+            }
+        }
+    }
+
+    /// Takes a manifest whose blobs are there.
+    fn put_manifest(&self, asked: &Asked, reference: &str) -> Reply {
+        let parsed: serde_json::Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let layers = parsed["layers"].as_array().into_iter().flatten();
+        let missing = layers
+            .chain(parsed.get("config"))
+            .any(|blob| !locked(&self.blobs).contains_key(blob["digest"].as_str().unwrap_or_default()));
+        if missing {
+            return error(400, "MANIFEST_BLOB_UNKNOWN");
+        }
+        let digest = Digest::of(&asked.body);
+        let media_type = asked.headers.get("content-type").cloned().unwrap_or_default();
+        locked(&self.manifests).insert(digest.to_string(), (media_type, asked.body.clone()));
+        if reference.parse::<Digest>().is_err() {
+            locked(&self.tags).insert(reference.to_owned(), digest);
+        }
+        Reply::new(201, "").with("Docker-Content-Digest", digest)
     }
 
     fn tags(&self, query: &str) -> Reply {

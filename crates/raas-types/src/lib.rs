@@ -22,6 +22,7 @@ mod pointer;
 pub mod pulls;
 mod reference;
 mod repository_pattern;
+mod signature;
 mod tag_order;
 mod utc;
 
@@ -40,5 +41,6 @@ pub use object_key::{ObjectKey, V1File};
 pub use pointer::{HistoryPiece, Part, Pointer, PointerError};
 pub use reference::{ImageArgument, ImageArgumentError, Reference, ReferenceError, Tag, TagError};
 pub use repository_pattern::{RepositoryPattern, RepositoryPatternError};
+pub use signature::{AtomicSignature, SignatureError};
 pub use tag_order::{DatedTag, TagVersion, preferred_tag, tag_order};
 pub use utc::{Utc, UtcError};

@@ -62,6 +62,15 @@ pub enum ObjectKey {
     },
     /// `<image>/_v2/tags/list`
     TagsList(RepositoryName),
+    /// An atomic signature of a manifest, as lookaside storages have it: `<image>@sha256=<hex>/signature-<number>`
+    Signature {
+        /// The repository.
+        repository: RepositoryName,
+        /// The manifest.
+        digest: Digest,
+        /// Its number among the signatures of the manifest, counted from 1.
+        number: usize,
+    },
     /// An object that raas writes, reads and deletes to check its access: `_probe/<nonce>`
     Probe(String),
     /// A part of a snapshot, an archive named by its own digest: `_metadata/<hex>.tar.gz`
@@ -94,6 +103,11 @@ impl ObjectKey {
     /// The prefix of a repository's manifests, of images or indexes: `<image>/_v2/manifests/{2,list}/`.
     pub fn manifests_prefix(repository: &RepositoryName, index: bool) -> String {
         format!("{repository}/_v2/manifests/{}/", if index { "list" } else { "2" })
+    }
+
+    /// The prefix of a repository's signatures, `<image>@sha256=`.
+    pub fn signatures_prefix(repository: &RepositoryName) -> String {
+        format!("{repository}@sha256=")
     }
 
     /// The prefix of publish leases.
@@ -140,6 +154,11 @@ impl ObjectKey {
                     _ => false,
                 };
         }
+        if let Some((name, rest)) = key.split_once("@sha256=") {
+            let (hex, file) = rest.split_once('/').unwrap_or((rest, ""));
+            let number = file.strip_prefix("signature-").and_then(|number| number.parse::<usize>().ok());
+            return named(name) && Digest::from_hex(hex).is_ok() && number.is_some();
+        }
         let mut parts = key.rsplitn(3, '/');
         let (file, id, name) = (parts.next(), parts.next(), parts.next());
         file.is_some_and(|file| V1File::ALL.iter().any(|known| known.name() == file))
@@ -158,6 +177,7 @@ impl ObjectKey {
         match self {
             ObjectKey::V1(_, _, V1File::Layer)
             | ObjectKey::Blob(..)
+            | ObjectKey::Signature { .. }
             | ObjectKey::History { .. }
             | ObjectKey::Probe(_) => "application/octet-stream",
             ObjectKey::V1(_, _, V1File::Json | V1File::Ancestry)
@@ -182,6 +202,7 @@ impl ObjectKey {
             }
             ObjectKey::Manifest { reference: Reference::Tag(_), .. }
             | ObjectKey::TagsList(_)
+            | ObjectKey::Signature { .. }
             | ObjectKey::Pointer => "no-cache",
             ObjectKey::Probe(_) | ObjectKey::PublishLease(_) => "no-store",
         }
@@ -208,6 +229,9 @@ impl ObjectKey {
                 write!(out, "{}{reference}", Self::manifests_prefix(repository, *index))
             }
             ObjectKey::TagsList(repository) => write!(out, "{repository}/_v2/tags/list"),
+            ObjectKey::Signature { repository, digest, number } => {
+                write!(out, "{}{}/signature-{number}", Self::signatures_prefix(repository), digest.hex())
+            }
             ObjectKey::Probe(nonce) => write!(out, "_probe/{nonce}"),
             ObjectKey::Snapshot(digest) => write!(out, "_metadata/{}.tar.gz", digest.hex()),
             ObjectKey::Pointer => out.write_str("_metadata/current"),
@@ -254,7 +278,11 @@ mod tests {
                 ObjectKey::manifest(&name, Reference::Digest(digest), media_type::DOCKER_MANIFEST),
                 format!("tools/app/_v2/manifests/2/{digest}"),
             ),
-            (ObjectKey::TagsList(name), "tools/app/_v2/tags/list".to_owned()),
+            (ObjectKey::TagsList(name.clone()), "tools/app/_v2/tags/list".to_owned()),
+            (
+                ObjectKey::Signature { repository: name, digest, number: 2 },
+                format!("tools/app@sha256={}/signature-2", digest.hex()),
+            ),
             (ObjectKey::Snapshot(digest), format!("_metadata/{}.tar.gz", digest.hex())),
             (ObjectKey::Pointer, "_metadata/current".to_owned()),
             (
@@ -278,6 +306,7 @@ mod tests {
             "a/_v2/manifests/list/1.0".into(),
             "a/_v2/tags/list".into(),
             format!("a/b/{id}/layer"),
+            format!("a/b@sha256={id}/signature-1"),
         ];
         for key in good {
             assert!(ObjectKey::is_content(&key), "{key}");
@@ -292,6 +321,9 @@ mod tests {
             format!("a/{id}/layer/x"),
             "_metadata/current".into(),
             "reports/json".into(),
+            format!("a@sha256={id}/signature-x"),
+            format!("a@sha256={id}"),
+            "a@sha256=beef/signature-1".into(),
         ];
         for key in bad {
             assert!(!ObjectKey::is_content(&key), "{key}");

@@ -10,8 +10,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    access, config, deprecate, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, push, remove,
-    retire, rollback, serve, setup, status, sync, tag, teardown, undeprecate, unprotect, unpublish,
+    access, config, deprecate, diff, doctor, gc, healthcheck, lint, list, log, protect, pulls, pulp_upload,
+    push, remove, retire, rollback, serve, setup, status, sync, tag, teardown, undeprecate, unprotect,
+    unpublish,
 };
 use crate::config::{Config, ConfigRequest};
 use crate::fleet::Reload;
@@ -121,6 +122,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Healthcheck(healthcheck::Arguments),
     Pulls(pulls::Arguments),
+    PulpUpload(pulp_upload::Arguments),
     Config(config::Arguments),
     Lint(lint::Arguments),
 }
@@ -152,6 +154,7 @@ impl Command {
             | Command::Doctor(_)
             | Command::Healthcheck(_)
             | Command::Pulls(_)
+            | Command::PulpUpload(_)
             | Command::Config(_)
             | Command::Lint(_) => false,
         }
@@ -164,6 +167,7 @@ impl Command {
             Command::Push(arguments) => Some(&arguments.vendor),
             Command::Status(arguments) => arguments.vendor.as_ref(),
             Command::Sync(arguments) => arguments.vendor.as_ref(),
+            Command::PulpUpload(arguments) => Some(&arguments.vendor),
             Command::List(arguments) => arguments.vendor.as_ref(),
             Command::Log(arguments) => Some(&arguments.vendor),
             Command::Diff(arguments) => Some(&arguments.vendor),
@@ -263,6 +267,7 @@ impl Cli {
             Command::Doctor(arguments) => doctor::run(&home, &config, &arguments),
             Command::Healthcheck(arguments) => healthcheck::run(&arguments),
             Command::Pulls(arguments) => pulls::run(&arguments),
+            Command::PulpUpload(arguments) => pulp_upload::run(&home()?, &config()?, &arguments),
             Command::Config(arguments) => config::run(&home()?, &config()?, &arguments),
             Command::Lint(arguments) => lint::run(&arguments),
         }

@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod protect;
 pub(crate) mod pulls;
+pub(crate) mod pulp_upload;
 pub(crate) mod push;
 pub(crate) mod remove;
 pub(crate) mod retire;

@@ -20,7 +20,7 @@ use crate::status::{Check, Outcome};
 use blob::Blob;
 use raas_base::failure::Failure;
 use raas_base::parallel;
-use raas_sources::credentials::Login;
+use raas_sources::credentials::PasswordLogin;
 use session::Session;
 use web::Web;
 
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) reference: Reference,
     /// Whether to speak without TLS to any host.
     pub(crate) plain_http: bool,
-    pub(crate) login: Option<Login>,
+    pub(crate) login: Option<PasswordLogin>,
     pub(crate) all_platforms: bool,
     /// Whether to download and hash every byte.
     pub(crate) deep: bool,

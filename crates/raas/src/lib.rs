@@ -38,6 +38,7 @@ mod platform;
 mod progress;
 mod protect;
 mod pulls;
+mod pulp_upload;
 mod push;
 mod registry;
 mod republished;

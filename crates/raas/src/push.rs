@@ -41,6 +41,7 @@ use crate::immutable::ImmutableTags;
 use crate::progress::Progress;
 use crate::storage::{OpenRegistry, check_storage};
 use crate::vendors;
+pub(crate) use image_failure::OrFail;
 use lookup::PublishedContent;
 pub(crate) use moved::MovedTag;
 use operator_documents::OperatorDocuments;
@@ -57,8 +58,8 @@ use raas_publish::repository_listing::RepositoryListing;
 use raas_sources::federation::{Masks, Sources};
 pub(crate) use registry_source::RegistryAccess;
 pub(crate) use report::{Counted, Report};
-pub(crate) use source::SourceArgument;
 use source::SourceImage;
+pub(crate) use source::{SourceArgument, Via};
 pub(crate) use source_login::SourceLogin;
 use transfer::Transfer;
 
@@ -71,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) image: ImageArgument,
     /// Where the image comes from.
     pub(crate) from: SourceArgument,
+    /// How raas reads an image from Pulp 3.
+    pub(crate) via: Via,
     /// How to read from a registry: the login, the transport, and the tags if the caller has chosen them.
     pub(crate) access: RegistryAccess,
     /// The repository in the source, if the source has several.
@@ -116,7 +119,7 @@ pub(crate) fn push(
     let federation = Sources::gather(&config.redhat, &config.workspace(home))?;
     let masks = run.masks(&federation);
 
-    let SourceImage { source, kind, image, private } =
+    let SourceImage { source, kind, image, private, export, signatures } =
         source::read_image(home, config, options, &limits, progress)?;
     if private || image.is_protected() {
         progress.say(&format!("Note: {name} is protected, as its source says: only users may see it"));
@@ -161,7 +164,9 @@ pub(crate) fn push(
         progress,
         spool: home.root(),
     };
-    let stored = transfer.run(plan, &mut report)?;
+    let mut stored = transfer.run(plan, &mut report)?;
+    stored.signatures = signatures;
+    drop(export);
 
     let publisher = Publisher {
         registry,

@@ -2,6 +2,7 @@
 //! for each tag, and nothing else.
 
 mod metrics;
+mod narrowed;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use raas_base::failure::{Context as _, Failure, Kind};
+use raas_base::parallel;
 use raas_image::cosign_subject;
 use raas_publish::home::Home;
 use raas_publish::publication::Current;
@@ -20,9 +22,9 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::push::{self, SourceArgument};
-use crate::sync_rule::{SyncRule, SyncSource};
+use crate::sync_rule::{Referrers, SyncRule, SyncSource};
 pub(crate) use metrics::write as write_metrics;
-use source::{Located, digests, locate};
+use source::{AT_ONCE, Located, digests, locate};
 
 /// What the command line asks `raas sync` for.
 #[derive(Debug, Clone, Default)]
@@ -164,6 +166,13 @@ fn lock(home: &Home) -> Result<File, Failure> {
     }
 }
 
+/// An image beside its source.
+struct Compared {
+    published: Current,
+    /// The wanted tags that the source has, with their digests there.
+    heads: BTreeMap<Tag, Digest>,
+}
+
 /// One image of a run.
 struct Run<'a> {
     home: &'a Home,
@@ -179,10 +188,10 @@ impl Run<'_> {
         let Located { address, access, private } =
             locate(self.config, self.vendor, &self.rule.image, &self.rule.source, self.progress.as_say())?;
         report.source = Some(address.to_string());
-        let remote = Arc::new(Remote::open(&address, access)?);
+        let remote = Remote::find(&address, access)?;
         let compared = self.compare(&remote, &address, report);
         report.requests = remote.requests();
-        let (published, wanted) = compared?;
+        let Compared { published, heads } = compared?;
         // An image that became private at its source must not stay public here.
         let opens = private && !published.is_empty() && !published.protected;
         if report.changed.is_empty() && report.removed.is_empty() && !opens {
@@ -193,9 +202,16 @@ impl Run<'_> {
             return Ok(());
         }
         let prune = !report.removed.is_empty();
-        let tags: BTreeSet<Tag> =
-            if prune || opens { wanted } else { report.changed.iter().cloned().collect() };
+        // A tag that vanished between the list and the question is not there for a push either.
+        let tags: BTreeSet<Tag> = match prune || opens {
+            true => heads.keys().cloned().collect(),
+            false => report.changed.iter().cloned().collect(),
+        };
         let pushed = push::push(self.home, self.config, &self.push_options(tags, prune), self.progress)?;
+        if !self.rule.platforms.is_empty() {
+            let vendor = self.home.vendor(self.vendor);
+            narrowed::remember(&vendor, self.rule, &heads, &pushed.tags)?;
+        }
         report.commit = pushed.commit;
         Ok(())
     }
@@ -208,11 +224,12 @@ impl Run<'_> {
                 SyncSource::Pulp => SourceArgument::Pulp,
                 SyncSource::Registry(address) => SourceArgument::Registry(address.clone()),
             },
-            access: tags.into(),
+            via: push::Via::Registry,
+            access: push::RegistryAccess::to_tags(tags, self.rule.attachments()),
             repository: None,
             source_tag: None,
             digest: None,
-            platforms: Vec::new(),
+            platforms: self.rule.platforms.clone(),
             prune,
             protected: false,
             force_tag: false,
@@ -222,13 +239,13 @@ impl Run<'_> {
         }
     }
 
-    /// Fills the report with what differs. Returns what is published, and the wanted tags.
+    /// Fills the report with what differs.
     fn compare(
         &self,
         remote: &Arc<Remote>,
         address: &RegistryAddress,
         report: &mut ImageReport,
-    ) -> Result<(Current, BTreeSet<Tag>), Failure> {
+    ) -> Result<Compared, Failure> {
         let listed = remote.tags()?.tags;
         let (attached, images): (Vec<Tag>, Vec<Tag>) =
             listed.into_iter().partition(|tag| cosign_subject(tag).is_some());
@@ -244,17 +261,34 @@ impl Run<'_> {
         let heads = digests(remote, wanted.iter().cloned().collect())?;
         let published = self.published()?;
         let none = BTreeMap::new();
-        let old = published.v2.as_ref().map_or(&none, |v2| &v2.tags);
+        let tags = published.v2.as_ref().map_or(&none, |v2| &v2.tags);
+        // A tag whose index was narrowed to some platforms has another digest than at the source.
+        let narrowed = match self.rule.platforms.is_empty() {
+            true => None,
+            false => Some(narrowed::at_source(&self.home.vendor(self.vendor), self.rule, tags)?),
+        };
+        let old = narrowed.as_ref().unwrap_or(tags);
         let mut changed: BTreeSet<Tag> = heads
             .iter()
             .filter(|(tag, digest)| old.get(*tag) != Some(*digest))
             .map(|(tag, _)| tag.clone())
             .collect();
-        changed.extend(self.newly_signed(remote, attached, &heads, old)?);
+        let is_published =
+            |digest: &Digest| published.v2.as_ref().is_some_and(|v2| v2.manifests.contains_key(digest));
+        // What is attached to an index stays at the source if the index is narrowed to some platforms.
+        let keeps = |subject: &Digest| self.rule.platforms.is_empty() || is_published(subject);
+        let is_wanted =
+            |tag: &Tag| self.rule.attachments().has(tag) && cosign_subject(tag).is_some_and(|of| keeps(&of));
+        let attached: Vec<Tag> = attached.into_iter().filter(is_wanted).collect();
+        changed.extend(self.newly_signed(remote, attached, &heads, tags)?);
+        if self.rule.referrers == Referrers::Compare {
+            let subjects: BTreeSet<Digest> = heads.values().copied().filter(keeps).collect();
+            changed.extend(newly_attached(remote, &heads, subjects, &is_published)?);
+        }
         report.changed = changed.into_iter().collect();
         if let Some(most) = self.rule.prune {
             let is_gone = |tag: &&Tag| !wanted.contains(*tag) && cosign_subject(tag).is_none();
-            report.removed = old.keys().filter(is_gone).cloned().collect();
+            report.removed = tags.keys().filter(is_gone).cloned().collect();
             if report.removed.len() > most && !self.options.force {
                 let tags: Vec<&str> = report.removed.iter().take(10).map(Tag::as_str).collect();
                 let message = format!(
@@ -266,9 +300,7 @@ impl Run<'_> {
                     .hint("look whether the source is whole, and remove the tags with --force; nothing was published"));
             }
         }
-        // A tag that vanished between the list and the question is not there for a push either.
-        let there = wanted.into_iter().filter(|tag| heads.contains_key(tag)).collect();
-        Ok((published, there))
+        Ok(Compared { published, heads })
     }
 
     fn published(&self) -> Result<Current, Failure> {
@@ -299,4 +331,19 @@ impl Run<'_> {
             .collect();
         Ok(heads.iter().filter(|(_, digest)| new.contains(digest)).map(|(tag, _)| tag.clone()).collect())
     }
+}
+
+/// The tags whose images have attachments in the list of referrers that are not published.
+fn newly_attached(
+    remote: &Arc<Remote>,
+    heads: &BTreeMap<Tag, Digest>,
+    subjects: BTreeSet<Digest>,
+    is_published: &(dyn Fn(&Digest) -> bool + Sync),
+) -> Result<Vec<Tag>, Failure> {
+    let found = parallel::each(AT_ONCE, subjects.into_iter().collect(), |subject| {
+        let attached = remote.referrers(&subject)?.unwrap_or_default();
+        Ok(attached.iter().any(|digest| !is_published(digest)).then_some(subject))
+    })?;
+    let new: BTreeSet<Digest> = found.into_iter().flatten().collect();
+    Ok(heads.iter().filter(|(_, digest)| new.contains(digest)).map(|(tag, _)| tag.clone()).collect())
 }

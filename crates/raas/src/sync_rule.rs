@@ -3,8 +3,8 @@
 mod tag_filter;
 mod version;
 
-use raas_sources::registry::RegistryAddress;
-use raas_types::RepositoryName;
+use raas_sources::registry::{RegistryAddress, WantedAttachments};
+use raas_types::{Platform, PlatformError, RepositoryName};
 
 pub(crate) use tag_filter::TagFilter;
 
@@ -19,6 +19,24 @@ pub(crate) struct SyncRule {
     pub(crate) tags: TagFilter,
     /// How many published tags that the source lacks are removed at once at most; none are removed without it.
     pub(crate) prune: Option<usize>,
+    /// The wanted platforms of indexes; empty for all.
+    pub(crate) platforms: Vec<Platform>,
+    /// Whether cosign's tags come along with their images.
+    pub(crate) digest_tags: bool,
+    /// What happens to attachments in the list of referrers.
+    pub(crate) referrers: Referrers,
+}
+
+/// What happens to attachments in the list of referrers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Referrers {
+    /// They stay behind.
+    No,
+    /// They come along when their image is published.
+    #[default]
+    Yes,
+    /// The list of each image is asked for, and a new attachment is a change.
+    Compare,
 }
 
 /// The source of an image.
@@ -54,7 +72,15 @@ impl SyncRule {
             }
             _ => return Err("expected `pulp` or docker://HOST/NAME in the first line".into()),
         };
-        let mut rule = Self { image, source, tags: TagFilter::default(), prune: None };
+        let mut rule = Self {
+            image,
+            source,
+            tags: TagFilter::default(),
+            prune: None,
+            platforms: Vec::new(),
+            digest_tags: true,
+            referrers: Referrers::default(),
+        };
         for line in lines {
             let (key, value) =
                 line.split_once('=').map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
@@ -66,14 +92,48 @@ impl SyncRule {
                         format!("`prune` is the most tags to remove at once, not `{value}`")
                     })?);
                 }
+                "platforms" => {
+                    let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+                    let platforms: Result<Vec<Platform>, PlatformError> = words.map(str::parse).collect();
+                    rule.platforms = platforms.map_err(|error| error.to_string())?;
+                }
+                "digest_tags" => {
+                    rule.digest_tags = match value {
+                        "yes" => true,
+                        "no" => false,
+                        _ => return Err(format!("`digest_tags` is yes or no, not `{}`", short(value))),
+                    };
+                }
+                "referrers" => {
+                    rule.referrers = match value {
+                        "yes" => Referrers::Yes,
+                        "no" => Referrers::No,
+                        "compare" => Referrers::Compare,
+                        _ => {
+                            return Err(format!("`referrers` is yes, no or compare, not `{}`", short(value)));
+                        }
+                    };
+                }
                 _ => {
-                    let shown: String = key.chars().take(50).collect();
-                    return Err(format!("`{shown}` is not one of `tags` and `prune`"));
+                    return Err(format!(
+                        "`{}` is not one of `tags`, `prune`, `platforms`, `digest_tags` and `referrers`",
+                        short(key)
+                    ));
                 }
             }
         }
         Ok(rule)
     }
+
+    /// Which attachments come along.
+    pub(crate) fn attachments(&self) -> WantedAttachments {
+        WantedAttachments { digest_tags: self.digest_tags, referrers: self.referrers != Referrers::No }
+    }
+}
+
+/// A text for a message.
+fn short(text: &str) -> String {
+    text.chars().take(50).collect()
 }
 
 #[cfg(test)]
@@ -87,7 +147,14 @@ mod tests {
         assert_eq!(rule.image.as_str(), "tools/app");
         assert_eq!(rule.source, SyncSource::Registry("docker://x.org/team/app".parse().unwrap()));
         assert_eq!((rule.tags, rule.prune), (TagFilter::parse("1.*,!*-rc*").unwrap(), Some(3)));
+        let text = "pulp\nplatforms = linux/amd64, linux/arm64/v8\ndigest_tags = no\nreferrers = compare";
+        let rule = SyncRule::parse("app", text).unwrap();
+        let platforms: Vec<String> = rule.platforms.iter().map(ToString::to_string).collect();
+        assert_eq!(platforms, ["linux/amd64", "linux/arm64/v8"]);
+        assert_eq!(rule.attachments(), WantedAttachments { digest_tags: false, referrers: true });
+        assert_eq!(rule.referrers, Referrers::Compare);
         let plain = SyncRule::parse("app", "pulp").unwrap();
+        assert_eq!(plain.attachments(), WantedAttachments::default());
         assert_eq!((plain.source, plain.tags, plain.prune), (SyncSource::Pulp, TagFilter::default(), None));
         for (image, value) in [
             ("App", "pulp"),
@@ -98,6 +165,9 @@ mod tests {
             ("app", "pulp\ncolour = red"),
             ("app", "pulp\nprune = yes"),
             ("app", "pulp\ntags = a b"),
+            ("app", "pulp\nplatforms = linux"),
+            ("app", "pulp\ndigest_tags = maybe"),
+            ("app", "pulp\nreferrers = all"),
         ] {
             assert!(SyncRule::parse(image, value).is_err(), "{image}: {value}");
         }

@@ -19,11 +19,12 @@ fn main() {
     let only = arguments.next().filter(|target| target != "all");
     let seed = number(arguments.next()).unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 6] = [
+    let targets: [(&str, fn(&[u8]), Vec<Vec<u8>>); 7] = [
         ("request", raas_fuzz::request, requests()),
         ("document", raas_fuzz::document, documents()),
         ("token", raas_fuzz::token, tokens()),
         ("text", raas_fuzz::text, texts()),
+        ("source", raas_fuzz::source, sources()),
         ("archive", raas_fuzz::archive, archives().iter().map(Files::tar).collect()),
         ("members", raas_fuzz::members, archives().iter().map(raas_fuzz::records).collect()),
     ];
@@ -99,6 +100,44 @@ fn mutated(rng: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Answers of registries and of Pulp.
+fn sources() -> Vec<Vec<u8>> {
+    let answer = |head: &str, body: &str| {
+        format!("HTTP/1.1 200 OK\r\n{head}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    };
+    let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let config = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let of_config = raas_types::Digest::of(config.as_bytes());
+    let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{manifest_type}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{of_config}","size":{}}},"layers":[]}}"#,
+        config.len()
+    );
+    let distribution = r#"{"count":1,"next":null,"results":[{"base_path":"acme/app","private":false,"repository":"/pulp/api/v3/repositories/container/container/1/","remote":null}]}"#;
+    let status = r#"{"versions":[{"component":"container","version":"2.30.0"}],"online_workers":[],"domain_enabled":true}"#;
+    let all: [(u8, Vec<String>); 6] = [
+        (0, vec![answer("", r#"{"name":"acme/app","tags":["1","2"]}"#)]),
+        (
+            0,
+            vec![
+                answer("Link: </v2/acme/app/tags/list?n=1&last=1>; rel=\"next\"\r\n", r#"{"tags":["1"]}"#),
+                answer("", r#"{"tags":["2"]}"#),
+            ],
+        ),
+        (0, vec![
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/t\",service=\"s\"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}".into(),
+        ]),
+        (1, vec![answer(&format!("Content-Type: {manifest_type}\r\n"), &manifest), answer("", config), missing.into()]),
+        (2, vec![answer("", status), answer("", distribution)]),
+        (2, vec![missing.into(), answer("", r#"{"known_workers":[{"_id":"x"}]}"#), answer("", r#"{"id":"acme-app","distributors":[]}"#)]),
+    ];
+    let bytes = |(kind, answers): &(u8, Vec<String>)| {
+        let answers: Vec<&[u8]> = answers.iter().map(String::as_bytes).collect();
+        [&[*kind], answers.join(raas_fuzz::BETWEEN).as_slice()].concat()
+    };
+    all.iter().map(bytes).collect()
 }
 
 fn requests() -> Vec<Vec<u8>> {

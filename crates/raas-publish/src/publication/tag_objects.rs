@@ -1,5 +1,6 @@
-//! The objects that are named by a tag: the manifest of each tag, and the list of tags. raas's own servers do not read them.
-//! They are for a legacy Crane, and for programs that read Pulp's layout from the bucket.
+//! The objects whose content changes under one name: the manifest of each tag, the list of tags, and the signatures of
+//! manifests. raas's own servers do not read them. They are for a legacy Crane, for programs that read Pulp's layout from the
+//! bucket, and for clients that take the bucket for a lookaside storage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +78,10 @@ fn expected(
     record.read_each(&files, |file, bytes| {
         by_path.get(&file.path).into_iter().flatten().try_for_each(|key| each(key, &bytes))
     })?;
+    for (key, bytes) in inventory::signatures(name, &v2) {
+        expected.insert(key.to_string());
+        each(&key, &bytes)?;
+    }
     let list = inventory::tags_list(name, v2.tags.keys());
     let list_key = ObjectKey::TagsList(name.clone());
     expected.insert(list_key.to_string());
@@ -94,6 +99,7 @@ fn surplus(listing: &RepositoryListing<'_>, expected: &BTreeSet<String>) -> Vec<
             |key: &String| key.strip_prefix(&folder).is_some_and(|name| name.parse::<Tag>().is_ok());
         surplus.extend(listing.keys(&folder).into_iter().filter(named_by_tag));
     }
+    surplus.extend(listing.keys(&ObjectKey::signatures_prefix(name)));
     surplus.retain(|key| !expected.contains(key));
     surplus
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use raas_types::crane::{Document, tree};
+use raas_types::crane::{Content, Document, tree};
 use raas_types::{Digest, ObjectKey, RepositoryName, V1File};
 
 use super::Report;
@@ -137,6 +137,16 @@ impl Published {
                 let tags = document.and_then(Document::tags);
                 Ok(tags.map(|tags| inventory::tags_list(repository, tags.keys())))
             }
+            (key @ ObjectKey::Signature { repository, .. }, _) => {
+                let document = self.documents.get(&tree::document(repository));
+                let raas = document.and_then(|document| match &document.content {
+                    Content::V2(v2) => v2.raas.as_ref(),
+                    Content::V1(_) => None,
+                });
+                let found =
+                    raas.and_then(|raas| inventory::signatures(repository, raas).find(|(own, _)| own == key));
+                Ok(found.map(|(_, bytes)| bytes))
+            }
             _ => Ok(None),
         }
     }
@@ -163,6 +173,7 @@ fn repository(key: &ObjectKey) -> Option<&RepositoryName> {
         ObjectKey::V1(repository, ..)
         | ObjectKey::Blob(repository, _)
         | ObjectKey::TagsList(repository)
+        | ObjectKey::Signature { repository, .. }
         | ObjectKey::Manifest { repository, .. } => Some(repository),
         _ => None,
     }

@@ -93,11 +93,7 @@ impl Storage for Directory {
         let path = self.path(key);
         match fs::metadata(&path) {
             Ok(found) if found.is_file() => {
-                Ok(Some(ObjectMeta {
-                    size: found.len(),
-                    modified: files::modified(&found),
-                    sha256: None,
-                }))
+                Ok(Some(ObjectMeta { size: found.len(), modified: files::modified(&found), sha256: None }))
             }
             Ok(_) => Ok(None),
             Err(error) if is_absent(&error) => Ok(None),

@@ -25,6 +25,8 @@ use blob::blob;
 use legacy::legacy;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// Tells clients to ask for atomic signatures. Source: OpenShift's registry; containers/image.
+const SUPPORTS_SIGNATURES: HeaderName = HeaderName::from_static("x-registry-supports-signatures");
 
 pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
     if !reads(request.method) {
@@ -35,9 +37,16 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
             ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
         request.challenge(Api::V2, &failure, scope, error).into()
     };
+    // Each client asks for signatures that is told of them, so a site without any says nothing.
+    let tells = |mut decision: Decision| {
+        if request.catalog.is_signed() {
+            decision.headers_mut().insert(SUPPORTS_SIGNATURES, HeaderValue::from_static("1"));
+        }
+        decision
+    };
     // Clients log in only after a challenge here.
     if request.challenge_reason() == Some(None) && route == V2::Base {
-        return unauthorized(None, None);
+        return tells(unauthorized(None, None));
     }
     // A client would take a shorter list for the whole one. A guest gets it, having chosen not to log in.
     if route == V2::Catalog
@@ -67,6 +76,7 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
             }
             fail(Api::V2, &failure).into()
         }
+        (decided, _) if matches!(route, V2::Base | V2::Signatures(..)) => tells(finish(decided)),
         (decided, _) => finish(decided),
     }
 }
@@ -148,11 +158,22 @@ fn decide(request: &SiteRequest<'_>, route: &V2<'_>) -> Result<Decision, ApiErro
             request.set_fetched(&repository.name, FetchedItem::Referrers(digest));
             listing::referrers(repository, digest, request.uri.query())?.into()
         }
+        V2::Signatures(name, digest) => {
+            let (repository, digest) = (repository(name)?, known(digest)?);
+            let list = digest.as_ref().and_then(|digest| repository.signatures(digest));
+            let list = list.cloned().unwrap_or_else(|| NO_SIGNATURES.into());
+            let mut response = reply(StatusCode::OK, "application/json", list);
+            response.headers.insert(header::CACHE_CONTROL, NO_CACHE);
+            response.into()
+        }
         V2::Upload => {
             return Err(ApiError::new(ApiErrorCode::UploadUnknown, "this registry has no uploads"));
         }
     })
 }
+
+/// The answer for a manifest without signatures.
+const NO_SIGNATURES: &str = r#"{"signatures":[]}"#;
 
 /// The list of referrers in a repository whose referrers are not known, or that does not exist.
 ///

@@ -10,7 +10,7 @@ use raas_types::access::{AccessFileError, Customer, CustomerName};
 use raas_types::crane::{
     Content, Document, DocumentError, ManifestEntry, V1Content, V2Content, V2Extension, tree,
 };
-use raas_types::{Digest, ImageId, RepositoryName, Tag, media_type};
+use raas_types::{AtomicSignature, Digest, ImageId, RepositoryName, Tag, media_type};
 
 use super::{
     Blob, Details, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository,
@@ -250,11 +250,17 @@ fn load_v2(
     extension: V2Extension,
     before: Option<&Repository>,
 ) -> Result<Repository, Fault> {
-    let V2Extension { tags: listed, published, deprecated, manifests, blobs: entries } = &extension;
+    let V2Extension { tags: listed, published, deprecated, manifests, blobs: entries, .. } = &extension;
     let locations: usize =
         entries.values().filter_map(|entry| entry.location.as_ref()).map(String::len).sum();
+    let lists = extension.signatures.iter();
+    let signatures: Vec<(Digest, Bytes)> = lists
+        .map(|(digest, signatures)| (*digest, AtomicSignature::list(signatures, digest).into()))
+        .collect();
+    let of_signatures: usize =
+        signatures.iter().map(|(_, list)| list.len() + size_of::<(Digest, Bytes)>()).sum();
     let cost = Repository::cost(listed.len(), manifests.len(), entries.len());
-    let cost = cost + TagNotes::cost(published.len(), deprecated.len()) + locations as u64;
+    let cost = cost + TagNotes::cost(published.len(), deprecated.len()) + (locations + of_signatures) as u64;
     let mut charge = charge(loader.pool, cost)?;
     let manifests = load_manifests(loader, &name, &extension, before, &mut charge)?;
     // `manifests` has the order of a map's keys, so it is sorted.
@@ -272,7 +278,8 @@ fn load_v2(
         let location = entry.location.map(|url| location(&url)).transpose()?;
         blobs.push(Blob { digest, size: entry.size, location });
     }
-    let mut repository = Repository::new(name, tags, manifests, blobs, &published, &deprecated);
+    let repository = Repository::new(name, tags, manifests, blobs, &published, &deprecated);
+    let mut repository = repository.with_signatures(signatures);
     repository.charge = Some(charge);
     Ok(repository)
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raas_types::crane::Deprecation;
 use raas_types::{Digest, RepositoryName, Tag, Utc};
 
@@ -25,6 +26,8 @@ pub(crate) struct Repository {
     referrers: Box<[u32]>,
     /// Sorted by digest.
     blobs: Box<[Blob]>,
+    /// The answers about atomic signatures, sorted by the digest of the manifest.
+    signatures: Box<[(Digest, Bytes)]>,
     /// The memory that this takes.
     pub(super) charge: Option<MemoryCharge>,
 }
@@ -65,8 +68,25 @@ impl Repository {
             tags: tags.into(),
             manifests: manifests.into(),
             blobs: blobs.into(),
+            signatures: Box::default(),
             charge: None,
         }
+    }
+
+    /// The same repository with these answers about atomic signatures, in the order of the digests.
+    pub(super) fn with_signatures(self, signatures: Vec<(Digest, Bytes)>) -> Self {
+        Self { signatures: signatures.into(), ..self }
+    }
+
+    /// Whether a manifest has an atomic signature.
+    pub(crate) fn is_signed(&self) -> bool {
+        !self.signatures.is_empty()
+    }
+
+    /// The answer about the atomic signatures of a manifest; `None` if it has none.
+    pub(crate) fn signatures(&self, digest: &Digest) -> Option<&Bytes> {
+        let at = self.signatures.binary_search_by_key(digest, |(digest, _)| *digest).ok()?;
+        Some(&self.signatures[at].1)
     }
 
     /// About how many bytes of memory a repository with lists of these lengths takes, without the locations of blobs.

@@ -20,6 +20,7 @@ mod pages;
 mod proxy_rules;
 mod reload;
 mod shutdown;
+mod signatures;
 mod sites;
 mod snapshots;
 mod support;

@@ -13,7 +13,7 @@ use raas_types::crane::{
     BlobEntry, Content, Document, ManifestEntry, V1Content, V1Extension, V1ImageEntry, V2Content,
     V2Extension, tree,
 };
-use raas_types::{Digest, ImageId, ObjectKey, RepositoryName, V1File, media_type};
+use raas_types::{AtomicSignature, Digest, ImageId, ObjectKey, RepositoryName, V1File, media_type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -181,6 +181,12 @@ impl Published {
     /// What the document says beside Crane's keys.
     pub(crate) fn extension(&mut self) -> &mut V2Extension {
         &mut self.extension
+    }
+
+    /// Signs a manifest. The content is in Base64.
+    pub(crate) fn sign(&mut self, digest: Digest, content: &str) {
+        let signatures = self.extension.signatures.entry(digest).or_default();
+        signatures.push(AtomicSignature::new(&format!("{digest}@{}", signatures.len()), content).unwrap());
     }
 
     pub(crate) fn tag(&mut self, tag: &str, digest: Digest) {

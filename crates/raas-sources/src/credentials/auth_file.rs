@@ -15,7 +15,7 @@ use raas_base::Secret;
 use raas_types::RepositoryName;
 use serde::Deserialize;
 
-use super::Login;
+use super::{Login, PasswordLogin};
 
 /// A file that `docker login` or `podman login` writes.
 #[derive(Deserialize, Default)]
@@ -32,10 +32,12 @@ struct AuthFile {
 struct Entry {
     #[serde(default)]
     auth: String,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: String,
 }
 
 /// The name under which docker stores the credentials of a host.
-pub(super) fn host_key(host: &str) -> &str {
+pub(crate) fn host_key(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "docker.io" => "index.docker.io",
         other => other,
@@ -46,7 +48,7 @@ pub(super) fn host_key(host: &str) -> &str {
 ///
 /// # Errors
 /// A file cannot be read, or a credential helper fails. The error is a message for people.
-pub(super) fn find_in_standard_files(
+pub(crate) fn find_in_standard_files(
     host: &str,
     repository: &RepositoryName,
 ) -> Result<Option<Login>, String> {
@@ -84,14 +86,19 @@ pub(super) fn read(file: &Path, host: &str, repository: &RepositoryName) -> Resu
     let entry = file.auths.iter().filter(|(key, _)| of_repository(key).is_some());
     let entry = entry.max_by_key(|(key, _)| of_repository(key));
     let helper = file.helpers.iter().find(|(key, _)| of_repository(key).is_some()).map(|(_, helper)| helper);
-    if let Some((_, Entry { auth })) = entry
+    if let Some((_, Entry { identity_token, .. })) = entry
+        && !identity_token.is_empty()
+    {
+        return Ok(Some(Login::IdentityToken(Secret::new(identity_token))));
+    }
+    if let Some((_, Entry { auth, .. })) = entry
         && !auth.is_empty()
     {
         let decoded = STANDARD.decode(auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (user, password) = pair.ok_or_else(|| format!("cannot read the entry for {host} in {shown}"))?;
         let password = Secret::new(password.trim_end_matches('\0'));
-        return Ok(Some(Login { user: user.to_owned(), password }));
+        return Ok(Some(PasswordLogin { user: user.to_owned(), password }.into()));
     }
     // With a credential store, an empty entry means that the store has the password.
     match helper.or(file.store.as_ref().filter(|_| entry.is_some())) {
@@ -152,7 +159,12 @@ fn ask_helper(helper: &str, address: &str) -> Result<Login, String> {
     }
     let answer: Answer =
         serde_json::from_slice(&output.stdout).map_err(|_| failed(&"its answer is not JSON"))?;
-    Ok(Login { user: answer.name, password: Secret::new(answer.secret) })
+    let secret = Secret::new(answer.secret);
+    // A helper names the user `<token>` if it keeps an identity token.
+    Ok(match answer.name.as_str() {
+        "<token>" => Login::IdentityToken(secret),
+        _ => PasswordLogin { user: answer.name, password: secret }.into(),
+    })
 }
 
 #[cfg(test)]
@@ -167,18 +179,24 @@ mod tests {
         let own = STANDARD.encode("own:secret");
         let text = format!(
             r#"{{"auths":{{"registry.x.org":{{"auth":"{auth}"}},"https://index.docker.io/v1/":{{"auth":"{auth}"}},
-            "bad.org":{{"auth":"?"}},"kept.org":{{}},"shared.org/a":{{"auth":"{auth}"}},
+            "bad.org":{{"auth":"?"}},"kept.org":{{}},"token.org":{{"identitytoken":"hunter2"}},"shared.org/a":{{"auth":"{auth}"}},
             "shared.org/a/b":{{"auth":"{own}"}}}},"credHelpers":{{"helped.org":"no such"}}}}"#
         );
         fs::write(&file, text).unwrap();
         let of = |host: &str, name: &str| {
             let found = read(&file, host, &name.parse().unwrap());
-            found.map(|found| found.map(|login| (login.user, login.password.expose().to_owned())))
+            let pair = |login| match login {
+                Login::Password(login) => (login.user, login.password.expose().to_owned()),
+                Login::IdentityToken(token) => ("<token>".to_owned(), token.expose().to_owned()),
+            };
+            found.map(|found| found.map(pair))
         };
         let found = |host: &str| of(host, "tools/backup");
         let pair = Ok(Some(("user".to_owned(), "pass:word".to_owned())));
         assert_eq!(found("registry.x.org"), pair);
         assert_eq!(found("registry-1.docker.io"), pair);
+        assert_eq!(found("token.org"), Ok(Some(("<token>".into(), "hunter2".into()))));
+        assert!(!format!("{:?}", read(&file, "token.org", &"a".parse().unwrap())).contains("hunter2"));
         assert_eq!(found("x.org"), Ok(None));
         assert_eq!(found("registry.x.org:5000"), Ok(None));
         assert_eq!(found("shared.org"), Ok(None));

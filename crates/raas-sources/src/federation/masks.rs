@@ -26,6 +26,12 @@ impl FromStr for MaskedLayerName {
     }
 }
 
+impl From<&ImageId> for MaskedLayerName {
+    fn from(id: &ImageId) -> Self {
+        Self(*id)
+    }
+}
+
 impl From<&Digest> for MaskedLayerName {
     fn from(digest: &Digest) -> Self {
         Self(digest.hex().parse().expect("a digest has 64 hex digits"))

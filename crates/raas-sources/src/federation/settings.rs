@@ -7,7 +7,7 @@ use raas_base::Secret;
 use raas_base::failure::{Failure, Kind};
 
 use super::masks::MaskedLayerName;
-use crate::credentials::{Credentials, Login};
+use crate::credentials::{Credentials, PasswordLogin};
 use crate::registry::ImageReference;
 
 /// `[redhat]`: the masked layers, and their locations.
@@ -60,7 +60,7 @@ impl FederationSettings {
         let (Some(user), Some(password)) = (&self.registry_username, &self.registry_password) else {
             return Ok(credentials);
         };
-        let login = Login { user: user.clone(), password: password.clone() };
+        let login = PasswordLogin { user: user.clone(), password: password.clone() };
         if let Some(host) = &self.registry_host {
             return Ok(credentials.with(host, login));
         }

@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use raas_base::Secret;
+use raas_types::RepositoryName;
 use serde::Deserialize;
 
 use super::challenge::{Challenge, escaped};
-use super::credentials::{Login, find_login, host_key};
 use super::hosts::Hosts;
 use super::url::{host_of, is_https, shown};
+use crate::credentials::{Login, find_in_standard_files, host_key};
 use crate::registry_error::{RegistryError, said};
 
 /// Where the login of a registry comes from.
@@ -38,7 +37,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Authorization {
     host: String,
-    repository: String,
+    repository: RepositoryName,
     source: LoginSource,
     state: Mutex<State>,
 }
@@ -60,9 +59,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn new(value: String, lifetime: Option<u64>) -> Self {
+    fn new(value: Secret, lifetime: Option<u64>) -> Self {
         let until = lifetime.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(24 * 60 * 60)));
-        Self { value: Arc::new(Secret::new(value)), until }
+        Self { value: Arc::new(value), until }
     }
 
     pub(super) fn expose(&self) -> &str {
@@ -88,8 +87,8 @@ pub(super) struct Asking<'a> {
 }
 
 impl Authorization {
-    pub(super) fn new(host: &str, repository: &str, source: LoginSource) -> Self {
-        let (host, repository) = (host.to_owned(), repository.to_owned());
+    pub(super) fn new(host: &str, repository: RepositoryName, source: LoginSource) -> Self {
+        let host = host.to_owned();
         Self { host, repository, source, state: Mutex::default() }
     }
 
@@ -121,6 +120,9 @@ impl Authorization {
             return Ok(header.clone());
         }
         let challenge = challenges.iter().find_map(|text| Challenge::parse(text));
+        // Pulp 2 answers 401 without a word about the kind of login. The user has named this host for the password.
+        let is_given = matches!(self.source, LoginSource::Given(Login::Password(_), _));
+        let challenge = challenge.or((challenges.is_empty() && is_given).then_some(Challenge::Basic));
         let challenge = challenge.ok_or_else(|| RegistryError::Content {
             what: format!("the answer 401 of {}", self.host),
             why: "it asks for an authentication that raas does not know".into(),
@@ -157,7 +159,7 @@ impl Authorization {
         if state.login.is_none() {
             state.login = Some(match &self.source {
                 LoginSource::Files => {
-                    find_login(&self.host, &self.repository).map_err(RegistryError::Setup)?
+                    find_in_standard_files(&self.host, &self.repository).map_err(RegistryError::Setup)?
                 }
                 LoginSource::Given(login, _) => Some(login.clone()),
                 LoginSource::None(_) => None,
@@ -175,9 +177,9 @@ impl Authorization {
         let login = self.login(state)?;
         let header = match &challenge {
             Challenge::Basic => match &login {
-                Some(Login::Password { name, password }) => Header::new(basic(name, password), None),
+                Some(Login::Password(login)) => Header::new(login.authorization(), None),
                 Some(Login::IdentityToken(_)) | None => {
-                    return Err(self.refused(&self.host, &self.repository, String::new(), false));
+                    return Err(self.refused(&self.host, self.repository.as_str(), String::new(), false));
                 }
             },
             Challenge::Bearer { realm, service, scope, .. } => {
@@ -225,8 +227,8 @@ impl Authorization {
                 let builder = builder.header("content-type", "application/x-www-form-urlencoded");
                 builder.body(request.form(token)).call()
             }
-            Some(Login::Password { name, password }) => {
-                agent.get(&request.url()).header("authorization", &basic(name, password)).call()
+            Some(Login::Password(login)) => {
+                agent.get(&request.url()).header("authorization", login.authorization().expose()).call()
             }
             None => agent.get(&request.url()).call(),
         };
@@ -237,7 +239,9 @@ impl Authorization {
             body.map_err(|error| RegistryError::Cut { what: realm.clone(), why: error.to_string() })?;
         match status {
             200..=299 => {}
-            401 | 403 => return Err(self.refused(&host, &self.repository, said(&body), login.is_some())),
+            401 | 403 => {
+                return Err(self.refused(&host, self.repository.as_str(), said(&body), login.is_some()));
+            }
             _ => {
                 return Err(RegistryError::Status {
                     what: "a token".into(),
@@ -252,7 +256,7 @@ impl Authorization {
         let text = text.filter(|text| text.bytes().all(|b| b.is_ascii_graphic()));
         let text = text.ok_or_else(|| unusable("it is no token"))?;
         let lifetime = token.expires_in.and_then(|seconds| seconds.as_u64()).unwrap_or(DEFAULT_LIFETIME);
-        Ok(Header::new(format!("Bearer {text}"), Some(lifetime)))
+        Ok(Header::new(Secret::new(format!("Bearer {text}")), Some(lifetime)))
     }
 }
 
@@ -287,8 +291,4 @@ impl TokenRequest<'_> {
         let token = escaped(token.expose());
         format!("grant_type=refresh_token&client_id=raas&{}&refresh_token={token}", self.query())
     }
-}
-
-fn basic(name: &str, password: &Secret) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose())))
 }

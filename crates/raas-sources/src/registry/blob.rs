@@ -39,7 +39,8 @@ impl RemoteBlob {
     fn body(&self, offset: u64) -> Result<Body, RegistryError> {
         let what = self.remote.called(&self.digest);
         let path = format!("/v2/{}/blobs/{}", self.remote.name(), self.digest);
-        let request = Request { method: &Method::GET, path: &path, accept: "*/*", offset, what: &what };
+        let request =
+            Request { method: &Method::GET, path: &path, accept: "*/*", offset, what: &what, payload: None };
         let (response, skip) = self.remote.connection.retry(|| {
             // A redirect is asked for anew each time: it is good for minutes, and a blob may take hours.
             let response = self.remote.connection.send(&request)?;

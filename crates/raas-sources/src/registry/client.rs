@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ImageReference;
 use super::challenge::Challenge;
-use crate::credentials::{Credentials, Login};
+use crate::credentials::{Credentials, PasswordLogin};
 use crate::http;
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
@@ -150,7 +150,7 @@ impl Client {
     }
 
     /// Notes a password that goes to another host: the registry alone says that this is its token server.
-    fn note_issuer(&self, image: &ImageReference, token_url: &str, login: &Login) {
+    fn note_issuer(&self, image: &ImageReference, token_url: &str, login: &PasswordLogin) {
         let authority = token_url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
         let issuer = authority.map_or("", |text| text.rsplit('@').next().unwrap_or_default());
         if issuer.eq_ignore_ascii_case(image.api_host()) {

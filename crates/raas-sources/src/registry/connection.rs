@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use raas_base::Say;
 use raas_http::http::Method;
 use raas_http::{ClientIdentity, Response};
+use raas_types::RepositoryName;
 
 use super::authorization::{Asking, Authorization, Header, LoginSource};
 use super::hosts::{self, Hosts, Special};
@@ -41,6 +42,8 @@ pub struct RemoteOptions {
     pub login: LoginSource,
     /// The folders with certificates for hosts; `None` for those of docker and podman.
     pub certificate_folders: Option<Vec<PathBuf>>,
+    /// The files of the form of `registries.conf`; `None` for those of podman.
+    pub registries_files: Option<Vec<PathBuf>>,
     /// The bounds of waiting.
     pub patience: Patience,
     /// Takes lines for the user.
@@ -55,6 +58,7 @@ impl Default for RemoteOptions {
             identity: None,
             login: LoginSource::Files,
             certificate_folders: None,
+            registries_files: None,
             patience: Patience::default(),
             say: Say::nothing(),
         }
@@ -79,6 +83,7 @@ pub(crate) struct Connection {
 pub(crate) struct Document {
     pub(crate) media_type: Option<String>,
     pub(crate) digest: Option<String>,
+    pub(crate) location: Option<String>,
     pub(crate) links: Vec<String>,
     /// The length that the head of the answer says.
     pub(crate) length: Option<u64>,
@@ -96,13 +101,42 @@ pub(crate) struct Request<'a> {
     pub(crate) offset: u64,
     /// What messages call it.
     pub(crate) what: &'a str,
+    /// What is sent along.
+    pub(crate) payload: Option<Payload<'a>>,
+}
+
+/// What a request sends to the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Payload<'a> {
+    pub(crate) media_type: &'a str,
+    pub(crate) bytes: &'a [u8],
+    /// The value of `Content-Range`.
+    pub(crate) range: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     /// A request for a whole document.
     pub(crate) fn get(path: &'a str, accept: &'a str, what: &'a str) -> Self {
-        Self { method: &Method::GET, path, accept, offset: 0, what }
+        Self { method: &Method::GET, path, accept, offset: 0, what, payload: None }
     }
+
+    /// A request that sends JSON, and gets JSON.
+    pub(crate) fn json(method: &'a Method, path: &'a str, json: &'a [u8], what: &'a str) -> Self {
+        let payload = Payload { media_type: JSON, bytes: json, range: None };
+        Self { method, payload: Some(payload), ..Self::get(path, JSON, what) }
+    }
+}
+
+/// The media type of the REST APIs.
+pub(crate) const JSON: &str = "application/json";
+
+/// Whether a request may be sent twice without another effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It may.
+    Safe,
+    /// It may not: it is sent again only if the server says that it did not take it.
+    Unsafe,
 }
 
 /// A failed attempt.
@@ -120,6 +154,9 @@ impl From<RegistryError> for Failed {
     }
 }
 
+/// The longest answer to a request that changes something.
+const MAX_ANSWER: u64 = 4 * 1024 * 1024;
+
 /// The longest body of an error that is read for its words.
 const MAX_ERROR: u64 = 64 * 1024;
 
@@ -134,11 +171,19 @@ impl Connection {
     pub(crate) fn new(
         host: &str,
         is_local: bool,
-        repository: &str,
+        repository: &RepositoryName,
         options: RemoteOptions,
     ) -> Result<Self, RegistryError> {
-        let RemoteOptions { transport, any_certificate, identity, login, certificate_folders, patience, say } =
-            options;
+        let RemoteOptions {
+            transport,
+            any_certificate,
+            identity,
+            login,
+            certificate_folders,
+            registries_files: _,
+            patience,
+            say,
+        } = options;
         let special = Special { host: host.to_owned(), any_certificate, identity };
         let hosts = Hosts::new(certificate_folders.unwrap_or_else(hosts::folders), patience, special)?;
         let plain = match transport {
@@ -147,7 +192,7 @@ impl Connection {
             Transport::Tls => false,
         };
         let base = format!("{}://{host}", if plain { "http" } else { "https" });
-        let authorization = Authorization::new(host, repository, login);
+        let authorization = Authorization::new(host, repository.clone(), login);
         let (host, requests) = (host.to_owned(), AtomicU64::new(0));
         Ok(Self { base, host, hosts, authorization, patience, say, requests })
     }
@@ -155,6 +200,13 @@ impl Connection {
     /// The host and port.
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Asks once whether the server answers, whatever it answers.
+    pub(super) fn speaks(&self) -> Result<(), RegistryError> {
+        let agent = self.hosts.agent(&self.host)?;
+        let answer = agent.get(&format!("{}/v2/", self.base)).call();
+        answer.map(drop).map_err(|error| RegistryError::of_client(&self.host, error))
     }
 
     /// The number of requests so far, with those of token servers and redirects left out.
@@ -171,29 +223,61 @@ impl Connection {
     /// # Errors
     /// There is no good answer after all attempts, or it has more than `most` bytes.
     pub(crate) fn read(&self, request: &Request<'_>, most: u64) -> Result<Option<Document>, RegistryError> {
+        self.retry(|| self.attempt(request, most))
+    }
+
+    /// Sends a request that changes something on the server.
+    ///
+    /// # Errors
+    /// The server does not do it. What it lacks is an error too.
+    pub(crate) fn change(&self, request: &Request<'_>, repeat: Repeat) -> Result<Document, RegistryError> {
+        let done = self.retry(|| {
+            self.attempt(request, MAX_ANSWER).map_err(|failed| {
+                let untouched = matches!(*failed.error, RegistryError::Status { status: 429 | 503, .. });
+                Failed { again: failed.again && (repeat == Repeat::Safe || untouched), ..failed }
+            })
+        })?;
+        done.ok_or_else(|| RegistryError::NotFound { what: request.what.to_owned(), said: String::new() })
+    }
+
+    /// Begins to read an answer of any length. `None` if the server does not have it.
+    ///
+    /// # Errors
+    /// There is no good answer after all attempts.
+    pub(crate) fn stream(&self, request: &Request<'_>) -> Result<Option<Response>, RegistryError> {
         self.retry(|| {
             let response = self.send(request)?;
-            let status = response.status().as_u16();
-            let header = |name: &str| response.header(name).map(str::to_owned);
-            let media_type = header("content-type");
-            let media_type = media_type.and_then(|text| Some(text.split(';').next()?.trim().to_owned()));
-            let digest = header("docker-content-digest");
-            let links = response.headers().get_all("link").iter();
-            let links = links.filter_map(|link| Some(link.to_str().ok()?.to_owned())).collect();
-            let length = response.content_length();
-            let is_head = request.method == Method::HEAD;
-            if !is_head && status < 300 && length.is_some_and(|length| length > most) {
-                return Err(self.content(request, format!("it has more than {most} bytes")).into());
-            }
-            let limit = if status < 300 { most } else { MAX_ERROR };
-            let bytes = if is_head { Vec::new() } else { self.bytes(response, request, limit, status)? };
-            match status {
-                200..=299 => Ok(Some(Document { media_type, digest, links, length, bytes })),
+            match response.status().as_u16() {
+                200..=299 => Ok(Some(response)),
                 404 => Ok(None),
-                401 | 403 => Err(self.authorization.error(request.what, &bytes).into()),
-                _ => Err(self.status(request, status, &bytes).into()),
+                401 | 403 => Err(self.denied(request.what).into()),
+                status => Err(self.status(request, status, &[]).into()),
             }
         })
+    }
+
+    fn attempt(&self, request: &Request<'_>, most: u64) -> Result<Option<Document>, Failed> {
+        let response = self.send(request)?;
+        let status = response.status().as_u16();
+        let header = |name: &str| response.header(name).map(str::to_owned);
+        let media_type = header("content-type");
+        let media_type = media_type.and_then(|text| Some(text.split(';').next()?.trim().to_owned()));
+        let (digest, location) = (header("docker-content-digest"), header("location"));
+        let links = response.headers().get_all("link").iter();
+        let links = links.filter_map(|link| Some(link.to_str().ok()?.to_owned())).collect();
+        let length = response.content_length();
+        let is_head = request.method == Method::HEAD;
+        if !is_head && status < 300 && length.is_some_and(|length| length > most) {
+            return Err(self.content(request, format!("it has more than {most} bytes")).into());
+        }
+        let limit = if status < 300 { most } else { MAX_ERROR };
+        let bytes = if is_head { Vec::new() } else { self.bytes(response, request, limit, status)? };
+        match status {
+            200..=299 => Ok(Some(Document { media_type, digest, location, links, length, bytes })),
+            404 => Ok(None),
+            401 | 403 => Err(self.authorization.error(request.what, &bytes).into()),
+            _ => Err(self.status(request, status, &bytes).into()),
+        }
     }
 
     fn bytes(
@@ -304,11 +388,20 @@ impl Connection {
             if let Some(header) = header {
                 builder = builder.header("authorization", header.expose());
             }
+            if let Some(Payload { media_type, bytes, range }) = request.payload {
+                builder = builder.header("content-type", media_type).body(bytes.to_vec());
+                if let Some(range) = range {
+                    builder = builder.header("content-range", range);
+                }
+            }
             let response = builder.call().map_err(|error| RegistryError::of_client(&host, error))?;
             let next = response.redirect().map_err(|error| self.content(request, error.to_string()))?;
             let Some(next) = next else { return Ok(Followed { response, elsewhere }) };
             url = next.to_string();
             if !same_origin(&self.base, &url) {
+                if request.payload.is_some() {
+                    return Err(self.content(request, "raas sends no content to another host".into()));
+                }
                 // From here on, also if a later redirect leads back.
                 header = None;
                 elsewhere = Some(host_of(&url));

@@ -25,6 +25,39 @@ pub enum WantedImages {
     Digest(Digest, Option<Tag>),
 }
 
+/// How images are read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions<'a> {
+    /// The platforms of an index; empty for all.
+    pub platforms: &'a [Platform],
+    /// The bounds of what is read.
+    pub limits: &'a Limits,
+    /// Which attachments come along.
+    pub attachments: WantedAttachments,
+}
+
+/// Which signatures and other attachments of images come along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedAttachments {
+    /// Those of cosign's tags, `sha256-….sig`, `.att` and `.sbom`.
+    pub digest_tags: bool,
+    /// Those in the list of referrers, or of the tag `sha256-…` in its place.
+    pub referrers: bool,
+}
+
+impl WantedAttachments {
+    /// Whether the attachment of such a tag is wanted.
+    pub fn has(self, tag: &Tag) -> bool {
+        if tag.as_str().contains('.') { self.digest_tags } else { self.referrers }
+    }
+}
+
+impl Default for WantedAttachments {
+    fn default() -> Self {
+        Self { digest_tags: true, referrers: true }
+    }
+}
+
 /// How many manifests are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -52,11 +85,16 @@ const ENDINGS: [&str; 4] = [".sig", ".att", ".sbom", ""];
 pub fn read_images(
     remote: &Arc<Remote>,
     wanted: &WantedImages,
-    platforms: &[Platform],
-    limits: &Limits,
+    options: &ReadOptions<'_>,
 ) -> Result<ManifestSet, Failure> {
+    let ReadOptions { platforms, limits, attachments: wanted_attachments } = *options;
     let store = RemoteStore::new(remote.clone());
-    let snapshot = Snapshot { store: &store, limits, has_referrers: AtomicBool::new(true) };
+    let snapshot = Snapshot {
+        store: &store,
+        limits,
+        wanted: wanted_attachments,
+        has_referrers: AtomicBool::new(wanted_attachments.referrers),
+    };
     let (resolved, mut notes) = snapshot.resolve(wanted)?;
     let mut images: BTreeMap<Digest, Vec<Tag>> = BTreeMap::new();
     for (digest, tag) in &resolved.images {
@@ -74,6 +112,7 @@ pub fn read_images(
 struct Snapshot<'a> {
     store: &'a RemoteStore,
     limits: &'a Limits,
+    wanted: WantedAttachments,
     /// Whether the registry lists referrers, as far as it is known.
     has_referrers: AtomicBool,
 }
@@ -259,7 +298,7 @@ impl Snapshot<'_> {
                 names.filter_map(|name| name.parse().ok()).collect()
             }
         };
-        for tag in tags {
+        for tag in tags.into_iter().filter(|tag| self.wanted.has(tag)) {
             if let Some(digest) = self.store.fetch(&Reference::Tag(tag.clone()))? {
                 found.push(Attachment { digest, tag: Some(tag) });
             }

@@ -69,7 +69,7 @@ impl Remote {
     ///
     /// # Errors
     /// The registry sends something else.
-    pub(super) fn referrers(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, RegistryError> {
+    pub fn referrers(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, RegistryError> {
         let mut found = Vec::new();
         let what = format!("the list of what is attached to {}", self.called(digest));
         let first = format!("/v2/{}/referrers/{digest}", self.name());

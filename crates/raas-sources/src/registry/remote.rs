@@ -26,7 +26,7 @@ impl Remote {
     /// A variable of the environment names a proxy that is none.
     pub fn open(address: &RegistryAddress, options: RemoteOptions) -> Result<Self, RegistryError> {
         let name = address.name.clone();
-        let connection = Connection::new(&address.host, address.is_local(), name.as_str(), options)?;
+        let connection = Connection::new(&address.host, address.is_local(), &name, options)?;
         Ok(Self { connection, name })
     }
 
@@ -54,7 +54,14 @@ impl Remote {
     pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, RegistryError> {
         let what = self.called(digest);
         let path = format!("/v2/{}/blobs/{digest}", self.name);
-        let request = Request { method: &Method::HEAD, path: &path, accept: "*/*", offset: 0, what: &what };
+        let request = Request {
+            method: &Method::HEAD,
+            path: &path,
+            accept: "*/*",
+            offset: 0,
+            what: &what,
+            payload: None,
+        };
         Ok(self.connection.read(&request, 0)?.and_then(|document| document.length))
     }
 
@@ -66,8 +73,14 @@ impl Remote {
     pub fn digest_of(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
         let what = format!("{}/{}:{tag}", self.host(), self.name);
         let path = format!("/v2/{}/manifests/{tag}", self.name);
-        let request =
-            Request { method: &Method::HEAD, path: &path, accept: MANIFESTS, offset: 0, what: &what };
+        let request = Request {
+            method: &Method::HEAD,
+            path: &path,
+            accept: MANIFESTS,
+            offset: 0,
+            what: &what,
+            payload: None,
+        };
         let Some(head) = self.connection.read(&request, 0)? else { return Ok(None) };
         if let Some(digest) = head.digest.and_then(|digest| digest.parse().ok()) {
             return Ok(Some(digest));

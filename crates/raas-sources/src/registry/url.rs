@@ -46,15 +46,16 @@ pub(super) fn next_page<'a>(current: &str, links: impl Iterator<Item = &'a str>)
                 matches!(parameter.as_str(), "rel=next" | "rel=\"next\"")
             });
             if is_next {
-                return path_of(current, target);
+                return local_path(current, target);
             }
         }
     }
     None
 }
 
-/// The path and query that a target means, which may be absolute or relative to the current path.
-fn path_of(current: &str, target: &str) -> Option<String> {
+/// The path and query that a target means, which may be absolute or relative to the current path. The host of a target is
+/// left out.
+pub(super) fn local_path(current: &str, target: &str) -> Option<String> {
     if target.contains("://") {
         return Some(target.parse::<Uri>().ok()?.path_and_query()?.to_string());
     }

@@ -7,7 +7,7 @@ use raas_testkit::http::{End, Reply, Server};
 use raas_testkit::registry::{error, ranged};
 
 use crate::support::{OneImage, bytes, one_image, open, options, read, read_with, tag};
-use raas_sources::registry::{Login, LoginSource};
+use raas_sources::registry::{LoginSource, PasswordLogin};
 
 fn is_layer(one: &OneImage) -> impl Fn(&str) -> bool + Send + Sync + 'static {
     let path = format!("/blobs/{}", one.layer.digest);
@@ -137,9 +137,9 @@ fn a_redirect_is_followed_without_the_login_and_asked_for_anew_after_a_cut() {
         }
         true => reply,
     });
-    let login = Login::Password { name: "user".into(), password: raas_base::Secret::new("hunter2") };
+    let login = PasswordLogin { user: "user".into(), password: raas_base::Secret::new("hunter2") };
     let options = raas_sources::registry::RemoteOptions {
-        login: LoginSource::Given(login, "give another one".into()),
+        login: LoginSource::Given(login.into(), "give another one".into()),
         ..options()
     };
     let set = read_with(&one.registry, &tag("1.0"), options).unwrap();

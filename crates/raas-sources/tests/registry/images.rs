@@ -1,13 +1,13 @@
 //! Which manifests are read, and how often they are asked for.
 
 use raas_image::Limits;
-use raas_sources::registry::{WantedImages, read_images};
+use raas_sources::registry::{ReadOptions, RegistryError, Remote, WantedImages, read_images};
 use raas_testkit::http::{End, Reply};
 use raas_testkit::oci::{Layout, descriptor};
 use raas_testkit::registry::{Registry, error};
 use raas_types::{Digest, media_type};
 
-use crate::support::{bytes, failure, one_image, open, options, read, tag, tags};
+use crate::support::{bytes, failure, one_image, open, options, read, read_options, tag, tags};
 
 #[test]
 fn a_repository_is_read_with_all_its_tags_platforms_and_attachments() {
@@ -119,7 +119,11 @@ fn chosen_platforms_leave_the_others_in_the_registry() {
     registry.tag("1", &index.digest);
     let platforms = ["linux/arm64".parse().unwrap()];
     let remote = open(&registry, options());
-    let set = read_images(&remote, &tag("1"), &platforms, &Limits::default()).unwrap();
+    let set = {
+        let limits = Limits::default();
+        let options = ReadOptions { platforms: &platforms, ..read_options(&limits) };
+        read_images(&remote, &tag("1"), &options).unwrap()
+    };
     assert_eq!(tags(&set), [("1".to_owned(), arm64.digest)]);
 }
 
@@ -263,4 +267,17 @@ fn layers_that_must_not_be_redistributed_stay_elsewhere() {
     let set = read(&registry, &tag("1")).unwrap();
     assert!(set.blobs[&foreign].content.is_none());
     assert_eq!(bytes(&set, &config.digest).unwrap(), layout.bytes(&config.digest));
+}
+
+#[test]
+fn a_registry_that_is_down_is_asked_several_times_and_named() {
+    let registry = one_image().registry;
+    let address = registry.address().parse().unwrap();
+    let host = registry.host();
+    drop(registry);
+    let remote = Remote::find(&address, options()).unwrap();
+    let error = remote.tags().unwrap_err();
+    assert!(matches!(&error, RegistryError::Unreachable { host: named, .. } if *named == host), "{error}");
+    assert_eq!(remote.requests(), u64::from(options().patience.attempts));
+    assert!(error.hint().contains("check the name of the host"), "{}", error.hint());
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use raas_base::Secret;
-use raas_sources::registry::{Login, LoginSource, RemoteOptions, WantedImages};
+use raas_sources::registry::{Login, LoginSource, PasswordLogin, RemoteOptions, WantedImages};
 use raas_testkit::http::{Asked, Reply, Server};
 use raas_testkit::registry::error;
 
@@ -18,7 +18,7 @@ fn with_login(login: Login) -> RemoteOptions {
 }
 
 fn user() -> RemoteOptions {
-    with_login(Login::Password { name: "user".into(), password: Secret::new("hunter2") })
+    with_login(PasswordLogin { user: "user".into(), password: Secret::new("hunter2") }.into())
 }
 
 /// What a token server was asked.

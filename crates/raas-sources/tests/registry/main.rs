@@ -4,4 +4,5 @@ mod blobs;
 mod images;
 mod lists;
 mod logins;
+mod mirrors;
 mod support;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use raas_base::Say;
 use raas_base::failure::Failure;
 use raas_image::{Limits, ManifestSet};
-use raas_sources::registry::{LoginSource, Patience, Remote, RemoteOptions, WantedImages, read_images};
+use raas_sources::registry::{
+    LoginSource, Patience, ReadOptions, Remote, RemoteOptions, WantedAttachments, WantedImages, read_images,
+};
 use raas_testkit::oci::Layout;
 use raas_testkit::registry::Registry;
 use raas_types::{Descriptor, Digest};
@@ -48,6 +50,7 @@ pub(crate) fn options() -> RemoteOptions {
     RemoteOptions {
         login: LoginSource::None("find a login".into()),
         certificate_folders: Some(Vec::new()),
+        registries_files: Some(Vec::new()),
         patience: patience(),
         ..RemoteOptions::default()
     }
@@ -62,7 +65,12 @@ pub(crate) fn read_with(
     wanted: &WantedImages,
     options: RemoteOptions,
 ) -> Result<ManifestSet, Failure> {
-    read_images(&open(registry, options), wanted, &[], &Limits::default())
+    read_images(&open(registry, options), wanted, &read_options(&Limits::default()))
+}
+
+/// Everything.
+pub(crate) fn read_options(limits: &Limits) -> ReadOptions<'_> {
+    ReadOptions { platforms: &[], limits, attachments: WantedAttachments::default() }
 }
 
 pub(crate) fn read(registry: &Registry, wanted: &WantedImages) -> Result<ManifestSet, Failure> {

@@ -380,7 +380,8 @@ impl V2Content {
     /// The content that tells a legacy Crane about these manifests: which digests and tags are schema 2, which are
     /// lists, and which manifest a client that knows no lists gets for a list's tag. `amd64` gives the linux/amd64
     /// manifest of a list.
-    pub fn new(extension: V2Extension, amd64: impl Fn(&Digest) -> Option<Digest>) -> Self {
+    pub fn new(mut extension: V2Extension, amd64: impl Fn(&Digest) -> Option<Digest>) -> Self {
+        extension.signatures.retain(|digest, _| extension.manifests.contains_key(digest));
         let mut content = V2Content::default();
         let names = extension
             .manifests
@@ -487,15 +488,19 @@ mod tests {
             platform: None,
             image: None,
         };
+        let signature = crate::AtomicSignature::new("one", "b3dH").unwrap();
         let extension = V2Extension {
             tags: [("1.0".parse().unwrap(), image), ("multi".parse().unwrap(), list)].into(),
             manifests: [(image, entry(media_type::DOCKER_MANIFEST)), (list, entry(media_type::OCI_INDEX))]
                 .into(),
             blobs: [(blob, BlobEntry { size: 4, diff_id: None, location: Some("https://cdn/x".into()) })]
                 .into(),
+            // A manifest that is gone takes its signatures along.
+            signatures: [(image, vec![signature.clone()]), (Digest::of(b"gone"), vec![signature])].into(),
             ..V2Extension::default()
         };
         let content = V2Content::new(extension, |digest| (*digest == list).then_some(image));
+        assert!(content.raas.as_ref().unwrap().signatures.keys().eq([&image]));
         assert_eq!(content.schema2, ["1.0".to_owned(), image.to_string()].into());
         assert_eq!(content.lists, ["multi".to_owned(), list.to_string()].into());
         assert_eq!(content.amd64_tags, [("multi".to_owned(), (image.to_string(), 2))].into());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Deprecation, ImageFacts};
-use crate::{Digest, ImageId, Platform, Tag, Utc};
+use crate::{AtomicSignature, Digest, ImageId, Platform, Tag, Utc};
 
 /// What raas adds to a document of version 4.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct V2Extension {
     pub manifests: BTreeMap<Digest, ManifestEntry>,
     /// Every config and layer that a manifest names.
     pub blobs: BTreeMap<Digest, BlobEntry>,
+    /// The atomic signatures of manifests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signatures: BTreeMap<Digest, Vec<AtomicSignature>>,
 }
 
 impl V2Extension {

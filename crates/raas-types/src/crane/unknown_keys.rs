@@ -111,14 +111,14 @@ mod tests {
     fn unknown_keys_stay_where_their_object_stays() {
         let before = document("1.0", &[b"old", b"kept"])
             .replacen('{', r#"{"later": [1], "#, 1)
-            .replace(r#""raas": {"#, r#""raas": {"signatures": {"a": 1}, "#)
+            .replace(r#""raas": {"#, r#""raas": {"notes": {"a": 1}, "#)
             .replace(r#""size": "#, r#""compression": "zstd", "size": "#);
         let after = rewritten(&document("2.0", &[b"kept", b"new"]));
         let kept = keep_unknown_keys(before.as_bytes(), after.clone());
         assert_eq!(Document::parse(&kept).unwrap(), Document::parse(&after).unwrap());
         let kept: Value = serde_json::from_slice(&kept).unwrap();
         assert_eq!(kept["later"], serde_json::json!([1]));
-        assert_eq!(kept["raas"]["signatures"]["a"], 1);
+        assert_eq!(kept["raas"]["notes"]["a"], 1);
         let blobs = &kept["raas"]["blobs"];
         assert_eq!(blobs[Digest::of(b"kept").to_string()]["compression"], "zstd");
         assert_eq!(blobs[Digest::of(b"new").to_string()].get("compression"), None);

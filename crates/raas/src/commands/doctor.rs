@@ -15,7 +15,7 @@ use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
 use raas_platform::Local;
 use raas_publish::home::Home;
-use raas_sources::credentials::{Credentials, Login};
+use raas_sources::credentials::{Credentials, PasswordLogin};
 use raas_sources::registry::ImageReference;
 
 /// Go through the steps of a pull as docker, containerd and podman do, and report what is wrong
@@ -83,7 +83,9 @@ pub(crate) fn run(
         }
     };
     let login = match &arguments.username {
-        Some(user) => Some(Login { user: user.clone(), password: password(arguments.password_stdin)? }),
+        Some(user) => {
+            Some(PasswordLogin { user: user.clone(), password: password(arguments.password_stdin)? })
+        }
         None => Credentials::of_standard_files()
             .find(&host, &name)
             .map_err(|failure| failure.hint("give --username and a password"))?,

@@ -8,7 +8,9 @@ use raas_types::{Digest, ImageArgument, Platform, Tag, VendorName};
 use crate::config::Config;
 use crate::output::{self, number};
 use crate::progress::{Progress, bytes};
-use crate::push::{self, Counted, MovedTag, Options, RegistryAccess, Report, SourceArgument, SourceLogin};
+use crate::push::{
+    self, Counted, MovedTag, Options, RegistryAccess, Report, SourceArgument, SourceLogin, Via,
+};
 use crate::resolver;
 use crate::url::host_of;
 use raas_base::failure::Failure;
@@ -42,6 +44,12 @@ pub(crate) struct Arguments {
     /// docker://HOST/NAME@DIGEST.
     #[arg(long, value_name = "PATH|URL|-")]
     from: Option<String>,
+
+    /// Read from Pulp 3 through its registry, or from an export that Pulp makes now
+    ///
+    /// An export is read from the folder `export_path` of [pulpserver], which this machine must see.
+    #[arg(long, value_enum, default_value_t)]
+    via: Via,
 
     /// Log in at the registry of --from with the `USER:PASSWORD` in this file, or `-` for standard input
     ///
@@ -112,6 +120,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         vendor,
         image,
         from,
+        via,
         src_creds,
         src_plain_http,
         repository,
@@ -134,6 +143,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         vendor,
         image,
         from,
+        via,
         access,
         repository,
         source_tag,

@@ -73,6 +73,15 @@ pub(super) fn pulp_domain(value: &Value) -> Result<String, IniError> {
     }
 }
 
+/// A folder of another machine, from its root on. The result has no slash at the end.
+pub(super) fn absolute_path(value: &Value) -> Result<String, IniError> {
+    let path = value.text.trim_end_matches('/');
+    match path.starts_with('/') && !path.split('/').any(|part| part == "..") {
+        true => Ok(path.to_owned()),
+        false => Err(value.error("expected a folder from the root on, such as /var/lib/pulp/exports".into())),
+    }
+}
+
 /// A list of base paths with `{isv}` and `{image}`.
 pub(super) fn base_paths(value: &Value) -> Result<Vec<String>, IniError> {
     let paths: Vec<String> = words(value).map(str::to_owned).collect();

@@ -12,7 +12,7 @@ use raas_types::{Digest, Utc};
 use super::{Diagnosis, Options, examine};
 use crate::status::Outcome;
 use raas_base::Secret;
-use raas_sources::credentials::Login;
+use raas_sources::credentials::PasswordLogin;
 
 /// Changes a correct reply to a request.
 type Fault = fn(&Request, Reply) -> Reply;
@@ -256,7 +256,8 @@ fn guarded(request: &Request, reply: Reply) -> Reply {
 
 #[test]
 fn the_doctor_logs_in_as_clients_do() {
-    let user = |password: &str| Some(Login { user: "user".to_owned(), password: Secret::new(password) });
+    let user =
+        |password: &str| Some(PasswordLogin { user: "user".to_owned(), password: Secret::new(password) });
     let reports = |diagnosis: &Diagnosis, name: &str, text: &str| {
         diagnosis.checks.iter().any(|check| check.name == name && check.found.contains(text))
     };

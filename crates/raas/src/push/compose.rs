@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use raas_types::crane::{
     Content, Document, ManifestEntry, V1Content, V1Extension, V2Content, V2Extension, tree,
 };
-use raas_types::{Digest, Manifest, RepositoryName, Utc, VendorName};
+use raas_types::{AtomicSignature, Digest, Manifest, RepositoryName, Utc, VendorName};
 
 use super::transfer::{Stored, StoredManifest, StoredV1};
 use raas_base::failure::Failure;
@@ -95,6 +95,16 @@ impl Composer<'_> {
             v2.manifests.insert(*digest, entry);
         }
         v2.blobs.extend(stored.blobs.iter().map(|(digest, entry)| (*digest, entry.clone())));
+        for (digest, new) in &stored.signatures {
+            // The published signatures keep their numbers.
+            let all = v2.signatures.entry(*digest).or_default();
+            for signature in new {
+                if !all.iter().any(|known| known.is_same(signature)) && all.len() < AtomicSignature::MAX_COUNT
+                {
+                    all.push(signature.clone());
+                }
+            }
+        }
         v2.note_times(current.v2.as_ref(), self.now);
         v2
     }

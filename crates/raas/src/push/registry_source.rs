@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use raas_image::{Image, Limits};
 use raas_sources::registry::{
-    LoginSource, RegistryAddress, Remote, RemoteOptions, Transport, WantedImages, read_images,
+    LoginSource, ReadOptions, RegistryAddress, Remote, RemoteOptions, Transport, WantedAttachments,
+    WantedImages, read_images,
 };
 use raas_types::Tag;
 
 use super::Options;
 use super::report::Source;
-use super::source::{SourceArgument, SourceImage, tag_list};
+use super::source::{Signatures, SourceArgument, SourceImage, tag_list};
 use super::source_login::SourceLogin;
 use crate::output::number;
 use crate::progress::Progress;
@@ -24,11 +25,18 @@ pub(crate) struct RegistryAccess {
     transport: Transport,
     /// The only tags to read, if the caller has chosen them.
     only: Option<BTreeSet<Tag>>,
+    /// Which attachments come along.
+    attachments: WantedAttachments,
 }
 
 impl Default for RegistryAccess {
     fn default() -> Self {
-        Self { login: LoginSource::Files, transport: Transport::Usual, only: None }
+        Self {
+            login: LoginSource::Files,
+            transport: Transport::Usual,
+            only: None,
+            attachments: WantedAttachments::default(),
+        }
     }
 }
 
@@ -52,14 +60,12 @@ impl RegistryAccess {
             None => LoginSource::Files,
         };
         let transport = if plain_http { Transport::Plain } else { Transport::Usual };
-        Ok(Self { login, transport, only: None })
+        Ok(Self { login, transport, ..Self::default() })
     }
-}
 
-/// Reads only some tags, with the logins of docker and podman.
-impl From<BTreeSet<Tag>> for RegistryAccess {
-    fn from(tags: BTreeSet<Tag>) -> Self {
-        Self { only: Some(tags), ..Self::default() }
+    /// Reads only some tags, with the logins of docker and podman.
+    pub(crate) fn to_tags(tags: BTreeSet<Tag>, attachments: WantedAttachments) -> Self {
+        Self { only: Some(tags), attachments, ..Self::default() }
     }
 }
 
@@ -73,7 +79,14 @@ pub(super) fn read(
     let RegistryAccess { login, transport, .. } = options.access.clone();
     let wanted = wanted(address, options)?;
     let remote = RemoteOptions { transport, login, say: progress.as_say(), ..RemoteOptions::default() };
-    let remote = Arc::new(Remote::open(address, remote)?);
+    // The tag or digest of another argument names the image as the address itself does.
+    let mut named = address.clone();
+    match &wanted {
+        WantedImages::Digest(digest, _) => named.digest = Some(*digest),
+        WantedImages::Tags(tags) if tags.len() == 1 => named.tag = tags.first().cloned(),
+        _ => {}
+    }
+    let remote = Remote::find(&named, remote)?;
     read_remote(&remote, &address.to_string(), &wanted, options, limits, progress)
 }
 
@@ -86,7 +99,9 @@ pub(super) fn read_remote(
     limits: &Limits,
     progress: &Progress,
 ) -> Result<SourceImage, Failure> {
-    let set = read_images(remote, wanted, &options.platforms, limits)?;
+    let attachments = options.access.attachments;
+    let set =
+        read_images(remote, wanted, &ReadOptions { platforms: &options.platforms, limits, attachments })?;
     let tags: Vec<_> = set.tags.keys().cloned().collect();
     let manifests = number(set.manifests.len(), "manifest");
     progress.say(&format!("Read {manifests} of {shown} with the tags {}", tag_list(&tags)));
@@ -98,7 +113,8 @@ pub(super) fn read_remote(
         image.rename_tag(from, to);
         progress.say(&format!("Its tag {from} is published as {to}"));
     }
-    Ok(SourceImage { source, kind: None, image, private: false })
+    let signatures = Signatures::new();
+    Ok(SourceImage { source, kind: None, image, private: false, export: None, signatures })
 }
 
 /// The images that the address and the other arguments ask for together.

@@ -1,12 +1,15 @@
 //! The source of a push: the value of `--from`, and the image in it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use raas_image::{Archive, Image, Input, Limits, SourceKind, Store, Wanted};
+use clap::ValueEnum;
+use raas_image::{Image, Input, Limits, SourceKind, Store, Wanted};
+use raas_sources::pulp::Export;
 use raas_sources::registry::RegistryAddress;
-use raas_types::{ImageReferenceError, RepositoryName, Tag};
+use raas_types::{AtomicSignature, Digest, ImageReferenceError, RepositoryName, Tag};
 
 use super::Options;
 use super::earlier::EarlierManifests;
@@ -18,6 +21,16 @@ use crate::progress::Progress;
 use raas_base::failure::{Failure, Kind};
 use raas_base::redact;
 use raas_publish::home::Home;
+
+/// How an image is read from Pulp 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Via {
+    /// Blob by blob through Pulp's registry
+    #[default]
+    Registry,
+    /// From an export that Pulp makes now, in a folder that this machine sees
+    Export,
+}
 
 /// The value of `--from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +111,14 @@ pub(super) struct SourceImage {
     pub(super) image: Image,
     /// Whether only some users may pull the image at its source.
     pub(super) private: bool,
+    /// The files that a Pulp server has exported for this push: they are removed with this value.
+    pub(super) export: Option<Export>,
+    /// The atomic signatures of its manifests.
+    pub(super) signatures: Signatures,
 }
+
+/// Atomic signatures by their manifests.
+pub(super) type Signatures = BTreeMap<Digest, Vec<AtomicSignature>>;
 
 /// Opens the source, recognises its format, and reads the manifests of the image that the options ask for. The layers
 /// stay in the source.
@@ -110,21 +130,52 @@ pub(super) fn read_image(
     progress: &Progress,
 ) -> Result<SourceImage, Failure> {
     match &options.from {
-        SourceArgument::Registry(address) => {
+        SourceArgument::Registry(address) if options.via == Via::Registry => {
             return registry_source::read(address, options, limits, progress);
         }
         SourceArgument::Pulp | SourceArgument::Default => {
             if let Some(pulp) = config.pulpserver.settings()? {
-                return pulp_source::read(&pulp, options, limits, progress);
+                return pulp_source::read(&pulp, home, options, limits, progress);
             }
         }
         _ => {}
     }
-    let archive = open(home, options, limits, progress)?;
+    if options.via == Via::Export {
+        return Err(Failure::new(Kind::Usage, "--via export is for the Pulp server of [pulpserver]")
+            .hint("set `host` in [pulpserver] and leave --from out, or leave --via out"));
+    }
+    let (input, size) = input(options)?;
+    let given = GivenArchive { input, size, repository: options.repository.clone() };
+    read_archive(home, options, given, limits, progress)
+}
+
+/// An archive to be read.
+pub(super) struct GivenArchive {
+    pub(super) input: Input,
+    /// Its length in bytes, if it is known.
+    pub(super) size: Option<u64>,
+    /// The repository in it, if the source has several.
+    pub(super) repository: Option<String>,
+}
+
+/// Opens an archive, and reads the image that the options ask for.
+pub(super) fn read_archive(
+    home: &Home,
+    options: &Options,
+    given: GivenArchive,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<SourceImage, Failure> {
+    let GivenArchive { input, size, repository } = given;
+    home.ensure()?;
+    let bar = progress.reading(size);
+    let archive = raas_image::open(input, home.root(), limits, &mut |bytes| bar.advance(bytes));
+    bar.done();
+    let archive = archive.or_fail()?;
     progress.say(&format!("Recognised {} as {}", archive.what(), archive.kind()));
     let wanted = Wanted {
         published_as: Some((options.vendor.clone(), options.image.name.clone())),
-        repository: options.repository.clone(),
+        repository,
         tag: options.source_tag.clone().or_else(|| options.image.tag.clone()),
         digest: options.digest,
         platforms: options.platforms.clone(),
@@ -144,7 +195,14 @@ pub(super) fn read_image(
     }
     progress.notes(image.notes());
     let source = Source { name: archive.what().to_owned(), kind: archive.kind().word(), repository };
-    Ok(SourceImage { source, kind: Some(archive.kind()), image, private: false })
+    Ok(SourceImage {
+        source,
+        kind: Some(archive.kind()),
+        image,
+        private: false,
+        export: None,
+        signatures: Signatures::new(),
+    })
 }
 
 /// The tags for a line of progress: the first 20, and the number of the others.
@@ -157,8 +215,9 @@ pub(super) fn tag_list(tags: &[Tag]) -> String {
     shown.join(", ")
 }
 
-fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) -> Result<Archive, Failure> {
-    let (input, size) = match &options.from {
+/// The archive of the options, and its length if that is known.
+fn input(options: &Options) -> Result<(Input, Option<u64>), Failure> {
+    Ok(match &options.from {
         SourceArgument::Path(path) => (Input::Path(path.clone()), None),
         SourceArgument::Pulp => {
             return Err(
@@ -169,12 +228,7 @@ fn open(home: &Home, options: &Options, limits: &Limits, progress: &Progress) ->
         SourceArgument::Stdin => (Input::Stream("standard input".into(), Box::new(io::stdin())), None),
         SourceArgument::Url(url) => download(url)?,
         SourceArgument::Registry(_) => unreachable!("a registry is read without an archive"),
-    };
-    home.ensure()?;
-    let bar = progress.reading(size);
-    let archive = raas_image::open(input, home.root(), limits, &mut |bytes| bar.advance(bytes));
-    bar.done();
-    archive.or_fail()
+    })
 }
 
 /// The archive that a push reads without `--from` and without a Pulp server. It need not exist.

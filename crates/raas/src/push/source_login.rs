@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use raas_base::Secret;
 use raas_base::failure::{Context as _, Failure, Kind};
-use raas_sources::registry::Login;
+use raas_sources::registry::{Login, PasswordLogin};
 
 /// The value of `--src-creds`. Its `Debug` shows nothing: a user may have given the password itself.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl SourceLogin {
         let line = text.lines().next().unwrap_or_default().trim_end();
         match line.split_once(':') {
             Some((name, password)) if !name.is_empty() && !password.is_empty() => {
-                Ok(Login::Password { name: name.to_owned(), password: Secret::new(password) })
+                Ok(PasswordLogin { user: name.to_owned(), password: Secret::new(password) }.into())
             }
             _ => Err(Failure::new(Kind::Usage, "the first line of --src-creds is not USER:PASSWORD")
                 .hint("write the user name, a colon and the password into the first line")),
@@ -82,7 +82,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             SourceLogin::File(path).read()
         };
-        let login = Login::Password { name: "user".into(), password: Secret::new("pass:word") };
+        let login = Login::from(PasswordLogin { user: "user".into(), password: Secret::new("pass:word") });
         assert_eq!(read("user:pass:word\nmore\n").unwrap(), login);
         assert_eq!(read("user:pass:word").unwrap(), login);
         for bad in ["", "user", ":x", "user:"] {

@@ -14,6 +14,7 @@ use raas_types::{Digest, ImageId, ObjectKey, Platform, RepositoryName, Tag, medi
 use super::image_failure::{OrFail as _, failure};
 use super::plan::{BlobAction, Plan, PlannedImage, SavedAction};
 use super::report::{Counted, Report};
+use super::source::Signatures;
 use crate::progress::{Bar, Progress};
 use raas_base::failure::Failure;
 use raas_base::parallel;
@@ -37,6 +38,8 @@ pub(super) struct Stored {
     pub(super) tags: BTreeMap<Tag, Digest>,
     pub(super) manifests: BTreeMap<Digest, StoredManifest>,
     pub(super) blobs: BTreeMap<Digest, BlobEntry>,
+    /// The atomic signatures of the manifests.
+    pub(super) signatures: Signatures,
     /// The Docker v1 content, if the source is a Docker v1 export.
     pub(super) v1: Option<StoredV1>,
 }
@@ -103,6 +106,7 @@ impl Transfer<'_> {
             tags: set.tags,
             manifests: manifests.collect(),
             blobs: entries.into_iter().collect(),
+            signatures: Signatures::new(),
             v1: None,
         })
     }

@@ -1,7 +1,6 @@
 //! Checks that the published tags of an image are those of its source.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use raas_base::Say;
 use raas_base::failure::Failure;
@@ -40,7 +39,7 @@ fn compare(
     source: &SyncSource,
 ) -> Result<Check, Failure> {
     let located = locate(config, vendor, image, source, Say::nothing())?;
-    let remote = Arc::new(Remote::open(&located.address, located.access)?);
+    let remote = Remote::find(&located.address, located.access)?;
     let tags = remote.tags()?.tags.into_iter().filter(|tag| cosign_subject(tag).is_none());
     let there = digests(&remote, tags.collect())?;
     let (deployed, protected) = deployed(home, vendor, image)?;

@@ -23,7 +23,7 @@ pub(crate) struct Located {
 }
 
 /// How many tags are asked for at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Finds the repository of an image. For a registry nothing is asked yet.
 ///

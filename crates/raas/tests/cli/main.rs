@@ -25,6 +25,7 @@ mod older_release;
 mod printed;
 mod protect;
 mod pulls;
+mod pulp;
 mod push;
 mod registry_address;
 mod registry_source;

@@ -251,7 +251,7 @@ fn a_pulp_server_that_cannot_be_used_says_what_to_do() {
     assert!(sandbox.fails(3, &["push", "acme", "app"]).contains("has no repository"));
     let registry = Registry::new("app");
     sandbox.write("raas.cfg", format!("[pulpserver]\nhost = http://{}\n", registry.host()));
-    assert!(sandbox.fails(4, &["push", "acme", "app"]).contains("is no Pulp 3 server"));
+    assert!(sandbox.fails(4, &["push", "acme", "app"]).contains("is no Pulp server"));
 }
 
 #[test]

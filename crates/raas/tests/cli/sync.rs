@@ -127,6 +127,80 @@ fn two_runs_at_once_and_runs_without_a_rule_are_refused() {
 }
 
 #[test]
+fn chosen_platforms_are_unchanged_until_their_source_moves() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::new("app");
+    let mut layout = Layout::new();
+    let (amd64, arm64) = (layout.simple_image("amd64"), layout.simple_image("arm64"));
+    let index = layout.index(&[amd64.clone(), arm64]);
+    registry.fill(&layout);
+    registry.tag("1", &index.digest);
+    configure(&sandbox, &[("app", format!("{}\n    platforms = linux/amd64", registry.address()))]);
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    let listed = sandbox.json(&[
+        "push",
+        "acme",
+        "app",
+        "--from",
+        &registry.address(),
+        "--platform",
+        "linux/amd64",
+        "--json",
+    ]);
+    assert_eq!(listed["changed"], json!(false));
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    // The note is of these platforms only, and a lost note costs a run that changes nothing.
+    std::fs::remove_file(sandbox.home().join("acme/sync.json")).unwrap();
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    assert_eq!(sandbox.commits("acme"), 1);
+    let newer = layout.simple_image("newer");
+    let index = layout.index(&[amd64, newer]);
+    registry.fill(&layout);
+    registry.tag("1", &index.digest);
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    configure(
+        &sandbox,
+        &[("app", format!("{}\n    platforms = linux/amd64, linux/arm64", registry.address()))],
+    );
+    assert_eq!(sync(&sandbox, 0, &["--dry-run"])["images"][0]["changed"], json!(["1"]));
+}
+
+#[test]
+fn attachments_come_along_as_the_rule_says() {
+    let registry = Registry::new("app");
+    let mut layout = Layout::new();
+    let image = filled(&registry, &mut layout, &["1"]).remove(0);
+    let signature = layout.cosign_signature(&image);
+    registry.fill(&layout);
+    let signature_tag = format!("sha256-{}.sig", image.digest.hex());
+    registry.tag(&signature_tag, &signature.digest);
+    let tags = |sandbox: &Sandbox| {
+        let document = std::fs::read(sandbox.home().join("acme/checkout/crane/data/app.json")).unwrap();
+        let document: Value = serde_json::from_slice(&document).unwrap();
+        document["raas"]["tags"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("app", format!("{}\n    digest_tags = no", registry.address()))]);
+    sync(&sandbox, 0, &[]);
+    assert_eq!(tags(&sandbox), ["1"]);
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+    configure(&sandbox, &[("app", registry.address())]);
+    sync(&sandbox, 0, &[]);
+    assert_eq!(tags(&sandbox), ["1", signature_tag.as_str()]);
+
+    // A new attachment in the list of referrers is a change only if the rule says so.
+    registry.attach(&image.digest, &[]);
+    let attached = layout.artifact(&image, "application/vnd.example.sbom", b"sbom");
+    registry.fill(&layout);
+    registry.attach(&image.digest, &[attached]);
+    let report = sync(&sandbox, 0, &[]);
+    assert_eq!(report["images"][0]["outcome"], json!("unchanged"), "{report}");
+    configure(&sandbox, &[("app", format!("{}\n    referrers = compare", registry.address()))]);
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["changed"], json!(["1"]));
+    assert_eq!(sync(&sandbox, 0, &[])["images"][0]["outcome"], json!("unchanged"));
+}
+
+#[test]
 fn status_compares_an_image_with_its_source() {
     let sandbox = Sandbox::new();
     let pulp = Pulp::new("acme/app");

@@ -30,7 +30,7 @@ pub(super) fn legacy(request: &SiteRequest<'_>, route: &V2<'_>) -> Option<Result
     let unknown_tag = |repository: &RepositoryName, tag: &str| no_manifest(repository, tag);
     // The path within the repository, its media type, and the error if a content folder does not have the file.
     let (repository, rest, kind, absent) = match route {
-        V2::Base | V2::Catalog | V2::Upload => return None,
+        V2::Base | V2::Catalog | V2::Upload | V2::Signatures(..) => return None,
         V2::Tags(name) => {
             let repository = found(name)?;
             request.set_fetched(&repository.name, FetchedItem::Tags);

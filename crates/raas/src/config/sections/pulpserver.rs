@@ -11,7 +11,7 @@ use raas_sources::pulp::PulpSettings;
 
 use crate::config::ini::{Ini, IniError};
 use crate::config::key::{Key, Section, SectionText};
-use crate::config::values::{base_paths, pulp_domain, secret, server, text, yes_or_no};
+use crate::config::values::{absolute_path, base_paths, pulp_domain, secret, server, text, url, yes_or_no};
 
 /// The Pulp server.
 #[derive(Debug, Clone, Default)]
@@ -25,15 +25,28 @@ pub(crate) struct Pulpserver {
     domain: Option<String>,
     base_paths: Vec<String>,
     katello: bool,
+    export_path: Option<String>,
+    export_mount: Option<PathBuf>,
+    export_url: Option<String>,
 }
 
 impl Pulpserver {
     pub(in crate::config) fn read(ini: &Ini, folder: &Path) -> Result<Self, IniError> {
         let mut pulp = Self::default();
         SECTION.read(ini, SECTION.name, folder, &mut pulp)?;
-        if let Some(key) = ["username", "password", "client_certificate", "client_key", "domain", "base_path"]
-            .iter()
-            .find(|key| pulp.url.is_none() && ini.value(SECTION.name, key).is_some())
+        if let Some(key) = [
+            "username",
+            "password",
+            "client_certificate",
+            "client_key",
+            "domain",
+            "base_path",
+            "export_path",
+            "export_mount",
+            "export_url",
+        ]
+        .iter()
+        .find(|key| pulp.url.is_none() && ini.value(SECTION.name, key).is_some())
             && let Some(value) = ini.value(SECTION.name, key)
         {
             return Err(value.error(format!("`{key}` needs `host`, the Pulp server")));
@@ -69,6 +82,9 @@ impl Pulpserver {
             domain: self.domain.clone(),
             base_paths: self.base_paths.clone(),
             katello: self.katello,
+            export_path: self.export_path.clone(),
+            export_mount: self.export_mount.clone(),
+            export_url: self.export_url.clone(),
         }))
     }
 }
@@ -194,5 +210,36 @@ pub(super) static SECTION: Section<Pulpserver> = Section {
             },
         )
         .default("no"),
+        Key::<Pulpserver>::new(
+            "export_path",
+            "the folder on the server where exports go: for `--via export` in ALLOWED_EXPORT_PATHS of Pulp 3; for Pulp 2 a \
+             folder that the server's httpd serves",
+            "/var/lib/pulp/exports",
+            |pulp, value, _| {
+                pulp.export_path = Some(absolute_path(value)?);
+                Ok(())
+            },
+        )
+        .default("none; of Pulp 2 `/var/www/pub/docker/web`"),
+        Key::<Pulpserver>::new(
+            "export_mount",
+            "where this machine sees `export_path` of Pulp 3",
+            "/mnt/pulp-exports",
+            |pulp, value, folder| {
+                pulp.export_mount = Some(folder.join(text(value)?));
+                Ok(())
+            },
+        )
+        .default("`export_path`"),
+        Key::<Pulpserver>::new(
+            "export_url",
+            "the URL where the httpd of Pulp 2 serves `export_path`",
+            "https://pulp.example.com/pulp/docker/v1",
+            |pulp, value, _| {
+                pulp.export_url = Some(url(value)?);
+                Ok(())
+            },
+        )
+        .default("`https://<host>/pulp/docker`"),
     ],
 };

@@ -354,7 +354,8 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             "the source of the image `bigdata-app`, `pulp` or docker://HOST/NAME: `raas sync` publishes what has \
              changed there; in lines of their own, `tags = …` says which tags are wanted, by patterns, ranges of \
              versions, `!` before unwanted tags and `newest N`, and `prune = N` removes up to N published tags at once \
-             that are not wanted any more",
+             that are not wanted any more, `platforms = …` takes some platforms of an index, `digest_tags = no` leaves out \
+             cosign's tags, and `referrers = no` the list of referrers, which `referrers = compare` asks for each image",
             "docker://registry.example.com/bigdata/app\ntags = >=1.2 <2, latest, !*-rc*\nprune = 5",
             |draft, image, value| {
                 let rule = SyncRule::parse(image, &value.text).map_err(|message| value.error(message))?;
