@@ -22,10 +22,11 @@ mod pointer;
 pub mod pulls;
 mod reference;
 mod repository_pattern;
+mod text_type;
 mod utc;
 
 pub use bucket_access::BucketAccess;
-pub use certificate::Validity;
+pub use certificate::{CertificateExtension, Validity};
 pub use checksum_policy::ChecksumPolicy;
 pub use digest::{Digest, DigestError, Sha256};
 pub use host_name::{HostName, HostNameError};
