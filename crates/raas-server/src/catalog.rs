@@ -27,6 +27,7 @@ pub(crate) use manifest::{Manifest, Referrer, digest_header, digest_headers};
 pub(crate) use pool::ManifestPool;
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
+pub(crate) use view::RepositoryKind;
 
 /// The repositories of a site.
 #[derive(Debug, Default)]

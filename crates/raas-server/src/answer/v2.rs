@@ -35,8 +35,11 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
             ApiError::new(ApiErrorCode::Unauthorized, "get a token first, with or without a password");
         request.challenge(Api::V2, &failure, scope, error).into()
     };
-    // Clients log in only after a challenge here.
-    if request.challenge_reason() == Some(None) && route == V2::Base {
+    // Clients log in only after a challenge here. A client with an entitlement needs no login.
+    if route == V2::Base
+        && request.challenge_reason() == Some(None)
+        && !matches!(request.visitor, Visitor::Entitled(_))
+    {
         return unauthorized(None, None);
     }
     // A shorter list would look like the whole one. A guest has chosen it.

@@ -24,6 +24,8 @@ pub(crate) struct Repository {
     referrers: Box<[u32]>,
     /// Sorted by digest.
     blobs: Box<[Blob]>,
+    /// The path of the document's `url`, if the repository is protected.
+    pub(super) url_path: Option<Box<str>>,
     /// The memory that this takes.
     pub(super) charge: Option<MemoryCharge>,
 }
@@ -64,6 +66,7 @@ impl Repository {
             tags: tags.into(),
             manifests: manifests.into(),
             blobs: blobs.into(),
+            url_path: None,
             charge: None,
         }
     }

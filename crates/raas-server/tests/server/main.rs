@@ -8,6 +8,7 @@ mod crane;
 mod customers;
 mod deploy;
 mod documentation;
+mod entitlements;
 mod every_path;
 mod fleet;
 mod hidden;
