@@ -227,6 +227,26 @@ fn a_rollback_makes_nothing_protected_that_everybody_can_read() {
 }
 
 #[test]
+fn a_grant_of_nothing_is_noted() {
+    let sandbox = vendor();
+    let noted = |arguments: &[&str]| {
+        let output = sandbox.run(&[&["access"], arguments].concat());
+        succeeded(&output);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = noted(&["add", "acme", "bigbank", "--repositories", "applianse/*,open,tools"]);
+    let grants = "grants no protected repository yet";
+    assert!(said.contains(&format!("`applianse/*` {grants}: no published repository matches")), "{said}");
+    assert!(
+        said.contains(&format!("`open` {grants}: open is public")) && !said.contains("`tools`"),
+        "{said}"
+    );
+    let said = noted(&["grant", "acme", "bigbank", "appliance/*", "*", "appliance/db"]);
+    assert!(said.contains("`appliance/db`") && said.matches(grants).count() == 1, "{said}");
+    assert!(noted(&["list", "acme"]).is_empty());
+}
+
+#[test]
 fn a_firewall_list_has_every_host_that_a_login_needs() {
     let sandbox = vendor();
     let hosts = || {

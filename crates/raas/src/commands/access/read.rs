@@ -97,6 +97,9 @@ impl List {
             output::json(&listing);
             return Ok(());
         }
+        if listing.customers.is_empty() && self.expiring.is_none() {
+            output::note(&format!("{} has no customers; `raas access add` makes one", self.vendor));
+        }
         listing.customers.iter().for_each(|customer| customer.print(used.is_some()));
         Ok(())
     }
