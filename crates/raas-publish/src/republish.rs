@@ -47,12 +47,15 @@ type Files = BTreeMap<String, Option<Vec<u8>>>;
 
 /// Publishes an image as it was in the commit `to`, or without that in the publication before the one that is in effect.
 ///
+/// `may_protect` decides whether the image may be protected, if it would be.
+///
 /// # Errors
-/// There is no such publication, or the bucket does not have all of its content any more.
+/// There is no such publication, the bucket does not have all of its content any more, or `may_protect` refuses.
 pub fn roll_back(
     registry: &Registry<'_>,
     name: &RepositoryName,
     to: Option<&str>,
+    may_protect: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<Republished, Failure> {
     let Registry { vendor, storage, .. } = *registry;
     let mut publication = Publication::begin(registry, name, Lease::Held)?;
@@ -89,6 +92,9 @@ pub fn roll_back(
         } else {
             "; everybody may pull it again"
         });
+    }
+    if rollback.protected {
+        may_protect()?;
     }
     let v2 = then.v2.unwrap_or_default();
     let mut manifests = record.files(&target, &tree::manifests(name))?;

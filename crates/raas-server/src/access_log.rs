@@ -52,6 +52,7 @@ impl AccessLogLine {
         // Unknown values are left out of the line.
         let fetched = self.fetched.as_ref();
         let fields = fetched.map(Fetched::log_fields);
+        let key = fetched.and_then(|fetched| fetched.key.as_ref());
         let digest = fields.as_ref().and_then(|fields| Some(fields.digest?.to_string()));
         let tags = fields.as_ref().map(|fields| fields.tags.as_ref()).filter(|tags| !tags.is_empty());
         tracing::info!(
@@ -70,7 +71,8 @@ impl AccessLogLine {
             tag = fields.as_ref().and_then(|fields| fields.tag),
             tags,
             digest,
-            customer = fetched.and_then(|fetched| fetched.customer.as_ref()).map(|name| name.as_str()),
+            customer = key.map(|key| key.customer.as_str()),
+            customer_key = key.map(|key| key.name.as_str()),
         );
     }
 }

@@ -113,9 +113,11 @@ pub(crate) async fn answer<B>(
 
 /// Completes an answer with what all answers have in common.
 fn finish<B>(request: &Request<B>, visitor: &Visitor, response: &mut Response) {
-    if matches!(visitor, Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_))
-        && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE)
-    {
+    let sees_protected = matches!(
+        visitor,
+        Visitor::User(_) | Visitor::TokenBearer(_) | Visitor::Customer(_) | Visitor::Entitled(_)
+    );
+    if sees_protected && response.headers.get(&header::CACHE_CONTROL) == Some(&IMMUTABLE) {
         // A shared cache must not give a protected manifest to other clients.
         response.headers.insert(header::CACHE_CONTROL, IMMUTABLE_FOR_ONE);
     }
@@ -181,18 +183,19 @@ fn decide<B>(
         return fail(api, &ApiError::new(ApiErrorCode::Unavailable, message)).into();
     };
     let own;
-    let catalog: &Catalog = match visitor {
-        Visitor::Customer(visit) => match visit.view(&route, catalog) {
-            View::Whole => catalog.whole(),
-            View::Public => catalog,
-            View::Own(view) => {
-                own = view;
-                &own
-            }
-        },
-        Visitor::User(_) => catalog.whole(),
-        Visitor::TokenBearer(granted) if granted.allow(&route, catalog.whole()) => catalog.whole(),
-        _ => catalog,
+    let view = match visitor {
+        Visitor::Customer(visit) => Some(visit.view(&route, catalog)),
+        Visitor::Entitled(entitlements) => Some(entitlements.view(&route, catalog)),
+        _ => None,
+    };
+    let catalog: &Catalog = match (view, visitor) {
+        (Some(View::Whole), _) | (None, Visitor::User(_)) => catalog.whole(),
+        (Some(View::Own(view)), _) => {
+            own = view;
+            &own
+        }
+        (None, Visitor::TokenBearer(granted)) if granted.allow(&route, catalog.whole()) => catalog.whole(),
+        (Some(View::Public) | None, _) => catalog,
     };
     if let Visitor::Throttled(wait) = visitor {
         return wait_first(api, *wait).into();

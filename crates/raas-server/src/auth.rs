@@ -11,23 +11,28 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 mod client_ca;
 mod customers;
+mod entitlements;
 mod issuer;
 mod password_queue;
 mod policy;
 mod throttle;
 mod token_key;
 mod users;
+mod view;
 
+use client_ca::Certified;
 pub use client_ca::check_client_ca;
 pub(crate) use client_ca::{ClientCa, PresentedCertificates};
-pub(crate) use customers::{Asked, CustomerKeys, CustomerVisit, View};
+pub(crate) use customers::{Asked, CustomerKeys, CustomerVisit};
+pub(crate) use entitlements::Entitlements;
 pub use issuer::TokenIssuer;
 pub(crate) use issuer::{Grants, Issuer};
-pub(crate) use policy::{AccessConfig, AccessPolicy};
+pub(crate) use policy::{AccessConfig, AccessPolicy, ClientCaConfig};
 pub use throttle::GuessLimit;
 pub(crate) use throttle::Throttle;
 pub use token_key::TokenKey;
 pub(crate) use users::Users;
+pub(crate) use view::View;
 
 /// How long a token is valid. A client asks for one at the beginning of a pull and uses it until the last layer has
 /// begun.
@@ -43,6 +48,8 @@ pub(crate) enum Visitor {
     Anonymous,
     /// A client certificate that the site does not accept, with the reason.
     Uncertified(String),
+    /// A client certificate that lists the paths that its holder may see.
+    Entitled(Arc<Entitlements>),
     /// No user, but a token of this server.
     Guest,
     /// A user, and how the user has logged in. Users may read all protected repositories.
@@ -128,7 +135,8 @@ pub(crate) fn identify_at_once(
     }
 }
 
-/// Identifies the visitor. An accepted client certificate is enough. Only checking a password takes long.
+/// Identifies the visitor. An accepted client certificate is enough, unless the site reads entitlements: then a login of
+/// the request comes before the certificate, which may grant less. Only checking a password takes long.
 ///
 /// A valid token is accepted from a throttled address too, because nobody can guess one. A password is not checked
 /// while its address is throttled, right or wrong: the difference would reveal it.
@@ -139,15 +147,16 @@ pub(crate) async fn identify(
     headers: &HeaderMap,
 ) -> Visitor {
     let from = peer.address;
-    let mut stranger = Visitor::Anonymous;
+    let mut without_login = Visitor::Anonymous;
     if let (Some(ca), Some(certificates)) = (&access.client_ca, peer.certificates) {
         match certificates.verify(ca) {
-            Ok(()) => return Visitor::User(Login::Certificate),
-            Err(reason) => stranger = Visitor::Uncertified(reason),
+            Ok(Certified::Everything) => return Visitor::User(Login::Certificate),
+            Ok(Certified::Paths(entitlements)) => without_login = Visitor::Entitled(entitlements),
+            Err(reason) => without_login = Visitor::Uncertified(reason),
         }
     }
     if !access.reads_authorization() {
-        return stranger;
+        return without_login;
     }
     let wrong = || {
         let now = Instant::now();
@@ -158,9 +167,13 @@ pub(crate) async fn identify(
         Visitor::BadCredentials
     };
     match request_credentials(headers) {
-        RequestCredentials::Missing => stranger,
+        RequestCredentials::Missing => without_login,
         RequestCredentials::Malformed => Visitor::BadCredentials,
         RequestCredentials::Bearer(token) => match access.check_token(token, SystemTime::now()) {
+            // A guest's token is no login.
+            TokenVerdict::Valid(Visitor::Guest) if matches!(without_login, Visitor::Entitled(_)) => {
+                without_login
+            }
             TokenVerdict::Valid(visitor) => visitor,
             TokenVerdict::Stale => Visitor::BadCredentials,
             TokenVerdict::Forged => wrong(),

@@ -31,6 +31,7 @@ pub(crate) use pool::ManifestPool;
 pub(crate) use repository::{Blob, Repository};
 pub(crate) use tag_notes::{EVENTS, Event, EventKind, TagNotes};
 pub(crate) use v1::{V1Image, V1Repository, V1Source};
+pub(crate) use view::RepositoryKind;
 
 /// The repositories of a site.
 #[derive(Debug, Default)]

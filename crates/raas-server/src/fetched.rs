@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use raas_types::access::CustomerName;
+use raas_types::access::{CustomerName, KeyName};
 use raas_types::pulls::{Kind, UNTAGGED};
 use raas_types::{Digest, RepositoryName, Tag, VendorName};
 
@@ -16,8 +16,15 @@ pub(crate) struct Fetched {
     pub(crate) vendor: VendorName,
     pub(crate) repository: RepositoryName,
     pub(crate) item: FetchedItem,
-    /// The customer, if the request had a customer's key or token.
-    pub(crate) customer: Option<CustomerName>,
+    /// The customer's key, if the request had one or a token for it.
+    pub(crate) key: Option<UsedKey>,
+}
+
+/// A key of a customer, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UsedKey {
+    pub(crate) customer: CustomerName,
+    pub(crate) name: KeyName,
 }
 
 /// An item of a repository.

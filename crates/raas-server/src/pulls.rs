@@ -103,7 +103,7 @@ mod tests {
                 vendor: "acme".parse().unwrap(),
                 repository: "app".parse().unwrap(),
                 item: FetchedItem::Tags,
-                customer: None,
+                key: None,
             },
             got: true,
             client: Ipv4Addr::LOCALHOST.into(),

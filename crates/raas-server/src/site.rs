@@ -10,7 +10,7 @@ use hyper::Method;
 use hyper::header::HeaderValue;
 use raas_types::{ObjectKey, RepositoryName, VendorName};
 
-use crate::auth::{AccessConfig, AccessPolicy, TokenIssuer};
+use crate::auth::{AccessConfig, AccessPolicy, ClientCaConfig, TokenIssuer};
 use crate::catalog::Catalog;
 use crate::error::{ApiError, ApiErrorCode};
 use crate::files::{ConfinedFile, Links};
@@ -45,6 +45,8 @@ pub struct SiteConfig {
     pub issuer: Option<TokenIssuer>,
     /// A PEM file of authorities. Clients with a certificate of one of them are users.
     pub client_ca: Option<PathBuf>,
+    /// Whether these clients see only the protected repositories that their entitlement certificates list.
+    pub client_entitlements: bool,
     /// The repositories whose bytes the server passes on, although other clients are redirected to the bucket.
     pub proxy_rules: Option<ProxyRules>,
     /// The rules of a legacy Crane that the site replaces.
@@ -62,6 +64,7 @@ impl SiteConfig {
             users: None,
             issuer: None,
             client_ca: None,
+            client_entitlements: false,
             proxy_rules: None,
             crane: None,
         }
@@ -69,8 +72,9 @@ impl SiteConfig {
 
     /// The configured sources of the site's access policy.
     pub(crate) fn access(&self) -> AccessConfig<'_> {
-        let (users, client_ca) = (self.users.as_deref(), self.client_ca.as_deref());
-        AccessConfig { users, issuer: self.issuer.as_ref(), client_ca }
+        let entitlements = self.client_entitlements;
+        let client_ca = self.client_ca.as_deref().map(|file| ClientCaConfig { file, entitlements });
+        AccessConfig { users: self.users.as_deref(), issuer: self.issuer.as_ref(), client_ca }
     }
 }
 

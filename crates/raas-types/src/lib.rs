@@ -24,10 +24,11 @@ mod reference;
 mod repository_pattern;
 mod signature;
 mod tag_order;
+mod text_type;
 mod utc;
 
 pub use bucket_access::BucketAccess;
-pub use certificate::Validity;
+pub use certificate::{CertificateExtension, Validity};
 pub use checksum_policy::ChecksumPolicy;
 pub use digest::{Digest, DigestError, Sha256};
 pub use host_name::{HostName, HostNameError};

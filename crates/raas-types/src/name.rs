@@ -1,28 +1,25 @@
 //! Names of repositories and of vendors.
 
-use std::borrow::Borrow;
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use crate::text_type::text_type;
 
-/// The name that people pull: `bigdata-app`, `tools/backup`.
-///
-/// ```
-/// use raas_types::RepositoryName;
-///
-/// let name: RepositoryName = "tools/backup".parse()?;
-/// assert_eq!(name.parts().collect::<Vec<_>>(), ["tools", "backup"]);
-/// assert!("Tools".parse::<RepositoryName>().is_err());
-/// # Ok::<(), raas_types::NameError>(())
-/// ```
-///
-/// Source: OCI distribution-spec 1.1, "Pulling manifests": parts of lower-case letters and digits joined by `.`,
-/// `_`, `__` or hyphens, and slashes between parts; at most 255 characters, as clients allow.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct RepositoryName(SmolStr);
+text_type! {
+    /// The name that people pull: `bigdata-app`, `tools/backup`.
+    ///
+    /// ```
+    /// use raas_types::RepositoryName;
+    ///
+    /// let name: RepositoryName = "tools/backup".parse()?;
+    /// assert_eq!(name.parts().collect::<Vec<_>>(), ["tools", "backup"]);
+    /// assert!("Tools".parse::<RepositoryName>().is_err());
+    /// # Ok::<(), raas_types::NameError>(())
+    /// ```
+    ///
+    /// Source: OCI distribution-spec 1.1, "Pulling manifests": parts of lower-case letters and digits joined by `.`,
+    /// `_`, `__` or hyphens, and slashes between parts; at most 255 characters, as clients allow.
+    RepositoryName, NameError
+}
 
 /// Why a text is not a name that raas takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,11 +49,6 @@ pub enum NameError {
 }
 
 impl RepositoryName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The parts between slashes.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
@@ -111,16 +103,9 @@ impl FromStr for RepositoryName {
     }
 }
 
-/// A vendor's name (ISV), which is also the vendor's label in `<isv>.localhost`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct VendorName(SmolStr);
-
-impl VendorName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+text_type! {
+    /// A vendor's name (ISV), which is also the vendor's label in `<isv>.localhost`.
+    VendorName, NameError
 }
 
 /// Names that no vendor can have. Clients treat `localhost.localhost` in ways of their own. The other names are
@@ -144,44 +129,6 @@ impl FromStr for VendorName {
         }
     }
 }
-
-macro_rules! text_type {
-    ($name:ident) => {
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-
-            fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0.into()
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
-text_type!(RepositoryName);
-text_type!(VendorName);
 
 #[cfg(test)]
 mod tests {

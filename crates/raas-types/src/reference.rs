@@ -1,27 +1,24 @@
 //! Tags, references by tag or digest, and `<image>[:tag]` on the command line.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
-
+use crate::text_type::text_type;
 use crate::{Digest, DigestError, NameError, RepositoryName};
 
-/// A tag: a letter, digit or underscore, then up to 127 of those, dots and hyphens.
-///
-/// Source: OCI distribution-spec 1.1, "Pulling manifests".
-///
-/// ```
-/// use raas_types::Tag;
-///
-/// assert!("1.0-rc_2".parse::<Tag>().is_ok());
-/// assert!("1.0+build5".parse::<Tag>().is_err());
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Tag(SmolStr);
+text_type! {
+    /// A tag: a letter, digit or underscore, then up to 127 of those, dots and hyphens.
+    ///
+    /// Source: OCI distribution-spec 1.1, "Pulling manifests".
+    ///
+    /// ```
+    /// use raas_types::Tag;
+    ///
+    /// assert!("1.0-rc_2".parse::<Tag>().is_ok());
+    /// assert!("1.0+build5".parse::<Tag>().is_err());
+    /// ```
+    Tag, TagError
+}
 
 /// A text that is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +26,6 @@ pub struct Tag(SmolStr);
     "`{0}` is not a tag: expected at most 128 letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`"
 )]
 pub struct TagError(String);
-
-impl Tag {
-    /// The tag as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl FromStr for Tag {
     type Err = TagError;
@@ -46,38 +36,6 @@ impl FromStr for Tag {
             && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
             && word(text.as_bytes()[0]);
         if good { Ok(Tag(text.into())) } else { Err(TagError(text.chars().take(200).collect())) }
-    }
-}
-
-impl TryFrom<String> for Tag {
-    type Error = TagError;
-
-    fn try_from(text: String) -> Result<Self, TagError> {
-        text.parse()
-    }
-}
-
-impl From<Tag> for String {
-    fn from(tag: Tag) -> String {
-        tag.0.into()
-    }
-}
-
-impl Borrow<str> for Tag {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
     }
 }
 

@@ -178,8 +178,8 @@ impl Command {
             Command::Unpublish(arguments) => Some(&arguments.vendor),
             Command::Retire(arguments) => Some(&arguments.vendor),
             Command::Remove(arguments) => Some(&arguments.vendor),
-            Command::Protect(arguments) => Some(&arguments.vendor),
-            Command::Unprotect(arguments) => Some(&arguments.vendor),
+            Command::Protect(arguments) => Some(&arguments.change.vendor),
+            Command::Unprotect(arguments) => Some(&arguments.change.vendor),
             Command::Gc(arguments) => Some(&arguments.vendor),
             Command::Teardown(arguments) => arguments.vendor.as_ref(),
             Command::Serve(arguments) => match arguments.vendors.as_slice() {

@@ -358,6 +358,7 @@ mod tests {
             ),
             ("[acme]\ns3_checksums = yes", "line 2: `yes` is no setting of checksums"),
             ("[acme]\naccess = cdn", "line 2: `access = cdn` needs `cdn_url`"),
+            ("[acme]\nclient_entitlements = yes", "line 2: `client_entitlements = yes` needs `client_ca`"),
             ("[acme]\ns3_bucket =", "line 2: the value is empty"),
             ("[acme]\ncdn_akamai_algo = rot13", "line 2: `rot13` is no algorithm"),
             ("[acme]\ncdn_akamai_ttl = soon", "line 2: `soon` is no number of seconds"),

@@ -1,7 +1,9 @@
 //! The common part of `raas protect` and `raas unprotect`.
 
 use std::collections::BTreeSet;
+use std::process::ExitCode;
 
+use clap::Args;
 use raas_base::Say;
 use raas_base::failure::Failure;
 use raas_publish::access::{self, Protection, ProtectionChange};
@@ -15,17 +17,40 @@ use crate::follow_up::FollowUp;
 use crate::output;
 use crate::storage::OpenRegistry;
 
+/// The arguments of both commands.
+#[derive(Debug, Args)]
+pub(crate) struct ProtectArguments {
+    /// Change repositories of this vendor
+    #[arg(value_name = "ISV")]
+    pub(crate) vendor: VendorName,
+
+    /// Change these repositories: a name, `NAME/*` for everything below a name, or `*` for all
+    #[arg(value_name = "PATTERN")]
+    pattern: RepositoryPattern,
+
+    /// Write no backup to the configuration repository
+    #[arg(long)]
+    nocommit: bool,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl ProtectArguments {
+    /// Publishes the change, and prints the result.
+    pub(crate) fn run(&self, home: &Home, config: &Config, to: Protection) -> Result<ExitCode, Failure> {
+        Protect { home, config, arguments: self, to }.run()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 /// A change of protection.
-pub(crate) struct Protect<'a> {
-    pub(crate) home: &'a Home,
-    pub(crate) config: &'a Config,
-    pub(crate) vendor: &'a VendorName,
-    pub(crate) pattern: &'a RepositoryPattern,
-    pub(crate) to: Protection,
-    /// `--nocommit`
-    pub(crate) no_backup: bool,
-    /// Whether to print one JSON object instead of text.
-    pub(crate) json: bool,
+struct Protect<'a> {
+    home: &'a Home,
+    config: &'a Config,
+    arguments: &'a ProtectArguments,
+    to: Protection,
 }
 
 /// The result for scripts.
@@ -46,11 +71,13 @@ struct Report {
 }
 
 impl Protect<'_> {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let Self { home, config, pattern, to, no_backup, json, .. } = *self;
-        let vendor = home.existing(self.vendor)?;
+    fn run(&self) -> Result<(), Failure> {
+        let Self { home, config, to, .. } = *self;
+        let ProtectArguments { vendor: vendor_name, pattern, nocommit: no_backup, json } = self.arguments;
+        let (no_backup, json) = (*no_backup, *json);
+        let vendor = home.existing(vendor_name)?;
         if to == Protection::Protected {
-            exposure::check_new(&vendor, &config.vendor(self.vendor), pattern)?;
+            exposure::check_new(&vendor, &config.vendor(vendor_name), pattern)?;
         }
         let say = if json { Say::nothing() } else { Say::new(output::error) };
         let open = OpenRegistry::open(&vendor, config, say.clone())?;
@@ -78,7 +105,7 @@ impl Protect<'_> {
     }
 
     fn print(&self, change: &ProtectionChange) {
-        let Self { vendor, pattern, to, .. } = *self;
+        let (ProtectArguments { vendor, pattern, .. }, to) = (self.arguments, self.to);
         let now = match to {
             Protection::Protected => "protected",
             Protection::Public => "public: everybody may pull it",

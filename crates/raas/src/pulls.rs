@@ -1,5 +1,6 @@
 //! Counts pulls in access logs, by the same rule as the server.
 
+mod last_used;
 mod line;
 mod lines;
 mod report;
@@ -13,9 +14,10 @@ use raas_types::access::CustomerName;
 use raas_types::pulls::Counter;
 use raas_types::{RepositoryName, Utc, VendorName};
 
+pub(crate) use last_used::LastUsed;
 use line::{Line, Skipped};
 use raas_base::failure::{Failure, Kind};
-pub(crate) use report::{Report, day};
+pub(crate) use report::{Lines, Report, day};
 
 /// Selects the requests to count.
 #[derive(Debug, Default)]
@@ -46,23 +48,41 @@ impl PullFilter {
 pub(crate) fn count(logs: &[PathBuf], filter: &PullFilter) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut counter = Counter::default();
+    let mut lines = Lines::default();
+    each_line(logs, &mut lines, |line| {
+        if !filter.has_image(line) {
+            return;
+        }
+        let Some(fetch) = line.fetch() else { return };
+        // Requests before the first second are counted too, since this request may belong to a pull that began earlier.
+        let counted = counter.count(&fetch);
+        if filter.has_time(fetch.time) {
+            report.add(&fetch, line.customer.as_deref(), &counted);
+        }
+    })?;
+    report.lines = lines;
+    Ok(report)
+}
+
+/// Reads the lines of access logs, in this order. `-` is standard input. `count` gets the number of all lines.
+fn each_line(logs: &[PathBuf], count: &mut Lines, mut visit: impl FnMut(&Line<'_>)) -> Result<(), Failure> {
     for log in logs {
         let (name, source): (_, Box<dyn BufRead>) = if log.as_os_str() == "-" {
             ("standard input".to_owned(), Box::new(io::stdin().lock()))
         } else {
             (log.display().to_string(), Box::new(open(log)?))
         };
-        let read = unpacked(source).and_then(|log| count_one(log, filter, &mut counter, &mut report));
+        let read = unpacked(source).and_then(|log| each_line_of(log, count, &mut visit));
         let text = read.map_err(|error| cannot_read(&name, error))?;
         if text {
             return Err(Failure::new(
                 Kind::Refused,
-                format!("cannot count the pulls in {name}: it is a text log, which is for people"),
+                format!("cannot read requests in {name}: it is a text log, which is for people"),
             )
-            .hint("start the server with `raas serve --log json`, and count its log"));
+            .hint("start the server with `raas serve --log json`, and read its log"));
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 fn open(log: &Path) -> Result<BufReader<File>, Failure> {
@@ -82,12 +102,11 @@ fn unpacked(mut source: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
     Ok(if packed { Box::new(BufReader::new(MultiGzDecoder::new(source))) } else { source })
 }
 
-/// Counts the lines of one log. Returns whether it is a text log.
-fn count_one(
+/// Reads the lines of one log. Returns whether it is a text log.
+fn each_line_of(
     mut source: Box<dyn BufRead>,
-    filter: &PullFilter,
-    counter: &mut Counter,
-    report: &mut Report,
+    count: &mut Lines,
+    visit: &mut impl FnMut(&Line<'_>),
 ) -> io::Result<bool> {
     let (mut text, mut json) = (0_u64, 0_u64);
     let mut buffer = Vec::new();
@@ -103,21 +122,13 @@ fn count_one(
                     Skipped::TextLog => text += 1,
                     Skipped::Unreadable => {}
                 }
-                report.skipped(skipped);
+                count.skipped(skipped);
                 continue;
             }
         };
         json += 1;
-        report.lines.access += 1;
-        if !filter.has_image(&line) {
-            continue;
-        }
-        let Some(fetch) = line.fetch() else { continue };
-        // Requests before the first second are counted too, since this request may belong to a pull that began earlier.
-        let counted = counter.count(&fetch);
-        if filter.has_time(fetch.time) {
-            report.add(&fetch, line.customer.as_deref(), &counted);
-        }
+        count.access += 1;
+        visit(&line);
     }
     Ok(text > 0 && json == 0)
 }

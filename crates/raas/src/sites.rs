@@ -185,6 +185,7 @@ fn with_access(site: SiteConfig, settings: &VendorSettings) -> SiteConfig {
         users: settings.htpasswd.clone(),
         issuer: settings.token_issuer.clone(),
         client_ca: settings.client_ca.clone(),
+        client_entitlements: settings.client_entitlements,
         ..site
     }
 }

@@ -85,3 +85,21 @@ pub fn change_customer(
     let done = publication.commit(vec![(tree::customer(name), Some(bytes))], &format!("{subject}\n"))?;
     Ok(done.expect("a customer's file is never empty, so there is a publication"))
 }
+
+/// Removes a customer, with all keys. `check` gets the customer as it is under the lock, and returns the subject of the
+/// commit. None if there is no such customer.
+///
+/// # Errors
+/// `check` refuses the removal, or publishing fails.
+pub fn remove_customer(
+    registry: &Registry<'_>,
+    name: &CustomerName,
+    check: impl FnOnce(&Customer) -> Result<String, Failure>,
+) -> Result<Option<Done>, Failure> {
+    let publication = SettingsPublication::begin(registry)?;
+    let Some(before) = customer(&publication.record, publication.head.as_ref(), name)? else {
+        return Ok(None);
+    };
+    let subject = check(&before)?;
+    publication.commit(vec![(tree::customer(name), None)], &format!("{subject}\n"))
+}

@@ -10,7 +10,7 @@ use super::reply::{checked, fail};
 use crate::auth::{Scope, Visitor};
 use crate::catalog::Catalog;
 use crate::error::ApiError;
-use crate::fetched::{Fetched, FetchedItem};
+use crate::fetched::{Fetched, FetchedItem, UsedKey};
 use crate::http::host;
 use crate::http::range::{self, RequestedRange};
 use crate::http_client::AllowedHosts;
@@ -70,7 +70,9 @@ impl<'a> SiteRequest<'a> {
     /// inner value is the `error` of RFC 6750, if the request had credentials.
     pub(super) fn challenge_reason(&self) -> Option<Option<&'static str>> {
         match self.visitor {
-            Visitor::Anonymous | Visitor::Uncertified(_) if self.site.access.reads_authorization() => {
+            Visitor::Anonymous | Visitor::Uncertified(_) | Visitor::Entitled(_)
+                if self.site.access.reads_authorization() =>
+            {
                 Some(None)
             }
             // A token of another issuer grants only the repositories that it names. Another token may grant this one. A
@@ -91,13 +93,15 @@ impl<'a> SiteRequest<'a> {
         }
     }
 
-    /// Whether the visitor's list of repositories is what it has asked for: a guest's list is the public one.
+    /// Whether the visitor's list of repositories is what it has asked for: a guest's list is the public one, and the list
+    /// of an entitlement has what the certificate grants.
     pub(super) fn sees_whole_catalog(&self) -> bool {
         if let Visitor::Customer(visit) = self.visitor {
             return visit.lists_catalog();
         }
         let whole = self.site.catalog.as_ref().map(|catalog| catalog.whole());
-        *self.visitor == Visitor::Guest || whole.is_some_and(|whole| std::ptr::eq(whole, self.catalog))
+        matches!(self.visitor, Visitor::Guest | Visitor::Entitled(_))
+            || whole.is_some_and(|whole| std::ptr::eq(whole, self.catalog))
     }
 
     /// An error that tells the client where to get a token.
@@ -121,11 +125,13 @@ impl<'a> SiteRequest<'a> {
             return;
         }
         let (vendor, repository) = (self.site.vendor.clone(), repository.clone());
-        let customer = match self.visitor {
-            Visitor::Customer(visit) => Some(visit.customer.name.clone()),
+        let key = match self.visitor {
+            Visitor::Customer(visit) => {
+                Some(UsedKey { customer: visit.customer.name.clone(), name: visit.key.clone() })
+            }
             _ => None,
         };
-        self.fetched.set(Some(Fetched { vendor, repository, item, customer }));
+        self.fetched.set(Some(Fetched { vendor, repository, item, key }));
     }
 
     /// Counts the bytes of a redirect: `size`, or the length of the range that the request names.

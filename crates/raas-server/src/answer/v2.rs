@@ -44,8 +44,11 @@ pub(super) fn answer(request: &SiteRequest<'_>, route: V2<'_>) -> Decision {
         }
         decision
     };
-    // Clients log in only after a challenge here.
-    if request.challenge_reason() == Some(None) && route == V2::Base {
+    // Clients log in only after a challenge here. A client with an entitlement needs no login.
+    if route == V2::Base
+        && request.challenge_reason() == Some(None)
+        && !matches!(request.visitor, Visitor::Entitled(_))
+    {
         return tells(unauthorized(None, None));
     }
     // A client would take a shorter list for the whole one. A guest gets it, having chosen not to log in.

@@ -11,10 +11,10 @@ use raas_types::access::{KeyName, KeyState, SecretState};
 use raas_types::{RepositoryName, Utc, VendorName};
 use sha2::Sha256;
 
-use super::{LEEWAY, TOKEN_LIFETIME, TokenKey, TokenVerdict, Visitor, decode, encode};
+use super::{LEEWAY, TOKEN_LIFETIME, TokenKey, TokenVerdict, View, Visitor, decode, encode};
 use crate::catalog::{Catalog, Customers, FoundSecret, ServedCustomer};
 use crate::http::query;
-use crate::route::{Route, V1, V2};
+use crate::route::{Route, V2};
 
 /// The beginning of a customer's token, which no other token has.
 const PREFIX: &str = "c~";
@@ -52,16 +52,6 @@ pub(crate) struct Asked {
     repositories: Vec<RepositoryName>,
     /// The list of all repositories.
     catalog: bool,
-}
-
-/// The catalog that a customer's request is answered from.
-pub(crate) enum View {
-    /// The catalog of all repositories: the request is for one that the customer sees.
-    Whole,
-    /// The catalog of the public repositories.
-    Public,
-    /// A catalog of what the customer sees.
-    Own(Box<Catalog>),
 }
 
 /// The verdict about a name and a password.
@@ -176,31 +166,15 @@ impl CustomerVisit {
 
     /// The catalog for a request. `public` is the catalog that everybody sees.
     pub(crate) fn view(&self, route: &Route<'_>, public: &Catalog) -> View {
-        let sees = |name: &RepositoryName| {
-            let asked = |asked: &Arc<Asked>| asked.has(name);
-            self.customer.may_see(name) && self.asked.as_ref().is_none_or(asked)
-        };
-        let own = || View::Own(Box::new(public.granted(sees)));
-        let name = match route {
+        match route {
             Route::V2(V2::Catalog) if self.lists_catalog() => {
-                return View::Own(Box::new(public.granted(|name| self.customer.may_see(name))));
+                View::of(route, public, |name, _| self.customer.may_see(name))
             }
-            Route::V2(V2::Catalog) => return View::Public,
-            Route::V2(route) => route.name(),
-            Route::V1(V1::Images(name) | V1::Tags(name) | V1::Tag(name, _)) => Some(*name),
-            Route::V1(V1::Search | V1::File(..)) | Route::Page | Route::Feed | Route::Crane { .. } => {
-                return own();
-            }
-            _ => None,
-        };
-        match name {
-            None => View::Public,
-            // The name may lead to either of two repositories, depending on which of them the customer sees.
-            Some(name) if name.starts_with("library/") => own(),
-            Some(name) => match name.parse() {
-                Ok(name) if sees(&name) => View::Whole,
-                _ => View::Public,
-            },
+            Route::V2(V2::Catalog) => View::Public,
+            _ => View::of(route, public, |name, _| {
+                let asked = |asked: &Arc<Asked>| asked.has(name);
+                self.customer.may_see(name) && self.asked.as_ref().is_none_or(asked)
+            }),
         }
     }
 }

@@ -27,8 +27,16 @@ pub(crate) struct AccessConfig<'a> {
     /// A file of users, as `htpasswd -B` writes it.
     pub(crate) users: Option<&'a Path>,
     pub(crate) issuer: Option<&'a TokenIssuer>,
-    /// A PEM file of the authorities of client certificates.
-    pub(crate) client_ca: Option<&'a Path>,
+    pub(crate) client_ca: Option<ClientCaConfig<'a>>,
+}
+
+/// The configured authorities of client certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClientCaConfig<'a> {
+    /// A PEM file of the authorities.
+    pub(crate) file: &'a Path,
+    /// Whether a certificate grants only the paths that it lists.
+    pub(crate) entitlements: bool,
 }
 
 impl AccessPolicy {
@@ -53,10 +61,10 @@ impl AccessPolicy {
             }
         }
         match (&self.client_ca, config.client_ca) {
-            (Some(ca), Some(file)) if ca.file() == file => ca.poll(),
+            (Some(ca), Some(config)) if ca.config() == config => ca.poll(),
             (None, None) => {}
-            (_, file) => {
-                self.client_ca = file.map(|file| Arc::new(ClientCa::new(file)));
+            (_, config) => {
+                self.client_ca = config.map(|config| Arc::new(ClientCa::new(config)));
                 changed = true;
             }
         }

@@ -7,6 +7,7 @@ use raas_types::crane::V2Content;
 use raas_types::{Digest, RepositoryName};
 
 use super::MemoryCharge;
+use super::view::path_of;
 
 /// A repository as Pulp publishes it: everything is below one URL.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl LegacyRepository {
     /// The URL of a blob that is not below the repository's own URL.
     pub(crate) fn elsewhere(&self, digest: &Digest) -> Option<&str> {
         self.elsewhere.get(digest).map(AsRef::as_ref)
+    }
+
+    /// The path of the base URL.
+    pub(crate) fn url_path(&self) -> &str {
+        path_of(&self.url)
     }
 
     /// The URL of a path in the repository, such as `blobs/<digest>` or `tags/list`.

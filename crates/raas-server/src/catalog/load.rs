@@ -12,6 +12,7 @@ use raas_types::crane::{
 };
 use raas_types::{AtomicSignature, Digest, ImageId, RepositoryName, Tag, media_type};
 
+use super::view::path_of;
 use super::{
     Blob, Details, LegacyRepository, Manifest, ManifestPool, MemoryCharge, OverBudget, Repository,
     ServedCustomer, TagNotes, V1Image, V1Repository, V1Source,
@@ -159,9 +160,14 @@ pub(crate) fn load_as_crane(
     let _parsing = charge_parsing(pool, bytes)?;
     let (document, left_out) = Document::parse_as_crane(bytes)?;
     let loaded = with_protection(document, None, |document, _| {
+        let url_path = protected_path(&document);
         let (name, id, url) = (document.name, document.repository, document.url);
         Ok(match document.content {
-            Content::V1(v1) => LoadedDocument::V1(Arc::new(load_v1(pool, name, id, &url, v1, true)?)),
+            Content::V1(v1) => {
+                let mut repository = load_v1(pool, name, id, &url, v1, true)?;
+                repository.url_path = url_path;
+                LoadedDocument::V1(Arc::new(repository))
+            }
             Content::V2(mut v2) => {
                 let blobs = v2.raas.take().map_or(BTreeMap::new(), |extension| extension.blobs);
                 let elsewhere =
@@ -205,10 +211,13 @@ fn load_content(
     document: Document,
     before: Option<&LoadedDocument>,
 ) -> Result<LoadedDocument, Fault> {
+    let url_path = protected_path(&document);
     let Document { name, repository: id, url, content, .. } = document;
     match content {
         Content::V1(v1) => {
-            load_v1(loader.pool, name, id, &url, v1, false).map(|r| LoadedDocument::V1(Arc::new(r)))
+            let mut repository = load_v1(loader.pool, name, id, &url, v1, false)?;
+            repository.url_path = url_path;
+            Ok(LoadedDocument::V1(Arc::new(repository)))
         }
         Content::V2(mut v2) => {
             let Some(extension) = v2.raas.take() else {
@@ -218,7 +227,12 @@ fn load_content(
                 Some(LoadedDocument::V2(repository)) => Some(repository.as_ref()),
                 _ => None,
             };
-            load_v2(loader, name, extension, before).map(|r| LoadedDocument::V2(Arc::new(r)))
+            let mut repository = load_v2(loader, name, extension, before)?;
+            if let (Some(path), Some(charge)) = (&url_path, &mut repository.charge) {
+                charge.grow(path.len() as u64)?;
+            }
+            repository.url_path = url_path;
+            Ok(LoadedDocument::V2(Arc::new(repository)))
         }
     }
 }
@@ -458,6 +472,11 @@ fn load_v1(
     let mut repository = V1Repository::new(name, id, v1.tags.into_iter().collect(), images);
     repository.charge = Some(charge);
     Ok(repository)
+}
+
+/// The path of the `url` of a protected document: entitlement certificates are compared with it.
+fn protected_path(document: &Document) -> Option<Box<str>> {
+    document.protected.then(|| path_of(&document.url).into())
 }
 
 /// The URL of an image's folder. `/<file>` is appended to it.

@@ -28,6 +28,8 @@ pub(crate) struct Repository {
     blobs: Box<[Blob]>,
     /// The answers about atomic signatures, sorted by the digest of the manifest.
     signatures: Box<[(Digest, Bytes)]>,
+    /// The path of the document's `url`, if the repository is protected.
+    pub(super) url_path: Option<Box<str>>,
     /// The memory that this takes.
     pub(super) charge: Option<MemoryCharge>,
 }
@@ -69,6 +71,7 @@ impl Repository {
             manifests: manifests.into(),
             blobs: blobs.into(),
             signatures: Box::default(),
+            url_path: None,
             charge: None,
         }
     }

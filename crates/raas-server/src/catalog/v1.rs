@@ -16,6 +16,8 @@ pub(crate) struct V1Repository {
     pub(crate) tags: Box<[(Tag, ImageId)]>,
     /// Sorted by id.
     images: Box<[(ImageId, V1Image)]>,
+    /// The path of the document's `url`, if the repository is protected.
+    pub(super) url_path: Option<Box<str>>,
     /// The memory that this takes.
     pub(super) charge: Option<MemoryCharge>,
 }
@@ -60,7 +62,7 @@ impl V1Repository {
     ) -> Self {
         tags.sort_unstable();
         images.sort_unstable_by_key(|(id, _)| *id);
-        Self { name, id: id.into(), tags: tags.into(), images: images.into(), charge: None }
+        Self { name, id: id.into(), tags: tags.into(), images: images.into(), url_path: None, charge: None }
     }
 
     pub(crate) fn tag(&self, tag: &str) -> Option<ImageId> {

@@ -114,7 +114,7 @@ impl PullEvent {
                 method: "GET",
                 useragent: request.user_agent.as_deref().unwrap_or_default().to_owned(),
             },
-            actor: Actor { name: request.fetched.customer.as_ref().map(ToString::to_string) },
+            actor: Actor { name: request.fetched.key.as_ref().map(|key| key.customer.to_string()) },
         }
     }
 }

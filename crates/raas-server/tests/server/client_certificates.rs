@@ -14,15 +14,15 @@ use crate::support::{Folders, Published, Server};
 use crate::tls::{StatusAndBody, ask_with, issue};
 
 /// A vendor's certification authority.
-struct Authority {
-    pem: String,
+pub(crate) struct Authority {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-type Identity = Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>;
+pub(crate) type Identity = Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>;
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -31,7 +31,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["customer".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

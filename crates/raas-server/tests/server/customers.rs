@@ -7,13 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use raas_server::Options;
 use raas_types::access::{Customer, CustomerKey, SecretHash};
-use raas_types::crane::tree;
+use raas_types::crane::{V2Content, tree};
 use raas_types::media_type::DOCKER_MANIFEST;
 use raas_types::{RepositoryPattern, Utc};
 use serde_json::Value;
 
 use crate::hidden::is_like_nothing;
-use crate::support::{Answer, Folders, Published, Server, image_id, soon, store_v1, v1_document};
+use crate::support::{
+    Answer, Folders, Published, Server, image_id, pulp_document, soon, store_v1, v1_document,
+};
 
 const CHALLENGE: &str =
     "Bearer realm=\"https://registry.example.com/token\",service=\"registry.example.com\"";
@@ -167,44 +169,141 @@ fn what_is_not_granted_is_like_nothing() {
     });
 }
 
+/// Requests of each heading of the document, and the statuses for a stranger, a customer with a grant, a customer without
+/// one, a customer whose key has expired, and a customer whose key was revoked.
+const VISITS: [(&str, &str, [u16; 5]); 62] = [
+    ("The path", "GET /v2/%zz", [400, 400, 400, 400, 400]),
+    ("The path", "GET /nothing", [404, 404, 404, 401, 401]),
+    ("The path", "GET /v1/nothing", [404, 404, 404, 401, 401]),
+    ("The path", "GET /v2/nothing", [404, 404, 404, 401, 401]),
+    ("The path", "GET /v2//manifests/latest", [400, 400, 400, 401, 401]),
+    ("The method", "HEAD /v2/appliance/ui/manifests/latest", [401, 200, 404, 401, 401]),
+    ("The method", "POST /v2/appliance/ui/manifests/latest", [405, 405, 405, 401, 401]),
+    ("The method", "DELETE /v2/open/manifests/latest", [405, 405, 405, 401, 401]),
+    ("The method", "POST /v2/appliance/ui/blobs/uploads/", [405, 405, 405, 401, 401]),
+    ("The method", "GET /v2/appliance/ui/blobs/uploads/1", [404, 404, 404, 401, 401]),
+    ("The method", "POST /v1/users", [201, 201, 201, 401, 401]),
+    ("Operations", "GET /-/healthz", [200, 200, 200, 200, 200]),
+    ("Operations", "GET /-/readyz", [200, 200, 200, 200, 200]),
+    ("Operations", "GET /-/metadata", [200, 200, 200, 200, 200]),
+    ("Operations", "GET /-/revision", [200, 200, 200, 401, 401]),
+    ("Operations", "GET /", [200, 200, 200, 401, 401]),
+    ("Operations", "GET /?image=open", [200, 200, 200, 401, 401]),
+    ("Operations", "GET /?image=appliance/ui", [404, 200, 404, 401, 401]),
+    ("Operations", "GET /?image=appliance/ui&tag=latest", [404, 200, 404, 401, 401]),
+    ("Crane's own lists", "GET /crane/repositories", [200, 200, 200, 401, 401]),
+    ("Crane's own lists", "GET /crane/repositories/v1", [200, 200, 200, 401, 401]),
+    ("Crane's own lists", "GET /crane/repositories/v2", [200, 200, 200, 401, 401]),
+    ("Users", "GET /token", [200, 200, 200, 401, 401]),
+    ("Users", "GET /token?scope=repository:appliance/ui:pull", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/_ping", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/users", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/repositories/open/images", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/repositories/appliance/ui/images", [404, 200, 404, 401, 401]),
+    ("Docker v1", "GET /v1/repositories/appliance/ui/tags", [404, 200, 404, 401, 401]),
+    ("Docker v1", "GET /v1/repositories/appliance/ui/tags/latest", [404, 200, 404, 401, 401]),
+    ("Docker v1", "GET /v1/repositories/library/appliance/ui/tags", [404, 200, 404, 401, 401]),
+    ("Docker v1", "GET /v1/search?q=ui", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/images/OPEN/layer", [200, 200, 200, 401, 401]),
+    ("Docker v1", "GET /v1/images/HIDDEN/layer", [404, 200, 404, 401, 401]),
+    ("Docker v1", "GET /v1/images/HIDDEN/json", [404, 200, 404, 401, 401]),
+    ("Docker v1", "HEAD /v1/images/HIDDEN/ancestry", [404, 200, 404, 401, 401]),
+    ("v2: the base", "GET /v2/", [401, 200, 200, 401, 401]),
+    ("v2: the base", "GET /v2/open/tags/list", [200, 200, 200, 401, 401]),
+    ("v2: the base", "GET /v2/library/appliance/ui/tags/list", [401, 200, 404, 401, 401]),
+    ("v2: the base", "GET /v2/Open/tags/list", [400, 400, 400, 401, 401]),
+    ("v2: the base", "GET /v2/missing/tags/list", [401, 404, 404, 401, 401]),
+    ("v2: manifests", "GET /v2/open/manifests/latest", [200, 200, 200, 401, 401]),
+    ("v2: manifests", "GET /v2/appliance/ui/manifests/latest", [401, 200, 404, 401, 401]),
+    ("v2: manifests", "GET /v2/appliance/ui/manifests/MANIFEST", [401, 200, 404, 401, 401]),
+    ("v2: manifests", "GET /v2/appliance/ui/manifests/none", [401, 404, 404, 401, 401]),
+    ("v2: manifests", "GET /v2/appliance/ui/manifests/sha256:abc", [401, 400, 404, 401, 401]),
+    ("v2: manifests", "GET /v2/missing/manifests/latest", [401, 404, 404, 401, 401]),
+    ("v2: documents of Pulp", "GET /v2/appliance/pulp/manifests/1.0", [401, 307, 404, 401, 401]),
+    ("v2: documents of Pulp", "GET /v2/appliance/pulp/blobs/LAYER", [401, 307, 404, 401, 401]),
+    ("v2: documents of Pulp", "GET /v2/appliance/pulp/referrers/MANIFEST", [401, 200, 200, 401, 401]),
+    ("v2: blobs", "GET /v2/open/blobs/LAYER", [200, 200, 200, 401, 401]),
+    ("v2: blobs", "GET /v2/appliance/ui/blobs/LAYER", [401, 200, 404, 401, 401]),
+    ("v2: blobs", "HEAD /v2/appliance/ui/blobs/LAYER", [401, 200, 404, 401, 401]),
+    ("v2: blobs", "GET /v2/appliance/ui/blobs/NONE", [401, 404, 404, 401, 401]),
+    ("v2: blobs", "GET /v2/appliance/ui/blobs/x", [401, 400, 404, 401, 401]),
+    ("v2: lists", "GET /v2/appliance/ui/tags/list", [401, 200, 404, 401, 401]),
+    ("v2: lists", "GET /v2/appliance/ui/tags/list?n=x", [401, 400, 404, 401, 401]),
+    ("v2: lists", "GET /v2/_catalog", [401, 200, 200, 401, 401]),
+    ("v2: lists", "GET /v2/_catalog?n=x", [401, 400, 400, 401, 401]),
+    ("v2: lists", "GET /v2/appliance/ui/referrers/MANIFEST", [401, 200, 200, 401, 401]),
+    ("v2: lists", "GET /v2/appliance/ui/referrers/x", [401, 400, 400, 401, 401]),
+    ("v2: lists", "GET /v2/missing/referrers/MANIFEST", [401, 200, 200, 401, 401]),
+];
+
 /// "Customers", 3: each row asked as an anonymous client, a customer with a grant, without, with an expired and a
 /// revoked key.
 #[test]
 fn every_visitor_has_an_answer_to_every_request() {
     let site = Site::new();
-    let visitors = [None, Some("bigbank"), Some("smallshop"), Some("late"), Some("gone")];
-    let table = [
-        ("/v2/", [401, 200, 200, 401, 401]),
-        ("/v2/open/manifests/latest", [200, 200, 200, 401, 401]),
-        ("/v2/open/tags/list", [200, 200, 200, 401, 401]),
-        ("/v2/appliance/ui/manifests/latest", [401, 200, 404, 401, 401]),
-        ("/v2/appliance/ui/manifests/none", [401, 404, 404, 401, 401]),
-        ("/v2/appliance/ui/tags/list", [401, 200, 404, 401, 401]),
-        ("/v2/appliance/ui/referrers/MANIFEST", [401, 200, 200, 401, 401]),
-        ("/v2/appliance/ui/blobs/LAYER", [401, 200, 404, 401, 401]),
-        ("/v2/nothing/manifests/latest", [401, 404, 404, 401, 401]),
-        ("/v2/_catalog", [401, 200, 200, 401, 401]),
-        ("/token?scope=repository:appliance/ui:pull", [200, 200, 200, 401, 401]),
-        ("/v1/repositories/appliance/ui/tags", [404, 200, 404, 401, 401]),
-        ("/v1/search?q=ui", [200, 200, 200, 401, 401]),
-        ("/?image=appliance/ui", [404, 200, 404, 401, 401]),
-        ("/", [200, 200, 200, 401, 401]),
-        ("/crane/repositories/v2", [200, 200, 200, 401, 401]),
-        ("/-/healthz", [200, 200, 200, 200, 200]),
+    let pulp = String::from_utf8(pulp_document("appliance/pulp", V2Content::default())).unwrap();
+    let pulp = pulp.replace("\"protected\": false", "\"protected\": true");
+    site.folders.write(&tree::document(&"appliance/pulp".parse().unwrap()), pulp.as_bytes());
+    site.folders.revision("two");
+    let path_of_pulp = "/v2/appliance/pulp/manifests/1.0";
+    assert!(soon(|| site.ask(path_of_pulp, &basic("bigbank", "bigbank")).status == 307));
+    // Tokens that were asked for everything in the table.
+    let names =
+        ["appliance/ui", "library/appliance/ui", "appliance/pulp", "open", "missing", "nothing", "Open"];
+    let scopes: Vec<String> = names.iter().map(|name| format!("&scope=repository:{name}:pull")).collect();
+    let scopes = format!("{}&scope=registry:catalog:*", scopes.concat());
+    let tokens = ["bigbank", "smallshop"].map(|name| site.token(name, &scopes));
+    let [granted, without] = ["bigbank", "smallshop"].map(|name| basic(name, name));
+    let [late, gone] = ["late", "gone"].map(|name| basic(name, name));
+    let words = [
+        ("MANIFEST", site.manifest.clone()),
+        ("LAYER", site.layer.clone()),
+        ("NONE", raas_types::Digest::of(b"none").to_string()),
+        ("OPEN", image_id('1').to_string()),
+        ("HIDDEN", image_id('2').to_string()),
     ];
-    for (path, statuses) in table {
-        let path = path.replace("MANIFEST", &site.manifest).replace("LAYER", &site.layer);
-        for (visitor, status) in visitors.into_iter().zip(statuses) {
-            let answer = match visitor {
-                Some(name) => site.ask(&path, &basic(name, name)),
-                None => site.server.get(&path),
-            };
-            assert_eq!(answer.status, status, "{path} as {visitor:?}: {}", answer.text());
-        }
+    for (heading, request, statuses) in VISITS {
+        let (method, path) = request.split_once(' ').unwrap();
+        let path = words.iter().fold(path.to_owned(), |path, (word, value)| path.replace(word, value));
+        let status = |authorization: Option<&str>| {
+            let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+            site.server.ask(method, &path, &headers).status
+        };
+        let found = [None, Some(&granted), Some(&without), Some(&late), Some(&gone)]
+            .map(|by| status(by.map(String::as_str)));
+        assert_eq!(found, statuses, "{heading}: {request}");
+        // A token that was asked for the repository is as good as the key. Only it gives no other token.
+        let by_token = tokens.each_ref().map(|token| status(Some(token)));
+        let expected = if path.starts_with("/token") { [401, 401] } else { [statuses[1], statuses[2]] };
+        assert_eq!(by_token, expected, "{heading}: {request} by token");
     }
     let referrers = format!("/v2/appliance/ui/referrers/{}", site.manifest);
-    let empty = site.ask(&referrers, &basic("smallshop", "smallshop"));
+    let empty = site.ask(&referrers, &without);
     assert!(empty.text().contains(r#""manifests":[]"#), "{}", empty.text());
+    // The document has no other headings with requests to a site.
+    let document =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/request-handling.md"));
+    let document = document.unwrap();
+    let headings = document.lines().filter_map(|line| line.strip_prefix("## "));
+    let elsewhere = [
+        "Before the request",
+        "The site",
+        "Hidden repositories",
+        "Customers",
+        "Tokens of another issuer",
+        "Client certificates",
+        "Entitlement certificates",
+        "Buckets",
+        "In the place of a Crane",
+        "Metadata in a folder",
+        "Metadata in a bucket",
+        "Metrics",
+        "The access log",
+    ];
+    for heading in headings {
+        let is_asked = VISITS.iter().any(|(asked, ..)| heading.starts_with(asked));
+        assert_ne!(is_asked, elsewhere.iter().any(|other| heading.starts_with(other)), "{heading}");
+    }
 }
 
 /// "Customers", 4

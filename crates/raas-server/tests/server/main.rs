@@ -9,6 +9,7 @@ mod customers;
 mod deploy;
 mod deprecation;
 mod documentation;
+mod entitlements;
 mod every_path;
 mod fleet;
 mod hidden;

@@ -120,7 +120,7 @@ fn run<T>(client: impl Future<Output = T>) -> T {
 
 /// Sends a request with HTTP/2 or HTTP/1. Trusts only this certificate.
 fn ask(server: &Server, trusted: &Path, h2: bool, path: &str) -> Result<(StatusCode, Bytes), String> {
-    ask_of(server, trusted, h2, "acme.localhost", "acme.localhost", None, path)
+    ask_of(server, trusted, h2, "acme.localhost", "acme.localhost", None, (path, None))
 }
 
 /// Like `ask`, with separate names for the connection and the request, and a client certificate.
@@ -133,8 +133,22 @@ pub(crate) fn ask_with(
     identity: Identity,
     path: &str,
 ) -> Result<StatusAndBody, String> {
-    let (status, body) = ask_of(server, trusted, h2, sni, host, identity, path)?;
+    let (status, body) = ask_of(server, trusted, h2, sni, host, identity, (path, None))?;
     Ok((status.as_u16(), String::from_utf8(body.to_vec()).unwrap()))
+}
+
+/// As [`ask_with`] by HTTP/2 for one host, with an `Authorization` header.
+pub(crate) fn ask_with_login(
+    server: &Server,
+    trusted: &Path,
+    host: &str,
+    identity: Identity,
+    path: &str,
+    authorization: &str,
+) -> StatusAndBody {
+    let (status, body) =
+        ask_of(server, trusted, true, host, host, identity, (path, Some(authorization))).unwrap();
+    (status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
 }
 
 fn ask_of(
@@ -144,13 +158,16 @@ fn ask_of(
     sni: &str,
     host: &str,
     identity: Identity,
-    path: &str,
+    (path, authorization): (&str, Option<&str>),
 ) -> Result<(StatusCode, Bytes), String> {
     run(async {
         let stream = connect(server, trusted, h2, sni, identity).await?;
         let uri = format!("https://{host}{path}");
         let request = Request::get(if h2 { uri.as_str() } else { path });
-        let request = request.header("host", host).body(Empty::<Bytes>::new()).unwrap();
+        let mut request = request.header("host", host).body(Empty::<Bytes>::new()).unwrap();
+        if let Some(value) = authorization {
+            request.headers_mut().insert("authorization", value.try_into().unwrap());
+        }
         let response = if h2 {
             let (mut sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();

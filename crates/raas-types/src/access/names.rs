@@ -1,11 +1,8 @@
 //! Names of customers and of their keys.
 
-use std::borrow::Borrow;
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use crate::text_type::text_type;
 
 /// The longest name.
 const MAX: usize = 63;
@@ -32,71 +29,33 @@ fn is_name(text: &str) -> bool {
         && bytes.iter().all(inner)
 }
 
-macro_rules! name {
-    ($(#[$meta:meta])* $name:ident) => {
-        $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(into = "String", try_from = "String")]
-        pub struct $name(SmolStr);
-
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = AccessNameError;
-
-            fn from_str(text: &str) -> Result<Self, AccessNameError> {
-                match is_name(text) {
-                    true => Ok(Self(text.into())),
-                    false => Err(AccessNameError(text.chars().take(100).collect())),
-                }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = AccessNameError;
-
-            fn try_from(text: String) -> Result<Self, AccessNameError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0.into()
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
-name! {
+text_type! {
     /// The id of a customer, which is also the user name of the customer's logins: `bigbank`.
-    CustomerName
+    CustomerName, AccessNameError
 }
-name! {
+text_type! {
     /// The name of one of a customer's keys: `ci`.
-    KeyName
+    KeyName, AccessNameError
+}
+
+impl FromStr for CustomerName {
+    type Err = AccessNameError;
+
+    fn from_str(text: &str) -> Result<Self, AccessNameError> {
+        checked(text).map(|text| Self(text.into()))
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = AccessNameError;
+
+    fn from_str(text: &str) -> Result<Self, AccessNameError> {
+        checked(text).map(|text| Self(text.into()))
+    }
+}
+
+fn checked(text: &str) -> Result<&str, AccessNameError> {
+    if is_name(text) { Ok(text) } else { Err(AccessNameError(text.chars().take(100).collect())) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use raas_base::Say;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::access;
 use raas_publish::home::Home;
+use raas_publish::publication::Done;
 use raas_types::VendorName;
 use raas_types::access::{Customer, CustomerName, KeyName};
 use serde::Serialize;
@@ -64,23 +65,42 @@ impl Change<'_> {
         published();
         let follow_up =
             FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
-        let followed = follow_up.run(&done.commit)?;
-        Ok(ChangeReport {
-            what,
-            commit: done.commit.to_string(),
-            changed: done.changed,
-            served: !followed.servers.is_empty(),
-            backed_up: followed.backed_up,
-        })
+        ChangeReport::after(&done, what, &follow_up)
+    }
+
+    /// Removes the customer, if `check` lets it go, and waits until servers serve that.
+    ///
+    /// # Errors
+    /// There is no such customer, `check` refuses, or publishing fails.
+    pub(crate) fn remove(
+        &self,
+        check: impl FnOnce(&Customer) -> Result<(), Failure>,
+    ) -> Result<ChangeReport, Failure> {
+        let Self { home, config, no_backup, quiet, .. } = *self;
+        let vendor = home.existing(self.vendor)?;
+        let say = if quiet { Say::nothing() } else { Say::new(output::error) };
+        let open = OpenRegistry::open(&vendor, config, say.clone())?;
+        let registry = open.registry();
+        let what = format!("Remove customer {}", self.customer);
+        let done = access::remove_customer(&registry, self.customer, |customer| {
+            check(customer)?;
+            Ok(what.clone())
+        })?;
+        let done = done.ok_or_else(|| self.unknown())?;
+        let follow_up =
+            FollowUp { home, config, registry, name: None, no_backup, say: &|line| say.line(line) };
+        ChangeReport::after(&done, what, &follow_up)
     }
 
     /// The customer, who must exist.
     pub(crate) fn known(&self, customer: Option<Customer>) -> Result<Customer, Failure> {
-        let Self { vendor, customer: name, .. } = *self;
-        customer.ok_or_else(|| {
-            Failure::new(Kind::Usage, format!("{vendor} has no customer {name}"))
-                .hint(format!("run `raas access list {vendor}` to see the customers"))
-        })
+        customer.ok_or_else(|| self.unknown())
+    }
+
+    fn unknown(&self) -> Failure {
+        let Self { vendor, customer, .. } = *self;
+        Failure::new(Kind::Usage, format!("{vendor} has no customer {customer}"))
+            .hint(format!("run `raas access list {vendor}` to see the customers"))
     }
 
     /// The keys that a command means: the named one, or the only one.
@@ -105,6 +125,18 @@ impl Change<'_> {
 }
 
 impl ChangeReport {
+    /// Waits until servers serve the publication, and backs it up.
+    fn after(done: &Done, what: String, follow_up: &FollowUp<'_>) -> Result<Self, Failure> {
+        let followed = follow_up.run(&done.commit)?;
+        Ok(Self {
+            what,
+            commit: done.commit.to_string(),
+            changed: done.changed,
+            served: !followed.servers.is_empty(),
+            backed_up: followed.backed_up,
+        })
+    }
+
     /// Prints the result.
     pub(crate) fn print(&self, json: bool) {
         if json {

@@ -83,8 +83,8 @@ impl Credential<'_> {
 
     /// Source: Kubernetes, "Pull an Image from a Private Registry", `kubernetes.io/dockerconfigjson`.
     fn k8s_secret(&self) -> String {
-        // A name of Kubernetes has no `_`.
-        let name = format!("{}-{}-{}", self.vendor, self.customer, self.key).replace('_', "-");
+        // A name of Kubernetes has no `_`, and its dots stand between letters and digits.
+        let name = format!("{}-{}-{}", self.vendor, self.customer, self.key).replace(['_', '.'], "-");
         let config = STANDARD.encode(self.auths().to_string());
         format!(
             "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\ntype: kubernetes.io/dockerconfigjson\n\
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn clients_read_the_credential() {
         let (vendor, customer, key) =
-            ("acme".parse().unwrap(), "big_bank".parse().unwrap(), "ci".parse().unwrap());
+            ("acme".parse().unwrap(), "big_.bank".parse().unwrap(), "ci".parse().unwrap());
         let (secret, hosts) = (Secret::new("s3cret"), ["r.example".to_owned()]);
         let credential = Credential {
             vendor: &vendor,
@@ -110,10 +110,10 @@ mod tests {
             expires: None,
             hosts: &hosts,
         };
-        let auth = STANDARD.encode("big_bank:s3cret");
+        let auth = STANDARD.encode("big_.bank:s3cret");
         assert_eq!(credential.auths(), json!({"auths": {"r.example": {"auth": auth}}}));
         let manifest = credential.k8s_secret();
-        assert!(manifest.contains("name: acme-big-bank-ci\n"), "{manifest}");
+        assert!(manifest.contains("name: acme-big--bank-ci\n"), "{manifest}");
         let config = manifest.lines().last().unwrap().strip_prefix("  .dockerconfigjson: ").unwrap();
         assert_eq!(STANDARD.decode(config).unwrap(), credential.auths().to_string().into_bytes());
         CredentialFormat::DockerConfig.check_hosts(&vendor, &[]).unwrap_err();

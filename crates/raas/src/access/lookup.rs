@@ -7,9 +7,10 @@ use raas_publish::access;
 use raas_publish::record::Record;
 use raas_types::Utc;
 use raas_types::access::{Customer, CustomerKey, CustomerName, KeyName, KeyState};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::output;
+use crate::pulls::LastUsed;
 
 /// What `raas access list` prints.
 #[derive(Debug, Serialize)]
@@ -23,6 +24,9 @@ pub(crate) struct AccessListing {
 #[derive(Debug, Serialize)]
 pub(crate) struct ListedCustomer {
     pub(crate) customer: CustomerName,
+    /// The last request in the access logs that were read. None if it is not known.
+    #[serde(serialize_with = "maybe_time")]
+    pub(crate) last_used: Option<Utc>,
     /// The patterns of the granted repositories.
     pub(crate) repositories: Vec<String>,
     pub(crate) keys: Vec<ListedKey>,
@@ -39,6 +43,9 @@ pub(crate) struct ListedKey {
     pub(crate) revoked: Option<String>,
     /// When an earlier secret of a rotation ends.
     pub(crate) overlap_until: Option<String>,
+    /// As that of the customer.
+    #[serde(serialize_with = "maybe_time")]
+    pub(crate) last_used: Option<Utc>,
     #[serde(skip)]
     end: Option<Utc>,
 }
@@ -62,6 +69,11 @@ impl AccessListing {
         })
     }
 
+    /// Adds when keys were last used.
+    pub(crate) fn add_last_used(&mut self, found: &LastUsed) {
+        self.customers.iter_mut().for_each(|customer| customer.add_last_used(found));
+    }
+
     /// Keeps only the valid keys that expire before a time, and the customers with such a key.
     pub(crate) fn retain_expiring(&mut self, before: Utc) {
         for customer in &mut self.customers {
@@ -76,14 +88,28 @@ impl ListedCustomer {
     pub(crate) fn new(name: CustomerName, customer: &Customer, now: SystemTime) -> Self {
         let keys = customer.keys.iter().map(|(name, key)| ListedKey::new(name.clone(), key, Utc::of(now)));
         let repositories = customer.repositories.iter().map(ToString::to_string).collect();
-        Self { customer: name, repositories, keys: keys.collect() }
+        Self { customer: name, last_used: None, repositories, keys: keys.collect() }
     }
 
-    /// Prints the customer: a line, and a line for each key.
-    pub(crate) fn print(&self) {
+    /// Adds when the customer and the keys were last used.
+    pub(crate) fn add_last_used(&mut self, found: &LastUsed) {
+        self.last_used = found.of_customer(&self.customer);
+        for key in &mut self.keys {
+            key.last_used = found.of_key(&self.customer, &key.key);
+        }
+    }
+
+    /// Prints the customer: a line, and a line for each key. With logs, each line says when the customer or the key was
+    /// last used.
+    pub(crate) fn print(&self, with_logs: bool) {
         let granted =
             if self.repositories.is_empty() { "nothing".into() } else { self.repositories.join(", ") };
-        output::line(&format!("{}: {granted}", self.customer));
+        let used = |last: Option<Utc>| match last {
+            _ if !with_logs => String::new(),
+            Some(at) => format!("; last used {at}"),
+            None => "; not used in these logs".to_owned(),
+        };
+        output::line(&format!("{}: {granted}{}", self.customer, used(self.last_used)));
         for key in &self.keys {
             let until = match (&key.revoked, &key.expires) {
                 (Some(at), _) => format!("revoked {at}"),
@@ -92,7 +118,8 @@ impl ListedCustomer {
                 (None, None) => "without an end".to_owned(),
             };
             let overlap = key.overlap_until.as_ref().map(|at| format!("; an earlier secret until {at}"));
-            output::line(&format!("  {:16}  {until}{}", key.key, overlap.unwrap_or_default()));
+            let (overlap, used) = (overlap.unwrap_or_default(), used(key.last_used));
+            output::line(&format!("  {:16}  {until}{overlap}{used}", key.key));
         }
     }
 }
@@ -113,7 +140,15 @@ impl ListedKey {
             expires: key.expires.map(text),
             revoked: key.revoked.map(text),
             overlap_until: overlap.filter(|_| state == "valid").map(text),
+            last_used: None,
             end: key.expires,
         }
+    }
+}
+
+fn maybe_time<S: Serializer>(time: &Option<Utc>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => to.collect_str(time),
+        None => to.serialize_none(),
     }
 }

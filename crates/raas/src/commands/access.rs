@@ -2,6 +2,7 @@
 
 mod keys;
 mod read;
+mod remove;
 mod repositories;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ enum Command {
     Extend(keys::Extend),
     Grant(repositories::Grant),
     Deny(repositories::Deny),
+    Remove(remove::Remove),
 }
 
 /// The customer that a command changes.
@@ -110,6 +112,7 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
         Command::Extend(extend) => extend.run(home, config)?,
         Command::Grant(grant) => grant.run(home, config)?,
         Command::Deny(deny) => deny.run(home, config)?,
+        Command::Remove(remove) => remove.run(home, config)?,
     }
     Ok(ExitCode::SUCCESS)
 }

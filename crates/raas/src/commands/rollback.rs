@@ -6,6 +6,7 @@ use clap::Args;
 use raas_types::{RepositoryName, VendorName};
 
 use crate::config::Config;
+use crate::exposure;
 use raas_base::failure::Failure;
 use raas_publish::home::Home;
 use raas_publish::republish;
@@ -46,6 +47,12 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let Arguments { vendor, image, to, nocommit, json } = arguments;
     let republish =
         Republish { home, config, vendor: &vendor, name: &image, no_backup: nocommit, quiet: json };
-    republish.run(|registry, name| republish::roll_back(registry, name, to.as_deref()))?.print(json);
+    let report = republish.run(|registry, name| {
+        let (vendor, settings) = (registry.vendor, config.vendor(registry.vendor.name()));
+        exposure::check(vendor, &settings)?;
+        let may_protect = || exposure::check_new(vendor, &settings, name);
+        republish::roll_back(registry, name, to.as_deref(), &may_protect)
+    })?;
+    report.print(json);
     Ok(ExitCode::SUCCESS)
 }

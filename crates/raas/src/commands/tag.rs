@@ -6,6 +6,7 @@ use clap::Args;
 use raas_types::{Digest, ImageArgument, Reference, RepositoryName, Tag, VendorName};
 
 use crate::config::Config;
+use crate::exposure;
 use crate::immutable::{FORCED, ImmutableTags};
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Home;
@@ -62,7 +63,11 @@ pub(crate) fn run(home: &Home, config: &Config, arguments: Arguments) -> Result<
     let may_move = |tag: &Tag, before: &Digest| {
         Ok(if immutable.check([(tag, before)].into_iter())? { FORCED } else { "" })
     };
-    republish.run(|registry, name| republish::tag(registry, name, &new, &from, &may_move))?.print(json);
+    let report = republish.run(|registry, name| {
+        exposure::check(registry.vendor, &config.vendor(registry.vendor.name()))?;
+        republish::tag(registry, name, &new, &from, &may_move)
+    })?;
+    report.print(json);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Line<'a> {
     digest: Option<Digest>,
     #[serde(borrow, default)]
     pub(super) customer: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) customer_key: Option<Cow<'a, str>>,
 }
 
 /// Why a line is skipped.
@@ -66,13 +68,18 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// The time of the request, if the line has one.
+    pub(super) fn time(&self) -> Option<Utc> {
+        self.timestamp.parse().ok()
+    }
+
     /// The request, if it succeeded and names a repository.
     pub(super) fn fetch(&self) -> Option<Fetch<'_>> {
         if !(200..400).contains(&self.status) {
             return None;
         }
         Some(Fetch {
-            time: self.timestamp.parse::<Utc>().ok()?,
+            time: self.time()?,
             client: self.remote,
             user_agent: match &*self.user_agent {
                 // The log has `-` for a client without a User-Agent.

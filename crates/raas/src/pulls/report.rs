@@ -49,14 +49,16 @@ pub(crate) struct Lines {
     pub(crate) unreadable: u64,
 }
 
-impl Report {
+impl Lines {
     pub(super) fn skipped(&mut self, skipped: Skipped) {
         match skipped {
-            Skipped::OtherJson => self.lines.other += 1,
-            Skipped::TextLog | Skipped::Unreadable => self.lines.unreadable += 1,
+            Skipped::OtherJson => self.other += 1,
+            Skipped::TextLog | Skipped::Unreadable => self.unreadable += 1,
         }
     }
+}
 
+impl Report {
     pub(super) fn add(&mut self, fetch: &Fetch<'_>, customer: Option<&str>, counted: &Counted<'_>) {
         if matches!(counted, Counted::Again | Counted::Other) {
             return;

@@ -13,6 +13,7 @@ use crate::url::authority;
 use raas_base::failure::{Failure, Kind};
 use raas_git::Reader;
 use raas_platform::Local;
+use raas_publish::access;
 use raas_publish::home::{Home, Vendor};
 use raas_publish::published;
 use raas_sources::http;
@@ -72,26 +73,38 @@ impl Hosts {
 pub(crate) fn of(home: &Home, config: &Config, vendor: &Vendor, ask: bool) -> Result<Egress, Failure> {
     check_storage(vendor, config)?;
     let settings = config.vendor(vendor.name());
-    let registry = match settings.registry_addresses.first() {
-        Some(host) => host.to_string(),
-        None => running(home, vendor).unwrap_or_else(|| format!("(the server of {})", vendor.name())),
-    };
+    let mut registries: Vec<String> = settings.registry_addresses.iter().map(ToString::to_string).collect();
+    if registries.is_empty() {
+        let server = running(home, vendor);
+        registries.push(server.unwrap_or_else(|| format!("(the server of {})", vendor.name())));
+    }
     let bucket = sites::object_url(&config.aws, &settings).map_err(|error| {
         Failure::new(Kind::Usage, format!("cannot serve the objects of {}", vendor.name()))
             .caused_by(error)
             .hint(format!("correct [{}] in raas.cfg", vendor.name()))
     })?;
-    let own = bucket.as_ref().map_or(registry.as_str(), |url| authority(url)).to_owned();
+    let own = bucket.as_ref().map_or(registries[0].as_str(), |url| authority(url)).to_owned();
+    let record = vendor.record();
+    let head = record.head()?;
     let mut hosts = Hosts { own: own.clone(), uses: BTreeMap::new(), samples: BTreeMap::new() };
-    let at_registry = hosts.uses.entry(registry).or_default();
-    at_registry.insert("manifests");
-    if vendor.folder().join(sites::USERS).is_file() {
-        at_registry.insert("tokens");
+    let customers = head.as_ref().map(|head| access::customers(&record, head)).transpose()?;
+    let has_logins = settings.htpasswd.is_some()
+        || vendor.folder().join(sites::USERS).is_file()
+        || customers.is_some_and(|customers| !customers.is_empty());
+    for registry in registries {
+        let at_registry = hosts.uses.entry(registry).or_default();
+        at_registry.insert("manifests");
+        if has_logins && settings.token_issuer.is_none() {
+            at_registry.insert("tokens");
+        }
+    }
+    // Challenges name the issuer, whoever logs in.
+    if let Some(issuer) = &settings.token_issuer {
+        hosts.uses.entry(authority(issuer.realm()).to_owned()).or_default().insert("tokens");
     }
     hosts.uses.entry(own).or_default().insert("configs and layers");
     let mut images = Vec::new();
-    let record = vendor.record();
-    if let Some(head) = record.head()? {
+    if let Some(head) = head {
         let reader = record.reader(&head, tree::DATA)?;
         for path in reader.paths(tree::DATA).filter(|path| path.ends_with(".json")) {
             let bytes = reader.read(path)?.unwrap_or_default();

@@ -199,6 +199,136 @@ fn customers_are_refused_with_public_content() {
 }
 
 #[test]
+fn a_rollback_makes_nothing_protected_that_everybody_can_read() {
+    let bucket = raas_testkit::s3::Server::new(&[s3::BUCKET]);
+    let sandbox = s3::sandbox(&bucket, "");
+    for (name, size) in [("app", 1000), ("app", 2000), ("gone", 1000)] {
+        let path = sandbox.write("app.tar", s3::layout(1, size));
+        sandbox.ok(&["push", "acme", name, "--protected", "--from", &path]);
+    }
+    sandbox.ok(&["unpublish", "acme", "gone"]);
+    let config = std::fs::read_to_string(sandbox.path("raas.cfg")).unwrap();
+    let open = format!("{config}access = public\n");
+    sandbox.write("raas.cfg", &open);
+    let refused = |arguments: &[&str], why: &str| {
+        let commits = sandbox.commits("acme");
+        let error = sandbox.fails(2, arguments);
+        assert!(error.contains(why) && error.contains("`access = public`"), "{arguments:?}: {error}");
+        assert_eq!(sandbox.commits("acme"), commits, "{arguments:?}");
+    };
+    let everybody = "lets everybody read the manifests and layers of protected repositories: app";
+    refused(&["rollback", "acme", "app"], everybody);
+    refused(&["tag", "acme", "app:new", "app:1.0"], everybody);
+    // What shows an image to nobody is allowed.
+    sandbox.ok(&["unpublish", "acme", "app"]);
+    refused(&["rollback", "acme", "gone"], "cannot protect gone");
+    sandbox.write("raas.cfg", &config);
+    sandbox.ok(&["rollback", "acme", "gone"]);
+}
+
+#[test]
+fn a_grant_of_nothing_is_noted() {
+    let sandbox = vendor();
+    let noted = |arguments: &[&str]| {
+        let output = sandbox.run(&[&["access"], arguments].concat());
+        succeeded(&output);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = noted(&["add", "acme", "bigbank", "--repositories", "applianse/*,open,tools"]);
+    let grants = "grants no protected repository yet";
+    assert!(said.contains(&format!("`applianse/*` {grants}: no published repository matches")), "{said}");
+    assert!(
+        said.contains(&format!("`open` {grants}: open is public")) && !said.contains("`tools`"),
+        "{said}"
+    );
+    let said = noted(&["grant", "acme", "bigbank", "appliance/*", "*", "appliance/db"]);
+    assert!(said.contains("`appliance/db`") && said.matches(grants).count() == 1, "{said}");
+    assert!(noted(&["list", "acme"]).is_empty());
+}
+
+#[test]
+fn a_firewall_list_has_every_host_that_a_login_needs() {
+    let sandbox = vendor();
+    let hosts = || {
+        let egress = &sandbox.json(&["status", "acme", "--egress", "--json"])["vendors"][0];
+        egress["hosts"].clone()
+    };
+    let names = "[acme]\nregistry_host = registry.acme.example, images.acme.example:5000\n";
+    sandbox.write("raas.cfg", names);
+    let uses = |host: &str, uses: &[&str]| json!({"host": host, "uses": uses});
+    let first = ["configs and layers", "manifests"];
+    assert_eq!(
+        hosts(),
+        json!([uses("images.acme.example:5000", &["manifests"]), uses("registry.acme.example", &first)])
+    );
+    add(&sandbox, &["--repositories", "*"]);
+    assert_eq!(
+        hosts(),
+        json!([
+            uses("images.acme.example:5000", &["manifests", "tokens"]),
+            uses("registry.acme.example", &[first[0], first[1], "tokens"]),
+        ])
+    );
+    // With another issuer clients ask that issuer for a token.
+    let issuer = "token_realm = https://auth.acme.example/token\ntoken_service = r\ntoken_issuer = a\ntoken_keys = k\n";
+    sandbox.write("raas.cfg", format!("{names}{issuer}"));
+    assert_eq!(
+        hosts(),
+        json!([
+            uses("auth.acme.example", &["tokens"]),
+            uses("images.acme.example:5000", &["manifests"]),
+            uses("registry.acme.example", &first),
+        ])
+    );
+}
+
+#[test]
+fn a_customer_goes_after_its_keys() {
+    let sandbox = vendor();
+    let server = sandbox.serve(&[]);
+    let client = Client::new(server.address);
+    let key = add(&sandbox, &["--repositories", "*"]);
+    let error = sandbox.fails(2, &["access", "remove", "acme", "bigbank"]);
+    assert!(
+        error.contains("keys that are valid: default") && error.contains("raas access revoke"),
+        "{error}"
+    );
+    sandbox.ok(&["access", "revoke", "acme", "bigbank"]);
+    let report = sandbox.json(&["access", "remove", "acme", "bigbank", "--json"]);
+    assert_eq!((&report["what"], &report["changed"]), (&"Remove customer bigbank".into(), &true.into()));
+    let told = client.get_with("/v2/tools/tags/list", &key);
+    // Without customers `Authorization` has no meaning.
+    assert_eq!(told.status, 404);
+    assert_eq!(sandbox.json(&["access", "list", "acme", "--json"])["customers"], json!([]));
+    let error = sandbox.fails(2, &["access", "remove", "acme", "bigbank"]);
+    assert!(error.contains("acme has no customer bigbank"), "{error}");
+    // The name can be used again.
+    let key = add(&sandbox, &["--repositories", "*"]);
+    assert_eq!(client.get_with("/v2/tools/tags/list", &key).status, 200);
+}
+
+#[test]
+fn access_logs_say_when_keys_were_last_used() {
+    let sandbox = vendor();
+    let path = sandbox.path("access.log");
+    let server = sandbox.serve_logged(&["--log", "json"], std::fs::File::create(&path).unwrap());
+    let key = add(&sandbox, &["--repositories", "*", "--key", "ci"]);
+    add(&sandbox, &["--key", "spare"]);
+    assert_eq!(Client::new(server.address).get_with("/v2/tools/tags/list", &key).status, 200);
+    server.stop();
+    let path = path.to_str().unwrap();
+    let shown = sandbox.json(&["access", "show", "acme", "bigbank", "--log", path, "--json"]);
+    let times = [&shown["last_used"], &shown["keys"][0]["last_used"]];
+    assert!(times[0].is_string() && times[0] == times[1], "{shown}");
+    assert_eq!((&shown["keys"][0]["key"], &shown["keys"][1]["last_used"]), (&"ci".into(), &Value::Null));
+    let said = sandbox.ok(&["access", "list", "acme", "--log", path]);
+    assert_eq!(said.matches("; last used 2").count(), 2, "{said}");
+    assert!(said.contains("spare") && said.contains("; not used in these logs"), "{said}");
+    // Without logs nothing is claimed.
+    assert!(!sandbox.ok(&["access", "list", "acme"]).contains("used"));
+}
+
+#[test]
 fn commands_refuse_what_would_be_a_mistake() {
     let sandbox = vendor();
     let refuses = |arguments: &[&str], why: &str| {

@@ -8,7 +8,7 @@ use raas_types::{RepositoryPattern, Utc};
 
 use super::repositories::list;
 use super::{CredentialArguments, Target, default_key};
-use crate::access::{Credential, Expiry, Period};
+use crate::access::{Credential, Expiry, Period, note_unmatched};
 use crate::config::Config;
 use crate::exposure;
 use crate::output;
@@ -156,6 +156,7 @@ impl Add {
             },
             || printed.print(credential.format),
         )?;
+        note_unmatched(&vendor, &repositories);
         output::error(&format!("{}: published as commit {}", report.what, &report.commit[..12]));
         Ok(())
     }

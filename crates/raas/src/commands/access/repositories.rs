@@ -4,6 +4,7 @@ use clap::Args;
 use raas_types::RepositoryPattern;
 
 use super::Target;
+use crate::access::note_unmatched;
 use crate::config::Config;
 use raas_base::failure::{Failure, Kind};
 use raas_publish::home::Home;
@@ -59,6 +60,7 @@ impl Grant {
             || {},
         )?;
         report.print(json);
+        note_unmatched(&home.existing(&target.vendor)?, &patterns);
         Ok(())
     }
 }

@@ -79,6 +79,17 @@ pub(super) struct AuthArgs {
         conflicts_with = "from_config"
     )]
     client_ca: Vec<PerVendor<PathBuf>>,
+
+    /// Open only the repositories that a client's entitlement certificate lists: yes or no
+    #[arg(
+        long,
+        value_name = "[ISV=]ANSWER",
+        env = "RAAS_CLIENT_ENTITLEMENTS",
+        value_parser = yes_or_no,
+        requires = "stateless",
+        conflicts_with = "from_config"
+    )]
+    client_entitlements: Vec<PerVendor<bool>>,
 }
 
 impl AuthArgs {
@@ -91,6 +102,7 @@ impl AuthArgs {
         let vendors: Vec<_> = sites.iter().map(|site| site.vendor.clone()).collect();
         let users = by_vendor("--htpasswd", &self.htpasswd, &vendors)?;
         let authorities = by_vendor("--client-ca", &self.client_ca, &vendors)?;
+        let entitlements = by_vendor("--client-entitlements", &self.client_entitlements, &vendors)?;
         let realms = by_vendor("--token-realm", &self.token_realm, &vendors)?;
         let services = by_vendor("--token-service", &self.token_service, &vendors)?;
         let issuers = by_vendor("--token-issuer", &self.token_issuer, &vendors)?;
@@ -118,6 +130,9 @@ impl AuthArgs {
             if let Some(file) = value_of(&authorities, vendor) {
                 site.client_ca = Some(file.clone());
             }
+            if let Some(answer) = value_of(&entitlements, vendor) {
+                site.client_entitlements = *answer;
+            }
             check(site)?;
         }
         Ok(())
@@ -132,6 +147,11 @@ fn check(site: &SiteConfig) -> Result<(), Failure> {
     if let Some(issuer) = &site.issuer {
         issuer.check().map_err(|error| unusable("the keys of the token issuer", error))?;
     }
+    if site.client_entitlements && site.client_ca.is_none() {
+        let message =
+            format!("--client-entitlements of {} needs the authorities of the certificates", site.vendor);
+        return Err(Failure::new(Kind::Usage, message).hint("give --client-ca"));
+    }
     if let Some(file) = &site.client_ca {
         check_client_ca(file).map_err(|error| unusable("the authorities of client certificates", error))?;
     }
@@ -140,6 +160,14 @@ fn check(site: &SiteConfig) -> Result<(), Failure> {
 
 fn file(text: &str) -> Result<PerVendor<PathBuf>, String> {
     PerVendor::parse(text, |file| Ok(PathBuf::from(file)))
+}
+
+fn yes_or_no(text: &str) -> Result<PerVendor<bool>, String> {
+    PerVendor::parse(text, |answer| match answer {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("`{other}` is neither `yes` nor `no`")),
+    })
 }
 
 fn text(text: &str) -> Result<PerVendor<String>, String> {
@@ -187,6 +215,8 @@ mod tests {
             "acme=given",
             "--client-ca",
             &of_other,
+            "--client-entitlements",
+            "other=yes",
             "--token-realm",
             "other=https://auth.example.com/token?a=b",
             "--token-service",
@@ -198,6 +228,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((acme.users, acme.client_ca, acme.issuer), (Some("given".into()), None, None));
+        assert!(other.client_entitlements && !acme.client_entitlements);
         let issuer =
             TokenIssuer::new("https://auth.example.com/token?a=b", "registry", "auth", &file).unwrap();
         assert_eq!(
@@ -211,7 +242,9 @@ mod tests {
         let whole =
             ["--token-realm", "acme=https://a/t", "--token-service", "acme=s", "--token-keys", "acme=k"];
         let whole = |issuer: &'static str| [whole.as_slice(), &["--token-issuer", issuer]].concat();
-        let table: [(&[&str], &str); 7] = [
+        let table: [(&[&str], &str); 9] = [
+            (&["--client-entitlements", "acme=yes"], "--client-entitlements of acme needs"),
+            (&["--client-entitlements", "acme=maybe"], "neither `yes` nor `no`"),
             (&["--htpasswd", "f"], "needs the name of its vendor"),
             (&["--client-ca", "third=f"], "third, which is not served"),
             (&["--client-ca", "acme=/nonexistent.pem"], "authorities of client certificates of acme"),

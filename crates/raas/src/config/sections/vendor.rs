@@ -60,6 +60,8 @@ pub(crate) struct VendorSettings {
     pub(crate) token_issuer: Option<TokenIssuer>,
     /// The file of the authorities whose client certificates open protected repositories.
     pub(crate) client_ca: Option<PathBuf>,
+    /// Whether these certificates open only what they list.
+    pub(crate) client_entitlements: bool,
     /// The files of the certificate of `registry_hosts` and of its key, for the router of a cluster.
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
@@ -121,6 +123,15 @@ impl VendorSettings {
             && let Some(value) = ini.value(section, key)
         {
             return Err(value.error(format!("`{key}`: {message}")));
+        }
+        // Without authorities no certificate counts, so the key alone would promise something.
+        if let Some(value) = ini.value(section, "client_entitlements")
+            && self.client_entitlements
+            && self.client_ca.is_none()
+        {
+            let message =
+                "`client_entitlements = yes` needs `client_ca`, the authorities of the certificates";
+            return Err(value.error(message.into()));
         }
         if let Some(value) = ini.value(section, "access")
             && self.access == BucketAccess::Cdn

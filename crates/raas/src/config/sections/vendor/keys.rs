@@ -300,6 +300,17 @@ pub(in crate::config::sections) static SECTION: Section<Draft> = Section {
             },
         ),
         Key::<Draft>::new(
+            "client_entitlements",
+            "whether a client certificate opens only the repositories below the paths that it lists, as an entitlement \
+             certificate of Red Hat's subscription manager does: yes or no; needs `client_ca`",
+            "yes",
+            |draft, value, _| {
+                draft.settings.client_entitlements = yes_or_no(value)?;
+                Ok(())
+            },
+        )
+        .default("no"),
+        Key::<Draft>::new(
             "tls_certificate",
             "the PEM file of the certificate of `registry_host`, for the router of a cluster; needs `tls_key`",
             "/etc/raas/bigdatainc-registry.pem",
