@@ -71,7 +71,11 @@ impl FormatFile {
     fn read(&self) -> Result<Option<u32>, Failure> {
         let text = match fs::read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.context(|| format!("cannot read {}", self.path.display()))?,
+            text => text.map_err(|error| {
+                Failure::new(Kind::Environment, format!("cannot read {}", self.path.display()))
+                    .caused_by(error)
+                    .hint("give the user of raas access to the folder if it belongs to another user; look at the disk otherwise")
+            })?,
         };
         let text = String::from_utf8_lossy(&text);
         let Self { of, path, known } = self;

@@ -47,7 +47,8 @@ pub(super) const STALL: Duration = Duration::from_secs(60);
 impl RetryPolicy {
     /// For commands that need the service.
     pub(super) fn many(settings: &S3Settings) -> Self {
-        let pause = settings.longest_pause.unwrap_or(Duration::MAX);
+        // To the SDK, no pause at all is no setting.
+        let pause = settings.longest_pause.map_or(Duration::MAX, |pause| pause.max(Duration::from_millis(1)));
         let patience = Patience::of(settings.stall_timeout.unwrap_or(STALL));
         Self {
             attempts: 7,

@@ -45,8 +45,10 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 /// The parameters of a page.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// Only what contains this text, in lower case. Empty for everything.
-    search: String,
+    /// The images to show.
+    search: Search,
+    /// The tags to show.
+    filter: Search,
     /// The name after which a list of images begins.
     last: Option<String>,
     /// The number of the page of a list of tags or platforms, counted from 1.
@@ -55,33 +57,47 @@ struct Wanted {
 
 impl Wanted {
     fn read(query: Option<&str>) -> Self {
-        /// The longest text that is searched for. No name is longer.
-        const MAX: usize = 255;
         let parameter = |name| query::parameter(query, name).flatten();
-        // A form writes a space as a plus, and no name has either.
-        let search = parameter("q").unwrap_or_default().replace('+', " ");
-        let search = search.trim().chars().take(MAX).collect::<String>().to_lowercase();
+        let search = |name| Search::new(&parameter(name).unwrap_or_default());
         Self {
-            search,
+            search: search("q"),
+            filter: search("filter"),
             last: parameter("last").map(Into::into),
             page: parameter("page").and_then(|page| page.parse().ok()).unwrap_or(1).max(1),
         }
     }
+}
 
-    fn is_wanted(&self, name: &str) -> bool {
-        if self.search.is_empty() {
-            return true;
-        }
-        let (name, search) = (name.as_bytes(), self.search.as_bytes());
-        name.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search))
+/// A text that names must contain, whatever their case is. The empty text is in every name.
+#[derive(Debug, Default)]
+struct Search(String);
+
+impl Search {
+    fn new(text: &str) -> Self {
+        /// The longest text that is searched for. No name is longer.
+        const MAX: usize = 255;
+        // A form writes a space as a plus, and no name has either.
+        let text = text.replace('+', " ");
+        Self(text.trim().chars().take(MAX).collect())
     }
 
-    /// The part of a link that keeps the search.
-    fn search_link(&self) -> String {
-        match self.search.is_empty() {
-            true => String::new(),
-            false => format!("&amp;q={}", query::encode(&self.search)),
-        }
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn is_in(&self, name: &str) -> bool {
+        let (name, text) = (name.as_bytes(), self.0.as_bytes());
+        text.is_empty() || name.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
+    }
+
+    /// The text in HTML.
+    fn html(&self) -> String {
+        escape(&self.0)
+    }
+
+    /// A further parameter of a link that keeps the search.
+    fn link(&self, key: &str) -> String {
+        if self.is_empty() { String::new() } else { format!("&amp;{key}={}", query::encode(&self.0)) }
     }
 }
 
@@ -136,7 +152,7 @@ pub(super) fn html(title: &str, body: &str) -> Response {
 
 /// A page of a site. `title` and `body` are HTML.
 fn page(request: &SiteRequest<'_>, title: &str, wanted: &Wanted, body: &str) -> Response {
-    let search = escape(&wanted.search);
+    let search = wanted.search.html();
     respond(Chrome { title: title.to_owned(), search, ..Chrome::of(request) }.html(body))
 }
 
@@ -237,13 +253,19 @@ mod tests {
     #[test]
     fn a_search_ignores_case_and_is_short() {
         let wanted = Wanted::read(Some("q=+ToOls%2FAp+&page=0&last=x"));
-        assert_eq!((wanted.search.as_str(), wanted.page, wanted.last.as_deref()), ("tools/ap", 1, Some("x")));
-        assert!(
-            wanted.is_wanted("tools/app") && wanted.is_wanted("my-Tools/Apps") && !wanted.is_wanted("tool")
+        assert_eq!(
+            (wanted.search.0.as_str(), wanted.page, wanted.last.as_deref()),
+            ("ToOls/Ap", 1, Some("x"))
         );
-        assert!(Wanted::read(None).is_wanted("anything"));
+        let search = &wanted.search;
+        assert!(search.is_in("tools/app") && search.is_in("my-Tools/Apps") && !search.is_in("tool"));
+        assert_eq!(
+            (search.link("q").as_str(), wanted.filter.link("filter").as_str()),
+            ("&amp;q=ToOls%2FAp", "")
+        );
+        assert!(Wanted::read(None).search.is_in("anything"));
         let long = format!("q={}&page=99999999999999999999999", "x".repeat(5000));
         let wanted = Wanted::read(Some(&long));
-        assert_eq!((wanted.search.len(), wanted.page), (255, 1));
+        assert_eq!((wanted.search.0.len(), wanted.page), (255, 1));
     }
 }

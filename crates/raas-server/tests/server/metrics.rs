@@ -82,7 +82,9 @@ pub(crate) fn everything() -> String {
     };
     let notify = Some(Notify::new("http://127.0.0.1:1/", None).unwrap());
     let sites = vec![SiteConfig { bucket: Bucket::Redirect(origin), ..folders.site() }, elsewhere];
-    let counted = Counted::start_with(sites, Options { notify, ..Options::default() });
+    let notify_publications = notify.clone();
+    let options = Options { notify, notify_publications, ..Options::default() };
+    let counted = Counted::start_with(sites, options);
     let ask = |method: &str, agent: &str, path: &str| {
         let url = format!("http://acme.localhost/v2/app/{path}");
         assert!(counted.server.ask(method, &url, &[("user-agent", agent)]).status < 400, "{path}");

@@ -169,6 +169,7 @@ mod tests {
             published: published.to_owned(),
             size: None,
             elsewhere: 0,
+            deprecated: None,
         };
         let signature = format!("sha256-{}.sig", "0".repeat(64));
         let tags = || {

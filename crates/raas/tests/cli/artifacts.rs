@@ -141,6 +141,15 @@ fn an_attachment_is_never_the_reference_to_pull() {
     assert!(pull.ends_with("/app:1.0"), "{told}");
     assert!(push(&["--terse"]).trim().ends_with("/app:1.0"));
     assert!(push(&["--dry-run", "--terse"]).trim().ends_with("/app:1.0"));
+    // Of several tags the highest release is suggested, as on the registry's page.
+    for tag in ["1.9", "1.10", "2.0-rc.1", "nightly"] {
+        layout.tag(&image, tag);
+    }
+    let path = sandbox.write("tags.tar", layout.tar());
+    assert!(sandbox.ok(&["push", "acme", "app", "--from", &path, "--terse"]).trim().ends_with("/app:1.10"));
+    layout.tag(&image, "latest");
+    let path = sandbox.write("latest.tar", layout.tar());
+    assert!(sandbox.ok(&["push", "acme", "app", "--from", &path, "--terse"]).trim().ends_with("/app:latest"));
     // The tag of an attachment is not suggested even if it was asked for.
     layout.untag();
     layout.untagged(&signature);

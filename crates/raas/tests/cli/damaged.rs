@@ -210,7 +210,7 @@ fn a_damaged_note_of_the_storage_is_mended() {
     let note = home.home().join("acme/storage.json");
     let good = fs::read(&note).unwrap();
     fs::write(&note, &good[..good.len() / 2]).unwrap();
-    let failure = home.fails(4, &["list"]);
+    let failure = home.fails(4, &["gc", "acme"]);
     assert!(failure.contains("storage.json") && failure.contains("--repair"), "{failure}");
     let said = home.ok(&["setup", "acme", "--repair"]);
     assert!(said.contains("is made anew"), "{said}");

@@ -13,6 +13,9 @@ use crate::response::Response;
 /// The number of tags on a page.
 const TAGS: usize = 100;
 
+/// The number of tags that are searched for a page, the newest versions.
+const SEARCHED: usize = 20_000;
+
 /// The number of platforms in a row of a tag.
 const PLATFORMS: usize = 8;
 
@@ -40,8 +43,7 @@ pub(super) struct Images<'a> {
 pub(super) fn page(request: &SiteRequest<'_>, repository: &Repository, wanted: &Wanted) -> Response {
     let name = escape(repository.name.as_str());
     let encoded = query::encode(repository.name.as_str());
-    let filter = query::parameter(request.uri.query(), "filter").flatten().unwrap_or_default();
-    let filter = Wanted::read(Some(&format!("q={}", query::encode(&filter.replace('+', " ")))));
+    let filter = &wanted.filter;
     let mut body = format!("<nav class=\"crumbs\"><a href=\"/\">All images</a></nav>\n<h1>{name}</h1>\n");
     if let Some(tag) = repository.preferred() {
         let reference = match tag.as_str() {
@@ -50,7 +52,11 @@ pub(super) fn page(request: &SiteRequest<'_>, repository: &Repository, wanted: &
         };
         command::write(&mut body, request, "Pull commands", &reference);
     }
-    let matching = || repository.pulled().filter(|tag| filter.is_wanted(repository.tag_at(*tag).0.as_str()));
+    let searched = if filter.is_empty() { usize::MAX } else { SEARCHED };
+    let matching = || {
+        let searched = repository.pulled().take(searched);
+        searched.filter(|tag| filter.is_in(repository.tag_at(*tag).0.as_str()))
+    };
     let all = repository.pulled_len();
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -59,7 +65,7 @@ pub(super) fn page(request: &SiteRequest<'_>, repository: &Repository, wanted: &
          <input type=\"search\" name=\"filter\" value=\"{}\" placeholder=\"Filter tags\" aria-label=\"Filter tags\" \
          maxlength=\"128\" autocomplete=\"off\" spellcheck=\"false\"><button>Filter</button></form></div>",
         count(all, "tag"),
-        escape(&filter.search),
+        filter.html(),
     );
     let found = matching().count();
     if found == 0 {
@@ -77,11 +83,8 @@ pub(super) fn page(request: &SiteRequest<'_>, repository: &Repository, wanted: &
         row(&mut body, repository, &encoded, tag);
     }
     body.push_str("</tbody>\n</table>\n");
-    let search = match filter.search.is_empty() {
-        true => String::new(),
-        false => format!("&amp;filter={}", query::encode(&filter.search)),
-    };
-    pages(&mut body, &format!("/?image={encoded}{search}&amp;page="), number, last);
+    let link = format!("/?image={encoded}{}&amp;page=", filter.link("filter"));
+    pages(&mut body, &link, number, last);
     finish(request, &name, wanted, &body)
 }
 

@@ -11,44 +11,75 @@ use crate::response::Response;
 /// The number of images on a page.
 const IMAGES: usize = 200;
 
+/// The number of names that are searched for a page.
+const SEARCHED: usize = 20_000;
+
 /// The list of images whose names contain what is searched for, after `last`.
 pub(super) fn page(request: &SiteRequest<'_>, wanted: &Wanted) -> Response {
     let vendor = escape(request.site.vendor.as_str());
-    let mut names =
-        request.catalog.names_after(wanted.last.as_deref()).filter(|name| wanted.is_wanted(name)).peekable();
     let mut body = match wanted.search.is_empty() {
         true => format!("<h1>Images of {vendor}</h1>\n"),
-        false => format!("<h1>Images with “{}”</h1>\n", escape(&wanted.search)),
+        false => format!("<h1>Images with “{}”</h1>\n", wanted.search.html()),
     };
-    if names.peek().is_none() {
-        body.push_str(match wanted.search.is_empty() {
-            true => {
+    let (mut shown, mut looked_at, mut next) = (Vec::new(), 0, None);
+    let mut names = request.catalog.names_after(wanted.last.as_deref()).peekable();
+    while let Some(name) = names.next() {
+        looked_at += 1;
+        if wanted.search.is_in(name) {
+            shown.push(name);
+        }
+        if names.peek().is_some() && (shown.len() == IMAGES || looked_at == SEARCHED) {
+            next = Some(name);
+            break;
+        }
+    }
+    let all = request.catalog.repositories.len() + request.catalog.legacy.len();
+    if shown.is_empty() {
+        body.push_str(match (all, wanted.search.is_empty()) {
+            (0, true) => {
                 "<div class=\"empty\"><p>Nothing is published here yet.</p><p class=\"dim\">Images appear here as soon as \
                  the vendor publishes them.</p></div>\n"
             }
-            false => {
+            (_, true) => "<div class=\"empty\"><p>There are no more images.</p></div>\n",
+            (_, false) => {
                 "<div class=\"empty\"><p>No image has that in its name.</p><p><a class=\"button\" href=\"/\">See all \
                  images</a></p></div>\n"
             }
         });
-        return finish(request, &vendor, wanted, &body);
+    } else {
+        table(&mut body, request, wanted, &shown, all);
     }
-    let all = request.catalog.repositories.len() + request.catalog.legacy.len();
-    let shown = match wanted.search.is_empty() {
+    if next.is_some() || wanted.last.is_some() {
+        body.push_str("<nav class=\"pages\" aria-label=\"Pages\">\n");
+        let search = wanted.search.link("q");
+        // Writing to a string cannot fail.
+        if wanted.last.is_some() {
+            let first = search.strip_prefix("&amp;").map_or(String::new(), |search| format!("?{search}"));
+            let _ = writeln!(body, "<a href=\"/{first}\">First page</a>");
+        }
+        if let Some(end) = next {
+            let _ = writeln!(body, "<a href=\"/?last={}{search}\">More images</a>", query::encode(end));
+        }
+        body.push_str("</nav>\n");
+    }
+    finish(request, &vendor, wanted, &body)
+}
+
+fn table(body: &mut String, request: &SiteRequest<'_>, wanted: &Wanted, shown: &[&str], all: usize) {
+    let number = match wanted.search.is_empty() {
         true => count(all, "image"),
-        false => format!("of {}, <a href=\"/\">see all</a>", count(all, "image")),
+        false => format!("Of {}. <a href=\"/\">See all</a>", count(all, "image")),
     };
     // Writing to a string cannot fail.
     let _ = writeln!(
         body,
-        "<p class=\"dim\">{shown}. A click on a command selects it.</p>\n<table class=\"list images\">\n<thead><tr>\
+        "<p class=\"dim\">{number}. A click on a command selects it.</p>\n<table class=\"list images\">\n<thead><tr>\
          <th scope=\"col\">Image<th scope=\"col\">Version<th scope=\"col\">Published<th scope=\"col\" class=\"n\">Tags\
          </thead>\n<tbody>"
     );
-    let mut end = "";
-    for name in names.by_ref().take(IMAGES) {
-        match request.catalog.repositories.get(name) {
-            Some(repository) => known(&mut body, request, repository),
+    for name in shown {
+        match request.catalog.repositories.get(*name) {
+            Some(repository) => known(body, request, repository),
             None => {
                 let pull = command::docker(request, name);
                 let _ = writeln!(
@@ -58,23 +89,8 @@ pub(super) fn page(request: &SiteRequest<'_>, wanted: &Wanted) -> Response {
                 );
             }
         }
-        end = name;
     }
     body.push_str("</tbody>\n</table>\n");
-    let is_more = names.next().is_some();
-    if is_more || wanted.last.is_some() {
-        body.push_str("<nav class=\"pages\" aria-label=\"Pages\">\n");
-        let search = wanted.search_link();
-        if wanted.last.is_some() {
-            let first = search.strip_prefix("&amp;").map_or(String::new(), |search| format!("?{search}"));
-            let _ = writeln!(body, "<a href=\"/{first}\">First page</a>");
-        }
-        if is_more {
-            let _ = writeln!(body, "<a href=\"/?last={}{search}\">More images</a>", query::encode(end));
-        }
-        body.push_str("</nav>\n");
-    }
-    finish(request, &vendor, wanted, &body)
 }
 
 /// The row of an image whose content is known.
