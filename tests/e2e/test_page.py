@@ -39,12 +39,16 @@ CONTRAST = """(() => {
     least = Math.min(least, (Math.max(a, b) + .05) / (Math.min(a, b) + .05));
   }
   return least })()"""
-WITHOUT_NAME = """[...document.querySelectorAll('a, button, summary')].filter(e => !e.textContent.trim()).length
-  + [...document.querySelectorAll('input:not([type=hidden])')].filter(e => !e.getAttribute('aria-label')).length"""
+WITHOUT_NAME = """(() => {
+  const texts = [...document.querySelectorAll('a, button, summary')];
+  const fields = [...document.querySelectorAll('input:not([type=hidden])')];
+  return texts.filter(e => !e.textContent.trim()).length
+    + fields.filter(e => !e.getAttribute('aria-label')).length })()"""
 # Identifiers that stand there twice, and links within the page that lead nowhere.
 WRONG_ANCHORS = """(() => {
   const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
-  const links = [...document.querySelectorAll('a[href^="#"]')].map(e => decodeURIComponent(e.hash.slice(1)));
+  const links = [...document.querySelectorAll('a[href^="#"]')]
+    .map(e => decodeURIComponent(e.hash.slice(1)));
   return ids.length - new Set(ids).size + links.filter(id => !ids.includes(id)).length })()"""
 # What a click selects of the first digest: all of it, however little of it is visible.
 SELECTED = """(() => {
@@ -54,10 +58,12 @@ SELECTED = """(() => {
 
 def facts(layers):
     """What a document says of an image's config."""
-    steps = [{"command": '/bin/sh -c #(nop)  ENV PATH=/usr/local/bin:/usr/bin', "empty": True}]
+    steps = [{"command": "/bin/sh -c #(nop)  ENV PATH=/usr/local/bin:/usr/bin", "empty": True}]
     for n in range(layers):
-        long = "dnf install -y --setopt=install_weak_deps=False java-21-openjdk-headless tar gzip && dnf clean all"
-        steps.append({"command": f"RUN /bin/sh -c {long} # {n}" if n % 3 == 0 else f"COPY file-{n} /opt/app/"})
+        long = "dnf install -y --setopt=install_weak_deps=False java-21-openjdk tar gzip && dnf clean all"
+        steps.append(
+            {"command": f"RUN /bin/sh -c {long} # {n}" if n % 3 == 0 else f"COPY file-{n} /opt/app/"}
+        )
     steps.append({"command": '/bin/sh -c #(nop)  ENTRYPOINT ["/opt/app/bin/server"]', "empty": True})
     return {
         "created": "2026-11-20T08:30:00Z",
@@ -76,7 +82,7 @@ def facts(layers):
 
 
 def many_tags():
-    """A repository with 200 tags, one of them deprecated, and an image of four platforms with 40 layers each."""
+    """A repository with 200 tags, one of them deprecated, and an image of 4 platforms with 40 layers each."""
     repository = metadata.Repository("analytics/server")
     images = {}
     for architecture in PLATFORMS:
@@ -111,7 +117,7 @@ def addresses(program, tmp_path_factory):
     repositories[-1].image(LONG_TAG, "x")
     repositories.append(many_tags())
     for repository in repositories[:12]:
-        repository.published = {tag: "2026-10-05T09:00:00Z" for tag in repository.tags}
+        repository.published = dict.fromkeys(repository.tags, "2026-10-05T09:00:00Z")
     revision = "0123456789abcdef0123456789abcdef01234567"
     metadata.write(work / "tree", repositories, revision)
     metadata.write(work / "empty", [], revision)
@@ -195,7 +201,9 @@ def test_search_and_filter_work_without_a_script(browser, addresses):
     browser.open(addresses["image"], SIZES["phone"], script=False)
     browser.fill("input[name=filter]", "nightly")
     browser.submit()
-    assert browser.value("[...document.querySelectorAll('a.name')].map(e => e.textContent).join()") == "nightly"
+    assert (
+        browser.value("[...document.querySelectorAll('a.name')].map(e => e.textContent).join()") == "nightly"
+    )
     assert browser.complaints() == []
 
 

@@ -115,7 +115,9 @@ def test_clients_of_a_deprecated_tag(raas, podman, tmp_path):
                 yield done.stderr, b"Warning from registry" in program
 
         def header(tag):
-            with urllib.request.urlopen(f"http://{server.address}/v2/app/manifests/{tag}", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://{server.address}/v2/app/manifests/{tag}", timeout=10
+            ) as answer:
                 return answer.headers["Warning"]
 
         assert header("2.3") == f'299 - "{warning}"'

@@ -115,7 +115,7 @@ class Browser:
         self.wait(lambda message: message.get("method") == "Page.loadEventFired")
 
     def fill(self, selector, text):
-        """Types a text into a field. It works without scripts, as everything that the protocol itself does."""
+        """Types a text into a field. It works without scripts, as all that the protocol itself does."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
         self.call("DOM.focus", nodeId=node)

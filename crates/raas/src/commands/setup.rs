@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     repair: bool,
 
-    /// With --repair, publish the same images again as a new commit if the history that leads to them is lost everywhere
+    /// With --repair, publish the same images again if their history is lost everywhere
     ///
     /// In a bucket, another home may have that history: run `raas setup ISV --repair` there first. Without this option, the
     /// repair then refuses.
