@@ -27,15 +27,20 @@ fn every_link_leads_to_a_file_and_a_heading() {
 #[test]
 fn every_test_in_the_threat_model_exists() {
     let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
-    let tests: String =
-        rust_files(&root().join("crates")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let read = |path: &PathBuf| fs::read_to_string(path).unwrap();
+    let tests: String = rust_files(&root().join("crates")).iter().map(read).collect();
+    let suites: String = in_folder(root().join("tests/e2e"))
+        .filter(|path| path.extension().is_some_and(|end| end == "py"))
+        .map(|path| read(&path))
+        .collect();
     let mut named = 0;
     for row in text.lines().filter(|line| line.starts_with('|')) {
         // The last column names the tests; the name of a test has several words, and a key of the configuration has
         // fewer.
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
         for name in last.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)) {
-            assert!(tests.contains(&format!("fn {name}(")), "the test `{name}` does not exist: {row}");
+            let exists = tests.contains(&format!("fn {name}(")) || suites.contains(&format!("\ndef {name}("));
+            assert!(exists, "the test `{name}` does not exist: {row}");
             named += 1;
         }
     }
@@ -61,8 +66,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+fn in_folder(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
+}
+
 fn documents() -> Vec<PathBuf> {
-    let in_folder = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let all = in_folder(root()).chain(in_folder(root().join("docs")));
     all.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }

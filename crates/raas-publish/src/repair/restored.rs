@@ -1,4 +1,4 @@
-//! The files of a publication whose commit is lost: from its tree, from the checkout, from the parts in the bucket, or from the
+//! The files of a publication whose commit is lost: from its tree, from the parts in the bucket, from the checkout, or from the
 //! backup of the documents.
 
 use std::collections::BTreeMap;
@@ -33,10 +33,11 @@ pub(super) fn files(
     {
         return Ok(Some(files));
     }
-    if let Some(files) = of_checkout(registry, commit)? {
+    // The pointer has a digest of each part, and nothing has one of the documents of a checkout: one may be missing there.
+    if let Some(files) = of_parts(registry, commit)? {
         return Ok(Some(files));
     }
-    if let Some(files) = of_parts(registry, commit)? {
+    if let Some(files) = of_checkout(registry, commit)? {
         return Ok(Some(files));
     }
     from_backup(registry, backup()?)
@@ -70,7 +71,8 @@ fn of_checkout(registry: &Registry<'_>, commit: Option<&CommitId>) -> Result<Opt
         let bytes = fs::read(root.join(&path)).context(cannot)?;
         found.insert(path, bytes);
     }
-    Ok(is_whole(&found).then_some(found))
+    // A checkout without files has lost them.
+    Ok((!found.is_empty() && is_whole(&found)).then_some(found))
 }
 
 /// The files of the parts in the bucket, if its pointer names the commit.

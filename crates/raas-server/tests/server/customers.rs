@@ -171,7 +171,7 @@ fn what_is_not_granted_is_like_nothing() {
 
 /// Requests of each heading of the document, and the statuses for a stranger, a customer with a grant, a customer without
 /// one, a customer whose key has expired, and a customer whose key was revoked.
-const VISITS: [(&str, &str, [u16; 5]); 62] = [
+const VISITS: [(&str, &str, [u16; 5]); 65] = [
     ("The path", "GET /v2/%zz", [400, 400, 400, 400, 400]),
     ("The path", "GET /nothing", [404, 404, 404, 401, 401]),
     ("The path", "GET /v1/nothing", [404, 404, 404, 401, 401]),
@@ -191,6 +191,7 @@ const VISITS: [(&str, &str, [u16; 5]); 62] = [
     ("Operations", "GET /?image=open", [200, 200, 200, 401, 401]),
     ("Operations", "GET /?image=appliance/ui", [404, 200, 404, 401, 401]),
     ("Operations", "GET /?image=appliance/ui&tag=latest", [404, 200, 404, 401, 401]),
+    ("Operations", "GET /feed.atom", [200, 200, 200, 401, 401]),
     ("Crane's own lists", "GET /crane/repositories", [200, 200, 200, 401, 401]),
     ("Crane's own lists", "GET /crane/repositories/v1", [200, 200, 200, 401, 401]),
     ("Crane's own lists", "GET /crane/repositories/v2", [200, 200, 200, 401, 401]),
@@ -222,6 +223,12 @@ const VISITS: [(&str, &str, [u16; 5]); 62] = [
     ("v2: documents of Pulp", "GET /v2/appliance/pulp/manifests/1.0", [401, 307, 404, 401, 401]),
     ("v2: documents of Pulp", "GET /v2/appliance/pulp/blobs/LAYER", [401, 307, 404, 401, 401]),
     ("v2: documents of Pulp", "GET /v2/appliance/pulp/referrers/MANIFEST", [401, 200, 200, 401, 401]),
+    ("v2: atomic signatures", "GET /extensions/v2/open/signatures/MANIFEST", [200, 200, 200, 401, 401]),
+    (
+        "v2: atomic signatures",
+        "GET /extensions/v2/appliance/ui/signatures/MANIFEST",
+        [401, 200, 404, 401, 401],
+    ),
     ("v2: blobs", "GET /v2/open/blobs/LAYER", [200, 200, 200, 401, 401]),
     ("v2: blobs", "GET /v2/appliance/ui/blobs/LAYER", [401, 200, 404, 401, 401]),
     ("v2: blobs", "HEAD /v2/appliance/ui/blobs/LAYER", [401, 200, 404, 401, 401]),
