@@ -65,7 +65,7 @@ pub(crate) fn upload(
     let limits = Limits::default();
     let bar = progress.reading(None);
     let archive = raas_image::open(Input::Path(options.file.clone()), home.root(), &limits, &mut |bytes| {
-        bar.advance(bytes)
+        bar.advance(bytes);
     });
     bar.done();
     let archive = archive.or_fail()?;

@@ -57,6 +57,17 @@ pub(super) fn path_of(url: &str) -> &str {
     before_query.find('/').map_or("", |at| &before_query[at..])
 }
 
+/// The entries of `whole` that are public or granted. A repository is protected as a whole, so an entry is public if
+/// the public catalog has its name.
+fn visible<T>(
+    public: &BTreeMap<RepositoryName, Arc<T>>,
+    whole: &BTreeMap<RepositoryName, Arc<T>>,
+    is_granted: &impl Fn(&RepositoryName) -> bool,
+) -> BTreeMap<RepositoryName, Arc<T>> {
+    let seen = whole.iter().filter(|(name, _)| public.contains_key(*name) || is_granted(name));
+    seen.map(|(name, entry)| (name.clone(), Arc::clone(entry))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,15 +85,4 @@ mod tests {
             assert_eq!(path_of(url), path, "{url}");
         }
     }
-}
-
-/// The entries of `whole` that are public or granted. A repository is protected as a whole, so an entry is public if
-/// the public catalog has its name.
-fn visible<T>(
-    public: &BTreeMap<RepositoryName, Arc<T>>,
-    whole: &BTreeMap<RepositoryName, Arc<T>>,
-    is_granted: &impl Fn(&RepositoryName) -> bool,
-) -> BTreeMap<RepositoryName, Arc<T>> {
-    let seen = whole.iter().filter(|(name, _)| public.contains_key(*name) || is_granted(name));
-    seen.map(|(name, entry)| (name.clone(), Arc::clone(entry))).collect()
 }

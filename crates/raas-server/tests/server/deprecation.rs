@@ -29,7 +29,7 @@ fn site() -> (Folders, Digest, Digest) {
     let deprecation = Deprecation { since: day(9), r#use: tag("2.4"), until: "2026-12-31".parse().ok() };
     let extension = app.extension();
     extension.deprecated.insert(tag("2.3"), deprecation.clone());
-    extension.deprecated.insert(tag("stable"), Deprecation { until: None, ..deprecation.clone() });
+    extension.deprecated.insert(tag("stable"), Deprecation { until: None, ..deprecation });
     extension.deprecated.insert(tag("multi"), Deprecation { since: day(3), r#use: tag("gone"), until: None });
     extension.published.extend([(tag("2.3"), day(1)), (tag("2.4"), day(8))]);
     folders.publish(&app);

@@ -165,7 +165,7 @@ fn payload(paths: &[&str]) -> Vec<u8> {
         }
         bits += word_codes.last().unwrap();
     }
-    while bits.len() % 8 > 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('0');
     }
     let bytes = bits.as_bytes().chunks(8).map(|byte| str::from_utf8(byte).unwrap());

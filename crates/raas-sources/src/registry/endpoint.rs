@@ -41,7 +41,7 @@ impl Remote {
                 }
                 Ok(false) => {}
                 Err(error) => {
-                    options.say.line(&format!("Note: the mirror {} is left out: {error}", mirror.address))
+                    options.say.line(&format!("Note: the mirror {} is left out: {error}", mirror.address));
                 }
             }
         }

@@ -270,10 +270,10 @@ blocked = true
         assert_eq!(places(&registries(&[TEXT, later]), "docker://x.org/app"), ["docker://x.org/app"]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("registries.conf");
-        assert!(Registries::read(&[path.clone()]).unwrap().known.is_empty());
+        assert!(Registries::read(std::slice::from_ref(&path)).unwrap().known.is_empty());
         for text in ["[[registry]", "[[registry]]\nlocation = 1", "[[registry]]\n[[registry.mirror]]\n"] {
             fs::write(&path, text).unwrap();
-            let error = Registries::read(&[path.clone()]).unwrap_err().to_string();
+            let error = Registries::read(std::slice::from_ref(&path)).unwrap_err().to_string();
             assert!(error.contains("cannot use") && error.contains("registries.conf"), "{error}");
         }
     }

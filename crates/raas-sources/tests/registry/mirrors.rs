@@ -1,6 +1,6 @@
 //! Registries that are elsewhere than their address says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raas_sources::registry::{RegistryAddress, RegistryError, Remote, RemoteOptions, Transport};
@@ -32,11 +32,11 @@ fn file(registry: &Registry, location: &str, mirrors: &[&str]) -> (TempDir, Path
     (folder, path)
 }
 
-fn find(address: &str, file: &PathBuf, say: &Lines) -> Result<Arc<Remote>, RegistryError> {
+fn find(address: &str, file: &Path, say: &Lines) -> Result<Arc<Remote>, RegistryError> {
     let address: RegistryAddress = address.parse().unwrap();
     Remote::find(
         &address,
-        RemoteOptions { registries_files: Some(vec![file.clone()]), say: say.say(), ..options() },
+        RemoteOptions { registries_files: Some(vec![file.to_owned()]), say: say.say(), ..options() },
     )
 }
 

@@ -296,7 +296,7 @@ fn an_export_that_fails_says_why_and_what_to_do() {
     sandbox.write("raas.cfg", "");
     assert!(fails(2).contains("--via export is for the Pulp server"));
     pulp.set(|facts| {
-        facts.distribution = json!({"remote": "/pulp/api/v3/remotes/container/pull-through/1/"})
+        facts.distribution = json!({"remote": "/pulp/api/v3/remotes/container/pull-through/1/"});
     });
     sandbox.write("raas.cfg", format!("{section}export_path = {}\n", allowed.display()));
     assert!(fails(3).contains("passes on what another registry has"));
