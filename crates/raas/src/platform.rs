@@ -248,6 +248,7 @@ pub(crate) struct Fact {
 }
 
 /// Whether a fact is as it should be.
+#[cfg_attr(not(any(test, feature = "kubernetes")), expect(dead_code, reason = "only clusters have facts"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FactState {
     Good,
