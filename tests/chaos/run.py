@@ -146,7 +146,8 @@ def trials(options, place, is_own):
         if not stage.endless:
             found = list(found)
             noise.shuffle(found)
-        running.append([filter(is_own, found), stage.weight, 0.0])
+        # The first turn has a trial of each stage, so that a short run has made all kinds.
+        running.append([filter(is_own, found), stage.weight, max(0.0, 1 - stage.weight)])
     while running:
         for one in list(running):
             one[2] += one[1]
