@@ -29,6 +29,7 @@ class Stage:
 
 STAGES = {
     "power": Stage(losses_of_power, 1),
+    "operators": Stage(operators, 0.1, endless=True),
     "kill-request": Stage(kills_at_requests, 1.5),
     "kill-request-large": Stage(lambda place, noise: kills_at_requests(place, noise, "large"), 0.5),
     "kill-call": Stage(kills_at_calls, 1.5),
@@ -38,5 +39,4 @@ STAGES = {
     "signal": Stage(signals, 0.5, endless=True),
     "fault": Stage(faults, 10),
     "flip": Stage(flips, 4, endless=True),
-    "operators": Stage(operators, 0.1, endless=True),
 }
