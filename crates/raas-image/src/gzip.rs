@@ -135,18 +135,21 @@ struct Packer {
     probe: Compressor,
     deflate: Compressor,
     store: Compressor,
+    /// Room for a member of the longest block. It is filled once, not for each block.
     out: Vec<u8>,
 }
 
 impl Packer {
     fn new() -> Self {
-        let level = |level| Compressor::new(CompressionLvl::new(level).unwrap_or_default());
-        Self { probe: level(1), deflate: level(LEVEL), store: level(0), out: Vec::new() }
+        // Another level than the wanted one would give layers other digests.
+        let level = |level| Compressor::new(CompressionLvl::new(level).expect("a level of libdeflate"));
+        let (probe, mut deflate, mut store) = (level(1), level(LEVEL), level(0));
+        let room = deflate.gzip_compress_bound(BLOCK).max(store.gzip_compress_bound(BLOCK));
+        Self { probe, deflate, store, out: vec![0; room] }
     }
 
     fn member(&mut self, block: &[u8]) -> Vec<u8> {
         let packer = if self.compresses(block) { &mut self.deflate } else { &mut self.store };
-        self.out.resize(packer.gzip_compress_bound(block.len()), 0);
         match packer.gzip_compress(block, &mut self.out) {
             Ok(length) => self.out[..length].to_vec(),
             Err(error) => unreachable!("the bound suffices for every input: {error}"),
@@ -158,7 +161,6 @@ impl Packer {
         if block.len() < SAMPLES * SAMPLE * 4 {
             return true;
         }
-        self.out.resize(self.probe.deflate_compress_bound(SAMPLE), 0);
         let mut packed = 0;
         for sample in block.chunks(block.len() / SAMPLES).take(SAMPLES) {
             packed += self.probe.deflate_compress(&sample[..SAMPLE], &mut self.out).unwrap_or(0);
