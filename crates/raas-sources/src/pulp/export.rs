@@ -130,7 +130,11 @@ impl Export {
         });
         let done = follow(&api, &begun.task, &what, &say)?;
         drop(interrupted);
-        let made = done.created_resources.into_iter().flatten().next().unwrap_or_default();
+        let made = done.created_resources.into_iter().flatten().next();
+        let made = made.ok_or_else(|| RegistryError::Content {
+            what: what.clone(),
+            why: "its task has ended, and names no export that it made".into(),
+        })?;
         let made: Made = api.get(&made, &what)?;
         let toc = made.toc_info.map(|toc| toc.file).unwrap_or_default();
         let file = seen(&toc, &server_folder, &exporter.folder).ok_or_else(|| RegistryError::Content {

@@ -23,6 +23,8 @@ pub struct Exports {
     pub workers_leave: bool,
     /// The words with which exports fail.
     pub failure: Option<String>,
+    /// Whether tasks end well and name nothing that they made.
+    pub names_nothing: bool,
     /// Whether the user may not export.
     pub forbidden: bool,
     /// The requests that changed something, with their bodies.
@@ -115,7 +117,8 @@ impl Exports {
             "message": "Exporting Artifacts", "code": "export.artifacts", "state": "running", "total": 4, "done": 3,
             "suffix": null,
         }]);
-        let created = if state == "completed" { json!([format!("{root}{EXPORT}")]) } else { json!([]) };
+        let has_made = state == "completed" && !self.names_nothing;
+        let created = if has_made { json!([format!("{root}{EXPORT}")]) } else { json!([]) };
         json_reply(
             200,
             &json!({

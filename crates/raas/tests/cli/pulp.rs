@@ -251,6 +251,11 @@ fn an_export_that_fails_says_why_and_what_to_do() {
     assert!(failure.contains("`immediate`"), "{failure}");
     pulp.exports().failure = None;
 
+    pulp.exports().names_nothing = true;
+    let failure = fails(3);
+    assert!(failure.contains("names no export that it made"), "{failure}");
+    pulp.exports().names_nothing = false;
+
     pulp.exports().without_worker = true;
     let failure = fails(4);
     assert!(
